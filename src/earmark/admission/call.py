@@ -1,0 +1,106 @@
+"""The port between the guard and whatever costs money: a call, its grant and its reply.
+
+Providers and stage kinds implement `Call`; the guard is the only one that sends it.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from earmark.money import Money
+from earmark.pricing.bound import Bound
+from earmark.pricing.usage import Usage
+
+#: Tells the guard how many output tokens a stream has produced; raises `BudgetExceeded` to stop it.
+Produced = Callable[[int], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """What a call may do: the output tokens it may ask for and how long it may take."""
+
+    max_output_tokens: int | None
+    """The bound to send to the provider; `None` for calls whose bound is not in tokens."""
+    timeout_s: float
+    """Seconds until the guard gives up on the call."""
+    available: Money
+    """The hold: what the call may cost; a remote stage passes it on as its own budget."""
+    produced: Produced
+    """To be awaited by streaming calls after each piece, with the output tokens so far."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What a call gave back, and what is known of its cost."""
+
+    value: Any
+    cost: Money | None
+    """The actual cost; `None` where nobody knows, and then the whole hold counts as spent."""
+    usage: Usage | None = None
+    model: str | None = None
+    """The model that answered, as the provider named it."""
+    finish: str | None = None
+    """Why the output ended, in the provider's word: `stop`, `length`, `end_turn`, `max_tokens` …"""
+    note: str = ""
+    """What a reader of the statement should know, such as "no usage in the reply"."""
+
+
+class Call(Protocol):
+    """One thing that costs money; made once, sent at most once."""
+
+    @property
+    def name(self) -> str:
+        """What is called, for statements: `anthropic/claude-…`, a stage's name."""
+        ...
+
+    @property
+    def bound(self) -> Bound:
+        """The most the call can cost, known before it."""
+        ...
+
+    @property
+    def streams(self) -> bool:
+        """Whether the call reports through `Grant.produced`, so that its hold can grow with it."""
+        ...
+
+    async def send(self, grant: Grant) -> Reply:
+        """Make the call; at most once, with no retry inside.
+
+        Raises:
+            CallFailed: With `billed` saying what is known of the cost.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRequest:
+    """What is asked of a model, in no provider's dialect."""
+
+    model: str
+    """`provider/model`, as in `local/smollm2-135m`."""
+    messages: Sequence[Mapping[str, Any]]
+    """`{"role": "system" | "user" | "assistant", "content": text or provider blocks}`."""
+    max_tokens: int | None = None
+    """The output tokens wanted; `None` lets the provider's configured default be injected."""
+    choices: int = 1
+    stream: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Passed to the provider as they are: temperature, seed, tools, service_tier …"""
+    extra_input_tokens: int | None = None
+    """An explicit bound for inputs that cannot be counted here: images, files, server tools."""
+
+
+class Provider(Protocol):
+    """An API that answers `ModelRequest`s; one file per API in `earmark.provider`."""
+
+    def call(self, request: ModelRequest) -> Call:
+        """Return the bounded, not yet sent call; pure, reads no network.
+
+        Raises:
+            BudgetExceeded: `unpriced`, for a model, tier or input without a price or a bound.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        ...

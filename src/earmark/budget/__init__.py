@@ -1,0 +1,1 @@
+"""Budgets: paths, limits and the windows that cut time; pure values, no I/O."""

@@ -1,0 +1,203 @@
+"""Budgets: a named owner at a path, with its limits, time zone, alerts, pause and extensions."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Final
+
+from earmark.budget.limit import Limit
+from earmark.budget.path import parse_path
+from earmark.budget.window import Window, check_zone
+from earmark.errors import InvalidLimit
+from earmark.money import LARGEST_LIMIT_NANOS
+
+MOST_LIMITS: Final = 32
+MOST_ALERTS: Final = 16
+MOST_EXTENSIONS: Final = 256
+LONGEST_NOTE: Final = 1000
+#: Alert thresholds are parts per million of a limit.
+PPM: Final = 1_000_000
+#: A threshold may lie above the limit, where overruns are, but not above ten times it.
+HIGHEST_ALERT: Final = 10 * PPM
+#: 80 % and 100 % of each limit.
+DEFAULT_ALERTS: Final = (800_000, 1_000_000)
+
+_ALERT_WANT: Final = "a share of the limit above 0 and at most 10, such as 0.8"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pause:
+    """Who paused a budget, why, and until when; every reserve under it is refused."""
+
+    actor: str
+    reason: str
+    until: int | None = None
+    """The instant it ends by itself; `None`: when somebody resumes it."""
+
+    def __post_init__(self) -> None:
+        _check_note(self.actor, self.reason)
+
+    def holds(self, at: int) -> bool:
+        """Return whether it is in force at the instant *at*."""
+        return self.until is None or at < self.until
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extension:
+    """An amount added for a while to the limit of the same unit and window."""
+
+    limit: Limit
+    actor: str
+    reason: str
+    until: int
+    """The instant from which it no longer counts."""
+
+    def __post_init__(self) -> None:
+        _check_note(self.actor, self.reason)
+
+    def adds_to(self, limit: Limit, at: int) -> bool:
+        """Return whether it adds to *limit* at the instant *at*."""
+        same = self.limit.unit == limit.unit and self.limit.window == limit.window
+        return same and at < self.until
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """A named owner of limits; without any limit it only groups the budgets below it."""
+
+    path: str
+    limits: tuple[Limit, ...] = ()
+    timezone: str = "UTC"
+    """The IANA zone whose midnights cut the windows of its limits."""
+    alerts: tuple[int, ...] = DEFAULT_ALERTS
+    """Thresholds in parts per million of each limit, ascending."""
+    paused: Pause | None = None
+    extensions: tuple[Extension, ...] = ()
+
+    def __post_init__(self) -> None:
+        parse_path(self.path)
+        check_zone(self.timezone)
+        check_limits(self.limits)
+        if list(self.alerts) != sorted(set(self.alerts)):
+            raise InvalidLimit(
+                text=str(self.alerts), want="ascending thresholds", kind="list of alerts"
+            )
+        for alert in self.alerts:
+            _check_alert(alert, f"{alert} ppm")
+        _check_count(len(self.alerts), MOST_ALERTS, "alerts")
+        _check_count(len(self.extensions), MOST_EXTENSIONS, "extensions")
+
+    def effective(self, limit: Limit, at: int) -> int:
+        """Return what *limit* amounts to at the instant *at*, with the live extensions."""
+        added = sum(e.limit.amount for e in self.extensions if e.adds_to(limit, at))
+        return min(limit.amount + added, LARGEST_LIMIT_NANOS)
+
+    def is_paused(self, at: int) -> Pause | None:
+        """Return the pause in force at the instant *at*, if there is one."""
+        return self.paused if self.paused is not None and self.paused.holds(at) else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as text and whole numbers; instants are nanoseconds since the epoch."""
+        return {
+            "path": self.path,
+            "limits": [str(limit) for limit in self.limits],
+            "timezone": self.timezone,
+            "alerts": list(self.alerts),
+            "paused": None if self.paused is None else _pause_json(self.paused),
+            "extensions": [_extension_json(e) for e in self.extensions],
+        }
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> "Budget":
+        """Return the budget that `to_json` wrote.
+
+        Raises:
+            InvalidLimit, InvalidAmount, InvalidPath: A value is not one `to_json` writes.
+        """
+        paused = body["paused"]
+        return cls(
+            path=body["path"],
+            limits=tuple(Limit.parse(text) for text in body["limits"]),
+            timezone=body["timezone"],
+            alerts=tuple(body["alerts"]),
+            paused=None if paused is None else Pause(**paused),
+            extensions=tuple(_extension(e) for e in body["extensions"]),
+        )
+
+
+def parse_alerts(shares: Iterable[float | str | Decimal]) -> tuple[int, ...]:
+    """Return thresholds given as shares of a limit (0.8 is 80 %) in parts per million, ascending.
+
+    Raises:
+        InvalidLimit: A share is not above 0 and at most 10, or is finer than a millionth.
+    """
+    return tuple(sorted({_ppm(share) for share in shares}))
+
+
+def check_limits(limits: tuple[Limit, ...]) -> tuple[Limit, ...]:
+    """Return *limits* if one budget can have them all.
+
+    Raises:
+        InvalidLimit: Two have the same unit and window, or there are more than 32.
+    """
+    _check_count(len(limits), MOST_LIMITS, "limits")
+    seen: dict[tuple[str, Window], Limit] = {}
+    for limit in limits:
+        first = seen.setdefault((limit.unit, limit.window), limit)
+        if first is not limit:
+            text = f"{first}, {limit}"
+            want = "one limit per unit and window"
+            raise InvalidLimit(text=text, want=want, kind="list of limits")
+    return limits
+
+
+def _ppm(share: float | str | Decimal) -> int:
+    try:
+        parts = Decimal("NaN" if isinstance(share, bool) else str(share)[:40]) * PPM
+    except ArithmeticError:
+        parts = Decimal("NaN")
+    if not parts.is_finite() or not 0 < parts <= HIGHEST_ALERT:
+        raise InvalidLimit(text=str(share)[:40], want=_ALERT_WANT, kind="alert threshold")
+    if parts != int(parts):
+        want = "at most six digits after the point"
+        raise InvalidLimit(text=str(share)[:40], want=want, kind="alert threshold")
+    return int(parts)
+
+
+def _check_alert(parts: int, text: str) -> None:
+    if isinstance(parts, bool) or not 0 < parts <= HIGHEST_ALERT:
+        raise InvalidLimit(text=text, want=_ALERT_WANT, kind="alert threshold")
+
+
+def _check_count(count: int, most: int, what: str) -> None:
+    if count > most:
+        raise InvalidLimit(text=f"{count} {what}", want=f"at most {most}", kind=f"list of {what}")
+
+
+def _check_note(actor: str, reason: str) -> None:
+    for text in (actor, reason):
+        if len(text) > LONGEST_NOTE:
+            want = f"at most {LONGEST_NOTE} characters"
+            raise InvalidLimit(text=f"{text[:40]}…", want=want, kind="actor or reason")
+
+
+def _pause_json(pause: Pause) -> dict[str, Any]:
+    return {"actor": pause.actor, "reason": pause.reason, "until": pause.until}
+
+
+def _extension_json(extension: Extension) -> dict[str, Any]:
+    return {
+        "limit": str(extension.limit),
+        "actor": extension.actor,
+        "reason": extension.reason,
+        "until": extension.until,
+    }
+
+
+def _extension(body: Mapping[str, Any]) -> Extension:
+    return Extension(
+        limit=Limit.parse(body["limit"]),
+        actor=body["actor"],
+        reason=body["reason"],
+        until=body["until"],
+    )

@@ -1,0 +1,128 @@
+"""Limits: an amount, a unit and a window, as in `10.50 usd per day` or `3 calls per 30min`."""
+
+import re
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final
+
+from earmark.budget.window import Cut, Window
+from earmark.errors import FloatAmount, InvalidAmount, InvalidLimit
+from earmark.money import (
+    LARGEST_LIMIT_NANOS,
+    LARGEST_NANOS,
+    AmountLike,
+    Money,
+    show_nanos,
+    to_nanos,
+)
+
+USD: Final = "usd"
+CALLS: Final = "calls"
+TOKENS: Final = "tokens"
+UNITS: Final = (USD, CALLS, TOKENS)
+#: The largest count of calls or tokens: 2^53-1, exact in JSON too.
+LARGEST_COUNT: Final = LARGEST_NANOS
+
+_GRAMMAR = re.compile(r"\s*(\S+)\s+(\S+)\s+(?:(total)|per\s+(\S+))\s*")
+_LONGEST_TEXT: Final = 100
+_WANT: Final = "<amount> <unit> per <window> or <amount> <unit> total, such as '10 usd per day'"
+_COUNT_WANT: Final = f"a whole number from 0 to {LARGEST_COUNT}"
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """The most of one unit in each interval of one window; 0 refuses everything that costs."""
+
+    amount: int
+    """Nano-dollars where *unit* is `usd`, else a count."""
+    unit: str
+    window: Window
+
+    def __post_init__(self) -> None:
+        check_unit(self.unit)
+        if not 0 <= self.amount <= _largest(self.unit):
+            want = f"0 to {show_amount(self.unit, _largest(self.unit))} {self.unit}"
+            raise InvalidAmount(text=show_amount(self.unit, self.amount), want=want)
+
+    @classmethod
+    def parse(cls, text: str) -> "Limit":
+        """Return the limit that *text* describes.
+
+        Raises:
+            InvalidLimit: Another shape, an unknown unit or an unknown window.
+            InvalidAmount: The amount is no amount of that unit.
+        """
+        # str(): an untyped caller may give a number.
+        match = _GRAMMAR.fullmatch(str(text)[: _LONGEST_TEXT + 1])
+        if match is None or len(text) > _LONGEST_TEXT:
+            raise InvalidLimit(text=str(text)[:_LONGEST_TEXT], want=_WANT)
+        amount, unit, total, window = match.groups()
+        return cls(read_amount(unit, amount), unit, Window.parse(total or _recurring(window, text)))
+
+    def __str__(self) -> str:
+        per = "total" if self.window.cut is Cut.TOTAL else f"per {self.window}"
+        return f"{show_amount(self.unit, self.amount)} {self.unit} {per}"
+
+
+def check_unit(unit: str) -> str:
+    """Return *unit* if it is one that limits know.
+
+    Raises:
+        InvalidLimit: It is not `usd`, `calls` or `tokens`.
+    """
+    if unit not in UNITS:
+        raise InvalidLimit(text=unit[:40], want="one of " + ", ".join(UNITS), kind="unit")
+    return unit
+
+
+def read_amount(unit: str, amount: AmountLike) -> int:
+    """Return *amount* as the ledger counts it: nano-dollars for `usd`, else a whole number.
+
+    Raises:
+        InvalidLimit: The unit is unknown.
+        InvalidAmount: Negative, not a number, broken where only whole numbers count, or absurd.
+        FloatAmount: A float.
+    """
+    return to_nanos(amount) if check_unit(unit) == USD else _to_count(amount)
+
+
+def show_amount(unit: str, amount: int) -> str:
+    """Return *amount* (nano-dollars, or a count) as people write it: `10.5`, `3`."""
+    return show_nanos(amount) if unit == USD else str(amount)
+
+
+def present(unit: str, amount: int) -> Money | int:
+    """Return *amount* (nano-dollars, or a count) as the public contract gives it."""
+    return Money.nanos(amount) if unit == USD else amount
+
+
+def _largest(unit: str) -> int:
+    return LARGEST_LIMIT_NANOS if unit == USD else LARGEST_COUNT
+
+
+def _recurring(window: str, text: str) -> str:
+    if window == Cut.TOTAL.value:
+        raise InvalidLimit(text=text, want="'total' without 'per', such as '100 usd total'")
+    return window
+
+
+def _to_count(amount: AmountLike) -> int:
+    if isinstance(amount, bool | float):
+        raise FloatAmount(text=repr(amount), want=_COUNT_WANT)
+    count = _whole(amount)
+    if count is None or not 0 <= count <= LARGEST_COUNT:
+        raise InvalidAmount(text=repr(amount)[:40], want=_COUNT_WANT)
+    return count
+
+
+def _whole(amount: AmountLike) -> int | None:
+    match amount:
+        case int():
+            return amount
+        case str():
+            return int(amount) if re.fullmatch(r"[0-9]{1,16}", amount) else None
+        case Decimal():
+            plain = amount.is_finite() and amount.adjusted() <= 16  # noqa: PLR2004 - 2^53 has 16 digits
+            return int(amount) if plain and amount == int(amount) else None
+        case _:
+            return None

@@ -1,0 +1,96 @@
+"""The one place that reads the time.
+
+An *instant* is an int: nanoseconds since 1970-01-01T00:00Z. It is what ledgers store and compare;
+`datetime` values are made from it, always aware and in UTC, at the edges.
+"""
+
+import asyncio
+import re
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+from earmark.errors import InvalidDuration
+
+NANOS_PER_SECOND = 1_000_000_000
+#: The instant after every other: the end of an interval that never ends.
+END_OF_TIME = (1 << 63) - 1
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_UNITS = {"ms": 0.001, "s": 1, "sec": 1, "min": 60, "m": 60, "h": 3600, "d": 86_400}
+_DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|sec|s|min|m|h|d)\s*")
+
+
+class Clock(Protocol):
+    """Where time comes from; `earmark.testing.ManualClock` is the one for tests."""
+
+    def instant(self) -> int:
+        """Return the wall clock's nanoseconds since the epoch, UTC; it may step backwards."""
+        ...
+
+    def elapsed(self) -> int:
+        """Return a nanosecond counter that never steps back, good for durations only."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Return after *seconds* of this clock's time."""
+        ...
+
+
+class SystemClock:
+    """The machine's own clock."""
+
+    def instant(self) -> int:
+        """Return the wall clock's nanoseconds since the epoch, UTC."""
+        return time.time_ns()
+
+    def elapsed(self) -> int:
+        """Return the monotonic counter's nanoseconds."""
+        return time.monotonic_ns()
+
+    async def sleep(self, seconds: float) -> None:
+        """Return after *seconds*."""
+        await asyncio.sleep(seconds)
+
+
+def to_datetime(instant: int) -> datetime:
+    """Return *instant* (nanoseconds since the epoch) as an aware UTC datetime, to the microsecond."""
+    return _EPOCH + timedelta(microseconds=instant // 1000)
+
+
+def from_datetime(moment: datetime) -> int:
+    """Return *moment* as nanoseconds since the epoch; a naive datetime is a `ValueError`."""
+    if moment.tzinfo is None:
+        raise InvalidDuration(text=moment.isoformat(), want="a datetime with a time zone")
+    delta = moment - _EPOCH
+    return (delta.days * 86_400 + delta.seconds) * NANOS_PER_SECOND + delta.microseconds * 1000
+
+
+def iso(instant: int) -> str:
+    """Return *instant* as RFC 3339 text in UTC, such as `2026-12-01T00:00:00Z`."""
+    return to_datetime(instant).isoformat().replace("+00:00", "Z")
+
+
+def parse_duration(value: str | float | timedelta) -> int:
+    """Return the nanoseconds of a duration: `"10min"`, `"30s"`, a timedelta, or seconds as a number.
+
+    Raises:
+        InvalidDuration: The text is no duration, or it is negative or longer than ten years.
+    """
+    seconds = _seconds(value)
+    if not 0 <= seconds <= 10 * 366 * 86_400:
+        raise InvalidDuration(text=str(value), want="between 0 s and 10 years")
+    return round(seconds * NANOS_PER_SECOND)
+
+
+def _seconds(value: str | float | timedelta) -> float:
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, str):
+        match = _DURATION.fullmatch(value)
+        if match is None:
+            raise InvalidDuration(text=value, want="a number and a unit, such as 30s, 10min or 2h")
+        return float(match[1]) * _UNITS[match[2]]
+    if isinstance(value, bool):
+        raise InvalidDuration(text=str(value), want="a number and a unit, such as 30s")
+    return float(value)

@@ -1,0 +1,155 @@
+"""A composition: a graph of stages with a description, checked to be well formed when it is made.
+
+The nodes themselves are in `nodes`; they are named here too, as the package's face.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from earmark.composition.canonical import composition_id, node_json
+from earmark.composition.document import check_value, invalid, is_whole, shown
+from earmark.composition.nodes import (
+    Branch,
+    Const,
+    Fanout,
+    Let,
+    Merge,
+    Node,
+    Parallel,
+    Pinning,
+    RemoteStage,
+    Retry,
+    Sequential,
+    Stage,
+    children,
+    fold,
+)
+
+__all__ = [
+    "MAX_ATTEMPTS",
+    "MAX_NESTING",
+    "Branch",
+    "Composition",
+    "Const",
+    "Fanout",
+    "Let",
+    "Merge",
+    "Node",
+    "Parallel",
+    "Pinning",
+    "RemoteStage",
+    "Retry",
+    "Sequential",
+    "Stage",
+    "children",
+    "fold",
+]
+
+#: How many nodes deep a composition may nest.
+MAX_NESTING: Final = 128
+#: The most attempts one `Retry` may ask for.
+MAX_ATTEMPTS: Final = 1000
+#: The longest delay between two attempts: a day, in milliseconds.
+MAX_DELAY_MS: Final = 86_400_000
+#: The longest reference to a stage: an id has 64 digits, a name should be shorter.
+MAX_REFERENCE: Final = 256
+
+_PLACE = "/root"
+
+
+@dataclass(frozen=True, slots=True)
+class Composition:
+    """A well formed graph of stages; immutable, with an identity of its own.
+
+    Raises:
+        InvalidComposition: Nested deeper than 128 nodes, an operator with nothing in it, attempts
+            or delays out of range, or a value JSON cannot carry. The place is a JSON pointer into
+            the document that `to_json` would print.
+    """
+
+    description: str = field(kw_only=True)
+    version: str = field(default="0.1.0", kw_only=True)
+    root: Node = field(kw_only=True)
+    _id: str = field(default="", init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        check_value(self.description, "/description")
+        check_value(self.version, "/version")
+        _inspect(self.root)
+
+    @property
+    def id(self) -> str:
+        """The composition_id: the SHA-256 of the canonical root, which alone decides it."""
+        if not self._id:
+            object.__setattr__(self, "_id", composition_id(self.root))
+        return self._id
+
+    def to_json(self) -> str:
+        """Return the document as indented JSON; read again it has the same id."""
+        form = {"description": self.description, "version": self.version}
+        return json.dumps({**form, "root": node_json(self.root)}, indent=2, ensure_ascii=False)
+
+
+def _inspect(root: Node) -> None:
+    waiting = [(_PLACE, root, 1)]
+    while waiting:
+        place, node, depth = waiting.pop()
+        if depth > MAX_NESTING:
+            raise invalid(place, f"nests deeper than {MAX_NESTING} nodes")
+        _inspect_node(node, place)
+        kids = children(node)
+        waiting.extend((place + label, child, depth + 1) for label, child in reversed(kids))
+
+
+def _inspect_node(node: Node, place: str) -> None:  # noqa: C901 - one case an operator
+    match node:
+        case Stage():
+            _inspect_stage(node, place)
+        case RemoteStage(url):
+            check_value(url, f"{place}/url")
+            if not url.startswith(("http://", "https://")):
+                raise invalid(f"{place}/url", "a remote stage is called by http:// or https://")
+        case Const(value):
+            check_value(value, f"{place}/value")
+        case Sequential(stages):
+            _inspect_many(stages, place, "stages")
+        case Parallel(branches):
+            _inspect_many(branches, place, "branches")
+            check_value(list(branches), f"{place}/branches")
+        case Fanout(_, targets):
+            _inspect_many(targets, place, "targets")
+        case Merge(sources):
+            _inspect_many(sources, place, "sources")
+        case Retry():
+            _inspect_retry(node, place)
+        case Let(bindings):
+            check_value(list(bindings), f"{place}/bindings")
+        case Branch():
+            pass
+
+
+def _inspect_stage(node: Stage, place: str) -> None:
+    check_value(node.id, f"{place}/id")
+    if not 0 < len(node.id) <= MAX_REFERENCE:
+        raise invalid(f"{place}/id", f"a stage's id or name has 1 to {MAX_REFERENCE} characters")
+    if node.pinning not in {"signature", "both"}:
+        raise invalid(
+            f"{place}/pinning", f"{shown(node.pinning)} is neither 'signature' nor 'both'"
+        )
+    check_value(node.config, f"{place}/config")
+
+
+def _inspect_many(many: Sequence[Node] | Mapping[str, Node], place: str, name: str) -> None:
+    if not many:
+        raise invalid(f"{place}/{name}", f"'{name}' is empty: it needs at least one node")
+
+
+def _inspect_retry(node: Retry, place: str) -> None:
+    if not is_whole(node.max_attempts) or not 1 <= node.max_attempts <= MAX_ATTEMPTS:
+        got = shown(node.max_attempts)
+        raise invalid(f"{place}/max_attempts", f"{got} attempts: it takes 1 to {MAX_ATTEMPTS:,}")
+    delay = node.delay_ms
+    if delay is not None and (not is_whole(delay) or not 0 <= delay <= MAX_DELAY_MS):
+        raise invalid(f"{place}/delay_ms", f"{shown(delay)} ms: it takes 0 to {MAX_DELAY_MS:,}")

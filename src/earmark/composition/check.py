@@ -1,0 +1,226 @@
+"""Whether a composition fits together before anything of it runs: its stages, types and prices.
+
+Every problem is found and told with its place; one refusal carries them all. Outputs are known from
+the leaves up, inputs are then pushed from the root down the way the runner will pass them.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from earmark.composition.ast import Composition
+from earmark.composition.catalogue import Catalogue, Quote, Signature, parse_allowed, price
+from earmark.composition.document import shown
+from earmark.composition.effects import FALLIBLE, NETWORK, Cost, EffectName, EffectSet
+from earmark.composition.flow import Shape, given_to_children, shape_of, stage_input
+from earmark.composition.nodes import (
+    Branch,
+    Const,
+    Node,
+    RemoteStage,
+    Stage,
+    children,
+    fold,
+)
+from earmark.composition.subtype import mismatch, validate
+from earmark.composition.types import ANY, BOOL, NType
+from earmark.errors import CheckFailed, NotFound
+
+#: How many problems of one composition are told.
+MAX_PROBLEMS = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Occurrence:
+    """One place in a composition where a stage runs, with what it was resolved to."""
+
+    signature: Signature
+    quote: Quote | None
+    """What one attempt costs; None where it has no price, which a check refuses."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """A composition that may run."""
+
+    input: NType
+    output: NType
+    effects: tuple[EffectName, ...]
+    """Every effect of its stages, sorted."""
+    warnings: tuple[str, ...]
+    occurrences: "dict[str, Occurrence]"
+    """What each `Stage` and `RemoteStage` was resolved to, by its path."""
+
+
+def check(
+    composition: Composition, catalogue: Catalogue, *, allow: Collection[str] = ()
+) -> Checked:
+    """Return what the composition takes and gives, if its stages, types and prices are in order.
+
+    Args:
+        composition: What to check.
+        catalogue: Where its stages are looked up.
+        allow: Effects (`llm`, `network`, `unknown`) that may go without a price; none by default.
+
+    Raises:
+        CheckFailed: With every problem and its place, at most fifty.
+        InvalidConfig: A name in *allow* that is no effect.
+    """
+    state = _State(catalogue, parse_allowed(allow))
+    shape = fold(("", composition.root), partial(_open, state))
+    _push_inputs(state, composition.root)
+    if state.problems:
+        raise CheckFailed(problems=_told(state))
+    names = {name for o in state.occurrences.values() for name in o.signature.effects.names}
+    return Checked(
+        input=shape.input,
+        output=shape.output,
+        effects=tuple(sorted(names)),
+        warnings=tuple(dict.fromkeys(state.warnings)),
+        occurrences=state.occurrences,
+    )
+
+
+def check_input(value: object, type_: NType) -> None:
+    """Refuse a run's input that is not of the composition's type.
+
+    Raises:
+        CheckFailed: With each problem and its place in the input.
+    """
+    problems = validate(value, type_)
+    if problems:
+        raise CheckFailed(problems=tuple(f"input {problem}" for problem in problems))
+
+
+@dataclass(slots=True)
+class _State:
+    catalogue: Catalogue
+    allow: frozenset[EffectName]
+    problems: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    warnings: list[str] = field(default_factory=list[str])
+    occurrences: dict[str, Occurrence] = field(default_factory=dict[str, Occurrence])
+    outputs: dict[str, NType] = field(default_factory=dict[str, NType])
+    order: dict[str, int] = field(default_factory=dict[str, int])
+
+    def refuse(self, path: str, problem: str) -> None:
+        self.problems.append((path, problem))
+
+
+_Item = tuple[str, Node]
+
+
+def _open(state: _State, item: _Item) -> tuple[list[_Item], Callable[[Sequence[Shape]], Shape]]:
+    path, node = item
+    state.order[path] = len(state.order)
+    match node:
+        case Stage():
+            _resolve(state, path, node)
+        case RemoteStage():
+            _admit(state, path, _remote_signature(node))
+        case _:
+            pass
+    kids = [(path + label, child) for label, child in children(node)]
+    return kids, partial(_close, state, path, node)
+
+
+def _close(state: _State, path: str, node: Node, kids: Sequence[Shape]) -> Shape:
+    occurrence = state.occurrences.get(path)
+    shape = shape_of(node, occurrence.signature if occurrence else None, kids)
+    if shape.input is None:
+        state.refuse(path, "no input can fit all of its parts")
+    known = Shape(shape.input or ANY, shape.output, shape.depth)
+    state.outputs[path] = known.output
+    return known
+
+
+def _resolve(state: _State, path: str, node: Stage) -> None:
+    try:
+        signature = state.catalogue.get(node.id, pinning=node.pinning, config=node.config)
+    except NotFound as error:
+        state.refuse(path, str(error))
+        return
+    if signature is None:
+        state.refuse(path, f"no stage {shown(node.id)}")
+        return
+    state.warnings.extend(f"at {path or '/'}: {note}" for note in signature.notes)
+    _admit(state, path, signature)
+    for problem in stage_input(signature.input, node.config).problems:
+        state.refuse(path, problem)
+
+
+def _admit(state: _State, path: str, signature: Signature) -> None:
+    quote = price(signature.effects, signature.quote, state.allow)
+    state.occurrences[path] = Occurrence(signature=signature, quote=quote)
+    if quote is None:
+        risky = sorted((signature.effects.names & {"llm", "network", "unknown"}) - state.allow)
+        names = " and ".join(risky)
+        state.refuse(
+            path,
+            f"stage {shown(signature.name)} has no price for its effect {names}:"
+            " declare a Cost, or allow the effect by name",
+        )
+
+
+def _remote_signature(node: RemoteStage) -> Signature:
+    cost = () if node.cost is None else (Cost(node.cost),)
+    return Signature(
+        id=node.url,
+        name=_without_secrets(node.url),
+        kind="remote",
+        input=node.input,
+        output=node.output,
+        effects=EffectSet((FALLIBLE, NETWORK, *cost)),
+    )
+
+
+def _without_secrets(url: str) -> str:
+    # user:password@ and a query may both hold a key.
+    scheme, _, rest = url.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path.partition('?')[0]}"
+
+
+def _push_inputs(state: _State, root: Node) -> None:
+    waiting: list[tuple[str, Node, NType]] = [("", root, ANY)]
+    while waiting:
+        path, node, given = waiting.pop()
+        _check_node(state, path, node, given)
+        kids = children(node)
+        outputs = [state.outputs[path + label] for label, _ in kids]
+        inputs = given_to_children(node, given, outputs)
+        for (label, child), type_ in zip(kids, inputs, strict=True):
+            waiting.append((path + label, child, type_))
+
+
+def _check_node(state: _State, path: str, node: Node, given: NType) -> None:
+    match node:
+        case Stage() | RemoteStage():
+            occurrence = state.occurrences.get(path)
+            if occurrence is None:
+                return
+            signature = occurrence.signature
+            config = node.config if isinstance(node, Stage) else None
+            wanted = stage_input(signature.input, config).type
+            if why := mismatch(given, wanted):
+                state.refuse(path, f"takes {wanted}, but is given {given}: {why}")
+        case Branch():
+            _check_predicate(state, path, node)
+        case _:
+            pass
+
+
+def _check_predicate(state: _State, path: str, node: Branch) -> None:
+    predicate = node.predicate
+    if isinstance(predicate, Const) and not isinstance(predicate.value, bool):
+        state.refuse(
+            f"{path}/predicate", f"a predicate is true or false, not {shown(predicate.value)}"
+        )
+    elif why := mismatch(state.outputs[f"{path}/predicate"], BOOL):
+        state.refuse(f"{path}/predicate", f"a predicate gives a Bool: {why}")
+
+
+def _told(state: _State) -> tuple[str, ...]:
+    ordered = sorted(state.problems, key=lambda problem: state.order[problem[0]])
+    told = [f"at {path or '/'}: {problem}" for path, problem in ordered[:MAX_PROBLEMS]]
+    more = len(ordered) - MAX_PROBLEMS
+    return (*told, f"and {more:,} more") if more > 0 else tuple(told)

@@ -1,0 +1,228 @@
+"""How values flow through the operators, in types: what a node takes, gives, and hands to its parts.
+
+The rules are the runner's: `Parallel` routes `input[name]` where there is such a field, `Merge` routes
+`input["source_i"]`, both arms of a `Branch` get its input, a `Let` lays its bindings over its input.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, assert_never
+
+from earmark.composition.catalogue import Signature
+from earmark.composition.nodes import (
+    Branch,
+    Const,
+    Fanout,
+    Let,
+    Merge,
+    Node,
+    Parallel,
+    RemoteStage,
+    Retry,
+    Sequential,
+    Stage,
+)
+from earmark.composition.subtype import fits_all, meet, takes_objects, validate
+from earmark.composition.types import (
+    ANY,
+    NULL,
+    ListOf,
+    MapOf,
+    NType,
+    Plain,
+    Record,
+    RecordWith,
+    Refined,
+    StreamOf,
+    Union,
+    Var,
+    is_nullable,
+    union,
+)
+
+#: Inferred types nest at most so deep, and unions have at most so many variants; beyond, `Any`.
+MAX_DEPTH = 32
+MAX_VARIANTS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What a node takes and gives; an input of None is one that no value can be."""
+
+    input: NType | None
+    output: NType
+    depth: int = 0
+    """How deep the output's type was built here."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageInput:
+    """What a stage still takes from its input once its config is laid over it."""
+
+    type: NType
+    problems: tuple[str, ...] = ()
+
+
+def shape_of(node: Node, signature: Signature | None, kids: Sequence[Shape]) -> Shape:
+    """Return a node's shape from those of its children, in the order of `nodes.children`."""
+    inputs = [kid.input or ANY for kid in kids]
+    match node:
+        case Stage():
+            if signature is None:
+                return Shape(ANY, ANY)
+            return Shape(stage_input(signature.input, node.config).type, signature.output)
+        case RemoteStage():
+            return Shape(node.input, node.output)
+        case Const():
+            return Shape(ANY, ANY)
+        case Sequential():
+            return Shape(inputs[0], kids[-1].output, kids[-1].depth)
+        case Parallel(branches):
+            output = Record({name: kid.output for name, kid in zip(branches, kids, strict=True)})
+            return _built(_routed_input(list(branches), inputs), output, kids)
+        case Branch():
+            output = _joined([kids[1].output, kids[2].output])
+            return Shape(_meet_all(inputs), output, max(kids[1].depth, kids[2].depth))
+        case Fanout():
+            output = ListOf(_joined([kid.output for kid in kids[1:]]))
+            return _built(inputs[0], output, kids[1:])
+        case Merge(sources):
+            names = [f"source_{i}" for i in range(len(sources))]
+            return Shape(_routed_input(names, inputs[:-1]), kids[-1].output, kids[-1].depth)
+        case Retry():
+            return kids[0]
+        case Let(bindings):
+            rest = _unbound(inputs[-1], bindings)
+            return Shape(_meet_all([*inputs[:-1], rest]), kids[-1].output, kids[-1].depth)
+        case _:
+            assert_never(node)
+
+
+def given_to_children(node: Node, given: NType, outputs: Sequence[NType]) -> list[NType]:
+    """Return what each child is given, in the order of `nodes.children`, by the children's outputs."""
+    match node:
+        case Stage() | RemoteStage() | Const():
+            return []
+        case Sequential():
+            return [given, *outputs[:-1]]
+        case Parallel(branches):
+            return [_routed(given, name, given) for name in branches]
+        case Branch():
+            return [given, given, given]
+        case Fanout(_, targets):
+            return [given, *[outputs[0]] * len(targets)]
+        case Merge(sources):
+            names = [f"source_{i}" for i in range(len(sources))]
+            fed = Record(dict(zip(names, outputs, strict=False)))
+            return [*(_routed(given, name, NULL) for name in names), fed]
+        case Retry():
+            return [given]
+        case Let(bindings):
+            bound = dict(zip(bindings, outputs, strict=False))
+            return [*[given] * len(bound), _overlaid(given, bound)]
+        case _:
+            assert_never(node)
+
+
+def stage_input(declared: NType, config: Mapping[str, Any] | None) -> StageInput:
+    """Return what is left to give to a stage whose config supplies some of its fields.
+
+    Where at most one required field is left, any value will do: one that is no object is given to
+    the stage as that field.
+    """
+    if config is None:
+        return StageInput(declared)
+    if not takes_objects(declared):
+        return StageInput(ANY, (f"has a config, but takes {declared}, which has no fields",))
+    if not isinstance(declared, Record | RecordWith):
+        return StageInput(ANY)
+    problems = [
+        f"its config is wrong: {problem}"
+        for name, value in config.items()
+        if name in declared.fields
+        for problem in validate(value, declared.fields[name], f"/{name}")
+    ]
+    left = {name: type_ for name, type_ in declared.fields.items() if name not in config}
+    required = [name for name, type_ in left.items() if not is_nullable(type_)]
+    return StageInput(Record(left) if len(required) > 1 else ANY, tuple(problems))
+
+
+def _built(input_: NType | None, output: NType, kids: Sequence[Shape]) -> Shape:
+    depth = 1 + max(kid.depth for kid in kids)
+    return Shape(input_, output, depth) if depth <= MAX_DEPTH else Shape(input_, ANY)
+
+
+def _joined(types: Sequence[NType]) -> NType:
+    if any(fits_all(type_) for type_ in types):
+        return ANY
+    joined = union(types)
+    too_wide = isinstance(joined, Union) and len(joined.variants) > MAX_VARIANTS
+    return ANY if too_wide else joined
+
+
+def _meet_all(types: Sequence[NType]) -> NType | None:
+    shared: NType | None = ANY
+    for type_ in types:
+        shared = None if shared is None else meet(shared, type_)
+    return shared
+
+
+def _routed_input(names: Sequence[str], inputs: Sequence[NType]) -> NType:
+    """What fits parts that each take their own field of the input, or all of it without one.
+
+    An object serves a part that takes objects with or without the field, so nothing can be asked of
+    it there; a part that takes none needs its field, unless the whole input is no object.
+    """
+    scalars = {n: t for n, t in zip(names, inputs, strict=True) if not takes_objects(t)}
+    if not scalars:
+        return ANY
+    fields = Record(scalars)
+    if any(takes_objects(t) and not fits_all(t) for t in inputs):
+        return fields
+    whole = _meet_all(list(scalars.values()))
+    return fields if whole is None else _joined([fields, whole])
+
+
+def _unbound(body: NType, bindings: Mapping[str, Node]) -> NType:
+    if not isinstance(body, Record | RecordWith):
+        return ANY
+    fields = {
+        name: type_
+        for name, type_ in body.fields.items()
+        if name not in bindings and not is_nullable(type_)
+    }
+    return Record(fields) if fields else ANY
+
+
+def _routed(given: NType, name: str, absent: NType) -> NType:
+    """What a part named *name* gets of an input; *absent* is what an object without it gives."""
+    match given:
+        case Record(fields):
+            return fields.get(name, absent)
+        case RecordWith(fields):
+            return fields.get(name, ANY)
+        case Union(variants):
+            return _joined([_routed(v, name, v if absent is given else absent) for v in variants])
+        case Refined(base):
+            return _routed(base, name, absent)
+        case MapOf() | Var():
+            return ANY
+        case Plain(kind):
+            return ANY if kind in {"Any", "VNode"} else given
+        case ListOf() | StreamOf():
+            return given
+        case _:
+            assert_never(given)
+
+
+def _overlaid(given: NType, bound: Mapping[str, NType]) -> NType:
+    """What a `Let` gives its body: the fields of its input, where it has any, under its bindings."""
+    match given:
+        case Record(fields):
+            return Record({**fields, **bound})
+        case RecordWith(fields, rest):
+            return RecordWith({**fields, **bound}, rest)
+        case Refined(base):
+            return _overlaid(base, bound)
+        case _:
+            return RecordWith(bound, "") if takes_objects(given) else Record(bound)

@@ -1,0 +1,219 @@
+"""What a composition will cost, before it runs: a line for each occurrence of a stage, and in all.
+
+Exact and linear. A sum over what runs, the dearest arm of a `Branch` at most and the cheapest at
+least, a `Retry` all its attempts at most and one at least.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from earmark.composition.ast import Composition
+from earmark.composition.catalogue import Catalogue, Quote
+from earmark.composition.check import Checked, check
+from earmark.composition.effects import EffectName
+from earmark.composition.nodes import (
+    Branch,
+    Const,
+    Node,
+    RemoteStage,
+    Retry,
+    Stage,
+    children,
+    fold,
+)
+from earmark.composition.types import NType, type_json
+from earmark.money import Money
+
+_FREE = Quote(Money(), Money())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One occurrence of a stage, with what it adds to the total."""
+
+    path: str
+    """Where it stands: labels from the root, such as `/stages/0`; empty for the root."""
+    stage: str
+    """Its name, or its URL."""
+    stage_id: str
+    kind: str
+    min: Money
+    """The least it adds to a run that succeeds: one attempt, nothing where it may not be reached."""
+    max: Money | None
+    """The most it adds: every attempt; None where one attempt has no bound before its input is known."""
+    attempts: int
+    """How often it may run at most, for the retries around it; 0 where it is never reached."""
+    note: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the line as JSON; amounts are decimal strings of USD."""
+        amounts = {"min": str(self.min), "max": _amount_json(self.max)}
+        who = {"path": self.path, "stage": self.stage, "stage_id": self.stage_id}
+        return {**who, "kind": self.kind, **amounts, "attempts": self.attempts, "note": self.note}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A checked composition with its cost bounds."""
+
+    composition_id: str
+    min: Money
+    """The least a run that succeeds costs."""
+    max: Money | None
+    """The most a run costs; None where a stage it may reach has no bound before its input is known."""
+    lines: tuple[Line, ...]
+    """In document order."""
+    input: NType
+    output: NType
+    effects: tuple[EffectName, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def unbounded(self) -> tuple[Line, ...]:
+        """The lines that say why `max` is None."""
+        return tuple(line for line in self.lines if line.max is None)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the plan as JSON; amounts are decimal strings of USD, an unknown `max` is null."""
+        return {
+            "composition_id": self.composition_id,
+            "min": str(self.min),
+            "max": _amount_json(self.max),
+            "lines": [line.to_json() for line in self.lines],
+            "input": type_json(self.input),
+            "output": type_json(self.output),
+            "effects": list(self.effects),
+            "warnings": list(self.warnings),
+        }
+
+
+def plan(composition: Composition, catalogue: Catalogue, *, allow: Collection[str] = ()) -> Plan:
+    """Return what the composition costs at least and at most, having checked it.
+
+    Raises:
+        CheckFailed: What `check` refuses: unknown stages, types that do not fit, no price.
+        InvalidConfig: A name in *allow* that is no effect.
+    """
+    checked = check(composition, catalogue, allow=allow)
+    lines: list[Line] = []
+    root = _Reached("", composition.root, attempts=1, certain=True)
+    total = fold(root, partial(_open, checked, lines))
+    return Plan(
+        composition_id=composition.id,
+        min=total.min,
+        max=total.max,
+        lines=tuple(lines),
+        input=checked.input,
+        output=checked.output,
+        effects=checked.effects,
+        warnings=checked.warnings,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Reached:
+    """A node, how often it may run, and whether every run that succeeds gets to it."""
+
+    path: str
+    node: Node
+    attempts: int
+    certain: bool
+
+    def parts(self) -> "list[_Reached]":
+        again = self.node.max_attempts if isinstance(self.node, Retry) else 1
+        kids = children(self.node)
+        return [
+            _Reached(
+                self.path + label,
+                child,
+                0 if _never_taken(self.node, label) else self.attempts * again,
+                self.certain and not _perhaps_taken(self.node, label),
+            )
+            for label, child in kids
+        ]
+
+
+def _open(
+    checked: Checked, lines: list[Line], at: _Reached
+) -> tuple[list[_Reached], Callable[[Sequence[Quote]], Quote]]:
+    match at.node:
+        case Stage() | RemoteStage():
+            occurrence = checked.occurrences[at.path]
+            quote = occurrence.quote or _FREE
+            lines.append(_line(at, checked, quote))
+            return [], lambda _: quote
+        case Const():
+            return [], lambda _: _FREE
+        case _:
+            return at.parts(), partial(_combine, at.node)
+
+
+def _line(at: _Reached, checked: Checked, quote: Quote) -> Line:
+    signature = checked.occurrences[at.path].signature
+    most = quote.max * at.attempts if quote.max is not None else None
+    reach = "" if at.certain else "only if its arm is taken" if at.attempts else "never reached"
+    notes = [note for note in (quote.note, reach) if note]
+    return Line(
+        path=at.path,
+        stage=signature.name,
+        stage_id=signature.id,
+        kind=signature.kind,
+        min=quote.min if at.certain else Money(),
+        max=most if at.attempts else Money(),
+        attempts=at.attempts,
+        note="; ".join(notes),
+    )
+
+
+def _combine(node: Node, parts: Sequence[Quote]) -> Quote:
+    match node:
+        case Branch():
+            return _chosen(node, parts)
+        case Retry():
+            most = parts[0].max
+            return Quote(parts[0].min, None if most is None else most * node.max_attempts)
+        case _:
+            return _sum(parts)
+
+
+def _chosen(node: Branch, parts: Sequence[Quote]) -> Quote:
+    predicate, if_true, if_false = parts
+    chosen = _constant(node)
+    if chosen is not None:
+        return _sum([predicate, if_true if chosen else if_false])
+    dearest = (
+        None if if_true.max is None or if_false.max is None else max(if_true.max, if_false.max)
+    )
+    return _sum([predicate, Quote(min(if_true.min, if_false.min), dearest)])
+
+
+def _sum(parts: Sequence[Quote]) -> Quote:
+    most = [part.max for part in parts if part.max is not None]
+    total = sum(most, Money()) if len(most) == len(parts) else None
+    return Quote(sum((part.min for part in parts), Money()), total)
+
+
+def _constant(node: Branch) -> bool | None:
+    """Which arm a constant predicate takes; None where that is known only at run."""
+    predicate = node.predicate
+    if isinstance(predicate, Const) and isinstance(predicate.value, bool):
+        return predicate.value
+    return None
+
+
+def _never_taken(node: Node, label: str) -> bool:
+    if not isinstance(node, Branch):
+        return False
+    return _constant(node) is (label == "/if_false") and label != "/predicate"
+
+
+def _perhaps_taken(node: Node, label: str) -> bool:
+    if not isinstance(node, Branch) or label == "/predicate":
+        return False
+    return _constant(node) is None or _never_taken(node, label)
+
+
+def _amount_json(amount: Money | None) -> str | None:
+    return None if amount is None else str(amount)

@@ -1,0 +1,1 @@
+"""Configuration: `earmark.toml` and `EARMARK_…` variables, as checked, frozen settings."""

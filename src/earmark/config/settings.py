@@ -1,0 +1,261 @@
+"""The settings there are: one frozen class per table of `earmark.toml`, with its defaults.
+
+Setting names are the public contract; the reference in the documentation follows these classes.
+"""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, PlainValidator, Tag
+from pydantic import field_validator as check_field
+
+from earmark.budget.budget import DEFAULT_ALERTS
+from earmark.budget.limit import Limit
+from earmark.budget.path import parse_path
+from earmark.budget.window import check_zone
+from earmark.composition.effects import EffectSet
+from earmark.composition.types import NType
+from earmark.config import values
+from earmark.money import Money
+from earmark.pricing.own import own_rates
+
+Text = Annotated[str, PlainValidator(values.text)]
+Name = Annotated[str, PlainValidator(values.name)]
+Model = Annotated[str, PlainValidator(values.model)]
+Models = Annotated[tuple[str, ...], PlainValidator(values.models)]
+Url = Annotated[str, PlainValidator(values.url)]
+BudgetPath = Annotated[str, PlainValidator(lambda value: parse_path(values.text(value)))]
+Zone = Annotated[str, PlainValidator(lambda value: check_zone(values.text(value)))]
+Limits = Annotated[tuple[Limit, ...], PlainValidator(values.limits)]
+Alerts = Annotated[tuple[int, ...], PlainValidator(values.alerts)]
+Wait = Annotated[timedelta, PlainValidator(values.duration)]
+Timeout = Annotated[timedelta, PlainValidator(values.some_time)]
+Cost = Annotated[Money, PlainValidator(values.cost)]
+Effects = Annotated[EffectSet, PlainValidator(values.effects)]
+Type = Annotated[NType, PlainValidator(values.type_)]
+Tokens = Annotated[int, PlainValidator(values.whole(1, 100_000_000))]
+Count = Annotated[int, PlainValidator(values.whole(1, 10_000))]
+Bytes = Annotated[int, PlainValidator(values.whole(1, 1 << 30))]
+
+FreeEffect = Literal["llm", "network", "unknown"]
+
+DEFAULT_STORE: Final = "sqlite:///earmark.db"
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+
+class StoreSettings(_Table):
+    """`[store]`: where the books are."""
+
+    url: Text = Field(default=DEFAULT_STORE, repr=False)
+    """`sqlite:///path`, `memory:` …; a relative path is one from the file's folder. Also
+    `EARMARK_STORE`. It may hold a password, so it is not shown."""
+
+
+class BudgetSettings(_Table):
+    """`[budgets."path"]`: one budget."""
+
+    limits: Limits = ()
+    """`"10.50 usd per day"`, `"3 calls per 30min"`, `"100 usd total"`."""
+    timezone: Zone = "UTC"
+    alerts: Alerts = DEFAULT_ALERTS
+    """Given as shares of each limit (0.8 is 80 %), kept as parts per million."""
+
+
+class ProviderSettings(_Table):
+    """`[providers.name]`: one API that answers model requests."""
+
+    api: Annotated[
+        Literal["openai", "anthropic"], PlainValidator(values.choice("openai", "anthropic"))
+    ]
+    base_url: Url | None = None
+    """None: the API's own address."""
+    api_key_env: Annotated[str | None, PlainValidator(values.variable)] = None
+    """The name of the variable that holds the key, never the key."""
+    max_tokens: Tokens | None = None
+    """The output tokens of a request that names none; None: the provider's own default."""
+    context_window: Tokens | None = None
+    """The most tokens its models take in, where no price list knows it."""
+
+    @property
+    def key_variable(self) -> str | None:
+        """The variable that holds the key; the usual one only for the API's own address."""
+        if self.api_key_env is not None or self.base_url is not None:
+            return self.api_key_env
+        return {"openai": "OPENAI_API_KEY", "anthropic": "ANTHROPIC_API_KEY"}[self.api]
+
+
+class _Stage(_Table):
+    input: Type | None = None
+    """The type of its input; None: the kind's own, or any."""
+    output: Type | None = None
+    effects: Effects | None = None
+    """What it does besides computing; None: what its kind is known to do."""
+    timeout: Timeout | None = None
+    """How long an attempt may take; None: the kind's own."""
+
+
+class PythonStageSettings(_Stage):
+    """A stage that is a Python function."""
+
+    kind: Annotated[Literal["python"], PlainValidator(values.choice("python"))]
+    function: Annotated[str, PlainValidator(values.function)]
+    """`module:name`."""
+    cost: Cost | None = None
+    """The most one run costs: `"0.05"` USD or `{cents = 5}`; None: it has no price."""
+
+
+class ProcessStageSettings(_Stage):
+    """A stage that is a program: an argument list, never a shell."""
+
+    kind: Annotated[Literal["process"], PlainValidator(values.choice("process"))]
+    argv: Annotated[tuple[str, ...], PlainValidator(values.argv)]
+    cost: Cost | None = None
+    """The most one run costs; None: it has no price."""
+    max_output: Bytes | None = None
+    """Bytes it may print before it is stopped; None: the kind's own limit."""
+    prints: Annotated[
+        Literal["value", "envelope"], PlainValidator(values.choice("value", "envelope"))
+    ] = "value"
+    """Whether it prints the output itself, or an envelope that can also say what was spent."""
+
+
+class ModelStageSettings(_Stage):
+    """A stage that asks a model; billed by the model's price."""
+
+    kind: Annotated[Literal["model"], PlainValidator(values.choice("model"))]
+    model: Model
+    """`provider/model`."""
+    prompt: Text
+    """`{field}` is filled from the input."""
+    system: Text | None = None
+    max_tokens: Tokens | None = None
+    """The most output tokens; None: the provider's default."""
+    answers: Annotated[Literal["text", "json"], PlainValidator(values.choice("text", "json"))] = (
+        "text"
+    )
+    options: Annotated[Mapping[str, Any], PlainValidator(values.options)] = Field(
+        default_factory=dict[str, Any]
+    )
+    """Passed to the provider as they are: temperature, seed …"""
+
+
+class RemoteStageSettings(_Stage):
+    """A stage that another program serves over HTTP."""
+
+    kind: Annotated[Literal["remote"], PlainValidator(values.choice("remote"))]
+    url: Url
+    cost: Cost | None = None
+    """The most one call may cost; what the remote reports is what it did cost."""
+
+
+STAGE_KINDS: Final[Mapping[str, type[_Table]]] = {
+    "python": PythonStageSettings,
+    "process": ProcessStageSettings,
+    "model": ModelStageSettings,
+    "remote": RemoteStageSettings,
+}
+
+
+def _stage_kind(raw: object) -> str | None:
+    return str(raw["kind"]) if isinstance(raw, Mapping) and "kind" in raw else None
+
+
+StageSettings = (
+    PythonStageSettings | ProcessStageSettings | ModelStageSettings | RemoteStageSettings
+)
+_TaggedStage = Annotated[
+    Annotated[PythonStageSettings, Tag("python")]
+    | Annotated[ProcessStageSettings, Tag("process")]
+    | Annotated[ModelStageSettings, Tag("model")]
+    | Annotated[RemoteStageSettings, Tag("remote")],
+    Discriminator(_stage_kind),
+]
+
+
+class AdmissionSettings(_Table):
+    """`[admission]`: what is let through, and how."""
+
+    policy: Annotated[
+        Literal["strict", "elastic", "soft"],
+        PlainValidator(values.choice("strict", "elastic", "soft")),
+    ] = "strict"
+    wait: Wait | None = None
+    """How long a call waits for what is in flight; None: within its own deadline."""
+    allow_free: Models = ()
+    """Models that may run at a price of 0, by `provider/model`."""
+    allow_unpriced: Annotated[
+        tuple[FreeEffect, ...], PlainValidator(values.choices("llm", "network", "unknown"))
+    ] = ()
+    """Effects that a stage may declare without a price."""
+
+
+class RunSettings(_Table):
+    """`[run]`: how compositions run."""
+
+    concurrency: Count | None = None
+    """How many stages run at once; None: the runner's own limit."""
+
+
+class HeartbeatSettings(_Table):
+    """`[heartbeat]`: the always-on dispatcher."""
+
+    agent: Text
+    sibling: Text | None = None
+    budget: BudgetPath
+    model: Model
+    interval: Timeout = timedelta(minutes=30)
+    max_dispatches: Count = 3
+    """Tasks given to a model in one cycle."""
+    persist_every: Count = 10
+    """Cycles between two patches of the day's spend."""
+
+
+class Document(_Table):
+    """All of `earmark.toml`."""
+
+    store: StoreSettings = StoreSettings()
+    budgets: Mapping[BudgetPath, BudgetSettings] = Field(default_factory=dict[str, BudgetSettings])
+    prices: Annotated[Mapping[str, Mapping[str, str]], PlainValidator(dict)] = Field(
+        default_factory=dict[str, Mapping[str, str]]
+    )
+    """`[prices."provider/model"]`: USD as decimal strings, by price key such as `input_mtok`."""
+    providers: Mapping[Name, ProviderSettings] = Field(default_factory=dict[str, ProviderSettings])
+    stages: Mapping[Name, _TaggedStage] = Field(default_factory=dict[str, StageSettings])
+    admission: AdmissionSettings = AdmissionSettings()
+    run: RunSettings = RunSettings()
+    heartbeat: HeartbeatSettings | None = None
+    """None: no heartbeat is configured."""
+
+    @check_field("prices", mode="plain")
+    @classmethod
+    def _own_prices(cls, given: object) -> Mapping[str, Mapping[str, str]]:
+        tables = values.tables(given)
+        for model, prices in tables.items():
+            own_rates(model, prices)
+        return {m: {key: str(usd) for key, usd in t.items()} for m, t in tables.items()}
+
+
+class Settings(Document):
+    """Everything configured, checked; pure data."""
+
+    file: Path | None = None
+    """The file that was read, if there was one; its folder is what relative paths start from."""
+
+
+NAMED: Final[Mapping[str, type[_Table] | None]] = {
+    "budgets": BudgetSettings,
+    "prices": None,
+    "providers": ProviderSettings,
+    "stages": None,
+}
+FIXED: Final[Mapping[str, type[_Table]]] = {
+    "store": StoreSettings,
+    "admission": AdmissionSettings,
+    "run": RunSettings,
+    "heartbeat": HeartbeatSettings,
+}

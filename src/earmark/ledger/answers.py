@@ -1,0 +1,135 @@
+"""From decisions to what callers get: a value, or the refusal with its numbers."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from earmark.budget.budget import Budget
+from earmark.budget.limit import present
+from earmark.clock import END_OF_TIME, iso, to_datetime
+from earmark.errors import (
+    BudgetExceeded,
+    EarmarkError,
+    KeyReused,
+    NoBudget,
+    NotFound,
+    Reason,
+    ReservationClosed,
+)
+from earmark.ledger.values import Account, Decision, Refused, Reservation
+from earmark.money import Money
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Balance:
+    """One limit in its current interval; amounts are `Money` where *unit* is `usd`, else whole numbers.
+
+    `limit = settled + held + available`; `available` is negative after an overrun or a lowered limit.
+    """
+
+    budget: str
+    unit: str
+    window: str
+    limit: Money | int
+    settled: Money | int
+    held: Money | int
+    available: Money | int
+    starts_at: datetime | None
+    resets_at: datetime | None
+    """The end of the interval, UTC; `None` for a `total`."""
+    paused: bool = False
+
+
+def reservation_of(decision: Decision) -> Reservation:
+    """Return the reservation of an accepted or repeated operation.
+
+    Raises:
+        Refusal: The decision was a no.
+        NotFound: The key never opened a reservation.
+    """
+    if isinstance(decision, Refused):
+        raise as_error(decision)
+    assert decision.reservation is not None, "an operation on a reservation answers with one"
+    return decision.reservation
+
+
+def budget_of(decision: Decision) -> Budget:
+    """Return the budget of an accepted or repeated operation; raises like `reservation_of`."""
+    if isinstance(decision, Refused):
+        raise as_error(decision)
+    assert decision.budget is not None, "an operation on a budget answers with one"
+    return decision.budget
+
+
+def as_error(refused: Refused) -> EarmarkError:
+    """Return the error that says *refused* with its numbers."""
+    match refused.why:
+        case "no_budget":
+            return NoBudget(budget=refused.budget)
+        case "key_reused":
+            return KeyReused(
+                key=refused.key, field=refused.field, first=refused.first, now=refused.now
+            )
+        case "closed":
+            return ReservationClosed(key=refused.key, state=refused.first)
+        case "not_found":
+            kind = "reservation" if refused.key else "budget"
+            return NotFound(kind=kind, name=refused.key or refused.budget)
+        case "exceeded":
+            return _exceeded(refused)
+
+
+def balance(account: Account, *, paused: bool) -> Balance:
+    """Return *account* as callers see it."""
+    unit = account.unit
+    return Balance(
+        budget=account.budget,
+        unit=unit,
+        window=account.window,
+        limit=present(unit, account.limit),
+        settled=present(unit, account.settled),
+        held=present(unit, account.held),
+        available=present(unit, account.available),
+        starts_at=to_datetime(account.start) if account.start else None,
+        resets_at=_end(account),
+        paused=paused,
+    )
+
+
+def _exceeded(refused: Refused) -> BudgetExceeded:
+    assert refused.reason is not None, "an amount is refused for a reason"
+    account = refused.account
+    if account is None:
+        return _paused(refused, refused.reason)
+    unit = account.unit
+    total = account.window == "total"
+    return BudgetExceeded(
+        reason=refused.reason,
+        budget=account.budget,
+        unit=unit,
+        window="total" if total else f"per {account.window}",
+        limit=present(unit, account.limit),
+        settled=present(unit, account.settled),
+        held=present(unit, account.held),
+        available=present(unit, account.available),
+        requested=present(unit, refused.requested),
+        resets_at=_end(account),
+    )
+
+
+def _paused(refused: Refused, reason: Reason) -> BudgetExceeded:
+    pause = refused.pause
+    assert pause is not None, "without an account, only a pause refuses an amount"
+    until = "" if pause.until is None else f" until {iso(pause.until)}"
+    by = f" by {pause.actor}" if pause.actor else ""
+    why = f": {pause.reason}" if pause.reason else ""
+    return BudgetExceeded(
+        reason=reason,
+        budget=refused.budget,
+        requested=Money.nanos(refused.requested),
+        resets_at=None if pause.until is None else to_datetime(pause.until),
+        detail=f"paused{by}{until}{why}; `earmark budget resume {refused.budget}` ends it",
+    )
+
+
+def _end(account: Account) -> datetime | None:
+    return None if account.end == END_OF_TIME else to_datetime(account.end)

@@ -1,0 +1,253 @@
+"""The ledger for tasks: the same operations as `Ledger`, awaited; no task ever blocks the loop."""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Self
+
+from earmark.budget.budget import Budget
+from earmark.budget.limit import Limit
+from earmark.clock import Clock
+from earmark.ledger import requests
+from earmark.ledger.answers import Balance, budget_of, reservation_of
+from earmark.ledger.audit import AuditReport
+from earmark.ledger.requests import DEFAULT_DEADLINE, Duration
+from earmark.ledger.values import (
+    Alert,
+    Entry,
+    Operation,
+    Presume,
+    Reservation,
+    Reserve,
+    Settle,
+    State,
+)
+from earmark.money import AmountLike
+
+if TYPE_CHECKING:
+    from earmark.ledger.ledger import Ledger
+
+
+class AsyncLedger:
+    """A `Ledger` to await; both may be used at once on the same books."""
+
+    def __init__(self, ledger: "Ledger") -> None:
+        self.sync = ledger
+
+    @property
+    def clock(self) -> Clock:
+        """Where its time comes from."""
+        return self.sync.clock
+
+    # Reservations ---------------------------------------------------------------------------------
+
+    async def reserve(
+        self,
+        budget: str,
+        amount: AmountLike = 0,
+        *,
+        key: str | None = None,
+        units: Mapping[str, int] | None = None,
+        deadline: Duration | datetime = DEFAULT_DEADLINE,
+        wait: Duration | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> Reservation:
+        """Hold *amount* on every account above *budget*, or on none; see `Ledger.reserve`.
+
+        A cancelled wait for the store does not undo the reservation: its key finds it.
+        """
+        operation = requests.reserve(
+            self.clock, budget, amount, key=key, units=units, deadline=deadline, labels=labels
+        )
+        return await self.admit(operation, wait)
+
+    async def admit(self, operation: Reserve, wait: Duration | None) -> Reservation:
+        """Submit *operation*, in line with others if it may wait; see `reserve`."""
+        return await self._reservation(operation)
+
+    async def extend(
+        self,
+        key: str,
+        amount: AmountLike,
+        *,
+        units: Mapping[str, int] | None = None,
+        operation: str | None = None,
+    ) -> Reservation:
+        """Add *amount* to an open reservation; see `Ledger.extend`."""
+        return await self._reservation(
+            requests.extend(self.clock, key, amount, units=units, operation=operation)
+        )
+
+    async def settle(
+        self, key: str, amount: AmountLike, *, units: Mapping[str, int] | None = None
+    ) -> Reservation:
+        """Replace the hold of *key* by the actual cost; see `Ledger.settle`."""
+        return await self._reservation(requests.settle(key, amount, units))
+
+    async def release(self, key: str) -> Reservation:
+        """Give all of the hold of *key* back; see `Ledger.release`."""
+        return await self._reservation(requests.release(key))
+
+    async def presume(self, key: str) -> Reservation:
+        """Count the whole hold of *key* as spent; see `Ledger.presume`."""
+        return await self._reservation(Presume(requests.check_key(key)))
+
+    def spend(
+        self,
+        budget: str,
+        up_to: AmountLike,
+        *,
+        key: str | None = None,
+        units: Mapping[str, int] | None = None,
+        deadline: Duration | datetime = DEFAULT_DEADLINE,
+        wait: Duration | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> "AsyncSpend":
+        """Return an `async with` block that reserves on the way in and settles on the way out."""
+        operation = requests.reserve(
+            self.clock, budget, up_to, key=key, units=units, deadline=deadline, labels=labels
+        )
+        return AsyncSpend(self, operation, wait)
+
+    async def _reservation(self, operation: Operation) -> Reservation:
+        return reservation_of(await self.sync.committer.submit_async(operation))
+
+    # Budgets --------------------------------------------------------------------------------------
+
+    async def set_budget(
+        self,
+        path: str,
+        *,
+        limits: Sequence[str | Limit] = (),
+        timezone: str = "UTC",
+        alerts: Iterable[float | str] = (0.8, 1.0),
+        actor: str = "",
+        reason: str = "",
+    ) -> Budget:
+        """Make the budget at *path*, or replace its limits; see `Ledger.set_budget`."""
+        return await self._budget(
+            requests.set_limits(
+                path,
+                limits=limits,
+                timezone=timezone,
+                alerts=alerts,
+                actor=actor,
+                reason=reason,
+            )
+        )
+
+    async def pause(
+        self, path: str, *, actor: str = "", reason: str = "", until: datetime | None = None
+    ) -> Budget:
+        """Refuse every later reservation at or below *path*; see `Ledger.pause`."""
+        return await self._budget(requests.pause(path, actor=actor, reason=reason, until=until))
+
+    async def resume(self, path: str, *, actor: str = "", reason: str = "") -> Budget:
+        """End the pause of the budget at *path*; see `Ledger.resume`."""
+        return await self._budget(requests.resume(path, actor=actor, reason=reason))
+
+    async def extend_budget(
+        self,
+        path: str,
+        limit: str | Limit,
+        *,
+        until: datetime,
+        actor: str = "",
+        reason: str = "",
+        key: str | None = None,
+    ) -> Budget:
+        """Add *limit*'s amount to a limit for a while; see `Ledger.extend_budget`."""
+        return await self._budget(
+            requests.extend_budget(path, limit, until=until, actor=actor, reason=reason, key=key)
+        )
+
+    async def _budget(self, operation: Operation) -> Budget:
+        return budget_of(await self.sync.committer.submit_async(operation))
+
+    # What stands in the books ---------------------------------------------------------------------
+
+    async def balances(self, path: str, *, tree: bool = False) -> list[Balance]:
+        """Return each limit of the budget in its current interval; see `Ledger.balances`."""
+        return await asyncio.to_thread(self.sync.balances, path, tree=tree)
+
+    async def budgets(self, prefix: str | None = None) -> list[Budget]:
+        """Return the budgets at or below *prefix*; see `Ledger.budgets`."""
+        return await asyncio.to_thread(self.sync.budgets, prefix)
+
+    async def reservation(self, key: str) -> Reservation:
+        """Return what *key* opened; see `Ledger.reservation`."""
+        return await asyncio.to_thread(self.sync.reservation, key)
+
+    async def holds(
+        self,
+        budget: str | None = None,
+        *,
+        state: State | None = "open",
+        key: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        most: int = 1000,
+    ) -> list[Reservation]:
+        """Return matching reservations, the open ones by default; see `Ledger.holds`."""
+        return await asyncio.to_thread(
+            self.sync.holds, budget, state=state, key=key, since=since, until=until, most=most
+        )
+
+    async def entries(
+        self,
+        budget: str | None = None,
+        *,
+        key: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        after: int = 0,
+        most: int = 1000,
+    ) -> list[Entry]:
+        """Return matching entries in the order of commits; see `Ledger.entries`."""
+        return await asyncio.to_thread(
+            self.sync.entries, budget, key=key, since=since, until=until, after=after, most=most
+        )
+
+    async def alerts(self, budget: str | None = None, *, most: int = 1000) -> list[Alert]:
+        """Return the alerts of the budgets at or below *budget*; see `Ledger.alerts`."""
+        return await asyncio.to_thread(self.sync.alerts, budget, most=most)
+
+    async def audit(self) -> AuditReport:
+        """Recompute every balance from the entries and compare; see `Ledger.audit`."""
+        return await asyncio.to_thread(self.sync.audit)
+
+    async def aclose(self) -> None:
+        """Commit what is queued and let go of the store."""
+        await asyncio.to_thread(self.sync.close)
+
+
+class AsyncSpend:
+    """A block of work that costs at most its hold; see `AsyncLedger.spend`."""
+
+    __slots__ = ("_actual", "_ledger", "_operation", "_wait", "hold")
+
+    hold: Reservation
+    """The reservation, from the block's start on."""
+
+    def __init__(self, ledger: AsyncLedger, operation: Reserve, wait: Duration | None) -> None:
+        self._ledger = ledger
+        self._operation = operation
+        self._wait = wait
+        self._actual: Settle | None = None
+
+    def settle(self, amount: AmountLike, *, units: Mapping[str, int] | None = None) -> None:
+        """Say what the work cost; booked when the block ends, also when it ends by an exception."""
+        self._actual = requests.settle(self.hold.key, amount, units)
+
+    async def extend(self, amount: AmountLike) -> None:
+        """Add *amount* to the hold now; raises `BudgetExceeded` where it does not fit."""
+        self.hold = await self._ledger.extend(self.hold.key, amount)
+
+    async def __aenter__(self) -> Self:
+        self.hold = await self._ledger.admit(self._operation, self._wait)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        close = Presume(self.hold.key) if self._actual is None else self._actual
+        # The booking outlives a cancellation: it is queued before this first suspends.
+        self.hold = reservation_of(await self._ledger.sync.committer.submit_async(close))

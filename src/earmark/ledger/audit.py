@@ -1,0 +1,199 @@
+"""Recomputes the books from the entries, trusting nothing else, and says where they differ."""
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from earmark.ledger.store import Snapshot, Store
+from earmark.ledger.values import Account, Amounts, Entry, Reservation, State
+from earmark.money import Money
+
+#: A damaged store has as many faults as rows; the first ones tell the story.
+MOST_PROBLEMS: Final = 100
+
+Progress = Callable[[str, int], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditReport:
+    """What an audit found; `ok` when every balance equals what the entries say."""
+
+    ok: bool
+    problems: tuple[str, ...]
+    entries: int
+    reservations: int
+    unresolved: int
+    """Reservations that are open or presumed: their true cost is not known yet."""
+    accounts: int
+    settled: Money
+    """Actual and presumed cost of all reservations."""
+    held: Money
+    """Holds of all open reservations."""
+    over: tuple[str, ...]
+    """Accounts with more settled and held than their limit: overruns, or a lowered limit."""
+
+
+def audit(store: Store, progress: Progress = lambda stage, rows: None) -> AuditReport:
+    """Recompute every balance of *store* as of one commit; changes nothing.
+
+    Checked: entries are numbered without a gap and never go back in time; each reservation is what
+    its entries made it; each account holds and has settled exactly the sum of its reservations.
+
+    Args:
+        store: The store.
+        progress: Told the stage and the rows read so far, every 10,000 rows.
+    """
+    snapshot = store.snapshot()
+    try:
+        found = _Findings(progress)
+        found.problems.extend(snapshot.problems())
+        found.read_entries(snapshot)
+        found.read_reservations(snapshot)
+        found.read_accounts(snapshot)
+        return found.report()
+    finally:
+        snapshot.close()
+
+
+@dataclass(slots=True)
+class _Told:
+    """A reservation as its entries tell it."""
+
+    budget: str
+    hold: Amounts
+    state: State = "open"
+    actual: Amounts | None = None
+    last: int = 0
+
+
+_CLOSES: Final[dict[str, State]] = {
+    "settle": "settled",
+    "release": "released",
+    "presume": "presumed",
+}
+
+
+@dataclass(slots=True)
+class _Findings:
+    progress: Progress
+    problems: list[str] = field(default_factory=list[str])
+    told: dict[str, _Told] = field(default_factory=dict[str, _Told])
+    sums: defaultdict[int, Amounts] = field(default_factory=lambda: defaultdict(_zero))
+    holds: defaultdict[int, Amounts] = field(default_factory=lambda: defaultdict(_zero))
+    over: list[str] = field(default_factory=list[str])
+    entries: int = 0
+    reservations: int = 0
+    unresolved: int = 0
+    accounts: int = 0
+    settled: int = 0
+    held: int = 0
+    last_at: int = 0
+
+    def wrong(self, problem: str) -> None:
+        if len(self.problems) < MOST_PROBLEMS:
+            self.problems.append(problem)
+
+    def read_entries(self, snapshot: Snapshot) -> None:
+        for entry in snapshot.entries():
+            self.entries += 1
+            if entry.seq != self.entries:
+                self.wrong(f"entry {entry.seq} stands where {self.entries} should")
+                self.entries = entry.seq
+            if entry.at < self.last_at:
+                self.wrong(f"entry {entry.seq} is earlier than the one before it")
+            self.last_at = entry.at
+            self._replay(entry)
+            self._tell("entries", self.entries)
+
+    def _replay(self, entry: Entry) -> None:
+        if entry.kind == "reserve":
+            if entry.key in self.told:
+                self.wrong(f"key '{entry.key}' was reserved twice")
+            self.told[entry.key] = _Told(entry.budget, entry.amounts, last=entry.seq)
+            return
+        if entry.kind not in {*_CLOSES, "extend"}:
+            return
+        told = self.told.get(entry.key)
+        if told is None or told.last != entry.prior:
+            self.wrong(f"entry {entry.seq} does not follow on an entry of '{entry.key}'")
+            return
+        told.last = entry.seq
+        if entry.kind == "extend":
+            told.hold = _plus(told.hold, entry.amounts)
+        else:
+            told.state, told.actual = _CLOSES[entry.kind], entry.amounts
+
+    def read_reservations(self, snapshot: Snapshot) -> None:
+        for row in snapshot.reservations():
+            self.reservations += 1
+            told = self.told.pop(row.key, None)
+            if told is None:
+                self.wrong(f"reservation '{row.key}' has no entry")
+            elif (told.budget, told.hold, told.state, told.actual, told.last) != (
+                row.budget,
+                row.hold,
+                row.state,
+                row.actual,
+                row.last,
+            ):
+                self.wrong(f"reservation '{row.key}' is {row.state}, its entries say {told.state}")
+            self._add(row)
+            self._tell("reservations", self.reservations)
+        for key in list(self.told)[:MOST_PROBLEMS]:
+            self.wrong(f"reservation '{key}' is missing")
+
+    def _add(self, row: Reservation) -> None:
+        open_ = row.state == "open"
+        amounts = row.hold if open_ else row.actual or _zero()
+        self.unresolved += row.state in {"open", "presumed"}
+        self.held += row.hold.usd if open_ else 0
+        self.settled += 0 if open_ else amounts.usd
+        sums = self.holds if open_ else self.sums
+        for number in row.accounts:
+            sums[number] = _plus(sums[number], amounts)
+
+    def read_accounts(self, snapshot: Snapshot) -> None:
+        for account in snapshot.accounts():
+            self.accounts += 1
+            self._compare(account, "held", account.held, self.holds.pop(account.id, _zero()))
+            self._compare(account, "settled", account.settled, self.sums.pop(account.id, _zero()))
+            if account.available < 0:
+                self.over.append(_name(account))
+        for number in {*self.holds, *self.sums}:
+            self.wrong(f"account {number} is missing")
+
+    def _compare(self, account: Account, what: str, stands: int, sums: Amounts) -> None:
+        recomputed = int(getattr(sums, account.unit) or 0)
+        if stands != recomputed:
+            self.wrong(f"{_name(account)}: {what} is {stands}, its entries sum to {recomputed}")
+
+    def _tell(self, stage: str, rows: int) -> None:
+        if rows % 10_000 == 0:
+            self.progress(stage, rows)
+
+    def report(self) -> AuditReport:
+        return AuditReport(
+            ok=not self.problems,
+            problems=tuple(self.problems),
+            entries=self.entries,
+            reservations=self.reservations,
+            unresolved=self.unresolved,
+            accounts=self.accounts,
+            settled=Money.nanos(self.settled),
+            held=Money.nanos(self.held),
+            over=tuple(self.over),
+        )
+
+
+def _zero() -> Amounts:
+    return Amounts(0, 0, 0)
+
+
+def _plus(one: Amounts, other: Amounts) -> Amounts:
+    tokens = None if one.tokens is None else one.tokens + (other.tokens or 0)
+    return Amounts(one.usd + other.usd, one.calls + other.calls, tokens)
+
+
+def _name(account: Account) -> str:
+    return f"account {account.id} ({account.budget}, {account.unit} per {account.window})"

@@ -1,0 +1,329 @@
+"""The working set every store folds its batches over: what was read, what changed.
+
+A store reads rows for it, calls `apply` for each operation in order, writes `changes` and commits.
+Between batches it stays true as long as nobody else wrote; `forget` empties it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from earmark.budget.budget import Budget, Pause
+from earmark.budget.path import ancestors
+from earmark.clock import END_OF_TIME
+from earmark.ledger.budget_rules import decide_budget, fingerprint
+from earmark.ledger.rules import decide, told, with_limit
+from earmark.ledger.values import (
+    Accepted,
+    Account,
+    Alert,
+    Decision,
+    Entry,
+    Extend,
+    OnBudget,
+    OnReservation,
+    Operation,
+    Presume,
+    Refused,
+    Repeated,
+    Reservation,
+    Reserve,
+    Scope,
+)
+
+_MOST_CACHED = 200_000
+_NOBODY = Scope(())
+
+
+class Rows(Protocol):
+    """What a store can read inside its transaction."""
+
+    def budget(self, path: str) -> Budget | None:
+        """Return the budget at exactly *path*."""
+        ...
+
+    def account(self, number: int) -> Account:
+        """Return the account of that number, without its alert thresholds."""
+        ...
+
+    def find_account(self, budget: str, unit: str, window: str, start: int) -> Account | None:
+        """Return the account of that limit and interval, without its alert thresholds."""
+        ...
+
+    def next_account(self) -> int:
+        """Return a number above those of all accounts."""
+        ...
+
+    def reservation(self, key: str) -> Reservation | None:
+        """Return what *key* opened."""
+        ...
+
+    def operation(self, key: str) -> str | None:
+        """Return the content of the keyed operation that was accepted under *key*."""
+        ...
+
+
+class Place(Struct, frozen=True, gc=False):
+    """Which accounts lie above a path, and how long that answer holds."""
+
+    accounts: tuple[int, ...]
+    paused: str
+    pause: Pause | None
+    since: int
+    until: int
+
+
+@dataclass(slots=True)
+class Changes:
+    """The rows a batch made or changed; each is written once."""
+
+    accounts: dict[int, Account] = field(default_factory=dict[int, Account])
+    reservations: dict[str, Reservation] = field(default_factory=dict[str, Reservation])
+    entries: list[Entry] = field(default_factory=list[Entry])
+    alerts: list[Alert] = field(default_factory=list[Alert])
+    budgets: dict[str, Budget] = field(default_factory=dict[str, Budget])
+    operations: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+
+
+class Books:
+    """Budgets, accounts and reservations as one writer knows them."""
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+        self.seq = 0
+        """The number of the last entry."""
+        self.changes = Changes()
+        self._budgets: dict[str, Budget | None] = {}
+        self._accounts: dict[int, Account] = {}
+        self._numbers: dict[tuple[str, str, str, int], int] = {}
+        self.unwritten: set[int] = set()
+        """Accounts that exist only here; a store inserts those that a batch changes."""
+        self._next_account = 0
+        self._places: dict[str, Place] = {}
+        self._under: dict[str, set[str]] = {}
+        self._open: dict[str, Reservation] = {}
+
+    def forget(self) -> None:
+        """Empty the working set: somebody else wrote, or a batch was rolled back."""
+        self.__init__(self._rows)
+
+    def apply(self, operation: Operation, now: int) -> Decision:
+        """Decide *operation* at *now* and keep what it changes."""
+        if isinstance(operation, OnReservation):
+            decision = self._apply(operation, now)
+        else:
+            decision = self._apply_to_budget(operation, now)
+        return replace(decision, seen=self.seq) if type(decision) is Refused else decision
+
+    def presume(self, keys: Sequence[str], now: int) -> None:
+        """Count the reservations *keys*, past their deadline, as spent in full."""
+        for key in keys:
+            self._apply(Presume(key), now)
+
+    def accounts_of(self, path: str, now: int) -> tuple[Account, ...]:
+        """Return the accounts above *path*, leaf first, in the intervals that contain *now*."""
+        return tuple(self._account(number) for number in self._place(path, now).accounts)
+
+    # Reservations ---------------------------------------------------------------------------------
+
+    def _apply(self, op: OnReservation, now: int) -> Decision:
+        known = self._known(op.key)
+        if type(op) is Extend and op.operation:
+            first = self._repeat(op.operation, _content(op))
+            if first is not None:
+                return Repeated(known, None) if first == "" else _reused(op, first)
+        decision = decide(self._scope(op, known, now), known, op, now, self.seq + 1)
+        if type(decision) is Accepted:
+            self._keep(decision)
+            if type(op) is Extend and op.operation:
+                self.changes.operations.append((op.operation, _content(op)))
+        return decision
+
+    def _known(self, key: str) -> Reservation | None:
+        found = self._open.get(key)
+        return self._rows.reservation(key) if found is None else found
+
+    def _scope(self, op: OnReservation, known: Reservation | None, now: int) -> Scope:
+        if type(op) is Reserve:
+            if known is not None:
+                return _NOBODY
+            place = self._place(op.budget, now)
+            numbers = place.accounts
+        elif known is None:
+            return _NOBODY
+        elif type(op) is Extend:
+            # It grows on the accounts it was opened on, and only while nobody paused them.
+            place = self._place(known.budget, now)
+            numbers = known.accounts
+        else:
+            return Scope(tuple([self._account(number) for number in known.accounts]))
+        accounts = tuple([self._account(number) for number in numbers])
+        return Scope(accounts, place.paused, place.pause)
+
+    def _keep(self, decision: Accepted) -> None:
+        self.seq += 1
+        changes = self.changes
+        for account in decision.accounts:
+            self._accounts[account.id] = account
+            changes.accounts[account.id] = account
+        reservation = decision.reservation
+        if reservation is not None:
+            changes.reservations[reservation.key] = reservation
+            # Also when it was closed: its row is not written yet, and this batch may ask again.
+            self._open[reservation.key] = reservation
+        changes.entries.append(decision.entry)
+        if decision.alerts:
+            changes.alerts.extend(decision.alerts)
+
+    def written(self) -> None:
+        """Start the next batch: what changed is committed."""
+        open_ = self._open
+        for key, reservation in self.changes.reservations.items():
+            if reservation.state != "open":
+                open_.pop(key, None)
+        if len(open_) > _MOST_CACHED:
+            open_.clear()
+        if len(self._places) > _MOST_CACHED:
+            self._places.clear()
+            self._under.clear()
+        self.unwritten.difference_update(self.changes.accounts)
+        self.changes = Changes()
+
+    # Accounts -------------------------------------------------------------------------------------
+
+    def _account(self, number: int) -> Account:
+        account = self._accounts.get(number)
+        if account is None:
+            account = self._cached(self._rows.account(number))
+        return account
+
+    def _cached(self, row: Account) -> Account:
+        budget = self.budget(row.budget)
+        account = with_limit(row, row.limit, budget.alerts if budget else ())
+        self._accounts[account.id] = account
+        return account
+
+    def _place(self, path: str, now: int) -> Place:
+        place = self._places.get(path)
+        if place is None or not place.since <= now < place.until:
+            place = self._find_place(path, now)
+            self._places[path] = place
+        return place
+
+    def _find_place(self, path: str, now: int) -> Place:
+        numbers: list[int] = []
+        paused, pause = "", None
+        since, until = 0, END_OF_TIME
+        for above in ancestors(path):
+            self._under.setdefault(above, set()).add(path)
+            budget = self.budget(above)
+            if budget is None:
+                continue
+            in_force = budget.is_paused(now)
+            if in_force is not None:
+                paused, pause = above, in_force
+            until = min(until, _next_change(budget, now))
+            for limit in budget.limits:
+                interval = limit.window.interval(now, budget.timezone)
+                since, until = max(since, interval.start), min(until, interval.end)
+                account = self._find_account(
+                    above, limit.unit, str(limit.window), interval.start, interval.end
+                )
+                effective = budget.effective(limit, now)
+                if account.limit != effective or account.thresholds != budget.alerts:
+                    account = with_limit(account, effective, budget.alerts)
+                    self._accounts[account.id] = account
+                numbers.append(account.id)
+        return Place(tuple(numbers), paused, pause, since, until)
+
+    def _find_account(self, budget: str, unit: str, window: str, start: int, end: int) -> Account:
+        place = (budget, unit, window, start)
+        number = self._numbers.get(place)
+        if number is not None:
+            return self._account(number)
+        row = self._rows.find_account(*place)
+        account = self._new_account(*place, end) if row is None else self._accounts.get(row.id)
+        if account is None:
+            assert row is not None
+            account = self._cached(row)
+        self._numbers[place] = account.id
+        return account
+
+    def _new_account(self, budget: str, unit: str, window: str, start: int, end: int) -> Account:
+        self._next_account = max(self._next_account, self._rows.next_account())
+        account = Account(self._next_account, budget, unit, window, start, end, 0)
+        self._next_account += 1
+        self._accounts[account.id] = account
+        self.unwritten.add(account.id)
+        return account
+
+    # Budgets --------------------------------------------------------------------------------------
+
+    def budget(self, path: str) -> Budget | None:
+        """Return the budget at exactly *path*."""
+        try:
+            return self._budgets[path]
+        except KeyError:
+            found = self._budgets[path] = self._rows.budget(path)
+            return found
+
+    def _apply_to_budget(self, op: OnBudget, now: int) -> Decision:
+        path = op.budget.path if isinstance(op.budget, Budget) else op.budget
+        content = fingerprint(op)
+        first = self._repeat(op.operation, content) if op.operation else None
+        if first == "":
+            return Repeated(None, self.budget(path))
+        if first is not None:
+            return Refused(
+                "key_reused", key=op.operation, field="content", first=first, now=content
+            )
+        decision = decide_budget(op, self.budget(path), now, self.seq + 1)
+        if isinstance(decision, Accepted) and decision.budget is not None:
+            self._keep(decision)
+            self._keep_budget(decision.budget, now)
+        if op.operation and not isinstance(decision, Refused):
+            self.changes.operations.append((op.operation, content))
+        return decision
+
+    def _keep_budget(self, budget: Budget, now: int) -> None:
+        self._budgets[budget.path] = budget
+        self.changes.budgets[budget.path] = budget
+        for path in self._under.pop(budget.path, ()):
+            self._places.pop(path, None)
+        # A lowered limit may put an account past a threshold: that is a crossing, told here.
+        for account in self.accounts_of(budget.path, now):
+            if account.budget == budget.path:
+                self._limit_changed(account, now)
+
+    def _limit_changed(self, account: Account, now: int) -> None:
+        account, alerts = told(account, now, self.seq)
+        self._accounts[account.id] = account
+        self.changes.alerts.extend(alerts)
+        if account.id not in self.unwritten:
+            self.changes.accounts[account.id] = account
+
+    def _repeat(self, operation: str, content: str) -> str | None:
+        """Return `None` for a new operation key, "" for a repeat, else the other first content."""
+        first = next((c for k, c in self.changes.operations if k == operation), None)
+        if first is None:
+            first = self._rows.operation(operation)
+        return "" if first == content else first
+
+
+def _next_change(budget: Budget, now: int) -> int:
+    """Return the first instant after *now* at which a pause or an extension of *budget* ends."""
+    ends = [extension.until for extension in budget.extensions]
+    if budget.paused is not None and budget.paused.until is not None:
+        ends.append(budget.paused.until)
+    return min((end for end in ends if end > now), default=END_OF_TIME)
+
+
+def _content(op: Extend) -> str:
+    return f"{op.key} {op.amounts.usd} {op.amounts.calls} {op.amounts.tokens}"
+
+
+def _reused(op: Extend, first: str) -> Refused:
+    return Refused("key_reused", key=op.operation, field="extension", first=first, now=_content(op))

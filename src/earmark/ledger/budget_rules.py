@@ -1,0 +1,102 @@
+"""What the ledger decides about budgets themselves: limits, pauses, extensions; pure."""
+
+import json
+from dataclasses import replace
+from typing import assert_never
+
+from earmark.budget.budget import Budget
+from earmark.ledger.values import (
+    Accepted,
+    Amounts,
+    Decision,
+    Entry,
+    ExtendBudget,
+    Kind,
+    OnBudget,
+    PauseBudget,
+    Refused,
+    Repeated,
+    ResumeBudget,
+    SetLimits,
+)
+
+_NOTHING = Amounts(0, 0, 0)
+
+
+def decide_budget(op: OnBudget, budget: Budget | None, now: int, seq: int) -> Decision:
+    """Return what *op* does to *budget*, which stands at its path or is `None`.
+
+    Setting what stands already changes nothing. What was spent stays: accounts are known by budget,
+    unit, window and interval, never by the limit's amount.
+    """
+    match op:
+        case SetLimits():
+            return _set_limits(op, budget, now, seq)
+        case PauseBudget() | ResumeBudget() | ExtendBudget():
+            if budget is None:
+                return Refused("not_found", budget=op.budget)
+            return _change(op, budget, now, seq)
+        case _:
+            assert_never(op)
+
+
+def fingerprint(op: OnBudget) -> str:
+    """Return the content of *op*, for telling a repeat from another operation under its key."""
+    return json.dumps(_data(op), sort_keys=True)
+
+
+def _set_limits(op: SetLimits, budget: Budget | None, now: int, seq: int) -> Decision:
+    wanted = op.budget
+    if budget is not None:
+        wanted = replace(wanted, paused=budget.paused, extensions=budget.extensions)
+    if wanted == budget:
+        return Repeated(None, budget)
+    return _accepted(op, wanted, "limit", now, seq)
+
+
+def _change(
+    op: PauseBudget | ResumeBudget | ExtendBudget, budget: Budget, now: int, seq: int
+) -> Decision:
+    match op:
+        case PauseBudget():
+            return _accepted(op, replace(budget, paused=op.pause), "pause", now, seq)
+        case ResumeBudget():
+            if budget.paused is None:
+                return Repeated(None, budget)
+            return _accepted(op, replace(budget, paused=None), "resume", now, seq)
+        case ExtendBudget():
+            # Extensions that have ended are dropped here: the entries keep them.
+            live = tuple(e for e in budget.extensions if now < e.until)
+            wanted = replace(budget, extensions=(*live, op.extension))
+            return _accepted(op, wanted, "extension", now, seq)
+        case _:
+            assert_never(op)
+
+
+def _accepted(op: OnBudget, budget: Budget, kind: Kind, now: int, seq: int) -> Accepted:
+    data = json.dumps(_data(op), sort_keys=True)
+    entry = Entry(seq, now, kind, op.operation, budget.path, _NOTHING, 0, data)
+    return Accepted((), None, budget, entry)
+
+
+def _data(op: OnBudget) -> dict[str, object]:
+    match op:
+        case SetLimits():
+            body = op.budget.to_json()
+            kept = {name: body[name] for name in ("path", "limits", "timezone", "alerts")}
+            return {**kept, "actor": op.actor, "reason": op.reason}
+        case PauseBudget():
+            pause = op.pause
+            return {"actor": pause.actor, "reason": pause.reason, "until": pause.until}
+        case ResumeBudget():
+            return {"actor": op.actor, "reason": op.reason}
+        case ExtendBudget():
+            extension = op.extension
+            return {
+                "limit": str(extension.limit),
+                "actor": extension.actor,
+                "reason": extension.reason,
+                "until": extension.until,
+            }
+        case _:
+            assert_never(op)

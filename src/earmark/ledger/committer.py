@@ -1,0 +1,226 @@
+"""How operations reach a store: one commit for all that arrived during the one before.
+
+`DirectCommitter` applies each operation at once (memory). `GroupCommitter` gathers: there is no timer,
+the running commit is the window in which the next batch forms. A lone synchronous caller commits on
+its own thread; everybody else is served by the committer's thread.
+"""
+
+import asyncio
+import os
+import threading
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import Final, Protocol
+
+from earmark.clock import Clock
+from earmark.errors import EarmarkError, StoreClosed, StoreUnavailable
+from earmark.ledger.store import Store
+from earmark.ledger.values import Decision, Operation
+
+#: Larger batches gain little and make everybody in them wait for the last.
+LARGEST_BATCH: Final = 512
+#: Callers are held back at this many queued operations, so that memory stays bounded.
+LONGEST_QUEUE: Final = 100_000
+
+
+class Committer(Protocol):
+    """Takes operations from any thread or task; answers when they are durable."""
+
+    def submit(self, operation: Operation) -> Decision:
+        """Return the decision once it is durable; blocks the thread."""
+        ...
+
+    async def submit_async(self, operation: Operation) -> Decision:
+        """Return the decision once it is durable; cancelling the wait does not undo it."""
+        ...
+
+    def close(self) -> None:
+        """Commit what is queued, then refuse everything."""
+        ...
+
+
+class DirectCommitter:
+    """Applies each operation at once, on the caller's thread."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._closed = False
+
+    def submit(self, operation: Operation) -> Decision:
+        """Return the decision."""
+        if self._closed:
+            raise _closed(self._store)
+        return self._store.apply((operation,), self._clock.instant())[0]
+
+    async def submit_async(self, operation: Operation) -> Decision:
+        """Return the decision; never suspends."""
+        return self.submit(operation)
+
+    def close(self) -> None:
+        """Refuse everything from now on."""
+        self._closed = True
+
+
+class GroupCommitter:
+    """Gathers operations into batches; one commit at a time, in the order of arrival."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._queue: deque[_Waiter] = deque()
+        self._turn = threading.Lock()
+        self._bell = threading.Lock()
+        self._bell.acquire()
+        self._asleep = False
+        self._closed = False
+        self._process = os.getpid()
+        self._thread = threading.Thread(target=self._run, name="earmark-commit", daemon=True)
+        self._thread.start()
+
+    def submit(self, operation: Operation) -> Decision:
+        """Return the decision once it is durable; blocks the thread."""
+        self._check()
+        gate = threading.Lock()
+        gate.acquire()
+        waiter = _Waiter(operation, gate, None)
+        self._queue.append(waiter)
+        # With nobody committing, commit here: a hand-over to the thread costs more than the rules.
+        if self._turn.acquire(blocking=False):
+            try:
+                self._commit()
+            finally:
+                self._turn.release()
+        if self._queue:
+            self._ring()
+        gate.acquire()
+        return waiter.answer()
+
+    async def submit_async(self, operation: Operation) -> Decision:
+        """Return the decision once it is durable; cancelling the wait does not undo it."""
+        self._check()
+        future = asyncio.get_running_loop().create_future()
+        self._queue.append(_Waiter(operation, None, future))
+        if self._asleep:
+            self._ring()
+        return await future
+
+    def close(self) -> None:
+        """Commit what is queued, then refuse everything."""
+        self._closed = True
+        if self._process == os.getpid():
+            self._ring()
+            self._thread.join()
+
+    def _check(self) -> None:
+        if self._closed or self._process != os.getpid():
+            raise _closed(self._store, forked=self._process != os.getpid())
+        if len(self._queue) >= LONGEST_QUEUE:
+            raise StoreUnavailable(
+                store=self._store.name,
+                detail=f"{LONGEST_QUEUE} operations are waiting: ask again later",
+            )
+
+    def _ring(self) -> None:
+        # A bell rung twice is rung once: the sleeper looks at the whole queue.
+        self._asleep = False
+        try:
+            self._bell.release()
+        except RuntimeError:
+            return
+
+    def _run(self) -> None:
+        while True:
+            while self._queue:
+                with self._turn:
+                    self._commit()
+            if self._closed:
+                return
+            self._asleep = True
+            # Looked at again after the flag is up: whoever came before it did not ring.
+            if not self._queue and not self._closed:
+                self._bell.acquire()
+            self._asleep = False
+
+    def _commit(self) -> None:
+        queue = self._queue
+        count = min(len(queue), LARGEST_BATCH)
+        if not count:
+            return
+        batch = [queue.popleft() for _ in range(count)]
+        try:
+            decisions: Sequence[Decision | None] = self._store.apply(
+                [waiter.operation for waiter in batch], self._clock.instant()
+            )
+            _answer(batch, decisions, None)
+        except Exception as error:  # noqa: BLE001 - whatever broke the batch is every caller's answer
+            _answer(batch, [None] * count, _as_earmark(error, self._store))
+        except BaseException as error:
+            # An interrupt hit this thread in the middle: the others learn that nothing is known.
+            _answer(batch, [None] * count, _as_earmark(error, self._store))
+            raise
+
+
+class _Waiter:
+    __slots__ = ("decision", "error", "future", "gate", "operation")
+
+    def __init__(
+        self,
+        operation: Operation,
+        gate: "threading.Lock | None",
+        future: "asyncio.Future[Decision] | None",
+    ) -> None:
+        self.operation = operation
+        self.gate = gate
+        self.future = future
+        self.decision: Decision | None = None
+        self.error: EarmarkError | None = None
+
+    def answer(self) -> Decision:
+        if self.error is not None:
+            raise self.error
+        assert self.decision is not None, "a waiter is answered before its gate opens"
+        return self.decision
+
+
+def _answer(
+    batch: Iterable[_Waiter], decisions: Sequence[Decision | None], error: EarmarkError | None
+) -> None:
+    """Hand each waiter its decision; each event loop is woken once for all of its tasks."""
+    loops: dict[asyncio.AbstractEventLoop, list[_Waiter]] = {}
+    for waiter, decision in zip(batch, decisions, strict=True):
+        waiter.decision = decision
+        waiter.error = error
+        if waiter.gate is not None:
+            waiter.gate.release()
+        elif waiter.future is not None:
+            loops.setdefault(waiter.future.get_loop(), []).append(waiter)
+    for loop, waiters in loops.items():
+        try:
+            loop.call_soon_threadsafe(_deliver, waiters)
+        except RuntimeError:
+            # The loop was closed with tasks still waiting: what they asked for is done all the same.
+            continue
+
+
+def _deliver(waiters: list[_Waiter]) -> None:
+    for waiter in waiters:
+        future = waiter.future
+        if future is None or future.done():
+            continue
+        if waiter.error is not None:
+            future.set_exception(waiter.error)
+        else:
+            assert waiter.decision is not None, "a waiter without an error has a decision"
+            future.set_result(waiter.decision)
+
+
+def _as_earmark(error: BaseException, store: Store) -> EarmarkError:
+    if isinstance(error, EarmarkError):
+        return error
+    return StoreUnavailable(store=store.name, detail=f"{type(error).__name__}: {error}")
+
+
+def _closed(store: Store, *, forked: bool = False) -> StoreClosed:
+    why = "opened before this process was forked: open it in here" if forked else "closed"
+    return StoreClosed(store=store.name, detail=why)

@@ -1,0 +1,361 @@
+"""The ledger as programs use it: `Ledger` for threads, `AsyncLedger` (beside it) for tasks."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Self
+
+from earmark.budget.budget import Budget
+from earmark.budget.limit import Limit
+from earmark.budget.path import parse_path
+from earmark.clock import Clock, from_datetime
+from earmark.errors import NotFound
+from earmark.ledger import requests
+from earmark.ledger.answers import Balance, balance, budget_of, reservation_of
+from earmark.ledger.async_ledger import AsyncLedger
+from earmark.ledger.audit import AuditReport, audit
+from earmark.ledger.committer import Committer
+from earmark.ledger.requests import DEFAULT_DEADLINE, Duration
+from earmark.ledger.store import Filter, Store
+from earmark.ledger.values import (
+    Alert,
+    Entry,
+    Presume,
+    Reservation,
+    Reserve,
+    Settle,
+    State,
+)
+from earmark.money import AmountLike
+
+
+class Ledger:
+    """Budgets and reservations in one store; share it between threads.
+
+    Every method that changes something returns when the change is durable, changes every account
+    above the budget or none, and may be repeated under the same key.
+    """
+
+    def __init__(self, store: Store, committer: Committer, clock: Clock) -> None:
+        self.store = store
+        self.committer = committer
+        self.clock = clock
+
+    # Reservations ---------------------------------------------------------------------------------
+
+    def reserve(
+        self,
+        budget: str,
+        amount: AmountLike = 0,
+        *,
+        key: str | None = None,
+        units: Mapping[str, int] | None = None,
+        deadline: Duration | datetime = DEFAULT_DEADLINE,
+        wait: Duration | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> Reservation:
+        """Hold *amount* on every account above *budget*, or on none; atomic and durable.
+
+        Args:
+            budget: The path that spends; every budget above it is charged too.
+            amount: The most it can cost, in USD.
+            key: Names the operation; a repeat gives the first answer. A new one if not given.
+            units: Other units, `{"tokens": 1200}`; `calls` counts 1 unless given.
+            deadline: After it an unsettled reservation is presumed spent in full.
+            wait: How long to wait in line when what is in flight is in the way.
+            labels: Kept with the reservation; at most 4,096 characters of JSON.
+
+        Raises:
+            BudgetExceeded: It does not fit: why, on which budget, with the numbers.
+            NoBudget: No budget on the path has a limit.
+            KeyReused: The key was used with another budget or amount.
+            StoreUnavailable: The outcome is unknown; call again with the same key.
+        """
+        operation = requests.reserve(
+            self.clock, budget, amount, key=key, units=units, deadline=deadline, labels=labels
+        )
+        return self.admit(operation, wait)
+
+    def admit(self, operation: Reserve, wait: Duration | None) -> Reservation:
+        """Submit *operation*, in line with others if it may wait; see `reserve`."""
+        return reservation_of(self.committer.submit(operation))
+
+    def extend(
+        self,
+        key: str,
+        amount: AmountLike,
+        *,
+        units: Mapping[str, int] | None = None,
+        operation: str | None = None,
+    ) -> Reservation:
+        """Add *amount* to an open reservation on all its accounts, or on none; atomic and durable.
+
+        Give *operation* a key of its own to be able to repeat the call.
+
+        Raises:
+            BudgetExceeded, NotFound, ReservationClosed, KeyReused, StoreUnavailable: As `reserve`.
+        """
+        request = requests.extend(self.clock, key, amount, units=units, operation=operation)
+        return reservation_of(self.committer.submit(request))
+
+    def settle(
+        self, key: str, amount: AmountLike, *, units: Mapping[str, int] | None = None
+    ) -> Reservation:
+        """Replace the hold of *key* by the actual cost *amount*, in full even above the hold; durable.
+
+        A presumed reservation is corrected to *amount*. A settlement belongs to the interval of its
+        reservation, whenever it comes.
+
+        Raises:
+            NotFound: The key never opened a reservation.
+            KeyReused: It was settled before, to another amount.
+            ReservationClosed: It was released.
+        """
+        return reservation_of(self.committer.submit(requests.settle(key, amount, units)))
+
+    def release(self, key: str) -> Reservation:
+        """Give all of the hold of *key* back: nothing was spent; durable.
+
+        Raises:
+            NotFound, ReservationClosed: As `settle`.
+        """
+        return reservation_of(self.committer.submit(requests.release(key)))
+
+    def presume(self, key: str) -> Reservation:
+        """Count the whole hold of *key* as spent because its outcome is unknown; durable.
+
+        A later `settle` or `release` corrects it.
+
+        Raises:
+            NotFound, ReservationClosed: As `settle`.
+        """
+        return reservation_of(self.committer.submit(Presume(requests.check_key(key))))
+
+    def spend(
+        self,
+        budget: str,
+        up_to: AmountLike,
+        *,
+        key: str | None = None,
+        units: Mapping[str, int] | None = None,
+        deadline: Duration | datetime = DEFAULT_DEADLINE,
+        wait: Duration | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> "Spend":
+        """Return a block that reserves on the way in and settles on the way out.
+
+        Without a call of `settle` inside the block, the whole hold counts as spent.
+        """
+        operation = requests.reserve(
+            self.clock, budget, up_to, key=key, units=units, deadline=deadline, labels=labels
+        )
+        return Spend(self, operation, wait)
+
+    # Budgets --------------------------------------------------------------------------------------
+
+    def set_budget(
+        self,
+        path: str,
+        *,
+        limits: Sequence[str | Limit] = (),
+        timezone: str = "UTC",
+        alerts: Iterable[float | str] = (0.8, 1.0),
+        actor: str = "",
+        reason: str = "",
+    ) -> Budget:
+        """Make the budget at *path*, or replace its limits; durable. What was spent stays spent.
+
+        Args:
+            path: Where it stands: `acme/research/agent-7`.
+            limits: Such as `10.50 usd per day`, `3 calls per 30min`, `100 usd total`.
+            timezone: The IANA zone in which its windows turn.
+            alerts: Shares of each limit at which to alert, once per interval.
+            actor: Who does it, kept in the entries.
+            reason: Why, kept in the entries.
+
+        Raises:
+            InvalidLimit, InvalidPath, InvalidAmount: Something given is not what it should be.
+        """
+        request = requests.set_limits(
+            path,
+            limits=limits,
+            timezone=timezone,
+            alerts=alerts,
+            actor=actor,
+            reason=reason,
+        )
+        return budget_of(self.committer.submit(request))
+
+    def pause(
+        self, path: str, *, actor: str = "", reason: str = "", until: datetime | None = None
+    ) -> Budget:
+        """Refuse every later reservation at or below *path*, until *until* or `resume`; durable.
+
+        Raises:
+            NotFound: No budget stands at *path*.
+        """
+        request = requests.pause(path, actor=actor, reason=reason, until=until)
+        return budget_of(self.committer.submit(request))
+
+    def resume(self, path: str, *, actor: str = "", reason: str = "") -> Budget:
+        """End the pause of the budget at *path*; durable.
+
+        Raises:
+            NotFound: No budget stands at *path*.
+        """
+        return budget_of(self.committer.submit(requests.resume(path, actor=actor, reason=reason)))
+
+    def extend_budget(
+        self,
+        path: str,
+        limit: str | Limit,
+        *,
+        until: datetime,
+        actor: str = "",
+        reason: str = "",
+        key: str | None = None,
+    ) -> Budget:
+        """Add *limit*'s amount to the limit of the same unit and window, until *until*; durable.
+
+        Raises:
+            NotFound: No budget stands at *path*.
+        """
+        request = requests.extend_budget(
+            path, limit, until=until, actor=actor, reason=reason, key=key
+        )
+        return budget_of(self.committer.submit(request))
+
+    # What stands in the books ---------------------------------------------------------------------
+
+    def balances(self, path: str, *, tree: bool = False) -> list[Balance]:
+        """Return each limit of the budget at *path* in its current interval.
+
+        Args:
+            path: The budget.
+            tree: Also those of the budgets below it.
+
+        Raises:
+            NotFound: No budget stands at *path*.
+        """
+        now = self.clock.instant()
+        budgets = self.store.budgets(parse_path(path))
+        if not budgets or (budgets[0].path != path and not tree):
+            raise NotFound(kind="budget", name=path, hint=f"`earmark budget set {path}` makes it")
+        wanted = budgets if tree else budgets[:1]
+        return [
+            balance(account, paused=budget.is_paused(now) is not None)
+            for budget in wanted
+            for account in self.store.accounts(budget.path, now)
+            if account.budget == budget.path
+        ]
+
+    def budgets(self, prefix: str | None = None) -> list[Budget]:
+        """Return the budgets at or below *prefix*, by path; all of them without one."""
+        return self.store.budgets(None if prefix is None else parse_path(prefix))
+
+    def reservation(self, key: str) -> Reservation:
+        """Return what *key* opened.
+
+        Raises:
+            NotFound: It never opened a reservation.
+        """
+        found = self.store.reservation(key)
+        if found is None:
+            raise NotFound(kind="reservation", name=key)
+        return found
+
+    def holds(
+        self,
+        budget: str | None = None,
+        *,
+        state: State | None = "open",
+        key: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        most: int = 1000,
+    ) -> list[Reservation]:
+        """Return matching reservations in the order they were opened; the open ones by default."""
+        self.sweep()
+        return self.store.reservations(
+            Filter(
+                budget=budget, key=key, state=state, since=_at(since), until=_at(until), most=most
+            )
+        )
+
+    def entries(
+        self,
+        budget: str | None = None,
+        *,
+        key: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        after: int = 0,
+        most: int = 1000,
+    ) -> list[Entry]:
+        """Return matching entries in the order of commits; *after* is the number to go on from."""
+        return self.store.entries(
+            Filter(
+                budget=budget, key=key, since=_at(since), until=_at(until), after=after, most=most
+            )
+        )
+
+    def alerts(self, budget: str | None = None, *, most: int = 1000) -> list[Alert]:
+        """Return the alerts of the budgets at or below *budget*, in the order of commits."""
+        return self.store.alerts(Filter(budget=budget, most=most))
+
+    def sweep(self) -> None:
+        """Presume the reservations whose deadline has passed; every commit does so too."""
+        self.store.apply((), self.clock.instant())
+
+    def audit(self) -> AuditReport:
+        """Recompute every balance from the entries and compare; changes nothing."""
+        return audit(self.store)
+
+    def as_async(self) -> AsyncLedger:
+        """Return the same books for tasks; closing this one closes both."""
+        return AsyncLedger(self)
+
+    def close(self) -> None:
+        """Commit what is queued and let go of the store."""
+        self.committer.close()
+        self.store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Spend:
+    """A block of work that costs at most its hold; see `Ledger.spend`."""
+
+    __slots__ = ("_actual", "_ledger", "_operation", "_wait", "hold")
+
+    hold: Reservation
+    """The reservation, from the block's start on."""
+
+    def __init__(self, ledger: Ledger, operation: Reserve, wait: Duration | None) -> None:
+        self._ledger = ledger
+        self._operation = operation
+        self._wait = wait
+        self._actual: Settle | None = None
+
+    def settle(self, amount: AmountLike, *, units: Mapping[str, int] | None = None) -> None:
+        """Say what the work cost; booked when the block ends, also when it ends by an exception."""
+        self._actual = requests.settle(self.hold.key, amount, units)
+
+    def extend(self, amount: AmountLike) -> None:
+        """Add *amount* to the hold now; raises `BudgetExceeded` where it does not fit."""
+        self.hold = self._ledger.extend(self.hold.key, amount)
+
+    def __enter__(self) -> Self:
+        self.hold = self._ledger.admit(self._operation, self._wait)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        close = Presume(self.hold.key) if self._actual is None else self._actual
+        self.hold = reservation_of(self._ledger.committer.submit(close))
+
+
+def _at(moment: datetime | None) -> int | None:
+    return None if moment is None else from_datetime(moment)

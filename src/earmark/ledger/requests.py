@@ -1,0 +1,167 @@
+"""From what callers give to operations: every amount, path, key and duration is checked here."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from earmark.budget.budget import Budget, Extension, Pause, parse_alerts
+from earmark.budget.limit import Limit, read_amount
+from earmark.budget.path import parse_path
+from earmark.clock import Clock, from_datetime, parse_duration
+from earmark.errors import InvalidAmount, InvalidDuration, InvalidKey
+from earmark.ids import new_key
+from earmark.ledger.values import (
+    AS_HELD,
+    Amounts,
+    Extend,
+    ExtendBudget,
+    PauseBudget,
+    Release,
+    Reserve,
+    ResumeBudget,
+    SetLimits,
+    Settle,
+)
+from earmark.money import LARGEST_NANOS, AmountLike, show_nanos, to_nanos
+
+Duration = str | float | timedelta
+#: A reservation nobody settles is presumed spent after this, unless told otherwise.
+DEFAULT_DEADLINE: Final = "1h"
+LONGEST_KEY: Final = 255
+LARGEST_LABELS: Final = 4096
+
+
+def reserve(
+    clock: Clock,
+    path: str,
+    amount: AmountLike,
+    *,
+    key: str | None,
+    units: Mapping[str, int] | None,
+    deadline: Duration | datetime,
+    labels: Mapping[str, str] | None,
+) -> Reserve:
+    """Return the operation that reserves *amount* on *path*."""
+    return Reserve(
+        new_key(clock) if key is None else check_key(key),
+        parse_path(path),
+        amounts(amount, units),
+        _ttl(clock, deadline),
+        _labels(labels) if labels else "",
+    )
+
+
+def extend(
+    clock: Clock,
+    key: str,
+    amount: AmountLike,
+    *,
+    units: Mapping[str, int] | None,
+    operation: str | None,
+) -> Extend:
+    """Return the operation that adds *amount* to the reservation *key*."""
+    more = amounts(amount, units, calls=0)
+    return Extend(
+        check_key(key), more, new_key(clock) if operation is None else check_key(operation)
+    )
+
+
+def settle(key: str, amount: AmountLike, units: Mapping[str, int] | None) -> Settle:
+    """Return the operation that replaces the hold of *key* by *amount*."""
+    return Settle(check_key(key), amounts(amount, units, calls=AS_HELD))
+
+
+def release(key: str) -> Release:
+    """Return the operation that gives the hold of *key* back."""
+    return Release(check_key(key))
+
+
+def amounts(amount: AmountLike, units: Mapping[str, int] | None, calls: int = 1) -> Amounts:
+    """Return *amount* USD and the other *units*, with *calls* unless the units say otherwise.
+
+    Raises:
+        InvalidAmount: Negative, not a number, or above 2^53-1 of its smallest unit.
+        InvalidLimit: A unit that no limit knows.
+    """
+    usd = to_nanos(amount)
+    if usd > LARGEST_NANOS:
+        most = show_nanos(LARGEST_NANOS)
+        raise InvalidAmount(text=show_nanos(usd), want=f"at most {most} USD in one operation")
+    if not units:
+        return Amounts(usd, calls)
+    counts = {unit: read_amount(unit, count) for unit, count in units.items()}
+    if "usd" in counts:
+        raise InvalidAmount(text="units['usd']", want="the amount in USD as the amount")
+    return Amounts(usd, counts.get("calls", calls), counts.get("tokens"))
+
+
+def set_limits(
+    path: str,
+    *,
+    limits: Sequence[str | Limit],
+    timezone: str,
+    alerts: Iterable[float | str],
+    actor: str,
+    reason: str,
+) -> SetLimits:
+    """Return the operation that makes or changes the budget at *path*."""
+    budget = Budget(
+        path=parse_path(path),
+        limits=tuple(each if isinstance(each, Limit) else Limit.parse(each) for each in limits),
+        timezone=timezone,
+        alerts=parse_alerts(alerts),
+    )
+    return SetLimits(budget, actor, reason, "")
+
+
+def pause(path: str, *, actor: str, reason: str, until: datetime | None) -> PauseBudget:
+    """Return the operation that pauses the budget at *path*."""
+    end = None if until is None else from_datetime(until)
+    return PauseBudget(parse_path(path), Pause(actor=actor, reason=reason, until=end), "")
+
+
+def resume(path: str, *, actor: str, reason: str) -> ResumeBudget:
+    """Return the operation that ends the pause of the budget at *path*."""
+    return ResumeBudget(parse_path(path), actor, reason, "")
+
+
+def extend_budget(
+    path: str, limit: str | Limit, *, until: datetime, actor: str, reason: str, key: str | None
+) -> ExtendBudget:
+    """Return the operation that adds to a limit of the budget at *path* until *until*."""
+    added = limit if isinstance(limit, Limit) else Limit.parse(limit)
+    extension = Extension(limit=added, actor=actor, reason=reason, until=from_datetime(until))
+    return ExtendBudget(parse_path(path), extension, "" if key is None else check_key(key))
+
+
+def check_key(key: str) -> str:
+    """Return *key* if it can name an operation: 1 to 255 printable characters."""
+    if not isinstance(key, str) or not 0 < len(key) <= LONGEST_KEY or not key.isprintable():  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
+        raise InvalidKey(text=str(key)[:40], want=f"1 to {LONGEST_KEY} printable characters")
+    return key
+
+
+def _ttl(clock: Clock, deadline: Duration | datetime) -> int:
+    if not isinstance(deadline, datetime):
+        return _parsed(deadline)
+    ttl = from_datetime(deadline) - clock.instant()
+    if ttl <= 0:
+        raise InvalidDuration(text=deadline.isoformat(), want="a deadline that is not past")
+    return ttl
+
+
+def _parsed(duration: Duration) -> int:
+    known = _DURATIONS.get(duration) if isinstance(duration, str) else None
+    return parse_duration(duration) if known is None else known
+
+
+_DURATIONS: Final = {text: parse_duration(text) for text in (DEFAULT_DEADLINE, "10min")}
+
+
+def _labels(labels: Mapping[str, str]) -> str:
+    text = json.dumps(dict(labels), sort_keys=True, ensure_ascii=False)
+    if len(text) > LARGEST_LABELS:
+        want = f"at most {LARGEST_LABELS} characters of JSON, not {len(text)}"
+        raise InvalidKey(text=f"{text[:40]}…", want=want)
+    return text

@@ -1,0 +1,281 @@
+"""What the ledger counts, is asked and answers: frozen values, whole numbers inside.
+
+Amounts are whole nano-USD, calls and tokens; instants are nanoseconds since the epoch. The structs
+are msgspec's because a hot ledger makes several of them per operation.
+"""
+
+from datetime import datetime
+from typing import Final, Literal
+
+from msgspec import Struct
+
+from earmark.budget.budget import Budget, Extension, Pause
+from earmark.clock import END_OF_TIME, to_datetime
+from earmark.errors import Reason
+from earmark.money import Money
+
+State = Literal["open", "settled", "released", "presumed"]
+Kind = Literal[
+    "reserve", "extend", "settle", "release", "presume", "limit", "pause", "resume", "extension"
+]
+
+
+#: In a settlement: as many calls as were held.
+AS_HELD: Final = -1
+
+
+class Amounts(Struct, frozen=True, gc=False):
+    """How much of each unit; `tokens` is `None` where nobody counted them."""
+
+    usd: int = 0
+    calls: int = 1
+    tokens: int | None = None
+
+
+class Account(Struct, frozen=True, gc=False):
+    """One limit in one interval: the only thing the arithmetic knows."""
+
+    id: int
+    budget: str
+    unit: str
+    window: str
+    start: int
+    end: int
+    limit: int
+    settled: int = 0
+    held: int = 0
+    alerted: int = 0
+    """The highest threshold told so far, in parts per million of the limit."""
+    thresholds: tuple[int, ...] = ()
+    """Where to alert, ascending, in parts per million of the limit."""
+    alert_at: int = END_OF_TIME
+    """What must be settled for the next alert; derived from the three fields above."""
+
+    @property
+    def available(self) -> int:
+        """What the next reservation may take; negative after an overrun or a lowered limit."""
+        return self.limit - self.settled - self.held
+
+
+class Reservation(Struct, frozen=True, gc=False):
+    """Amounts set aside on every account above a budget, and what became of them."""
+
+    key: str
+    budget: str
+    asked: Amounts
+    """What it was opened with."""
+    hold: Amounts
+    """What it holds, or held: *asked* and its extensions."""
+    state: State
+    accounts: tuple[int, ...]
+    opened: int
+    expires: int
+    closed: int
+    actual: Amounts | None
+    labels: str
+    seq: int
+    """The number of the entry that opened it; entries are numbered in the order of commits."""
+    last: int
+    """The number of its latest entry."""
+
+    @property
+    def amount(self) -> Money:
+        """The hold."""
+        return Money.nanos(self.hold.usd)
+
+    @property
+    def settled(self) -> Money | None:
+        """The actual cost; the whole hold where it is presumed; `None` while open."""
+        return None if self.actual is None else Money.nanos(self.actual.usd)
+
+    @property
+    def overrun(self) -> Money:
+        """How much the actual cost exceeds the hold."""
+        return Money.nanos(max(0, (self.actual.usd if self.actual else 0) - self.hold.usd))
+
+    @property
+    def opened_at(self) -> datetime:
+        """When it was reserved, UTC."""
+        return to_datetime(self.opened)
+
+    @property
+    def deadline(self) -> datetime:
+        """When it is presumed spent if nobody settled it, UTC."""
+        return to_datetime(self.expires)
+
+
+# Operations: what the ledger is asked -------------------------------------------------------------
+
+
+class Reserve(Struct, frozen=True, gc=False):
+    """Open a reservation of *amounts* for *ttl* nanoseconds on every account above *budget*."""
+
+    key: str
+    budget: str
+    amounts: Amounts
+    ttl: int
+    labels: str = ""
+
+
+class Extend(Struct, frozen=True, gc=False):
+    """Add *amounts* to an open reservation."""
+
+    key: str
+    amounts: Amounts
+    operation: str
+
+
+class Settle(Struct, frozen=True, gc=False):
+    """Replace a reservation by what it really cost; calls and tokens not told are those held."""
+
+    key: str
+    amounts: Amounts
+
+
+class Release(Struct, frozen=True, gc=False):
+    """Give all of a reservation back: nothing was spent."""
+
+    key: str
+
+
+class Presume(Struct, frozen=True, gc=False):
+    """Count the whole hold as spent because nobody knows; correctable by a settle."""
+
+    key: str
+
+
+class SetLimits(Struct, frozen=True, gc=False):
+    """Make or change a budget: its limits, time zone and alert thresholds."""
+
+    budget: Budget
+    actor: str
+    reason: str
+    operation: str
+
+
+class PauseBudget(Struct, frozen=True, gc=False):
+    """Refuse every later reservation at or below *budget* until resumed or *pause.until*."""
+
+    budget: str
+    pause: Pause
+    operation: str
+
+
+class ResumeBudget(Struct, frozen=True, gc=False):
+    """End a pause."""
+
+    budget: str
+    actor: str
+    reason: str
+    operation: str
+
+
+class ExtendBudget(Struct, frozen=True, gc=False):
+    """Add to a limit for a while."""
+
+    budget: str
+    extension: Extension
+    operation: str
+
+
+OnReservation = Reserve | Extend | Settle | Release | Presume
+OnBudget = SetLimits | PauseBudget | ResumeBudget | ExtendBudget
+Operation = OnReservation | OnBudget
+
+
+# What deciding needs to know ----------------------------------------------------------------------
+
+
+class Scope(Struct, frozen=True, gc=False):
+    """The accounts above a path, leaf first, as they stand during `[since, until)`."""
+
+    accounts: tuple[Account, ...]
+    paused: str = ""
+    """The paused budget nearest the root, if any."""
+    pause: Pause | None = None
+    since: int = 0
+    until: int = END_OF_TIME
+
+
+# Decisions: what the ledger answers ---------------------------------------------------------------
+
+
+class Entry(Struct, frozen=True, gc=False):
+    """One accepted operation, kept for ever; *amounts* are the operation's own."""
+
+    seq: int
+    at: int
+    kind: Kind
+    key: str
+    budget: str
+    amounts: Amounts
+    prior: int
+    """The entry before this one on the same reservation; 0 for the first."""
+    data: str
+    """JSON: actor, reason, budget, labels; empty for plain reservations."""
+
+    @property
+    def moment(self) -> datetime:
+        """When it was committed, UTC."""
+        return to_datetime(self.at)
+
+
+class Alert(Struct, frozen=True, gc=False):
+    """A threshold that was crossed: an outbox row, exactly one per account and threshold."""
+
+    account: int
+    threshold: int
+    """Parts per million of the limit."""
+    budget: str
+    unit: str
+    window: str
+    start: int
+    end: int
+    limit: int
+    settled: int
+    at: int
+    seq: int
+
+    @property
+    def id(self) -> str:
+        """The same for every delivery, so that a receiver can tell a repeat."""
+        return f"{self.budget}/{self.unit}/{self.window}/{self.start}/{self.threshold}"
+
+
+class Accepted(Struct, frozen=True, gc=False):
+    """The operation is done: the changed rows and the one new entry."""
+
+    accounts: tuple[Account, ...]
+    reservation: Reservation | None
+    budget: Budget | None
+    entry: Entry
+    alerts: tuple[Alert, ...] = ()
+    """The thresholds this operation crossed."""
+
+
+class Repeated(Struct, frozen=True, gc=False):
+    """It was done before: the first answer, nothing changed."""
+
+    reservation: Reservation | None
+    budget: Budget | None
+
+
+class Refused(Struct, frozen=True, gc=False):
+    """A decided no: nothing changed, nothing stored."""
+
+    why: Literal["exceeded", "no_budget", "key_reused", "closed", "not_found"]
+    key: str = ""
+    budget: str = ""
+    reason: Reason | None = None
+    account: Account | None = None
+    requested: int = 0
+    pause: Pause | None = None
+    field: str = ""
+    """What differs from, or what stands in, the first answer: with `first` and `now`."""
+    first: str = ""
+    now: str = ""
+    seen: int = 0
+    """The number of the last entry this decision had seen."""
+
+
+Decision = Accepted | Repeated | Refused

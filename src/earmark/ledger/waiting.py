@@ -1,0 +1,219 @@
+"""How tasks and threads wait for their turn, and how changes by other processes are noticed."""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+
+from earmark.clock import NANOS_PER_SECOND, Clock, from_datetime
+from earmark.errors import BudgetExceeded, EarmarkError, Reason
+from earmark.ledger.queue import Line, TurnQueue
+
+#: How often the store is asked whether another process wrote, while somebody waits; also how often
+#: a waiting thread looks at the clock.
+LOOK_EVERY_S: Final = 0.05
+_LOOK_EVERY_NS: Final = int(LOOK_EVERY_S * NANOS_PER_SECOND)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted(Generic[T]):
+    """An attempt went through."""
+
+    value: T
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked(Generic[T]):
+    """An attempt was refused, and the caller would rather wait than give up."""
+
+    refusal: BudgetExceeded
+    give_up: Callable[[], T]
+    """What to do when no time is left: raise the refusal, or ask for less. For tasks: awaitable."""
+    line: Line = "held"
+    """`spent` where only the end of the window can help, so that nobody is held up."""
+
+
+def blocked_by(
+    refusal: BudgetExceeded, give_up: Callable[[], T], *, instant: int, left_ns: int
+) -> Blocked[T] | None:
+    """Return how to wait, from *instant* for at most *left_ns*, or nothing if that cannot help.
+
+    What is held may come back; what is spent comes back when its window ends. `too_large`, `paused`
+    and `unpriced` take a person.
+    """
+    if refusal.reason is Reason.HELD:
+        return Blocked(refusal, give_up)
+    resets = refusal.resets_at
+    if refusal.reason is not Reason.EXHAUSTED or resets is None:
+        return None
+    in_time = from_datetime(resets) - instant < left_ns
+    return Blocked(refusal, give_up, "spent") if in_time else None
+
+
+class Turns:
+    """The queue of one store in this process; shared by its façades, threads and tasks."""
+
+    def __init__(self, clock: Clock, version: Callable[[], int]) -> None:
+        """Wait by *clock*; *version* changes when any process commits to the store."""
+        self._clock = clock
+        self._queue = TurnQueue()
+        self._watch = Watch(self._queue, version)
+
+    def wake(self, budgets: Iterable[str]) -> None:
+        """Note that something came back on *budgets*: a settlement, a release, a presumption."""
+        self._queue.wake(budgets)
+
+    def reopen(self, budgets: Iterable[str] | None = None) -> None:
+        """Note that limits, pauses or extensions of *budgets* changed; `None`: of any."""
+        self._queue.reopen(budgets)
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for their turn."""
+        return self._queue.waiting
+
+    async def task(
+        self,
+        budget: str,
+        attempt: Callable[[], Awaitable[Admitted[T] | Blocked[Awaitable[T]]]],
+        *,
+        wait_ns: int,
+    ) -> T:
+        """Return what *attempt* gives once it is not blocked: in FIFO order, for *wait_ns*.
+
+        When the time is up, who is first, or never had a turn, tries once more and then gives up by
+        its own means; the others get their last refusal. A cancelled waiter leaves no trace.
+
+        Raises:
+            BudgetExceeded: From *attempt*, from giving up, or the last one when the time is up.
+        """
+        loop, turn = asyncio.get_running_loop(), asyncio.Event()
+
+        def notify() -> None:
+            # A closed loop has nobody left to wake.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(turn.set)
+
+        due = self._clock.elapsed() + wait_ns
+        blocked: Blocked[Awaitable[T]] | None = None
+        waiter = self._queue.join(budget, notify)
+        try:
+            while waiter.trying or due > self._clock.elapsed():
+                turn.clear()
+                if not waiter.trying:
+                    self._watch.ensure()
+                    await _sleep(self._clock, turn, self._nap(due, blocked))
+                    if not turn.is_set():
+                        self._queue.retry(waiter)
+                    continue
+                outcome = await attempt()
+                if isinstance(outcome, Admitted):
+                    return outcome.value
+                blocked = outcome
+                if due <= self._clock.elapsed():
+                    return await blocked.give_up()
+                self._queue.blocked(waiter, blocked.refusal.budget, blocked.line)
+            if blocked is not None and not self._queue.first(waiter):
+                raise blocked.refusal
+            outcome = await attempt()
+            return outcome.value if isinstance(outcome, Admitted) else await outcome.give_up()
+        finally:
+            self._queue.leave(waiter)
+
+    def thread(
+        self, budget: str, attempt: Callable[[], Admitted[T] | Blocked[T]], *, wait_ns: int
+    ) -> T:
+        """Return what *attempt* gives once it is not blocked; `task` for threads."""
+        turn = threading.Event()
+        due = self._clock.elapsed() + wait_ns
+        blocked: Blocked[T] | None = None
+        waiter = self._queue.join(budget, turn.set)
+        try:
+            while waiter.trying or due > self._clock.elapsed():
+                turn.clear()
+                if not waiter.trying:
+                    self._watch.ensure()
+                    self._block(turn, self._clock.elapsed() + self._nap(due, blocked))
+                    if not turn.is_set():
+                        self._queue.retry(waiter)
+                    continue
+                outcome = attempt()
+                if isinstance(outcome, Admitted):
+                    return outcome.value
+                blocked = outcome
+                if due <= self._clock.elapsed():
+                    return blocked.give_up()
+                self._queue.blocked(waiter, blocked.refusal.budget, blocked.line)
+            if blocked is not None and not self._queue.first(waiter):
+                raise blocked.refusal
+            outcome = attempt()
+            return outcome.value if isinstance(outcome, Admitted) else outcome.give_up()
+        finally:
+            self._queue.leave(waiter)
+
+    def _nap(self, due: int, blocked: Blocked[T] | None) -> int:
+        """Return how long to sleep if nothing changes: to the deadline or the end of the window."""
+        left = due - self._clock.elapsed()
+        if blocked is None or blocked.refusal.resets_at is None:
+            return left
+        reset = from_datetime(blocked.refusal.resets_at) - self._clock.instant()
+        # Never zero: somebody older may still stand before it when the window has ended.
+        return min(left, max(reset, _LOOK_EVERY_NS))
+
+    def _block(self, turn: threading.Event, until: int) -> None:
+        # In slices: the injected clock may not run at the speed of the thread's own.
+        while not turn.is_set() and (left := until - self._clock.elapsed()) > 0:
+            turn.wait(min(left / NANOS_PER_SECOND, LOOK_EVERY_S))
+
+
+class Watch:
+    """Looks for commits of other processes while somebody waits; no thread lives otherwise."""
+
+    def __init__(self, queue: TurnQueue, version: Callable[[], int]) -> None:
+        self._queue = queue
+        self._version = version
+        self._seen: int | None = None
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def ensure(self) -> None:
+        """Look every `LOOK_EVERY_S` until nobody waits any more."""
+        with self._lock:
+            if self._thread is None:
+                self._seen = None
+                self._thread = threading.Thread(target=self._run, name="earmark-watch", daemon=True)
+                self._thread.start()
+
+    def look(self) -> None:
+        """Let those who wait try again if the store changed since the last look."""
+        # A store that cannot be read now is asked again at the next look.
+        with contextlib.suppress(EarmarkError):
+            seen = self._version()
+            if seen != self._seen:
+                self._seen = seen
+                self._queue.reopen()
+
+    def _run(self) -> None:
+        pause = threading.Event()
+        while True:
+            pause.wait(LOOK_EVERY_S)
+            with self._lock:
+                if not self._queue.waiting:
+                    self._thread = None
+                    return
+            self.look()
+
+
+async def _sleep(clock: Clock, turn: asyncio.Event, nanos: int) -> None:
+    """Return when *turn* is set or *nanos* have passed on *clock*."""
+    alarm = asyncio.ensure_future(clock.sleep(nanos / NANOS_PER_SECOND))
+    woken = asyncio.ensure_future(turn.wait())
+    try:
+        await asyncio.wait((alarm, woken), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        alarm.cancel()
+        woken.cancel()

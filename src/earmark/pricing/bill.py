@@ -1,0 +1,192 @@
+"""Exact integer arithmetic over the rates of one service tier."""
+
+from bisect import bisect_left
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+from functools import lru_cache
+from math import lcm
+
+from earmark.errors import BudgetExceeded, InvalidUsage, Reason
+from earmark.money import LARGEST_NANOS, NANOS_PER_USD, Money
+from earmark.pricing.units import UNITS, billed_within
+from earmark.pricing.usage import Usage
+
+
+def unpriced(detail: str) -> BudgetExceeded:
+    """Return the refusal of something whose cost is not known; *detail* says what, and the cure."""
+    return BudgetExceeded(reason=Reason.UNPRICED, budget="", detail=detail)
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """What one kind of unit costs: USD per million tokens, thousand searches, hour …"""
+
+    kind: str
+    usd: Decimal
+    steps: tuple[tuple[int, Decimal], ...] = ()
+    """(input tokens, USD): above so many input tokens the *whole* call is billed at this rate."""
+
+    def after(self, start: int) -> Decimal:
+        """Return the USD that hold for more than *start* input tokens; -1 for the first step."""
+        passed = [usd for above, usd in self.steps if above <= start]
+        return passed[-1] if passed else self.usd
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """`(fixed + slope * output tokens) / divisor` nano-dollars, rounded up."""
+
+    fixed: int
+    slope: int
+    divisor: int
+
+    def nanos(self, output_tokens: int) -> int:
+        """Return the nano-dollars for so many output tokens, rounded up."""
+        return -(-(self.fixed + self.slope * output_tokens) // self.divisor)
+
+    def most(self, nanos: int) -> int | None:
+        """Return the most output tokens that cost at most *nanos*: -1 for none, `None` for any."""
+        left = nanos * self.divisor - self.fixed
+        if left < 0:
+            return -1
+        return left // self.slope if self.slope else None
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """The rates of one tier over one common divisor, so that a cost is a few integer products."""
+
+    kinds: tuple[str, ...]
+    """Priced kinds, parts before their wholes."""
+    parts: tuple[tuple[int, ...], ...]
+    """For each kind, where its priced parts stand in *kinds*."""
+    starts: tuple[int, ...]
+    """Input tokens above which the next row of *rates* holds."""
+    rates: tuple[tuple[int, ...], ...]
+    """Nano-dollars of one unit, times *divisor*: a row for each step, a column for each kind."""
+    per_call: tuple[int, ...]
+    """Nano-dollars of the request itself, times *divisor*, for each step."""
+    divisor: int
+
+    def nanos(self, usage: Usage, name: str) -> int:
+        """Return the cost of *usage* in nano-dollars, rounded up once; *name* is for refusals."""
+        counts = usage.counts
+        step = bisect_left(self.starts, counts.get("input_tokens", 0)) if self.starts else 0
+        total = self.per_call[step]
+        own: list[int] = []
+        for kind, parts, rate in zip(self.kinds, self.parts, self.rates[step], strict=True):
+            count = counts.get(kind, 0)
+            for part in parts:
+                count -= own[part]
+            if count < 0:
+                raise InvalidUsage(detail=_contradiction(kind, usage))
+            own.append(count)
+            total += count * rate
+        for kind in counts:
+            if kind not in self.kinds:
+                self._check_part(kind, usage, name)
+        nanos = -(-total // self.divisor)
+        if nanos > LARGEST_NANOS:
+            raise InvalidUsage(detail=f"one call of {Money.nanos(nanos)} USD is not credible")
+        return nanos
+
+    def whole_of(self, kind: str) -> str | None:
+        """Return the priced kind that *kind* is billed in, itself maybe; `None` has no price."""
+        return billed_within(kind, frozenset(self.kinds))
+
+    def rate_of_fee(self, kind: str, step: int, name: str) -> int:
+        """Return the rate of a unit beside tokens, such as a web search; times *divisor*."""
+        if kind not in self.kinds:
+            raise unpriced(no_price(name, kind))
+        return self.rates[step][self.kinds.index(kind)]
+
+    def lines(
+        self, tokens: tuple[int, int], never: Collection[str], fees: Usage, name: str
+    ) -> Iterator[Line]:
+        """Yield one line for each step the input can reach; their maximum bounds the cost.
+
+        *tokens* are the most input and output tokens; *never* the kinds that cannot be billed.
+        """
+        most_in, most_out = tokens
+        inputs = self._columns("input", never, name) if most_in else ()
+        outputs = self._columns("output", never, name) if most_out else ()
+        for step, start in enumerate((-1, *self.starts)):
+            if step and start >= most_in:
+                return
+            rates = self.rates[step]
+            # Fewer tokens can be dearer where a later step is cheaper: each step up to its own end.
+            end = min(most_in, *self.starts[step : step + 1], most_in)
+            fees_here = sum(n * self.rate_of_fee(k, step, name) for k, n in fees.counts.items())
+            yield Line(
+                fixed=self.per_call[step]
+                + fees_here
+                + end * max((rates[i] for i in inputs), default=0),
+                slope=max((rates[i] for i in outputs), default=0),
+                divisor=self.divisor,
+            )
+
+    def _columns(self, direction: str, never: Collection[str], name: str) -> tuple[int, ...]:
+        columns = tuple(
+            index
+            for index, kind in enumerate(self.kinds)
+            if kind not in never
+            and UNITS[kind].is_token
+            and UNITS[kind].dimension("direction") == direction
+        )
+        if not columns:
+            raise unpriced(no_price(name, f"{direction}_tokens"))
+        return columns
+
+    def _check_part(self, kind: str, usage: Usage, name: str) -> None:
+        whole = self.whole_of(kind)
+        if whole is None:
+            raise unpriced(no_price(name, kind))
+        if usage.get(kind) > usage.get(whole):
+            raise InvalidUsage(detail=_contradiction(whole, usage))
+
+
+def no_price(name: str, kind: str) -> str:
+    """Return the sentence for a kind without a price, with its cure."""
+    key = UNITS[kind].price_key if kind in UNITS else kind
+    return f"'{name}' has no price for {kind}: give {key} under [prices.\"{name}\"]"
+
+
+def _contradiction(whole: str, usage: Usage) -> str:
+    parts = [
+        f"{kind} {count}"
+        for kind, count in usage.counts.items()
+        if kind != whole and kind in UNITS and whole in UNITS and UNITS[whole].includes(UNITS[kind])
+    ]
+    return f"{', '.join(parts)} cannot be part of {whole} {usage.get(whole)}"
+
+
+@lru_cache(maxsize=4096)
+def make_bill(rates: tuple[Rate, ...]) -> Bill:
+    """Return *rates* ready for arithmetic; equal rates share one bill."""
+    billed = sorted(
+        (rate for rate in rates if rate.kind != "requests"),
+        key=lambda rate: (-len(UNITS[rate.kind].dimensions), rate.kind),
+    )
+    units = [UNITS[rate.kind] for rate in billed]
+    starts = sorted({start for rate in rates for start, _ in rate.steps})
+    rows = [[_nanos(rate, start) for rate in billed] for start in (-1, *starts)]
+    requests = [rate for rate in rates if rate.kind == "requests"]
+    calls = [sum((_nanos(r, s) for r in requests), Fraction(0)) for s in (-1, *starts)]
+    divisor = lcm(*(f.denominator for row in (*rows, calls) for f in row))
+    return Bill(
+        kinds=tuple(unit.kind for unit in units),
+        parts=tuple(
+            tuple(i for i, part in enumerate(units[:at]) if whole.includes(part))
+            for at, whole in enumerate(units)
+        ),
+        starts=tuple(starts),
+        rates=tuple(tuple(int(f * divisor) for f in row) for row in rows),
+        per_call=tuple(int(f * divisor) for f in calls),
+        divisor=divisor,
+    )
+
+
+def _nanos(rate: Rate, start: int) -> Fraction:
+    return Fraction(rate.after(start)) * NANOS_PER_USD / UNITS[rate.kind].per

@@ -1,0 +1,1 @@
+"""Where the order of work is decided: one file per engine."""

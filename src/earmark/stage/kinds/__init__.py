@@ -1,0 +1,1 @@
+"""How stages do their work: one file per kind, all behind the `StageKind` port."""

@@ -1,0 +1,210 @@
+"""The memory store: exact for threads and tasks of one process, gone with it.
+
+For tests and for budgets that need not outlive the process.
+"""
+
+import threading
+from collections.abc import Iterator, Sequence
+
+from earmark.budget.budget import Budget
+from earmark.budget.path import is_within
+from earmark.ledger.books import Books
+from earmark.ledger.store import Filter
+from earmark.ledger.values import Account, Alert, Decision, Entry, Operation, Reservation
+
+
+class MemoryStore:
+    """Dicts under one lock."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._rows = _Rows()
+        self._books = Books(self._rows)
+        self._next_deadline = 0
+
+    @property
+    def name(self) -> str:
+        """The store's URL."""
+        return "memory:"
+
+    def apply(self, batch: Sequence[Operation], now: int) -> list[Decision]:
+        """Decide and keep *batch* in order; nothing of it is durable."""
+        with self._lock:
+            now = max(now, self._rows.last_at)
+            due = self._rows.due(now)
+            if due:
+                self._books.presume(due, now)
+            apply = self._books.apply
+            decisions = [apply(operation, now) for operation in batch]
+            self._write(now)
+            return decisions
+
+    def version(self) -> int:
+        """Return the number of the last entry."""
+        return self._books.seq
+
+    def accounts(self, path: str, now: int) -> tuple[Account, ...]:
+        """Return the accounts above *path*, leaf first, in the intervals that contain *now*."""
+        with self._lock:
+            return self._books.accounts_of(path, max(now, self._rows.last_at))
+
+    def budgets(self, prefix: str | None) -> list[Budget]:
+        """Return the budgets at or below *prefix*, by path."""
+        with self._lock:
+            found = sorted(self._rows.budgets.items())
+        return [budget for path, budget in found if prefix is None or is_within(path, prefix)]
+
+    def reservation(self, key: str) -> Reservation | None:
+        """Return what *key* opened."""
+        return self._rows.reservations.get(key)
+
+    def reservations(self, wanted: Filter) -> list[Reservation]:
+        """Return matching reservations in the order they were opened."""
+        with self._lock:
+            rows = list(self._rows.reservations.values())
+        return [row for row in rows if _matches(row, wanted)][: wanted.most]
+
+    def entries(self, wanted: Filter) -> list[Entry]:
+        """Return matching entries in the order of commits."""
+        with self._lock:
+            rows = list(self._rows.entries)
+        return [row for row in rows if _entry_matches(row, wanted)][: wanted.most]
+
+    def alerts(self, wanted: Filter) -> list[Alert]:
+        """Return the alerts of matching budgets in the order of commits."""
+        with self._lock:
+            rows = list(self._rows.alerts.values())
+        return [row for row in rows if _within(row.budget, row.at, wanted)][: wanted.most]
+
+    def snapshot(self) -> "MemorySnapshot":
+        """Return copies of everything as of now."""
+        with self._lock:
+            return MemorySnapshot(self._rows)
+
+    def close(self) -> None:
+        """Do nothing: the rows go with the object."""
+
+    def _write(self, now: int) -> None:
+        changes, rows = self._books.changes, self._rows
+        if not (changes.entries or changes.accounts or changes.operations):
+            return
+        rows.accounts.update(changes.accounts)
+        for account in changes.accounts.values():
+            rows.places[account.budget, account.unit, account.window, account.start] = account.id
+        for key, reservation in changes.reservations.items():
+            rows.keep(key, reservation)
+        rows.entries.extend(changes.entries)
+        for alert in changes.alerts:
+            rows.alerts.setdefault((alert.account, alert.threshold), alert)
+        rows.budgets.update(changes.budgets)
+        rows.operations.update(changes.operations)
+        rows.last_at = now
+        self._books.written()
+
+
+class _Rows:
+    """What the store holds; also what `Books` reads."""
+
+    def __init__(self) -> None:
+        self.budgets: dict[str, Budget] = {}
+        self.accounts: dict[int, Account] = {}
+        self.places: dict[tuple[str, str, str, int], int] = {}
+        self.reservations: dict[str, Reservation] = {}
+        self.entries: list[Entry] = []
+        self.alerts: dict[tuple[int, int], Alert] = {}
+        self.operations: dict[str, str] = {}
+        self.open: dict[str, int] = {}
+        self.last_at = 0
+        self._checked_until = 0
+
+    def budget(self, path: str) -> Budget | None:
+        return self.budgets.get(path)
+
+    def account(self, number: int) -> Account:
+        return self.accounts[number]
+
+    def find_account(self, budget: str, unit: str, window: str, start: int) -> Account | None:
+        number = self.places.get((budget, unit, window, start))
+        return None if number is None else self.accounts[number]
+
+    def next_account(self) -> int:
+        return len(self.accounts) + 1
+
+    def reservation(self, key: str) -> Reservation | None:
+        return self.reservations.get(key)
+
+    def operation(self, key: str) -> str | None:
+        return self.operations.get(key)
+
+    def keep(self, key: str, reservation: Reservation) -> None:
+        self.reservations[key] = reservation
+        if reservation.state == "open":
+            self.open[key] = reservation.expires
+            self._checked_until = min(self._checked_until, reservation.expires)
+        else:
+            self.open.pop(key, None)
+
+    def due(self, now: int) -> list[str]:
+        """Return the open reservations whose deadline has passed."""
+        if now < self._checked_until:
+            return []
+        due = [key for key, expires in self.open.items() if expires <= now]
+        # Nothing can come due before the earliest deadline of what stays open.
+        self._checked_until = min((e for e in self.open.values() if e > now), default=now + _AGE)
+        return due
+
+
+_AGE = 3600 * 1_000_000_000
+
+
+class MemorySnapshot:
+    """Copies of everything as of one moment."""
+
+    def __init__(self, rows: _Rows) -> None:
+        self._accounts = list(rows.accounts.values())
+        self._reservations = list(rows.reservations.values())
+        self._entries = list(rows.entries)
+
+    def accounts(self) -> Iterator[Account]:
+        """Yield every account."""
+        return iter(self._accounts)
+
+    def reservations(self) -> Iterator[Reservation]:
+        """Yield every reservation."""
+        return iter(self._reservations)
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield every entry in the order of commits."""
+        return iter(self._entries)
+
+    def problems(self) -> list[str]:
+        """Return nothing: there is no file."""
+        return []
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+def _within(budget: str, at: int, wanted: Filter) -> bool:
+    return (
+        (wanted.budget is None or is_within(budget, wanted.budget))
+        and (wanted.since is None or at >= wanted.since)
+        and (wanted.until is None or at < wanted.until)
+    )
+
+
+def _matches(row: Reservation, wanted: Filter) -> bool:
+    return (
+        _within(row.budget, row.opened, wanted)
+        and (wanted.key is None or row.key == wanted.key)
+        and (wanted.state is None or row.state == wanted.state)
+        and row.seq > wanted.after
+    )
+
+
+def _entry_matches(row: Entry, wanted: Filter) -> bool:
+    return (
+        _within(row.budget, row.at, wanted)
+        and (wanted.key is None or row.key == wanted.key)
+        and row.seq > wanted.after
+    )

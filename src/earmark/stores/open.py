@@ -1,0 +1,50 @@
+"""From a store's URL to a ledger; the only module that knows the concrete stores."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from earmark.clock import Clock, SystemClock
+from earmark.errors import InvalidConfig
+from earmark.ledger.async_ledger import AsyncLedger
+from earmark.ledger.committer import DirectCommitter, GroupCommitter
+from earmark.ledger.ledger import Ledger
+
+_WANT = "'memory:' or 'sqlite:///path/to/file.db'"
+
+
+def open_ledger(url: str, *, clock: Clock | None = None) -> Ledger:
+    """Open the books at *url*, making them if there are none; use as a context manager or close.
+
+    Args:
+        url: `memory:` or `sqlite:///relative.db` or `sqlite:////absolute.db`.
+        clock: Where time comes from; the system's unless a test brings its own.
+
+    Raises:
+        InvalidConfig: No store has such a URL.
+        StoreUnavailable: The file cannot be opened, read or written.
+        StoreCorrupt: The file is not a healthy store.
+        SchemaMismatch: A newer Earmark wrote it.
+    """
+    clock = clock or SystemClock()
+    scheme, _, rest = url.partition(":")
+    if scheme == "memory":
+        from earmark.stores.memory import MemoryStore  # noqa: PLC0415 - loads what is used
+
+        store = MemoryStore()
+        return Ledger(store, DirectCommitter(store, clock), clock)
+    if scheme == "sqlite" and rest.startswith("///") and len(rest) > len("///"):
+        from earmark.stores.sqlite import SqliteStore  # noqa: PLC0415 - loads what is used
+
+        store = SqliteStore(rest.removeprefix("///"))
+        return Ledger(store, GroupCommitter(store, clock), clock)
+    raise InvalidConfig(place="store URL", detail=f"'{scheme}:' is no store: give {_WANT}")
+
+
+@asynccontextmanager
+async def open_async_ledger(url: str, *, clock: Clock | None = None) -> AsyncIterator[AsyncLedger]:
+    """Open the books at *url* for tasks; like `open_ledger`, in `async with`."""
+    ledger = open_ledger(url, clock=clock)
+    try:
+        yield ledger.as_async()
+    finally:
+        ledger.close()

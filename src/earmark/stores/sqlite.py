@@ -1,0 +1,340 @@
+"""The SQLite store: one file, durable through a power cut, shared by the processes of one machine.
+
+A commit is: take the turn (a lock file, so that processes alternate instead of starving), begin, look
+whether somebody else wrote, decide the batch in Python, write each changed row once, commit with
+`synchronous=FULL`, and only then answer.
+"""
+
+import fcntl
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+from typing import Final, NoReturn
+
+import apsw
+
+from earmark.budget.budget import Budget
+from earmark.errors import (
+    SchemaMismatch,
+    StoreClosed,
+    StoreCorrupt,
+    StoreError,
+    StoreUnavailable,
+)
+from earmark.ledger.books import Books
+from earmark.ledger.store import Filter
+from earmark.ledger.values import (
+    Account,
+    Alert,
+    Decision,
+    Entry,
+    Operation,
+    Reservation,
+    Reserve,
+)
+from earmark.stores.sqlite_rows import SqliteRows
+
+#: The schema this program reads and writes (`PRAGMA user_version`).
+SCHEMA: Final = 1
+#: "EARM": marks the file as Earmark's (`PRAGMA application_id`).
+APPLICATION: Final = 0x4541524D
+#: Deadlines that pass at one time are presumed in pieces, so that no commit grows without bound.
+MOST_PRESUMED: Final = 1000
+
+_READ_WRITE: Final = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+_MIGRATIONS: Final = ("sqlite_0001_books.sql",)
+# The WAL stays short because each commit checkpoints past 1,000 pages: a background checkpointer let
+# it grow to hundreds of megabytes. No mmap_size: several processes write.
+_PRAGMAS: Final = (
+    "PRAGMA synchronous = FULL",
+    "PRAGMA wal_autocheckpoint = 1000",
+    "PRAGMA cache_size = -65536",
+    "PRAGMA foreign_keys = ON",
+)
+
+
+class SqliteStore:
+    """One writing and one reading connection to a file; any thread may call."""
+
+    def __init__(self, path: str | Path) -> None:
+        self._path = str(Path(path))
+        self._write_lock = threading.RLock()
+        self._read_lock = threading.RLock()
+        self._closed = False
+        self._open()
+
+    def _open(self) -> None:
+        with translated(self.name):
+            # A folder that is missing or read-only is found here, before SQLite's vaguer words.
+            self._turn = os.open(f"{self._path}-turn", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._writer = _connect(self._path)
+            self._take_turn()
+            try:
+                _prepare(self._writer, self.name)
+            finally:
+                self._give_turn()
+            self._reader = _connect(self._path, flags=apsw.SQLITE_OPEN_READONLY)
+        self._rows = SqliteRows(self._writer)
+        self._books = Books(self._rows)
+        self._seen = -1
+        self._last_at = 0
+        self._next_due = 0
+        self._read_rows = SqliteRows(self._reader)
+
+    @property
+    def name(self) -> str:
+        """The store's URL."""
+        return f"sqlite:///{self._path}"
+
+    # Writing --------------------------------------------------------------------------------------
+
+    def apply(self, batch: Sequence[Operation], now: int) -> list[Decision]:
+        """Decide and keep *batch* in one durable transaction; see `earmark.ledger.store.Store`.
+
+        After a failed commit nobody knows what the disk holds: the file is opened anew and the batch
+        applied once more, where what was kept answers as repeated.
+        """
+        with self._write_lock:
+            self._check_open()
+            try:
+                return self._transaction(batch, now)
+            except apsw.IOError as error:
+                try:
+                    self._reopen()
+                    return self._transaction(batch, now)
+                except (apsw.Error, StoreError):
+                    _raise(error, self.name)
+            except (apsw.Error, OSError) as error:
+                _raise(error, self.name)
+
+    def _transaction(self, batch: Sequence[Operation], now: int) -> list[Decision]:
+        self._take_turn()
+        try:
+            self._writer.execute("BEGIN IMMEDIATE")
+            try:
+                decisions = self._decide(batch, now)
+                self._writer.execute("COMMIT")
+            except BaseException:
+                self._roll_back()
+                raise
+            self._books.written()
+            return decisions
+        finally:
+            self._give_turn()
+
+    def _decide(self, batch: Sequence[Operation], now: int) -> list[Decision]:
+        books = self._books
+        version = self._writer.pragma("data_version")
+        if version != self._seen:
+            books.forget()
+            books.seq, self._last_at = self._rows.head()
+            self._next_due = 0
+            self._seen = int(str(version))
+        now = max(now, self._last_at)
+        self._presume_due(now)
+        if len(batch) > 1:
+            self._rows.fetch([op.key for op in batch if type(op) is Reserve])
+        apply = books.apply
+        decisions = [apply(operation, now) for operation in batch]
+        self._rows.fetched_nothing()
+        changes = books.changes
+        if changes.entries or changes.accounts or changes.operations:
+            self._rows.write(changes, books.unwritten)
+            self._last_at = now if changes.entries else self._last_at
+            new = [r.expires for r in changes.reservations.values() if r.state == "open"]
+            self._next_due = min(self._next_due, *new) if new else self._next_due
+        return decisions
+
+    def _presume_due(self, now: int) -> None:
+        """Presume what is past its deadline; asks the file only when something can be."""
+        if now < self._next_due:
+            return
+        due = self._rows.due(now, MOST_PRESUMED)
+        self._books.presume(due, now)
+        more = len(due) == MOST_PRESUMED
+        self._next_due = now if more else self._rows.next_due(now)
+
+    def _roll_back(self) -> None:
+        self._seen = -1
+        self._books.forget()
+        self._rows.fetched_nothing()
+        if self._writer.in_transaction:
+            self._writer.execute("ROLLBACK")
+
+    def _reopen(self) -> None:
+        # The descriptor that failed to sync may answer "synced" next time; a new one tells the truth.
+        self._close_files()
+        self._open()
+
+    def _take_turn(self) -> None:
+        fcntl.flock(self._turn, fcntl.LOCK_EX)
+
+    def _give_turn(self) -> None:
+        fcntl.flock(self._turn, fcntl.LOCK_UN)
+
+    def version(self) -> int:
+        """Return SQLite's own change counter; it moves when any process commits."""
+        with self._reading():
+            return int(str(self._reader.pragma("data_version")))
+
+    # Reading --------------------------------------------------------------------------------------
+
+    def accounts(self, path: str, now: int) -> tuple[Account, ...]:
+        """Return the accounts above *path*, leaf first, in the intervals that contain *now*."""
+        with self._reading() as rows, _Transaction(self._reader):
+            return Books(rows).accounts_of(path, max(now, rows.head()[1]))
+
+    def budgets(self, prefix: str | None) -> list[Budget]:
+        """Return the budgets at or below *prefix*, by path."""
+        with self._reading() as rows:
+            return rows.budgets(prefix)
+
+    def reservation(self, key: str) -> Reservation | None:
+        """Return what *key* opened."""
+        with self._reading() as rows:
+            return rows.reservation(key)
+
+    def reservations(self, wanted: Filter) -> list[Reservation]:
+        """Return matching reservations in the order they were opened."""
+        with self._reading() as rows:
+            return list(rows.reservations(wanted))
+
+    def entries(self, wanted: Filter) -> list[Entry]:
+        """Return matching entries in the order of commits."""
+        with self._reading() as rows:
+            return list(rows.entries(wanted))
+
+    def alerts(self, wanted: Filter) -> list[Alert]:
+        """Return the alerts of matching budgets in the order of commits."""
+        with self._reading() as rows:
+            return list(rows.alerts(wanted))
+
+    def snapshot(self) -> "SqliteSnapshot":
+        """Return everything as of one commit, on a connection of its own."""
+        self._check_open()
+        with translated(self.name):
+            return SqliteSnapshot(_connect(self._path, flags=apsw.SQLITE_OPEN_READONLY), self.name)
+
+    def close(self) -> None:
+        """Close the file; everything acknowledged is already durable."""
+        with self._write_lock, self._read_lock:
+            if not self._closed:
+                self._closed = True
+                self._close_files()
+
+    def _close_files(self) -> None:
+        self._reader.close()
+        self._writer.close()
+        os.close(self._turn)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreClosed(store=self.name, detail="closed")
+
+    @contextmanager
+    def _reading(self) -> Iterator[SqliteRows]:
+        with self._read_lock, translated(self.name):
+            self._check_open()
+            yield self._read_rows
+
+
+class SqliteSnapshot:
+    """All rows as of one commit; other processes go on writing meanwhile."""
+
+    def __init__(self, connection: apsw.Connection, name: str) -> None:
+        self._connection = connection
+        self._name = name
+        connection.execute("BEGIN")
+
+    def accounts(self) -> Iterator[Account]:
+        """Yield every account."""
+        return SqliteRows(self._connection).accounts()
+
+    def reservations(self) -> Iterator[Reservation]:
+        """Yield every reservation."""
+        return SqliteRows(self._connection).reservations(Filter())
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield every entry in the order of commits."""
+        return SqliteRows(self._connection).entries(Filter())
+
+    def problems(self) -> list[str]:
+        """Return what SQLite's own check of the file finds."""
+        found = [str(row[0]) for row in self._connection.execute("PRAGMA integrity_check(20)")]
+        return [] if found == ["ok"] else found
+
+    def close(self) -> None:
+        """End the snapshot."""
+        self._connection.close()
+
+
+class _Transaction:
+    """One view of the file for several reads."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+
+    def __enter__(self) -> None:
+        self._connection.execute("BEGIN")
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.execute("COMMIT")
+
+
+def _connect(path: str, *, flags: int = _READ_WRITE) -> apsw.Connection:
+    connection = apsw.Connection(path, flags=flags)
+    connection.set_busy_timeout(5000)
+    for pragma in _PRAGMAS:
+        connection.execute(pragma)
+    return connection
+
+
+def _prepare(connection: apsw.Connection, name: str) -> None:
+    """Make or check the schema; the caller holds the turn."""
+    found = int(str(connection.pragma("user_version")))
+    mark = int(str(connection.pragma("application_id")))
+    if found > SCHEMA:
+        raise SchemaMismatch(
+            store=name,
+            detail=f"its schema is {found}, this program knows {SCHEMA}: use a newer Earmark",
+        )
+    tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()[0][0]
+    if mark != APPLICATION and tables:
+        raise StoreCorrupt(store=name, detail="the file is a database of another program")
+    connection.pragma("journal_mode", "wal")
+    for number, migration in enumerate(_MIGRATIONS[found:], start=found + 1):
+        script = resources.files("earmark.stores").joinpath("schema", migration)
+        with connection:
+            connection.execute(script.read_text(encoding="utf-8"))
+            connection.pragma("application_id", APPLICATION)
+            connection.pragma("user_version", number)
+
+
+@contextmanager
+def translated(name: str) -> Iterator[None]:
+    """Raise SQLite's and the system's errors as the store's own."""
+    try:
+        yield
+    except (apsw.Error, OSError) as error:
+        _raise(error, name)
+
+
+def _raise(error: Exception, name: str) -> NoReturn:
+    match error:
+        case apsw.NotADBError() | apsw.CorruptError():
+            detail = f"the file is damaged or no SQLite database ({error}): restore a backup"
+            raise StoreCorrupt(store=name, detail=detail) from error
+        case apsw.FullError():
+            detail = "the disk is full; nothing was changed: free some space and ask again"
+        case apsw.ReadOnlyError() | PermissionError():
+            detail = "it cannot be written; nothing was changed: check the file's permissions"
+        case apsw.CantOpenError() | FileNotFoundError() | IsADirectoryError():
+            detail = f"it cannot be opened: check that its folder exists ({error})"
+        case apsw.BusyError():
+            detail = "another program keeps it locked; nothing was changed: ask again"
+        case _:
+            detail = f"{type(error).__name__}: {error}; ask again with the same key"
+    raise StoreUnavailable(store=name, detail=detail) from error

@@ -1,0 +1,296 @@
+"""Rows of the SQLite store: what they hold as values, and the statements that read and write them."""
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+import apsw
+
+from earmark.budget.budget import Budget
+from earmark.clock import END_OF_TIME
+from earmark.ledger.books import Changes
+from earmark.ledger.store import Filter
+from earmark.ledger.values import Account, Alert, Amounts, Entry, Reservation
+
+_ACCOUNT: Final = 'id, budget, unit, "window", start, "end", "limit", settled, held, alerted'
+_RESERVATION: Final = (
+    '"key", budget, usd, calls, tokens, state, accounts, opened, expires, closed,'
+    " actual_usd, actual_calls, actual_tokens, asked, labels, seq, last"
+)
+_ENTRY: Final = 'seq, at, kind, "key", budget, usd, calls, tokens, prior, data'
+_ALERT: Final = (
+    'account, threshold, budget, unit, "window", start, "end", "limit", settled, at, seq'
+)
+
+# Reading.
+BUDGET: Final = "SELECT body FROM budget WHERE path = ?"
+BUDGETS: Final = "SELECT body FROM budget WHERE path >= ? AND path < ? ORDER BY path"
+ACCOUNT: Final = f"SELECT {_ACCOUNT} FROM account WHERE id = ?"
+ACCOUNTS: Final = f"SELECT {_ACCOUNT} FROM account ORDER BY id"
+FIND_ACCOUNT: Final = (
+    f'SELECT {_ACCOUNT} FROM account WHERE budget = ? AND unit = ? AND "window" = ? AND start = ?'
+)
+LAST_ACCOUNT: Final = "SELECT coalesce(max(id), 0) FROM account"
+RESERVATION: Final = f'SELECT {_RESERVATION} FROM reservation WHERE "key" = ?'
+# One statement for a batch's keys, of any number: a list of placeholders would be compiled anew.
+RESERVATIONS_OF: Final = (
+    f'SELECT {_RESERVATION} FROM reservation WHERE "key" IN (SELECT value FROM json_each(?))'
+)
+OPERATION: Final = 'SELECT content FROM operation WHERE "key" = ?'
+LAST_ENTRY: Final = "SELECT seq, at FROM entry ORDER BY seq DESC LIMIT 1"
+DUE: Final = (
+    "SELECT \"key\" FROM reservation WHERE state = 'open' AND expires <= ? ORDER BY expires LIMIT ?"
+)
+NEXT_DUE: Final = "SELECT min(expires) FROM reservation WHERE state = 'open' AND expires > ?"
+
+# Writing.
+PUT_BUDGET: Final = "INSERT OR REPLACE INTO budget VALUES (?, ?)"
+ADD_ACCOUNT: Final = "INSERT INTO account VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+SET_ACCOUNT: Final = (
+    'UPDATE account SET "limit" = ?, settled = ?, held = ?, alerted = ? WHERE id = ?'
+)
+ADD_RESERVATION: Final = (
+    "INSERT INTO reservation VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+CLOSE_RESERVATION: Final = (
+    "UPDATE reservation SET state = ?, closed = ?, actual_usd = ?, actual_calls = ?,"
+    ' actual_tokens = ?, last = ? WHERE "key" = ?'
+)
+GROW_RESERVATION: Final = (
+    'UPDATE reservation SET usd = ?, calls = ?, tokens = ?, asked = ?, last = ? WHERE "key" = ?'
+)
+ADD_ENTRY: Final = "INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+ADD_ALERT: Final = "INSERT OR IGNORE INTO alert VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+ADD_OPERATION: Final = "INSERT INTO operation VALUES (?, ?)"
+
+Row = tuple[Any, ...]
+
+
+class SqliteRows:
+    """What one connection can read; `earmark.ledger.books.Rows` and the lists of the store."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._execute = connection.cursor().execute
+        self._connection = connection
+        self._fetched: dict[str, Reservation | None] = {}
+
+    def fetch(self, keys: list[str]) -> None:
+        """Read the reservations of *keys* at once, for the `reservation` calls that follow."""
+        self._fetched = dict.fromkeys(keys)
+        for row in self._execute(RESERVATIONS_OF, (json.dumps(keys),)):
+            self._fetched[row[0]] = reservation(row)
+
+    def fetched_nothing(self) -> None:
+        """Forget what `fetch` read."""
+        self._fetched = {}
+
+    def reservation(self, key: str) -> Reservation | None:
+        """Return what *key* opened."""
+        try:
+            return self._fetched[key]
+        except KeyError:
+            row = self._execute(RESERVATION, (key,)).fetchone()
+            return None if row is None else reservation(row)
+
+    def budget(self, path: str) -> Budget | None:
+        """Return the budget at exactly *path*."""
+        row = self._execute(BUDGET, (path,)).fetchone()
+        return None if row is None else Budget.from_json(json.loads(row[0]))
+
+    def budgets(self, prefix: str | None) -> list[Budget]:
+        """Return the budgets at or below *prefix*, by path."""
+        low, high = ("", "\x7f") if prefix is None else (prefix, prefix + "0")
+        found = [
+            Budget.from_json(json.loads(row[0])) for row in self._execute(BUDGETS, (low, high))
+        ]
+        # '0' follows '/': the range also has siblings such as 'acme-2' and 'acme.eu'.
+        return [b for b in found if prefix is None or f"{b.path}/".startswith(f"{prefix}/")]
+
+    def account(self, number: int) -> Account:
+        """Return the account of that number."""
+        row = self._execute(ACCOUNT, (number,)).fetchone()
+        assert row is not None, f"account {number} of a reservation is in the store"
+        return Account(*row)
+
+    def find_account(self, budget: str, unit: str, window: str, start: int) -> Account | None:
+        """Return the account of that limit and interval."""
+        row = self._execute(FIND_ACCOUNT, (budget, unit, window, start)).fetchone()
+        return None if row is None else Account(*row)
+
+    def next_account(self) -> int:
+        """Return a number above those of all accounts."""
+        return self._one(LAST_ACCOUNT) + 1
+
+    def operation(self, key: str) -> str | None:
+        """Return the content of the operation that was accepted under *key*."""
+        row = self._execute(OPERATION, (key,)).fetchone()
+        return None if row is None else row[0]
+
+    def head(self) -> tuple[int, int]:
+        """Return the number and instant of the last entry; zeros without one."""
+        row = self._execute(LAST_ENTRY).fetchone()
+        return (0, 0) if row is None else (row[0], row[1])
+
+    def due(self, now: int, most: int) -> list[str]:
+        """Return the keys of open reservations whose deadline has passed, the oldest first."""
+        return [row[0] for row in self._execute(DUE, (now, most))]
+
+    def next_due(self, now: int) -> int:
+        """Return the earliest deadline after *now* of the open reservations."""
+        row = self._execute(NEXT_DUE, (now,)).fetchone()
+        return END_OF_TIME if row is None or row[0] is None else row[0]
+
+    def reservations(self, wanted: Filter) -> Iterator[Reservation]:
+        """Yield matching reservations in the order they were opened."""
+        order = "expires" if wanted.state == "open" else "seq"
+        tests = [('"key" = ?', wanted.key), ("state = ?", wanted.state)]
+        sql, values = _select(_RESERVATION, "reservation", "opened", order, tests, wanted)
+        return map(reservation, self._execute(sql, values))
+
+    def entries(self, wanted: Filter) -> Iterator[Entry]:
+        """Yield matching entries in the order of commits."""
+        tests = [('"key" = ?', wanted.key)]
+        sql, values = _select(_ENTRY, "entry", "at", "seq", tests, wanted)
+        return map(entry, self._execute(sql, values))
+
+    def alerts(self, wanted: Filter) -> Iterator[Alert]:
+        """Yield the alerts of matching budgets in the order of commits."""
+        sql, values = _select(_ALERT, "alert", "at", "seq, threshold", [], wanted)
+        return (Alert(*row) for row in self._execute(sql, values))
+
+    def accounts(self) -> Iterator[Account]:
+        """Yield every account."""
+        return (Account(*row) for row in self._execute(ACCOUNTS))
+
+    def write(self, changes: Changes, unwritten: set[int]) -> None:
+        """Write each changed row once, in the order of its B-tree where that is known."""
+        many = self._connection.executemany
+        accounts = changes.accounts.values()
+        if unwritten:
+            many(ADD_ACCOUNT, [_account(a) for a in accounts if a.id in unwritten])
+            accounts = [a for a in accounts if a.id not in unwritten]
+        many(SET_ACCOUNT, [(a.limit, a.settled, a.held, a.alerted, a.id) for a in accounts])
+        self._write_reservations(changes)
+        many(ADD_ENTRY, [_entry(e) for e in changes.entries])
+        if changes.alerts:
+            many(ADD_ALERT, [_alert(a) for a in changes.alerts])
+        if changes.budgets:
+            many(PUT_BUDGET, [(p, json.dumps(b.to_json())) for p, b in changes.budgets.items()])
+        if changes.operations:
+            many(ADD_OPERATION, changes.operations)
+
+    def _write_reservations(self, changes: Changes) -> None:
+        first = changes.entries[0].seq if changes.entries else 0
+        fresh: list[Row] = []
+        closed: list[Row] = []
+        grown: list[Row] = []
+        for r in changes.reservations.values():
+            if r.seq >= first:
+                fresh.append(_reservation(r))
+            elif r.actual is not None:
+                a = r.actual
+                closed.append((r.state, r.closed, a.usd, a.calls, a.tokens, r.last, r.key))
+            if r.seq < first and r.asked is not r.hold and r.asked != r.hold:
+                h = r.hold
+                grown.append((h.usd, h.calls, h.tokens, _asked(r), r.last, r.key))
+        many = self._connection.executemany
+        if fresh:
+            many(ADD_RESERVATION, fresh)
+        if grown:
+            many(GROW_RESERVATION, grown)
+        if closed:
+            many(CLOSE_RESERVATION, closed)
+
+    def _one(self, sql: str) -> int:
+        row = self._execute(sql).fetchone()
+        assert row is not None, "an aggregate answers with one row"
+        return row[0]
+
+
+def reservation(row: Row) -> Reservation:
+    """Return the reservation a row of the table holds."""
+    key, budget, usd, calls, tokens, state, accounts, opened, expires, closed = row[:10]
+    actual_usd, actual_calls, actual_tokens, asked, labels, seq, last = row[10:]
+    hold = Amounts(usd, calls, tokens)
+    first = hold if asked is None else Amounts(*json.loads(asked))
+    actual = None if actual_usd is None else Amounts(actual_usd, actual_calls, actual_tokens)
+    return Reservation(
+        key,
+        budget,
+        first,
+        hold,
+        state,
+        tuple(map(int, accounts.split())),
+        opened,
+        expires,
+        closed,
+        actual,
+        labels,
+        seq,
+        last,
+    )
+
+
+def entry(row: Row) -> Entry:
+    """Return the entry a row of the table holds."""
+    seq, at, kind, key, budget, usd, calls, tokens, prior, data = row
+    return Entry(seq, at, kind, key, budget, Amounts(usd, calls, tokens), prior, data)
+
+
+def _account(a: Account) -> Row:
+    return (
+        a.id, a.budget, a.unit, a.window, a.start, a.end, a.limit, a.settled, a.held, a.alerted,
+    )  # fmt: skip
+
+
+def _reservation(r: Reservation) -> Row:
+    h, a = r.hold, r.actual
+    actual = (None, None, None) if a is None else (a.usd, a.calls, a.tokens)
+    return (
+        r.key, r.budget, h.usd, h.calls, h.tokens, r.state, _numbers(r.accounts), r.opened,
+        r.expires, r.closed, *actual, _asked(r), r.labels, r.seq, r.last,
+    )  # fmt: skip
+
+
+def _asked(r: Reservation) -> str | None:
+    if r.asked is r.hold or r.asked == r.hold:
+        return None
+    return json.dumps([r.asked.usd, r.asked.calls, r.asked.tokens])
+
+
+def _entry(e: Entry) -> Row:
+    a = e.amounts
+    return (e.seq, e.at, e.kind, e.key, e.budget, a.usd, a.calls, a.tokens, e.prior, e.data)
+
+
+def _alert(a: Alert) -> Row:
+    return (
+        a.account, a.threshold, a.budget, a.unit, a.window, a.start, a.end, a.limit, a.settled,
+        a.at, a.seq,
+    )  # fmt: skip
+
+
+def _numbers(accounts: tuple[int, ...]) -> str:
+    return " ".join(map(str, accounts))
+
+
+def _select(
+    columns: str,
+    table: str,
+    moment: str,
+    order: str,
+    tests: Iterable[tuple[str, object]],
+    wanted: Filter,
+) -> tuple[str, list[Any]]:
+    where = [(f"{moment} >= ?", wanted.since), (f"{moment} < ?", wanted.until), *tests]
+    given = [(test, value) for test, value in where if value is not None]
+    if wanted.budget is not None:
+        given += [
+            ("(budget = ?", wanted.budget),
+            ("1 OR (budget >= ?", f"{wanted.budget}/"),
+            ("budget < ?))", f"{wanted.budget}0"),
+        ]
+    given.append(("seq > ?", wanted.after))
+    clause = " AND ".join(test for test, _ in given).replace(" AND 1 OR ", " OR ")
+    sql = f"SELECT {columns} FROM {table} WHERE {clause} ORDER BY {order} LIMIT ?"  # noqa: S608 - no value is in it
+    return sql, [*(value for _, value in given), wanted.most]

@@ -1,0 +1,63 @@
+"""A clock that moves only when told to."""
+
+import asyncio
+import heapq
+from datetime import UTC, datetime, timedelta
+
+from earmark.clock import NANOS_PER_SECOND, from_datetime, to_datetime
+
+
+class ManualClock:
+    """A clock for tests: stands still until `advance` or `set`; sleepers wake when it passes them."""
+
+    def __init__(self, start: datetime = datetime(2026, 11, 22, 12, tzinfo=UTC)) -> None:
+        self._instant = from_datetime(start)
+        self._elapsed = 0
+        self._sleepers: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._order = 0
+
+    def instant(self) -> int:
+        """Return the instant it was last set to."""
+        return self._instant
+
+    def elapsed(self) -> int:
+        """Return the nanoseconds it was advanced in all; setting it back does not reduce them."""
+        return self._elapsed
+
+    @property
+    def now(self) -> datetime:
+        """The instant as an aware UTC datetime."""
+        return to_datetime(self._instant)
+
+    def advance(self, by: timedelta) -> None:
+        """Move forward by *by* and wake those whose sleep ended."""
+        nanos = round(by.total_seconds() * NANOS_PER_SECOND)
+        self._instant += nanos
+        self._elapsed += nanos
+        self._wake()
+
+    def set(self, moment: datetime) -> None:
+        """Set the wall clock to *moment*, also backwards; sleeps go by `elapsed`, so none ends."""
+        self._instant = from_datetime(moment)
+
+    @property
+    def sleepers(self) -> int:
+        """How many sleeps are waiting."""
+        return len(self._sleepers)
+
+    async def sleep(self, seconds: float) -> None:
+        """Return once the clock was advanced by *seconds*."""
+        due = self._elapsed + round(seconds * NANOS_PER_SECOND)
+        if due <= self._elapsed:
+            await asyncio.sleep(0)
+            return
+        future = asyncio.get_running_loop().create_future()
+        self._order += 1
+        heapq.heappush(self._sleepers, (due, self._order, future))
+        await future
+
+    def _wake(self) -> None:
+        while self._sleepers and self._sleepers[0][0] <= self._elapsed:
+            _, _, future = heapq.heappop(self._sleepers)
+            if not future.done():
+                future.set_result(None)
