@@ -1,1 +1,121 @@
-"""Earmark runs AI agent work under budgets that cannot be overspent."""
+"""Earmark runs AI agent work under budgets that cannot be overspent.
+
+Each public name is loaded when it is first used, so that `import earmark` costs next to nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from earmark.composition.ast import Composition
+    from earmark.composition.parse import parse_composition
+    from earmark.errors import (
+        BudgetExceeded,
+        CallFailed,
+        CheckFailed,
+        EarmarkError,
+        InputError,
+        KeyReused,
+        NoBudget,
+        NotFound,
+        Reason,
+        Refusal,
+        ReservationClosed,
+        StageFailed,
+        StoreError,
+    )
+    from earmark.ledger.answers import Balance
+    from earmark.ledger.async_ledger import AsyncLedger
+    from earmark.ledger.ledger import Ledger
+    from earmark.ledger.values import Entry, Reservation
+    from earmark.money import Money
+    from earmark.pricing.book import PriceBook
+    from earmark.pricing.cost import cost
+    from earmark.pricing.usage import Usage
+    from earmark.run import run, run_async
+    from earmark.run.statement import Statement
+    from earmark.stage.kinds.python import stage
+    from earmark.stores.open import open_async_ledger as open_async
+    from earmark.stores.open import open_ledger as open  # noqa: A004 - earmark.open() reads best
+
+__version__ = "0.1.0"
+
+#: Where each public name lives, and what it is called there if that differs.
+_HOMES: Final = {
+    "AsyncLedger": "earmark.ledger.async_ledger",
+    "Balance": "earmark.ledger.answers",
+    "BudgetExceeded": "earmark.errors",
+    "CallFailed": "earmark.errors",
+    "CheckFailed": "earmark.errors",
+    "Composition": "earmark.composition.ast",
+    "EarmarkError": "earmark.errors",
+    "Entry": "earmark.ledger.values",
+    "InputError": "earmark.errors",
+    "KeyReused": "earmark.errors",
+    "Ledger": "earmark.ledger.ledger",
+    "Money": "earmark.money",
+    "NoBudget": "earmark.errors",
+    "NotFound": "earmark.errors",
+    "PriceBook": "earmark.pricing.book",
+    "Reason": "earmark.errors",
+    "Refusal": "earmark.errors",
+    "Reservation": "earmark.ledger.values",
+    "ReservationClosed": "earmark.errors",
+    "StageFailed": "earmark.errors",
+    "Statement": "earmark.run.statement",
+    "StoreError": "earmark.errors",
+    "Usage": "earmark.pricing.usage",
+    "cost": "earmark.pricing.cost",
+    "open": "earmark.stores.open:open_ledger",
+    "open_async": "earmark.stores.open:open_async_ledger",
+    "parse_composition": "earmark.composition.parse",
+    "run": "earmark.run:run",
+    "run_async": "earmark.run:run_async",
+    "stage": "earmark.stage.kinds.python:stage",
+}
+
+__all__ = [  # noqa: RUF022 - the classes first, then the functions
+    "AsyncLedger",
+    "Balance",
+    "BudgetExceeded",
+    "CallFailed",
+    "CheckFailed",
+    "Composition",
+    "EarmarkError",
+    "Entry",
+    "InputError",
+    "KeyReused",
+    "Ledger",
+    "Money",
+    "NoBudget",
+    "NotFound",
+    "PriceBook",
+    "Reason",
+    "Refusal",
+    "Reservation",
+    "ReservationClosed",
+    "StageFailed",
+    "Statement",
+    "StoreError",
+    "Usage",
+    "cost",
+    "open",
+    "open_async",
+    "parse_composition",
+    "run",
+    "run_async",
+    "stage",
+]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - the public names are of all kinds
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'earmark' has no attribute '{name}'")
+    module, _, there = home.partition(":")
+    value = globals()[name] = getattr(import_module(module), there or name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -54,7 +54,7 @@ class SystemClock:
 
 
 def to_datetime(instant: int) -> datetime:
-    """Return *instant* (nanoseconds since the epoch) as an aware UTC datetime, to the microsecond."""
+    """Return *instant* (nanoseconds since the epoch) as an aware UTC datetime, to the µs."""
     return _EPOCH + timedelta(microseconds=instant // 1000)
 
 
@@ -72,7 +72,7 @@ def iso(instant: int) -> str:
 
 
 def parse_duration(value: str | float | timedelta) -> int:
-    """Return the nanoseconds of a duration: `"10min"`, `"30s"`, a timedelta, or seconds as a number.
+    """Return the nanoseconds of a duration: `"10min"`, a timedelta, or seconds as a number.
 
     Raises:
         InvalidDuration: The text is no duration, or it is negative or longer than ten years.

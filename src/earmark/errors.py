@@ -6,6 +6,7 @@
     │  │  └─ FloatAmount (TypeError)    a float is never money
     │  ├─ InvalidDuration · InvalidLimit · InvalidPath · InvalidKey · InvalidUsage
     │  ├─ InvalidComposition            with the place inside the graph
+    │  ├─ InvalidStage                  with the place inside the stage's definition
     │  └─ InvalidConfig                 with the file and the setting
     ├─ Refusal                          a decided no; nothing was changed
     │  ├─ BudgetExceeded                the amount does not fit: why, where, by how much
@@ -14,19 +15,19 @@
     │  ├─ ReservationClosed             the reservation is no longer open
     │  └─ CheckFailed                   a composition's types, effects or prices are refused
     ├─ NotFound                         no such thing by that name
-    ├─ CallFailed                       one model or stage call failed; says what is known of its cost
-    ├─ StageFailed                      a stage of a run failed for good
+    ├─ CallFailed                       one model or stage call failed; says what is known of its
+    cost ├─ StageFailed                      a stage of a run failed for good
     └─ StoreError                       the books could not be read or written
        ├─ StoreUnavailable              the outcome may be unknown: call again with the same key
        ├─ StoreClosed                   the ledger was closed
        ├─ StoreCorrupt                  the file is not a healthy store
        └─ SchemaMismatch                written by a newer Earmark
 
-Each class has typed fields, a stable `code`, and one sentence: what was refused, the numbers, what to
-do next. A message never holds a provider's key, a password or a prompt.
+Each class has typed fields, a stable `code`, and one sentence: what was refused, the numbers, what
+to do next. A message never holds a provider's key, a password or a prompt.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, ClassVar, Literal
@@ -52,6 +53,8 @@ class EarmarkError(Exception):
     """The root of the tree; `code` names the fact for machines."""
 
     code: ClassVar[str] = "error"
+    statement: Any = field(default=None, repr=False)
+    """What the run that this error ended cost; `None` outside of runs."""
 
     def sentence(self) -> str:
         """Return what happened, the numbers, and what to do next."""
@@ -178,6 +181,19 @@ class InvalidComposition(InputError):
     def sentence(self) -> str:
         """Say where the graph is wrong, and how."""
         return f"composition refused at {self.place or '/'}: {self.detail}"
+
+
+@dataclass(kw_only=True, eq=False)
+class InvalidStage(InputError):
+    """A stage's definition that is none; *place* is a JSON pointer into it."""
+
+    code: ClassVar[str] = "invalid_stage"
+    place: str
+    detail: str
+
+    def sentence(self) -> str:
+        """Say where the definition is wrong, and how."""
+        return f"stage refused at {self.place or '/'}: {self.detail}"
 
 
 @dataclass(kw_only=True, eq=False)
@@ -342,8 +358,8 @@ class CallFailed(EarmarkError):
     """One call failed; *billed* says what is known of its cost.
 
     `no`: it was refused before any work, so it cost nothing. `unknown`: it may have been billed, so
-    the whole hold counts as spent until somebody settles it truly. `yes`: *usage* or *cost* is known.
-    *retry_after*: the seconds the other side asks to wait, where that is short.
+    the whole hold counts as spent until somebody settles it truly. `yes`: *usage* or *cost* is
+    known. *retry_after*: the seconds the other side asks to wait, where that is short.
     """
 
     code: ClassVar[str] = "call_failed"
@@ -439,6 +455,7 @@ OUTCOMES: dict[str, Outcome] = {
     "invalid_key": Outcome(1, 400),
     "invalid_usage": Outcome(1, 400),
     "invalid_composition": Outcome(1, 400),
+    "invalid_stage": Outcome(1, 400),
     "invalid_config": Outcome(1, 400),
     "refusal": Outcome(2, 402),
     "budget_exceeded": Outcome(2, 402),

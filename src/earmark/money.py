@@ -13,6 +13,13 @@ LARGEST_NANOS: Final = (1 << 53) - 1
 #: The largest limit: 2^62 nano-dollars, about 4.6 billion USD; sums of limits fit 64 bits.
 LARGEST_LIMIT_NANOS: Final = 1 << 62
 
+#: Longer texts are no amounts: 10 digits of dollars, a point, 9 digits and some zeros.
+LONGEST_TEXT: Final = 40
+
+_PLACES: Final = 9
+_DIGITS: Final = 13
+_SMALLEST_EXPONENT: Final = -10
+_LARGEST_EXPONENT: Final = 12
 _WANT = "US dollars as a decimal string such as '0.25', a Decimal, an int or Money"
 
 
@@ -26,8 +33,8 @@ class Money:
 
     Raises:
         FloatAmount: (a `TypeError`) for a float, whose digits are not the ones typed.
-        InvalidAmount: (a `ValueError`) for anything else that is no amount: negative, NaN, finer than
-            a nano-dollar, larger than 2^62 nano-dollars.
+        InvalidAmount: (a `ValueError`) for anything else that is no amount: negative, NaN, finer
+        than     a nano-dollar, larger than 2^62 nano-dollars.
     """
 
     __slots__ = ("_nanos",)
@@ -63,10 +70,14 @@ class Money:
         return Decimal(self._nanos).scaleb(-9)
 
     def __add__(self, other: "Money") -> "Money":
-        return Money.nanos(self._nanos + other._nanos) if isinstance(other, Money) else NotImplemented
+        return (
+            Money.nanos(self._nanos + other._nanos) if isinstance(other, Money) else NotImplemented
+        )
 
     def __sub__(self, other: "Money") -> "Money":
-        return Money.nanos(self._nanos - other._nanos) if isinstance(other, Money) else NotImplemented
+        return (
+            Money.nanos(self._nanos - other._nanos) if isinstance(other, Money) else NotImplemented
+        )
 
     def __mul__(self, times: int) -> "Money":
         if isinstance(times, bool) or not isinstance(times, int):
@@ -133,9 +144,20 @@ def show_nanos(nanos: int) -> str:
 
 
 def _from_text(text: str) -> int:
+    # Plain digits are what a hot ledger is given; Decimal, for the rest, costs ten times as much.
+    whole, point, part = text.partition(".")
+    if whole.isdigit() and len(whole) < _DIGITS and text.isascii():
+        if not point:
+            return _checked(int(whole) * NANOS_PER_USD, text)
+        if part.isdigit() and len(part) <= _PLACES:
+            return _checked(int(whole) * NANOS_PER_USD + int(part.ljust(_PLACES, "0")), text)
+    return _from_long_text(text)
+
+
+def _from_long_text(text: str) -> int:
     # A cap before parsing: Decimal("1e999999999") is cheap to read and ruinous to scale.
-    if len(text) > 40 or "_" in text:
-        raise InvalidAmount(text=f"{text[:40]!r}", want=_WANT)
+    if len(text) > LONGEST_TEXT or "_" in text:
+        raise InvalidAmount(text=f"{text[:LONGEST_TEXT]!r}", want=_WANT)
     try:
         return _from_decimal(Decimal(text), text)
     except InvalidOperation:
@@ -145,11 +167,14 @@ def _from_text(text: str) -> int:
 def _from_decimal(amount: Decimal, given: object) -> int:
     if not amount.is_finite():
         raise InvalidAmount(text=repr(given), want=_WANT)
-    if amount and not -10 <= amount.adjusted() <= 12:
+    # Judged by the exponent first: scaling "1e400" would make a number of 400 digits.
+    if amount and not _SMALLEST_EXPONENT <= amount.adjusted() <= _LARGEST_EXPONENT:
         raise InvalidAmount(text=repr(given), want="an amount from 0.000000001 to 4000000000 USD")
     scaled = Fraction(amount) * NANOS_PER_USD
     if scaled.denominator != 1:
-        raise InvalidAmount(text=repr(given), want="at most nine digits after the point (nano-dollars)")
+        raise InvalidAmount(
+            text=repr(given), want="at most nine digits after the point (nano-dollars)"
+        )
     return _checked(scaled.numerator, given)
 
 

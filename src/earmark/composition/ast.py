@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from earmark.composition.canonical import composition_id, node_json
-from earmark.composition.document import check_value, invalid, is_whole, shown
+from earmark.composition.document import MAX_VALUE_DEPTH, check_value, invalid, is_whole, shown
 from earmark.composition.nodes import (
     Branch,
     Const,
@@ -26,6 +26,8 @@ from earmark.composition.nodes import (
     children,
     fold,
 )
+from earmark.composition.types import type_json
+from earmark.money import LARGEST_NANOS
 
 __all__ = [
     "MAX_ATTEMPTS",
@@ -46,6 +48,7 @@ __all__ = [
     "children",
     "fold",
 ]
+
 
 #: How many nodes deep a composition may nest.
 MAX_NESTING: Final = 128
@@ -107,10 +110,8 @@ def _inspect_node(node: Node, place: str) -> None:  # noqa: C901 - one case an o
     match node:
         case Stage():
             _inspect_stage(node, place)
-        case RemoteStage(url):
-            check_value(url, f"{place}/url")
-            if not url.startswith(("http://", "https://")):
-                raise invalid(f"{place}/url", "a remote stage is called by http:// or https://")
+        case RemoteStage():
+            _inspect_remote(node, place)
         case Const(value):
             check_value(value, f"{place}/value")
         case Sequential(stages):
@@ -139,6 +140,17 @@ def _inspect_stage(node: Stage, place: str) -> None:
             f"{place}/pinning", f"{shown(node.pinning)} is neither 'signature' nor 'both'"
         )
     check_value(node.config, f"{place}/config")
+
+
+def _inspect_remote(node: RemoteStage, place: str) -> None:
+    check_value(node.url, f"{place}/url")
+    if not node.url.startswith(("http://", "https://")):
+        raise invalid(f"{place}/url", "a remote stage is called by http:// or https://")
+    if node.cost is not None and not 0 <= node.cost.in_nanos <= LARGEST_NANOS:
+        raise invalid(f"{place}/cost", f"{node.cost} USD is no price")
+    # A type's JSON has up to three levels for each of its own.
+    check_value(type_json(node.input), f"{place}/input", deepest=4 * MAX_VALUE_DEPTH)
+    check_value(type_json(node.output), f"{place}/output", deepest=4 * MAX_VALUE_DEPTH)
 
 
 def _inspect_many(many: Sequence[Node] | Mapping[str, Node], place: str, name: str) -> None:

@@ -9,7 +9,14 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from earmark.composition.ast import Composition
-from earmark.composition.catalogue import Catalogue, Quote, Signature, parse_allowed, price
+from earmark.composition.catalogue import (
+    UNPRICED,
+    Catalogue,
+    Quote,
+    Signature,
+    parse_allowed,
+    price,
+)
 from earmark.composition.document import shown
 from earmark.composition.effects import FALLIBLE, NETWORK, Cost, EffectName, EffectSet
 from earmark.composition.flow import Shape, given_to_children, shape_of, stage_input
@@ -71,11 +78,11 @@ def check(
     _push_inputs(state, composition.root)
     if state.problems:
         raise CheckFailed(problems=_told(state))
-    names = {name for o in state.occurrences.values() for name in o.signature.effects.names}
+    every = (occurrence.signature.effects.names for occurrence in state.occurrences.values())
     return Checked(
-        input=shape.input,
+        input=shape.input or ANY,
         output=shape.output,
-        effects=tuple(sorted(names)),
+        effects=tuple(sorted(frozenset[EffectName]().union(*every))),
         warnings=tuple(dict.fromkeys(state.warnings)),
         occurrences=state.occurrences,
     )
@@ -152,7 +159,7 @@ def _admit(state: _State, path: str, signature: Signature) -> None:
     quote = price(signature.effects, signature.quote, state.allow)
     state.occurrences[path] = Occurrence(signature=signature, quote=quote)
     if quote is None:
-        risky = sorted((signature.effects.names & {"llm", "network", "unknown"}) - state.allow)
+        risky = sorted((signature.effects.names & UNPRICED) - state.allow)
         names = " and ".join(risky)
         state.refuse(
             path,

@@ -164,16 +164,17 @@ def walk(value: object, place: str = "") -> Iterator[tuple[str, object]]:
             waiting.extend(reversed(inner))
 
 
-def check_value(value: object, place: str) -> None:
-    """Refuse what JSON cannot carry exactly, or what nests deeper than `MAX_VALUE_DEPTH`."""
+def check_value(value: object, place: str, *, deepest: int = MAX_VALUE_DEPTH) -> None:
+    """Refuse what JSON cannot carry exactly, or what nests deeper than *deepest*."""
     waiting = [(place, value, 0)]
     while waiting:
         place, part, depth = waiting.pop()
-        if depth > MAX_VALUE_DEPTH:
-            raise invalid(place, f"a value nests deeper than {MAX_VALUE_DEPTH}")
+        if depth > deepest:
+            raise invalid(place, f"a value nests deeper than {deepest}")
         if is_object(part):
             for key, inner in part.items():
-                _check_scalar(key, place)
+                if not isinstance(key, str) or not is_unicode(key):
+                    raise invalid(place, f"{shown(key)} is no key")
                 waiting.append((f"{place}/{escape(key)}", inner, depth + 1))
         elif is_array(part):
             waiting.extend((f"{place}/{i}", item, depth + 1) for i, item in enumerate(part))

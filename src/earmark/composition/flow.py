@@ -1,7 +1,7 @@
-"""How values flow through the operators, in types: what a node takes, gives, and hands to its parts.
+"""How values flow through the operators, in types: what a node takes, gives and hands to its parts.
 
-The rules are the runner's: `Parallel` routes `input[name]` where there is such a field, `Merge` routes
-`input["source_i"]`, both arms of a `Branch` get its input, a `Let` lays its bindings over its input.
+The rules are the runner's: `Parallel` routes `input[name]` where there is such a field, `Merge`
+routes `input["source_i"]`, both arms of a `Branch` get its input, a `Let` overlays its bindings.
 """
 
 from collections.abc import Mapping, Sequence
@@ -63,7 +63,9 @@ class StageInput:
     problems: tuple[str, ...] = ()
 
 
-def shape_of(node: Node, signature: Signature | None, kids: Sequence[Shape]) -> Shape:
+def shape_of(  # noqa: C901, PLR0911 - one case an operator
+    node: Node, signature: Signature | None, kids: Sequence[Shape]
+) -> Shape:
     """Return a node's shape from those of its children, in the order of `nodes.children`."""
     inputs = [kid.input or ANY for kid in kids]
     match node:
@@ -98,8 +100,10 @@ def shape_of(node: Node, signature: Signature | None, kids: Sequence[Shape]) -> 
             assert_never(node)
 
 
-def given_to_children(node: Node, given: NType, outputs: Sequence[NType]) -> list[NType]:
-    """Return what each child is given, in the order of `nodes.children`, by the children's outputs."""
+def given_to_children(  # noqa: PLR0911 - one case an operator
+    node: Node, given: NType, outputs: Sequence[NType]
+) -> list[NType]:
+    """Return what each child is given, from what the children give, in the order of `children`."""
     match node:
         case Stage() | RemoteStage() | Const():
             return []
@@ -194,7 +198,9 @@ def _unbound(body: NType, bindings: Mapping[str, Node]) -> NType:
     return Record(fields) if fields else ANY
 
 
-def _routed(given: NType, name: str, absent: NType) -> NType:
+def _routed(  # noqa: PLR0911 - one case a type
+    given: NType, name: str, absent: NType
+) -> NType:
     """What a part named *name* gets of an input; *absent* is what an object without it gives."""
     match given:
         case Record(fields):
@@ -216,7 +222,7 @@ def _routed(given: NType, name: str, absent: NType) -> NType:
 
 
 def _overlaid(given: NType, bound: Mapping[str, NType]) -> NType:
-    """What a `Let` gives its body: the fields of its input, where it has any, under its bindings."""
+    """What a `Let` gives its body: the fields of its input, if any, under its bindings."""
     match given:
         case Record(fields):
             return Record({**fields, **bound})

@@ -40,9 +40,9 @@ class Line:
     stage_id: str
     kind: str
     min: Money
-    """The least it adds to a run that succeeds: one attempt, nothing where it may not be reached."""
+    """The least it adds to a run that succeeds: one attempt; 0 where its arm may not be taken."""
     max: Money | None
-    """The most it adds: every attempt; None where one attempt has no bound before its input is known."""
+    """The most it adds: every attempt; None where one has no bound before its input is known."""
     attempts: int
     """How often it may run at most, for the retries around it; 0 where it is never reached."""
     note: str = ""
@@ -62,7 +62,7 @@ class Plan:
     min: Money
     """The least a run that succeeds costs."""
     max: Money | None
-    """The most a run costs; None where a stage it may reach has no bound before its input is known."""
+    """The most a run costs; None where a stage has no bound before its input is known."""
     lines: tuple[Line, ...]
     """In document order."""
     input: NType
@@ -96,7 +96,11 @@ def plan(composition: Composition, catalogue: Catalogue, *, allow: Collection[st
         CheckFailed: What `check` refuses: unknown stages, types that do not fit, no price.
         InvalidConfig: A name in *allow* that is no effect.
     """
-    checked = check(composition, catalogue, allow=allow)
+    return plan_of(composition, check(composition, catalogue, allow=allow))
+
+
+def plan_of(composition: Composition, checked: Checked) -> Plan:
+    """Return what a composition costs, given what its check found."""
     lines: list[Line] = []
     root = _Reached("", composition.root, attempts=1, certain=True)
     total = fold(root, partial(_open, checked, lines))

@@ -6,12 +6,10 @@ Setting names are the public contract; the reference in the documentation follow
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, PlainValidator, Tag
-from pydantic import field_validator as check_field
 
-from earmark.budget.budget import DEFAULT_ALERTS
 from earmark.budget.limit import Limit
 from earmark.budget.path import parse_path
 from earmark.budget.window import check_zone
@@ -19,9 +17,9 @@ from earmark.composition.effects import EffectSet
 from earmark.composition.types import NType
 from earmark.config import values
 from earmark.money import Money
-from earmark.pricing.own import own_rates
 
 Text = Annotated[str, PlainValidator(values.text)]
+Template = Annotated[str, PlainValidator(values.template)]
 Name = Annotated[str, PlainValidator(values.name)]
 Model = Annotated[str, PlainValidator(values.model)]
 Models = Annotated[tuple[str, ...], PlainValidator(values.models)]
@@ -29,7 +27,7 @@ Url = Annotated[str, PlainValidator(values.url)]
 BudgetPath = Annotated[str, PlainValidator(lambda value: parse_path(values.text(value)))]
 Zone = Annotated[str, PlainValidator(lambda value: check_zone(values.text(value)))]
 Limits = Annotated[tuple[Limit, ...], PlainValidator(values.limits)]
-Alerts = Annotated[tuple[int, ...], PlainValidator(values.alerts)]
+Alerts = Annotated[tuple[float, ...], PlainValidator(values.alerts)]
 Wait = Annotated[timedelta, PlainValidator(values.duration)]
 Timeout = Annotated[timedelta, PlainValidator(values.some_time)]
 Cost = Annotated[Money, PlainValidator(values.cost)]
@@ -37,6 +35,7 @@ Effects = Annotated[EffectSet, PlainValidator(values.effects)]
 Type = Annotated[NType, PlainValidator(values.type_)]
 Tokens = Annotated[int, PlainValidator(values.whole(1, 100_000_000))]
 Count = Annotated[int, PlainValidator(values.whole(1, 10_000))]
+Prices = Annotated[Mapping[str, Mapping[str, str]], PlainValidator(values.prices)]
 Bytes = Annotated[int, PlainValidator(values.whole(1, 1 << 30))]
 
 FreeEffect = Literal["llm", "network", "unknown"]
@@ -45,7 +44,13 @@ DEFAULT_STORE: Final = "sqlite:///earmark.db"
 
 
 class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        arbitrary_types_allowed=True,
+        hide_input_in_errors=True,
+        defer_build=True,  # built once, within `Document`: half the time of building each alone
+    )
 
 
 class StoreSettings(_Table):
@@ -62,8 +67,8 @@ class BudgetSettings(_Table):
     limits: Limits = ()
     """`"10.50 usd per day"`, `"3 calls per 30min"`, `"100 usd total"`."""
     timezone: Zone = "UTC"
-    alerts: Alerts = DEFAULT_ALERTS
-    """Given as shares of each limit (0.8 is 80 %), kept as parts per million."""
+    alerts: Alerts = (0.8, 1.0)
+    """Shares of each limit at which it is told, ascending: 0.8 is 80 %."""
 
 
 class ProviderSettings(_Table):
@@ -130,9 +135,9 @@ class ModelStageSettings(_Stage):
     kind: Annotated[Literal["model"], PlainValidator(values.choice("model"))]
     model: Model
     """`provider/model`."""
-    prompt: Text
+    prompt: Template
     """`{field}` is filled from the input."""
-    system: Text | None = None
+    system: Template | None = None
     max_tokens: Tokens | None = None
     """The most output tokens; None: the provider's default."""
     answers: Annotated[Literal["text", "json"], PlainValidator(values.choice("text", "json"))] = (
@@ -161,8 +166,9 @@ STAGE_KINDS: Final[Mapping[str, type[_Table]]] = {
 }
 
 
-def _stage_kind(raw: object) -> str | None:
-    return str(raw["kind"]) if isinstance(raw, Mapping) and "kind" in raw else None
+def _stage_kind(raw: Any) -> str | None:  # noqa: ANN401 - not checked yet
+    kind = cast("dict[str, Any]", raw).get("kind") if isinstance(raw, dict) else None
+    return None if kind is None else str(kind)
 
 
 StageSettings = (
@@ -218,26 +224,16 @@ class HeartbeatSettings(_Table):
 class Document(_Table):
     """All of `earmark.toml`."""
 
-    store: StoreSettings = StoreSettings()
+    store: StoreSettings = Field(default_factory=StoreSettings)
     budgets: Mapping[BudgetPath, BudgetSettings] = Field(default_factory=dict[str, BudgetSettings])
-    prices: Annotated[Mapping[str, Mapping[str, str]], PlainValidator(dict)] = Field(
-        default_factory=dict[str, Mapping[str, str]]
-    )
+    prices: Prices = Field(default_factory=dict[str, Mapping[str, str]])
     """`[prices."provider/model"]`: USD as decimal strings, by price key such as `input_mtok`."""
     providers: Mapping[Name, ProviderSettings] = Field(default_factory=dict[str, ProviderSettings])
     stages: Mapping[Name, _TaggedStage] = Field(default_factory=dict[str, StageSettings])
-    admission: AdmissionSettings = AdmissionSettings()
-    run: RunSettings = RunSettings()
+    admission: AdmissionSettings = Field(default_factory=AdmissionSettings)
+    run: RunSettings = Field(default_factory=RunSettings)
     heartbeat: HeartbeatSettings | None = None
     """None: no heartbeat is configured."""
-
-    @check_field("prices", mode="plain")
-    @classmethod
-    def _own_prices(cls, given: object) -> Mapping[str, Mapping[str, str]]:
-        tables = values.tables(given)
-        for model, prices in tables.items():
-            own_rates(model, prices)
-        return {m: {key: str(usd) for key, usd in t.items()} for m, t in tables.items()}
 
 
 class Settings(Document):
@@ -247,15 +243,30 @@ class Settings(Document):
     """The file that was read, if there was one; its folder is what relative paths start from."""
 
 
-NAMED: Final[Mapping[str, type[_Table] | None]] = {
-    "budgets": BudgetSettings,
-    "prices": None,
-    "providers": ProviderSettings,
-    "stages": None,
-}
-FIXED: Final[Mapping[str, type[_Table]]] = {
+#: Sections with settings of their own.
+FIXED: Final[Mapping[str, type[BaseModel]]] = {
     "store": StoreSettings,
     "admission": AdmissionSettings,
     "run": RunSettings,
     "heartbeat": HeartbeatSettings,
 }
+#: Sections with a table for each name.
+NAMED: Final = ("budgets", "prices", "providers", "stages")
+
+
+def known_settings(loc: tuple[int | str, ...]) -> tuple[str, ...]:
+    """Return the names of the settings in the table at *loc*, a place as pydantic names it."""
+    match loc:
+        case ():
+            table: type[BaseModel] | None = Document
+        case ("budgets", _):
+            table = BudgetSettings
+        case ("providers", _):
+            table = ProviderSettings
+        case ("stages", _, kind):
+            table = STAGE_KINDS.get(str(kind))
+        case (section,):
+            table = FIXED.get(str(section))
+        case _:
+            table = None
+    return tuple(table.model_fields) if table is not None else ()

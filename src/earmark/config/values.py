@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Any, Final, NoReturn, TypeVar, cast
 from urllib.parse import urlsplit
 
-from earmark.budget.budget import check_limits, parse_alerts
+from earmark.budget.budget import PPM, check_limits, parse_alerts
 from earmark.budget.limit import Limit
 from earmark.clock import parse_duration
 from earmark.composition.document import Fields, check_value
@@ -19,6 +19,8 @@ from earmark.composition.effects import EffectSet, parse_author_effect, parse_co
 from earmark.composition.types import NType, parse_type
 from earmark.errors import EarmarkError, InvalidComposition, InvalidConfig
 from earmark.money import Money
+from earmark.pricing.own import own_rates
+from earmark.stage.kinds.template import parse_template
 
 T = TypeVar("T")
 
@@ -61,6 +63,11 @@ def text(value: object) -> str:
     if "\0" in value:
         _refuse("a zero byte cannot be part of a text")
     return str(value)
+
+
+def template(value: object) -> str:
+    """Read a prompt template, in which `{field}` is filled from the input."""
+    return _domain(parse_template, text(value)).text
 
 
 def texts(value: object) -> tuple[str, ...]:
@@ -177,9 +184,26 @@ def limits(value: object) -> tuple[Limit, ...]:
     return _domain(check_limits, tuple(_domain(Limit.parse, item) for item in texts(value)))
 
 
-def alerts(value: object) -> tuple[int, ...]:
-    """Read alert thresholds: shares of a limit, as parts per million."""
-    return _domain(parse_alerts, _items(value))
+def alerts(value: object) -> tuple[float, ...]:
+    """Read alert thresholds: shares of a limit, ascending and each once."""
+    return tuple(parts / PPM for parts in _domain(parse_alerts, _items(value)))
+
+
+def prices(value: object) -> Mapping[str, Mapping[str, str]]:
+    """Read the tables of own prices, USD as decimal strings.
+
+    Raises:
+        InvalidConfig: With the place inside the tables.
+    """
+    found: dict[str, Mapping[str, str]] = {}
+    for model_name, table in _need_table(value).items():
+        if not isinstance(table, dict):
+            detail = f"give a table, not {show(table)}"
+            raise InvalidConfig(place=f'prices."{model_name}"', detail=detail)
+        usd = cast("dict[str, object]", table)
+        own_rates(model_name, usd)
+        found[model_name] = {key: str(amount) for key, amount in usd.items()}
+    return found
 
 
 def cost(value: object) -> Money:
@@ -188,7 +212,9 @@ def cost(value: object) -> Money:
     if given is not None:
         return _domain(parse_cost, Fields(given, ""))
     if not isinstance(value, str):
-        _refuse(f'give USD as a decimal string, such as "0.05", or {{cents = 5}}, not {show(value)}')
+        _refuse(
+            f'give USD as a decimal string, such as "0.05", or {{cents = 5}}, not {show(value)}'
+        )
     return _domain(parse_cost, Fields({"usd": str(value)}, ""))
 
 
@@ -198,16 +224,14 @@ def effects(value: object) -> EffectSet:
 
 
 def type_(value: object) -> NType:
-    """Read a type: its kind alone, or a table such as `{kind = "List", value = {kind = "Text"}}`."""
+    """Read a type: its kind alone, or a table `{kind = "List", value = {kind = "Text"}}`."""
     given = _table(value)
     return _domain(parse_type, {"kind": text(value)} if given is None else given)
 
 
 def options(value: object) -> Mapping[str, Any]:
     """Read a table that is passed on as JSON."""
-    given = _table(value)
-    if given is None:
-        _refuse(f"give a table, not {show(value)}")
+    given = _need_table(value)
     _domain(lambda found: check_value(found, ""), given)
     return given
 
@@ -251,3 +275,10 @@ def _items(value: object) -> list[Any]:
 def _table(value: object) -> dict[str, Any] | None:
     given = _plain(value)
     return cast("dict[str, Any]", given) if isinstance(given, dict) else None
+
+
+def _need_table(value: object) -> dict[str, Any]:
+    given = _table(value)
+    if given is None:
+        _refuse(f"give a table, not {show(value)}")
+    return given

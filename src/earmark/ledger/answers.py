@@ -15,15 +15,17 @@ from earmark.errors import (
     Reason,
     ReservationClosed,
 )
-from earmark.ledger.values import Account, Decision, Refused, Reservation
+from earmark.ledger.values import Account, Decision, Line, Refused, Reservation
 from earmark.money import Money
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Balance:
-    """One limit in its current interval; amounts are `Money` where *unit* is `usd`, else whole numbers.
+    """One limit in its current interval.
 
-    `limit = settled + held + available`; `available` is negative after an overrun or a lowered limit.
+    Amounts are `Money` where *unit* is `usd`, else whole numbers.
+    `limit = settled + held + available`; `available` is negative after an overrun or a lowered
+    limit.
     """
 
     budget: str
@@ -80,17 +82,18 @@ def as_error(refused: Refused) -> EarmarkError:
 
 def balance(account: Account, *, paused: bool) -> Balance:
     """Return *account* as callers see it."""
-    unit = account.unit
+    line = account.line
+    unit = line.unit
     return Balance(
-        budget=account.budget,
+        budget=line.budget,
         unit=unit,
-        window=account.window,
-        limit=present(unit, account.limit),
+        window=line.window,
+        limit=present(unit, line.limit),
         settled=present(unit, account.settled),
         held=present(unit, account.held),
         available=present(unit, account.available),
-        starts_at=to_datetime(account.start) if account.start else None,
-        resets_at=_end(account),
+        starts_at=to_datetime(line.start) if line.start else None,
+        resets_at=_end(account.line),
         paused=paused,
     )
 
@@ -100,19 +103,19 @@ def _exceeded(refused: Refused) -> BudgetExceeded:
     account = refused.account
     if account is None:
         return _paused(refused, refused.reason)
-    unit = account.unit
-    total = account.window == "total"
+    line = account.line
+    unit = line.unit
     return BudgetExceeded(
         reason=refused.reason,
-        budget=account.budget,
+        budget=line.budget,
         unit=unit,
-        window="total" if total else f"per {account.window}",
-        limit=present(unit, account.limit),
+        window="total" if line.window == "total" else f"per {line.window}",
+        limit=present(unit, line.limit),
         settled=present(unit, account.settled),
         held=present(unit, account.held),
         available=present(unit, account.available),
         requested=present(unit, refused.requested),
-        resets_at=_end(account),
+        resets_at=_end(account.line),
     )
 
 
@@ -131,5 +134,5 @@ def _paused(refused: Refused, reason: Reason) -> BudgetExceeded:
     )
 
 
-def _end(account: Account) -> datetime | None:
-    return None if account.end == END_OF_TIME else to_datetime(account.end)
+def _end(line: Line) -> datetime | None:
+    return None if line.end == END_OF_TIME else to_datetime(line.end)

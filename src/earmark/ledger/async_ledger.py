@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Self
 
 from earmark.budget.budget import Budget
 from earmark.budget.limit import Limit
-from earmark.clock import Clock
+from earmark.clock import Clock, parse_duration
 from earmark.ledger import requests
 from earmark.ledger.answers import Balance, budget_of, reservation_of
 from earmark.ledger.audit import AuditReport
 from earmark.ledger.requests import DEFAULT_DEADLINE, Duration
 from earmark.ledger.values import (
     Alert,
+    Decision,
     Entry,
     Operation,
     Presume,
@@ -22,6 +23,7 @@ from earmark.ledger.values import (
     Settle,
     State,
 )
+from earmark.ledger.waiting import Turns
 from earmark.money import AmountLike
 
 if TYPE_CHECKING:
@@ -63,7 +65,20 @@ class AsyncLedger:
 
     async def admit(self, operation: Reserve, wait: Duration | None) -> Reservation:
         """Submit *operation*, in line with others if it may wait; see `reserve`."""
-        return await self._reservation(operation)
+        if wait is None:
+            return await self._reservation(operation)
+        return await self.sync.turns.admit_async(
+            operation, self.submit, wait_ns=parse_duration(wait)
+        )
+
+    async def submit(self, operation: Operation) -> Decision:
+        """Return the decision itself, once it is durable: a repeat can be told from a first."""
+        return await self.sync.committer.submit_async(operation)
+
+    @property
+    def turns(self) -> Turns:
+        """Who waits for budget, in their order."""
+        return self.sync.turns
 
     async def extend(
         self,

@@ -34,7 +34,11 @@ class AuditReport:
     """Accounts with more settled and held than their limit: overruns, or a lowered limit."""
 
 
-def audit(store: Store, progress: Progress = lambda stage, rows: None) -> AuditReport:
+def _silent(_stage: str, _rows: int) -> None:
+    """Tell nobody."""
+
+
+def audit(store: Store, progress: Progress = _silent) -> AuditReport:
     """Recompute every balance of *store* as of one commit; changes nothing.
 
     Checked: entries are numbered without a gap and never go back in time; each reservation is what
@@ -164,7 +168,7 @@ class _Findings:
             self.wrong(f"account {number} is missing")
 
     def _compare(self, account: Account, what: str, stands: int, sums: Amounts) -> None:
-        recomputed = int(getattr(sums, account.unit) or 0)
+        recomputed = int(getattr(sums, account.line.unit) or 0)
         if stands != recomputed:
             self.wrong(f"{_name(account)}: {what} is {stands}, its entries sum to {recomputed}")
 
@@ -196,4 +200,5 @@ def _plus(one: Amounts, other: Amounts) -> Amounts:
 
 
 def _name(account: Account) -> str:
-    return f"account {account.id} ({account.budget}, {account.unit} per {account.window})"
+    line = account.line
+    return f"account {line.id} ({line.budget}, {line.unit} per {line.window})"

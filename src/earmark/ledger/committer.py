@@ -1,15 +1,15 @@
 """How operations reach a store: one commit for all that arrived during the one before.
 
-`DirectCommitter` applies each operation at once (memory). `GroupCommitter` gathers: there is no timer,
-the running commit is the window in which the next batch forms. A lone synchronous caller commits on
-its own thread; everybody else is served by the committer's thread.
+`DirectCommitter` applies each operation at once (memory). `GroupCommitter` gathers: there is no
+timer, the running commit is the window in which the next batch forms. A lone synchronous caller
+commits on its own thread; everybody else is served by the committer's thread.
 """
 
 import asyncio
 import os
 import threading
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Protocol
 
 from earmark.clock import Clock
@@ -23,8 +23,17 @@ LARGEST_BATCH: Final = 512
 LONGEST_QUEUE: Final = 100_000
 
 
+Committed = Callable[[Sequence[Decision]], None]
+
+
+def _tell_nobody(_: Sequence[Decision]) -> None: ...
+
+
 class Committer(Protocol):
     """Takes operations from any thread or task; answers when they are durable."""
+
+    committed: Committed
+    """Told of each batch once it is durable, before the callers are answered."""
 
     def submit(self, operation: Operation) -> Decision:
         """Return the decision once it is durable; blocks the thread."""
@@ -43,6 +52,7 @@ class DirectCommitter:
     """Applies each operation at once, on the caller's thread."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
+        self.committed: Committed = _tell_nobody
         self._store = store
         self._clock = clock
         self._closed = False
@@ -51,7 +61,9 @@ class DirectCommitter:
         """Return the decision."""
         if self._closed:
             raise _closed(self._store)
-        return self._store.apply((operation,), self._clock.instant())[0]
+        decisions = self._store.apply((operation,), self._clock.instant())
+        self.committed(decisions)
+        return decisions[0]
 
     async def submit_async(self, operation: Operation) -> Decision:
         """Return the decision; never suspends."""
@@ -66,6 +78,7 @@ class GroupCommitter:
     """Gathers operations into batches; one commit at a time, in the order of arrival."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
+        self.committed: Committed = _tell_nobody
         self._store = store
         self._clock = clock
         self._queue: deque[_Waiter] = deque()
@@ -149,11 +162,12 @@ class GroupCommitter:
             return
         batch = [queue.popleft() for _ in range(count)]
         try:
-            decisions: Sequence[Decision | None] = self._store.apply(
+            decisions = self._store.apply(
                 [waiter.operation for waiter in batch], self._clock.instant()
             )
+            self.committed(decisions)
             _answer(batch, decisions, None)
-        except Exception as error:  # noqa: BLE001 - whatever broke the batch is every caller's answer
+        except Exception as error:  # noqa: BLE001 - the answer to everybody in the batch
             _answer(batch, [None] * count, _as_earmark(error, self._store))
         except BaseException as error:
             # An interrupt hit this thread in the middle: the others learn that nothing is known.
@@ -199,7 +213,8 @@ def _answer(
         try:
             loop.call_soon_threadsafe(_deliver, waiters)
         except RuntimeError:
-            # The loop was closed with tasks still waiting: what they asked for is done all the same.
+            # The loop was closed with tasks still waiting: what they asked for is done all the
+            # same.
             continue
 
 

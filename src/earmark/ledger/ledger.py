@@ -7,7 +7,7 @@ from typing import Self
 from earmark.budget.budget import Budget
 from earmark.budget.limit import Limit
 from earmark.budget.path import parse_path
-from earmark.clock import Clock, from_datetime
+from earmark.clock import Clock, from_datetime, parse_duration
 from earmark.errors import NotFound
 from earmark.ledger import requests
 from earmark.ledger.answers import Balance, balance, budget_of, reservation_of
@@ -25,6 +25,7 @@ from earmark.ledger.values import (
     Settle,
     State,
 )
+from earmark.ledger.waiting import Turns
 from earmark.money import AmountLike
 
 
@@ -39,6 +40,8 @@ class Ledger:
         self.store = store
         self.committer = committer
         self.clock = clock
+        self.turns = Turns(clock, store.version)
+        committer.committed = self.turns.note
 
     # Reservations ---------------------------------------------------------------------------------
 
@@ -77,7 +80,9 @@ class Ledger:
 
     def admit(self, operation: Reserve, wait: Duration | None) -> Reservation:
         """Submit *operation*, in line with others if it may wait; see `reserve`."""
-        return reservation_of(self.committer.submit(operation))
+        if wait is None:
+            return reservation_of(self.committer.submit(operation))
+        return self.turns.admit(operation, self.committer.submit, wait_ns=parse_duration(wait))
 
     def extend(
         self,
@@ -100,10 +105,10 @@ class Ledger:
     def settle(
         self, key: str, amount: AmountLike, *, units: Mapping[str, int] | None = None
     ) -> Reservation:
-        """Replace the hold of *key* by the actual cost *amount*, in full even above the hold; durable.
+        """Replace the hold of *key* by the actual cost *amount*; durable.
 
-        A presumed reservation is corrected to *amount*. A settlement belongs to the interval of its
-        reservation, whenever it comes.
+        It is booked in full, also above the hold. A presumed reservation is corrected to *amount*.
+        A settlement belongs to the interval of its reservation, whenever it comes.
 
         Raises:
             NotFound: The key never opened a reservation.
@@ -245,7 +250,7 @@ class Ledger:
             balance(account, paused=budget.is_paused(now) is not None)
             for budget in wanted
             for account in self.store.accounts(budget.path, now)
-            if account.budget == budget.path
+            if account.line.budget == budget.path
         ]
 
     def budgets(self, prefix: str | None = None) -> list[Budget]:

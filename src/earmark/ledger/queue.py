@@ -70,6 +70,11 @@ class TurnQueue:
         self._waiting = 0
 
     @property
+    def empty(self) -> bool:
+        """Whether nobody tries or waits, so that nothing needs to be told."""
+        return not self._spots
+
+    @property
     def waiting(self) -> int:
         """How many have been refused and wait for their turn."""
         return self._waiting

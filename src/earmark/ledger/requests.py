@@ -137,7 +137,7 @@ def extend_budget(
 
 def check_key(key: str) -> str:
     """Return *key* if it can name an operation: 1 to 255 printable characters."""
-    if not isinstance(key, str) or not 0 < len(key) <= LONGEST_KEY or not key.isprintable():  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
+    if not isinstance(key, str) or not 0 < len(key) <= LONGEST_KEY or not key.isprintable():
         raise InvalidKey(text=str(key)[:40], want=f"1 to {LONGEST_KEY} printable characters")
     return key
 

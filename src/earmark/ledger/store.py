@@ -1,9 +1,9 @@
 """The port between the ledger and a store, and the views both speak.
 
-A store applies batches of operations and lists what it holds. Guaranteed: a batch is one transaction,
-decided by `earmark.ledger.rules` in order; when `apply` returns, it survives a power cut (the memory
-store excepted, which says so by its name); readers see whole batches only. Not guaranteed: fairness
-between processes, or that two processes see the same `version` number.
+A store applies batches of operations and lists what it holds. Guaranteed: a batch is one
+transaction, decided by `earmark.ledger.rules` in order; when `apply` returns, it survives a power
+cut (the memory store excepted, which says so by its name); readers see whole batches only. Not
+guaranteed: fairness between processes, or that two processes see the same `version` number.
 """
 
 from collections.abc import Iterator, Sequence
@@ -41,7 +41,9 @@ class Store(Protocol):
         ...
 
     def apply(self, batch: Sequence[Operation], now: int) -> list[Decision]:
-        """Decide and keep *batch* in one transaction, at *now* or the last entry's instant if later.
+        """Decide and keep *batch* in one transaction.
+
+        It happens at *now*, or at the last entry's instant if that is later.
 
         Raises:
             StoreUnavailable: The outcome is unknown; apply the same operations again.

@@ -32,8 +32,8 @@ class Amounts(Struct, frozen=True, gc=False):
     tokens: int | None = None
 
 
-class Account(Struct, frozen=True, gc=False):
-    """One limit in one interval: the only thing the arithmetic knows."""
+class Line(Struct, frozen=True, gc=False):
+    """What an account is about: one limit in one interval."""
 
     id: int
     budget: str
@@ -42,19 +42,31 @@ class Account(Struct, frozen=True, gc=False):
     start: int
     end: int
     limit: int
+    """The limit's amount now, live extensions included."""
+    thresholds: tuple[int, ...] = ()
+    """Where to alert, ascending, in parts per million of the limit."""
+
+
+class Account(Struct, frozen=True, gc=False):
+    """One limit in one interval and its sums: the only thing the arithmetic knows."""
+
+    line: Line
     settled: int = 0
     held: int = 0
     alerted: int = 0
     """The highest threshold told so far, in parts per million of the limit."""
-    thresholds: tuple[int, ...] = ()
-    """Where to alert, ascending, in parts per million of the limit."""
     alert_at: int = END_OF_TIME
-    """What must be settled for the next alert; derived from the three fields above."""
+    """What must be settled for the next alert; follows from the line and `alerted`."""
+
+    @property
+    def id(self) -> int:
+        """The number of the account in its store."""
+        return self.line.id
 
     @property
     def available(self) -> int:
         """What the next reservation may take; negative after an overrun or a lowered limit."""
-        return self.limit - self.settled - self.held
+        return self.line.limit - self.settled - self.held
 
 
 class Reservation(Struct, frozen=True, gc=False):

@@ -7,20 +7,25 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
+from earmark.budget.path import ancestors
 from earmark.clock import NANOS_PER_SECOND, Clock, from_datetime
 from earmark.errors import BudgetExceeded, EarmarkError, Reason
+from earmark.ledger.answers import reservation_of
 from earmark.ledger.queue import Line, TurnQueue
+from earmark.ledger.values import Accepted, Decision, Reservation, Reserve
 
 #: How often the store is asked whether another process wrote, while somebody waits; also how often
 #: a waiting thread looks at the clock.
 LOOK_EVERY_S: Final = 0.05
 _LOOK_EVERY_NS: Final = int(LOOK_EVERY_S * NANOS_PER_SECOND)
 
+_ONLY_TAKES: Final = frozenset({"reserve", "extend"})
+
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Admitted(Generic[T]):
+class Through(Generic[T]):
     """An attempt went through."""
 
     value: T
@@ -63,23 +68,66 @@ class Turns:
         self._queue = TurnQueue()
         self._watch = Watch(self._queue, version)
 
-    def wake(self, budgets: Iterable[str]) -> None:
-        """Note that something came back on *budgets*: a settlement, a release, a presumption."""
-        self._queue.wake(budgets)
-
-    def reopen(self, budgets: Iterable[str] | None = None) -> None:
-        """Note that limits, pauses or extensions of *budgets* changed; `None`: of any."""
-        self._queue.reopen(budgets)
+    def note(self, decisions: Iterable[Decision | None]) -> None:
+        """Let those try again for whom *decisions*, just committed here, may have made room."""
+        if self._queue.empty:
+            return
+        for decision in decisions:
+            if not isinstance(decision, Accepted):
+                continue
+            if decision.budget is not None:
+                self._queue.reopen((decision.budget.path,))
+            elif decision.entry.kind not in _ONLY_TAKES:
+                self._queue.wake(ancestors(decision.entry.budget))
 
     @property
     def waiting(self) -> int:
         """How many wait for their turn."""
         return self._queue.waiting
 
+    def admit(
+        self, operation: Reserve, submit: Callable[[Reserve], Decision], *, wait_ns: int
+    ) -> Reservation:
+        """Return what *operation* opened, in line with others for *wait_ns*; blocks the thread."""
+        due = self._clock.elapsed() + wait_ns
+
+        def attempt() -> Through[Reservation] | Blocked[Reservation]:
+            try:
+                return Through(reservation_of(submit(operation)))
+            except BudgetExceeded as refusal:
+                return self._or_raise(refusal, due, _raises(refusal))
+
+        return self.thread(operation.budget, attempt, wait_ns=wait_ns)
+
+    async def admit_async(
+        self,
+        operation: Reserve,
+        submit: Callable[[Reserve], Awaitable[Decision]],
+        *,
+        wait_ns: int,
+    ) -> Reservation:
+        """Return what *operation* opened, in line with others for *wait_ns*."""
+        due = self._clock.elapsed() + wait_ns
+
+        async def attempt() -> Through[Reservation] | Blocked[Awaitable[Reservation]]:
+            try:
+                return Through(reservation_of(await submit(operation)))
+            except BudgetExceeded as refusal:
+                return self._or_raise(refusal, due, _raises_awaited(refusal))
+
+        return await self.task(operation.budget, attempt, wait_ns=wait_ns)
+
+    def _or_raise(self, refusal: BudgetExceeded, due: int, give_up: Callable[[], T]) -> Blocked[T]:
+        left = due - self._clock.elapsed()
+        blocked = blocked_by(refusal, give_up, instant=self._clock.instant(), left_ns=left)
+        if blocked is None:
+            raise refusal
+        return blocked
+
     async def task(
         self,
         budget: str,
-        attempt: Callable[[], Awaitable[Admitted[T] | Blocked[Awaitable[T]]]],
+        attempt: Callable[[], Awaitable[Through[T] | Blocked[Awaitable[T]]]],
         *,
         wait_ns: int,
     ) -> T:
@@ -111,7 +159,7 @@ class Turns:
                         self._queue.retry(waiter)
                     continue
                 outcome = await attempt()
-                if isinstance(outcome, Admitted):
+                if isinstance(outcome, Through):
                     return outcome.value
                 blocked = outcome
                 if due <= self._clock.elapsed():
@@ -120,12 +168,12 @@ class Turns:
             if blocked is not None and not self._queue.first(waiter):
                 raise blocked.refusal
             outcome = await attempt()
-            return outcome.value if isinstance(outcome, Admitted) else await outcome.give_up()
+            return outcome.value if isinstance(outcome, Through) else await outcome.give_up()
         finally:
             self._queue.leave(waiter)
 
     def thread(
-        self, budget: str, attempt: Callable[[], Admitted[T] | Blocked[T]], *, wait_ns: int
+        self, budget: str, attempt: Callable[[], Through[T] | Blocked[T]], *, wait_ns: int
     ) -> T:
         """Return what *attempt* gives once it is not blocked; `task` for threads."""
         turn = threading.Event()
@@ -142,7 +190,7 @@ class Turns:
                         self._queue.retry(waiter)
                     continue
                 outcome = attempt()
-                if isinstance(outcome, Admitted):
+                if isinstance(outcome, Through):
                     return outcome.value
                 blocked = outcome
                 if due <= self._clock.elapsed():
@@ -151,7 +199,7 @@ class Turns:
             if blocked is not None and not self._queue.first(waiter):
                 raise blocked.refusal
             outcome = attempt()
-            return outcome.value if isinstance(outcome, Admitted) else outcome.give_up()
+            return outcome.value if isinstance(outcome, Through) else outcome.give_up()
         finally:
             self._queue.leave(waiter)
 
@@ -206,6 +254,20 @@ class Watch:
                     self._thread = None
                     return
             self.look()
+
+
+def _raises(refusal: BudgetExceeded) -> Callable[[], Reservation]:
+    def give_up() -> Reservation:
+        raise refusal
+
+    return give_up
+
+
+def _raises_awaited(refusal: BudgetExceeded) -> Callable[[], Awaitable[Reservation]]:
+    async def give_up() -> Reservation:
+        raise refusal
+
+    return give_up
 
 
 async def _sleep(clock: Clock, turn: asyncio.Event, nanos: int) -> None:

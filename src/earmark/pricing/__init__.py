@@ -1,1 +1,1 @@
-"""What a call costs: counted units, dated prices, and the most a call can cost before it is made."""
+"""What a call costs: counted units, dated prices, and the most it can cost before it is made."""

@@ -21,7 +21,7 @@ def unpriced(detail: str) -> BudgetExceeded:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """What one kind of unit costs: USD per million tokens, thousand searches, hour …"""
+    """What one kind of unit costs: USD per million tokens, thousand searches, or hour."""
 
     kind: str
     usd: Decimal
@@ -110,6 +110,7 @@ class Bill:
         *tokens* are the most input and output tokens; *never* the kinds that cannot be billed.
         """
         most_in, most_out = tokens
+        self._check_bounded({*never, *fees.counts}, name)
         inputs = self._columns("input", never, name) if most_in else ()
         outputs = self._columns("output", never, name) if most_out else ()
         for step, start in enumerate((-1, *self.starts)):
@@ -127,12 +128,19 @@ class Bill:
                 divisor=self.divisor,
             )
 
+    def _check_bounded(self, bounded: Collection[str], name: str) -> None:
+        for kind in self.kinds:
+            if UNITS[kind].family not in {"tokens", "tool_calls"} and kind not in bounded:
+                raise unpriced(
+                    f"'{name}' bills {kind} too, which has no bound: use a declared cost"
+                )
+
     def _columns(self, direction: str, never: Collection[str], name: str) -> tuple[int, ...]:
         columns = tuple(
             index
             for index, kind in enumerate(self.kinds)
             if kind not in never
-            and UNITS[kind].is_token
+            and UNITS[kind].family == "tokens"
             and UNITS[kind].dimension("direction") == direction
         )
         if not columns:

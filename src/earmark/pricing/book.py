@@ -1,10 +1,11 @@
 """The price book: what a model costs at a moment; the user's prices first, then the price list."""
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final
 
-from earmark.clock import to_datetime
+from earmark.clock import NANOS_PER_SECOND, to_datetime
 from earmark.pricing import snapshot
 from earmark.pricing.bill import Rate, unpriced
 from earmark.pricing.own import OwnPrices, own_rates
@@ -14,8 +15,9 @@ from earmark.pricing.usage import AUTO, STANDARD, Usage, tier_name
 
 __all__ = ["Price", "PriceBook"]
 
-#: Look-ups kept; each is one model at one moment.
+#: Listed prices kept, each of one model in one minute.
 _REMEMBERED: Final = 1024
+_MINUTE: Final = 60 * NANOS_PER_SECOND
 
 
 class PriceBook:
@@ -32,7 +34,6 @@ class PriceBook:
     def __init__(self, own: OwnPrices | None = None, allow_free: Collection[str] = ()) -> None:
         self._own = {name: own_rates(name, prices) for name, prices in (own or {}).items()}
         self._allow_free = frozenset(allow_free)
-        self._listed = lru_cache(maxsize=_REMEMBERED)(self._resolve_listed)
 
     def resolve(
         self, model: str, *, provider: str | None = None, at: int, tier: str | None = None
@@ -47,12 +48,12 @@ class PriceBook:
                 provider may choose.
 
         Raises:
-            BudgetExceeded: With reason `unpriced`: an unknown provider, model or tier, or a price of
-                0 that nobody allowed.
+            BudgetExceeded: With reason `unpriced`: an unknown provider, model or tier, or a price
+                of 0 that nobody allowed.
         """
         own = self._own_name(model, provider)
-        price = self._resolve_own(own, at) if own else self._listed(*_named(model, provider), at)
-        price = _at_tier(price, tier_name(tier))
+        found = self._resolve_own(own) if own else _listed(*_named(model, provider), at // _MINUTE)
+        price = replace(found, at=at, allowed=_allowed(found, tier_name(tier)))
         if _is_free(price) and self._allow_free.isdisjoint({price.name, model}):
             raise unpriced(
                 f"'{price.name}' is priced 0: allow it by name, or give it a price under"
@@ -89,36 +90,46 @@ class PriceBook:
             names.append(model)
         return next((name for name in names if name in self._own), None)
 
-    def _resolve_own(self, name: str, at: int) -> Price:
+    def _resolve_own(self, name: str) -> Price:
         provider, _, model = name.partition("/")
         tariff = Tariff(STANDARD, self._own[name])
-        return Price(provider=provider, model=model, at=at, source="own", tariffs=(tariff,))
+        return Price(provider=provider, model=model, at=0, source="own", tariffs=(tariff,))
 
-    def _resolve_listed(self, provider: str, model: str, at: int) -> Price:
-        name = f"{provider}/{model}"
-        listed = snapshot.find(provider, model)
-        if listed is None:
-            known = snapshot.has_provider(provider)
-            what = f"model '{model}' of '{provider}'" if known else f"provider '{provider}'"
-            raise unpriced(f'no price for {what}: give it one under [prices."{name}"]')
-        found = snapshot.tariffs(listed, to_datetime(at))
-        _check_billable(name, listed.model, found)
-        choices = tuple(tariff.tier for tariff in found if "=" in tariff.tier)
-        return Price(
-            provider=provider,
-            model=model,
-            at=at,
-            source=f"{snapshot.version()}: {listed.provider}/{listed.model}",
-            tariffs=found,
-            allowed=(STANDARD, *choices),
-            context_window=_window(listed.info.context_window, found),
-        )
+
+@lru_cache(maxsize=_REMEMBERED)
+def _listed(provider: str, model: str, minute: int) -> Price:
+    """Return the listed price; look-ups within one minute share it.
+
+    No listed price changes within a minute of UTC: they change at midnight or at a time of day.
+    """
+    name = f"{provider}/{model}"
+    listed = snapshot.find(provider, model)
+    if listed is None:
+        known = snapshot.has_provider(provider)
+        what = f"model '{model}' of '{provider}'" if known else f"provider '{provider}'"
+        raise unpriced(f'no price for {what}: give it one under [prices."{name}"]')
+    instant = minute * _MINUTE
+    found = snapshot.tariffs(listed, to_datetime(instant))
+    _check_billable(name, listed.model, found)
+    choices = tuple(tariff.tier for tariff in found if "=" in tariff.tier)
+    return Price(
+        provider=provider,
+        model=model,
+        at=instant,
+        source=f"{snapshot.version()}: {listed.provider}/{listed.model}",
+        tariffs=found,
+        allowed=(STANDARD, *choices),
+        context_window=_window(listed.info.context_window, found),
+    )
 
 
 def _named(model: str, provider: str | None) -> tuple[str, str]:
+    """Return the provider and its name for the model."""
     if provider is not None:
-        known = model.removeprefix(f"{provider}/") if not snapshot.find(provider, model) else model
-        return provider, known
+        # Some names start with their maker's: openrouter lists `openrouter/auto`.
+        return provider, model if snapshot.find(provider, model) else model.removeprefix(
+            f"{provider}/"
+        )
     first, slash, rest = model.partition("/")
     if slash and (snapshot.has_provider(first) or not snapshot.maker(model)):
         return first, rest
@@ -128,24 +139,18 @@ def _named(model: str, provider: str | None) -> tuple[str, str]:
     return owner, model
 
 
-def _at_tier(price: Price, tier: str) -> Price:
-    sold = [tariff.tier for tariff in price.tariffs]
+def _allowed(price: Price, tier: str) -> tuple[str, ...]:
+    """Return the tiers that a request for *tier* can be billed at."""
     if tier == STANDARD:
-        return price
-    allowed = tuple(name for name in sold if name != "batch") if tier == AUTO else (tier,)
-    if tier != AUTO and tier not in sold:
-        raise unpriced(
-            f"'{price.name}' has no price for service tier '{tier}', only for {', '.join(sold)}"
-        )
-    return Price(
-        provider=price.provider,
-        model=price.model,
-        at=price.at,
-        source=price.source,
-        tariffs=price.tariffs,
-        allowed=allowed,
-        context_window=price.context_window,
-    )
+        return price.allowed
+    sold = [tariff.tier for tariff in price.tariffs]
+    if tier == AUTO:
+        # A batch is another request, sent on purpose; any other tier may be the account's default.
+        return tuple(name for name in sold if name != "batch")
+    if tier not in sold:
+        known = ", ".join(sold)
+        raise unpriced(f"'{price.name}' has no price for service tier '{tier}', only for {known}")
+    return (tier,)
 
 
 def _check_billable(name: str, model: str, found: tuple[Tariff, ...]) -> None:
@@ -170,7 +175,7 @@ def _charges(rate: Rate) -> bool:
 
 def _is_basic(rate: Rate) -> bool:
     # A search fee does not make a model that gives its tokens away a priced one.
-    return ("family", "tool_calls") not in UNITS[rate.kind].dimensions
+    return UNITS[rate.kind].family != "tool_calls"
 
 
 def _window(tokens: int | None, found: tuple[Tariff, ...]) -> int | None:

@@ -35,7 +35,7 @@ class Bound(Protocol):
         ...
 
     def tokens(self, max_output_tokens: int | None = None) -> int | None:
-        """Return the most tokens it can use, for a `tokens` limit; `None` if it is not in tokens."""
+        """Return the most tokens it can use, for a `tokens` limit; `None` if it counts none."""
         ...
 
     def largest_output(self, available: Money) -> int:
@@ -137,8 +137,8 @@ def input_token_bound(
 ) -> int:
     """Return the most input tokens a request can be billed for.
 
-    Counted with the model's tokenizer where that is known and installed, else a token for each byte;
-    plus what templates add; never more than the context window.
+    Counted with the model's tokenizer where that is known and installed, else a token for each
+    byte; plus what templates add; never more than the context window.
 
     Args:
         messages: What is sent.

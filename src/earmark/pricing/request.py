@@ -3,11 +3,12 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final, cast
 
 from earmark.errors import InvalidUsage
 from earmark.pricing.bill import unpriced
-from earmark.pricing.units import MODALITIES, UNITS
+from earmark.pricing.units import MODALITIES, UNITS, Unit
 from earmark.pricing.usage import LARGEST_COUNT, STANDARD, Usage, tier_name
 
 #: Content parts that are text, or JSON that becomes text.
@@ -81,27 +82,45 @@ class Contents:
     """Lifetimes of the cache writes asked for."""
 
     def never(self, provider: str) -> frozenset[str]:
-        """Return the kinds of tokens this request cannot be billed in."""
-        return frozenset(kind for kind in UNITS if self._cannot(kind, provider))
+        """Return the kinds of tokens and durations this request cannot be billed in."""
+        return _never(provider, frozenset(self.modalities), self.outputs, self.caches)
 
     def needs(self) -> frozenset[str]:
         """Return the kinds this request asks for by name, which must have a price."""
         kinds = {"5m": "cache_write_tokens", "1h": "cache_write_1h_tokens"}
         return frozenset(kinds[ttl] for ttl in self.caches)
 
-    def _cannot(self, kind: str, provider: str) -> bool:
-        unit = UNITS[kind]
-        modality = unit.dimension("modality") or "text"
-        if unit.dimension("direction") == "output":
-            # A kind without a modality is for all of them.
-            return unit.dimension("modality") is not None and modality not in self.outputs
-        if unit.dimension("cache_ttl") == "1h":
-            return "1h" not in self.caches
-        if unit.dimension("token_type") == "cache_write" and provider == "anthropic":
-            # Anthropic writes to the cache only where `cache_control` says so; others do by
-            # themselves. Source: platform.claude.com, prompt caching, 2026-11.
-            return not self.caches
-        return modality not in self.modalities
+
+@lru_cache(maxsize=1024)
+def _never(
+    provider: str, inputs: frozenset[str], outputs: frozenset[str], caches: frozenset[str]
+) -> frozenset[str]:
+    return frozenset(
+        kind
+        for kind, unit in UNITS.items()
+        if unit.family in {"tokens", "durations"}
+        and _cannot(unit, provider, inputs, outputs, caches)
+    )
+
+
+def _cannot(
+    unit: Unit,
+    provider: str,
+    inputs: frozenset[str],
+    outputs: frozenset[str],
+    caches: frozenset[str],
+) -> bool:
+    # A kind without a modality is for all of them.
+    modality = unit.dimension("modality") or "text"
+    if unit.dimension("direction") == "output":
+        return modality not in outputs
+    if unit.dimension("cache_ttl") == "1h" and "1h" not in caches:
+        return True
+    if unit.dimension("token_type") == "cache_write" and provider == "anthropic" and not caches:
+        # Anthropic writes to the cache only where `cache_control` says so; others do by
+        # themselves. Source: platform.claude.com, prompt caching, 2026-11.
+        return True
+    return modality not in inputs
 
 
 def read_request(messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]) -> Contents:
@@ -134,13 +153,23 @@ def request_tier(options: Mapping[str, Any]) -> str:
     return "+".join(tier for tier in tiers if tier != STANDARD) or STANDARD
 
 
+def mapping(value: object) -> Mapping[str, Any]:
+    """Return *value* if it is a JSON object, else an empty one."""
+    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
+
+
+def items(value: object) -> Sequence[Any]:
+    """Return *value* if it is a JSON array, else an empty one."""
+    is_list = isinstance(value, Sequence) and not isinstance(value, str | bytes)
+    return cast("Sequence[Any]", value) if is_list else ()
+
+
 def _flat(options: Mapping[str, Any]) -> dict[str, Any]:
     # The SDKs send `extra_body` as part of the body.
-    extra = options.get("extra_body")
     own = {
         key: value for key, value in options.items() if key not in {"extra_body", "extra_headers"}
     }
-    return {**own, **cast(Mapping[str, Any], extra)} if isinstance(extra, Mapping) else own
+    return {**own, **mapping(options.get("extra_body"))}
 
 
 def _message(message: Mapping[str, Any], found: Contents) -> dict[str, Any]:
@@ -153,26 +182,28 @@ def _message(message: Mapping[str, Any], found: Contents) -> dict[str, Any]:
     if isinstance(content, str):
         found.texts.append(content)
         left["content"] = ""
-    elif isinstance(content, Sequence):
-        left["content"] = _parts(cast(Sequence[Any], content), found)
+    elif content is not None:
+        left["content"] = _parts(items(content) or [content], found)
     return left
 
 
-def _parts(parts: Iterable[Any], found: Contents) -> list[Any]:
-    kept: list[Any] = []
-    for part in parts:
-        if isinstance(part, str):
-            kept.append(part)
-            continue
-        kind = str(part.get("type", "")) if isinstance(part, Mapping) else ""
-        if kind not in _TEXT_PARTS:
-            _uncounted(found, kind or "content of no type")
-            continue
-        inner = part.get("content") if kind == "tool_result" else None
-        if isinstance(inner, Sequence) and not isinstance(inner, str):
-            part = {**part, "content": _parts(cast(Sequence[Any], inner), found)}  # noqa: PLW2901
-        kept.append(part)
-    return kept
+def _parts(parts: Iterable[object], found: Contents) -> list[object]:
+    return [kept for part in parts if (kept := _part(part, found)) is not None]
+
+
+def _part(part: object, found: Contents) -> object:
+    """Return one content part without what cannot be counted; `None` if that is all of it."""
+    if isinstance(part, str):
+        return part
+    block = mapping(part)
+    kind = str(block.get("type", ""))
+    if kind not in _TEXT_PARTS:
+        _uncounted(found, kind or "content of no type")
+        return None
+    inner = block.get("content")
+    if kind == "tool_result" and inner is not None and not isinstance(inner, str):
+        return {**block, "content": _parts(items(inner) or [inner], found)}
+    return block
 
 
 def _uncounted(found: Contents, what: str) -> None:
@@ -195,17 +226,17 @@ def _options(options: Mapping[str, Any], found: Contents) -> None:
         found.has_schema = found.has_schema or key in _SCHEMA_OPTIONS
     outputs = options.get("modalities")
     if isinstance(outputs, Sequence) and outputs:
-        found.outputs = frozenset(str(one).lower() for one in cast(Sequence[Any], outputs)) | {
+        found.outputs = frozenset(str(one).lower() for one in cast("Sequence[Any]", outputs)) | {
             "text"
         }
     tools = options.get("tools")
     if isinstance(tools, Sequence):
-        for tool in cast(Sequence[Any], tools):
+        for tool in cast("Sequence[Any]", tools):
             _tool(tool, options, found)
 
 
-def _tool(tool: Any, options: Mapping[str, Any], found: Contents) -> None:  # noqa: ANN401 - JSON
-    kind = str(tool.get("type") or "") if isinstance(tool, Mapping) else ""
+def _tool(tool: Mapping[str, Any], options: Mapping[str, Any], found: Contents) -> None:
+    kind = str(tool.get("type") or "")
     if kind in _FUNCTIONS:
         return
     if kind.startswith(_CLIENT_TOOLS):

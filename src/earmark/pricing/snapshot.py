@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from earmark.errors import InvalidUsage
 from earmark.pricing.bill import Rate
 from earmark.pricing.price import Tariff
+from earmark.pricing.request import items, mapping
 from earmark.pricing.units import UNITS_BY_PRICE_KEY, missing_prices
 from earmark.pricing.usage import STANDARD, Usage, tier_name
 
@@ -93,7 +94,7 @@ def tariffs(listed: Listed, moment: datetime) -> tuple[Tariff, ...]:
 
 
 def _variant_name(when: Mapping[str, str]) -> str:
-    if len(when) == 1 and _TIER_KEYS >= when.keys():
+    if len(when) == 1 and when.keys() <= _TIER_KEYS:
         return tier_name(next(iter(when.values())))
     return ",".join(f"{key}={value}" for key, value in sorted(when.items()))
 
@@ -101,10 +102,13 @@ def _variant_name(when: Mapping[str, str]) -> str:
 def rates(prices: "ModelPrice") -> tuple[Rate, ...]:
     """Return the exact rates; none where the list holds kinds that cannot be told apart.
 
-    A kind newer than this Earmark, or an overlap without a price, would make a bound too low.
+    A kind newer than this Earmark, or an overlap without a price, would make a bound too low. The
+    list writes a model that is given away as one without any price.
     """
     given: dict[str, Decimal | TieredPrices | None] = dict(vars(prices))
     priced = {key: value for key, value in given.items() if value is not None}
+    if not priced:
+        return (Rate("input_tokens", Decimal(0)), Rate("output_tokens", Decimal(0)))
     if not priced.keys() <= UNITS_BY_PRICE_KEY.keys():
         return ()
     found = tuple(_rate(UNITS_BY_PRICE_KEY[key].kind, value) for key, value in priced.items())
@@ -123,6 +127,7 @@ def read_usage(body: Mapping[str, Any], provider: str, api: str | None) -> Usage
     Raises:
         InvalidUsage: The reply names no usage, or counts that cannot be.
     """
+    _check_one_model(body)
     problem = "the reply names no usage"
     for extractor in _extractors(provider, api):
         try:
@@ -159,8 +164,7 @@ def _with_hidden(counts: dict[str, int], body: Mapping[str, Any]) -> dict[str, i
 
     Google's OpenAI-compatible API leaves reasoning out of `completion_tokens` and bills it.
     """
-    block = body.get("usage")
-    total = block.get("total_tokens") if isinstance(block, Mapping) else None
+    total: object = mapping(body.get("usage")).get("total_tokens")
     if type(total) is not int:
         return counts
     hidden = total - counts.get("input_tokens", 0) - counts.get("output_tokens", 0)
@@ -169,10 +173,20 @@ def _with_hidden(counts: dict[str, int], body: Mapping[str, Any]) -> dict[str, i
     return {**counts, "output_tokens": counts.get("output_tokens", 0) + hidden}
 
 
+def _check_one_model(body: Mapping[str, Any]) -> None:
+    """Refuse a reply that bills a second model, whose tokens its totals leave out.
+
+    Anthropic lists such calls (its advisor tool) as iterations that name a model of their own.
+    """
+    for iteration in items(mapping(body.get("usage")).get("iterations")):
+        other = mapping(iteration).get("model")
+        if other is not None and other != body.get("model"):
+            raise InvalidUsage(detail=f"the reply bills another model too: {str(other)[:60]!r}")
+
+
 def _tier(body: Mapping[str, Any]) -> str:
     """Return the tier the reply was billed at; empty where it does not say."""
-    block = body.get("usage") or body.get("usageMetadata")
-    inner: Mapping[str, Any] = block if isinstance(block, Mapping) else {}
+    inner = mapping(body.get("usage") or body.get("usageMetadata"))
     if inner.get("inference_geo") == "us":
         # Anthropic bills US-only inference above the list price, which the list does not hold.
         return "inference_geo=us"

@@ -1,7 +1,7 @@
 """The kinds of units providers bill, and which kinds are parts of which.
 
-The names, divisors and dimensions are those of genai-prices' unit registry (0.2.3, MIT), kept here so
-that a pinned price can be used without loading its 2,300 models; a test holds the two equal.
+The names, divisors and dimensions are those of genai-prices' unit registry (0.2.3, MIT), kept here
+so that a pinned price can be used without loading its 2,300 models; a test holds the two equal.
 """
 
 from dataclasses import dataclass
@@ -27,9 +27,9 @@ class Unit:
         return dict(self.dimensions).get(name)
 
     @property
-    def is_token(self) -> bool:
-        """Whether the unit is a token, of any kind."""
-        return ("family", "tokens") in self.dimensions
+    def family(self) -> str:
+        """What is counted: `tokens`, `durations`, `tool_calls`, `requests`, or another."""
+        return self.dimension("family") or ""
 
 
 MODALITIES: Final = ("text", "audio", "image", "video")
@@ -131,16 +131,18 @@ UNITS: Final = {unit.kind: unit for unit in _ALL}
 UNITS_BY_PRICE_KEY: Final = {unit.price_key: unit for unit in _ALL}
 
 #: What a part may have beyond the whole it is billed in, when it has no price of its own.
+#:
 #: - `text` is the modality a plain token price is for.
-#: - `image` and `video` *inputs* are turned into tokens billed at the plain input rate unless a rate
-#:   of their own is published (OpenAI and Anthropic vision guides; Google's price page says
-#:   "text / image / video"). Audio is dearer wherever it is sold, and so is any generated modality.
-#: - reasoning tokens are billed as output, tool-use prompt tokens as input (OpenAI, Anthropic and
-#:   Google price pages); without a rate of their own, they are a count for information.
-#: - a cache read replaces an input token and is nowhere dearer than it, so billing it as plain input
-#:   never counts too little. A cache *write* is dearer, so it needs a price of its own.
-#: - a cache write without a named lifetime lives 5 minutes (Anthropic prompt caching), so the
-#:   5-minute kind is what the plain cache-write rate is for. One hour is dearer.
+#: - `image` and `video` *inputs* become tokens billed at the plain input rate, unless a rate of
+#:   their own is published (OpenAI's and Anthropic's vision guides; Google's price page says
+#:   "text / image / video"). Audio is dearer wherever it is sold, as is what is generated.
+#: - reasoning tokens are billed as output, tool-use prompt tokens as input (price pages of OpenAI,
+#:   Anthropic and Google): without a rate of their own they are counts for information.
+#: - a cache read replaces an input token and is not dearer than it (so in 1,152 of the 1,153
+#:   prices listed): billed as plain input, it is never counted too low. A cache *write* is dearer,
+#:   so it needs a price of its own.
+#: - a cache write lives 5 minutes unless one hour is asked for (Anthropic, prompt caching), so the
+#:   plain cache-write rate is the 5-minute one. One hour is dearer.
 _BILLED_AS_THE_WHOLE: Final = frozenset(
     {
         ("input", "modality", "text"),

@@ -8,11 +8,15 @@ from earmark.admission.call import Grant, ModelRequest, Reply
 from earmark.clock import Clock
 from earmark.errors import CallFailed, InvalidConfig
 from earmark.pricing.book import PriceBook
-from earmark.pricing.bound import ModelBound, input_token_bound
+from earmark.pricing.bound import ModelBound, model_bound
+from earmark.pricing.request import request_tier
 from earmark.provider.answer import Answer, Order, bill
 
 #: What a call without `max_tokens` may produce, where the provider is not configured otherwise.
 DEFAULT_MAX_TOKENS: Final = 1024
+
+#: What an SDK takes beside the body. A header can switch on what is billed otherwise, unseen here.
+_BESIDE_THE_BODY: Final = frozenset({"extra_headers", "extra_query"})
 
 
 class Api(Protocol):
@@ -103,38 +107,39 @@ def make_call(terms: Terms, api: Api, request: ModelRequest) -> ModelCall:
     """
     model = request.model.removeprefix(f"{terms.provider}/")
     options = _options(request, api)
-    instant = terms.clock.instant()
-    tier = options.get("service_tier")
-    price = terms.book.resolve(model, provider=terms.provider, at=instant, tier=tier)
-    input_tokens = input_token_bound(
-        request.messages,
-        model=model,
-        provider=terms.provider,
-        options=options,
-        extra_input_tokens=request.extra_input_tokens,
-        context_window=terms.context_window,
-    )
+    order = _order(terms, api, replace(request, model=model, options=options))
     most = terms.default_max_tokens if request.max_tokens is None else request.max_tokens
     return ModelCall(
         name=f"{terms.provider}/{model}",
-        bound=ModelBound(
-            price=price,
-            input_tokens=input_tokens,
+        bound=model_bound(
+            order.price,
+            request.messages,
             max_output_tokens=most,
             choices=request.choices,
+            options=options,
+            extra_input_tokens=request.extra_input_tokens,
         ),
         streams=request.stream,
         _request=replace(request, model=model, options=options),
-        _order=Order(
-            price=price,
-            book=terms.book,
-            api=api.form,
-            instant=instant,
-            tier=tier,
-            choices=request.choices,
-            counts_choices=api.counts_choices,
-        ),
+        _order=order,
         _api=api,
+    )
+
+
+def _order(terms: Terms, api: Api, request: ModelRequest) -> Order:
+    instant = terms.clock.instant()
+    tier = request_tier(request.options)
+    price = terms.book.resolve(request.model, provider=terms.provider, at=instant, tier=tier)
+    if terms.context_window is not None:
+        price = replace(price, context_window=terms.context_window)
+    return Order(
+        price=price,
+        book=terms.book,
+        api=api.form,
+        instant=instant,
+        tier=tier,
+        choices=request.choices,
+        counts_choices=api.counts_choices,
     )
 
 
@@ -142,9 +147,12 @@ def _options(request: ModelRequest, api: Api) -> Mapping[str, Any]:
     """Return the options as fields of the body; an SDK's `extra_body` holds more of them."""
     options = dict(request.options)
     options |= options.pop("extra_body", {})
+    place = f"options of {request.model}"
+    for name in sorted(_BESIDE_THE_BODY & options.keys()):
+        raise InvalidConfig(place=place, detail=f"'{name}' can change the bill: leave it out")
     for name in sorted(api.bounded_here & options.keys()):
         raise InvalidConfig(
-            place=f"options of {request.model}",
+            place=place,
             detail=f"'{name}' is part of the bound: set it on the request, not in its options",
         )
     return options

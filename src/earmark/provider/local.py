@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Final
+from typing import IO, Any, Final, Self
 
 from earmark.errors import CallFailed, NotFound
 
@@ -64,7 +64,7 @@ class LocalModel:
         self._process: subprocess.Popen[bytes] | None = None
         self._address = ""
 
-    def __enter__(self) -> "LocalModel":
+    def __enter__(self) -> Self:
         self.start()
         return self
 
@@ -87,16 +87,16 @@ class LocalModel:
         return self._address
 
     @property
-    def pid(self) -> int:
-        """The server's process, for those who want to kill it."""
-        assert self._process is not None, "not started"
-        return self._process.pid
+    def pid(self) -> int | None:
+        """The server's process, for those who want to kill it; `None` while it is stopped."""
+        return None if self._process is None else self._process.pid
 
     def start(self) -> None:
         """Start the server and return once it answers."""
         check_installed()
         with tempfile.TemporaryFile() as complaints:
             process = _spawn(self.settings, complaints)
+            # Blocks until the server answers and says so, or ends.
             line = process.stdout.readline() if process.stdout else b""
             if not line:
                 _stop(process)
@@ -162,10 +162,14 @@ def main() -> None:
     arguments.add_argument("--port", type=int, default=defaults.port)
     arguments.add_argument("--n-ctx", type=int, default=defaults.n_ctx)
     arguments.add_argument("--n-parallel", type=int, default=defaults.n_parallel)
-    server = _serve(LocalSettings(**vars(arguments.parse_args())))
-    line = {"address": server.listening_address, "model": MODEL}
-    sys.stdout.write(json.dumps(line) + "\n")
-    sys.stdout.flush()
+    settings = LocalSettings(**vars(arguments.parse_args()))
+    # The caller reads one line and no more: whatever the server prints goes elsewhere.
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    server = _serve(settings)
+    print(
+        json.dumps({"address": server.listening_address, "model": MODEL}), file=answers, flush=True
+    )
     sys.stdin.buffer.read()
     # It holds nothing worth saving, and its own way down takes a second.
     os._exit(0)

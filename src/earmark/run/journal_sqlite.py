@@ -49,7 +49,9 @@ _LINE = "INSERT INTO run_line VALUES (?, ?, ?)"
 _FINISH = "UPDATE run SET status = ?, statement = ? WHERE run_id = ?"
 # The statement has the lines; kept twice they could disagree.
 _DROP_LINES = "DELETE FROM run_line WHERE run_id = ?"
-_COLUMNS = "run_id, composition_id, composition, input, budget, limit_usd, started_at, status, statement"
+_COLUMNS = (
+    "run_id, composition_id, composition, input, budget, limit_usd, started_at, status, statement"
+)
 _GET = f"SELECT {_COLUMNS} FROM run WHERE run_id = ?"  # noqa: S608 - constants only
 _LINES = "SELECT line FROM run_line WHERE run_id = ? ORDER BY number"
 _LATEST = f"SELECT {_COLUMNS} FROM run ORDER BY started_at DESC, run_id DESC LIMIT ?"  # noqa: S608

@@ -170,7 +170,9 @@ def _totals(statement: Statement) -> list[str]:
 
 def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
     widths = [max(len(row[i]) for row in rows) for i in range(len(_HEADER))]
-    return ["  ".join(_cell(i, text, widths[i]) for i, text in enumerate(row)).rstrip() for row in rows]
+    return [
+        "  ".join(_cell(i, text, widths[i]) for i, text in enumerate(row)).rstrip() for row in rows
+    ]
 
 
 def _cell(column: int, text: str, width: int) -> str:

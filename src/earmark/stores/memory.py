@@ -86,14 +86,15 @@ class MemoryStore:
 
     def _write(self, now: int) -> None:
         changes, rows = self._books.changes, self._rows
-        if not (changes.entries or changes.accounts or changes.operations):
+        if not (changes.entries or changes.operations):
             return
         rows.accounts.update(changes.accounts)
-        for account in changes.accounts.values():
-            rows.places[account.budget, account.unit, account.window, account.start] = account.id
+        for number in self._books.unwritten.intersection(changes.accounts):
+            line = changes.accounts[number].line
+            rows.places[line.budget, line.unit, line.window, line.start] = number
         for key, reservation in changes.reservations.items():
             rows.keep(key, reservation)
-        rows.entries.extend(changes.entries)
+        rows.entries += changes.entries
         for alert in changes.alerts:
             rows.alerts.setdefault((alert.account, alert.threshold), alert)
         rows.budgets.update(changes.budgets)

@@ -1,6 +1,6 @@
 """From a store's URL to a ledger; the only module that knows the concrete stores."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from earmark.clock import Clock, SystemClock
@@ -41,7 +41,7 @@ def open_ledger(url: str, *, clock: Clock | None = None) -> Ledger:
 
 
 @asynccontextmanager
-async def open_async_ledger(url: str, *, clock: Clock | None = None) -> AsyncIterator[AsyncLedger]:
+async def open_async_ledger(url: str, *, clock: Clock | None = None) -> AsyncGenerator[AsyncLedger]:
     """Open the books at *url* for tasks; like `open_ledger`, in `async with`."""
     ledger = open_ledger(url, clock=clock)
     try:

@@ -1,14 +1,17 @@
 """The SQLite store: one file, durable through a power cut, shared by the processes of one machine.
 
-A commit is: take the turn (a lock file, so that processes alternate instead of starving), begin, look
-whether somebody else wrote, decide the batch in Python, write each changed row once, commit with
-`synchronous=FULL`, and only then answer.
+A commit is: take the turn (a lock file, so that processes alternate instead of starving), begin,
+look whether somebody else wrote, decide the batch in Python, write each changed row once, commit
+with `synchronous=FULL`, and only then answer.
 """
+
+# apsw's stubs name the type of a bytes-like value in a way that type checkers cannot resolve.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 
 import fcntl
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
@@ -46,8 +49,8 @@ MOST_PRESUMED: Final = 1000
 
 _READ_WRITE: Final = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
 _MIGRATIONS: Final = ("sqlite_0001_books.sql",)
-# The WAL stays short because each commit checkpoints past 1,000 pages: a background checkpointer let
-# it grow to hundreds of megabytes. No mmap_size: several processes write.
+# The WAL stays short because each commit checkpoints past 1,000 pages: a background checkpointer
+# let it grow to hundreds of megabytes. No mmap_size: several processes write.
 _PRAGMAS: Final = (
     "PRAGMA synchronous = FULL",
     "PRAGMA wal_autocheckpoint = 1000",
@@ -94,8 +97,8 @@ class SqliteStore:
     def apply(self, batch: Sequence[Operation], now: int) -> list[Decision]:
         """Decide and keep *batch* in one durable transaction; see `earmark.ledger.store.Store`.
 
-        After a failed commit nobody knows what the disk holds: the file is opened anew and the batch
-        applied once more, where what was kept answers as repeated.
+        After a failed commit nobody knows what the disk holds: the file is opened anew and the
+        batch applied once more, where what was kept answers as repeated.
         """
         with self._write_lock:
             self._check_open()
@@ -141,7 +144,7 @@ class SqliteStore:
         decisions = [apply(operation, now) for operation in batch]
         self._rows.fetched_nothing()
         changes = books.changes
-        if changes.entries or changes.accounts or changes.operations:
+        if changes.entries or changes.operations:
             self._rows.write(changes, books.unwritten)
             self._last_at = now if changes.entries else self._last_at
             new = [r.expires for r in changes.reservations.values() if r.state == "open"]
@@ -165,7 +168,8 @@ class SqliteStore:
             self._writer.execute("ROLLBACK")
 
     def _reopen(self) -> None:
-        # The descriptor that failed to sync may answer "synced" next time; a new one tells the truth.
+        # The descriptor that failed to sync may answer "synced" next time; a new one tells the
+        # truth.
         self._close_files()
         self._open()
 
@@ -235,7 +239,7 @@ class SqliteStore:
             raise StoreClosed(store=self.name, detail="closed")
 
     @contextmanager
-    def _reading(self) -> Iterator[SqliteRows]:
+    def _reading(self) -> Generator[SqliteRows]:
         with self._read_lock, translated(self.name):
             self._check_open()
             yield self._read_rows
@@ -314,7 +318,7 @@ def _prepare(connection: apsw.Connection, name: str) -> None:
 
 
 @contextmanager
-def translated(name: str) -> Iterator[None]:
+def translated(name: str) -> Generator[None]:
     """Raise SQLite's and the system's errors as the store's own."""
     try:
         yield

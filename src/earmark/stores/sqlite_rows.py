@@ -1,4 +1,7 @@
-"""Rows of the SQLite store: what they hold as values, and the statements that read and write them."""
+"""Rows of the SQLite store: their values, and the statements that read and write them."""
+
+# apsw's stubs name the type of a bytes-like value in a way that type checkers cannot resolve.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 
 import json
 from collections.abc import Iterable, Iterator
@@ -10,7 +13,7 @@ from earmark.budget.budget import Budget
 from earmark.clock import END_OF_TIME
 from earmark.ledger.books import Changes
 from earmark.ledger.store import Filter
-from earmark.ledger.values import Account, Alert, Amounts, Entry, Reservation
+from earmark.ledger.values import Account, Alert, Amounts, Entry, Line, Reservation
 
 _ACCOUNT: Final = 'id, budget, unit, "window", start, "end", "limit", settled, held, alerted'
 _RESERVATION: Final = (
@@ -110,12 +113,12 @@ class SqliteRows:
         """Return the account of that number."""
         row = self._execute(ACCOUNT, (number,)).fetchone()
         assert row is not None, f"account {number} of a reservation is in the store"
-        return Account(*row)
+        return _read_account(row)
 
     def find_account(self, budget: str, unit: str, window: str, start: int) -> Account | None:
         """Return the account of that limit and interval."""
         row = self._execute(FIND_ACCOUNT, (budget, unit, window, start)).fetchone()
-        return None if row is None else Account(*row)
+        return None if row is None else _read_account(row)
 
     def next_account(self) -> int:
         """Return a number above those of all accounts."""
@@ -160,7 +163,7 @@ class SqliteRows:
 
     def accounts(self) -> Iterator[Account]:
         """Yield every account."""
-        return (Account(*row) for row in self._execute(ACCOUNTS))
+        return (_read_account(row) for row in self._execute(ACCOUNTS))
 
     def write(self, changes: Changes, unwritten: set[int]) -> None:
         """Write each changed row once, in the order of its B-tree where that is known."""
@@ -169,7 +172,7 @@ class SqliteRows:
         if unwritten:
             many(ADD_ACCOUNT, [_account(a) for a in accounts if a.id in unwritten])
             accounts = [a for a in accounts if a.id not in unwritten]
-        many(SET_ACCOUNT, [(a.limit, a.settled, a.held, a.alerted, a.id) for a in accounts])
+        many(SET_ACCOUNT, [(a.line.limit, a.settled, a.held, a.alerted, a.id) for a in accounts])
         self._write_reservations(changes)
         many(ADD_ENTRY, [_entry(e) for e in changes.entries])
         if changes.alerts:
@@ -237,9 +240,15 @@ def entry(row: Row) -> Entry:
     return Entry(seq, at, kind, key, budget, Amounts(usd, calls, tokens), prior, data)
 
 
+def _read_account(row: Row) -> Account:
+    return Account(Line(*row[:7]), *row[7:])
+
+
 def _account(a: Account) -> Row:
+    at = a.line
     return (
-        a.id, a.budget, a.unit, a.window, a.start, a.end, a.limit, a.settled, a.held, a.alerted,
+        at.id, at.budget, at.unit, at.window, at.start, at.end, at.limit, a.settled, a.held,
+        a.alerted,
     )  # fmt: skip
 
 
@@ -292,5 +301,5 @@ def _select(
         ]
     given.append(("seq > ?", wanted.after))
     clause = " AND ".join(test for test, _ in given).replace(" AND 1 OR ", " OR ")
-    sql = f"SELECT {columns} FROM {table} WHERE {clause} ORDER BY {order} LIMIT ?"  # noqa: S608 - no value is in it
+    sql = f"SELECT {columns} FROM {table} WHERE {clause} ORDER BY {order} LIMIT ?"
     return sql, [*(value for _, value in given), wanted.most]

@@ -8,7 +8,7 @@ from earmark.clock import NANOS_PER_SECOND, from_datetime, to_datetime
 
 
 class ManualClock:
-    """A clock for tests: stands still until `advance` or `set`; sleepers wake when it passes them."""
+    """A clock for tests: stands still until `advance` or `set`, which wake whom they pass."""
 
     def __init__(self, start: datetime = datetime(2026, 11, 22, 12, tzinfo=UTC)) -> None:
         self._instant = from_datetime(start)

@@ -8,13 +8,13 @@
 `spent_usd` is our addition.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn, cast
+from typing import Any, cast
 
 from earmark.errors import InvalidAmount
 from earmark.money import Money
+from earmark.stage.kinds.jsontext import Json, read_json, write_json
 from earmark.stage.kinds.kind import tail
 
 _NANOS_PER_CENT = 10_000_000
@@ -24,7 +24,7 @@ _NANOS_PER_CENT = 10_000_000
 class Answer:
     """What another program answered; *problem* is empty when it succeeded."""
 
-    output: Any
+    output: Json
     spent: Money | None
     """What it says it cost; `None` where it says nothing that can be read."""
     problem: str
@@ -32,7 +32,7 @@ class Answer:
 
 
 def read_answer(text: bytes) -> Answer:
-    """Return the answer in *text*; anything that is no envelope is a problem, never an exception."""
+    """Return the answer in *text*; what is no envelope is a problem, never an exception."""
     try:
         body = read_json(text)
     except ValueError as error:
@@ -48,30 +48,13 @@ def read_answer(text: bytes) -> Answer:
     )
 
 
-def read_json(text: bytes) -> Any:
-    """Return the value of a JSON text; NaN and the infinities are a `ValueError`."""
-    try:
-        return json.loads(text, parse_constant=_refuse_constant)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-
-
-def write_json(value: Any) -> bytes:
-    """Return *value* as compact JSON; what JSON cannot say is a `ValueError` or `TypeError`."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
-
-
 def _problem(envelope: Mapping[str, Any], data: Mapping[str, Any]) -> str:
     if envelope.get("ok") is False:
         return _reason(envelope.get("error"))
     return "" if "output" in data else "the answer has no data.output"
 
 
-def _reason(error: Any) -> str:
+def _reason(error: Json) -> str:
     match error:
         case str() if error:
             return tail(error)
@@ -82,7 +65,7 @@ def _reason(error: Any) -> str:
         case None | "":
             return "it reported a failure and gave no reason"
         case _:
-            return tail(json.dumps(error, ensure_ascii=False, default=str))
+            return tail(write_json(error))
 
 
 def _spent(fields: Mapping[str, Any]) -> tuple[Money | None, str]:
@@ -99,7 +82,7 @@ def _spent(fields: Mapping[str, Any]) -> tuple[Money | None, str]:
             return None, "spent_cents is no whole number"
 
 
-def _usd(amount: Any) -> tuple[Money | None, str]:
+def _usd(amount: Json) -> tuple[Money | None, str]:
     try:
         return Money(amount), ""
     except InvalidAmount:

@@ -3,16 +3,15 @@
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol
 
 from earmark.admission.call import Call, Provider
-from earmark.clock import Clock, SystemClock
+from earmark.composition.catalogue import Quote
+from earmark.stage.kinds.jsontext import Json
 from earmark.stage.stage import StageSpec
 
 if TYPE_CHECKING:
     from httpx2 import AsyncClient
-
-T = TypeVar("T")
 
 #: What a stage may leave in its error: the end of its stderr, or of a remote's answer.
 TAIL_CHARS = 2000
@@ -31,7 +30,20 @@ class StageKind(Protocol):
         """Seconds an attempt may take; `None` takes the run's own."""
         ...
 
-    def call(self, value: Any, tools: "Tools") -> Call:
+    @property
+    def free(self) -> bool:
+        """Whether an attempt cannot cost anything, so that the ledger need not be asked."""
+        ...
+
+    def quote(self, tools: "Tools") -> Quote | None:
+        """Return what one attempt can cost; None leaves that to the declared cost.
+
+        Raises:
+            NotFound: The stage needs something that is not among *tools*.
+        """
+        ...
+
+    def call(self, value: Json, tools: "Tools") -> Call:
         """Return the bounded, not yet sent call for the input *value*; pure, no I/O.
 
         Raises:
@@ -48,7 +60,6 @@ class Tools:
 
     providers: Mapping[str, Provider] = field(default_factory=dict[str, Provider])
     concurrency: int = 16
-    clock: Clock = field(default_factory=SystemClock)
     _http: "AsyncClient | None" = None
     _threads: ThreadPoolExecutor | None = None
 

@@ -3,19 +3,25 @@
 import asyncio
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from subprocess import PIPE
-from typing import Any, cast
+from typing import cast
 
 from earmark.admission.call import Grant, Reply
-from earmark.errors import CallFailed
-from earmark.money import Money
+from earmark.clock import NANOS_PER_SECOND, parse_duration
+from earmark.composition.catalogue import Quote
+from earmark.composition.effects import NON_DETERMINISTIC, PROCESS
+from earmark.composition.types import ANY
+from earmark.errors import CallFailed, InvalidStage
+from earmark.money import AmountLike, Money
 from earmark.pricing.bound import Bound, DeclaredBound
-from earmark.stage.kinds.envelope import Answer, read_answer, read_json, write_json
+from earmark.stage.kinds.declare import EffectLike, TypeLike, declare, declared_cost
+from earmark.stage.kinds.envelope import Answer, read_answer
+from earmark.stage.kinds.jsontext import Json, read_json, write_json
 from earmark.stage.kinds.kind import TAIL_CHARS, Tools, tail
 from earmark.stage.stage import StageSpec
 
@@ -37,11 +43,10 @@ class Prints(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessStage:
-    """A program run once per attempt, in a process group of its own, which ends with the attempt."""
+    """A program run once per attempt, in a process group that ends with the attempt."""
 
     spec: StageSpec
     argv: tuple[str, ...]
-    cost: Money
     prints: Prints = Prints.VALUE
     timeout_s: float | None = TIME_LIMIT_S
     output_limit_bytes: int = OUTPUT_LIMIT_BYTES
@@ -49,10 +54,68 @@ class ProcessStage:
     """The whole environment of the program; `None` passes on this process's own."""
     directory: Path | None = None
 
-    def call(self, value: Any, tools: Tools) -> "ProcessCall":
+    @property
+    def cost(self) -> Money:
+        """What one attempt costs by declaration."""
+        return declared_cost(self.spec)
+
+    @property
+    def free(self) -> bool:
+        """It declares to cost nothing, and has no way to say otherwise."""
+        return not self.cost and self.prints is Prints.VALUE
+
+    def quote(self, tools: Tools) -> Quote | None:
+        """Leave its price to the declared cost."""
+        del tools
+
+    def call(self, value: Json, tools: Tools) -> "ProcessCall":
         """Return the call that runs the program once; *tools* are not needed."""
         del tools
         return ProcessCall(stage=self, stdin=_stdin(value))
+
+
+def process_stage(
+    name: str,
+    argv: Sequence[str],
+    *,
+    cost: AmountLike | None = None,
+    effects: Iterable[EffectLike] | None = None,
+    input: TypeLike = ANY,  # noqa: A002 - the format's own word
+    output: TypeLike = ANY,
+    prints: Prints | str = Prints.VALUE,
+    timeout: str | float = TIME_LIMIT_S,
+    output_limit_bytes: int = OUTPUT_LIMIT_BYTES,
+    environment: Mapping[str, str] | None = None,
+    directory: Path | None = None,
+) -> ProcessStage:
+    """Return the stage that runs the program *argv*; options as of `ProcessStage` and `stage`.
+
+    Raises:
+        InvalidStage: There is no program in *argv*, or a type or an effect is none.
+        InvalidAmount: The cost is none.
+        InvalidDuration: The time limit is none.
+    """
+    if not argv or isinstance(argv, str) or not all(isinstance(part, str) for part in argv):  # pyright: ignore[reportUnnecessaryIsInstance] - from a settings file
+        raise InvalidStage(
+            place="/argv", detail="a program is a list of texts: its name, its arguments"
+        )
+    return ProcessStage(
+        spec=declare(
+            name,
+            "process",
+            implementation={"argv": list(argv), "prints": str(prints)},
+            effects=(PROCESS, NON_DETERMINISTIC) if effects is None else effects,
+            cost=cost,
+            input=input,
+            output=output,
+        ),
+        argv=tuple(argv),
+        prints=Prints(prints),
+        timeout_s=parse_duration(timeout) / NANOS_PER_SECOND,
+        output_limit_bytes=output_limit_bytes,
+        environment=environment,
+        directory=directory,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +242,7 @@ class _Talk(asyncio.SubprocessProtocol):
 
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
         # A program that does not read its input is in its right, so a broken stdin is nothing.
+        del exc
         self._open.discard(fd)
         self._finish()
 
@@ -192,10 +256,10 @@ class _Talk(asyncio.SubprocessProtocol):
             self.finished.set_result(code)
 
 
-def _stdin(value: Any) -> bytes:
+def _stdin(value: Json) -> bytes:
     try:
-        return write_json(value)
-    except (TypeError, ValueError, RecursionError) as error:
+        return write_json(value).encode(errors="replace")
+    except ValueError as error:
         raise CallFailed(detail=f"its input is not JSON: {error}", billed="no") from error
 
 

@@ -1,17 +1,24 @@
 """Stages behind a URL: `POST {"input": …}`, answered by the envelope, with the budget passed on."""
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 from urllib.parse import urlsplit
 
 import httpx2
 
 from earmark.admission.call import Grant, Reply
-from earmark.errors import CallFailed, InvalidComposition
-from earmark.money import Money
+from earmark.clock import NANOS_PER_SECOND, parse_duration
+from earmark.composition.catalogue import Quote
+from earmark.composition.effects import FALLIBLE, NETWORK
+from earmark.composition.types import ANY
+from earmark.errors import CallFailed, InvalidStage
+from earmark.money import AmountLike, Money
 from earmark.pricing.bound import Bound, DeclaredBound
-from earmark.stage.kinds.envelope import Answer, read_answer, write_json
+from earmark.stage.kinds.declare import EffectLike, TypeLike, declare, declared_cost
+from earmark.stage.kinds.envelope import Answer, read_answer
+from earmark.stage.kinds.jsontext import Json, write_json
 from earmark.stage.kinds.kind import Tools, tail
 from earmark.stage.stage import StageSpec
 
@@ -33,17 +40,53 @@ class RemoteKind:
 
     spec: StageSpec
     url: str
-    cost: Money
-    """The most one call may cost; what the remote reports is what it did cost."""
     timeout_s: float | None = None
 
-    def __post_init__(self) -> None:
-        check_url(self.url)
+    @property
+    def free(self) -> bool:
+        """Never: also one that declares no cost can report one."""
+        return False
 
-    def call(self, value: Any, tools: Tools) -> "RemoteCall":
+    def quote(self, tools: Tools) -> Quote | None:
+        """Leave its price to the declared cost."""
+        del tools
+
+    def call(self, value: Json, tools: Tools) -> "RemoteCall":
         """Return the call that posts *value* once."""
-        name = self.spec.name or show_url(self.url)
-        return RemoteCall(name=name, url=self.url, cost=self.cost, value=value, tools=tools)
+        cost = declared_cost(self.spec)
+        return RemoteCall(name=self.spec.name, url=self.url, cost=cost, value=value, tools=tools)
+
+
+def remote_stage(
+    name: str,
+    url: str,
+    *,
+    cost: AmountLike | None = None,
+    effects: Iterable[EffectLike] | None = None,
+    input: TypeLike = ANY,  # noqa: A002 - the format's own word
+    output: TypeLike = ANY,
+    timeout: str | float | None = None,
+) -> RemoteKind:
+    """Return the stage behind *url*; *cost* is the most one call may cost, in USD.
+
+    Raises:
+        InvalidStage: No http(s) address, or a type or an effect is none.
+        InvalidAmount: The cost is none.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise InvalidStage(place="/url", detail=f"{show_url(url)!r} is no http(s) address")
+    spec = declare(
+        name,
+        "remote",
+        implementation={"url": url},
+        effects=(NETWORK, FALLIBLE) if effects is None else effects,
+        cost=cost,
+        input=input,
+        output=output,
+    )
+    seconds = None if timeout is None else parse_duration(timeout) / NANOS_PER_SECOND
+    return RemoteKind(spec=spec, url=url, timeout_s=seconds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +96,7 @@ class RemoteCall:
     name: str
     url: str
     cost: Money
-    value: Any
+    value: Json
     tools: Tools
 
     @property
@@ -77,7 +120,9 @@ class RemoteCall:
         status, body = await self._post(_body(self.value, grant), grant)
         answer = read_answer(body)
         if status in _OK and not answer.problem:
-            note = answer.note or ("" if answer.spent is not None else "the remote reported no cost")
+            note = answer.note or (
+                "" if answer.spent is not None else "the remote reported no cost"
+            )
             cost = answer.spent
             if cost is None and not self.cost:
                 cost = Money()  # declared free, and it does not object
@@ -101,18 +146,6 @@ class RemoteCall:
             raise _lost("no whole answer", error, "unknown") from error
 
 
-def check_url(url: str) -> str:
-    """Return *url* if a remote stage can be called there.
-
-    Raises:
-        InvalidComposition: It is no http or https address.
-    """
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise InvalidComposition(place="url", detail=f"{show_url(url)!r} is no http(s) address")
-    return url
-
-
 def show_url(url: str) -> str:
     """Return *url* without what may be secret in it: user, password, query."""
     parts = urlsplit(url)
@@ -120,11 +153,12 @@ def show_url(url: str) -> str:
     return f"{parts.scheme}://{host}{parts.path}" if parts.scheme else parts.path
 
 
-def _body(value: Any, grant: Grant) -> bytes:
+def _body(value: Json, grant: Grant) -> bytes:
     try:
-        return write_json({"input": value, BUDGET_FIELD: str(grant.available)})
-    except (TypeError, ValueError, RecursionError) as error:
+        body = write_json({"input": value, BUDGET_FIELD: str(grant.available)})
+    except ValueError as error:
         raise CallFailed(detail=f"its input is not JSON: {error}", billed="no") from error
+    return body.encode(errors="replace")
 
 
 async def _read(response: httpx2.Response) -> bytes:
@@ -137,7 +171,7 @@ async def _read(response: httpx2.Response) -> bytes:
     return bytes(read)
 
 
-def _lost(what: str, error: Exception, billed: Any) -> CallFailed:
+def _lost(what: str, error: Exception, billed: Literal["no", "unknown"]) -> CallFailed:
     why = str(error) or type(error).__name__
     return CallFailed(detail=f"{what}: {why}", billed=billed, retryable=True)
 
@@ -145,7 +179,9 @@ def _lost(what: str, error: Exception, billed: Any) -> CallFailed:
 def _failure(status: int, answer: Answer, body: bytes) -> CallFailed:
     detail = answer.problem
     if status not in _OK:
-        said = answer.problem if body.startswith(b"{") else tail(body[:400].decode(errors="replace"))
+        said = (
+            answer.problem if body.startswith(b"{") else tail(body[:400].decode(errors="replace"))
+        )
         detail = f"HTTP {status}: {said}"
     retryable = status in _OK or status in _TRANSIENT
     if answer.spent is not None:

@@ -1,11 +1,11 @@
 """Prompt templates: `{field}` is filled from the input, `{{` and `}}` are literal braces."""
 
-import json
 import re
 from dataclasses import dataclass
 from typing import Any, cast
 
 from earmark.errors import CallFailed, InvalidConfig
+from earmark.stage.kinds.jsontext import Json, write_json
 
 #: The name by which a template means its whole input.
 WHOLE = "input"
@@ -27,7 +27,7 @@ class Template:
         """The top-level input fields it needs, each once, in order of appearance."""
         return tuple(dict.fromkeys(name.split(".")[0] for _, name in self.pieces if name))
 
-    def fill(self, value: Any) -> str:
+    def fill(self, value: Json) -> str:
         """Return the text with every field filled from *value*.
 
         An input that is no object fills the only field of a template with one field, and `{input}`
@@ -37,10 +37,11 @@ class Template:
             CallFailed: A field is missing; nothing was billed.
         """
         return "".join(
-            literal + (_show(self._find(name, value)) if name else "") for literal, name in self.pieces
+            literal + (_show(self._find(name, value)) if name else "")
+            for literal, name in self.pieces
         )
 
-    def _find(self, name: str, value: Any) -> Any:
+    def _find(self, name: str, value: Json) -> Json:
         first, *rest = name.split(".")
         if not isinstance(value, dict):
             if not rest and (first == WHOLE or len(self.fields) == 1):
@@ -49,7 +50,7 @@ class Template:
         fields = cast("dict[str, Any]", value)
         if first == WHOLE and first not in fields and not rest:
             return fields
-        found: Any = fields
+        found: Json = fields
         for part in (first, *rest):
             if not isinstance(found, dict) or part not in found:
                 have = ", ".join(sorted(fields)) or "no fields"
@@ -80,7 +81,9 @@ def parse_template(text: str, place: str = "prompt") -> Template:
 def _field(match: re.Match[str], place: str) -> str:
     name = match[1]
     if name is None:
-        detail = f"a lone {match[0]!r} at character {match.start()}: write it twice for a literal brace"
+        detail = (
+            f"a lone {match[0]!r} at character {match.start()}: write it twice for a literal brace"
+        )
         raise InvalidConfig(place=place, detail=detail)
     if _FIELD.fullmatch(name) is None:
         detail = f"{{{name}}} is no field name: double the braces for literal ones"
@@ -88,8 +91,8 @@ def _field(match: re.Match[str], place: str) -> str:
     return name
 
 
-def _show(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+def _show(value: Json) -> str:
+    return value if isinstance(value, str) else write_json(value)
 
 
 def _missing(name: str, have: str) -> CallFailed:

@@ -1,0 +1,41 @@
+"""What a guarded call gave and what it was charged."""
+
+from dataclasses import dataclass
+
+from earmark.admission.call import Reply
+from earmark.ledger.values import State
+from earmark.money import Money
+from earmark.pricing.usage import Usage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Charge:
+    """How a call was booked: what it held, what it is taken to have cost, and why."""
+
+    key: str
+    budget: str
+    hold: Money
+    """All that was held for it, extensions included."""
+    settled: Money
+    """What is booked: its cost, or the whole hold where `state` is `presumed`."""
+    overrun: Money
+    """How much of it exceeds the hold."""
+    state: State
+    usage: Usage | None = None
+    model: str | None = None
+    """The model that answered."""
+    clamped_to: int | None = None
+    """The output tokens it was limited to, if fewer than its caller wanted."""
+    waited_ns: int = 0
+    """How long it waited for its turn."""
+    duration_ns: int = 0
+    """How long it took once it was sent."""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A reply and its charge."""
+
+    reply: Reply
+    charge: Charge

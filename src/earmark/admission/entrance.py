@@ -1,0 +1,125 @@
+"""How a call gets its hold: the policy's ladder of amounts, in line with others."""
+
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from earmark.admission.finish import to_the_end
+from earmark.admission.policy import Ask, Next, Policy, Refuse, Try, Wait, after, first_ask
+from earmark.clock import NANOS_PER_SECOND
+from earmark.errors import BudgetExceeded, KeyReused
+from earmark.ledger import requests
+from earmark.ledger.answers import reservation_of
+from earmark.ledger.async_ledger import AsyncLedger
+from earmark.ledger.values import Accepted, Release, Repeated, Reservation
+from earmark.ledger.waiting import Blocked, Through, blocked_by
+from earmark.pricing.bound import Bound
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """A call that wants its hold."""
+
+    key: str
+    budget: str
+    bound: Bound
+    policy: Policy
+    expected: int
+    """The output tokens it is expected to produce."""
+    ttl_ns: int
+    """After so long an unsettled hold is presumed spent."""
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An order with its hold."""
+
+    reservation: Reservation
+    ask: Ask
+
+
+class Entrance:
+    """Lets calls in: reserves by their policy, waits in the ledger's queue where that helps."""
+
+    def __init__(self, ledger: AsyncLedger) -> None:
+        self._ledger = ledger
+
+    async def enter(self, order: Order, *, wait_ns: int) -> Held:
+        """Return the hold of *order*, waiting in line for at most *wait_ns*.
+
+        A cancelled order holds nothing: what was reserved meanwhile is released first.
+
+        Raises:
+            BudgetExceeded: By how much, where, why.
+            NoBudget: No budget on the path has a limit.
+            KeyReused: The key opened a reservation before; its call may have been sent.
+            StoreError: The books could not be written. Nothing was sent; should the hold be in them
+                all the same, it is presumed at its deadline.
+        """
+        due = self._ledger.clock.elapsed() + wait_ns
+        attempt = partial(self._attempt, order, due)
+        return await self._ledger.turns.task(order.budget, attempt, wait_ns=wait_ns)
+
+    async def _attempt(self, order: Order, due: int) -> Through[Held] | Blocked[Awaitable[Held]]:
+        step = await self._follow(order, _first(order))
+        if isinstance(step, Held):
+            return Through(step)
+        if isinstance(step, Wait):
+            return Blocked(step.refusal, partial(self._give_up, order, step.otherwise))
+        clock = self._ledger.clock
+        blocked = blocked_by(
+            step.refusal,
+            partial(self._give_up, order, step),
+            instant=clock.instant(),
+            left_ns=due - clock.elapsed(),
+        )
+        if blocked is None:
+            raise step.refusal
+        return blocked
+
+    async def _give_up(self, order: Order, step: Next) -> Held:
+        """Take what is left without waiting any more, or raise the refusal."""
+        while isinstance(step, Try | Wait):
+            if isinstance(step, Wait):
+                step = step.otherwise
+                continue
+            outcome = await self._follow(order, step)
+            if isinstance(outcome, Held):
+                return outcome
+            step = outcome
+        raise step.refusal
+
+    async def _follow(self, order: Order, step: Next) -> Held | Wait | Refuse:
+        while isinstance(step, Try):
+            ask = step.ask
+            try:
+                return Held(await self._reserve(order, ask), ask)
+            except BudgetExceeded as refusal:
+                step = after(order.policy, order.bound, order.expected, ask, refusal)
+        return step
+
+    async def _reserve(self, order: Order, ask: Ask) -> Reservation:
+        operation = requests.reserve(
+            self._ledger.clock,
+            order.budget,
+            ask.hold,
+            key=order.key,
+            units=ask.units(),
+            deadline=order.ttl_ns / NANOS_PER_SECOND,
+            labels=order.labels,
+        )
+        decision, cancelled = await to_the_end(self._ledger.submit(operation))
+        if cancelled is not None:
+            if isinstance(decision, Accepted):
+                await to_the_end(self._ledger.submit(Release(order.key)))
+            raise cancelled
+        if isinstance(decision, Repeated):
+            raise KeyReused(
+                key=order.key, field="call", first="made already", now="to be made again"
+            )
+        return reservation_of(decision)
+
+
+def _first(order: Order) -> Try:
+    return Try(first_ask(order.policy, order.bound, order.expected))

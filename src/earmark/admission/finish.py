@@ -1,0 +1,30 @@
+"""Work that a cancellation must not cut in half."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+async def to_the_end(work: Coroutine[Any, Any, T]) -> tuple[T, asyncio.CancelledError | None]:
+    """Return what *work* gives, and the cancellation that arrived meanwhile, which is to be raised.
+
+    The work goes on in a task of its own; it alone decides when it ends.
+    """
+    task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait((task,))
+        except asyncio.CancelledError as error:
+            cancelled = error
+    return task.result(), cancelled
+
+
+async def booked(work: Coroutine[Any, Any, T]) -> T:
+    """Return what *work* gives, once it is done; a cancellation is raised only then."""
+    result, cancelled = await to_the_end(work)
+    if cancelled is not None:
+        raise cancelled
+    return result

@@ -1,0 +1,186 @@
+"""Attempts at stages: their input, their turn, their payment, their lines in the statement."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from earmark.admission.call import Call, Grant
+from earmark.admission.guard import Charge, Guard
+from earmark.clock import Clock
+from earmark.errors import CallFailed, EarmarkError, NotFound, Refusal
+from earmark.ledger.async_ledger import AsyncLedger
+from earmark.money import Money
+from earmark.run.attempt import Attempt, Booked, Leaf, of_charge, of_reservation
+from earmark.run.cache import PureCache, cache_key
+from earmark.run.events import Event, OnEvent, StageEnded, StageRetried, StageStarted
+from earmark.run.journal import Scribe
+from earmark.run.line import NOTHING, Line, Outcome
+from earmark.run.routing import overlay_config
+from earmark.stage.kinds.jsontext import Json
+from earmark.stage.kinds.kind import Tools
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What holds for every attempt of a run."""
+
+    run_id: str
+    budget: str
+    """The run's own budget, which every hold is on."""
+    concurrency: int
+    """How many attempts may be under way at once."""
+    timeout_s: float
+    wait_s: float | None
+    """How long an attempt may wait in line for budget; None asks once."""
+
+
+class StageAttempts:
+    """Makes a run's attempts: so many at once, each on its own reservation, each with its line.
+
+    A line is written before its attempt returns, so whoever sees an output finds its line.
+    """
+
+    def __init__(
+        self,
+        leaves: Mapping[str, Leaf],
+        terms: Terms,
+        *,
+        ledger: AsyncLedger,
+        guard: Guard,
+        tools: Tools,
+        scribe: Scribe,
+        clock: Clock,
+        on_event: OnEvent | None = None,
+    ) -> None:
+        self._leaves = leaves
+        self._terms = terms
+        self._ledger = ledger
+        self._guard = guard
+        self._tools = tools
+        self._scribe = scribe
+        self._clock = clock
+        self._on_event = on_event
+        self._turns = asyncio.Semaphore(terms.concurrency)
+        self._cache = PureCache()
+        self._numbers: dict[str, int] = {}
+        self._spent = 0
+
+    async def run(self, path: str, value: Json) -> Json:
+        """Attempt the stage at *path* once, or take its output from the cache; see `Attempts`."""
+        leaf = self._leaves[path]
+        if leaf.config is not None:
+            value = overlay_config(value, leaf.config, leaf.wanted)
+        key = cache_key(leaf.stage_id, value) if leaf.pure else None
+        if key is None:
+            return await self._in_turn(leaf, value)
+        # The turn is taken inside: who waits for another's output must not keep it from running.
+        output, cached = await self._cache.get(key, partial(self._in_turn, leaf, value))
+        if cached:
+            await self._write(self._begin(leaf).line(Outcome.CACHED))
+        return output
+
+    def retried(self, event: StageRetried) -> None:
+        """Tell that a part of the graph is about to be tried again."""
+        self._tell(event)
+
+    async def _in_turn(self, leaf: Leaf, value: Json) -> Json:
+        async with self._turns:
+            attempt = self._begin(leaf)
+            if self._on_event is not None:
+                self._tell(StageStarted(path=leaf.path, stage=leaf.name, attempt=attempt.number))
+            try:
+                call = leaf.kind.call(value, self._tools)
+                make = self._free if leaf.free else self._paid
+                output, booked = await make(attempt, call)
+            except (asyncio.CancelledError, EarmarkError) as error:
+                await self._write(await self._last_line(attempt, error))
+                if isinstance(error, CallFailed):
+                    raise attempt.failed(error) from error
+                raise
+            await self._write(attempt.line(Outcome.OK, booked))
+            return output
+
+    async def _free(self, attempt: Attempt, call: Call) -> tuple[Json, Booked]:
+        timeout = self._timeout(attempt.leaf)
+        try:
+            async with asyncio.timeout(timeout):
+                reply = await call.send(_free_grant(timeout))
+        except TimeoutError:
+            detail = f"no answer within {timeout:g} s"
+            raise CallFailed(detail=detail, billed="no", retryable=True) from None
+        if reply.cost:
+            return reply.value, await self._book_late(attempt, reply.cost)
+        return reply.value, Booked(note=reply.note)
+
+    async def _paid(self, attempt: Attempt, call: Call) -> tuple[Json, Booked]:
+        attempt.bound = call.bound
+        receipt = await self._guard.spend(
+            self._terms.budget,
+            call,
+            key=attempt.key,
+            wait=self._terms.wait_s,
+            timeout=self._timeout(attempt.leaf),
+            labels=attempt.labels,
+        )
+        return receipt.reply.value, of_charge(receipt.charge)
+
+    async def _book_late(self, attempt: Attempt, cost: Money) -> Booked:
+        # Declared free, it says that it cost something: money already spent is always booked.
+        budget, key = self._terms.budget, attempt.key
+        await self._ledger.reserve(budget, 0, key=key, labels=attempt.labels)
+        return of_reservation(await self._ledger.settle(key, cost))
+
+    async def _last_line(self, attempt: Attempt, error: BaseException) -> Line:
+        booked = await self._booked(attempt, error)
+        match error:
+            case asyncio.CancelledError():
+                return attempt.line(Outcome.CANCELLED, booked)
+            case Refusal():
+                error.add_note(f"at {attempt.leaf.path or '/'} of run {self._terms.run_id}")
+                return attempt.line(Outcome.REFUSED, booked, detail=str(error))
+            case CallFailed():
+                return attempt.line(Outcome.FAILED, booked, detail=error.detail)
+            case _:
+                return attempt.line(Outcome.FAILED, booked, detail=str(error))
+
+    async def _booked(self, attempt: Attempt, error: BaseException) -> Booked:
+        """Return what the books say of an attempt that ended with *error*."""
+        if isinstance(error, CallFailed):
+            if isinstance(error.charge, Charge):
+                return of_charge(error.charge)
+            if attempt.leaf.free and error.cost:
+                return await self._book_late(attempt, error.cost)
+        if attempt.bound is None:
+            return Booked()  # it never came to a reservation
+        try:
+            return of_reservation(await self._ledger.reservation(attempt.key))
+        except NotFound:
+            return Booked()
+
+    async def _write(self, line: Line) -> None:
+        self._spent += line.settled.in_nanos
+        await self._scribe.add(line)
+        if self._on_event is not None:
+            self._tell(StageEnded(line=line, spent=Money.nanos(self._spent)))
+
+    def _tell(self, event: Event) -> None:
+        if self._on_event is not None:
+            self._on_event(event)
+
+    def _begin(self, leaf: Leaf) -> Attempt:
+        number = self._numbers.get(leaf.path, 0) + 1
+        self._numbers[leaf.path] = number
+        return Attempt(leaf, number, self._terms.run_id, self._clock)
+
+    def _timeout(self, leaf: Leaf) -> float:
+        own = leaf.kind.timeout_s
+        return self._terms.timeout_s if own is None else own
+
+
+async def _never(_: int) -> None:
+    """Free calls hold nothing that could grow."""
+
+
+def _free_grant(timeout_s: float) -> Grant:
+    return Grant(max_output_tokens=None, timeout_s=timeout_s, available=NOTHING, produced=_never)

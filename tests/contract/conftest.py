@@ -1,0 +1,45 @@
+"""Every test of the contract runs on every store, through both façades."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from support.ledger_books import STORES, check_books, open_books
+
+from earmark.ledger.ledger import Ledger
+from earmark.testing import ManualClock
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """Noon in UTC on 22 November 2026, until a test moves it."""
+    return ManualClock()
+
+
+@pytest.fixture(params=list(STORES))
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where this test's books are kept."""
+    return STORES[request.param](tmp_path)
+
+
+@pytest.fixture(params=["threads", "tasks"])
+def ledger(request: pytest.FixtureRequest, url: str, clock: ManualClock) -> Iterator[Ledger]:
+    """Empty books; whatever a test does to them, in the end they must add up."""
+    opened = open_books(url, clock, face=request.param)
+    yield opened
+    check_books(opened)
+    opened.close()
+
+
+@pytest.fixture
+def open_store(tmp_path: Path, clock: ManualClock) -> Iterator[Callable[[], Ledger]]:
+    """Open the same durable books as often as a test calls it."""
+    opened: list[Ledger] = []
+
+    def open_again() -> Ledger:
+        opened.append(open_books(STORES["sqlite"](tmp_path), clock))
+        return opened[-1]
+
+    yield open_again
+    for each in opened:
+        each.close()

@@ -1,0 +1,77 @@
+"""Both providers against llmock, which breaks as the real APIs do, in their own error forms."""
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from earmark.admission.call import Reply
+from earmark.clock import SystemClock
+from earmark.errors import CallFailed
+from earmark.pricing.book import PriceBook
+from earmark.provider import Api, open_provider
+from support.calls import ask, grant, send
+
+if TYPE_CHECKING:
+    from llmock.pytest_plugin import LLMock
+
+APIS: tuple[Api, ...] = ("openai", "anthropic")
+MODELS = {"openai": "gpt-4o", "anthropic": "claude-sonnet-4-20250514"}
+
+
+def call(llmock: "LLMock", api: Api, *, stream: bool = False, timeout_s: float = 20.0) -> Reply:
+    """Make one call at list prices."""
+    provider = open_provider(
+        api, api=api, book=PriceBook(), clock=SystemClock(), base_url=llmock.base_url(api)
+    )
+    request = ask(f"{api}/{MODELS[api]}", "Tell me a long story of a lamp.", stream=stream)
+    return send(provider, request, grant(timeout_s=timeout_s))
+
+
+def fail(
+    llmock: "LLMock", api: Api, *, stream: bool = False, timeout_s: float = 20.0
+) -> CallFailed:
+    """Make one call that fails; it is one attempt."""
+    with pytest.raises(CallFailed) as raised:
+        call(llmock, api, stream=stream, timeout_s=timeout_s)
+    assert len(llmock.requests) == 1
+    llmock.reset()
+    return raised.value
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_rejections_in_the_apis_own_forms_cost_nothing(llmock: "LLMock", api: Api) -> None:
+    """Rate limit, overload and bad requests in each provider's own body: not billed."""
+    for status in (400, 401, 403, 404, 429, 503, 529):
+        llmock.fail(status, retry_after=1 if status == 429 else None)
+        failed = fail(llmock, api)
+        assert (failed.status, failed.billed) == (status, "no")
+        assert failed.retryable == (status in {429, 503, 529})
+    llmock.rate_limit(retry_after=2)
+    assert fail(llmock, api).retry_after == 2.0
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_server_errors_are_of_unknown_cost(llmock: "LLMock", api: Api) -> None:
+    """A provider that broke down while working may have billed the work."""
+    for status in (500, 502, 504):
+        failed = fail(llmock.fail(status), api)
+        assert (failed.status, failed.billed, failed.retryable) == (status, "unknown", True)
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_broken_streams_are_of_unknown_cost(llmock: "LLMock", api: Api) -> None:
+    """Dropped, cut off, corrupted and stalled streams: none is taken for an answer."""
+    for fault in ("disconnect", "truncate", "corrupt"):
+        getattr(llmock, fault)(after_chunks=3)
+        assert fail(llmock, api, stream=True).billed == "unknown", fault
+    llmock.stall(after_chunks=3, seconds=1.5)
+    assert fail(llmock, api, stream=True, timeout_s=0.5).billed == "unknown"
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_a_whole_stream_is_no_failure(llmock: "LLMock", api: Api) -> None:
+    """The same server without a fault is billed by its usage."""
+    for stream in (False, True):
+        reply = call(llmock, api, stream=stream)
+        assert reply.cost is not None
+        assert reply.value

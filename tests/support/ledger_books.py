@@ -1,0 +1,71 @@
+"""Books to test: the same ledger on every store, for threads and for tasks."""
+
+import asyncio
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, cast
+
+from earmark.clock import Clock
+from earmark.ledger.answers import Balance
+from earmark.ledger.async_ledger import AsyncLedger
+from earmark.ledger.ledger import Ledger
+from earmark.stores.open import open_ledger
+
+#: Every store a ledger can be kept in, by the URL of books in a folder.
+STORES: Final[dict[str, Callable[[Path], str]]] = {
+    "memory": lambda _: "memory:",
+    "sqlite": lambda folder: f"sqlite:///{folder}/books.db",
+}
+
+
+class Awaited:
+    """An `AsyncLedger` as a test of `Ledger` sees it: each awaited method run to its end."""
+
+    def __init__(self, ledger: AsyncLedger) -> None:
+        self._ledger = ledger
+        self._runner = asyncio.Runner()
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._ledger, name, None)
+        if method is None:
+            return getattr(self._ledger.sync, name)
+
+        def run(*args: object, **options: object) -> Any:
+            answer = method(*args, **options)
+            return self._runner.run(answer) if inspect.iscoroutine(answer) else answer
+
+        return run
+
+    def close(self) -> None:
+        """Close the books and the loop."""
+        self._runner.run(self._ledger.aclose())
+        self._runner.close()
+
+
+def open_books(url: str, clock: Clock, *, face: str = "threads") -> Ledger:
+    """Open the books at *url*; *face* is `threads` for `Ledger`, `tasks` for `AsyncLedger`."""
+    ledger = open_ledger(url, clock=clock)
+    return ledger if face == "threads" else cast("Ledger", Awaited(ledger.as_async()))
+
+
+def standing(ledger: Ledger, path: str, unit: str = "usd") -> tuple[str, str, str, str]:
+    """Return (limit, settled, held, available) of the one limit in *unit* on the budget."""
+    found = only(ledger, path, unit)
+    return str(found.limit), str(found.settled), str(found.held), str(found.available)
+
+
+def only(ledger: Ledger, path: str, unit: str = "usd") -> Balance:
+    """Return the one balance in *unit* on the budget at *path*."""
+    (found,) = [balance for balance in ledger.balances(path) if balance.unit == unit]
+    return found
+
+
+def check_books(ledger: Ledger) -> None:
+    """Assert what holds at every moment: the audit agrees, and nothing is lost or made."""
+    report = ledger.audit()
+    assert report.ok, report.problems
+    for budget in ledger.budgets():
+        for balance in ledger.balances(budget.path):
+            left = cast("int", balance.limit) - cast("int", balance.settled)
+            assert left - cast("int", balance.held) == balance.available

@@ -1,0 +1,101 @@
+"""Real usage blocks of real providers, sent over HTTP: the bill is the one their price list gives."""
+
+import asyncio
+import json
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from earmark.admission.call import Reply
+from earmark.money import Money
+from earmark.pricing.book import PriceBook
+from earmark.provider import Api, open_provider
+from earmark.testing import ManualClock
+from support.calls import ask, grant
+from support.stub_server import Scene, StubServer, chunks, completion, events, message
+
+#: Source: test data of pydantic/genai-prices, MIT.
+DATA = Path(__file__).parents[3] / "../shared/data/real_usages.jsonl"
+FLAVORS: dict[Api, str] = {"openai": "chat", "anthropic": "default"}
+
+
+def lines(api: Api) -> list[tuple[dict[str, Any], Decimal]]:
+    """Return the bodies this API sent, with the price expected for each."""
+    if not DATA.exists():
+        pytest.skip(f"{DATA} is not there")
+    found: list[tuple[dict[str, Any], Decimal]] = []
+    for line in DATA.read_text().splitlines():
+        entry = json.loads(line)
+        for price in entry["prices"]:
+            if (price["provider_id"], price["api_flavor"]) == (api, FLAVORS[api]):
+                total = Decimal(price["input_price"]) + Decimal(price["output_price"])
+                found.append((entry["body"], total))
+    return found
+
+
+def replay(
+    stub: StubServer, api: Api, scenes: Sequence[tuple[str, Scene]], **request: Any
+) -> list[Reply]:
+    """Return the reply of each model in each scene, at the prices of one day."""
+    opened = open_provider(api, api=api, book=PriceBook(), clock=ManualClock(), base_url=stub.url)
+
+    async def each() -> list[Reply]:
+        replies: list[Reply] = []
+        for model, scene in scenes:
+            stub.play(scene)
+            replies.append(await opened.call(ask(model, **request)).send(grant()))
+        await opened.aclose()
+        return replies
+
+    return asyncio.run(each())
+
+
+def plain(api: Api, body: dict[str, Any]) -> Scene:
+    """Return the scene of a plain reply."""
+    write = completion if api == "openai" else message
+    return Scene(body=write(body["usage"], model=body["model"]))
+
+
+def streamed(api: Api, body: dict[str, Any]) -> Scene:
+    """Return the scene of a stream with the same usage."""
+    usage, model = body["usage"], body["model"]
+    if api == "openai":
+        return Scene(events=chunks(["ok"], usage, model=model))
+    start = {**usage, "output_tokens": 1}
+    end = {"output_tokens": usage["output_tokens"]}
+    return Scene(events=events(["ok"], start, end, model=model))
+
+
+@pytest.mark.parametrize("play", [plain, streamed])
+@pytest.mark.parametrize("api", ["openai", "anthropic"])
+def test_real_usage_blocks_are_billed_exactly(
+    stub: StubServer, api: Api, play: Callable[[Api, dict[str, Any]], Scene]
+) -> None:
+    """Every real usage block costs what is expected, or says why nobody can know."""
+    known = lines(api)
+    replies = replay(
+        stub, api, [(body["model"], play(api, body)) for body, _ in known], stream=play is streamed
+    )
+    for (body, expected), reply in zip(known, replies, strict=True):
+        usage = body["usage"]
+        if reply.cost is None:
+            assert _nobody_knows(usage), (body, reply.note)
+            assert reply.note
+        else:
+            assert reply.cost == Money.ceil(expected) + _search_fees(usage), body
+
+
+def _nobody_knows(usage: dict[str, Any]) -> bool:
+    """Whether it counts audio, which has no price of its own, or the tokens of a second model."""
+    audio = usage.get("prompt_tokens_details", {}).get("audio_tokens")
+    advisor = any("model" in part for part in usage.get("iterations") or [])
+    return bool(audio or advisor)
+
+
+def _search_fees(usage: dict[str, Any]) -> Money:
+    """The expected prices of the data leave out the fee of 0.01 USD for each web search."""
+    searches = (usage.get("server_tool_use") or {}).get("web_search_requests") or 0
+    return Money("0.01") * searches
