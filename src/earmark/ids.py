@@ -13,6 +13,7 @@ from earmark.clock import NANOS_PER_SECOND, Clock
 _random: Final = Random()  # noqa: S311 - see above
 os.register_at_fork(after_in_child=_random.seed)
 _lock: Final = threading.Lock()
+_VARIANT: Final = 1 << 63
 _last = 0
 
 
@@ -26,8 +27,15 @@ def new_key(clock: Clock) -> str:
         # 48 bits of milliseconds, then 12 bits that count up within one.
         _last = max(_last + 1, (clock.instant() // 1_000_000 & 0xFFFF_FFFF_FFFF) << 12)
         stamp = _last
-    text = f"{stamp >> 12:012x}7{stamp & 0xFFF:03x}{_random.getrandbits(62) | 1 << 63:016x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    random = _random.getrandbits(62) | _VARIANT
+    # One format, and the old one: this is half the price of a reservation in memory otherwise.
+    return "%08x-%04x-7%03x-%04x-%012x" % (  # noqa: UP031
+        stamp >> 28,
+        stamp >> 12 & 0xFFFF,
+        stamp & 0xFFF,
+        random >> 48,
+        random & 0xFFFF_FFFF_FFFF,
+    )
 
 
 def new_run_id(clock: Clock) -> str:

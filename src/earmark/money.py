@@ -123,16 +123,16 @@ AmountLike = Money | Decimal | int | str
 
 def to_nanos(amount: AmountLike) -> int:
     """Return the nano-dollars of an amount given from outside; see `Money` for what is refused."""
+    if isinstance(amount, str):
+        return _from_text(amount)
     if isinstance(amount, Money):
         return _checked(amount.in_nanos, amount)
-    if isinstance(amount, bool | float):
+    if isinstance(amount, (bool, float)):
         raise FloatAmount(text=repr(amount), want=_WANT)
     if isinstance(amount, int):
         return _checked(amount * NANOS_PER_USD, amount)
     if isinstance(amount, Decimal):
         return _from_decimal(amount, amount)
-    if isinstance(amount, str):
-        return _from_text(amount)
     raise FloatAmount(text=f"a {type(amount).__name__}", want=_WANT)
 
 

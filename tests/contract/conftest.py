@@ -26,9 +26,11 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def ledger(request: pytest.FixtureRequest, url: str, clock: ManualClock) -> Iterator[Ledger]:
     """Empty books; whatever a test does to them, in the end they must add up."""
     opened = open_books(url, clock, face=request.param)
-    yield opened
-    check_books(opened)
-    opened.close()
+    try:
+        yield opened
+        check_books(opened)
+    finally:
+        opened.close()
 
 
 @pytest.fixture

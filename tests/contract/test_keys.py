@@ -1,10 +1,13 @@
 """Keys: an operation is done once however often it is asked."""
 
+from datetime import timedelta
+
 import pytest
 from support.ledger_books import standing
 
 from earmark.errors import BudgetExceeded, InvalidKey, KeyReused
 from earmark.ledger.ledger import Ledger
+from earmark.testing import ManualClock
 
 
 @pytest.fixture
@@ -94,12 +97,9 @@ def test_what_is_no_key_is_refused(books: Ledger, key: str) -> None:
     assert standing(books, "acme") == ("1", "0", "0", "1")
 
 
-def test_a_temporary_increase_under_a_key_is_given_once(books: Ledger) -> None:
+def test_a_temporary_increase_under_a_key_is_given_once(books: Ledger, clock: ManualClock) -> None:
     """Extending a budget twice under one key adds once; other content is refused."""
-    until = books.clock.instant() // 10**9 + 3600
-    from datetime import UTC, datetime
-
-    end = datetime.fromtimestamp(until, UTC)
+    end = clock.now + timedelta(hours=1)
     for _ in range(2):
         books.extend_budget("acme", "2 usd per day", until=end, actor="Ada", reason="r", key="e")
     assert standing(books, "acme") == ("3", "0", "0", "3")

@@ -109,8 +109,8 @@ class Guard:
             labels: Kept with the reservation; `stage` also tells routes of one model apart.
 
         Raises:
-            BudgetExceeded: It was not sent, for that reason; or it was a stream, stopped as its hold
-                could not grow, and its hold is presumed.
+            BudgetExceeded: It was not sent, for that reason; or it was a stream, stopped because
+                its hold could not grow, and the hold is presumed.
             NoBudget: No budget on the path has a limit; it was not sent.
             KeyReused: The key opened a reservation before; it was not sent again.
             CallFailed: It failed; `charge` says how that was booked.

@@ -29,7 +29,7 @@ from earmark.composition.nodes import (
     children,
     fold,
 )
-from earmark.composition.subtype import mismatch, validate
+from earmark.composition.subtype import fits_all, mismatch, validate
 from earmark.composition.types import ANY, BOOL, NType
 from earmark.errors import CheckFailed, NotFound
 
@@ -107,6 +107,8 @@ class _State:
     warnings: list[str] = field(default_factory=list[str])
     occurrences: dict[str, Occurrence] = field(default_factory=dict[str, Occurrence])
     outputs: dict[str, NType] = field(default_factory=dict[str, NType])
+    unfit: set[str] = field(default_factory=set[str])
+    """Nodes whose parts want inputs that no one value can be."""
     order: dict[str, int] = field(default_factory=dict[str, int])
 
     def refuse(self, path: str, problem: str) -> None:
@@ -134,7 +136,7 @@ def _close(state: _State, path: str, node: Node, kids: Sequence[Shape]) -> Shape
     occurrence = state.occurrences.get(path)
     shape = shape_of(node, occurrence.signature if occurrence else None, kids)
     if shape.input is None:
-        state.refuse(path, "no input can fit all of its parts")
+        state.unfit.add(path)
     known = Shape(shape.input or ANY, shape.output, shape.depth)
     state.outputs[path] = known.output
     return known
@@ -191,6 +193,9 @@ def _push_inputs(state: _State, root: Node) -> None:
     waiting: list[tuple[str, Node, NType]] = [("", root, ANY)]
     while waiting:
         path, node, given = waiting.pop()
+        # With a known input, the parts it does not fit say so themselves.
+        if path in state.unfit and fits_all(given):
+            state.refuse(path, "no input can fit all of its parts")
         _check_node(state, path, node, given)
         kids = children(node)
         outputs = [state.outputs[path + label] for label, _ in kids]

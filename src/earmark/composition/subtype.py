@@ -77,9 +77,9 @@ def takes_objects(type_: NType) -> bool:
 
 def meet(one: NType, other: NType) -> NType | None:
     """Return a type whose values fit both; None where no value does."""
-    if fits_all(one) or is_subtype(other, one):
+    if fits_all(one):
         return other
-    if fits_all(other) or is_subtype(one, other):
+    if fits_all(other):
         return one
     if isinstance(one, Union):
         shared = [part for variant in one.variants if (part := meet(variant, other))]
@@ -153,10 +153,10 @@ def _meet_parts(one: NType, other: NType) -> NType | None:
             return None if part is None else ListOf(part)
         case ((Record() | RecordWith()), (Record() | RecordWith())):
             return _meet_fields(one.fields, other.fields)
-        case Refined(base), _:
-            return None if meet(base, other) is None else one
-        case _, Refined(base):
-            return None if meet(one, base) is None else other
+        case _ if is_subtype(one, other):
+            return one
+        case _ if is_subtype(other, one):
+            return other
         case _:
             return None
 

@@ -173,7 +173,9 @@ class AsyncLedger:
     ) -> Budget:
         """Add *limit*'s amount to a limit for a while; see `Ledger.extend_budget`."""
         return await self._budget(
-            requests.extend_budget(path, limit, until=until, actor=actor, reason=reason, key=key)
+            requests.extend_budget(
+                self.clock, path, limit, until=until, actor=actor, reason=reason, key=key
+            )
         )
 
     async def _budget(self, operation: Operation) -> Budget:

@@ -225,7 +225,7 @@ class Ledger:
             NotFound: No budget stands at *path*.
         """
         request = requests.extend_budget(
-            path, limit, until=until, actor=actor, reason=reason, key=key
+            self.clock, path, limit, until=until, actor=actor, reason=reason, key=key
         )
         return budget_of(self.committer.submit(request))
 
@@ -241,6 +241,7 @@ class Ledger:
         Raises:
             NotFound: No budget stands at *path*.
         """
+        self.sweep()
         now = self.clock.instant()
         budgets = self.store.budgets(parse_path(path))
         if not budgets or (budgets[0].path != path and not tree):
@@ -297,6 +298,7 @@ class Ledger:
         most: int = 1000,
     ) -> list[Entry]:
         """Return matching entries in the order of commits; *after* is the number to go on from."""
+        self.sweep()
         return self.store.entries(
             Filter(
                 budget=budget, key=key, since=_at(since), until=_at(until), after=after, most=most
@@ -312,7 +314,8 @@ class Ledger:
         self.store.apply((), self.clock.instant())
 
     def audit(self) -> AuditReport:
-        """Recompute every balance from the entries and compare; changes nothing."""
+        """Recompute every balance from the entries and compare; mends nothing."""
+        self.sweep()
         return audit(self.store)
 
     def as_async(self) -> AsyncLedger:

@@ -127,12 +127,22 @@ def resume(path: str, *, actor: str, reason: str) -> ResumeBudget:
 
 
 def extend_budget(
-    path: str, limit: str | Limit, *, until: datetime, actor: str, reason: str, key: str | None
+    clock: Clock,
+    path: str,
+    limit: str | Limit,
+    *,
+    until: datetime,
+    actor: str,
+    reason: str,
+    key: str | None,
 ) -> ExtendBudget:
     """Return the operation that adds to a limit of the budget at *path* until *until*."""
     added = limit if isinstance(limit, Limit) else Limit.parse(limit)
     extension = Extension(limit=added, actor=actor, reason=reason, until=from_datetime(until))
-    return ExtendBudget(parse_path(path), extension, "" if key is None else check_key(key))
+    # Keyed even when nobody asks: a batch that is applied again must not extend twice.
+    return ExtendBudget(
+        parse_path(path), extension, new_key(clock) if key is None else check_key(key)
+    )
 
 
 def check_key(key: str) -> str:

@@ -22,21 +22,22 @@ _LOOK_EVERY_NS: Final = int(LOOK_EVERY_S * NANOS_PER_SECOND)
 _ONLY_TAKES: Final = frozenset({"reserve", "extend"})
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Through(Generic[T]):
+class Through(Generic[T_co]):
     """An attempt went through."""
 
-    value: T
+    value: T_co
 
 
 @dataclass(frozen=True, slots=True)
-class Blocked(Generic[T]):
+class Blocked(Generic[T_co]):
     """An attempt was refused, and the caller would rather wait than give up."""
 
     refusal: BudgetExceeded
-    give_up: Callable[[], T]
+    give_up: Callable[[], T_co]
     """What to do when no time is left: raise the refusal, or ask for less. For tasks: awaitable."""
     line: Line = "held"
     """`spent` where only the end of the window can help, so that nobody is held up."""

@@ -1,14 +1,15 @@
 """The port of engines: something that walks a composition and has its stages attempted.
 
-An engine decides when each stage runs and on which input; what an attempt is, and how it is paid, is
-not its business. `earmark.run.engines.local` does it in one event loop.
+An engine decides when each stage runs and on which input; what an attempt is, and how it is paid,
+is not its business. `earmark.run.engines.local` does it in one event loop.
 """
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from earmark.composition.nodes import Node
 from earmark.run.events import StageRetried
+from earmark.stage.kinds.jsontext import Json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,13 +18,13 @@ class Order:
 
     run_id: str
     root: Node
-    input: Any
+    input: Json
 
 
 class Attempts(Protocol):
     """Makes attempts; each returns or raises when it is over, booked and written."""
 
-    async def run(self, path: str, value: Any) -> Any:
+    async def run(self, path: str, value: Json) -> Json:
         """Attempt the stage at *path* on *value* once and return its output.
 
         Raises:
@@ -41,8 +42,8 @@ class Attempts(Protocol):
 class Engine(Protocol):
     """Walks compositions."""
 
-    async def execute(self, order: Order, attempts: Attempts) -> Any:
-        """Return the composition's output, or raise what ended it when nothing is under way any more.
+    async def execute(self, order: Order, attempts: Attempts) -> Json:
+        """Return the composition's output, or raise what ended it once nothing is under way.
 
         The first failure cancels what runs beside it; of several a refusal is raised.
         """

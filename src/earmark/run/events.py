@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from earmark.composition.plan import Plan
 from earmark.money import Money
 from earmark.run.line import Line
 from earmark.run.statement import Statement
@@ -16,6 +17,7 @@ class RunStarted:
     composition_id: str
     budget: str
     limit: Money
+    plan: Plan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

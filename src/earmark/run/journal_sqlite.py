@@ -1,4 +1,7 @@
-"""The journal in a SQLite file, beside the ledger's tables: one connection, one thread at a time."""
+"""The journal in a SQLite file, beside the ledger's tables: one connection, one thread at once."""
+
+# apsw types a blob as `Buffer`, which its stubs do not define before Python 3.12.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 
 import asyncio
 import json
@@ -14,6 +17,7 @@ from earmark.money import Money
 from earmark.run.journal import RunRecord
 from earmark.run.line import Line
 from earmark.run.statement import Statement, Status
+from earmark.stage.kinds.jsontext import Json
 
 T = TypeVar("T")
 
@@ -43,6 +47,7 @@ CREATE TABLE IF NOT EXISTS run_line (
   PRIMARY KEY (run_id, number)
 ) STRICT, WITHOUT ROWID;
 """
+_MARK = "INSERT INTO run_schema SELECT ? WHERE NOT EXISTS (SELECT 1 FROM run_schema)"
 _START = "INSERT INTO run VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL)"
 _NEXT_LINE = "SELECT coalesce(max(number), 0) FROM run_line WHERE run_id = ?"
 _LINE = "INSERT INTO run_line VALUES (?, ?, ?)"
@@ -138,16 +143,7 @@ class SqliteJournal:
                 connection.close()
 
     async def _write(self, change: Callable[[apsw.Connection], object]) -> None:
-        def transaction(db: apsw.Connection) -> None:
-            db.execute("BEGIN IMMEDIATE")
-            try:
-                change(db)
-                db.execute("COMMIT")
-            finally:
-                if db.in_transaction:
-                    db.execute("ROLLBACK")
-
-        await self._do(transaction)
+        await self._do(lambda db: _transaction(db, change))
 
     async def _do(self, work: Callable[[apsw.Connection], T]) -> T:
         # Shielded: a cancelled run still writes whole lines, and the lock is never left by half.
@@ -168,7 +164,8 @@ class SqliteJournal:
             raise StoreUnavailable(store=self._name, detail=detail) from error
 
     def _open(self, path: str) -> None:
-        connection = apsw.Connection(path)
+        # Never made here: to the ledger, a file with foreign tables alone is another program's.
+        connection = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READWRITE)
         try:
             connection.set_busy_timeout(BUSY_TIMEOUT_MS)
             connection.execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL")
@@ -178,17 +175,31 @@ class SqliteJournal:
             raise
         self._connection = connection
 
-    def _migrate(self, connection: apsw.Connection) -> None:
-        connection.execute("BEGIN IMMEDIATE")
-        with connection:
-            connection.execute(_SCHEMA)
-            version = next(iter(connection.execute("SELECT max(version) FROM run_schema")))[0]
-            if version is None:
-                connection.execute("INSERT INTO run_schema VALUES (?)", (SCHEMA_VERSION,))
-            elif version > SCHEMA_VERSION:
-                detail = f"its runs have schema {version}, this Earmark knows {SCHEMA_VERSION}"
-                raise SchemaMismatch(store=self._name, detail=detail)
-        connection.execute("COMMIT")
+    def _migrate(self, db: apsw.Connection) -> None:
+        tables = db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'run_schema'").fetchall()
+        if not tables:
+            _transaction(db, _make_tables)
+        ((found,),) = db.execute("SELECT max(version) FROM run_schema").fetchall()
+        version = int(str(found))  # pyright: ignore[reportUnknownArgumentType] - as above
+        if version > SCHEMA_VERSION:
+            detail = f"its runs have schema {version}, this Earmark knows {SCHEMA_VERSION}"
+            raise SchemaMismatch(store=self._name, detail=detail)
+
+
+def _transaction(db: apsw.Connection, change: Callable[[apsw.Connection], object]) -> None:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        change(db)
+        db.execute("COMMIT")
+    finally:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+
+
+def _make_tables(db: apsw.Connection) -> None:
+    # Another process may have been faster, so each of these may find its work done.
+    db.execute(_SCHEMA)
+    db.execute(_MARK, (SCHEMA_VERSION,))
 
 
 def _record(row: Sequence[Any], lines: tuple[Line, ...] = ()) -> RunRecord:
@@ -208,5 +219,5 @@ def _record(row: Sequence[Any], lines: tuple[Line, ...] = ()) -> RunRecord:
     )
 
 
-def _dump(value: Any) -> str:
+def _dump(value: Json) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False)

@@ -9,6 +9,7 @@ from msgspec import Struct
 from earmark.money import Money
 from earmark.pricing.price import Price
 from earmark.pricing.usage import Usage
+from earmark.stage.kinds.jsontext import Json
 
 NOTHING = Money()
 
@@ -94,7 +95,7 @@ _ROUTINE = frozenset({Outcome.OK, Outcome.CACHED})
 _SILENT = (None, "", NOTHING)
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Json) -> Json:
     match value:
         case Money() | Outcome():
             return str(value)
@@ -104,7 +105,7 @@ def _plain(value: Any) -> Any:
             return value
 
 
-def _as_is(value: Any) -> Any:
+def _as_is(value: Json) -> Json:
     return value
 
 

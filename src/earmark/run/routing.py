@@ -1,9 +1,10 @@
 """Which input each node gets: the composition format's own rules, as pure functions."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from earmark.composition.types import NType, Record, RecordWith
+from earmark.stage.kinds.jsontext import Json
 
 #: The fields tried in turn for an input that is no object, where the stage's type names none.
 #: Source: the Noether composition format, version 0.8.2, read 2026-11-22.
@@ -21,7 +22,7 @@ USUAL_FIELDS = (
 )
 
 
-def overlay_config(value: Any, config: Mapping[str, Any] | None, wanted: NType) -> Any:
+def overlay_config(value: Json, config: Mapping[str, Any] | None, wanted: NType) -> Json:
     """Return a stage's input: *value* with the node's config laid over it; config wins.
 
     A value that is no object goes under the first field of the stage's input type that the config
@@ -29,34 +30,36 @@ def overlay_config(value: Any, config: Mapping[str, Any] | None, wanted: NType) 
     """
     if config is None:
         return value
-    if isinstance(value, dict):
-        return {**value, **config}
-    return {_free_field(config, wanted): value, **config}
+    fields = _fields(value)
+    return (
+        {_free_field(config, wanted): value, **config} if fields is None else {**fields, **config}
+    )
 
 
-def branch_input(value: Any, name: str) -> Any:
-    """Return the input of the branch *name*: that field of an object that has it, else all of it."""
-    if isinstance(value, dict) and name in value:
-        return value[name]  # pyright: ignore[reportUnknownVariableType] - JSON, of unknown content
-    return value  # pyright: ignore[reportUnknownVariableType] - JSON, of unknown content
+def branch_input(value: Json, name: str) -> Json:
+    """Return the input of the branch *name*: that field of an object that has it, else all."""
+    fields = _fields(value)
+    return value if fields is None or name not in fields else fields[name]
 
 
-def source_input(value: Any, index: int) -> Any:
-    """Return the input of a merge's source: `source_<index>` of an object, or null; else all of it."""
-    if isinstance(value, dict):
-        return value.get(f"source_{index}")  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType] - JSON
-    return value
+def source_input(value: Json, index: int) -> Json:
+    """Return the input of a merge's source: `source_<index>` of an object, or null; else all."""
+    fields = _fields(value)
+    return value if fields is None else fields.get(f"source_{index}")
 
 
-def merged(outputs: Sequence[Any]) -> dict[str, Any]:
+def merged(outputs: Sequence[Json]) -> dict[str, Json]:
     """Return the input of a merge's target."""
     return {f"source_{i}": output for i, output in enumerate(outputs)}
 
 
-def body_input(value: Any, bindings: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """Return the input of a `Let` body: the fields of *value*, if it has any, under the bindings."""
-    outer = value if isinstance(value, dict) else {}
-    return {**outer, **dict(bindings)}
+def body_input(value: Json, bindings: Iterable[tuple[str, Json]]) -> dict[str, Json]:
+    """Return the input of a `Let` body: the bindings over the fields of *value*, if it has any."""
+    return {**(_fields(value) or {}), **dict(bindings)}
+
+
+def _fields(value: Json) -> dict[str, Json] | None:
+    return cast("dict[str, Json]", value) if isinstance(value, dict) else None
 
 
 def _free_field(config: Mapping[str, Any], wanted: NType) -> str:

@@ -24,7 +24,7 @@ class Status(StrEnum):
 
 
 class Statement(Struct, frozen=True, kw_only=True):
-    """One run and what it cost; immutable. Its totals are the run budget's balances in the ledger."""
+    """One run and what it cost; immutable. Its totals are the ledger's for the run's budget."""
 
     run_id: str
     composition_id: str
@@ -49,7 +49,7 @@ class Statement(Struct, frozen=True, kw_only=True):
 
     @property
     def presumed(self) -> Money:
-        """How much of `spent` is presumed: the cost of those calls is unknown, so the hold counts."""
+        """How much of `spent` is presumed: what those calls cost is unknown, so the hold counts."""
         return total(line.settled for line in self.lines if line.presumed)
 
     @property
@@ -119,6 +119,7 @@ def total(amounts: Iterable[Money]) -> Money:
 _HEADER = ("stage", "path", "try", "outcome", "hold", "settled", "tokens", "time", "")
 _NUMERIC = frozenset({2, 4, 5, 6, 7})
 _SHORT_ID = 12
+_SHORT_NS = 10_000_000
 
 
 def _row(line: Line) -> tuple[str, ...]:
@@ -180,7 +181,7 @@ def _cell(column: int, text: str, width: int) -> str:
 
 
 def _seconds(nanos: int) -> str:
-    return f"{nanos / 1e9:.2f}s" if nanos >= 10_000_000 else f"{nanos / 1e6:.1f}ms"
+    return f"{nanos / 1e9:.2f}s" if nanos >= _SHORT_NS else f"{nanos / 1e6:.1f}ms"
 
 
 def _signed(text: str) -> Money:

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 
 from earmark.budget.budget import Budget
 from earmark.budget.path import is_within
-from earmark.ledger.books import Books
+from earmark.clock import END_OF_TIME
+from earmark.ledger.books import Books, Changes
 from earmark.ledger.store import Filter
 from earmark.ledger.values import Account, Alert, Decision, Entry, Operation, Reservation
 
@@ -31,9 +32,8 @@ class MemoryStore:
         """Decide and keep *batch* in order; nothing of it is durable."""
         with self._lock:
             now = max(now, self._rows.last_at)
-            due = self._rows.due(now)
-            if due:
-                self._books.presume(due, now)
+            if now >= self._rows.next_due:
+                self._books.presume(self._rows.due(now), now)
             apply = self._books.apply
             decisions = [apply(operation, now) for operation in batch]
             self._write(now)
@@ -85,22 +85,20 @@ class MemoryStore:
         """Do nothing: the rows go with the object."""
 
     def _write(self, now: int) -> None:
-        changes, rows = self._books.changes, self._rows
+        books, rows = self._books, self._rows
+        changes = books.changes
         if not (changes.entries or changes.operations):
             return
+        rows.last_at = now
+        if books.unwritten:
+            rows.place(changes.accounts, books.unwritten)
         rows.accounts.update(changes.accounts)
-        for number in self._books.unwritten.intersection(changes.accounts):
-            line = changes.accounts[number].line
-            rows.places[line.budget, line.unit, line.window, line.start] = number
         for key, reservation in changes.reservations.items():
             rows.keep(key, reservation)
         rows.entries += changes.entries
-        for alert in changes.alerts:
-            rows.alerts.setdefault((alert.account, alert.threshold), alert)
-        rows.budgets.update(changes.budgets)
-        rows.operations.update(changes.operations)
-        rows.last_at = now
-        self._books.written()
+        if changes.alerts or changes.budgets or changes.operations:
+            rows.keep_rare(changes)
+        books.written()
 
 
 class _Rows:
@@ -116,7 +114,7 @@ class _Rows:
         self.operations: dict[str, str] = {}
         self.open: dict[str, int] = {}
         self.last_at = 0
-        self._checked_until = 0
+        self.next_due = END_OF_TIME
 
     def budget(self, path: str) -> Budget | None:
         return self.budgets.get(path)
@@ -137,25 +135,30 @@ class _Rows:
     def operation(self, key: str) -> str | None:
         return self.operations.get(key)
 
+    def place(self, accounts: dict[int, Account], unwritten: set[int]) -> None:
+        for number in unwritten.intersection(accounts):
+            line = accounts[number].line
+            self.places[line.budget, line.unit, line.window, line.start] = number
+
     def keep(self, key: str, reservation: Reservation) -> None:
         self.reservations[key] = reservation
         if reservation.state == "open":
             self.open[key] = reservation.expires
-            self._checked_until = min(self._checked_until, reservation.expires)
+            self.next_due = min(self.next_due, reservation.expires)
         else:
             self.open.pop(key, None)
 
+    def keep_rare(self, changes: Changes) -> None:
+        for alert in changes.alerts:
+            self.alerts.setdefault((alert.account, alert.threshold), alert)
+        self.budgets.update(changes.budgets)
+        self.operations.update(changes.operations)
+
     def due(self, now: int) -> list[str]:
         """Return the open reservations whose deadline has passed."""
-        if now < self._checked_until:
-            return []
         due = [key for key, expires in self.open.items() if expires <= now]
-        # Nothing can come due before the earliest deadline of what stays open.
-        self._checked_until = min((e for e in self.open.values() if e > now), default=now + _AGE)
+        self.next_due = min((e for e in self.open.values() if e > now), default=END_OF_TIME)
         return due
-
-
-_AGE = 3600 * 1_000_000_000
 
 
 class MemorySnapshot:

@@ -103,6 +103,8 @@ class SqliteStore:
         with self._write_lock:
             self._check_open()
             try:
+                if not batch and now < self._next_due and self._version() == self._seen:
+                    return []
                 return self._transaction(batch, now)
             except apsw.IOError as error:
                 try:
@@ -130,12 +132,12 @@ class SqliteStore:
 
     def _decide(self, batch: Sequence[Operation], now: int) -> list[Decision]:
         books = self._books
-        version = self._writer.pragma("data_version")
+        version = self._version()
         if version != self._seen:
             books.forget()
             books.seq, self._last_at = self._rows.head()
             self._next_due = 0
-            self._seen = int(str(version))
+            self._seen = version
         now = max(now, self._last_at)
         self._presume_due(now)
         if len(batch) > 1:
@@ -150,6 +152,10 @@ class SqliteStore:
             new = [r.expires for r in changes.reservations.values() if r.state == "open"]
             self._next_due = min(self._next_due, *new) if new else self._next_due
         return decisions
+
+    def _version(self) -> int:
+        """Return a number that changes when another connection commits."""
+        return int(str(self._writer.pragma("data_version")))
 
     def _presume_due(self, now: int) -> None:
         """Presume what is past its deadline; asks the file only when something can be."""

@@ -5,6 +5,7 @@
 
 import json
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Any, Final
 
 import apsw
@@ -92,12 +93,12 @@ class SqliteRows:
         try:
             return self._fetched[key]
         except KeyError:
-            row = self._execute(RESERVATION, (key,)).fetchone()
+            row = self._first(RESERVATION, (key,))
             return None if row is None else reservation(row)
 
     def budget(self, path: str) -> Budget | None:
         """Return the budget at exactly *path*."""
-        row = self._execute(BUDGET, (path,)).fetchone()
+        row = self._first(BUDGET, (path,))
         return None if row is None else Budget.from_json(json.loads(row[0]))
 
     def budgets(self, prefix: str | None) -> list[Budget]:
@@ -111,13 +112,13 @@ class SqliteRows:
 
     def account(self, number: int) -> Account:
         """Return the account of that number."""
-        row = self._execute(ACCOUNT, (number,)).fetchone()
+        row = self._first(ACCOUNT, (number,))
         assert row is not None, f"account {number} of a reservation is in the store"
         return _read_account(row)
 
     def find_account(self, budget: str, unit: str, window: str, start: int) -> Account | None:
         """Return the account of that limit and interval."""
-        row = self._execute(FIND_ACCOUNT, (budget, unit, window, start)).fetchone()
+        row = self._first(FIND_ACCOUNT, (budget, unit, window, start))
         return None if row is None else _read_account(row)
 
     def next_account(self) -> int:
@@ -126,12 +127,12 @@ class SqliteRows:
 
     def operation(self, key: str) -> str | None:
         """Return the content of the operation that was accepted under *key*."""
-        row = self._execute(OPERATION, (key,)).fetchone()
+        row = self._first(OPERATION, (key,))
         return None if row is None else row[0]
 
     def head(self) -> tuple[int, int]:
         """Return the number and instant of the last entry; zeros without one."""
-        row = self._execute(LAST_ENTRY).fetchone()
+        row = self._first(LAST_ENTRY)
         return (0, 0) if row is None else (row[0], row[1])
 
     def due(self, now: int, most: int) -> list[str]:
@@ -140,7 +141,7 @@ class SqliteRows:
 
     def next_due(self, now: int) -> int:
         """Return the earliest deadline after *now* of the open reservations."""
-        row = self._execute(NEXT_DUE, (now,)).fetchone()
+        row = self._first(NEXT_DUE, (now,))
         return END_OF_TIME if row is None or row[0] is None else row[0]
 
     def reservations(self, wanted: Filter) -> Iterator[Reservation]:
@@ -204,8 +205,14 @@ class SqliteRows:
         if closed:
             many(CLOSE_RESERVATION, closed)
 
+    def _first(self, sql: str, values: Row = ()) -> Row | None:
+        # Read to its end: a statement left half read keeps the transaction's view of the file, and
+        # the next BEGIN IMMEDIATE fails for good once another process has written.
+        found = self._execute(sql, values).fetchall()
+        return found[0] if found else None
+
     def _one(self, sql: str) -> int:
-        row = self._execute(sql).fetchone()
+        row = self._first(sql)
         assert row is not None, "an aggregate answers with one row"
         return row[0]
 
@@ -279,6 +286,7 @@ def _alert(a: Alert) -> Row:
     )  # fmt: skip
 
 
+@lru_cache(10_000)
 def _numbers(accounts: tuple[int, ...]) -> str:
     return " ".join(map(str, accounts))
 

@@ -133,7 +133,10 @@ def test_who_cannot_wait_is_clamped() -> None:
 def test_pauses_and_unknown_prices_are_final() -> None:
     """Neither a smaller amount nor waiting helps against a pause or a missing price."""
     for reason in (Reason.PAUSED, Reason.UNPRICED):
-        assert outputs(ladder(STRICT, BudgetExceeded(reason=reason, budget="a"))) == [4000, "refuse"]
+        assert outputs(ladder(STRICT, BudgetExceeded(reason=reason, budget="a"))) == [
+            4000,
+            "refuse",
+        ]
 
 
 def test_a_full_calls_limit_is_not_answered_with_fewer_tokens() -> None:

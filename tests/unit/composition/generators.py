@@ -84,13 +84,15 @@ def named(inner: st.SearchStrategy[Node], least: int) -> st.SearchStrategy[dict[
     return st.dictionaries(texts, inner, min_size=least, max_size=3)
 
 
-def bigger(inner: st.SearchStrategy[Node]) -> st.SearchStrategy[Node]:
-    """A node of one of the seven operators that have parts."""
+def bigger(
+    inner: st.SearchStrategy[Node], predicates: st.SearchStrategy[Node] | None = None
+) -> st.SearchStrategy[Node]:
+    """A node of one of the seven operators that have parts; any node is a predicate by default."""
     delays = st.none() | st.integers(0, 2)
     return st.one_of(
         many(inner).map(Sequential),
         named(inner, 1).map(Parallel),
-        st.builds(Branch, predicate=inner, if_true=inner, if_false=inner),
+        st.builds(Branch, predicate=predicates or inner, if_true=inner, if_false=inner),
         st.builds(Fanout, inner, many(inner)),
         st.builds(Merge, many(inner), inner),
         st.builds(Retry, inner, st.integers(1, 4), delay_ms=delays),

@@ -15,6 +15,7 @@ from earmark.clock import from_datetime
 from earmark.errors import BudgetExceeded, InvalidConfig, InvalidUsage, Reason
 from earmark.money import Money
 from earmark.pricing.book import Price, PriceBook
+from earmark.pricing.snapshot import rates
 from earmark.pricing.usage import Usage
 
 AT = from_datetime(datetime(2026, 11, 22, 12, tzinfo=UTC))
@@ -282,6 +283,15 @@ def test_replies_of_unlisted_servers_are_read_by_dialect() -> None:
     block = {"input_tokens": 5, "cache_read_input_tokens": 4, "output_tokens": 2}
     read = BOOK.usage({"usage": block}, provider="local", api="anthropic")
     assert read == Usage.of(input_tokens=9, cache_read_tokens=4, output_tokens=2)
+
+
+def test_a_listed_price_that_cannot_be_told_apart_is_none() -> None:
+    """A kind newer than this version, or an overlap without a price, leaves the model unpriced."""
+    one = Decimal(1)
+    assert len(rates(ModelPrice(input_mtok=one, output_mtok=one))) == 2
+    assert rates(ModelPrice(input_mtok=one, hologram_mtok=one)) == ()
+    overlap = ModelPrice(input_mtok=one, input_audio_mtok=one, cache_read_mtok=one)
+    assert rates(overlap) == ()
 
 
 def test_every_listed_model_resolves_or_is_refused() -> None:

@@ -1,4 +1,4 @@
-"""Real usage blocks of real providers, sent over HTTP: the bill is the one their price list gives."""
+"""Real usage blocks of real providers, sent over HTTP: the bill is what the price list gives."""
 
 import asyncio
 import json

@@ -27,10 +27,11 @@ from earmark.errors import Refusal, StageFailed, StoreError
 from earmark.run.engine import Attempts, Order
 from earmark.run.events import StageRetried
 from earmark.run.routing import body_input, branch_input, merged, source_input
+from earmark.stage.kinds.jsontext import Json
 
 _MS_PER_S = 1000
 
-Work = Coroutine[Any, Any, Any]
+Work = Coroutine[Any, Any, Json]
 
 
 class LocalEngine:
@@ -39,19 +40,19 @@ class LocalEngine:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
 
-    async def execute(self, order: Order, attempts: Attempts) -> Any:
+    async def execute(self, order: Order, attempts: Attempts) -> Json:
         """Return the composition's output; see `Engine.execute`."""
         return await _Walk(attempts, self._clock).node(order.root, order.input, "")
 
 
-async def together(works: Iterable[Work]) -> list[Any]:
+async def together(works: Iterable[Work]) -> list[Json]:
     """Return the results of *works*, run concurrently, in their order.
 
-    The first failure cancels the others; when all of them are over, a refusal is raised if there was
-    one, else the first failure.
+    The first failure cancels the others; when all of them are over, a refusal is raised if there
+    was one, else the first failure.
     """
     failure: BaseException | None = None
-    tasks: list[asyncio.Task[Any]] = []
+    tasks: list[asyncio.Task[Json]] = []
     try:
         async with asyncio.TaskGroup() as group:
             tasks.extend(map(group.create_task, works))
@@ -84,39 +85,43 @@ class _Walk:
         self._attempts = attempts
         self._clock = clock
 
-    async def node(self, node: Node, value: Any, path: str) -> Any:
+    async def node(self, node: Node, value: Json, path: str) -> Json:
         match node:
             case Stage() | RemoteStage():
-                return await self._attempts.run(path, value)
-            case Sequential(stages):
-                for i, stage in enumerate(stages):
-                    value = await self.node(stage, value, f"{path}/stages/{i}")
-                return value
+                work = self._attempts.run(path, value)
             case Const(constant):
                 return constant
+            case Sequential():
+                work = self._sequential(node, value, path)
             case Parallel():
-                return await self._parallel(node, value, path)
+                work = self._parallel(node, value, path)
             case Branch():
-                return await self._branch(node, value, path)
+                work = self._branch(node, value, path)
             case Fanout():
-                return await self._fanout(node, value, path)
+                work = self._fanout(node, value, path)
             case Merge():
-                return await self._merge(node, value, path)
+                work = self._merge(node, value, path)
             case Retry():
-                return await self._retry(node, value, path)
+                work = self._retry(node, value, path)
             case Let():
-                return await self._let(node, value, path)
+                work = self._let(node, value, path)
             case _:
                 assert_never(node)
+        return await work
 
-    async def _parallel(self, node: Parallel, value: Any, path: str) -> dict[str, Any]:
+    async def _sequential(self, node: Sequential, value: Json, path: str) -> Json:
+        for i, stage in enumerate(node.stages):
+            value = await self.node(stage, value, f"{path}/stages/{i}")
+        return value
+
+    async def _parallel(self, node: Parallel, value: Json, path: str) -> dict[str, Json]:
         outputs = await together(
             self.node(branch, branch_input(value, name), f"{path}/branches/{escape(name)}")
             for name, branch in node.branches.items()
         )
         return dict(zip(node.branches, outputs, strict=True))
 
-    async def _branch(self, node: Branch, value: Any, path: str) -> Any:
+    async def _branch(self, node: Branch, value: Json, path: str) -> Json:
         where = f"{path}/predicate"
         match await self.node(node.predicate, value, where):
             case True:
@@ -128,21 +133,21 @@ class _Walk:
                 detail = f"a predicate answers true or false, this one a {kind}"
                 raise StageFailed(stage="predicate", path=where, attempt=1, detail=detail)
 
-    async def _fanout(self, node: Fanout, value: Any, path: str) -> list[Any]:
+    async def _fanout(self, node: Fanout, value: Json, path: str) -> list[Json]:
         source = await self.node(node.source, value, f"{path}/source")
         return await together(
             self.node(target, source, f"{path}/targets/{i}")
             for i, target in enumerate(node.targets)
         )
 
-    async def _merge(self, node: Merge, value: Any, path: str) -> Any:
+    async def _merge(self, node: Merge, value: Json, path: str) -> Json:
         outputs = await together(
             self.node(source, source_input(value, i), f"{path}/sources/{i}")
             for i, source in enumerate(node.sources)
         )
         return await self.node(node.target, merged(outputs), f"{path}/target")
 
-    async def _let(self, node: Let, value: Any, path: str) -> Any:
+    async def _let(self, node: Let, value: Json, path: str) -> Json:
         outputs = await together(
             self.node(binding, value, f"{path}/bindings/{escape(name)}")
             for name, binding in node.bindings.items()
@@ -150,7 +155,7 @@ class _Walk:
         bound = zip(node.bindings, outputs, strict=True)
         return await self.node(node.body, body_input(value, bound), f"{path}/body")
 
-    async def _retry(self, node: Retry, value: Any, path: str) -> Any:
+    async def _retry(self, node: Retry, value: Json, path: str) -> Json:
         where = f"{path}/stage"
         for attempt in range(1, node.max_attempts):
             try:

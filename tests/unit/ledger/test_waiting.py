@@ -1,0 +1,214 @@
+"""Waiting in line for a budget: threads, tasks and other processes."""
+
+import asyncio
+import threading
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from earmark.errors import BudgetExceeded, EarmarkError, Reason, StoreUnavailable
+from earmark.ledger.ledger import Ledger
+from earmark.ledger.queue import TurnQueue
+from earmark.ledger.values import Reservation
+from earmark.ledger.waiting import Watch
+from earmark.money import Money
+from earmark.stores.open import open_ledger
+from earmark.testing import ManualClock
+
+URLS = ("memory:", "sqlite:///{path}/books.db")
+
+
+@pytest.fixture(params=URLS, ids=["memory", "sqlite"])
+def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Ledger:
+    """Return a ledger with `1 usd total` on `acme`."""
+    made = open_ledger(request.param.format(path=tmp_path))
+    request.addfinalizer(made.close)
+    made.set_budget("acme", limits=["1 usd total"])
+    return made
+
+
+async def all_wait(ledger: Ledger, count: int) -> None:
+    """Return once *count* wait in line."""
+    while ledger.turns.waiting < count:
+        await asyncio.sleep(0.001)
+
+
+def test_thread_gets_what_a_thread_gives_back(ledger: Ledger) -> None:
+    """A thread that waits is let in when another one settles."""
+    hold = ledger.reserve("acme", 1)
+    got: list[Reservation] = []
+    thread = threading.Thread(target=lambda: got.append(ledger.reserve("acme", 1, wait="20s")))
+    thread.start()
+    asyncio.run(all_wait(ledger, 1))
+    ledger.settle(hold.key, 0)
+    thread.join(20)
+    assert [each.amount for each in got] == [Money(1)]
+
+
+def test_task_gets_what_a_thread_gives_back(ledger: Ledger) -> None:
+    """A task that waits is let in when a thread settles."""
+
+    async def scenario() -> Reservation:
+        hold = ledger.reserve("acme", 1)
+        task = asyncio.create_task(ledger.as_async().reserve("acme", 1, wait="20s"))
+        await all_wait(ledger, 1)
+        await asyncio.to_thread(ledger.release, hold.key)
+        return await task
+
+    assert asyncio.run(scenario()).amount == Money(1)
+
+
+def test_order_of_arrival_is_the_order_of_admission(ledger: Ledger) -> None:
+    """Tasks that wait are let in first come, first served."""
+
+    async def scenario() -> list[int]:
+        books = ledger.as_async()
+        hold = await books.reserve("acme", 1)
+        order: list[int] = []
+
+        async def visit(number: int) -> None:
+            mine = await books.reserve("acme", 1, wait="20s")
+            order.append(number)
+            await books.release(mine.key)
+
+        tasks: list[asyncio.Task[None]] = []
+        for number in range(6):
+            tasks.append(asyncio.create_task(visit(number)))
+            await all_wait(ledger, number + 1)
+        await books.release(hold.key)
+        await asyncio.gather(*tasks)
+        return order
+
+    assert asyncio.run(scenario()) == list(range(6))
+
+
+def test_newcomer_does_not_overtake(ledger: Ledger) -> None:
+    """A small reservation that waits its turn does not pass a large one before it."""
+
+    async def scenario() -> None:
+        books = ledger.as_async()
+        hold = await books.reserve("acme", "0.5")
+        large = asyncio.create_task(books.reserve("acme", 1, wait="20s"))
+        await all_wait(ledger, 1)
+        small = asyncio.create_task(books.reserve("acme", "0.1", wait="20s"))
+        await all_wait(ledger, 2)
+        await books.release(hold.key)
+        first = await large
+        assert not small.done()
+        await books.release(first.key)
+        await small
+
+    asyncio.run(scenario())
+
+
+def test_without_wait_the_answer_comes_at_once(ledger: Ledger) -> None:
+    """A reservation that may not wait is refused while others wait."""
+    ledger.reserve("acme", 1)
+    with pytest.raises(BudgetExceeded) as caught:
+        ledger.reserve("acme", 1)
+    assert caught.value.reason is Reason.HELD
+
+
+def test_only_what_may_come_back_is_waited_for(ledger: Ledger) -> None:
+    """Too large, paused or spent for good is refused at once, however long it may wait."""
+    with pytest.raises(BudgetExceeded) as large:
+        ledger.reserve("acme", 2, wait="1h")
+    ledger.settle(ledger.reserve("acme", 1).key, 1)
+    with pytest.raises(BudgetExceeded) as spent:
+        ledger.reserve("acme", 1, wait="1h")
+    ledger.pause("acme", actor="me", reason="test")
+    with pytest.raises(BudgetExceeded) as paused:
+        ledger.reserve("acme", "0.1", wait="1h")
+    reasons = [each.value.reason for each in (large, spent, paused)]
+    assert reasons == [Reason.TOO_LARGE, Reason.EXHAUSTED, Reason.PAUSED]
+
+
+def test_deadline_is_the_last_refusal(ledger: Ledger) -> None:
+    """Who waits in vain gets the refusal with its numbers, and leaves the line."""
+    ledger.reserve("acme", 1)
+    with pytest.raises(BudgetExceeded) as caught:
+        ledger.reserve("acme", 1, wait="0.1s")
+    assert (caught.value.reason, caught.value.held) == (Reason.HELD, Money(1))
+    assert ledger.turns.waiting == 0
+
+
+def test_other_process_gives_back(tmp_path: Path) -> None:
+    """What another opening of the same file gives back is noticed without being told."""
+    url = f"sqlite:///{tmp_path}/books.db"
+    with open_ledger(url) as mine, open_ledger(url) as other:
+        mine.set_budget("acme", limits=["1 usd total"])
+        hold = other.reserve("acme", 1)
+
+        async def scenario() -> Reservation:
+            task = asyncio.create_task(mine.as_async().reserve("acme", 1, wait="20s"))
+            await all_wait(mine, 1)
+            await asyncio.to_thread(other.release, hold.key)
+            return await task
+
+        assert asyncio.run(scenario()).amount == Money(1)
+
+
+def test_sixty_four_threads_share_ten(ledger: Ledger) -> None:
+    """Of 64 waiting threads that each spend 0.10 of 1.00, exactly ten are ever let in."""
+    outcomes: list[str] = []
+
+    def work() -> None:
+        try:
+            hold = ledger.reserve("acme", "0.1", wait="20s")
+        except BudgetExceeded as refusal:
+            outcomes.append(refusal.reason)
+        else:
+            ledger.settle(hold.key, "0.1")
+            outcomes.append("in")
+
+    threads = [threading.Thread(target=work) for _ in range(64)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert outcomes.count("in") == 10
+    assert outcomes.count(Reason.EXHAUSTED) == 54
+    assert ledger.turns.waiting == 0
+
+
+def test_a_new_day_is_noticed() -> None:
+    """What is held on a day's limit is no longer in the way when the day ends."""
+
+    async def scenario() -> Reservation:
+        clock = ManualClock()
+        books = open_ledger("memory:", clock=clock)
+        books.set_budget("acme", limits=["1 usd per day"])
+        books.reserve("acme", 1, deadline="2d")
+        task = asyncio.create_task(books.as_async().reserve("acme", 1, wait="1d"))
+        await all_wait(books, 1)
+        clock.advance(timedelta(hours=12))
+        return await asyncio.wait_for(task, 5)
+
+    assert asyncio.run(scenario()).amount == Money(1)
+
+
+def test_look_reopens_only_after_a_change() -> None:
+    """A watch lets those who wait try again when the store's version changed, and only then."""
+    queue, versions = TurnQueue(), iter([1, 1, 2])
+    watch = Watch(queue, lambda: next(versions))
+    told: list[str] = []
+    waiter = queue.join("acme", lambda: told.append("turn"))
+    queue.blocked(waiter, "acme")
+    for _ in range(3):
+        watch.look()
+        if waiter.trying:
+            queue.blocked(waiter, "acme")
+    assert told == ["turn", "turn"]
+
+
+def test_an_unreadable_store_is_looked_at_again() -> None:
+    """A store that cannot be read for a moment does not end the watch."""
+
+    def broken() -> int:
+        raise StoreUnavailable(store="memory:", detail="away")
+
+    try:
+        Watch(TurnQueue(), broken).look()
+    except EarmarkError:
+        pytest.fail("the watch ended")
