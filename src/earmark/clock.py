@@ -59,11 +59,18 @@ def to_datetime(instant: int) -> datetime:
 
 
 def from_datetime(moment: datetime) -> int:
-    """Return *moment* as nanoseconds since the epoch; a naive datetime is a `ValueError`."""
+    """Return *moment* as nanoseconds since the epoch, in 64 bits.
+
+    Raises:
+        InvalidDuration: (a `ValueError`) for a naive datetime, or one before 1678 or after 2262.
+    """
     if moment.tzinfo is None:
         raise InvalidDuration(text=moment.isoformat(), want="a datetime with a time zone")
     delta = moment - _EPOCH
-    return (delta.days * 86_400 + delta.seconds) * NANOS_PER_SECOND + delta.microseconds * 1000
+    instant = (delta.days * 86_400 + delta.seconds) * NANOS_PER_SECOND + delta.microseconds * 1000
+    if abs(instant) > END_OF_TIME:
+        raise InvalidDuration(text=moment.isoformat(), want="a moment from 1678 to 2262")
+    return instant
 
 
 def iso(instant: int) -> str:

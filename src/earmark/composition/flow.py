@@ -81,7 +81,7 @@ def shape_of(  # noqa: C901, PLR0911 - one case an operator
             return Shape(inputs[0], kids[-1].output, kids[-1].depth)
         case Parallel(branches):
             output = Record({name: kid.output for name, kid in zip(branches, kids, strict=True)})
-            return _built(_routed_input(list(branches), inputs), output, kids)
+            return _built(_branches_input(list(branches), inputs), output, kids)
         case Branch():
             output = _joined([kids[1].output, kids[2].output])
             return Shape(_meet_all(inputs), output, max(kids[1].depth, kids[2].depth))
@@ -90,7 +90,8 @@ def shape_of(  # noqa: C901, PLR0911 - one case an operator
             return _built(inputs[0], output, kids[1:])
         case Merge(sources):
             names = [f"source_{i}" for i in range(len(sources))]
-            return Shape(_routed_input(names, inputs[:-1]), kids[-1].output, kids[-1].depth)
+            routed = _sources_input(names, inputs[:-1])
+            return Shape(routed, kids[-1].output, kids[-1].depth)
         case Retry():
             return kids[0]
         case Let(bindings):
@@ -171,20 +172,36 @@ def _meet_all(types: Sequence[NType]) -> NType | None:
     return shared
 
 
-def _routed_input(names: Sequence[str], inputs: Sequence[NType]) -> NType:
-    """What fits parts that each take their own field of the input, or all of it without one.
+def _branches_input(names: Sequence[str], inputs: Sequence[NType]) -> NType:
+    """What fits branches that each take their own field of the input, or all of it without one.
 
-    An object serves a part that takes objects with or without the field, so nothing can be asked of
-    it there; a part that takes none needs its field, unless the whole input is no object.
+    A branch that takes objects may find its field in one or take it whole, so nothing can be asked
+    of an object there; one that takes none needs its field in it.
     """
-    scalars = {n: t for n, t in zip(names, inputs, strict=True) if not takes_objects(t)}
-    if not scalars:
-        return ANY
-    fields = Record(scalars)
-    if any(takes_objects(t) and not fits_all(t) for t in inputs):
-        return fields
-    whole = _meet_all(list(scalars.values()))
+    needed = {n: t for n, t in zip(names, inputs, strict=True) if not takes_objects(t)}
+    return _or_whole(Record(needed), inputs)
+
+
+def _sources_input(names: Sequence[str], inputs: Sequence[NType]) -> NType:
+    """What fits sources that each take their own field of an object, or all of what is none."""
+    return _or_whole(Record(dict(zip(names, inputs, strict=True))), inputs)
+
+
+def _or_whole(fields: Record, inputs: Sequence[NType]) -> NType:
+    """These fields, or a value that is no object and fits every part as a whole."""
+    parts = [_no_object(type_) for type_ in inputs]
+    known = [part for part in parts if part is not None]
+    whole = _meet_all(known) if len(known) == len(parts) else None
     return fields if whole is None else _joined([fields, whole])
+
+
+def _no_object(type_: NType) -> NType | None:
+    """The type without its objects, None where nothing is left; `Any` asks for nothing anyway."""
+    if fits_all(type_) or not takes_objects(type_):
+        return type_
+    variants = type_.variants if isinstance(type_, Union) else ()
+    left = [variant for variant in variants if not takes_objects(variant)]
+    return union(left) if left else None
 
 
 def _unbound(body: NType, bindings: Mapping[str, Node]) -> NType:

@@ -250,7 +250,7 @@ def _domain(read: Callable[[Any], T], value: object) -> T:
     except InvalidConfig as error:
         _refuse(error.detail)
     except EarmarkError as error:
-        _refuse(error.sentence())
+        _refuse(str(error))
 
 
 def _plain(value: object) -> object:

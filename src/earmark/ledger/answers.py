@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from earmark.budget.budget import Budget
+from earmark.budget.budget import MOST_EXTENSIONS, Budget
 from earmark.budget.limit import present
 from earmark.clock import END_OF_TIME, iso, to_datetime
 from earmark.errors import (
     BudgetExceeded,
     EarmarkError,
+    InvalidLimit,
     KeyReused,
     NoBudget,
     NotFound,
@@ -76,6 +77,9 @@ def as_error(refused: Refused) -> EarmarkError:
         case "not_found":
             kind = "reservation" if refused.key else "budget"
             return NotFound(kind=kind, name=refused.key or refused.budget)
+        case "full":
+            text, want = f"another extension of {refused.budget}", f"at most {MOST_EXTENSIONS}"
+            return InvalidLimit(text=text, want=f"{want} that have not ended", kind="extension")
         case "exceeded":
             return _exceeded(refused)
 

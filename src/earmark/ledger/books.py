@@ -180,6 +180,8 @@ class Books:
             place = self._place(known.budget, now)
             numbers = known.accounts
         else:
+            # Limits as they are now, so that an alert goes by an extension only while it lasts.
+            self._place(known.budget, now)
             return Scope(tuple([self._account(number) for number in known.accounts]))
         accounts = tuple([self._account(number) for number in numbers])
         return Scope(accounts, place.paused, place.pause)

@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 from typing import assert_never
 
-from earmark.budget.budget import Budget
+from earmark.budget.budget import MOST_EXTENSIONS, Budget
 from earmark.ledger.values import (
     Accepted,
     Amounts,
@@ -67,6 +67,8 @@ def _change(
         case ExtendBudget():
             # Extensions that have ended are dropped here: the entries keep them.
             live = tuple(e for e in budget.extensions if now < e.until)
+            if len(live) >= MOST_EXTENSIONS:
+                return Refused("full", budget=op.budget)
             wanted = replace(budget, extensions=(*live, op.extension))
             return _accepted(op, wanted, "extension", now, seq)
         case _:

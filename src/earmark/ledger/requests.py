@@ -170,7 +170,7 @@ _DURATIONS: Final = {text: parse_duration(text) for text in (DEFAULT_DEADLINE, "
 
 
 def _labels(labels: Mapping[str, str]) -> str:
-    text = json.dumps(dict(labels), sort_keys=True, ensure_ascii=False)
+    text = json.dumps(dict(labels), sort_keys=True)
     if len(text) > LARGEST_LABELS:
         want = f"at most {LARGEST_LABELS} characters of JSON, not {len(text)}"
         raise InvalidKey(text=f"{text[:40]}…", want=want)

@@ -275,7 +275,7 @@ class Repeated(Struct, frozen=True, gc=False):
 class Refused(Struct, frozen=True, gc=False):
     """A decided no: nothing changed, nothing stored."""
 
-    why: Literal["exceeded", "no_budget", "key_reused", "closed", "not_found"]
+    why: Literal["exceeded", "no_budget", "key_reused", "closed", "not_found", "full"]
     key: str = ""
     budget: str = ""
     reason: Reason | None = None

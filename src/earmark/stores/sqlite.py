@@ -62,8 +62,10 @@ _PRAGMAS: Final = (
 class SqliteStore:
     """One writing and one reading connection to a file; any thread may call."""
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, vfs: str | None = None) -> None:
+        """Open or make the file at *path*, through the SQLite VFS *vfs* if one is named."""
         self._path = str(Path(path))
+        self._vfs = vfs
         self._write_lock = threading.RLock()
         self._read_lock = threading.RLock()
         self._closed = False
@@ -73,19 +75,26 @@ class SqliteStore:
         with translated(self.name):
             # A folder that is missing or read-only is found here, before SQLite's vaguer words.
             self._turn = os.open(f"{self._path}-turn", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            self._writer = _connect(self._path)
+            self._writer = self._connect(_READ_WRITE)
             self._take_turn()
             try:
                 _prepare(self._writer, self.name)
             finally:
                 self._give_turn()
-            self._reader = _connect(self._path, flags=apsw.SQLITE_OPEN_READONLY)
+            self._reader = self._connect(apsw.SQLITE_OPEN_READONLY)
         self._rows = SqliteRows(self._writer)
         self._books = Books(self._rows)
         self._seen = -1
         self._last_at = 0
         self._next_due = 0
         self._read_rows = SqliteRows(self._reader)
+
+    def _connect(self, flags: int) -> apsw.Connection:
+        connection = apsw.Connection(self._path, flags=flags, vfs=self._vfs)
+        connection.set_busy_timeout(5000)
+        for pragma in _PRAGMAS:
+            connection.execute(pragma)
+        return connection
 
     @property
     def name(self) -> str:
@@ -226,7 +235,7 @@ class SqliteStore:
         """Return everything as of one commit, on a connection of its own."""
         self._check_open()
         with translated(self.name):
-            return SqliteSnapshot(_connect(self._path, flags=apsw.SQLITE_OPEN_READONLY), self.name)
+            return SqliteSnapshot(self._connect(apsw.SQLITE_OPEN_READONLY), self.name)
 
     def close(self) -> None:
         """Close the file; everything acknowledged is already durable."""
@@ -292,14 +301,6 @@ class _Transaction:
 
     def __exit__(self, *_: object) -> None:
         self._connection.execute("COMMIT")
-
-
-def _connect(path: str, *, flags: int = _READ_WRITE) -> apsw.Connection:
-    connection = apsw.Connection(path, flags=flags)
-    connection.set_busy_timeout(5000)
-    for pragma in _PRAGMAS:
-        connection.execute(pragma)
-    return connection
 
 
 def _prepare(connection: apsw.Connection, name: str) -> None:

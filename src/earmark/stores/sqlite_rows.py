@@ -146,9 +146,8 @@ class SqliteRows:
 
     def reservations(self, wanted: Filter) -> Iterator[Reservation]:
         """Yield matching reservations in the order they were opened."""
-        order = "expires" if wanted.state == "open" else "seq"
         tests = [('"key" = ?', wanted.key), ("state = ?", wanted.state)]
-        sql, values = _select(_RESERVATION, "reservation", "opened", order, tests, wanted)
+        sql, values = _select(_RESERVATION, "reservation", "opened", "seq", tests, wanted)
         return map(reservation, self._execute(sql, values))
 
     def entries(self, wanted: Filter) -> Iterator[Entry]:
@@ -194,7 +193,7 @@ class SqliteRows:
             elif r.actual is not None:
                 a = r.actual
                 closed.append((r.state, r.closed, a.usd, a.calls, a.tokens, r.last, r.key))
-            if r.seq < first and r.asked is not r.hold and r.asked != r.hold:
+            if r.seq < first and r.asked is not r.hold:
                 h = r.hold
                 grown.append((h.usd, h.calls, h.tokens, _asked(r), r.last, r.key))
         many = self._connection.executemany

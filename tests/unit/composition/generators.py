@@ -92,7 +92,12 @@ def bigger(
     return st.one_of(
         many(inner).map(Sequential),
         named(inner, 1).map(Parallel),
-        st.builds(Branch, predicate=predicates or inner, if_true=inner, if_false=inner),
+        st.builds(
+            Branch,
+            predicate=inner if predicates is None else predicates,
+            if_true=inner,
+            if_false=inner,
+        ),
         st.builds(Fanout, inner, many(inner)),
         st.builds(Merge, many(inner), inner),
         st.builds(Retry, inner, st.integers(1, 4), delay_ms=delays),

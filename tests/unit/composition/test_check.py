@@ -264,9 +264,18 @@ SAMPLES: dict[str, tuple[NType, NType, Any]] = {
     "whole": (record(left=TEXT, right=NUMBER), record(left=TEXT), {"left": "y"}),
     "first": (record(source_0=TEXT), TEXT, "z"),
 }
-TYPED = library(*(declared(name, i, o) for name, (i, o, _) in SAMPLES.items()))
+SOURCES: dict[str, tuple[NType, Any]] = {
+    "a text": (TEXT, "t"),
+    "a number": (NUMBER, 1),
+    "a record": (record(left=TEXT, right=NUMBER), {"left": "l", "right": 3}),
+    "sources": (record(source_0=TEXT, source_1=TEXT), {"source_0": "a", "source_1": "b"}),
+    "nested": (record(left=record(left=TEXT)), {"left": {"left": "n"}}),
+}
+TYPED = library(
+    *(declared(name, i, o) for name, (i, o, _) in SAMPLES.items()),
+    *(declared(name, ANY, type_) for name, (type_, _) in SOURCES.items()),
+)
 typed_nodes = st.recursive(st.sampled_from([Stage(name) for name in SAMPLES]), bigger, max_leaves=6)
-inputs = st.sampled_from(["t", 1, {"left": "l", "right": 3}, {"source_0": "a", "source_1": "b"}])
 
 
 def run(node: Node, value: Any) -> Any:  # noqa: C901, PLR0911 - one case an operator
@@ -308,16 +317,28 @@ def _has(value: Any, name: str) -> bool:
 
 
 @settings(max_examples=500, suppress_health_check=[HealthCheck.filter_too_much])
-@given(typed_nodes, inputs)
-def test_a_checked_graph_never_gives_a_stage_the_wrong_type(root: Node, value: Any) -> None:
-    """If the graph checks and its input does, every stage of a run gets what it takes."""
-    composition = Composition(description="", root=root)
+@given(typed_nodes, st.sampled_from(list(SOURCES)))
+def test_a_checked_graph_never_gives_a_stage_the_wrong_type(root: Node, source: str) -> None:
+    """If a graph checks, every stage of a run gets what it takes and gives what it says."""
+    composition = Composition(description="", root=Sequential((Stage(source), root)))
     try:
         result = check(composition, TYPED)
-        check_input(value, result.input)
     except CheckFailed:
         return
-    assert validate(run(root, value), result.output) == []
+    assert validate(run(root, SOURCES[source][1]), result.output) == []
+
+
+@settings(max_examples=500, suppress_health_check=[HealthCheck.filter_too_much])
+@given(typed_nodes, st.sampled_from(list(SOURCES)))
+def test_an_input_that_every_stage_takes_is_never_refused(root: Node, source: str) -> None:
+    """An input with which a run would succeed passes the check of the run's input."""
+    value = SOURCES[source][1]
+    try:
+        result = check(Composition(description="", root=root), TYPED)
+        run(root, value)
+    except (CheckFailed, AssertionError):
+        return
+    check_input(value, result.input)
 
 
 def test_effects_and_warnings_are_those_of_all_stages() -> None:

@@ -1,0 +1,98 @@
+"""Every error Earmark raises, and the one table of their exit codes and HTTP statuses.
+
+    EarmarkError
+    ├─ InputError (ValueError)          the caller's fault; asking again changes nothing
+    │  ├─ InvalidAmount                 not an amount of money or units
+    │  │  └─ FloatAmount (TypeError)    a float is never money
+    │  ├─ InvalidDuration · InvalidLimit · InvalidPath · InvalidKey · InvalidUsage
+    │  ├─ InvalidComposition            with the place inside the graph
+    │  ├─ InvalidStage                  with the place inside the stage's definition
+    │  ├─ InvalidConfig                 with the file and the setting
+    │  └─ InvalidFile                   not a file that can be read
+    ├─ Refusal                          a decided no; nothing was changed
+    │  ├─ BudgetExceeded                the amount does not fit: why, where, by how much
+    │  ├─ NoBudget                      no limit anywhere on the path
+    │  ├─ KeyReused                     a key came back with other content
+    │  ├─ ReservationClosed             the reservation is no longer open
+    │  └─ CheckFailed                   a composition's types, effects or prices are refused
+    ├─ NotFound                         no such thing by that name
+    ├─ CallFailed                       one model or stage call failed; says what is known of its
+    cost ├─ StageFailed                      a stage of a run failed for good
+    └─ StoreError                       the books could not be read or written
+       ├─ StoreUnavailable              the outcome may be unknown: call again with the same key
+       ├─ StoreClosed                   the ledger was closed
+       ├─ StoreCorrupt                  the file is not a healthy store
+       └─ SchemaMismatch                written by a newer Earmark
+
+Each class has typed fields, a stable `code`, and one sentence: what was refused, the numbers, what
+to do next. A message never holds a provider's key, a password or a prompt.
+"""
+
+from earmark.errors.base import EarmarkError
+from earmark.errors.failures import (
+    CallFailed,
+    NotFound,
+    SchemaMismatch,
+    StageFailed,
+    StoreClosed,
+    StoreCorrupt,
+    StoreError,
+    StoreUnavailable,
+)
+from earmark.errors.inputs import (
+    FloatAmount,
+    InputError,
+    InvalidAmount,
+    InvalidComposition,
+    InvalidConfig,
+    InvalidDuration,
+    InvalidFile,
+    InvalidKey,
+    InvalidLimit,
+    InvalidPath,
+    InvalidStage,
+    InvalidUsage,
+)
+from earmark.errors.outcomes import OUTCOMES, Outcome
+from earmark.errors.refusals import (
+    BudgetExceeded,
+    CheckFailed,
+    KeyReused,
+    NoBudget,
+    Reason,
+    Refusal,
+    ReservationClosed,
+)
+
+__all__ = [
+    "OUTCOMES",
+    "BudgetExceeded",
+    "CallFailed",
+    "CheckFailed",
+    "EarmarkError",
+    "FloatAmount",
+    "InputError",
+    "InvalidAmount",
+    "InvalidComposition",
+    "InvalidConfig",
+    "InvalidDuration",
+    "InvalidFile",
+    "InvalidKey",
+    "InvalidLimit",
+    "InvalidPath",
+    "InvalidStage",
+    "InvalidUsage",
+    "KeyReused",
+    "NoBudget",
+    "NotFound",
+    "Outcome",
+    "Reason",
+    "Refusal",
+    "ReservationClosed",
+    "SchemaMismatch",
+    "StageFailed",
+    "StoreClosed",
+    "StoreCorrupt",
+    "StoreError",
+    "StoreUnavailable",
+]

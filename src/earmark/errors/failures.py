@@ -1,0 +1,98 @@
+"""What failed: calls, stages, stores, and things that are not there."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from earmark.errors.base import EarmarkError
+
+
+@dataclass(kw_only=True, eq=False)
+class NotFound(EarmarkError):
+    """No such reservation, budget, run, stage, model or file."""
+
+    code: ClassVar[str] = "not_found"
+    kind: str
+    name: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        return f"no {self.kind} '{self.name}'" + (f": {self.hint}" if self.hint else "")
+
+
+@dataclass(kw_only=True, eq=False)
+class CallFailed(EarmarkError):
+    """One call failed; *billed* says what is known of its cost.
+
+    `no`: it was refused before any work, so it cost nothing. `unknown`: it may have been billed, so
+    the whole hold counts as spent until somebody settles it truly. `yes`: *usage* or *cost* is
+    known. *retry_after*: the seconds the other side asks to wait, where that is short.
+    """
+
+    code: ClassVar[str] = "call_failed"
+    detail: str
+    billed: Literal["no", "unknown", "yes"]
+    retryable: bool = False
+    status: int | None = None
+    retry_after: float | None = None
+    usage: Any = None
+    cost: Any = None
+    charge: Any = None
+
+    def __str__(self) -> str:
+        cost = {"no": "not billed", "unknown": "cost unknown", "yes": "billed"}[self.billed]
+        return f"call failed ({cost}): {self.detail}"
+
+
+@dataclass(kw_only=True, eq=False)
+class StageFailed(EarmarkError):
+    """A stage of a run failed for good; `statement` says what the run cost until then."""
+
+    code: ClassVar[str] = "stage_failed"
+    stage: str
+    path: str
+    attempt: int
+    detail: str
+    retryable: bool = True
+
+    def __str__(self) -> str:
+        return f"stage '{self.stage}' failed at {self.path} (attempt {self.attempt}): {self.detail}"
+
+
+@dataclass(kw_only=True, eq=False)
+class StoreError(EarmarkError):
+    """The books could not be read or written."""
+
+    code: ClassVar[str] = "store_error"
+    store: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"store {self.store}: {self.detail}"
+
+
+@dataclass(kw_only=True, eq=False)
+class StoreUnavailable(StoreError):
+    """The store cannot be reached, written or read now; call again with the same key."""
+
+    code: ClassVar[str] = "store_unavailable"
+
+
+@dataclass(kw_only=True, eq=False)
+class StoreClosed(StoreError):
+    """The ledger was closed."""
+
+    code: ClassVar[str] = "store_closed"
+
+
+@dataclass(kw_only=True, eq=False)
+class StoreCorrupt(StoreError):
+    """The file is not a healthy store; restore a backup."""
+
+    code: ClassVar[str] = "store_corrupt"
+
+
+@dataclass(kw_only=True, eq=False)
+class SchemaMismatch(StoreError):
+    """The store was written by a newer Earmark."""
+
+    code: ClassVar[str] = "schema_mismatch"

@@ -1,0 +1,138 @@
+"""What a caller gave that cannot be used."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from earmark.errors.base import EarmarkError
+
+
+@dataclass(kw_only=True, eq=False)
+class InputError(EarmarkError, ValueError):
+    """The request itself is wrong; asking again changes nothing."""
+
+    code: ClassVar[str] = "input_error"
+
+
+@dataclass(kw_only=True, eq=False)
+class _Malformed(InputError):
+    """A value that is not what it should be: what was given, and what to give."""
+
+    text: str
+    want: str
+    kind: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.text!r} is not {_with_article(self.kind)}: give {self.want}"
+
+
+@dataclass(kw_only=True, eq=False)
+class InvalidAmount(_Malformed):
+    """Not an amount: negative, not a number, finer than a nano-dollar, or absurdly large."""
+
+    code: ClassVar[str] = "invalid_amount"
+    kind: str = "amount"
+
+    def __str__(self) -> str:
+        return f"{self.text} is not an {self.kind}: give {self.want}"
+
+
+@dataclass(kw_only=True, eq=False)
+class FloatAmount(InvalidAmount, TypeError):
+    """A float was given as money; its digits are not the ones that were typed."""
+
+    code: ClassVar[str] = "float_amount"
+
+
+@dataclass(kw_only=True, eq=False)
+class InvalidDuration(_Malformed):
+    """Not a duration or not a moment in time."""
+
+    code: ClassVar[str] = "invalid_duration"
+    kind: str = "duration"
+
+
+@dataclass(kw_only=True, eq=False)
+class InvalidLimit(_Malformed):
+    """Not a limit: unknown unit, window or time zone; *kind* names which."""
+
+    code: ClassVar[str] = "invalid_limit"
+    kind: str = "limit"
+
+
+@dataclass(kw_only=True, eq=False)
+class InvalidPath(_Malformed):
+    """Not a budget path."""
+
+    code: ClassVar[str] = "invalid_path"
+    kind: str = "budget path"
+
+
+@dataclass(kw_only=True, eq=False)
+class InvalidKey(_Malformed):
+    """Not a key or not labels of an operation."""
+
+    code: ClassVar[str] = "invalid_key"
+    kind: str = "key"
+
+
+@dataclass(kw_only=True, eq=False)
+class InvalidUsage(InputError):
+    """Counted units that cannot be: negative, or a part larger than its whole."""
+
+    code: ClassVar[str] = "invalid_usage"
+    detail: str
+
+    def __str__(self) -> str:
+        return f"usage refused: {self.detail}"
+
+
+@dataclass(kw_only=True, eq=False)
+class _Misplaced(InputError):
+    """A document that is wrong at a place."""
+
+    what: ClassVar[str]
+    place: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.what} refused at {self.place or '/'}: {self.detail}"
+
+
+@dataclass(kw_only=True, eq=False)
+class InvalidComposition(_Misplaced):
+    """A graph that is no composition; *place* is a JSON pointer into it."""
+
+    code: ClassVar[str] = "invalid_composition"
+    what: ClassVar[str] = "composition"
+
+
+@dataclass(kw_only=True, eq=False)
+class InvalidStage(_Misplaced):
+    """A stage's definition that is none; *place* is a JSON pointer into it."""
+
+    code: ClassVar[str] = "invalid_stage"
+    what: ClassVar[str] = "stage"
+
+
+@dataclass(kw_only=True, eq=False)
+class InvalidConfig(_Misplaced):
+    """A setting that cannot be used; *place* names the file and the setting."""
+
+    code: ClassVar[str] = "invalid_config"
+    what: ClassVar[str] = "configuration"
+
+
+@dataclass(kw_only=True, eq=False)
+class InvalidFile(InputError):
+    """Something given as a file that cannot be read as one."""
+
+    code: ClassVar[str] = "invalid_file"
+    path: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"cannot read '{self.path}': {self.detail}"
+
+
+def _with_article(noun: str) -> str:
+    return f"an {noun}" if noun[:1] in "aeiou" else f"a {noun}"

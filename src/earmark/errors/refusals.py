@@ -1,0 +1,142 @@
+"""Decided noes, with their numbers."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, ClassVar
+
+from earmark.errors.base import EarmarkError
+
+
+class Reason(StrEnum):
+    """Why an amount was refused; of several reasons the most lasting one is given."""
+
+    TOO_LARGE = "too_large"
+    """More than the whole limit: it never fits."""
+    PAUSED = "paused"
+    """Somebody paused the budget."""
+    UNPRICED = "unpriced"
+    """No price, or no bound in a unit that is limited: what it can cost is unknown."""
+    EXHAUSTED = "exhausted"
+    """What is settled leaves too little until the window ends."""
+    HELD = "held"
+    """It would fit if what is in flight came back."""
+
+
+@dataclass(kw_only=True, eq=False)
+class Refusal(EarmarkError):
+    """A decided no with its numbers; nothing was changed."""
+
+    code: ClassVar[str] = "refusal"
+
+
+@dataclass(kw_only=True, eq=False)
+class BudgetExceeded(Refusal):
+    """The amount does not fit on one account above the budget.
+
+    Amounts are `Money` where *unit* is `usd`, else whole numbers.
+    """
+
+    code: ClassVar[str] = "budget_exceeded"
+    reason: Reason
+    budget: str
+    unit: str = "usd"
+    window: str = ""
+    limit: Any = None
+    settled: Any = None
+    held: Any = None
+    available: Any = None
+    requested: Any = None
+    resets_at: datetime | None = None
+    detail: str = ""
+
+    @property
+    def retryable(self) -> bool:
+        """Whether asking again soon can succeed: only what is in flight is in the way."""
+        return self.reason is Reason.HELD
+
+    def facts(self) -> dict[str, Any]:
+        """Return the typed fields by name, `retryable` among them."""
+        return {**super().facts(), "retryable": self.retryable}
+
+    def __str__(self) -> str:
+        if not self.budget:
+            return f"{self.reason}: {self.detail}"
+        who = f"budget '{self.budget}' refused"
+        if self.requested is not None:
+            who += f" {self.requested} {self.unit}"
+        if self.limit is None:
+            return f"{who}: {self.detail or _REMEDY[self.reason]}"
+        numbers = (
+            f"{self.available} of {self.limit} {self.unit} {self.window} available"
+            f" ({self.settled} settled, {self.held} held)"
+        )
+        until = "" if self.reason is Reason.TOO_LARGE else _until(self.resets_at)
+        return f"{who}: {numbers}; {_REMEDY[self.reason]}{until}"
+
+
+_REMEDY = {
+    Reason.TOO_LARGE: "it is more than the whole limit: ask for less or raise the limit",
+    Reason.PAUSED: "the budget is paused: resume it",
+    Reason.UNPRICED: "its cost is unknown: give it a price or a bound",
+    Reason.EXHAUSTED: "it is spent: extend the budget, or wait",
+    Reason.HELD: "it is held by what is in flight: wait for that to settle",
+}
+
+
+def _until(moment: datetime | None) -> str:
+    return "" if moment is None else f"; resets at {moment.isoformat().replace('+00:00', 'Z')}"
+
+
+@dataclass(kw_only=True, eq=False)
+class NoBudget(Refusal):
+    """No budget on the path has a limit; nothing runs unlimited by accident."""
+
+    code: ClassVar[str] = "no_budget"
+    budget: str
+
+    def __str__(self) -> str:
+        return (
+            f"no limit on '{self.budget}' or above it: set one, for example"
+            f" `earmark budget set {self.budget} --limit '10 usd per day'`"
+        )
+
+
+@dataclass(kw_only=True, eq=False)
+class KeyReused(Refusal):
+    """The key of an accepted operation came back with other content."""
+
+    code: ClassVar[str] = "key_reused"
+    key: str
+    field: str
+    first: str
+    now: str
+
+    def __str__(self) -> str:
+        return (
+            f"key '{self.key}' was used before with {self.field} {self.first}, now {self.now}:"
+            " use a new key for a new operation"
+        )
+
+
+@dataclass(kw_only=True, eq=False)
+class ReservationClosed(Refusal):
+    """The reservation is no longer open, so it cannot be changed this way."""
+
+    code: ClassVar[str] = "reservation_closed"
+    key: str
+    state: str
+
+    def __str__(self) -> str:
+        return f"reservation '{self.key}' is already {self.state}: reserve again under a new key"
+
+
+@dataclass(kw_only=True, eq=False)
+class CheckFailed(Refusal):
+    """A composition was refused before a call was made: its types, effects, prices or policy."""
+
+    code: ClassVar[str] = "check_failed"
+    problems: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return "composition refused: " + "; ".join(self.problems)
