@@ -9,77 +9,39 @@ modelled: time to first token, tokens per second, and a stream that takes a whil
 
 Method, from the agents this is for: requests are dealt to *shards* (agents), each shard's arrive in
 *bursts* (a fan-out), and a shard's limit is a share of what all its requests really cost. *False
-refusals* are those of the requests that a clairvoyant would have admitted, first come first served,
-knowing every true cost. Deterministic: a seed deals the requests, nothing else is random.
+refusals* are the share refused of those requests that a clairvoyant, who knows every true cost,
+serves first come, first served, until one does not fit; *+ stragglers* also counts the later ones
+that would fit into what that leaves. Deterministic: a seed deals the requests, nothing else is
+random.
 """
 
 import argparse
-import csv
-import heapq
 import itertools
 import json
-import random
 import statistics
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from earmark.admission.policy import (
-    ELASTIC,
-    SOFT,
-    STRICT,
-    Ask,
-    Elastic,
-    Next,
-    Policy,
-    Refuse,
-    Soft,
-    Strict,
-    Try,
-    Wait,
-    after,
-    first_ask,
-    growth,
-    more,
-)
-from earmark.admission.quantile import P99, OutputQuantiles, reply_length
-from earmark.clock import NANOS_PER_SECOND
-from earmark.errors import BudgetExceeded
-from earmark.ledger.ledger import Ledger
-from earmark.ledger.queue import TurnQueue, Waiter
+from earmark.admission.policy import ELASTIC, SOFT, STRICT, Policy, Strict
 from earmark.money import Money, show_nanos
-from earmark.pricing.book import PriceBook
-from earmark.pricing.bound import ModelBound
-from earmark.pricing.price import Price
-from earmark.stores.open import open_ledger
 
-MODEL = "trace/sonnet-4"
-#: Source: anthropic.com/pricing, Claude Sonnet 4, read 2026-11: USD per million tokens.
-PRICES = {MODEL: {"input_mtok": "3", "output_mtok": "15"}}
-FIRST_TOKEN_S = 0.3
-TOKENS_PER_S = 60
-#: Tokens a stopped stream is still billed for: what the provider makes until it notices.
-STOP_LAG_TOKENS = 60
-WHERE = """give a trace with --trace FILE:
-  Azure's CSV      https://github.com/Azure/AzurePublicDataset
-                   data/AzureLLMInferenceTrace_code.csv (CC-BY 4.0), columns TIMESTAMP,
-                   ContextTokens, GeneratedTokens
-  Mooncake's JSONL https://github.com/kvcache-ai/Mooncake
-                   FAST25-release/traces/conversation_trace.jsonl (Apache-2.0), keys timestamp (ms),
-                   input_length, output_length"""
+if not __package__:
+    # Run as a script: the modules beside this one are found from the checkout.
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One line of a trace."""
-
-    at: float
-    """Seconds."""
-    input_tokens: int
-    output_tokens: int
+from benchmarks.simulation import Job, Simulation
+from benchmarks.traces import (
+    WHERE,
+    Request,
+    deal,
+    first_come,
+    limits_of,
+    read_trace,
+    stragglers,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,252 +65,11 @@ class Outcome:
     overspent_worst_shard: float
     used: float
     false_refusals: float
+    false_with_stragglers: float
     refused: float
     cut: float
     wait_p99_s: float
     wait_max_s: float
-
-
-@dataclass(eq=False, slots=True)
-class Job:
-    """One request on its way through admission."""
-
-    request: Request
-    shard: str
-    bound: ModelBound
-    key: str
-    true_cost: Money
-    waiter: Waiter | None = None
-    otherwise: Try | Refuse | None = None
-    ask: Ask | None = None
-    covered: int = 0
-    started: float = 0.0
-    state: str = "waiting"
-    cut: bool = False
-
-
-class SimulatedClock:
-    """Virtual time, moved by the simulation alone."""
-
-    def __init__(self) -> None:
-        self.now_s = 0.0
-
-    def instant(self) -> int:
-        """Return virtual nanoseconds."""
-        return 1_700_000_000 * NANOS_PER_SECOND + round(self.now_s * NANOS_PER_SECOND)
-
-    def elapsed(self) -> int:
-        """Return virtual nanoseconds."""
-        return round(self.now_s * NANOS_PER_SECOND)
-
-    async def sleep(self, seconds: float) -> None:
-        """Not used: nothing here is a task."""
-        raise NotImplementedError(f"no task sleeps {seconds} s in an event simulation")
-
-
-@dataclass(slots=True)
-class Simulation:
-    """One policy, one deal of the trace."""
-
-    policy: Policy
-    wait_s: float
-    tick: Callable[[], None]
-    clock: SimulatedClock = field(default_factory=SimulatedClock)
-    queue: TurnQueue = field(default_factory=TurnQueue)
-    quantiles: OutputQuantiles = field(default_factory=OutputQuantiles)
-    ledger: Ledger = field(init=False)
-    events: list[tuple[float, int, Callable[[], None]]] = field(default_factory=list)
-    order: Iterator[int] = field(default_factory=itertools.count)
-    ready: list[Job] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.ledger = open_ledger("memory:", clock=self.clock)
-
-    def run(self, jobs: list[Job], limits: dict[str, Money]) -> None:
-        """Let every job arrive, wait, run and settle."""
-        for shard, limit in limits.items():
-            self.ledger.set_budget(shard, limits=[f"{limit} usd total"], alerts=[])
-        for job in jobs:
-            self.at(job.request.at, lambda job=job: self.arrive(job))
-        while self.events:
-            self.clock.now_s, _, action = heapq.heappop(self.events)
-            action()
-            while self.ready:
-                self.attempt(self.ready.pop(0))
-
-    def at(self, moment: float, action: Callable[[], None]) -> None:
-        """Do *action* at *moment*; at the same moment in the order of scheduling."""
-        heapq.heappush(self.events, (moment, next(self.order), action))
-
-    def arrive(self, job: Job) -> None:
-        """Let *job* take its place, and try if nobody waits before it."""
-        self.tick()
-        job.waiter = self.queue.join(job.shard, lambda: self.ready.append(job))
-        if job.waiter.trying:
-            self.attempt(job)
-        if job.state == "waiting":
-            self.at(self.clock.now_s + self.wait_s, lambda: self.deadline(job))
-
-    def attempt(self, job: Job) -> None:
-        """Try all that the policy offers without waiting; wait or refuse otherwise."""
-        if job.waiter is None or not job.waiter.trying:
-            return
-        step = self.follow(job, Try(first_ask(self.policy, job.bound, self.expected())))
-        if isinstance(step, Wait):
-            job.otherwise = step.otherwise
-            self.queue.blocked(job.waiter, step.refusal.budget)
-        elif isinstance(step, Refuse):
-            self.refuse(job)
-
-    def follow(self, job: Job, step: Next) -> Next | None:
-        """Reserve as *step* says, until it is admitted (`None`), to wait or refused."""
-        while isinstance(step, Try):
-            ask = step.ask
-            try:
-                self.ledger.reserve(job.shard, ask.hold, key=job.key, units=ask.units())
-            except BudgetExceeded as refusal:
-                step = after(self.policy, job.bound, self.expected(), ask, refusal)
-            else:
-                return self.admit(job, ask)
-        return step
-
-    def deadline(self, job: Job) -> None:
-        """Give a job that still waits its last chance."""
-        if job.state != "waiting" or job.waiter is None:
-            return
-        if job.otherwise is not None and not self.queue.first(job.waiter):
-            self.refuse(job)
-            return
-        step: Next | None = Try(first_ask(self.policy, job.bound, self.expected()))
-        while isinstance(step, Try | Wait):
-            step = self.follow(job, step if isinstance(step, Try) else step.otherwise)
-        if step is not None:
-            self.refuse(job)
-
-    def refuse(self, job: Job) -> None:
-        """End *job* unserved."""
-        job.state = "refused"
-        if job.waiter is not None:
-            self.queue.leave(job.waiter)
-
-    def admit(self, job: Job, ask: Ask) -> None:
-        """Send *job*."""
-        job.state, job.ask, job.covered = "running", ask, ask.covered or 0
-        job.started = self.clock.now_s
-        if job.waiter is not None:
-            self.queue.leave(job.waiter)
-        self.stream(job)
-
-    def stream(self, job: Job) -> None:
-        """Schedule what happens next to a running job: its hold must grow, or it ends."""
-        ask = job.ask
-        assert ask is not None
-        produced = min(job.request.output_tokens, ask.max_output_tokens or 0)
-        if isinstance(self.policy, Elastic):
-            due = job.covered - self.policy.step + 1
-            grows = growth(self.policy, job.bound, job.covered, produced) > job.covered
-            if grows and not ask.clamped:
-                self.at(self.when(job, max(due, 1)), lambda: self.grow(job, max(due, 1)))
-                return
-        self.at(self.when(job, produced), lambda: self.finish(job, produced))
-
-    def when(self, job: Job, tokens: int) -> float:
-        """Return when *job* has produced so many tokens."""
-        return job.started + FIRST_TOKEN_S + tokens / TOKENS_PER_S
-
-    def grow(self, job: Job, produced: int) -> None:
-        """Let the hold of *job* grow ahead of its stream, or stop the stream."""
-        assert isinstance(self.policy, Elastic)
-        grown = growth(self.policy, job.bound, job.covered, produced)
-        cost, tokens = more(job.bound, job.covered, grown)
-        try:
-            self.ledger.extend(job.key, cost, units={"tokens": tokens})
-        except BudgetExceeded:
-            lag = min(STOP_LAG_TOKENS, job.request.output_tokens - produced)
-            end = produced + lag
-            self.at(self.when(job, end), lambda: self.finish(job, end))
-            return
-        job.covered = grown
-        self.stream(job)
-
-    def finish(self, job: Job, produced: int) -> None:
-        """Book what *job* really cost and let others have what came back."""
-        job.state = "done"
-        job.cut = produced < job.request.output_tokens
-        granted = job.ask.max_output_tokens if job.ask else None
-        wanted = job.bound.max_output_tokens
-        self.quantiles.observe(MODEL, "", reply_length(produced, granted=granted, wanted=wanted))
-        tokens = job.request.input_tokens + produced
-        self.ledger.settle(job.key, job.bound.cost(produced), units={"tokens": tokens})
-        self.queue.wake([job.shard])
-
-    def expected(self) -> int:
-        """Return the output tokens that a call is expected to need."""
-        share = self.policy.quantile if isinstance(self.policy, Soft) else P99
-        return self.quantiles.expected(MODEL, "", parts_per_million=share)
-
-
-def read_trace(path: Path) -> list[Request]:
-    """Return the requests of a trace in Azure's CSV or Mooncake's JSONL, by time."""
-    with path.open(newline="") as lines:
-        rows = _mooncake(lines) if path.suffix == ".jsonl" else _azure(lines)
-        return sorted(rows, key=lambda row: row.at)
-
-
-def _azure(lines: Iterator[str]) -> list[Request]:
-    return [
-        Request(
-            # Seven digits of fraction: one more than datetime reads.
-            datetime.fromisoformat(f"{row['TIMESTAMP'][:26]}+00:00").timestamp(),
-            int(row["ContextTokens"]),
-            int(row["GeneratedTokens"]),
-        )
-        for row in csv.DictReader(lines)
-    ]
-
-
-def _mooncake(lines: Iterator[str]) -> list[Request]:
-    rows = [json.loads(line) for line in lines if line.strip()]
-    return [Request(row["timestamp"] / 1000, row["input_length"], row["output_length"]) for row in rows]
-
-
-def deal(trace: list[Request], price: Price, settings: Settings, seed: int) -> list[Job]:
-    """Return the requests dealt to shards at random, each shard's in bursts, by arrival."""
-    source = random.Random(seed)
-    hands: dict[int, list[Request]] = {}
-    for request in trace:
-        hands.setdefault(source.randrange(settings.shards), []).append(request)
-    jobs: list[Job] = []
-    for shard, hand in sorted(hands.items()):
-        for number, request in enumerate(hand):
-            first = hand[number - number % settings.burst]
-            wanted = max(settings.max_tokens, request.output_tokens)
-            bound = ModelBound(
-                price=price, input_tokens=request.input_tokens, max_output_tokens=wanted
-            )
-            together = Request(first.at, request.input_tokens, request.output_tokens)
-            key = f"{shard}-{number}"
-            cost = bound.cost(request.output_tokens)
-            jobs.append(Job(together, f"shard-{shard:04d}", bound, key, cost))
-    return sorted(jobs, key=lambda job: job.request.at)
-
-
-def limits_of(jobs: list[Job], share: float) -> dict[str, Money]:
-    """Return each shard's limit: a share of what its requests really cost."""
-    total: dict[str, int] = {}
-    for job in jobs:
-        total[job.shard] = total.get(job.shard, 0) + job.true_cost.in_nanos
-    return {shard: Money.nanos(int(cost * share)) for shard, cost in sorted(total.items())}
-
-
-def clairvoyant(jobs: list[Job], limits: dict[str, Money]) -> set[str]:
-    """Return the keys that first-come-first-served admits, knowing every true cost."""
-    left, admitted = dict(limits), set[str]()
-    for job in jobs:
-        if job.true_cost <= left[job.shard]:
-            left[job.shard] -= job.true_cost
-            admitted.add(job.key)
-    return admitted
 
 
 def simulate(
@@ -356,9 +77,15 @@ def simulate(
 ) -> Outcome:
     """Return what the policy *name* did with one deal."""
     policy, wait_s = POLICIES[name]
-    price = PriceBook(PRICES).resolve(MODEL, at=1_700_000_000 * NANOS_PER_SECOND)
-    jobs = deal(trace, price, settings, seed)
-    limits = limits_of(jobs, settings.share)
+    dealt = deal(
+        trace,
+        shards=settings.shards,
+        burst=settings.burst,
+        max_tokens=settings.max_tokens,
+        seed=seed,
+    )
+    limits = limits_of(dealt, settings.share)
+    jobs = [Job(order) for order in dealt]
     simulation = Simulation(policy, min(wait_s, settings.wait_s), tick)
     simulation.run(jobs, limits)
     report = simulation.ledger.audit()
@@ -368,25 +95,35 @@ def simulate(
 
 def measure(name: str, jobs: list[Job], limits: dict[str, Money], done: Simulation) -> Outcome:
     """Return the figures of one finished simulation."""
-    balances = {shard: done.ledger.balances(shard)[0] for shard in limits}
-    spent = {shard: balance.limit - balance.available for shard, balance in balances.items()}
+    spent = {shard: _spent(done, shard) for shard in limits}
     over = {shard: max(Money(), spent[shard] - limits[shard]) for shard in limits}
-    should = clairvoyant(jobs, limits)
+    orders = [job.order for job in jobs]
     served = [job for job in jobs if job.state == "done"]
-    falsely = sum(job.key in should and job.state == "refused" for job in jobs)
-    waits = sorted(job.started - job.request.at for job in served)
+    refused = {job.order.key for job in jobs if job.state == "refused"}
+    waits = sorted(job.started - job.order.at for job in served)
     total = sum(limits.values(), Money())
     return Outcome(
         policy=name,
         overspent=str(sum(over.values(), Money())),
         overspent_worst_shard=max(over[s].in_nanos / limits[s].in_nanos for s in limits),
         used=sum(min(spent[s], limits[s]).in_nanos for s in limits) / total.in_nanos,
-        false_refusals=falsely / len(should),
+        false_refusals=_share(refused, first_come(orders, limits)),
+        false_with_stragglers=_share(refused, stragglers(orders, limits)),
         refused=1 - len(served) / len(jobs),
         cut=sum(job.cut for job in served) / max(1, len(served)),
-        wait_p99_s=waits[len(waits) * 99 // 100],
-        wait_max_s=waits[-1],
+        wait_p99_s=waits[len(waits) * 99 // 100] if waits else 0.0,
+        wait_max_s=max(waits, default=0.0),
     )
+
+
+def _spent(done: Simulation, shard: str) -> Money:
+    (account,) = done.ledger.store.accounts(shard, done.clock.instant())
+    assert not account.held, "everything is settled when the simulation ends"
+    return Money.nanos(account.settled)
+
+
+def _share(refused: set[str], deserving: set[str]) -> float:
+    return len(refused & deserving) / max(1, len(deserving))
 
 
 #: A policy, and the longest a call waits under it in seconds.
@@ -413,14 +150,19 @@ def main() -> int:
         wait_s=args.wait,
         seeds=tuple(args.seeds),
     )
-    trace = read_trace(args.trace)
+    try:
+        trace = read_trace(args.trace)
+    except (OSError, KeyError, ValueError) as error:
+        print(f"{args.trace} is no trace: {type(error).__name__} {error}\n{WHERE}", file=sys.stderr)
+        return 1
     runs = list(itertools.product(args.policies or POLICIES, settings.seeds))
     tick = _progress(len(runs) * len(trace))
     outcomes = [simulate(name, trace, settings, seed, tick) for name, seed in runs]
-    print(file=sys.stderr)
     rows = [_median(list(group)) for _, group in itertools.groupby(outcomes, lambda o: o.policy)]
     if args.json:
-        print(json.dumps({"trace": args.trace.name, **asdict(settings), "policies": rows}, indent=2))
+        print(
+            json.dumps({"trace": args.trace.name, **asdict(settings), "policies": rows}, indent=2)
+        )
     else:
         _print_table(args.trace, len(trace), settings, rows)
     return 0
@@ -441,19 +183,31 @@ def _arguments() -> argparse.Namespace:
 
 
 def _progress(total: int) -> Callable[[], None]:
+    """Return what tells of progress: in place on a terminal, else a line for every fifth."""
     done = itertools.count(1)
+    live = sys.stderr.isatty()
+    step = max(1, total // (200 if live else 5))
 
     def tick() -> None:
         count = next(done)
-        if count % 2000 == 0 or count == total:
-            print(f"\r{count:,} of {total:,} requests simulated", end="", file=sys.stderr, flush=True)
+        if count % step == 0 or count == total:
+            text = f"{count:,} of {total:,} requests simulated"
+            end = "" if live and count < total else "\n"
+            print(f"\r{text}" if live else text, end=end, file=sys.stderr, flush=True)
 
     return tick
 
 
 def _median(outcomes: list[Outcome]) -> dict[str, Any]:
     """Return the median of each figure over the deals; overspending is summed, never averaged."""
-    figures = ("used", "false_refusals", "refused", "cut", "wait_p99_s")
+    figures = (
+        "used",
+        "false_refusals",
+        "false_with_stragglers",
+        "refused",
+        "cut",
+        "wait_p99_s",
+    )
     over = sum((Money(outcome.overspent) for outcome in outcomes), Money())
     return {
         "policy": outcomes[0].policy,
@@ -474,13 +228,14 @@ def _print_table(path: Path, requests: int, settings: Settings, rows: list[dict[
     )
     print(
         f"{'policy':22}{'overspent USD (worst)':>24}{'used':>9}{'false refusals':>16}"
-        f"{'refused':>9}{'cut':>8}{'wait p99':>10}"
+        f"{'+ stragglers':>14}{'refused':>9}{'cut':>8}{'wait p99':>10}"
     )
     for row in rows:
         over = f"{row['overspent_usd']} ({row['overspent_worst_shard']:.1%})"
         print(
             f"{row['policy']:22}{over:>24}{row['used']:>9.2%}{row['false_refusals']:>16.2%}"
-            f"{row['refused']:>9.1%}{row['cut']:>8.2%}{row['wait_p99_s']:>8.1f} s"
+            f"{row['false_with_stragglers']:>14.2%}{row['refused']:>9.1%}{row['cut']:>8.2%}"
+            f"{row['wait_p99_s']:>8.1f} s"
         )
 
 

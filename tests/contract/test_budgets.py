@@ -18,7 +18,7 @@ def spent(ledger: Ledger) -> Ledger:
     ledger.set_budget("acme", limits=["10 usd per day"])
     ledger.reserve("acme", 4, key="a")
     ledger.settle("a", 4)
-    ledger.reserve("acme", 1, key="b")
+    ledger.reserve("acme", 1, key="b", deadline="1d")
     return ledger
 
 

@@ -106,3 +106,13 @@ def test_a_temporary_increase_under_a_key_is_given_once(books: Ledger, clock: Ma
     with pytest.raises(KeyReused, match="e"):
         books.extend_budget("acme", "4 usd per day", until=end, actor="Ada", reason="r", key="e")
     assert standing(books, "acme") == ("3", "0", "0", "3")
+
+
+def test_a_key_of_one_budgets_increase_is_not_anothers(books: Ledger, clock: ManualClock) -> None:
+    """The same increase of another budget under the same key is refused, not silently dropped."""
+    end = clock.now + timedelta(hours=1)
+    books.set_budget("beta", limits=["1 usd per day"])
+    books.extend_budget("acme", "2 usd per day", until=end, key="e")
+    with pytest.raises(KeyReused):
+        books.extend_budget("beta", "2 usd per day", until=end, key="e")
+    assert standing(books, "beta")[0] == "1"

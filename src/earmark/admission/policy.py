@@ -23,7 +23,7 @@ class Strict:
 
     floor: int = 256
     """`max_tokens` is not lowered below this to let a call in sooner."""
-    smallest: int = 64
+    smallest: int = 32
     """A reply cut shorter than this is not worth its input: refuse instead."""
 
 
@@ -37,7 +37,7 @@ class Elastic:
 
     step: int = 128
     """Output tokens by which a hold grows, and the margin it keeps ahead of the stream."""
-    smallest: int = 64
+    smallest: int = 32
     strict: Strict = Strict()
     """For calls that do not stream or whose bound is not in tokens."""
 
@@ -51,7 +51,7 @@ class Soft:
 
     quantile: int = P99
     """Parts per million of replies that shall fit their hold."""
-    smallest: int = 64
+    smallest: int = 32
 
 
 Policy = Strict | Elastic | Soft

@@ -35,7 +35,7 @@ class Pause:
     """The instant it ends by itself; `None`: when somebody resumes it."""
 
     def __post_init__(self) -> None:
-        _check_note(self.actor, self.reason)
+        check_note(self.actor, self.reason)
 
     def holds(self, at: int) -> bool:
         """Return whether it is in force at the instant *at*."""
@@ -53,7 +53,7 @@ class Extension:
     """The instant from which it no longer counts."""
 
     def __post_init__(self) -> None:
-        _check_note(self.actor, self.reason)
+        check_note(self.actor, self.reason)
 
     def adds_to(self, limit: Limit, at: int) -> bool:
         """Return whether it adds to *limit* at the instant *at*."""
@@ -174,7 +174,8 @@ def _check_count(count: int, most: int, what: str) -> None:
         raise InvalidLimit(text=f"{count} {what}", want=f"at most {most}", kind=f"list of {what}")
 
 
-def _check_note(actor: str, reason: str) -> None:
+def check_note(actor: str, reason: str) -> None:
+    """Refuse an *actor* or a *reason* of more than 1,000 characters as `InvalidLimit`."""
     for text in (actor, reason):
         if len(text) > LONGEST_NOTE:
             want = f"at most {LONGEST_NOTE} characters"

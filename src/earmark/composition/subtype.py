@@ -82,7 +82,8 @@ def meet(one: NType, other: NType) -> NType | None:
     if fits_all(other):
         return one
     if isinstance(one, Union):
-        shared = [part for variant in one.variants if (part := meet(variant, other))]
+        parts = [meet(variant, other) for variant in one.variants]
+        shared = [part for part in parts if part is not None and part != Union(())]
         return union(shared) if shared else None
     if isinstance(other, Union):
         return meet(other, one)

@@ -16,8 +16,8 @@
     │  ├─ ReservationClosed             the reservation is no longer open
     │  └─ CheckFailed                   a composition's types, effects or prices are refused
     ├─ NotFound                         no such thing by that name
-    ├─ CallFailed                       one model or stage call failed; says what is known of its
-    cost ├─ StageFailed                      a stage of a run failed for good
+    ├─ CallFailed                       one call failed; says what is known of its cost
+    ├─ StageFailed                      a stage of a run failed for good
     └─ StoreError                       the books could not be read or written
        ├─ StoreUnavailable              the outcome may be unknown: call again with the same key
        ├─ StoreClosed                   the ledger was closed

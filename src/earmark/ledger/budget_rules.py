@@ -42,7 +42,8 @@ def decide_budget(op: OnBudget, budget: Budget | None, now: int, seq: int) -> De
 
 def fingerprint(op: OnBudget) -> str:
     """Return the content of *op*, for telling a repeat from another operation under its key."""
-    return json.dumps(_data(op), sort_keys=True)
+    path = op.budget.path if isinstance(op, SetLimits) else op.budget
+    return json.dumps({**_data(op), "path": path}, sort_keys=True)
 
 
 def _set_limits(op: SetLimits, budget: Budget | None, now: int, seq: int) -> Decision:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from earmark.budget.budget import Budget, Extension, Pause, parse_alerts
+from earmark.budget.budget import Budget, Extension, Pause, check_note, parse_alerts
 from earmark.budget.limit import Limit, read_amount
 from earmark.budget.path import parse_path
 from earmark.clock import Clock, from_datetime, parse_duration
@@ -106,6 +106,7 @@ def set_limits(
     reason: str,
 ) -> SetLimits:
     """Return the operation that makes or changes the budget at *path*."""
+    check_note(actor, reason)
     budget = Budget(
         path=parse_path(path),
         limits=tuple(each if isinstance(each, Limit) else Limit.parse(each) for each in limits),
@@ -123,6 +124,7 @@ def pause(path: str, *, actor: str, reason: str, until: datetime | None) -> Paus
 
 def resume(path: str, *, actor: str, reason: str) -> ResumeBudget:
     """Return the operation that ends the pause of the budget at *path*."""
+    check_note(actor, reason)
     return ResumeBudget(parse_path(path), actor, reason, "")
 
 

@@ -22,7 +22,7 @@ _LONGEST_READABLE: Final = 200
 _DIGEST_CHARS: Final = 32
 
 
-class Leaf(Struct, frozen=True, kw_only=True):
+class Leaf(Struct, frozen=True, kw_only=True, gc=False):
     """A stage at its place in the graph: all that an attempt needs to know of it."""
 
     path: str
@@ -37,7 +37,7 @@ class Leaf(Struct, frozen=True, kw_only=True):
     """It cannot cost anything, so the ledger is not asked."""
 
 
-class Booked(Struct, frozen=True, kw_only=True):
+class Booked(Struct, frozen=True, kw_only=True, gc=False):
     """What the books say of an attempt; of one that made no reservation, nothing."""
 
     key: str = ""

@@ -65,6 +65,7 @@ class StageAttempts:
         self._cache = PureCache()
         self._numbers: dict[str, int] = {}
         self._spent = 0
+        self._free_grant = _free_grant(terms.timeout_s)
 
     async def run(self, path: str, value: Json) -> Json:
         """Attempt the stage at *path* once, or take its output from the cache; see `Attempts`."""
@@ -101,19 +102,19 @@ class StageAttempts:
             await self._write(attempt.line(Outcome.OK, booked))
             return output
 
-    async def _free(self, attempt: Attempt, call: Call) -> tuple[Json, Booked]:
+    async def _free(self, attempt: Attempt, call: Call) -> tuple[Json, Booked | None]:
         timeout = self._timeout(attempt.leaf)
         try:
             async with asyncio.timeout(timeout):
-                reply = await call.send(_free_grant(timeout))
+                reply = await call.send(self._free_grant)
         except TimeoutError:
             detail = f"no answer within {timeout:g} s"
             raise CallFailed(detail=detail, billed="no", retryable=True) from None
         if reply.cost:
             return reply.value, await self._book_late(attempt, reply.cost)
-        return reply.value, Booked(note=reply.note)
+        return reply.value, Booked(note=reply.note) if reply.note else None
 
-    async def _paid(self, attempt: Attempt, call: Call) -> tuple[Json, Booked]:
+    async def _paid(self, attempt: Attempt, call: Call) -> tuple[Json, Booked | None]:
         attempt.bound = call.bound
         receipt = await self._guard.spend(
             self._terms.budget,
@@ -160,7 +161,8 @@ class StageAttempts:
 
     async def _write(self, line: Line) -> None:
         self._spent += line.settled.in_nanos
-        await self._scribe.add(line)
+        if self._scribe.add(line):
+            await self._scribe.flush()
         if self._on_event is not None:
             self._tell(StageEnded(line=line, spent=Money.nanos(self._spent)))
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from msgspec import Struct, structs
 
+from earmark.composition.ast import Composition
 from earmark.errors import NotFound
 from earmark.money import Money
 from earmark.run.line import Line
@@ -19,8 +20,7 @@ class RunRecord(Struct, frozen=True, kw_only=True):
 
     run_id: str
     composition_id: str
-    composition: str
-    """The document, as `Composition.to_json` prints it."""
+    composition: Composition
     input: Any
     budget: str
     limit: Money
@@ -117,12 +117,11 @@ class Scribe:
         self._waiting: list[Line] = []
         self.lines: list[Line] = []
 
-    async def add(self, line: Line) -> None:
-        """Take a line; durable when this returns if it matters."""
+    def add(self, line: Line) -> bool:
+        """Take a line; returns whether it is time to `flush`, as it is for lines that matter."""
         self.lines.append(line)
         self._waiting.append(line)
-        if line.matters or len(self._waiting) >= BATCH_LINES:
-            await self.flush()
+        return line.matters or len(self._waiting) >= BATCH_LINES
 
     async def flush(self) -> None:
         """Write what was kept back."""

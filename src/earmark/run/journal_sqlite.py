@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import apsw
 
+from earmark.composition.parse import parse_composition
 from earmark.errors import NotFound, SchemaMismatch, StoreClosed, StoreUnavailable
 from earmark.money import Money
 from earmark.run.journal import RunRecord
@@ -83,7 +84,7 @@ class SqliteJournal:
         row = (
             run.run_id,
             run.composition_id,
-            run.composition,
+            run.composition.to_json(),
             _dump(run.input),
             run.budget,
             str(run.limit),
@@ -208,7 +209,7 @@ def _record(row: Sequence[Any], lines: tuple[Line, ...] = ()) -> RunRecord:
     return RunRecord(
         run_id=run_id,
         composition_id=composition_id,
-        composition=composition,
+        composition=parse_composition(composition),
         input=json.loads(given),
         budget=budget,
         limit=Money(limit),

@@ -4,13 +4,14 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from msgspec import Struct
+
 from earmark.composition.ast import Composition
-from earmark.composition.catalogue import Quote
-from earmark.composition.check import Checked, Occurrence, check
+from earmark.composition.catalogue import Quote, Signature, price
 from earmark.composition.effects import FALLIBLE, NETWORK, Cost, EffectSet
-from earmark.composition.nodes import Node, RemoteStage, Stage, children
+from earmark.composition.nodes import Node, Pinning, RemoteStage, Stage, children
 from earmark.composition.parse import parse_composition
-from earmark.composition.plan import Plan, plan
+from earmark.composition.plan import Line, Plan, plan
 from earmark.errors import CheckFailed
 from earmark.run.attempt import Leaf
 from earmark.stage.kinds.kind import StageKind, Tools
@@ -41,9 +42,32 @@ def library_of(stages: Iterable[AnyStage], tools: Tools) -> Library:
 
     def quote(stage: AnyStage, config: Mapping[str, Any] | None) -> Quote | None:
         del config  # lies over the input; what a stage asks for is its own
-        return None if isinstance(stage, Declared) else stage.quote(tools)
+        own = None if isinstance(stage, Declared) else stage.quote(tools)
+        return own or price(stage.spec.effects, None)
 
     return StageLibrary(stages, quoting=quote)
+
+
+class _Remembered:
+    """A library that looks every reference up once, however often a composition names it."""
+
+    def __init__(self, library: Library) -> None:
+        self._library = library
+        self._known: dict[tuple[str, Pinning], Signature] = {}
+
+    def get(
+        self,
+        stage_id: str,
+        *,
+        pinning: Pinning = "signature",
+        config: Mapping[str, Any] | None = None,
+    ) -> Signature:
+        reference = (stage_id, pinning)
+        known = self._known.get(reference)
+        if known is None:
+            known = self._library.get(stage_id, pinning=pinning, config=config)
+            self._known[reference] = known
+        return known
 
 
 def prepare(composition: Composition, library: Library, *, allow: Collection[str] = ()) -> Prepared:
@@ -54,29 +78,38 @@ def prepare(composition: Composition, library: Library, *, allow: Collection[str
             and cannot be run here.
         InvalidConfig: A name in *allow* that is no effect.
     """
-    checked = check(composition, library, allow=allow)
-    leaves = _leaves(composition.root, checked, {stage.spec.stage_id: stage for stage in library})
-    return Prepared(plan=plan(composition, library, allow=allow), leaves=leaves)
+    planned = plan(composition, _Remembered(library), allow=allow)
+    lines = {line.path: line for line in planned.lines}
+    return Prepared(plan=planned, leaves=_leaves(composition.root, lines, library))
 
 
-def _leaves(root: Node, checked: Checked, stages: Mapping[str, AnyStage]) -> dict[str, Leaf]:
+class _Role(Struct, frozen=True):
+    """What is the same wherever a stage stands; looked up once."""
+
+    kind: StageKind
+    pure: bool
+    free: bool
+
+
+def _leaves(root: Node, lines: Mapping[str, Line], library: Library) -> dict[str, Leaf]:
+    roles = {stage.spec.stage_id: _role(stage) for stage in library}
     leaves: dict[str, Leaf] = {}
-    problems: list[str] = []
     waiting: list[tuple[str, Node]] = [("", root)]
+    problems: list[str] = []
     while waiting:
         path, node = waiting.pop()
         match node:
             case Stage():
-                occurrence = checked.occurrences[path]
-                stage = stages[occurrence.signature.id]
-                if isinstance(stage, Declared):
-                    name = occurrence.signature.name
-                    problems.append(f"at {path or '/'}: stage '{name}' is known, but cannot be run")
+                line = lines[path]
+                role = roles[line.stage_id]
+                if role is None:
+                    problems.append(f"at {path or '/'}: stage '{line.stage}' is not to be run here")
                 else:
-                    leaves[path] = _leaf(path, stage, occurrence, node.config)
+                    leaves[path] = _leaf(line, role, node.config)
             case RemoteStage():
-                occurrence = checked.occurrences[path]
-                leaves[path] = _leaf(path, _remote(node, occurrence), occurrence, None)
+                role = _role(_remote(node, lines[path].stage))
+                assert role is not None
+                leaves[path] = _leaf(lines[path], role, None)
             case _:
                 waiting.extend((path + label, child) for label, child in children(node))
     if problems:
@@ -84,29 +117,33 @@ def _leaves(root: Node, checked: Checked, stages: Mapping[str, AnyStage]) -> dic
     return leaves
 
 
-def _leaf(
-    path: str, kind: StageKind, occurrence: Occurrence, config: Mapping[str, Any] | None
-) -> Leaf:
-    signature = occurrence.signature
+def _role(stage: AnyStage) -> _Role | None:
+    if isinstance(stage, Declared):
+        return None
+    return _Role(stage, stage.spec.effects.is_pure, stage.free)
+
+
+def _leaf(line: Line, role: _Role, config: Mapping[str, Any] | None) -> Leaf:
+    spec = role.kind.spec
     return Leaf(
-        path=path,
-        kind=kind,
-        name=signature.name,
-        stage_id=kind.spec.stage_id,
+        path=line.path,
+        kind=role.kind,
+        name=line.stage,
+        stage_id=spec.stage_id,
         config=config,
-        wanted=signature.input,
-        pure=signature.effects.is_pure,
-        free=kind.free,
+        wanted=spec.input,
+        pure=role.pure,
+        free=role.free,
     )
 
 
-def _remote(node: RemoteStage, occurrence: Occurrence) -> StageKind:
+def _remote(node: RemoteStage, name: str) -> StageKind:
     # Loads an HTTP client, which a run without remote stages need not pay for.
     from earmark.stage.kinds.remote import RemoteKind  # noqa: PLC0415
 
     priced = () if node.cost is None else (Cost(node.cost),)
     spec = StageSpec(
-        name=occurrence.signature.name,
+        name=name,
         kind="remote",
         input=node.input,
         output=node.output,

@@ -145,7 +145,6 @@ class _Job:
     """A run that is about to begin: everything given, read and in range."""
 
     record: RunRecord
-    composition: Composition
     under: str
     terms: Terms
     clock: Clock
@@ -175,13 +174,12 @@ def _job(
         record=RunRecord(
             run_id=run_id,
             composition_id=composition.id,
-            composition=composition.to_json(),
+            composition=composition,
             input=given,
             budget=path,
             limit=Money(budget),
             started_at=clock.instant(),
         ),
-        composition=composition,
         under=under,
         terms=Terms(
             run_id=run_id,
@@ -208,7 +206,9 @@ async def _execute(job: _Job, ledger: AsyncLedger, journal: Journal) -> Statemen
     warnings: tuple[str, ...] = ()
     await journal.start(record)
     try:
-        prepared = prepare(job.composition, library_of(job.stages, job.tools), allow=job.allow)
+        prepared = prepare(
+            job.record.composition, library_of(job.stages, job.tools), allow=job.allow
+        )
         warnings = prepared.plan.warnings
         output = await _carry_out(job, prepared, ledger, scribe)
     except BaseException as error:
@@ -253,7 +253,7 @@ async def _carry_out(job: _Job, prepared: Prepared, ledger: AsyncLedger, scribe:
         clock=job.clock,
         on_event=job.on_event,
     )
-    order = Order(run_id=record.run_id, root=job.composition.root, input=record.input)
+    order = Order(run_id=record.run_id, root=job.record.composition.root, input=record.input)
     return await job.engine.execute(order, attempts)
 
 

@@ -67,6 +67,8 @@ class StageLibrary(Generic[T]):
         self._signatures: dict[str, list[str]] = {}
         self._signature_ids: list[str] = []
         self._names: dict[str, list[str]] = {}
+        # A composition of ten thousand nodes names few stages, many times each.
+        self._resolved: dict[tuple[str, Pinning], Resolved[T]] = {}
         for stage in stages:
             self.put(stage)
 
@@ -79,6 +81,7 @@ class StageLibrary(Generic[T]):
     def put(self, stage: T) -> T:
         """Add the stage, or replace the one of the same id; an older active one is deprecated."""
         spec = stage.spec
+        self._resolved.clear()
         if spec.stage_id not in self._stages:
             self._index(spec)
         self._stages[spec.stage_id] = stage
@@ -100,6 +103,7 @@ class StageLibrary(Generic[T]):
         """
         if stage_id not in self._stages:
             raise NotFound(kind="stage", name=stage_id)
+        self._resolved.clear()
         match self._lifecycles[stage_id], lifecycle:
             case (Draft(), Active()) | (Active(), Deprecated() | Tombstone()):
                 self._lifecycles[stage_id] = lifecycle
@@ -119,10 +123,13 @@ class StageLibrary(Generic[T]):
         Raises:
             NotFound: No such stage, several of them, or none that is for use; the hint says which.
         """
-        found = self._find(reference)
-        if pinning == "both":
-            return self._exactly(reference, found)
-        return self._current(reference, found)
+        known = self._resolved.get((reference, pinning))
+        if known is None:
+            found = self._find(reference)
+            exact = pinning == "both"
+            known = self._exactly(reference, found) if exact else self._current(reference, found)
+            self._resolved[reference, pinning] = known
+        return known
 
     def get(
         self,

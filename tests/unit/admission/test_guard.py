@@ -156,7 +156,7 @@ def test_scripted_provider_and_books_agree() -> None:
 
 
 def test_cancelled_while_it_runs_is_presumed() -> None:
-    """A call cancelled after it was sent counts as its whole hold before the cancellation goes on."""
+    """A call cancelled once it was sent counts as its whole hold before it ends."""
 
     async def scenario() -> None:
         house = House()

@@ -5,7 +5,6 @@ import hashlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from unit.composition.generators import compositions, nodes
 
 from earmark.composition.ast import (
     Branch,
@@ -24,6 +23,7 @@ from earmark.composition.ast import (
 from earmark.composition.canonical import canonicalise, composition_id
 from earmark.composition.types import ANY, TEXT
 from earmark.money import Money
+from unit.composition.generators import compositions, nodes
 
 A, B, C = Stage("a"), Stage("b"), Stage("c")
 
@@ -72,7 +72,7 @@ def test_the_identity_of_a_known_graph_does_not_change() -> None:
 
 
 def test_a_price_on_a_remote_stage_is_part_of_the_identity() -> None:
-    """Two graphs that may spend differently are different graphs; without a price nothing is added."""
+    """Graphs that may spend differently are different; without a price nothing is added."""
     free = RemoteStage("http://h", input=ANY, output=ANY)
     dear = RemoteStage("http://h", input=ANY, output=ANY, cost=Money("0.05"))
     assert composition_id(free) != composition_id(dear)

@@ -3,7 +3,6 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from unit.composition.generators import money, texts
 
 from earmark.composition.effects import (
     FALLIBLE,
@@ -24,6 +23,7 @@ from earmark.composition.effects import (
 )
 from earmark.errors import InvalidComposition
 from earmark.money import Money
+from unit.composition.generators import money, texts
 
 simple = st.sampled_from([FALLIBLE, NETWORK, NON_DETERMINISTIC, PROCESS, PURE, UNKNOWN])
 effects = st.one_of(simple, money.map(Cost), texts.map(FsRead), texts.map(FsWrite), texts.map(Llm))

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from unit.composition.generators import values
 
 from earmark.composition.ast import (
     Composition,
@@ -23,6 +22,7 @@ from earmark.composition.document import MAX_BYTES
 from earmark.composition.parse import parse_composition
 from earmark.composition.types import ANY
 from earmark.errors import InvalidComposition
+from unit.composition.generators import values
 
 STAGE = {"op": "Stage", "id": "a"}
 OPERATORS = "Stage, RemoteStage, Const, Sequential, Parallel, Branch, Fanout, Merge, Retry, Let"

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given
-from unit.composition.generators import compositions
 
 from earmark.composition.ast import (
     Branch,
@@ -24,6 +23,7 @@ from earmark.composition.ast import (
 from earmark.composition.parse import parse_composition
 from earmark.composition.types import ANY, TEXT
 from earmark.money import Money
+from unit.composition.generators import compositions
 
 OWN = Path(__file__).parent / "graphs"
 USERS = Path(__file__).parents[3] / "../shared/data/graphs"

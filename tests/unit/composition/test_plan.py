@@ -1,15 +1,14 @@
 """Plans: what a composition costs at least and at most, line by line and in all."""
+# ruff: noqa: FBT003 - graphs hold constants
 
 import json
-from functools import partial
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from unit.composition.catalogues import declared, library
-from unit.composition.generators import bigger
 
 from earmark.composition.ast import (
     Branch,
@@ -32,6 +31,8 @@ from earmark.composition.plan import Plan, plan
 from earmark.composition.types import ANY, BOOL
 from earmark.errors import CheckFailed
 from earmark.money import Money
+from unit.composition.catalogues import declared, library
+from unit.composition.generators import bigger
 
 COSTS = {
     "ask": "0.003",
@@ -238,7 +239,7 @@ def test_no_run_spends_less_or_more_than_its_plan(root: Node, data: st.DataObjec
 
 @given(priced_nodes)
 def test_without_branches_the_lines_add_up_to_the_totals(root: Node) -> None:
-    """Where everything runs, the total is the sum of the lines; with branches it is at most that."""
+    """Where everything runs, the total is the sum of the lines; with branches, at most that."""
     result = planned(root)
     assert result.max is not None
     least = sum((line.min for line in result.lines), Money())

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from unit.composition.catalogues import declared, library
 
 from earmark.composition.ast import Composition, Node, Parallel, Sequential, Stage
 from earmark.composition.check import check
@@ -15,6 +14,7 @@ from earmark.composition.parse import parse_composition
 from earmark.composition.plan import plan
 from earmark.composition.types import TEXT
 from earmark.money import Money
+from unit.composition.catalogues import declared, library
 
 STAGES = library(*(declared(f"s{i}", TEXT, TEXT, cost="0.0005") for i in range(20)))
 
@@ -47,7 +47,7 @@ def everything(text: str) -> None:
 
 
 def calls(work: Callable[[], Any]) -> int:
-    """How many functions a piece of work calls: a measure of time that no other process disturbs."""
+    """How many functions a piece of work calls: a measure of time that no process disturbs."""
     count = 0
 
     def seen(frame: object, event: str, arg: object) -> None:

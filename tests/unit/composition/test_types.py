@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 from hypothesis import given
-from unit.composition.generators import types, values
 
 from earmark.composition.shorthand import parse_author_type
 from earmark.composition.subtype import is_subtype, meet, mismatch, validate
@@ -35,6 +34,7 @@ from earmark.composition.types import (
     union,
 )
 from earmark.errors import InvalidComposition
+from unit.composition.generators import types, values
 
 PERCENT = Refined(NUMBER, Range(0, 100))
 SIZE = Refined(Union((TEXT, NUMBER)), OneOf(("s", "m", 1)))

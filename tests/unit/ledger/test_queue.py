@@ -110,7 +110,7 @@ def test_cancelled_waiter_leaves_no_trace() -> None:
     assert made.trying() == {"b"}
     made.leave("b")
     assert made.queue.waiting == 0
-    assert made.queue._spots == {}
+    assert made.queue.empty
 
 
 def test_leaving_with_the_turn_hands_it_on() -> None:
@@ -240,7 +240,7 @@ def test_nobody_is_forgotten(steps: list[tuple[str, int, str]]) -> None:
             model.queue.leave(waiter)
             model.waiters.remove((waiter, path))
     assert model.waiters == []
-    assert model.queue._spots == {}
+    assert model.queue.empty
 
 
 @pytest.mark.parametrize("path", PATHS)

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -20,18 +21,18 @@ URLS = ("memory:", "sqlite:///{path}/books.db")
 
 
 @pytest.fixture(params=URLS, ids=["memory", "sqlite"])
-def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Ledger:
+def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
     """Return a ledger with `1 usd total` on `acme`."""
-    made = open_ledger(request.param.format(path=tmp_path))
-    request.addfinalizer(made.close)
-    made.set_budget("acme", limits=["1 usd total"])
-    return made
+    with open_ledger(request.param.format(path=tmp_path)) as made:
+        made.set_budget("acme", limits=["1 usd total"])
+        yield made
 
 
 async def all_wait(ledger: Ledger, count: int) -> None:
-    """Return once *count* wait in line."""
-    while ledger.turns.waiting < count:
-        await asyncio.sleep(0.001)
+    """Return once *count* wait in line; fails if that never happens."""
+    async with asyncio.timeout(20):
+        while ledger.turns.waiting < count:  # noqa: ASYNC110 - other threads bring it about
+            await asyncio.sleep(0.001)
 
 
 def test_thread_gets_what_a_thread_gives_back(ledger: Ledger) -> None:

@@ -21,7 +21,9 @@ from earmark.pricing.units import UNITS
 from earmark.pricing.usage import Usage
 
 AT = from_datetime(datetime(2026, 11, 22, 12, tzinfo=UTC))
-BOOK = PriceBook()
+BOOK = PriceBook(own={"own/m": {"input_mtok": "0.0123", "output_mtok": "0.0457"}})
+#: No cache writes, as of a request without `cache_control`.
+NO_WRITES = frozenset({"cache_write_tokens", "cache_write_1h_tokens"})
 HELLO = [{"role": "user", "content": "hello"}]
 CACHED = [
     {
@@ -46,6 +48,7 @@ REQUESTS: dict[str, tuple[str, str | None, list[Any], dict[str, Any]]] = {
     "auto": ("openai/gpt-5", "auto", HELLO, {}),
     "flex": ("openai/gpt-5.6-sol", "flex", HELLO, {}),
     "audio both ways": ("openai/gpt-realtime", None, HEARD, {"modalities": ["text", "audio"]}),
+    "fractions of a nano-dollar": ("own/m", None, HELLO, {}),
     "repeating decimals": ("openrouter/anthropic/claude-sonnet-4.5", None, HELLO, {}),
 }
 
@@ -55,12 +58,21 @@ def _price(name: str) -> Price:
     return BOOK.resolve(model, at=AT, tier=tier)
 
 
+#: Kinds these requests cannot be billed in; any other that has a price, they can.
+IMPOSSIBLE: dict[str, frozenset[str]] = {
+    "plain": NO_WRITES,
+    "tiered": NO_WRITES,
+    "repeating decimals": frozenset({"cache_write_1h_tokens"}),
+    "audio both ways": frozenset({"input_image_tokens", "cache_image_read_tokens"}),
+}
+
+
 @st.composite
-def _within(draw: st.DrawFn, bound: ModelBound) -> Usage:
+def _within(draw: st.DrawFn, bound: ModelBound, impossible: frozenset[str]) -> Usage:
     """Any usage a provider could report for a call within *bound*."""
     tier = draw(st.sampled_from([*bound.price.allowed, ""]))
     rates = bound.price.rates(tier or bound.price.allowed[0])
-    kinds = {rate.kind for rate in rates} - bound.never
+    kinds = {rate.kind for rate in rates} - impossible
     counts = dict[str, int]()
     for direction, most in (
         ("input", bound.input_tokens),
@@ -94,7 +106,7 @@ def test_no_usage_within_the_bound_costs_more_than_the_bound(
         options=options,
         extra_input_tokens=data.draw(st.integers(0, 500_000)),
     )
-    usage = data.draw(_within(bound))
+    usage = data.draw(_within(bound, IMPOSSIBLE.get(name, frozenset())))
     assert bound.price.cost(usage) <= bound.cost()
     assert usage.tokens <= bound.tokens()
 
@@ -147,8 +159,8 @@ def test_a_dearer_step_holds_above_its_start_only() -> None:
     price = BOOK.resolve("anthropic/claude-sonnet-4-5", at=at_march)
     at_start = price.cost(Usage.of(input_tokens=200_000))
     above = price.cost(Usage.of(input_tokens=200_001))
-    assert at_start == Money("0.6")
-    assert above == Money("1.200006")
+    assert at_start == price.worst(200_000, 0, never=NO_WRITES) == Money("0.6")
+    assert above == price.worst(200_001, 0, never=NO_WRITES) == Money("1.200006")
 
 
 def test_the_bound_is_of_what_the_request_allows() -> None:
@@ -168,6 +180,12 @@ def test_the_bound_is_of_what_the_request_allows() -> None:
     assert per_million(claude, HELLO, tools=[{"cache_control": {"ttl": "1h"}}]) == Money(6)
     words = [{"role": "user", "content": 'say "cache_control" and "1h"'}]
     assert per_million(claude, words) == Money(3)
+    voice = BOOK.resolve("openai/gpt-realtime", at=AT)
+    spoken, written = (
+        voice.worst(0, 1000, never=read_request(HELLO, {"modalities": said}).never("openai"))
+        for said in (["text", "audio"], ["text"])
+    )
+    assert (spoken, written) == (Money("0.064"), Money("0.016"))
     gemini = BOOK.resolve("google/gemini-2.5-flash", at=AT)
     assert per_million(gemini, HELLO) < per_million(gemini, HEARD)
 
@@ -190,6 +208,33 @@ def test_nothing_is_bounded_at_a_price_it_does_not_have() -> None:
         with pytest.raises(BudgetExceeded) as refused:
             model_bound(BOOK.resolve(model, at=AT), HELLO, max_output_tokens=output)
         assert refused.value.reason is Reason.UNPRICED
+
+
+def test_what_is_billed_beside_tokens_needs_a_bound_too() -> None:
+    """Searches are held at their maximum of uses; a fee per message, with none, is refused."""
+    claude = BOOK.resolve("anthropic/claude-sonnet-4-20250514", at=AT)
+    search = {"tools": [{"type": "web_search_20250305", "max_uses": 3}]}
+    given_bound = {"max_output_tokens": 1, "extra_input_tokens": 0}
+    with_search = model_bound(claude, HELLO, options=search, **given_bound)
+    assert with_search.fees == Usage.of(web_searches=3)
+    assert with_search.cost() > Money("0.03")
+    searched = Usage.of(input_tokens=9, output_tokens=1, web_searches=3)
+    assert claude.cost(searched) <= with_search.cost()
+    per_message = {"input_mtok": "1", "output_mtok": "1", "input_text_messages_kcount": "4"}
+    book = PriceBook(own={"p/m": per_message})
+    with pytest.raises(BudgetExceeded, match="input_text_messages"):
+        model_bound(book.resolve("p/m", at=AT), HELLO, max_output_tokens=1)
+    free_search = PriceBook(own={"p/m": {"input_mtok": "1", "output_mtok": "1"}})
+    with pytest.raises(BudgetExceeded, match="web_searches"):
+        model_bound(free_search.resolve("p/m", at=AT), HELLO, options=search, **given_bound)
+
+
+def test_a_fee_per_request_is_in_bound_and_cost() -> None:
+    """A price per request is paid once by every call, whatever it counts."""
+    book = PriceBook(own={"p/m": {"input_mtok": "1", "output_mtok": "1", "requests_kcount": "5"}})
+    price = book.resolve("p/m", at=AT)
+    assert price.cost(Usage.of(input_tokens=1)) == Money("0.005001")
+    assert model_bound(price, HELLO, max_output_tokens=0).cost() > Money("0.005")
 
 
 def test_a_cache_lifetime_without_a_price_is_refused() -> None:
@@ -227,9 +272,8 @@ def test_a_declared_bound_is_what_was_declared() -> None:
 @given(st.integers(0, 10**9), st.integers(0, 10**9))
 def test_one_rounding_up(tokens_in: int, tokens_out: int) -> None:
     """A cost is the exact sum, rounded up to the next nano-dollar, once."""
-    book = PriceBook(own={"p/m": {"input_mtok": "0.0123", "output_mtok": "0.0457"}})
     exact = tokens_in * Decimal("12.3") + tokens_out * Decimal("45.7")
-    cost = book.resolve("p/m", at=AT).cost(
+    cost = _price("fractions of a nano-dollar").cost(
         Usage.of(input_tokens=tokens_in, output_tokens=tokens_out)
     )
     assert cost.in_nanos == math.ceil(exact)

@@ -66,6 +66,7 @@ def test_broken_text_has_a_bound() -> None:
         ("openai", "gpt-3.5-turbo", "cl100k_base"),
         ("groq", "openai/gpt-oss-120b", "o200k_harmony"),
         ("local", "gpt-4o", None),
+        ("local", "gpt-5", None),
         ("openai", "gpt-5.6-sol", None),
         ("anthropic", "claude-sonnet-4-5", None),
         ("local", "smollm2-135m", None),

@@ -4,7 +4,7 @@ import asyncio
 import inspect
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar, copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, overload
 
 from earmark.admission.call import Grant, Reply
@@ -58,11 +58,16 @@ class PythonStage:
     function: Function
     asynchronous: bool
     timeout_s: float | None = None
+    cost: Money = field(init=False)
+    """What one attempt costs by declaration."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "cost", declared_cost(self.spec))
 
     @property
     def free(self) -> bool:
         """It declares to cost nothing."""
-        return not declared_cost(self.spec)
+        return not self.cost
 
     def quote(self, tools: Tools) -> Quote | None:
         """Leave its price to the declared cost."""
@@ -95,7 +100,7 @@ class PythonCall:
     @property
     def bound(self) -> Bound:
         """The declared cost."""
-        return DeclaredBound(declared_cost(self._stage.spec))
+        return DeclaredBound(self._stage.cost)
 
     @property
     def streams(self) -> bool:
@@ -139,9 +144,7 @@ class PythonCall:
         )
 
     def _cost(self, reported: list[Money]) -> Money:
-        if reported:
-            return sum(reported, _NOTHING)
-        return declared_cost(self._stage.spec)
+        return sum(reported, _NOTHING) if reported else self._stage.cost
 
     def _failed(self, error: Exception, reported: list[Money]) -> CallFailed:
         said = str(error)

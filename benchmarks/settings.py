@@ -1,0 +1,41 @@
+"""How much a benchmark measures, and where."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from benchmarks.figure import Figure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What every area is told; the defaults take about five minutes together."""
+
+    folder: Path
+    """Where databases are made; on the disk that is to be measured."""
+    rounds: int = 3
+    seconds: float = 1.0
+    """How long each rate is taken."""
+    holds: tuple[int, int] = (10_000, 100_000)
+    """Settled holds in the small and in the large table."""
+    blocks: int = 1_000
+    """`spend` blocks in one slice on the memory store; there are ten slices a round."""
+    stages: int = 1_000
+    stages_most: int = 10_000
+    starts: int = 9
+    """How often each program is started."""
+    trace: Path | None = None
+    """Requests of a real service, for the admission policies."""
+
+
+Area = Callable[[Settings], list[Figure]]
+
+#: The fewest rounds whose median means something.
+FEWEST_ROUNDS: Final = 3
+
+
+def tell(progress: str) -> None:
+    """Say on stderr what is being measured."""
+    print(progress, file=sys.stderr, flush=True)

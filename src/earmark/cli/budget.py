@@ -1,0 +1,240 @@
+"""`earmark budget`: the budgets and how they stand."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Annotated, Final
+from zoneinfo import ZoneInfo
+
+import typer
+
+from earmark.budget.budget import Budget
+from earmark.budget.path import parse_path
+from earmark.cli import moments
+from earmark.cli.books import (
+    balance_json,
+    budget_json,
+    open_books,
+    open_existing,
+    operator,
+    settings_of,
+    share,
+)
+from earmark.cli.session import Session, command, group
+from earmark.cli.table import Table
+from earmark.clock import iso
+from earmark.errors import InvalidConfig, InvalidDuration, NotFound
+from earmark.ledger.answers import Balance
+from earmark.ledger.ledger import Ledger
+from earmark.money import Money
+
+app = group("Set, show, pause, resume and extend budgets.")
+
+Path = Annotated[str, typer.Argument(metavar="PATH", help="The budget: acme/research/agent-7.")]
+Actor = Annotated[str | None, typer.Option(help="Who does it; you unless given.")]
+Reason = Annotated[str, typer.Option(help="Why, kept in the entries.")]
+
+_HEADINGS: Final = ("budget", "limit", ">settled", ">held", ">available", ">used", "resets", "")
+
+
+@command(app, "set")
+def set_(
+    session: Session,
+    path: Path,
+    *,
+    limit: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TEXT",
+            help="'10 usd per day', '3 calls per 30min', '100 usd total'; repeatable.",
+        ),
+    ] = None,
+    timezone: Annotated[
+        str | None, typer.Option(metavar="ZONE", help="In which its days turn; UTC unless given.")
+    ] = None,
+    alert: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SHARE", help="Share of each limit at which to alert: 0.8; repeatable."
+        ),
+    ] = None,
+    no_limits: Annotated[bool, typer.Option("--no-limits", help="Take its limits away.")] = False,
+    actor: Actor = None,
+    reason: Reason = "",
+) -> None:
+    """Make a budget, or change one: what is not given stays, what was spent stays spent."""
+    if limit and no_limits:
+        raise typer.BadParameter("give limits or take them away", param_hint="'--no-limits'")
+    settings = settings_of(session)
+    if path in settings.budgets:
+        detail = "this budget is set there: change it there, for the file comes first"
+        raise InvalidConfig(place=f'budgets."{path}" in {settings.file}', detail=detail)
+    with open_books(session, settings) as ledger:
+        known = _find(ledger, parse_path(path)) or Budget(path=path)
+        budget = ledger.set_budget(
+            path,
+            limits=limit or (() if no_limits else known.limits),
+            timezone=timezone or known.timezone,
+            alerts=alert or [share(each) for each in known.alerts],
+            actor=_who(actor),
+            reason=reason,
+        )
+        _answer_one(session, ledger, budget)
+
+
+@command(app)
+def show(
+    session: Session,
+    path: Annotated[
+        str | None, typer.Argument(metavar="[PATH]", help="Only this one; all unless given.")
+    ] = None,
+    *,
+    tree: Annotated[bool, typer.Option("--tree", help="Those below PATH too.")] = False,
+) -> None:
+    """Show each limit in its current interval: settled, held, available, and when it resets."""
+    with _books(session) as ledger:
+        found = ledger.budgets(path)
+        if path is not None and not tree:
+            found = [budget for budget in found if budget.path == path]
+        if path is not None and not found:
+            raise NotFound(kind="budget", name=path, hint=f"`earmark budget set {path}` makes it")
+        _answer(session, [_Standing.of(ledger, budget) for budget in found], ledger.clock.instant())
+
+
+@command(app)
+def pause(
+    session: Session,
+    path: Path,
+    *,
+    until: Annotated[str | None, typer.Option(metavar=moments.WHEN, help=moments.AHEAD)] = None,
+    actor: Actor = None,
+    reason: Reason = "",
+) -> None:
+    """Refuse all that would be spent at or below PATH, until resumed or until WHEN."""
+    with _books(session) as ledger:
+        end = moments.ahead(until, ledger.clock)
+        budget = ledger.pause(path, actor=_who(actor), reason=reason, until=end)
+        _answer_one(session, ledger, budget)
+
+
+@command(app)
+def resume(session: Session, path: Path, *, actor: Actor = None, reason: Reason = "") -> None:
+    """End a pause."""
+    with _books(session) as ledger:
+        _answer_one(session, ledger, ledger.resume(path, actor=_who(actor), reason=reason))
+
+
+@command(app)
+def extend(
+    session: Session,
+    path: Path,
+    limit: Annotated[
+        str, typer.Argument(metavar="LIMIT", help="What to add, as a limit: '2 usd per day'.")
+    ],
+    *,
+    until: Annotated[str, typer.Option(metavar=moments.WHEN, help=moments.AHEAD)],
+    actor: Actor = None,
+    reason: Reason = "",
+) -> None:
+    """Add to the limit of the same unit and window, until WHEN."""
+    with _books(session) as ledger:
+        end = moments.ahead(until, ledger.clock)
+        if end is None or moments.past(end, ledger.clock):
+            raise InvalidDuration(text=until, want="a moment that is not past")
+        budget = ledger.extend_budget(path, limit, until=end, actor=_who(actor), reason=reason)
+        _answer_one(session, ledger, budget)
+
+
+def _books(session: Session) -> Ledger:
+    settings = settings_of(session)
+    return open_books(session, settings) if settings.budgets else open_existing(session)
+
+
+def _find(ledger: Ledger, path: str) -> Budget | None:
+    return next((each for each in ledger.budgets(path) if each.path == path), None)
+
+
+def _who(actor: str | None) -> str:
+    return operator() if actor is None else actor
+
+
+# The answer ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """A budget and how each of its limits stands."""
+
+    budget: Budget
+    balances: list[Balance]
+
+    @classmethod
+    def of(cls, ledger: Ledger, budget: Budget) -> "_Standing":
+        return cls(budget, ledger.balances(budget.path))
+
+
+def _answer_one(session: Session, ledger: Ledger, budget: Budget) -> None:
+    _answer(session, [_Standing.of(ledger, budget)], ledger.clock.instant())
+
+
+def _answer(session: Session, found: list[_Standing], now: int) -> None:
+    form = [
+        {**budget_json(each.budget, now), "balances": [balance_json(b) for b in each.balances]}
+        for each in found
+    ]
+    rows = [row for each in found for row in _rows(each, now)]
+    session.answer(
+        {"budgets": form}, Table(headings=_HEADINGS, rows=rows, empty="no budgets"), *_notes(found)
+    )
+
+
+def _rows(standing: _Standing, now: int) -> Iterable[tuple[str, ...]]:
+    budget = standing.budget
+    paused = _paused(budget, now)
+    zone = ZoneInfo(budget.timezone)
+    if not standing.balances:
+        yield (budget.path, "no limit of its own", "", "", "", "", "", paused)
+    for balance in standing.balances:
+        unit = balance.unit
+        window = balance.window
+        resets = balance.resets_at
+        yield (
+            budget.path,
+            f"{balance.limit} {unit} {'total' if window == 'total' else f'per {window}'}",
+            str(balance.settled),
+            str(balance.held),
+            str(balance.available),
+            _used(balance),
+            "never" if resets is None else f"{resets.astimezone(zone):%Y-%m-%d %H:%M %Z}",
+            paused,
+        )
+
+
+def _used(balance: Balance) -> str:
+    limit, left = _count(balance.limit), _count(balance.available)
+    if not limit:
+        return "" if left == 0 else "over"
+    # In whole percent, rounded up: 100 % is shown when something was refused or soon will be.
+    return f"{-(-(limit - left) * 100 // limit)} %"
+
+
+def _count(amount: Money | int) -> int:
+    return amount.in_nanos if isinstance(amount, Money) else amount
+
+
+def _paused(budget: Budget, now: int) -> str:
+    pause = budget.is_paused(now)
+    if pause is None:
+        return ""
+    by = f" by {pause.actor}" if pause.actor else ""
+    until = "" if pause.until is None else f" until {iso(pause.until)}"
+    return f"paused{by}{until}" + (f": {pause.reason}" if pause.reason else "")
+
+
+def _notes(found: list[_Standing]) -> list[str]:
+    return [
+        f"{each.budget.path}: {extension.limit} more until {iso(extension.until)}"
+        + (f" by {extension.actor}" if extension.actor else "")
+        + (f": {extension.reason}" if extension.reason else "")
+        for each in found
+        for extension in each.budget.extensions
+    ]

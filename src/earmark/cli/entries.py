@@ -1,0 +1,83 @@
+"""`earmark entries`: every accepted operation, in the order of commits."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
+
+import typer
+
+from earmark.budget.limit import show_amount
+from earmark.cli import moments
+from earmark.cli.books import data_of, entry_json, open_existing
+from earmark.cli.runs import budget_of_run
+from earmark.cli.session import Session, command, group
+from earmark.cli.table import Table
+from earmark.ledger.values import Entry
+
+app = group("List what was booked, in the order of commits.")
+
+_HEADINGS: Final = (">seq", "at", "kind", "budget", "key", ">usd", ">calls", ">tokens", "says")
+
+
+@command(app)
+def entries(
+    session: Session,
+    budget: Annotated[
+        str | None, typer.Option(metavar="PATH", help="At or below this budget.")
+    ] = None,
+    run: Annotated[str | None, typer.Option(metavar="RUN", help="Of this run.")] = None,
+    key: Annotated[str | None, typer.Option(metavar="KEY", help="With this key.")] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar=moments.WHEN, help=f"Then or later: {moments.AGO}")
+    ] = None,
+    until: Annotated[str | None, typer.Option(metavar=moments.WHEN, help="Before then.")] = None,
+    after: Annotated[
+        int, typer.Option(metavar="SEQ", min=0, help="Go on after this number: the next page.")
+    ] = 0,
+    limit: Annotated[int, typer.Option(min=1, max=1_000_000, help="At most so many.")] = 1000,
+) -> None:
+    """List entries; amounts are the operation's own: what it reserved, added, or really cost."""
+    with open_existing(session) as ledger:
+        found = ledger.entries(
+            budget_of_run(ledger, run, budget),
+            key=key,
+            since=moments.ago(since, ledger.clock),
+            until=moments.ago(until, ledger.clock),
+            after=after,
+            most=limit,
+        )
+    last = found[-1].seq if found else after
+    session.answer(
+        {"entries": [entry_json(each) for each in found], "after": last},
+        Table(headings=_HEADINGS, rows=[_row(each) for each in found], empty="no entries"),
+    )
+    if len(found) == limit and not session.json:
+        session.tell(f"there may be more: go on with --after {last}")
+
+
+def _row(entry: Entry) -> tuple[str, ...]:
+    amounts, own = entry.amounts, entry.kind in _WITH_AMOUNTS
+    return (
+        str(entry.seq),
+        f"{entry.moment:%Y-%m-%d %H:%M:%S}Z",
+        entry.kind,
+        entry.budget,
+        entry.key,
+        show_amount("usd", amounts.usd) if own else "",
+        str(amounts.calls) if own else "",
+        str(amounts.tokens) if own and amounts.tokens is not None else "",
+        _says(data_of(entry)),
+    )
+
+
+_WITH_AMOUNTS: Final = frozenset({"reserve", "extend", "settle", "presume", "release"})
+
+
+def _says(data: Mapping[str, Any]) -> str:
+    """Return what an entry says beside its amounts, most telling first."""
+    shown = [", ".join(data["limits"]) or "no limits"] if "limits" in data else []
+    shown += [str(data[name]) for name in ("limit", "reason") if data.get(name)]
+    if data.get("actor"):
+        shown.append(f"by {data['actor']}")
+    labels: Mapping[str, Any] = data.get("labels") or {}
+    shown += [f"{name}={value}" for name, value in labels.items()]
+    return "; ".join(shown)

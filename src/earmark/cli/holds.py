@@ -1,0 +1,117 @@
+"""`earmark holds`: reservations, and the truth about those whose outcome nobody knew."""
+
+from enum import StrEnum
+from typing import Annotated, Final
+
+import typer
+
+from earmark.cli import moments
+from earmark.cli.books import labels_of, open_existing, reservation_json
+from earmark.cli.runs import budget_of_run
+from earmark.cli.session import Session, command, default, group
+from earmark.cli.table import Table
+from earmark.ledger.values import Reservation, State
+
+app = group("List reservations whose true cost is not known, and settle them.")
+
+Key = Annotated[str, typer.Argument(metavar="KEY", help="The key of the reservation.")]
+
+_HEADINGS: Final = ("key", "budget", "state", ">hold", ">settled", "opened", "deadline", "labels")
+
+
+class Which(StrEnum):
+    """The reservations that are listed."""
+
+    UNRESOLVED = "unresolved"
+    OPEN = "open"
+    PRESUMED = "presumed"
+    SETTLED = "settled"
+    RELEASED = "released"
+    ALL = "all"
+
+
+_STATES: Final[dict[Which, tuple[State | None, ...]]] = {
+    Which.UNRESOLVED: ("open", "presumed"),
+    Which.OPEN: ("open",),
+    Which.PRESUMED: ("presumed",),
+    Which.SETTLED: ("settled",),
+    Which.RELEASED: ("released",),
+    Which.ALL: (None,),
+}
+
+
+@default(app)
+def holds(
+    session: Session,
+    budget: Annotated[
+        str | None, typer.Option(metavar="PATH", help="At or below this budget.")
+    ] = None,
+    run: Annotated[str | None, typer.Option(metavar="RUN", help="Of this run.")] = None,
+    key: Annotated[str | None, typer.Option(metavar="KEY", help="With this key.")] = None,
+    state: Annotated[
+        Which, typer.Option(help="`unresolved` is open or presumed: the true cost is not known.")
+    ] = Which.UNRESOLVED,
+    since: Annotated[
+        str | None, typer.Option(metavar=moments.WHEN, help=f"Opened then or later: {moments.AGO}")
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option(metavar=moments.WHEN, help="Opened before then.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1_000_000, help="At most so many.")] = 1000,
+) -> None:
+    """List reservations in the order they were opened: those whose true cost is not known yet."""
+    with open_existing(session) as ledger:
+        within = budget_of_run(ledger, run, budget)
+        found = [
+            each
+            for one in _STATES[state]
+            for each in ledger.holds(
+                within,
+                state=one,
+                key=key,
+                since=moments.ago(since, ledger.clock),
+                until=moments.ago(until, ledger.clock),
+                most=limit,
+            )
+        ]
+    _answer(session, sorted(found, key=lambda each: each.seq)[:limit])
+
+
+@command(app)
+def settle(
+    session: Session,
+    key: Key,
+    usd: Annotated[str, typer.Argument(metavar="USD", help="What it really cost: 0.0421.")],
+) -> None:
+    """Book what a reservation really cost, in full; also one that was presumed spent."""
+    with open_existing(session) as ledger:
+        _answer(session, [ledger.settle(key, usd)])
+
+
+@command(app)
+def release(session: Session, key: Key) -> None:
+    """Give a reservation back: nothing was spent; also one that was presumed spent."""
+    with open_existing(session) as ledger:
+        _answer(session, [ledger.release(key)])
+
+
+def _answer(session: Session, found: list[Reservation]) -> None:
+    session.answer(
+        {"holds": [reservation_json(each) for each in found]},
+        Table(headings=_HEADINGS, rows=[_row(each) for each in found], empty="no holds"),
+    )
+
+
+def _row(reservation: Reservation) -> tuple[str, ...]:
+    settled = reservation.settled
+    overrun = f" (overrun {reservation.overrun})" if reservation.overrun else ""
+    return (
+        reservation.key,
+        reservation.budget,
+        reservation.state,
+        str(reservation.amount),
+        "" if settled is None else f"{settled}{overrun}",
+        f"{reservation.opened_at:%Y-%m-%d %H:%M:%S}Z",
+        f"{reservation.deadline:%Y-%m-%d %H:%M:%S}Z",
+        " ".join(f"{name}={value}" for name, value in labels_of(reservation).items()),
+    )

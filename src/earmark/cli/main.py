@@ -1,0 +1,148 @@
+"""`earmark`: finds the command, runs it, and leaves by the exit code that its outcome has.
+
+0 done · 1 bad input, or books that cannot be read · 2 refused · 3 a stage failed · 130 interrupted.
+Nothing heavy is imported here: `earmark --help` loads no command at all.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib import import_module
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Annotated, Any, Final, cast
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
+
+from earmark import __version__
+from earmark.cli.session import Session, write_json
+from earmark.errors import OUTCOMES, EarmarkError
+
+#: Every command: the module it is in, and its line in `earmark --help`.
+COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "plan": ("plan", "Price a composition as [min, max] before it runs."),
+    "run": ("run", "Run a composition under a budget of its own."),
+    "trace": ("trace", "Show a past run, or list the latest ones."),
+    "price": ("price", "Show what a model costs, and what a call of it would."),
+    "budget": ("budget", "Set, show, pause, resume and extend budgets."),
+    "holds": ("holds", "List reservations whose true cost is not known, and settle them."),
+    "entries": ("entries", "List what was booked, in the order of commits."),
+    "audit": ("audit", "Recompute every balance from the entries and compare."),
+    "demo": ("demo", "See it work: a real model on this machine, no key, no account."),
+}
+
+_BAD_INPUT: Final = 1
+_INTERRUPTED: Final = 130
+#: What a shell shows for a program whose reader went away.
+_BROKEN_PIPE: Final = 141
+
+
+class Commands(TyperGroup):
+    """The commands, each imported when it is used."""
+
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401 - Typer's own options, passed on
+        options["commands"] = {
+            name: TyperCommand(name, help=h) for name, (_, h) in COMMANDS.items()
+        }
+        super().__init__(**options)
+
+    def get_command(self, ctx: object, cmd_name: str) -> TyperCommand | TyperGroup | None:
+        """Return the command *cmd_name* from its module."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"earmark.cli.{COMMANDS[cmd_name][0]}")
+        return cast("TyperCommand | TyperGroup", get_command(module.app))
+
+    def format_commands(self, ctx: object, formatter: Any) -> None:  # noqa: ANN401 - Typer's, private
+        """List the commands without loading them."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+app = typer.Typer(
+    name="earmark",
+    cls=Commands,
+    help="Runs AI agent work under budgets that cannot be overspent.",
+    epilog="Exit codes: 0 done, 1 bad input, 2 refused, 3 a stage failed.",
+    invoke_without_command=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def start(
+    context: typer.Context,
+    *,
+    store: Annotated[str | None, typer.Option(metavar="URL", help=Session.STORE_HELP)] = None,
+    config: Annotated[Path | None, typer.Option(metavar="FILE", help=Session.CONFIG_HELP)] = None,
+    json: Annotated[bool, typer.Option("--json", help=Session.JSON_HELP)] = False,
+    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+) -> None:
+    """Keep what every command may be told."""
+    context.obj = Session(store=store, config=config, json=json)
+    if version:
+        context.obj.answer({"version": __version__}, f"earmark {__version__}")
+    elif context.invoked_subcommand is None:
+        sys.stdout.write(context.get_help() + "\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit code; the entry point of `earmark`."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    _never_fail_to_print()
+    try:
+        code = get_command(app).main(given, prog_name="earmark", standalone_mode=False)
+        sys.stdout.flush()
+    except EarmarkError as error:
+        _fail(given, str(error), {"code": error.code, **error.facts()})
+        return OUTCOMES[error.code].exit_code
+    except typer.TyperException as error:
+        _fail(given, _usage(error), {"code": "input_error"})
+        return _BAD_INPUT
+    except BrokenPipeError:
+        return _broken_pipe()
+    except OSError as error:
+        _fail(given, f"{error.strerror or error}", {"code": "error"})
+        return _BAD_INPUT
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    return code if isinstance(code, int) else 0
+
+
+def _fail(given: Sequence[str], sentence: str, facts: dict[str, Any]) -> None:
+    with suppress(OSError):
+        sys.stderr.write(f"earmark: {sentence}\n")
+    if "--json" in given:
+        code = facts.pop("code")
+        with suppress(OSError):
+            write_json({"error": {"code": code, "message": sentence, **facts}})
+
+
+def _usage(error: typer.TyperException) -> str:
+    said = error.format_message().rstrip(".")
+    context = getattr(error, "ctx", None)
+    return f"{said} (`{context.command_path} --help` shows how)" if context else said
+
+
+def _never_fail_to_print() -> None:
+    # A terminal that cannot show a character gets its number: no reason to lose a finished run.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _broken_pipe() -> int:
+    # The interpreter flushes once more at its end, which must not fail then.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return _BROKEN_PIPE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

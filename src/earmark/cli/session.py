@@ -1,0 +1,144 @@
+"""What every command is told, and the two ways it answers: JSON for programs, text for people.
+
+The answer of a command goes to standard output; progress and complaints go to standard error.
+"""
+
+import inspect
+import json as jsonlib
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Concatenate, ParamSpec, Protocol
+
+import typer
+
+from earmark.cli.wire import plain
+
+P = ParamSpec("P")
+
+
+class Part(Protocol):
+    """A piece of an answer for people, such as a table."""
+
+    def write(self) -> None:
+        """Write it to standard output."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """The options that every command takes."""
+
+    STORE_HELP: ClassVar = (
+        "Where the books are: EARMARK_STORE, else earmark.toml, else ./earmark.db."
+    )
+    CONFIG_HELP: ClassVar = "The configuration; the nearest earmark.toml unless given."
+    JSON_HELP: ClassVar = "Answer with one JSON document on standard output."
+
+    store: str | None = None
+    config: Path | None = None
+    json: bool = False
+
+    def told(self, *, store: str | None, config: Path | None, json: bool) -> "Session":
+        """Return the session with what was given after the command's name laid over it."""
+        return Session(
+            store=store or self.store, config=config or self.config, json=json or self.json
+        )
+
+    def answer(self, form: Mapping[str, Any], *parts: "Part | str") -> None:
+        """Write *form* as JSON if that was asked for, else the *parts* for people."""
+        if self.json:
+            write_json(form)
+            return
+        for part in parts:
+            if isinstance(part, str):
+                sys.stdout.write(f"{part}\n")
+            else:
+                part.write()
+
+    def tell(self, sentence: str) -> None:
+        """Tell people something beside the answer."""
+        sys.stderr.write(f"earmark: {sentence}\n")
+
+
+def write_json(form: Mapping[str, Any]) -> None:
+    """Write one JSON document to standard output, in ASCII so that no terminal can spoil it."""
+    jsonlib.dump(plain(form), sys.stdout, indent=2, allow_nan=False)
+    sys.stdout.write("\n")
+
+
+def group(help: str) -> typer.Typer:  # noqa: A002 - Typer's own word
+    """Return an empty group of commands."""
+    return typer.Typer(
+        help=help,
+        add_completion=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+
+Body = Callable[Concatenate[Session, P], None]
+
+
+def command(app: typer.Typer, name: str | None = None) -> Callable[[Body[P]], Body[P]]:
+    """Make a function of a session a command of *app*, with the options every command takes."""
+
+    def register(body: Body[P]) -> Body[P]:
+        app.command(name or body.__name__)(_typed(body, _run))
+        return body
+
+    return register
+
+
+def default(app: typer.Typer) -> Callable[[Body[P]], Body[P]]:
+    """Make a function of a session what the group *app* does when no command of it is named."""
+
+    def register(body: Body[P]) -> Body[P]:
+        app.callback(invoke_without_command=True)(_typed(body, _run_alone))
+        return body
+
+    return register
+
+
+def _run(body: Body[...], context: typer.Context, given: dict[str, Any]) -> None:
+    context.obj = context.obj.told(**{key: given.pop(key) for key in _COMMON.parameters})
+    body(context.obj, **given)
+
+
+def _run_alone(body: Body[...], context: typer.Context, given: dict[str, Any]) -> None:
+    _run(body if context.invoked_subcommand is None else _nothing, context, given)
+
+
+def _nothing(_: Session, **_given: object) -> None:
+    """A command of the group does the work."""
+
+
+def _typed(
+    body: Body[...], run: Callable[[Body[...], typer.Context, dict[str, Any]], None]
+) -> Callable[..., None]:
+    """Return a function with the parameters of *body* and the common ones, as Typer reads them."""
+
+    def called(*, context: typer.Context, **given: Any) -> None:  # noqa: ANN401 - the body's options
+        run(body, context, given)
+
+    _, *own = inspect.signature(body).parameters.values()
+    first = inspect.Parameter("context", _KEYWORD, annotation=typer.Context)
+    shown = [first, *(each.replace(kind=_KEYWORD) for each in own), *_COMMON.parameters.values()]
+    called.__signature__ = inspect.Signature(shown)  # pyright: ignore[reportFunctionMemberAccess]
+    called.__annotations__ = {each.name: each.annotation for each in shown}
+    called.__doc__ = body.__doc__
+    return called
+
+
+def _common(
+    *,
+    store: Annotated[str | None, typer.Option(metavar="URL", help=Session.STORE_HELP)] = None,
+    config: Annotated[Path | None, typer.Option(metavar="FILE", help=Session.CONFIG_HELP)] = None,
+    json: Annotated[bool, typer.Option("--json", help=Session.JSON_HELP)] = False,
+) -> None:
+    """Take the options every command takes."""
+
+
+_KEYWORD = inspect.Parameter.KEYWORD_ONLY
+_COMMON = inspect.signature(_common)

@@ -1,0 +1,281 @@
+"""From settings to what they describe: prices, providers, stages, the policy, budgets in the books.
+
+Each function makes one thing of the settings; nothing is called, and no key is read before the
+provider it is for is asked for.
+"""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final, assert_never
+
+from earmark.admission.call import Provider
+from earmark.admission.policy import ELASTIC, SOFT, STRICT, Policy
+from earmark.budget.budget import Budget, parse_alerts
+from earmark.clock import Clock
+from earmark.config.settings import (
+    BudgetSettings,
+    ModelStageSettings,
+    ProcessStageSettings,
+    ProviderSettings,
+    PythonStageSettings,
+    RemoteStageSettings,
+    Settings,
+    StageSettings,
+)
+from earmark.errors import InvalidConfig, InvalidStage
+from earmark.ledger.ledger import Ledger
+from earmark.pricing.book import PriceBook
+from earmark.provider.call import DEFAULT_MAX_TOKENS
+from earmark.provider.open import open_provider
+from earmark.stage.kinds.kind import StageKind
+from earmark.stage.kinds.model import model_stage
+from earmark.stage.kinds.process import OUTPUT_LIMIT_BYTES, TIME_LIMIT_S, process_stage
+from earmark.stage.kinds.python import PythonStage, stage
+from earmark.stage.kinds.remote import remote_stage
+
+POLICIES: Final[Mapping[str, Policy]] = {"strict": STRICT, "elastic": ELASTIC, "soft": SOFT}
+
+#: Providers that need no table of their own: the two APIs' makers.
+_MAKERS: Final = {
+    "openai": ProviderSettings.model_construct(api="openai"),
+    "anthropic": ProviderSettings.model_construct(api="anthropic"),
+}
+#: Who changed a budget that the configuration changed, in the entries.
+_ACTOR: Final = "configuration"
+
+#: Reads the key of a provider from where its settings say; None for one that wants none.
+Key = Callable[[str, ProviderSettings], str | None]
+
+
+def policy_of(settings: Settings) -> Policy:
+    """Return the admission policy."""
+    return POLICIES[settings.admission.policy]
+
+
+def price_book(settings: Settings) -> PriceBook:
+    """Return the price book: the settings' own prices before the price list."""
+    return PriceBook(settings.prices, allow_free=settings.admission.allow_free)
+
+
+# Providers ----------------------------------------------------------------------------------------
+
+
+class Providers(Mapping[str, Provider]):
+    """The configured providers by name, each opened when it is first asked for."""
+
+    def __init__(self, settings: Settings, *, book: PriceBook, clock: Clock, key: Key) -> None:
+        """Offer the providers of *settings*, priced by *book*; *key* reads the key of each."""
+        self._settings = {**_MAKERS, **settings.providers}
+        self._book = book
+        self._clock = clock
+        self._key = key
+        self._opened: dict[str, Provider] = {}
+
+    def __getitem__(self, name: str) -> Provider:
+        if name not in self._opened:
+            self._opened[name] = self._open(name, self._settings[name])
+        return self._opened[name]
+
+    def __contains__(self, name: object) -> bool:
+        # The inherited one would open it to see.
+        return name in self._settings
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._settings)
+
+    def __len__(self) -> int:
+        return len(self._settings)
+
+    async def aclose(self) -> None:
+        """Close the connections of those that were opened."""
+        opened, self._opened = self._opened, {}
+        for provider in opened.values():
+            await provider.aclose()
+
+    def _open(self, name: str, settings: ProviderSettings) -> Provider:
+        return open_provider(
+            name,
+            api=settings.api,
+            book=self._book,
+            clock=self._clock,
+            base_url=settings.base_url,
+            api_key=self._key(name, settings),
+            default_max_tokens=settings.max_tokens or DEFAULT_MAX_TOKENS,
+            context_window=settings.context_window,
+        )
+
+
+def key_from(environ: Mapping[str, str]) -> Key:
+    """Return the reader of keys from *environ*; a key that is missing there is `InvalidConfig`."""
+
+    def read(name: str, settings: ProviderSettings) -> str | None:
+        variable = settings.key_variable
+        if variable is None:
+            return None
+        if not environ.get(variable):
+            detail = f"the variable {variable} holds no key: set it, or name another by api_key_env"
+            raise InvalidConfig(place=f"providers.{name}", detail=detail)
+        return environ[variable]
+
+    return read
+
+
+def no_key(name: str, settings: ProviderSettings) -> None:
+    """Read no key: for plans, which price calls and make none."""
+    del name, settings
+
+
+# Stages -------------------------------------------------------------------------------------------
+
+
+def stages_of(settings: Settings) -> list[StageKind]:
+    """Return the configured stages, in the order of their tables.
+
+    Raises:
+        InvalidConfig: A function cannot be imported, or a stage is none; says which.
+    """
+    folder = Path.cwd() if settings.file is None else settings.file.absolute().parent
+    return [_stage(name, each, folder) for name, each in settings.stages.items()]
+
+
+def _stage(name: str, settings: StageSettings, folder: Path) -> StageKind:
+    try:
+        return _typed(_bare(name, settings, folder), settings)
+    except InvalidStage as error:
+        place = f"stages.{name}{error.place.replace('/', '.')}"
+        raise InvalidConfig(place=place, detail=error.detail) from None
+
+
+def _bare(name: str, settings: StageSettings, folder: Path) -> Any:  # noqa: ANN401 - one of the kinds
+    match settings:
+        case PythonStageSettings():
+            return _python(name, settings, folder)
+        case ProcessStageSettings():
+            return _process(name, settings, folder)
+        case ModelStageSettings():
+            return _model(name, settings)
+        case RemoteStageSettings():
+            return remote_stage(
+                name,
+                settings.url,
+                cost=settings.cost,
+                effects=settings.effects and settings.effects.effects,
+                timeout=_seconds(settings),
+            )
+        case _:
+            assert_never(settings)
+
+
+def _typed(bare: Any, settings: StageSettings) -> StageKind:  # noqa: ANN401 - one of the kinds
+    types = {"input": settings.input, "output": settings.output}
+    given = {name: each for name, each in types.items() if each is not None}
+    return replace(bare, spec=replace(bare.spec, **given)) if given else bare
+
+
+def _process(name: str, settings: ProcessStageSettings, folder: Path) -> StageKind:
+    return process_stage(
+        name,
+        settings.argv,
+        cost=settings.cost,
+        effects=settings.effects and settings.effects.effects,
+        prints=settings.prints,
+        timeout=_seconds(settings) or TIME_LIMIT_S,
+        output_limit_bytes=settings.max_output or OUTPUT_LIMIT_BYTES,
+        directory=folder,
+    )
+
+
+def _model(name: str, settings: ModelStageSettings) -> StageKind:
+    return model_stage(
+        name,
+        settings.model,
+        settings.prompt,
+        system=settings.system,
+        max_tokens=settings.max_tokens,
+        answers=settings.answers,
+        options=settings.options,
+        effects=settings.effects and settings.effects.effects,
+        timeout=_seconds(settings),
+    )
+
+
+def _python(name: str, settings: PythonStageSettings, folder: Path) -> StageKind:
+    found = _imported(settings.function, f"stages.{name}.function", folder)
+    if isinstance(found, PythonStage):
+        # What `@stage` declares stands beside the code it is about; a second truth would hide it.
+        told = [
+            each
+            for each in ("cost", "effects", "input", "output", "timeout")
+            if getattr(settings, each) is not None
+        ]
+        if told:
+            detail = f"'{settings.function}' is declared by @stage: say it there"
+            raise InvalidConfig(place=f"stages.{name}.{told[0]}", detail=detail)
+        return replace(found, spec=replace(found.spec, name=name))
+    if not callable(found):
+        detail = f"'{settings.function}' is no function"
+        raise InvalidConfig(place=f"stages.{name}.function", detail=detail)
+    declared = stage(
+        name=name,
+        cost=settings.cost,
+        effects=settings.effects and settings.effects.effects,
+        timeout=_seconds(settings),
+    )
+    return declared(found)
+
+
+def _imported(function: str, place: str, folder: Path) -> object:
+    module, _, name = function.partition(":")
+    if str(folder) not in sys.path:
+        # A program's own modules lie beside its configuration, as with `python -m`.
+        sys.path.insert(0, str(folder))
+    try:
+        found: object = import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except Exception as error:  # a module may raise anything
+        detail = f"'{function}' cannot be imported: {type(error).__name__}: {error}"
+        raise InvalidConfig(place=place, detail=detail) from error
+    return found
+
+
+def _seconds(settings: StageSettings) -> float | None:
+    return None if settings.timeout is None else settings.timeout.total_seconds()
+
+
+# Budgets ------------------------------------------------------------------------------------------
+
+
+def apply_budgets(settings: Settings, ledger: Ledger) -> list[str]:
+    """Set the configured budgets that the books have otherwise; return their paths.
+
+    Pauses and extensions stay, what was spent stays spent, and budgets that are only in the books
+    are left alone. Books that agree already are only read.
+    """
+    if not settings.budgets:
+        return []
+    known = {budget.path: budget for budget in ledger.budgets()}
+    changed = [
+        path for path, wanted in settings.budgets.items() if not _agrees(wanted, known.get(path))
+    ]
+    for path in changed:
+        wanted = settings.budgets[path]
+        ledger.set_budget(
+            path,
+            limits=wanted.limits,
+            timezone=wanted.timezone,
+            alerts=wanted.alerts,
+            actor=_ACTOR,
+        )
+    return changed
+
+
+def _agrees(wanted: BudgetSettings, known: Budget | None) -> bool:
+    return known is not None and (wanted.limits, wanted.timezone, parse_alerts(wanted.alerts)) == (
+        known.limits,
+        known.timezone,
+        known.alerts,
+    )

@@ -1,0 +1,145 @@
+"""Books on disk: closed and opened again, by one ledger or several, they are the same books."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from support.ledger_books import check_books, standing
+
+from earmark.errors import BudgetExceeded, KeyReused, Reason
+from earmark.ledger.ledger import Ledger
+from earmark.testing import ManualClock
+
+Opener = Callable[[], Ledger]
+
+
+def everything(ledger: Ledger) -> tuple[object, ...]:
+    """Return all a reader can see."""
+    return (
+        ledger.budgets(),
+        ledger.holds(state=None),
+        ledger.entries(),
+        ledger.alerts(),
+        [ledger.balances(budget.path) for budget in ledger.budgets()],
+    )
+
+
+def test_everything_is_still_there(open_store: Opener, clock: ManualClock) -> None:
+    """Budgets, pauses, extensions, reservations, entries and alerts survive a restart."""
+    with open_store() as ledger:
+        ledger.set_budget("acme", limits=["10 usd per day"], timezone="Europe/Berlin")
+        ledger.extend_budget("acme", "5 usd per day", until=clock.now + timedelta(hours=3))
+        ledger.reserve("acme", 9, key="a", units={"tokens": 4}, labels={"run": "1"})
+        ledger.extend("a", 1, operation="more")
+        ledger.settle("a", 13)
+        ledger.reserve("acme", 1, key="b")
+        ledger.pause("acme", actor="Ada", reason="stop")
+        before = everything(ledger)
+        assert ledger.alerts() != []
+    with open_store() as ledger:
+        assert everything(ledger) == before
+        check_books(ledger)
+
+
+def test_keys_are_remembered(open_store: Opener) -> None:
+    """After a restart a repeat still gives the first answer, and other content is refused."""
+    with open_store() as ledger:
+        ledger.set_budget("acme", limits=["10 usd per day"])
+        first = ledger.reserve("acme", 1, key="a")
+        ledger.extend("a", 1, operation="more")
+    with open_store() as ledger:
+        assert ledger.reserve("acme", 1, key="a").seq == first.seq
+        assert str(ledger.extend("a", 1, operation="more").amount) == "2"
+        with pytest.raises(KeyReused):
+            ledger.reserve("acme", 3, key="a")
+        with pytest.raises(KeyReused):
+            ledger.extend("a", 2, operation="more")
+        assert standing(ledger, "acme") == ("10", "0", "2", "8")
+
+
+def test_time_does_not_go_back_over_a_restart(open_store: Opener, clock: ManualClock) -> None:
+    """A machine that starts with yesterday's clock goes on today."""
+    with open_store() as ledger:
+        ledger.set_budget("acme", limits=["1 usd per day"])
+        ledger.settle(ledger.reserve("acme", 1).key, 1)
+    clock.set(clock.now - timedelta(days=1))
+    with open_store() as ledger, pytest.raises(BudgetExceeded):
+        ledger.reserve("acme", "0.1")
+
+
+def test_what_fell_due_while_nobody_looked(open_store: Opener, clock: ManualClock) -> None:
+    """A reservation left open by a dead process is presumed by whoever comes next."""
+    with open_store() as ledger:
+        ledger.set_budget("acme", limits=["1 usd per day"])
+        ledger.reserve("acme", "0.6", key="a", deadline="10min")
+    clock.advance(timedelta(minutes=9))
+    with open_store() as ledger:
+        assert [hold.key for hold in ledger.holds()] == ["a"]
+    clock.advance(timedelta(minutes=1))
+    with open_store() as ledger:
+        assert ledger.holds() == []
+        assert standing(ledger, "acme") == ("1", "0.6", "0", "0.4")
+        assert ledger.settle("a", "0.1").state == "settled"
+
+
+def test_an_extension_of_nothing_is_remembered(open_store: Opener) -> None:
+    """An extension that adds nothing is an entry like any other, also for the next process."""
+    with open_store() as ledger:
+        ledger.set_budget("acme", limits=["1 usd per day"])
+        ledger.reserve("acme", "0.6", key="a")
+        ledger.extend("a", 0)
+    with open_store() as ledger:
+        ledger.settle("a", "0.1")
+        check_books(ledger)
+
+
+def test_two_ledgers_share_the_books(open_store: Opener) -> None:
+    """What one ledger reserves, settles, changes or pauses, the other decides by at once."""
+    one, two = open_store(), open_store()
+    one.set_budget("acme", limits=["1 usd per day"])
+    for n in range(5):
+        (one if n % 2 else two).reserve("acme", "0.2", key=f"k{n}")
+    for ledger in (one, two):
+        with pytest.raises(BudgetExceeded) as refused:
+            ledger.reserve("acme", "0.1")
+        assert refused.value.reason is Reason.HELD
+    one.settle("k0", "0.1")
+    two.reserve("acme", "0.1", key="k5")
+    two.release("k1")
+    one.reserve("acme", "0.2", key="k6")
+    one.set_budget("acme", limits=["2 usd per day"])
+    two.reserve("acme", 1, key="k7")
+    two.pause("acme")
+    with pytest.raises(BudgetExceeded) as refused:
+        one.reserve("acme", "0.1")
+    assert refused.value.reason is Reason.PAUSED
+    assert one.reserve("acme", 1, key="k7").seq == two.reservation("k7").seq
+    assert everything(one) == everything(two)
+    check_books(one)
+
+
+def test_reading_does_not_stop_writing(open_store: Opener) -> None:
+    """However reads and writes of two ledgers alternate, each write goes through."""
+    one, two = open_store(), open_store()
+    one.set_budget("acme", limits=["100 usd per day"])
+    for n in range(20):
+        writer, reader = (one, two) if n % 2 else (two, one)
+        writer.reserve("acme", 1, key=f"k{n}")
+        assert reader.reservation(f"k{n}").state == "open"
+        assert len(reader.entries(most=5)) >= 1
+        writer.reserve("acme", 1, key=f"k{n}")
+        reader.settle(f"k{n}", "0.5")
+    assert standing(two, "acme") == ("100", "10", "0", "90")
+
+
+def test_other_ledgers_changes_are_noticed(open_store: Opener) -> None:
+    """The store's version moves when another ledger writes, also right after a read."""
+    one, two = open_store(), open_store()
+    one.set_budget("acme", limits=["100 usd per day"])
+    hold = one.reserve("acme", 1)
+    seen = {two.store.version()}
+    for n in range(5):
+        two.reservation(hold.key)
+        one.reserve("acme", 1)
+        seen.add(two.store.version())
+        assert len(seen) == n + 2

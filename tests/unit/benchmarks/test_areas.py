@@ -1,0 +1,140 @@
+"""Each benchmark, run for a moment: it measures what it says and leaves nothing behind."""
+
+import json
+from pathlib import Path
+
+import pytest
+from benchmarks import growth, ledger, memory, runner, startup
+from benchmarks.__main__ import main
+from benchmarks.figure import Figure
+from benchmarks.folded import FoldedLoop, learn
+from benchmarks.load import LEAF, make_budgets, one_caller, tasks, threads
+from benchmarks.raw import PlainBooks, fdatasync
+from benchmarks.settings import Settings
+
+from earmark.stores.open import open_ledger
+
+
+def tiny(folder: Path) -> Settings:
+    """Return the settings of a run that takes a moment."""
+    return Settings(
+        folder=folder,
+        rounds=1,
+        seconds=0.03,
+        holds=(20, 60),
+        blocks=20,
+        stages=5,
+        stages_most=20,
+        starts=1,
+    )
+
+
+def measured(figures: list[Figure]) -> dict[str, float]:
+    """Return the medians by what was measured; each was, and is a number above zero."""
+    medians = {figure.what: figure.median for figure in figures}
+    assert all(median is not None and median >= 0 for median in medians.values()), medians
+    return {what: median for what, median in medians.items() if median is not None}
+
+
+def test_the_ledger_benchmark_measures_every_way_of_calling(tmp_path: Path) -> None:
+    """One caller, tasks, threads and processes are set against the disk, SQLite or each other."""
+    said = measured(ledger.measure(tiny(tmp_path)))
+    for what in ("1 caller", "16 tasks", "16 threads", "256 tasks", "4 processes", "folded loop"):
+        assert any(what in each for each in said), what
+
+
+def test_the_growth_benchmark_compares_two_tables(tmp_path: Path) -> None:
+    """The tables are filled through the rules: the audit finds them in order."""
+    assert len(measured(growth.measure(tiny(tmp_path)))) == 1
+    with open_ledger(f"sqlite:///{tmp_path / 'large.db'}") as books:
+        assert books.audit().ok
+        assert len(books.holds(state="settled", most=1_000)) >= 60
+
+
+def test_the_memory_benchmark_measures_a_block(tmp_path: Path) -> None:
+    """One ratio: the block to the reserve on dicts."""
+    assert len(measured(memory.measure(tiny(tmp_path)))) == 1
+
+
+def test_the_runner_benchmark_measures_wide_and_deep(tmp_path: Path) -> None:
+    """Both shapes are set against bare tasks, in time and in memory."""
+    said = measured(runner.measure(tiny(tmp_path)))
+    assert sum("bare asyncio task" in what for what in said) == 3
+    assert sum("memory" in what for what in said) == 3
+
+
+def test_the_startup_benchmark_starts_the_interpreter(tmp_path: Path) -> None:
+    """Importing Earmark cannot be faster than importing nothing."""
+    figures = startup.measure(tiny(tmp_path))
+    assert len(figures) == 2
+    assert figures[0].median is not None
+
+
+def test_callers_settle_all_they_reserve(tmp_path: Path) -> None:
+    """After each load the books agree and nothing is held: every reserve was settled."""
+    with open_ledger(f"sqlite:///{tmp_path / 'load.db'}") as books:
+        make_budgets(books)
+        loads = [one_caller(books, 0.02), threads(books, 3, 0.02), tasks(books, 5, 0.02)]
+        assert all(load.done >= len(load.latencies) for load in loads)
+        assert not books.holds()
+        assert books.audit().ok
+
+
+def test_the_folded_loop_writes_the_ledgers_own_rows(tmp_path: Path) -> None:
+    """Its rows differ from the ledger's in key and number only, so both write as much."""
+    file = tmp_path / "folded.db"
+    loop = FoldedLoop(file)
+    assert loop.rate(0.01) > 0
+    loop.close()
+    with open_ledger(f"sqlite:///{file}") as books:
+        written = books.holds(LEAF, state="settled", most=100)
+    first, later = written[0], written[-1]
+    assert first.key != later.key
+    same = ("budget", "asked", "hold", "state", "accounts", "actual", "labels")
+    assert [getattr(first, name) for name in same] == [getattr(later, name) for name in same]
+
+
+def test_what_a_settle_changes_is_learned_from_the_ledger(tmp_path: Path) -> None:
+    """The loop updates the columns that the ledger updates, whatever they are called."""
+    learned = learn(tmp_path / "learn.db")
+    assert learned.opened["state"] == "open"
+    assert learned.closed["state"] == "settled"
+    assert "key" not in learned.closed
+    assert len(learned.accounts) == 3
+
+
+def test_the_plain_books_refuse_like_a_ledger() -> None:
+    """The baseline is a real reserve: a key counts once, and what does not fit changes nothing."""
+    books = PlainBooks(("a", "b"))
+    assert books.reserve("k", 1 << 59)
+    assert books.reserve("k", 1 << 59)
+    assert books.reserve("l", 1 << 59)
+    assert not books.reserve("m", 1)
+
+
+def test_a_sync_probe_gives_a_rate_and_its_quantiles(tmp_path: Path) -> None:
+    """The raw limit of the disk: its median is not above its 99 % quantile."""
+    syncs = fdatasync(tmp_path, 0.01)
+    assert syncs.rate > 0
+    assert syncs.p50_ns <= syncs.p99_ns
+
+
+def test_an_area_run_from_the_command_line_prints_json_and_cleans_up(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Numbers on stdout, progress on stderr, the section saved, no database left."""
+    results, folder = tmp_path / "RESULTS.md", tmp_path / "bench"
+    main(["memory", "--json", "--dir", str(folder), "--results", str(results)])
+    out, err = capsys.readouterr()
+    assert json.loads(out)["figures"][0]["area"] == "memory"
+    assert "memory: round 1 of 3" in err
+    assert "### memory" in results.read_text()
+    assert list(folder.iterdir()) == []
+
+
+def test_an_unknown_area_or_too_few_rounds_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """The command says which areas there are, and that a median needs three rounds."""
+    for arguments, said in ((["speed"], "ledger"), (["memory", "--rounds", "2"], "3 rounds")):
+        with pytest.raises(SystemExit):
+            main(arguments)
+        assert said in capsys.readouterr().err
