@@ -99,14 +99,8 @@ def test_a_prompt_read_from_the_cache_costs_its_own_price(
 
 def test_the_input_bound_holds_for_real_tokens(local_model: LocalModel) -> None:
     """Whatever is sent, the real tokenizer and template make no more tokens than was bounded."""
-    texts = [
-        "hi",
-        "x" * 300,
-        "\N{FULLWIDTH LATIN SMALL LETTER F}\N{ARABIC LIGATURE SALLALLAHOU ALAYHE WASALLAM}" * 9,
-        "🎉" * 60,
-        '{"a": [1, 2, 3]}' * 20,
-        "\n\t " * 80,
-    ]
+    wide = "\N{FULLWIDTH LATIN SMALL LETTER F}\N{ARABIC LIGATURE SALLALLAHOU ALAYHE WASALLAM}"
+    texts = ["hi", "x" * 50, wide * 5, "🎉" * 10, '{"a": [1, 2, 3]}' * 3, "\n\t " * 10]
     for text in texts:
         provider = opened("openai", local_model)
         request = write(text, max_tokens=1)

@@ -16,7 +16,7 @@ async def ignore(produced: int) -> None:
 def grant(
     max_output_tokens: int | None = None,
     *,
-    timeout_s: float = 20.0,
+    timeout_s: float = 60.0,
     produced: Callable[[int], Awaitable[None]] = ignore,
 ) -> Grant:
     """Return a grant as the guard would give it."""

@@ -90,11 +90,11 @@ class Model:
     def standing(self, path: str, at: int) -> list[tuple[str, str, int, int, int]]:
         """Return (unit, window, limit, settled, held) of each limit of the budget at *path*."""
         found = [
-            self.sums[place] if place in self.sums else Sums(line)
+            (line, self.sums.get(place, Sums(line)))
             for place, line in self._above(path, max(at, self.last))
             if line.budget == path
         ]
-        return [(s.line.unit, s.line.window, s.line.limit, s.settled, s.held) for s in found]
+        return [(line.unit, line.window, line.limit, s.settled, s.held) for line, s in found]
 
     # Reservations ---------------------------------------------------------------------------------
 

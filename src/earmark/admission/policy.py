@@ -2,8 +2,7 @@
 
 A policy is a frozen value. `first_ask` says what to reserve first, `after` what to do about a
 refusal, `growth` how a stream's hold grows. The guard and the simulation drive the same functions;
-neither a clock nor a ledger is read here. The numbers behind the policies:
-`docs/decisions` and `benchmarks/admission.py`.
+neither a clock nor a ledger is read here. `benchmarks/admission.py` has the numbers behind them.
 
 The ledger's promise holds under every policy; only `Soft` lets a call cost more than its hold.
 """
@@ -24,7 +23,10 @@ class Strict:
     floor: int = 256
     """`max_tokens` is not lowered below this to let a call in sooner."""
     smallest: int = 32
-    """A reply cut shorter than this is not worth its input: refuse instead."""
+    """A reply cut shorter than this is not worth its input: refuse instead.
+
+    On the Azure code trace 256 refused 0.9 % falsely, 32 refused 0.1 %, and less gained nothing.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from earmark.budget.budget import PPM, Budget
 from earmark.budget.limit import show_amount
 from earmark.cli.session import Session
 from earmark.clock import iso, to_datetime
-from earmark.config.assemble import apply_budgets
+from earmark.config.budgets import apply_budgets
 from earmark.config.load import load_settings
 from earmark.config.settings import Settings
 from earmark.errors import NotFound

@@ -1,5 +1,6 @@
 """`earmark budget`: the budgets and how they stand."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Final
@@ -22,7 +23,7 @@ from earmark.cli.books import (
 from earmark.cli.session import Session, command, group
 from earmark.cli.table import Table
 from earmark.clock import iso
-from earmark.errors import InvalidConfig, InvalidDuration, NotFound
+from earmark.errors import InvalidConfig, NotFound
 from earmark.ledger.answers import Balance
 from earmark.ledger.ledger import Ledger
 from earmark.money import Money
@@ -33,6 +34,7 @@ Path = Annotated[str, typer.Argument(metavar="PATH", help="The budget: acme/rese
 Actor = Annotated[str | None, typer.Option(help="Who does it; you unless given.")]
 Reason = Annotated[str, typer.Option(help="Why, kept in the entries.")]
 
+_OF_A_RUN: Final = re.compile(r"(^|/)run-[0-9a-f]{16}$")
 _HEADINGS: Final = ("budget", "limit", ">settled", ">held", ">available", ">used", "resets", "")
 
 
@@ -88,16 +90,21 @@ def show(
         str | None, typer.Argument(metavar="[PATH]", help="Only this one; all unless given.")
     ] = None,
     *,
-    tree: Annotated[bool, typer.Option("--tree", help="Those below PATH too.")] = False,
+    tree: Annotated[bool, typer.Option("--tree", help="Those below it and of runs too.")] = False,
 ) -> None:
     """Show each limit in its current interval: settled, held, available, and when it resets."""
     with _books(session) as ledger:
         found = ledger.budgets(path)
-        if path is not None and not tree:
-            found = [budget for budget in found if budget.path == path]
+        if not tree:
+            found = [each for each in found if _asked(each.path, path)]
         if path is not None and not found:
             raise NotFound(kind="budget", name=path, hint=f"`earmark budget set {path}` makes it")
         _answer(session, [_Standing.of(ledger, budget) for budget in found], ledger.clock.instant())
+
+
+def _asked(path: str, wanted: str | None) -> bool:
+    # There is a budget for every run there ever was: they are shown by name, or in a tree.
+    return path == wanted or (wanted is None and not _OF_A_RUN.search(path))
 
 
 @command(app)
@@ -111,7 +118,7 @@ def pause(
 ) -> None:
     """Refuse all that would be spent at or below PATH, until resumed or until WHEN."""
     with _books(session) as ledger:
-        end = moments.ahead(until, ledger.clock)
+        end = None if until is None else moments.still_ahead(until, ledger.clock)
         budget = ledger.pause(path, actor=_who(actor), reason=reason, until=end)
         _answer_one(session, ledger, budget)
 
@@ -137,9 +144,7 @@ def extend(
 ) -> None:
     """Add to the limit of the same unit and window, until WHEN."""
     with _books(session) as ledger:
-        end = moments.ahead(until, ledger.clock)
-        if end is None or moments.past(end, ledger.clock):
-            raise InvalidDuration(text=until, want="a moment that is not past")
+        end = moments.still_ahead(until, ledger.clock)
         budget = ledger.extend_budget(path, limit, until=end, actor=_who(actor), reason=reason)
         _answer_one(session, ledger, budget)
 

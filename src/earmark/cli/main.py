@@ -6,7 +6,7 @@ Nothing heavy is imported here: `earmark --help` loads no command at all.
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
 from io import TextIOWrapper
@@ -101,32 +101,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = get_command(app).main(given, prog_name="earmark", standalone_mode=False)
         sys.stdout.flush()
     except EarmarkError as error:
-        _fail(given, str(error), {"code": error.code, **error.facts()})
+        _fail(given, str(error), _document(error))
         return OUTCOMES[error.code].exit_code
     except typer.TyperException as error:
-        _fail(given, _usage(error), {"code": "input_error"})
+        said = _usage(error)
+        _fail(given, said, {"error": {"code": "input_error", "message": said}})
         return _BAD_INPUT
     except BrokenPipeError:
         return _broken_pipe()
     except OSError as error:
-        _fail(given, f"{error.strerror or error}", {"code": "error"})
+        said = error.strerror or str(error)
+        _fail(given, said, {"error": {"code": "error", "message": said}})
         return _BAD_INPUT
     except KeyboardInterrupt:
         return _INTERRUPTED
     return code if isinstance(code, int) else 0
 
 
-def _fail(given: Sequence[str], sentence: str, facts: dict[str, Any]) -> None:
+def _fail(given: Sequence[str], sentence: str, document: Mapping[str, Any]) -> None:
     with suppress(OSError):
         sys.stderr.write(f"earmark: {sentence}\n")
     if "--json" in given:
-        code = facts.pop("code")
         with suppress(OSError):
-            write_json({"error": {"code": code, "message": sentence, **facts}})
+            write_json(document)
+
+
+def _document(error: EarmarkError) -> Mapping[str, Any]:
+    """Return the one JSON document of a command that failed; a run's statement has its error."""
+    if error.statement is not None:
+        return error.statement.to_json()
+    return {"error": {"code": error.code, "message": str(error), **error.facts()}}
 
 
 def _usage(error: typer.TyperException) -> str:
-    said = error.format_message().rstrip(".")
+    said = error.format_message().replace("Value error, ", "").rstrip(".")
     context = getattr(error, "ctx", None)
     return f"{said} (`{context.command_path} --help` shows how)" if context else said
 

@@ -13,6 +13,7 @@ AGO = "2h, 3d … ago, or a moment such as 2026-12-01 or 2026-12-01T09:30+01:00.
 _WANT = "a time such as 2h or 3d, a date such as 2026-12-01 (UTC), or 2026-12-01T09:30+01:00"
 #: A moment before it, or so much ahead, is a slip of the pen; a ledger counts in 64 bits.
 _FIRST_YEAR, _LAST_YEAR = 1970, 2200
+_SHOWN = 60
 
 
 def ahead(text: str | None, clock: Clock) -> datetime | None:
@@ -33,9 +34,16 @@ def ago(text: str | None, clock: Clock) -> datetime | None:
     return None if text is None else _read(text, clock, -1)
 
 
-def past(moment: datetime, clock: Clock) -> bool:
-    """Return whether *moment* is not ahead of the clock."""
-    return from_datetime(moment) <= clock.instant()
+def still_ahead(text: str, clock: Clock) -> datetime:
+    """Return the moment that *text* names, as `ahead` does, if it is not past.
+
+    Raises:
+        InvalidDuration: It is past, or it is no moment.
+    """
+    moment = _read(text, clock, +1)
+    if from_datetime(moment) <= clock.instant():
+        raise _invalid(text, "one that is not past")
+    return moment
 
 
 def _read(text: str, clock: Clock, direction: int) -> datetime:
@@ -44,7 +52,7 @@ def _read(text: str, clock: Clock, direction: int) -> datetime:
         stretch = timedelta(microseconds=_stretch(text) // 1000)
         return to_datetime(clock.instant()) + direction * stretch
     if not _FIRST_YEAR <= moment.year < _LAST_YEAR:
-        raise InvalidDuration(text=text, want=f"a year from {_FIRST_YEAR} to {_LAST_YEAR - 1}")
+        raise _invalid(text, f"a year from {_FIRST_YEAR} to {_LAST_YEAR - 1}")
     return moment
 
 
@@ -56,7 +64,7 @@ def _moment(text: str) -> datetime | None:
     if moment.tzinfo is not None:
         return moment.astimezone(UTC)
     if len(text) > len("2026-12-01"):
-        raise InvalidDuration(text=text, want="a time zone too, such as 2026-12-01T09:30+01:00")
+        raise _invalid(text, "a time zone too, such as 2026-12-01T09:30+01:00")
     return moment.replace(tzinfo=UTC)
 
 
@@ -64,4 +72,8 @@ def _stretch(text: str) -> int:
     try:
         return parse_duration(text)
     except InvalidDuration:
-        raise InvalidDuration(text=text[:60], want=_WANT) from None
+        raise _invalid(text, _WANT) from None
+
+
+def _invalid(text: str, want: str) -> InvalidDuration:
+    return InvalidDuration(text=text[:_SHOWN], want=want, kind="moment")

@@ -8,10 +8,11 @@ name of the module stands for.
 import importlib.util
 import sys
 from collections.abc import Iterable
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from earmark.cli.inputs import read_file, read_json
 from earmark.config.assemble import stages_of
@@ -62,7 +63,7 @@ def _settings(file: str) -> Settings:
     found = load_settings(Path(file), {})
     usual = Document()
     for name in sorted(set(Document.model_fields) - set(TABLES)):
-        if name != "store" and getattr(found, name) != getattr(usual, name):
+        if getattr(found, name) != getattr(usual, name):
             detail = f"a stages file has the tables {', '.join(TABLES)}: the rest is earmark.toml's"
             raise InvalidConfig(place=f"{name} in {file}", detail=detail)
     return found
@@ -77,7 +78,8 @@ def _declared(file: str) -> list[AnyStage]:
     found = read_json(file)
     if not isinstance(found, list):
         raise InvalidFile(path=file, detail="give a list of stages")
-    return [Declared(_parsed(file, i, each)) for i, each in enumerate(found)]
+    listed = cast("list[Any]", found)
+    return [Declared(_parsed(file, i, each)) for i, each in enumerate(listed)]
 
 
 def _parsed(file: str, index: int, raw: Any) -> StageSpec:  # noqa: ANN401 - not checked yet
@@ -104,7 +106,8 @@ def _is_stage(value: object) -> bool:
 
 def _imported(file: str) -> ModuleType:
     path = Path(file).absolute()
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    # A name of its own: a `json.py` must not take the place of the module everybody uses.
+    spec = importlib.util.spec_from_file_location(f"earmark_stages_{path.stem}", path)
     assert spec is not None, "a .py file has a loader"
     assert spec.loader is not None, "a .py file has a loader"
     module = importlib.util.module_from_spec(spec)
@@ -112,8 +115,9 @@ def _imported(file: str) -> ModuleType:
     sys.path.insert(0, str(path.parent))
     sys.modules[spec.name] = module
     try:
-        spec.loader.exec_module(module)
-    except Exception as error:
+        with redirect_stdout(sys.stderr):
+            spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
         detail = f"importing it raised {type(error).__name__}: {error}"
         raise InvalidFile(path=file, detail=detail) from error
     return module

@@ -1,4 +1,4 @@
-"""From settings to what they describe: prices, providers, stages, the policy, budgets in the books.
+"""From settings to what they describe: prices, providers, stages, the policy.
 
 Each function makes one thing of the settings; nothing is called, and no key is read before the
 provider it is for is asked for.
@@ -13,10 +13,8 @@ from typing import Any, Final, assert_never
 
 from earmark.admission.call import Provider
 from earmark.admission.policy import ELASTIC, SOFT, STRICT, Policy
-from earmark.budget.budget import Budget, parse_alerts
 from earmark.clock import Clock
 from earmark.config.settings import (
-    BudgetSettings,
     ModelStageSettings,
     ProcessStageSettings,
     ProviderSettings,
@@ -26,7 +24,6 @@ from earmark.config.settings import (
     StageSettings,
 )
 from earmark.errors import InvalidConfig, InvalidStage
-from earmark.ledger.ledger import Ledger
 from earmark.pricing.book import PriceBook
 from earmark.provider.call import DEFAULT_MAX_TOKENS
 from earmark.provider.open import open_provider
@@ -34,7 +31,6 @@ from earmark.stage.kinds.kind import StageKind
 from earmark.stage.kinds.model import model_stage
 from earmark.stage.kinds.process import OUTPUT_LIMIT_BYTES, TIME_LIMIT_S, process_stage
 from earmark.stage.kinds.python import PythonStage, stage
-from earmark.stage.kinds.remote import remote_stage
 
 POLICIES: Final[Mapping[str, Policy]] = {"strict": STRICT, "elastic": ELASTIC, "soft": SOFT}
 
@@ -43,8 +39,6 @@ _MAKERS: Final = {
     "openai": ProviderSettings.model_construct(api="openai"),
     "anthropic": ProviderSettings.model_construct(api="anthropic"),
 }
-#: Who changed a budget that the configuration changed, in the entries.
-_ACTOR: Final = "configuration"
 
 #: Reads the key of a provider from where its settings say; None for one that wants none.
 Key = Callable[[str, ProviderSettings], str | None]
@@ -158,6 +152,9 @@ def _bare(name: str, settings: StageSettings, folder: Path) -> Any:  # noqa: ANN
         case ModelStageSettings():
             return _model(name, settings)
         case RemoteStageSettings():
+            # Loads an HTTP client, which those without such stages need not wait for.
+            from earmark.stage.kinds.remote import remote_stage  # noqa: PLC0415
+
             return remote_stage(
                 name,
                 settings.url,
@@ -244,38 +241,3 @@ def _imported(function: str, place: str, folder: Path) -> object:
 
 def _seconds(settings: StageSettings) -> float | None:
     return None if settings.timeout is None else settings.timeout.total_seconds()
-
-
-# Budgets ------------------------------------------------------------------------------------------
-
-
-def apply_budgets(settings: Settings, ledger: Ledger) -> list[str]:
-    """Set the configured budgets that the books have otherwise; return their paths.
-
-    Pauses and extensions stay, what was spent stays spent, and budgets that are only in the books
-    are left alone. Books that agree already are only read.
-    """
-    if not settings.budgets:
-        return []
-    known = {budget.path: budget for budget in ledger.budgets()}
-    changed = [
-        path for path, wanted in settings.budgets.items() if not _agrees(wanted, known.get(path))
-    ]
-    for path in changed:
-        wanted = settings.budgets[path]
-        ledger.set_budget(
-            path,
-            limits=wanted.limits,
-            timezone=wanted.timezone,
-            alerts=wanted.alerts,
-            actor=_ACTOR,
-        )
-    return changed
-
-
-def _agrees(wanted: BudgetSettings, known: Budget | None) -> bool:
-    return known is not None and (wanted.limits, wanted.timezone, parse_alerts(wanted.alerts)) == (
-        known.limits,
-        known.timezone,
-        known.alerts,
-    )

@@ -182,9 +182,16 @@ class Books:
         else:
             # Limits as they are now, so that an alert goes by an extension only while it lasts.
             self._place(known.budget, now)
-            return Scope(tuple([self._account(number) for number in known.accounts]))
-        accounts = tuple([self._account(number) for number in numbers])
-        return Scope(accounts, place.paused, place.pause)
+            return Scope(self._standing(known.accounts))
+        return Scope(self._standing(numbers), place.paused, place.pause)
+
+    def _standing(self, numbers: tuple[int, ...]) -> tuple[Account, ...]:
+        accounts = self._accounts
+        try:
+            # Nearly always all of them are here: one dictionary look each, and no call.
+            return tuple([accounts[number] for number in numbers])
+        except KeyError:
+            return tuple([self._account(number) for number in numbers])
 
     def _keep(self, decision: Accepted) -> None:
         self.seq += 1

@@ -64,7 +64,7 @@ class AnthropicProvider:
         self._api = _Messages(self._server, self._wire)
 
     def __repr__(self) -> str:
-        return f"AnthropicProvider({self._server!r})"
+        return f"AnthropicProvider({self._server.provider!r}, {self._server.host!r})"
 
     def call(self, request: ModelRequest) -> ModelCall:
         """Return the bounded, not yet sent call; see `earmark.admission.call.Provider`."""

@@ -55,7 +55,7 @@ class OpenAIProvider:
         self._api = _Chat(self._server, self._wire)
 
     def __repr__(self) -> str:
-        return f"OpenAIProvider({self._server!r})"
+        return f"OpenAIProvider({self._server.provider!r}, {self._server.host!r})"
 
     def call(self, request: ModelRequest) -> ModelCall:
         """Return the bounded, not yet sent call; see `earmark.admission.call.Provider`."""
@@ -98,7 +98,9 @@ class _Chat:
     @property
     def is_openai(self) -> bool:
         """Whether OpenAI's own models answer, at OpenAI or at Azure."""
-        return self.server.host == "api.openai.com" or self.server.host.endswith(".azure.com")
+        host = self.server.host
+        # Regions have names of their own, such as eu.api.openai.com.
+        return f".{host}".endswith(".api.openai.com") or host.endswith(".azure.com")
 
     @property
     def counts_choices(self) -> bool:

@@ -37,7 +37,8 @@ class Server:
     """Where a provider answers, and with which key."""
 
     provider: str
-    base_url: str
+    base_url: str = field(repr=False)
+    """May hold a password, so it is not shown; `host` is."""
     api_key: str | None = field(default=None, repr=False)
 
     @property
@@ -72,9 +73,6 @@ class Wire:
         self._connect = connect
         self._sdk: Sdk | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-
-    def __repr__(self) -> str:
-        return f"Wire({self._server!r})"
 
     async def ask(self, path: str, body: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
         """Post *body* and return the JSON object of the answer; sends at most once.

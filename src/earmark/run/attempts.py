@@ -86,21 +86,32 @@ class StageAttempts:
         self._tell(event)
 
     async def _in_turn(self, leaf: Leaf, value: Json) -> Json:
-        async with self._turns:
-            attempt = self._begin(leaf)
-            if self._on_event is not None:
-                self._tell(StageStarted(path=leaf.path, stage=leaf.name, attempt=attempt.number))
-            try:
-                call = leaf.kind.call(value, self._tools)
-                make = self._free if leaf.free else self._paid
-                output, booked = await make(attempt, call)
-            except (asyncio.CancelledError, EarmarkError) as error:
-                await self._write(await self._last_line(attempt, error))
-                if isinstance(error, CallFailed):
-                    raise attempt.failed(error) from error
-                raise
-            await self._write(attempt.line(Outcome.OK, booked))
-            return output
+        await self._turns.acquire()
+        try:
+            output = await self._attempt(leaf, value)
+        except BaseException:
+            # The failure first cancels those who wait beside it, only then the turn is passed on.
+            loop = asyncio.get_running_loop()
+            loop.call_soon(loop.call_soon, self._turns.release)
+            raise
+        self._turns.release()
+        return output
+
+    async def _attempt(self, leaf: Leaf, value: Json) -> Json:
+        attempt = self._begin(leaf)
+        if self._on_event is not None:
+            self._tell(StageStarted(path=leaf.path, stage=leaf.name, attempt=attempt.number))
+        try:
+            call = leaf.kind.call(value, self._tools)
+            make = self._free if leaf.free else self._paid
+            output, booked = await make(attempt, call)
+        except (asyncio.CancelledError, EarmarkError) as error:
+            await self._write(await self._last_line(attempt, error))
+            if isinstance(error, CallFailed):
+                raise attempt.failed(error) from error
+            raise
+        await self._write(attempt.line(Outcome.OK, booked))
+        return output
 
     async def _free(self, attempt: Attempt, call: Call) -> tuple[Json, Booked | None]:
         timeout = self._timeout(attempt.leaf)

@@ -130,6 +130,14 @@ def test_who_cannot_wait_is_clamped() -> None:
     assert step.otherwise.ask.max_output_tokens == 100
 
 
+def test_who_cannot_wait_is_not_cut_to_nothing() -> None:
+    """Who cannot wait is refused rather than clamped to a useless rest."""
+    lowered = Ask(hold=micro(400), tokens=400, max_output_tokens=300, covered=300, clamped=True)
+    step = after(STRICT, BOUND, 300, lowered, refused(5000, settled=4000, held=890))
+    assert isinstance(step, Wait)
+    assert isinstance(step.otherwise, Refuse)
+
+
 def test_pauses_and_unknown_prices_are_final() -> None:
     """Neither a smaller amount nor waiting helps against a pause or a missing price."""
     for reason in (Reason.PAUSED, Reason.UNPRICED):

@@ -53,6 +53,7 @@ LIBRARY = library(
     declared("page", record(text=TEXT, lang=TEXT, limit=NUMBER, note=Union((TEXT, NULL))), TEXT),
     declared("pair", record(source_0=TEXT, source_1=NUMBER), TEXT),
     declared("count", ANY, NUMBER),
+    declared("kept", record(left=TEXT, right=NUMBER), TEXT),
     declared("words", TEXT, ListOf(TEXT)),
     declared("join", ListOf(TEXT), TEXT),
     declared("join_any", ListOf(Union((NUMBER, TEXT))), TEXT),
@@ -109,6 +110,7 @@ FITTING: list[tuple[Node, NType, NType]] = [
     (Let({"title": TEXTS, "text": TEXTS}, Stage("titled")), TEXT, TEXT),
     (Sequential((Stage("split"), Let({"text": Stage("any"), "title": Const(1)}, Stage("titled")))), TEXT, TEXT),
     (Let({"x": Stage("any")}, Stage("any")), ANY, ANY),
+    (Sequential((Stage("split"), Let({"x": Stage("any")}, Stage("kept")))), TEXT, TEXT),
     # Config takes fields off what is asked of the input.
     (Stage("page", config={"lang": "de"}), record(text=TEXT, limit=NUMBER, note=Union((TEXT, NULL))), TEXT),
     (Sequential((TEXTS, Stage("page", config={"lang": "de", "limit": 3}))), TEXT, TEXT),

@@ -19,7 +19,7 @@ from earmark.composition.ast import (
     Stage,
 )
 from earmark.composition.document import MAX_BYTES
-from earmark.composition.parse import parse_composition
+from earmark.composition.parse import parse_composition, parse_node
 from earmark.composition.types import ANY
 from earmark.errors import InvalidComposition
 from unit.composition.generators import values
@@ -208,6 +208,15 @@ def test_128_nodes_may_nest_and_129_may_not() -> None:
     assert parse_composition(deep.to_json()) == deep
     with pytest.raises(InvalidComposition, match="nests deeper than 128 nodes"):
         Composition(description="", root=Retry(node, 1))
+
+
+def test_nested_values_are_refused_however_they_came_in() -> None:
+    """A node that was read elsewhere is held to the same bound on nesting."""
+    raw: Any = STAGE
+    for _ in range(10_000):
+        raw = {"op": "Sequential", "stages": [raw]}
+    with pytest.raises(InvalidComposition, match="nests deeper than 128 nodes"):
+        parse_node(raw)
 
 
 def test_more_than_16_mib_are_refused_before_they_are_read() -> None:

@@ -197,7 +197,7 @@ class Model:
         """Do one thing to the queue."""
         trying = [(w, p) for w, p in self.waiters if w.trying]
         if action == "join":
-            self.waiters.append((self.queue.join(path, lambda: None), path))
+            self.join(path)
         elif action == "block" and trying:
             waiter, own = trying[pick % len(trying)]
             at = ancestors(own)[pick % len(ancestors(own))]
@@ -209,13 +209,20 @@ class Model:
             self.queue.wake(ancestors(path))
         self.check()
 
+    def join(self, path: str) -> None:
+        """Let one more take a place."""
+        waiter = self.queue.join(path, lambda: self.told(waiter))
+        self.waiters.append((waiter, path))
+
+    def told(self, waiter: Waiter) -> None:
+        """Check that nobody older stands in any line before who is given a turn."""
+        for spot in waiter.spots:
+            assert not [each for each in spot.held if each < waiter]
+
     def check(self) -> None:
         """Check what must hold after every step."""
         lines = [spot.held for spot in self.queue._spots.values()]
-        for line in lines:
-            assert line == sorted(line)
-            assert sum(waiter.trying for waiter in line) <= 1
-            assert not any(waiter.trying for waiter in line[1:])
+        assert all(line == sorted(line) for line in lines)
         assert sum(map(len, lines)) == self.queue.waiting
 
 

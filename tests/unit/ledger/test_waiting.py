@@ -2,21 +2,23 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from earmark.errors import BudgetExceeded, EarmarkError, Reason, StoreUnavailable
+from earmark.ledger import requests
 from earmark.ledger.ledger import Ledger
 from earmark.ledger.queue import TurnQueue
-from earmark.ledger.values import Reservation
-from earmark.ledger.waiting import Watch
-from earmark.money import Money
+from earmark.ledger.values import Amounts, Release, Reservation, Reserve
+from earmark.ledger.waiting import Turns, Watch
+from earmark.money import NANOS_PER_USD, Money
 from earmark.stores.open import open_ledger
 from earmark.testing import ManualClock
 
+HOUR_NS = 3600 * 10**9
 URLS = ("memory:", "sqlite:///{path}/books.db")
 
 
@@ -134,6 +136,70 @@ def test_deadline_is_the_last_refusal(ledger: Ledger) -> None:
     assert ledger.turns.waiting == 0
 
 
+def broken() -> int:
+    """Fail as a store does that cannot be read."""
+    raise StoreUnavailable(store="memory:", detail="away")
+
+
+async def blind(
+    ledger: Ledger, change: Callable[[Turns], Awaitable[None]], *, wait_ns: int
+) -> Reservation:
+    """Wait for 1 USD on `acme` without ever looking at the store; return what *change* let in."""
+    turns = Turns(ledger.clock, broken)
+    wanted = Reserve("second", "acme", Amounts(NANOS_PER_USD), 10**9)
+    task = asyncio.create_task(turns.admit_async(wanted, ledger.as_async().submit, wait_ns=wait_ns))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert turns.waiting == 1
+    await change(turns)
+    return await asyncio.wait_for(task, 5)
+
+
+def test_what_is_given_back_here_needs_no_looking() -> None:
+    """A release of this process wakes who waits for it, by itself."""
+    with open_ledger("memory:") as ledger:
+        ledger.set_budget("acme", limits=["1 usd total"])
+        hold = ledger.reserve("acme", 1)
+
+        async def change(turns: Turns) -> None:
+            turns.note([await ledger.as_async().submit(Release(hold.key))])
+
+        assert asyncio.run(blind(ledger, change, wait_ns=20 * 10**9)).key == "second"
+
+
+def test_a_limit_raised_here_needs_no_looking() -> None:
+    """A limit raised by this process lets in who waits for the end of the window."""
+    clock = ManualClock()
+    with open_ledger("memory:", clock=clock) as ledger:
+        ledger.set_budget("acme", limits=["1 usd per hour"])
+        ledger.settle(ledger.reserve("acme", 1).key, 1)
+
+        async def change(turns: Turns) -> None:
+            limits = ("2 usd per hour",)
+            request = requests.set_limits(
+                "acme", limits=limits, timezone="UTC", alerts=(), actor="", reason=""
+            )
+            turns.note([await ledger.as_async().submit(request)])
+
+        assert asyncio.run(blind(ledger, change, wait_ns=2 * HOUR_NS)).key == "second"
+
+
+@pytest.mark.parametrize("spent", [False, True])
+def test_the_end_of_a_window_needs_no_looking(*, spent: bool) -> None:
+    """Held or spent: what is in the way on an hour's limit is not when the hour has ended."""
+    clock = ManualClock()
+    with open_ledger("memory:", clock=clock) as ledger:
+        ledger.set_budget("acme", limits=["1 usd per hour"])
+        hold = ledger.reserve("acme", 1, deadline="2d")
+        if spent:
+            ledger.settle(hold.key, 1)
+
+        async def change(_: Turns) -> None:
+            clock.advance(timedelta(hours=1))
+
+        assert asyncio.run(blind(ledger, change, wait_ns=2 * HOUR_NS)).key == "second"
+
+
 def test_other_process_gives_back(tmp_path: Path) -> None:
     """What another opening of the same file gives back is noticed without being told."""
     url = f"sqlite:///{tmp_path}/books.db"
@@ -173,22 +239,6 @@ def test_sixty_four_threads_share_ten(ledger: Ledger) -> None:
     assert ledger.turns.waiting == 0
 
 
-def test_a_new_day_is_noticed() -> None:
-    """What is held on a day's limit is no longer in the way when the day ends."""
-
-    async def scenario() -> Reservation:
-        clock = ManualClock()
-        books = open_ledger("memory:", clock=clock)
-        books.set_budget("acme", limits=["1 usd per day"])
-        books.reserve("acme", 1, deadline="2d")
-        task = asyncio.create_task(books.as_async().reserve("acme", 1, wait="1d"))
-        await all_wait(books, 1)
-        clock.advance(timedelta(hours=12))
-        return await asyncio.wait_for(task, 5)
-
-    assert asyncio.run(scenario()).amount == Money(1)
-
-
 def test_look_reopens_only_after_a_change() -> None:
     """A watch lets those who wait try again when the store's version changed, and only then."""
     queue, versions = TurnQueue(), iter([1, 1, 2])
@@ -205,10 +255,6 @@ def test_look_reopens_only_after_a_change() -> None:
 
 def test_an_unreadable_store_is_looked_at_again() -> None:
     """A store that cannot be read for a moment does not end the watch."""
-
-    def broken() -> int:
-        raise StoreUnavailable(store="memory:", detail="away")
-
     try:
         Watch(TurnQueue(), broken).look()
     except EarmarkError:

@@ -27,11 +27,10 @@ def test_a_text_never_has_more_tokens_than_the_byte_bound(encoding: str, text: s
     assert count_or_bound([text], encoding) == tokens
 
 
-@pytest.mark.parametrize("encoding", ENCODINGS)
-def test_every_character_is_within_its_bound(encoding: str) -> None:
+def test_every_character_is_within_its_bound() -> None:
     """Each character of Unicode alone, all 1.1 million: the bound holds."""
     texts = [chr(code) for code in range(sys.maxunicode + 1) if not 0xD800 <= code < 0xE000]
-    counted = batch_count(texts, encoding)
+    counted = batch_count(texts, "o200k_base")
     assert all(n <= byte_bound(text) for text, n in zip(texts, counted, strict=True))
 
 

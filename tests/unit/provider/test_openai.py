@@ -1,8 +1,12 @@
 """The Chat Completions provider against a server that plays real bodies."""
 
 import asyncio
+import os
+import subprocess
+import sys
 import threading
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
@@ -355,13 +359,33 @@ def test_a_key_is_sent_and_never_shown(stub: StubServer, monkeypatch: pytest.Mon
     assert sent == ["Bearer sk-configured", "Bearer none"]
     assert "sk-" not in repr(opened)
     assert "sk-" not in repr(opened.call(ask("stub/m")))
+    walled = provider(stub, base_url="https://me:sk-password@proxy.example/v1")
+    assert repr(walled) == "OpenAIProvider('stub', 'proxy.example')"
 
 
 def test_one_provider_serves_one_event_loop_after_another(stub: StubServer) -> None:
-    """A program that calls `asyncio.run` twice can keep its provider."""
+    """A program that calls `asyncio.run` twice can keep its provider, though it never closed it.
+
+    In a process of its own: connections left open in a loop that ended make Python warn.
+    """
     stub.play(Scene(body=completion(USAGE)))
-    opened = provider(stub)
-    assert send(opened, ask("stub/m")).cost == send(opened, ask("stub/m")).cost
+    script = f"""
+import asyncio
+from earmark.clock import SystemClock
+from earmark.pricing.book import PriceBook
+from earmark.provider.openai import OpenAIProvider
+from support.calls import ask, grant
+
+book = PriceBook({{"stub/m": {{"input_mtok": "1", "output_mtok": "10"}}}})
+provider = OpenAIProvider("stub", book=book, clock=SystemClock(), base_url="{stub.url}/v1")
+for _ in range(3):
+    print(asyncio.run(provider.call(ask("stub/m")).send(grant())).cost)
+"""
+    path = {"PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=os.environ | path, capture_output=True, check=False
+    )
+    assert done.stdout.decode().split() == ["0.0003"] * 3, done.stderr.decode()
 
 
 def test_the_context_window_of_a_server_bounds_its_input(stub: StubServer) -> None:

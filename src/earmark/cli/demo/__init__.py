@@ -1,0 +1,54 @@
+"""`earmark demo`: the main job, on a real model: a plan, a run, a refusal, a burst, an audit."""
+
+import os
+from contextlib import ExitStack
+from typing import Annotated, Final
+
+import typer
+
+from earmark.cli.demo.house import House, open_house
+from earmark.cli.demo.steps import Shown, burst, pipeline, prove, refusal
+from earmark.cli.session import Session, command, group
+from earmark.errors import InvalidConfig
+
+app = group("See it work: a real model on this machine, no key, no account.")
+
+#: Where the demo keeps its books unless told otherwise; a look at them afterwards is part of it.
+DEFAULT_STORE: Final = "sqlite:///earmark-demo.db"
+
+
+@command(app)
+def demo(
+    session: Session,
+    *,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="PROVIDER/MODEL", help="A real model instead: its key must be set."),
+    ] = None,
+    parallel: Annotated[
+        int, typer.Option(metavar="N", min=2, max=512, help="How many runs the burst has.")
+    ] = 32,
+) -> None:
+    """Plan, run, be refused, burst, audit: what budgets do, on a model that really answers.
+
+    Needs no key and no account: a small model runs on this machine. With --model and the key of its
+    provider (ANTHROPIC_API_KEY, OPENAI_API_KEY) the same is done on that one, for a few cents.
+    """
+    if model is not None and "/" not in model:
+        raise InvalidConfig(place="--model", detail=f"'{model}' is not provider/model")
+    with ExitStack() as stack:
+        url = session.store or os.environ.get("EARMARK_STORE") or DEFAULT_STORE
+        house = open_house(session, stack, url, model)
+        shown = [pipeline(house), refusal(house), burst(house, parallel), prove(house)]
+        session.answer(_form(house, shown), _closing(house, shown[-1]))
+    if not all(each.ok for each in shown):
+        raise typer.Exit(1)
+
+
+def _form(house: House, shown: list[Shown]) -> dict[str, object]:
+    return {"model": house.model, "store": house.url, **{each.name: each.form for each in shown}}
+
+
+def _closing(house: House, audit: Shown) -> str:
+    verdict = "Nothing was overspent" if audit.ok else "THE BOOKS ARE WRONG"
+    return f"\n{verdict}. Look around: `earmark --store {house.url} budget show --tree`"

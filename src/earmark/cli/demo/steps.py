@@ -1,0 +1,162 @@
+"""The steps of the demo; each does one thing, shows it, and says whether it held."""
+
+import asyncio
+import os
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from earmark.admission.call import Call
+from earmark.cli.demo.house import House, read
+from earmark.cli.live import watch
+from earmark.cli.plan import plan_parts
+from earmark.cli.statement import statement_parts
+from earmark.clock import SystemClock
+from earmark.composition.plan import Plan, plan
+from earmark.config.assemble import Providers, key_from, no_key, price_book
+from earmark.errors import BudgetExceeded, Refusal
+from earmark.money import Money
+from earmark.run.prepare import library_of
+from earmark.run.runner import Options, run_async
+from earmark.run.statement import Statement
+from earmark.stage.kinds.kind import Tools
+
+#: How many of the burst's calls fit at once: so few that the limit binds, and at last refuses.
+_FIT: Final = 4
+#: How long a run of the burst stands in line before it takes no for an answer.
+_PATIENCE: Final = "2min"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """What a step came to."""
+
+    name: str
+    ok: bool
+    form: Mapping[str, Any]
+
+
+def pipeline(house: House) -> Shown:
+    """Plan the composition, run it under a budget that is enough, and show the statement."""
+    composition = house.composition("update.json")
+    planned = _plan(house, "update.json")
+    house.say("== 1. The plan, before anything runs ==", *plan_parts(planned))
+    limit = planned.max or Money("0.50")
+    house.say(f"\n== 2. The run, under a budget of {limit} USD ==")
+    with watch(composition, house.ledger.clock) as watching:
+        statement = asyncio.run(_run(house, "update.json", limit, Options(on_event=watching.told)))
+    house.say(*statement_parts(statement))
+    return Shown(
+        name="run",
+        ok=statement.status == "ok" and statement.spent <= limit,
+        form={"plan": planned, "statement": statement},
+    )
+
+
+def refusal(house: House) -> Shown:
+    """Run the same under a budget below the plan's least: refused before a call is made."""
+    least = _plan(house, "update.json").min
+    limit = Money.nanos(least.in_nanos // 2)
+    house.say(f"\n== 3. The same under {limit} USD, too small for the plan ==")
+    try:
+        statement = asyncio.run(_run(house, "update.json", limit, Options()))
+    except Refusal as refused:
+        calls = 0 if refused.statement is None else len(refused.statement.lines)
+        house.say(f"refused: {refused}", f"calls made: {calls}")
+        form = {"message": str(refused), "code": refused.code, "calls": calls}
+        return Shown(name="refusal", ok=calls == 0, form=form)
+    house.say(*statement_parts(statement))
+    return Shown(name="refusal", ok=False, form={"statement": statement})
+
+
+def burst(house: House, parallel: int) -> Shown:
+    """Start *parallel* runs at once on one budget that holds only some of their calls."""
+    hold = _call(house).bound.cost()
+    shared = f"{house.under}/burst"
+    limit = hold * _FIT + Money.nanos(hold.in_nanos // 2)
+    house.ledger.set_budget(shared, limits=[f"{limit} usd total"], actor="demo")
+    house.say(
+        f"\n== 4. {parallel} runs at once on one budget of {limit} USD ==",
+        f"each first holds {hold} USD, so {_FIT} fit at once; the others stand in line",
+    )
+    outcomes = asyncio.run(_burst(house, shared, hold, parallel))
+    balance = house.ledger.balances(shared)[0]
+    ok = balance.settled <= limit and balance.held == Money() and outcomes["ok"] >= _FIT
+    house.say(
+        " · ".join(f"{count} {name}" for name, count in sorted(outcomes.items())),
+        f"settled {balance.settled} of {balance.limit} USD, held {balance.held},"
+        f" available {balance.available}",
+    )
+    form = {"runs": parallel, "outcomes": dict(outcomes), "balance": balance}
+    return Shown(name="burst", ok=ok, form=form)
+
+
+def prove(house: House) -> Shown:
+    """Recompute every balance from the entries."""
+    report = house.ledger.audit()
+    verdict = "every balance equals its entries" if report.ok else "THE BOOKS ARE WRONG"
+    house.say(
+        "\n== 5. The audit ==",
+        f"{verdict}: {report.entries} entries, {report.reservations} reservations,"
+        f" {report.unresolved} unresolved, {report.settled} USD settled, {report.held} USD held",
+        f"accounts over their limit: {len(report.over)}",
+    )
+    return Shown(name="audit", ok=report.ok and not report.over, form=asdict(report))
+
+
+async def _burst(house: House, shared: str, budget: Money, parallel: int) -> Counter[str]:
+    options = Options(wait=_PATIENCE)
+    runs = (
+        _outcome(_run(house, "headline.json", budget, options, under=shared))
+        for _ in range(parallel)
+    )
+    return Counter(await asyncio.gather(*runs))
+
+
+async def _outcome(running: Any) -> str:  # noqa: ANN401 - a coroutine
+    try:
+        statement: Statement = await running
+    except BudgetExceeded as refused:
+        return f"refused ({refused.reason})"
+    return str(statement.status)
+
+
+async def _run(
+    house: House, name: str, limit: Money, options: Options, *, under: str | None = None
+) -> Statement:
+    providers = Providers(
+        house.settings,
+        book=price_book(house.settings),
+        clock=house.ledger.clock,
+        key=key_from(os.environ),
+    )
+    try:
+        return await run_async(
+            house.composition(name),
+            {"text": read("incident.txt")},
+            ledger=house.ledger.as_async(),
+            under=under or house.under,
+            budget=limit,
+            stages=house.stages,
+            providers=providers,
+            **options,
+        )
+    finally:
+        await providers.aclose()
+
+
+def _plan(house: House, name: str) -> Plan:
+    return plan(house.composition(name), library_of(house.stages, _tools(house)))
+
+
+def _tools(house: House) -> Tools:
+    book = price_book(house.settings)
+    providers = Providers(house.settings, book=book, clock=SystemClock(), key=no_key)
+    return Tools(providers=providers)
+
+
+def _call(house: House) -> Call:
+    """Return the call that a run of the burst makes, to know what it holds."""
+    stage = next(each for each in house.stages if each.spec.name == "headline")
+    return stage.call({"text": read("incident.txt")}, _tools(house))

@@ -1,0 +1,97 @@
+"""A run while it goes on, on standard error: a live tree on a terminal, plain lines elsewhere."""
+
+import os
+import sys
+from types import TracebackType
+from typing import Protocol, Self, TextIO, assert_never
+
+from earmark.cli.plan import bounds
+from earmark.cli.statement import remark, took
+from earmark.clock import Clock
+from earmark.composition.ast import Composition
+from earmark.run.events import (
+    Event,
+    RunEnded,
+    RunStarted,
+    StageEnded,
+    StageRetried,
+    StageStarted,
+)
+
+
+class Watch(Protocol):
+    """Shows a run to people while it goes on."""
+
+    def told(self, event: Event) -> None:
+        """Show what happened; called in the run's own task."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+def watch(composition: Composition, clock: Clock) -> Watch:
+    """Return what shows a run of *composition* on this standard error."""
+    if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+        # Loads Rich, which lines do without.
+        from earmark.cli.tree import Tree  # noqa: PLC0415
+
+        return Tree(composition, clock, sys.stderr)
+    return Lines(sys.stderr)
+
+
+class Lines:
+    """A line for each thing that happened."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def told(self, event: Event) -> None:
+        """Write the event's line, if it has one."""
+        text = line_of(event)
+        if text:
+            self._stream.write(f"{text}\n")
+            self._stream.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Nothing was opened."""
+
+
+def line_of(event: Event) -> str:
+    """Return what an event says; empty where its line comes later."""
+    match event:
+        case RunStarted():
+            costs = bounds(event.plan.min, event.plan.max)
+            return f"run {event.run_id} on '{event.budget}': {event.limit} USD, plan {costs}"
+        case StageStarted() | RunEnded():
+            return ""
+        case StageEnded():
+            return _ended(event)
+        case StageRetried():
+            again = f"again after {event.delay_ms} ms" if event.delay_ms else "again"
+            tries = f"{event.attempt} of {event.max_attempts}"
+            return f"{event.path or '/'}: attempt {tries} failed, {again}: {event.detail}"
+        case _:
+            assert_never(event)
+
+
+def _ended(event: StageEnded) -> str:
+    line = event.line
+    cost = f" {line.settled} USD" if line.key else ""
+    more = remark(line)
+    said = f"{line.path or '/'} {line.stage}: {line.outcome}{cost} in {took(line.duration_ns)}"
+    return f"{said}; {event.spent} USD spent" + (f" ({more})" if more else "")

@@ -1,0 +1,78 @@
+"""`earmark trace`: past runs, from the journal beside the books."""
+
+from typing import Annotated, Any, Final
+
+import typer
+
+from earmark.cli.books import open_existing
+from earmark.cli.runs import latest_runs, run_of
+from earmark.cli.session import Session, command, group
+from earmark.cli.statement import lines_table, statement_parts
+from earmark.cli.table import Table
+from earmark.clock import iso
+from earmark.run.journal import RunRecord
+
+app = group("Show a past run, or list the latest ones.")
+
+_HEADINGS: Final = ("run", "started", "status", "budget", ">limit usd", "composition")
+_SHORT_ID: Final = 12
+
+
+@command(app)
+def trace(
+    session: Session,
+    run: Annotated[
+        str | None, typer.Argument(metavar="[RUN]", help="The run; the latest ones unless given.")
+    ] = None,
+    *,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="List at most so many.")] = 20,
+) -> None:
+    """Show the statement of a run; without RUN, list the latest runs, newest first."""
+    with open_existing(session) as ledger:
+        if run is not None:
+            _show(session, run_of(ledger, run))
+        else:
+            _list(session, latest_runs(ledger, limit))
+
+
+def _list(session: Session, found: list[RunRecord]) -> None:
+    session.answer(
+        {"runs": [_record_json(each) for each in found]},
+        Table(headings=_HEADINGS, rows=[_row(each) for each in found], empty="no runs"),
+    )
+
+
+def _show(session: Session, record: RunRecord) -> None:
+    statement = record.statement
+    if statement is not None:
+        session.answer(statement.to_json(), *statement_parts(statement))
+        return
+    lines = [line.to_json() for line in record.lines]
+    session.answer(
+        {**_record_json(record), "lines": lines},
+        lines_table(record.lines),
+        f"run {record.run_id} has no statement: it still runs, or was cut off"
+        f" (`earmark holds --run {record.run_id}` lists what is unresolved)",
+    )
+
+
+def _record_json(record: RunRecord) -> dict[str, Any]:
+    return {
+        "run_id": record.run_id,
+        "composition_id": record.composition_id,
+        "budget": record.budget,
+        "limit": record.limit,
+        "status": record.status,
+        "started_at": iso(record.started_at),
+    }
+
+
+def _row(record: RunRecord) -> tuple[str, ...]:
+    return (
+        record.run_id,
+        iso(record.started_at)[:19] + "Z",
+        str(record.status),
+        record.budget,
+        str(record.limit),
+        record.composition_id[:_SHORT_ID],
+    )

@@ -1,0 +1,294 @@
+"""Programs that real processes run in the tests under fire; started by `start` in the same file.
+
+Each opens the books by itself, says `ready`, waits for a line on its input, works, and tells what
+it did: at the end on its output, or operation by operation in a file, after each answer.
+"""
+
+import asyncio
+import json
+import os
+import pickle
+import random
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from earmark.errors import BudgetExceeded, EarmarkError, Refusal
+from earmark.ledger.ledger import Ledger
+from earmark.ledger.values import Amounts, Extend, Operation, Presume, Release, Reserve, Settle
+from earmark.stores.open import open_ledger
+
+_TESTS: Final = str(Path(__file__).parents[1])
+#: One hour in nanoseconds: longer than any of these tests.
+HOUR: Final = 3600 * 10**9
+
+
+def start(program: str, *arguments: object) -> "subprocess.Popen[str]":
+    """Start *program* of this file in a process of its own and return once it is ready."""
+    process = subprocess.Popen(
+        [sys.executable, "-X", "faulthandler", __file__, program, *map(str, arguments)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": _TESTS},
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n", f"{program} did not start"
+    return process
+
+
+def go(*processes: "subprocess.Popen[str]") -> None:
+    """Let *processes* begin, as nearly at once as can be."""
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+
+
+def result(process: "subprocess.Popen[str]") -> Any:
+    """Return what *process* told at its end."""
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, f"a worker ended with {process.returncode}"
+    return json.loads(output)
+
+
+def _ready() -> None:
+    print("ready", flush=True)  # noqa: T201 - how a worker speaks
+    sys.stdin.readline()
+
+
+# Everybody wants one of few -----------------------------------------------------------------------
+
+
+def rush_of_threads(ledger: Ledger, count: int, path: str) -> list[bool]:
+    """Let *count* threads reserve 1.00 each at once; return who was admitted."""
+    barrier = threading.Barrier(count)
+    admitted: list[bool] = []
+
+    def want() -> None:
+        barrier.wait()
+        try:
+            ledger.reserve(path, "1.00")
+        except BudgetExceeded:
+            admitted.append(False)
+        else:
+            admitted.append(True)
+
+    in_threads([want] * count)
+    return admitted
+
+
+async def rush_of_tasks(ledger: Ledger, count: int, path: str) -> list[bool]:
+    """Let *count* tasks reserve 1.00 each at once; return who was admitted."""
+    books = ledger.as_async()
+
+    async def want() -> bool:
+        try:
+            await books.reserve(path, "1.00")
+        except BudgetExceeded:
+            return False
+        return True
+
+    return list(await asyncio.gather(*(want() for _ in range(count))))
+
+
+def in_threads(works: list[Callable[[], None]]) -> None:
+    """Run *works* at once; a failure of one is the test's."""
+    failures: list[BaseException] = []
+
+    def guarded(work: Callable[[], None]) -> None:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 - raised again below
+            failures.append(error)
+
+    threads = [threading.Thread(target=guarded, args=(work,)) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[0]
+
+
+def rush(url: str, kind: str, count: str, path: str) -> None:
+    """Join a rush from another process."""
+    with open_ledger(url) as ledger:
+        _ready()
+        if kind == "threads":
+            admitted = rush_of_threads(ledger, int(count), path)
+        else:
+            admitted = asyncio.run(rush_of_tasks(ledger, int(count), path))
+        print(json.dumps(admitted))  # noqa: T201
+
+
+def hopeless(url: str, path: str, amount: str) -> None:
+    """Ask for what can never fit, again and again, until the input is closed."""
+    asked = 0
+    with open_ledger(url) as ledger:
+        _ready()
+        done = threading.Event()
+        threading.Thread(target=lambda: (sys.stdin.read(), done.set()), daemon=True).start()
+        while not done.is_set():
+            try:
+                ledger.reserve(path, amount)
+            except BudgetExceeded:
+                asked += 1
+        print(json.dumps(asked))  # noqa: T201
+
+
+# Everything at once -------------------------------------------------------------------------------
+
+
+def operations(seed: str, path: str) -> Iterator[Operation]:
+    """Yield an endless, seeded mix of operations on reservations of one's own, with repeats."""
+    dice, mine, count = random.Random(seed), list[str](), 0
+    while True:
+        roll = dice.random()
+        if roll < 0.45 or not mine:
+            count += 1
+            mine.append(f"{seed}.{count}")
+            where = dice.choice([path, f"{path}/tight"])
+            yield Reserve(mine[-1], where, Amounts(dice.randint(1, 9) * 10**8), HOUR)
+            continue
+        key = dice.choice(mine[-12:])
+        if roll < 0.70:
+            yield Settle(key, Amounts(dice.randint(0, 1) * 10**8, -1))
+        elif roll < 0.85:
+            yield Release(key)
+        elif roll < 0.95:
+            count += 1
+            yield Extend(key, Amounts(dice.randint(1, 3) * 10**8, 0), f"{seed}.x{count}")
+        else:
+            yield Presume(key)
+
+
+def churn(url: str, folder: str, seed: str, threads: str, path: str) -> None:
+    """Work until killed; write each answer down, in a file per thread, after it was given."""
+    ledger = open_ledger(url)
+
+    def work(number: int) -> None:
+        name = f"{seed}.{number}"
+        out = os.open(f"{folder}/{name}", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        for operation in operations(name, path):
+            decision = ledger.committer.submit(operation)
+            answer = pickle.dumps((operation, decision))
+            os.write(out, len(answer).to_bytes(4) + answer)
+
+    _ready()
+    in_threads([lambda n=n: work(n) for n in range(int(threads))])
+
+
+def read_answers(file: Path) -> list[Any]:
+    """Return what was written down completely."""
+    body, found, at = file.read_bytes(), [], 0
+    while at + 4 <= len(body):
+        size = int.from_bytes(body[at : at + 4])
+        if at + 4 + size > len(body):
+            break
+        found.append(pickle.loads(body[at + 4 : at + 4 + size]))  # noqa: S301 - own
+        at += 4 + size
+    return found
+
+
+def record(url: str, file: str, seed: str, workers: str, count: str, path: str) -> None:
+    """Do *count* operations in each of *workers* threads and tasks; record when and what."""
+    history: list[tuple[int, int, Operation, Any]] = []
+    ledger = open_ledger(url)
+
+    def work(name: str) -> None:
+        for _, operation in zip(range(int(count)), operations(name, path), strict=False):
+            invoked = time.monotonic_ns()
+            decision = ledger.committer.submit(operation)
+            history.append((invoked, time.monotonic_ns(), operation, decision))
+
+    async def task(name: str) -> None:
+        for _, operation in zip(range(int(count)), operations(name, path), strict=False):
+            invoked = time.monotonic_ns()
+            decision = await ledger.committer.submit_async(operation)
+            history.append((invoked, time.monotonic_ns(), operation, decision))
+
+    async def tasks() -> None:
+        await asyncio.gather(*(task(f"{seed}.a{n}") for n in range(int(workers))))
+
+    _ready()
+    works = [lambda n=n: work(f"{seed}.t{n}") for n in range(int(workers))]
+    in_threads([*works, lambda: asyncio.run(tasks())])
+    ledger.close()
+    Path(file).write_bytes(pickle.dumps(history))
+    print(json.dumps(len(history)))  # noqa: T201
+
+
+# Single steps -------------------------------------------------------------------------------------
+
+
+def call(url: str, path: str, key: str) -> None:
+    """Reserve, then be in the middle of a call for ever."""
+    ledger = open_ledger(url)
+    ledger.reserve(path, "1.00", key=key, deadline="10min")
+    _ready()
+    threading.Event().wait()
+
+
+def attempt(url: str) -> None:
+    """Open, reserve and read; tell the error's code and sentence, or nothing."""
+    _ready()
+    told: list[str] = []
+    try:
+        with open_ledger(url) as ledger:
+            ledger.set_budget("acme", limits=["1 usd per day"])
+            ledger.reserve("acme", "0.1")
+            ledger.audit()
+    except EarmarkError as error:
+        told = [error.code, str(error)]
+    print(json.dumps(told))  # noqa: T201
+
+
+def forked(url: str) -> None:
+    """Fork with open books; tell what each method says in the child, and that the parent's work."""
+    _ready()
+    ledger = open_ledger(url)
+    ledger.set_budget("acme", limits=["1 usd per day"])
+    ledger.reserve("acme", "0.1", key="mine")
+    acts: dict[str, Callable[[], object]] = {
+        "reserve": lambda: ledger.reserve("acme", "0.1"),
+        "settle": lambda: ledger.settle("mine", "0.1"),
+        "balances": lambda: ledger.balances("acme"),
+        "reservation": lambda: ledger.reservation("mine"),
+        "holds": ledger.holds,
+        "entries": ledger.entries,
+        "alerts": ledger.alerts,
+        "budgets": ledger.budgets,
+        "audit": ledger.audit,
+    }
+    reads, writes = os.pipe()
+    child = os.fork()
+    if child == 0:
+        told = {name: _told(act) for name, act in acts.items()}
+        told["close"] = _told(ledger.close)
+        os.write(writes, json.dumps(told).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    told = json.loads(os.read(reads, 100_000))
+    ledger.reserve("acme", "0.1")
+    told["parent"] = [str(ledger.audit().ok), str(len(ledger.holds()))]
+    ledger.close()
+    print(json.dumps(told))  # noqa: T201
+
+
+def _told(act: Callable[[], object]) -> list[str]:
+    try:
+        act()
+    except Refusal as error:
+        return ["refused", str(error)]
+    except Exception as error:  # noqa: BLE001 - whatever it is, the test reads it
+        return [getattr(error, "code", type(error).__name__), str(error)]
+    return ["done", ""]
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]](*sys.argv[2:])
