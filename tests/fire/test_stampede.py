@@ -19,9 +19,6 @@ from earmark.errors import BudgetExceeded
 from earmark.ledger.ledger import Ledger
 from earmark.stores.open import open_ledger
 
-LIMIT = "10.50 usd per day"
-
-
 def prepared(url: str) -> Ledger:
     """Return books with 10.50 a day for `acme`, and no limit of its own for `acme/agent`."""
     ledger = open_ledger(url)

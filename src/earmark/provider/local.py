@@ -39,9 +39,9 @@ class LocalSettings:
     n_ctx: int = 8192
     """Tokens of context, shared by the parallel calls: each has `n_ctx // n_parallel`."""
     n_threads: int = 0
-    """0 leaves one core to others. Threads wait for each other at every step, so one that shares its
-    core with a busy process slows all: two threads on two cores took 1.5 s alone and 23 s beside
-    other work, one thread 2.6 s and 4.8 s."""
+    """0 leaves one core to others. Threads wait for each other at every step, so one that shares
+    its core with a busy process slows all: two threads on two cores took 1.5 s alone and 23 s
+    beside other work, one thread 2.6 s and 4.8 s."""
     port: int = 0
     """0 takes a free one."""
 

@@ -65,12 +65,9 @@ def test_input_goes_in_and_output_comes_out(value: Any) -> None:
 
 def test_no_shell_is_involved() -> None:
     """Arguments reach the program as they are written."""
-    made = process_stage(
-        "p", [sys.executable, "-c", "import sys,json; print(json.dumps(sys.argv[1:]))"]
-    )
-    trick = "; touch /tmp/x $(id) `id` *"
-    made = process_stage("p", [*made.argv, trick])
-    assert send(made).value == [trick]
+    trick = "; echo x $(id) `id` *"
+    show = "import sys,json; print(json.dumps(sys.argv[1:]))"
+    assert send(process_stage("p", [sys.executable, "-c", show, trick])).value == [trick]
 
 
 def test_program_that_does_not_read_its_input_is_fine() -> None:
@@ -93,8 +90,8 @@ def test_envelope_says_what_was_spent() -> None:
 
 def test_failure_in_the_envelope_is_a_failure_with_its_cost() -> None:
     """A program that says it failed has failed, and is charged what it says it spent."""
-    code = 'print(\'{"ok": false, "error": {"code": "E1", "message": "bad"}, "data": {"spent_cents": 3}}\')'
-    failure = fail(program(code, cost="1", prints="envelope"))
+    said = '{"ok": false, "error": {"code": "E1", "message": "bad"}, "data": {"spent_cents": 3}}'
+    failure = fail(program(f"print({said!r})", cost="1", prints="envelope"))
     assert (failure.detail, failure.billed, failure.cost) == ("E1: bad", "yes", Money("0.03"))
 
 
@@ -176,24 +173,31 @@ def test_output_limit_kills_the_program() -> None:
 
 def test_cancelled_attempt_kills_the_program(tmp_path: Path) -> None:
     """A program does not outlive its attempt."""
-    pid = tmp_path / "pid"
-    code = f"import os,time; open({str(pid)!r}, 'w').write(str(os.getpid())); time.sleep(600)"
+    told = tmp_path / "told"
+    os.mkfifo(told)
+    code = (
+        "import os,time\n"
+        f"with open({str(told)!r}, 'w') as told: told.write(str(os.getpid()))\n"
+        "time.sleep(600)"
+    )
 
-    async def main() -> None:
+    async def main() -> int:
         task = asyncio.ensure_future(program(code).call(None, Tools()).send(GRANT))
-        while not (pid.exists() and pid.read_text()):
-            await asyncio.sleep(0.01)
+        pid = await asyncio.to_thread(told.read_text)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
+        return int(pid)
 
-    asyncio.run(main())
-    assert dies(int(pid.read_text()))
+    assert dies(asyncio.run(main()))
 
 
 def test_environment_and_directory_are_what_was_said(tmp_path: Path) -> None:
     """A program sees the environment it was given, and no more."""
-    code = "import os,json; print(json.dumps([os.environ.get('A'), 'HOME' in os.environ, os.getcwd()]))"
+    code = (
+        "import os,json\n"
+        "print(json.dumps([os.environ.get('A'), 'HOME' in os.environ, os.getcwd()]))"
+    )
     made = program(code, environment={"A": "1"}, directory=tmp_path)
     assert send(made).value == ["1", False, str(tmp_path)]
 

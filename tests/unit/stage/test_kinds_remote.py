@@ -155,7 +155,7 @@ def test_remote_declared_free_that_reports_nothing_cost_nothing(server: Server) 
     ids=str,
 )
 def test_failure_of_the_remote_is_read_properly(server: Server, body: Any, detail: str) -> None:
-    """Errors as text, as objects, or as nonsense each give one clear reason; the cost is unknown."""
+    """Errors as text, as objects, or as nonsense give one clear reason; the cost is unknown."""
     server.body = body
     failure = fail(server.url)
     assert failure.detail.startswith(detail)
@@ -182,7 +182,7 @@ def test_failure_that_reports_its_cost_is_charged_that(server: Server) -> None:
         (302, "unknown", False),
     ],
 )
-def test_http_status_decides(server: Server, status: int, billed: str, retryable: bool) -> None:
+def test_http_status_decides(server: Server, status: int, billed: str, retryable: Any) -> None:
     """An answer with a status that is no success is a failure, even if its body says ok."""
     server.status = status
     failure = fail(server.url)

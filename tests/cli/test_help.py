@@ -1,0 +1,7 @@
+"""Help: every command is there, says what every command takes, and costs next to nothing."""
+
+import subprocess
+import sys
+
+import pytest
+

@@ -1,0 +1,151 @@
+"""Processes killed in the middle of writing: what was acknowledged is there, nothing is half done."""
+
+import os
+import random
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.ledger_books import STORES, check_books, standing
+from support.ledger_workers import go, kill, read_answers, start
+
+from earmark.errors import BudgetExceeded
+from earmark.ledger.ledger import Ledger
+from earmark.ledger.values import (
+    Accepted,
+    Entry,
+    Extend,
+    Presume,
+    Refused,
+    Release,
+    Reserve,
+    Settle,
+)
+from earmark.stores.open import open_ledger
+from earmark.testing import ManualClock
+
+ROUNDS = 20
+USD = 10**9
+
+
+def test_acknowledged_operations_survive(tmp_path: Path) -> None:
+    """Two writing processes are killed twenty times: every answer they got is in the books."""
+    seed = int(os.environ.get("EARMARK_TEST_SEED", random.randrange(1 << 32)))
+    print(f"EARMARK_TEST_SEED={seed}")  # noqa: T201 - pytest shows it when this fails
+    dice = random.Random(seed)
+    url, acks = STORES["sqlite"](tmp_path), tmp_path / "acks"
+    acks.mkdir()
+    with open_ledger(url) as ledger:
+        ledger.set_budget("acme", limits=["1000000 usd total"])
+        ledger.set_budget("acme/tight", limits=["5 usd total"])
+    answered = 0
+    for number in range(ROUNDS):
+        names = [f"{number}{side}" for side in "ab"]
+        workers = [start("churn", url, acks, name, 4, "acme") for name in names]
+        go(*workers)
+        threading.Event().wait(dice.uniform(0.02, 0.25))
+        kill(*workers)
+        with open_ledger(url) as ledger:
+            answered += check_round(ledger, acks, names)
+    assert answered > 500
+    with open_ledger(url) as ledger:
+        check_books(ledger)
+        check_never_over(ledger.entries(most=10**9))
+
+
+def check_round(ledger: Ledger, acks: Path, names: list[str]) -> int:
+    """Assert that all answers of this round are kept; leave room for the next; return how many."""
+    answered = 0
+    for file in sorted(acks.iterdir()):
+        if file.name.split(".")[0] in names:
+            for operation, decision in read_answers(file):
+                check_kept(ledger, operation, decision)
+                answered += 1
+    report = ledger.audit()
+    assert report.ok, report.problems
+    for hold in ledger.holds(most=10**9):
+        ledger.release(hold.key)
+    return answered
+
+
+def check_kept(ledger: Ledger, operation: Any, decision: Any) -> None:
+    """Assert that an accepted operation's entry and its effect are in the books."""
+    if not isinstance(decision, Accepted):
+        assert isinstance(decision, Refused) or decision.reservation is not None
+        return
+    (entry,) = ledger.entries(after=decision.entry.seq - 1, most=1)
+    assert entry == decision.entry
+    row = ledger.reservation(operation.key)
+    match operation:
+        case Reserve():
+            assert (row.seq, row.asked) == (entry.seq, operation.amounts)
+        case Settle() | Release():
+            assert row.last == entry.seq
+            assert row.actual == entry.amounts
+        case Presume():
+            assert row.last >= entry.seq
+            assert row.state != "open"
+        case Extend():
+            assert row.hold.usd >= row.asked.usd + operation.amounts.usd
+
+
+def check_never_over(entries: list[Entry]) -> None:
+    """Assert, entry by entry, that the tight budget's limit was kept at each admission."""
+    holds: dict[str, int] = {}
+    settled: dict[str, int] = {}
+    paths: dict[str, str] = {}
+    for entry in entries:
+        key, amount = entry.key, entry.amounts.usd
+        if entry.kind == "reserve":
+            paths[key] = entry.budget
+        if not paths.get(key, "").startswith("acme/tight"):
+            continue
+        match entry.kind:
+            case "reserve" | "extend":
+                holds[key] = holds.get(key, 0) + amount
+                assert sum(holds.values()) + sum(settled.values()) <= 5 * USD
+            case "settle" | "presume" | "release":
+                holds.pop(key, None)
+                settled[key] = amount
+            case _:
+                pass
+
+
+@pytest.fixture
+def lost(tmp_path: Path) -> Iterator[tuple[Ledger, ManualClock]]:
+    """Books whose one user was killed in the middle of a call that holds 1.00 of 1.50."""
+    url = STORES["sqlite"](tmp_path)
+    with open_ledger(url) as ledger:
+        ledger.set_budget("acme", limits=["1.50 usd total"])
+    worker = start("call", url, "acme/agent", "lost-call")
+    go(worker)
+    kill(worker)
+    clock = ManualClock(datetime.now(UTC))
+    with open_ledger(url, clock=clock) as ledger:
+        yield ledger, clock
+
+
+def test_a_lost_call_still_counts(lost: tuple[Ledger, ManualClock]) -> None:
+    """After the kill the hold stands, is listed as open, and others are refused for it."""
+    ledger, _ = lost
+    assert [hold.key for hold in ledger.holds("acme")] == ["lost-call"]
+    assert standing(ledger, "acme") == ("1.5", "0", "1", "0.5")
+    assert ledger.audit().unresolved == 1
+    with pytest.raises(BudgetExceeded):
+        ledger.reserve("acme", "0.51")
+
+
+def test_a_lost_call_is_presumed_and_can_be_corrected(lost: tuple[Ledger, ManualClock]) -> None:
+    """At its deadline it is presumed spent; whoever learns the truth later settles it."""
+    ledger, clock = lost
+    clock.advance(timedelta(minutes=10))
+    assert ledger.holds("acme") == []
+    assert [hold.key for hold in ledger.holds("acme", state="presumed")] == ["lost-call"]
+    assert standing(ledger, "acme") == ("1.5", "1", "0", "0.5")
+    assert ledger.settle("lost-call", "0.30").state == "settled"
+    assert standing(ledger, "acme") == ("1.5", "0.3", "0", "1.2")
+    kinds = [entry.kind for entry in ledger.entries(key="lost-call")]
+    assert kinds == ["reserve", "presume", "settle"]
