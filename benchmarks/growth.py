@@ -63,4 +63,4 @@ def _fill(ledger: Ledger, holds: int) -> None:
 def _p50(file: Path, seconds: float) -> float:
     with open_ledger(f"sqlite:///{file}") as ledger:
         load: Load = one_caller(ledger, seconds)
-    return quantile(sorted(load.latencies), 0.5)
+    return quantile(load.latencies(), 0.5)

@@ -185,10 +185,10 @@ def _disk(syncs: Sequence[Syncs]) -> Figure:
 
 def _described(loads: Sequence[Load]) -> str:
     middle = sorted(loads, key=lambda load: load.rate)[len(loads) // 2]
-    cpu = statistics.median(load.cpu_per_op for load in loads)
+    cpu = statistics.median(load.cpu_per_operation for load in loads)
     return f"{per_s(middle.rate)}, {middle.describe()}, CPU {micros(cpu)} per op"
 
 
 def _tail(load: Load) -> float:
-    ordered = sorted(load.latencies)
+    ordered = load.latencies()
     return quantile(ordered, 0.999) / quantile(ordered, 0.5)

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.util import find_spec
+from itertools import pairwise
 from time import perf_counter_ns, process_time_ns
 from typing import Final
 
@@ -25,37 +26,57 @@ LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
 @dataclass(slots=True)
 class Load:
-    """What callers got done; every reserve and every settle is one operation."""
+    """What callers get done; every reserve and every settle is one operation."""
 
     start: int
     stop: int
-    latencies: list[int] = field(default_factory=list[int])
-    """Nanoseconds of each operation that ended between *start* and *stop*."""
-    done: int = 0
-    """Operations of the whole measurement, warm-up included."""
+    callers: list[list[int]] = field(default_factory=list[list[int]])
+    """Of each caller, when it began and when each of its operations ended; kept as they come."""
     cpu_ns: int = 0
-    """Of the whole process and measurement, all threads."""
+    """Of the whole process and measurement, warm-up included, all threads."""
 
-    def took(self, began: int, ended: int) -> None:
-        """Count an operation."""
-        self.done += 1
-        # One is always counted, however slow the disk: there is no rate of nothing.
-        if self.start <= ended <= self.stop or not self.latencies:
-            self.latencies.append(ended - began)
+    def caller(self) -> Callable[[], int]:
+        """Return what a caller calls when it begins and after each operation: it tells the time."""
+        moments: list[int] = []
+        self.callers.append(moments)
+        now, keep = perf_counter_ns, moments.append
+
+        def tick() -> int:
+            moment = now()
+            keep(moment)
+            return moment
+
+        return tick
+
+    def latencies(self) -> list[int]:
+        """Return the nanoseconds of each operation that ended in time, the shortest first."""
+        took = [
+            ended - began
+            for moments in self.callers
+            for began, ended in pairwise(moments)
+            if self.start <= ended <= self.stop
+        ]
+        # However slow the disk, there is no rate of nothing: then the first operation counts.
+        return sorted(took) or [self.callers[0][1] - self.callers[0][0]]
+
+    @property
+    def operations(self) -> int:
+        """All operations, those of the warm-up included."""
+        return sum(len(moments) - 1 for moments in self.callers)
 
     @property
     def rate(self) -> float:
         """Durable operations per second."""
-        return len(self.latencies) * NANOS_PER_SECOND / (self.stop - self.start)
+        return len(self.latencies()) * NANOS_PER_SECOND / (self.stop - self.start)
 
     @property
-    def cpu_per_op(self) -> float:
+    def cpu_per_operation(self) -> float:
         """Nanoseconds of processor time an operation took, in all threads together."""
-        return self.cpu_ns / max(self.done, 1)
+        return self.cpu_ns / max(self.operations, 1)
 
     def describe(self) -> str:
         """Return the latencies' quantiles in words."""
-        ordered = sorted(self.latencies)
+        ordered = self.latencies()
         named = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
         return ", ".join(f"{name} {micros(quantile(ordered, q))}" for name, q in named.items())
 
@@ -110,27 +131,27 @@ def _load(seconds: float) -> Load:
 
 
 def _loop(ledger: Ledger, load: Load) -> None:
-    now, took = perf_counter_ns, load.took
-    while (began := now()) < load.stop:
+    tick = load.caller()
+    now = tick()
+    while now < load.stop:
         hold = ledger.reserve(LEAF, HOLD)
-        between = now()
-        took(began, between)
+        tick()
         ledger.settle(hold.key, COST)
-        took(between, now())
+        now = tick()
 
 
 async def _tasks(ledger: Ledger, callers: int, seconds: float) -> Load:
     load = _load(seconds)
     books = ledger.as_async()
-    now, took = perf_counter_ns, load.took
 
     async def caller() -> None:
-        while (began := now()) < load.stop:
+        tick = load.caller()
+        now = tick()
+        while now < load.stop:
             hold = await books.reserve(LEAF, HOLD)
-            between = now()
-            took(began, between)
+            tick()
             await books.settle(hold.key, COST)
-            took(between, now())
+            now = tick()
 
     cpu = process_time_ns()
     async with asyncio.TaskGroup() as group:

@@ -12,6 +12,7 @@ from pathlib import Path
 from subprocess import PIPE, Popen
 from typing import Final
 
+from benchmarks.figure import quantile
 from benchmarks.load import fastest_loop, tasks
 from earmark.stores.open import open_ledger
 
@@ -65,8 +66,7 @@ def main() -> None:
         print("ready", flush=True)
         sys.stdin.readline()
         load = tasks(ledger, int(callers), float(seconds), fastest_loop()[1])
-    load.latencies.sort()
-    p99 = load.latencies[len(load.latencies) * 99 // 100] if load.latencies else 0
+    p99 = quantile(load.latencies(), 0.99)
     print(json.dumps({"rate": load.rate, "p99_ns": p99}))
 
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from earmark.pricing.usage import Usage
     from earmark.run import run, run_async
     from earmark.run.statement import Statement
-    from earmark.stage.kinds.python import stage
+    from earmark.stage.kinds.python import Costed, stage
     from earmark.stores.open import open_async_ledger as open_async
     from earmark.stores.open import open_ledger as open  # noqa: A004 - earmark.open() reads best
 
@@ -48,6 +48,7 @@ _HOMES: Final = {
     "CallFailed": "earmark.errors",
     "CheckFailed": "earmark.errors",
     "Composition": "earmark.composition.ast",
+    "Costed": "earmark.stage.kinds.python",
     "EarmarkError": "earmark.errors",
     "Entry": "earmark.ledger.values",
     "InputError": "earmark.errors",
@@ -81,6 +82,7 @@ __all__ = [  # noqa: RUF022 - the classes first, then the functions
     "CallFailed",
     "CheckFailed",
     "Composition",
+    "Costed",
     "EarmarkError",
     "Entry",
     "InputError",

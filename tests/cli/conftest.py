@@ -1,102 +1,11 @@
-"""A shell to type commands in: a folder of its own, no settings from outside."""
+"""Fixtures: a folder of its own for each test, no settings from outside."""
 
-import json
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from earmark.cli.main import main
-
-STAGES = """
-from earmark.stage.kinds.python import stage
-
-@stage(cost="0.05", input="Text", output="Text")
-def draft(text):
-    print("a stage may print")
-    return text + "!"
-
-@stage(cost="0.02", input="Text", output="Text")
-def critic(text):
-    return f"about {text}"
-
-@stage(cost="0.01")
-def fails(value):
-    raise ValueError("no luck")
-"""
-
-
-def graph(root: dict[str, Any]) -> str:
-    """Return a composition with this root."""
-    return json.dumps({"description": "a test", "version": "0.1.0", "root": root})
-
-
-def stage(name: str) -> dict[str, Any]:
-    """Return a node that names a stage."""
-    return {"op": "Stage", "id": name}
-
-
-DRAFT_AND_CRITICS = graph(
-    {
-        "op": "Sequential",
-        "stages": [
-            stage("draft"),
-            {"op": "Parallel", "branches": {"a": stage("critic"), "b": stage("critic")}},
-        ],
-    }
-)
-FAILING = graph({"op": "Sequential", "stages": [stage("draft"), stage("fails")]})
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a command left behind."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        """Its standard output as the one JSON document it is."""
-        return json.loads(self.out)
-
-
-class Shell:
-    """Types commands in a folder."""
-
-    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        self.folder = folder
-        self._capsys = capsys
-
-    def __call__(self, *arguments: str) -> Answer:
-        """Run `earmark` with *arguments* in this process."""
-        self._capsys.readouterr()
-        code = main(arguments)
-        said = self._capsys.readouterr()
-        return Answer(code, said.out, said.err)
-
-    def ok(self, *arguments: str) -> Answer:
-        """Run a command that is to succeed."""
-        answer = self(*arguments)
-        assert answer.code == 0, answer.err
-        return answer
-
-    def json(self, *arguments: str) -> Any:
-        """Run a command that is to succeed, and return its JSON."""
-        return self.ok(*arguments, "--json").json
-
-    def write(self, name: str, text: str) -> str:
-        """Put a file in the folder and return its name."""
-        (self.folder / name).write_text(text)
-        return name
-
-    def seq(self) -> int:
-        """Return the number of the last entry in the books, 0 if there are none."""
-        if not (self.folder / "earmark.db").exists():
-            return 0
-        return int(self.json("entries")["after"])
+from earmark.stores.open import open_ledger
+from support.shell import DRAFT_AND_CRITICS, FAILING, STAGES, Shell
 
 
 @pytest.fixture
@@ -122,8 +31,6 @@ def workshop(shell: Shell) -> Shell:
 @pytest.fixture
 def books(shell: Shell) -> Shell:
     """A shell with books: one budget, one hold."""
-    from earmark.stores.open import open_ledger
-
     shell.ok("budget", "set", "acme", "--limit", "10.50 usd per day", "--reason", "a start")
     with open_ledger("sqlite:///earmark.db") as ledger:
         ledger.reserve("acme", "1.00", key="call-1", labels={"stage": "draft"})

@@ -1,7 +1,77 @@
-"""Help: every command is there, says what every command takes, and costs next to nothing."""
-
-import subprocess
-import sys
+"""Help: every command is there, and says what every command takes."""
 
 import pytest
+from typer.main import get_command
 
+from earmark.cli.main import COMMANDS, app
+from support.shell import Shell
+
+HELP = """\
+Usage: earmark [OPTIONS] COMMAND [ARGS]...
+
+  Runs AI agent work under budgets that cannot be overspent.
+
+Options:
+  --store URL    Where the books are: EARMARK_STORE, else earmark.toml, else
+                 ./earmark.db.
+  --config FILE  The configuration; the nearest earmark.toml unless given.
+  --json         Answer with one JSON document on standard output.
+  --version      Show the version.
+  -h, --help     Show this message and exit.
+
+Commands:
+  plan     Price a composition as [min, max] before it runs.
+  run      Run a composition under a budget of its own.
+  trace    Show a past run, or list the latest ones.
+  price    Show what a model costs, and what a call of it would.
+  budget   Set, show, pause, resume and extend budgets.
+  holds    List reservations whose true cost is not known, and settle them.
+  entries  List what was booked, in the order of commits.
+  audit    Recompute every balance from the entries and compare.
+  demo     See it work: a real model on this machine, no key, no account.
+
+  Exit codes: 0 done, 1 bad input, 2 refused, 3 a stage failed.
+"""
+
+#: Every command and subcommand.
+LEAVES = [
+    *(["plan"], ["run"], ["trace"], ["price"], ["entries"], ["audit"], ["demo"], ["holds"]),
+    *(["budget", name] for name in ("set", "show", "pause", "resume", "extend")),
+    *(["holds", name] for name in ("settle", "release")),
+]
+
+
+@pytest.mark.parametrize("how", [[], ["--help"], ["-h"]])
+def test_help_lists_every_command(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, how: list[str]
+) -> None:
+    """`earmark`, `earmark --help` and `earmark -h` list every command with its line."""
+    monkeypatch.setenv("COLUMNS", "80")
+    answer = shell.ok(*how)
+    assert answer.out == HELP
+    assert answer.err == ""
+
+
+@pytest.mark.parametrize("leaf", LEAVES, ids=" ".join)
+def test_every_command_says_what_every_command_takes(shell: Shell, leaf: list[str]) -> None:
+    """`--store`, `--config` and `--json` are in every command's help, after its own options."""
+    answer = shell.ok(*leaf, "--help")
+    places = [answer.out.index(f"  {option}") for option in ("--store", "--config", "--json")]
+    assert places == sorted(places)
+
+
+def test_no_command_is_forgotten() -> None:
+    """Each name in the table stands for a command with a line of help, and none is missing here."""
+    group = get_command(app)
+    named = {leaf[0] for leaf in LEAVES}
+    assert named == set(COMMANDS)
+    for name in COMMANDS:
+        found = group.get_command(None, name)
+        assert found is not None
+        assert found.help
+
+
+def test_the_version(shell: Shell) -> None:
+    """`--version` says which Earmark this is, also as JSON."""
+    version = shell.json("--version")["version"]
+    assert shell.ok("--version").out == f"earmark {version}\n"

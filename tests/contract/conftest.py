@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support.ledger_books import STORES, check_books, open_books
 
 from earmark.ledger.ledger import Ledger
 from earmark.testing import ManualClock
+from support.ledger_books import STORES, check_books, open_books
 
 
 @pytest.fixture

@@ -46,7 +46,12 @@ def test_one_settlement_may_cross_two(ledger: Ledger) -> None:
     spend(ledger, "0.1", "1.2")
     assert told(ledger) == [("acme", 50), ("acme", 80), ("acme", 100)]
     first = ledger.alerts()[0]
-    assert (first.limit, first.settled, first.unit, first.window) == (10**9, 12 * 10**8, "usd", "day")
+    assert (first.limit, first.settled, first.unit, first.window) == (
+        10**9,
+        12 * 10**8,
+        "usd",
+        "day",
+    )
 
 
 def test_every_account_above_alerts_for_itself(ledger: Ledger) -> None:

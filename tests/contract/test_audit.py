@@ -6,12 +6,12 @@ from pathlib import Path
 
 import apsw
 import pytest
-from support.ledger_books import standing
 
 from earmark.errors import BudgetExceeded, KeyReused
 from earmark.ledger.ledger import Ledger
 from earmark.money import Money
 from earmark.testing import ManualClock
+from support.ledger_books import standing
 
 
 def work(ledger: Ledger) -> None:
@@ -60,7 +60,7 @@ def test_accounts_above_their_limit_are_named(ledger: Ledger) -> None:
 
 #: Each edit an accountant would want to hear of, and what the audit names.
 TAMPERED = {
-    "a balance is lowered": ("UPDATE account SET settled = settled - 1 WHERE settled > 1", "settled"),
+    "a balance is lowered": ("UPDATE account SET settled = settled - 1 WHERE id = 1", "settled"),
     "a hold is forgotten": ("UPDATE account SET held = 0 WHERE id = 1", "held"),
     "an account is deleted": ("DELETE FROM account WHERE id = 2", "account 2 is missing"),
     "a cost is lowered": (
@@ -68,8 +68,11 @@ TAMPERED = {
     ),
     "a hold is lowered": ("UPDATE reservation SET usd = 1 WHERE \"key\" = 'open'", "open"),
     "a reservation is reopened": (
-        "UPDATE reservation SET state = 'open', actual_usd = NULL, actual_calls = NULL,"
-        " actual_tokens = NULL WHERE \"key\" = 'over'", "'over' is open",
+        (
+            "UPDATE reservation SET state = 'open', actual_usd = NULL, actual_calls = NULL,"
+            " actual_tokens = NULL WHERE \"key\" = 'over'"
+        ),
+        "'over' is open",
     ),
     "a reservation is released": (
         "UPDATE reservation SET state = 'released' WHERE \"key\" = 'presumed'", "presumed",
@@ -78,9 +81,12 @@ TAMPERED = {
         "DELETE FROM reservation WHERE \"key\" = 'open'", "reservation 'open' is missing",
     ),
     "a reservation is made up": (
-        "INSERT INTO reservation SELECT 'ghost', budget, usd, calls, tokens, state, accounts,"
-        " opened, expires, closed, actual_usd, actual_calls, actual_tokens, asked, labels, seq,"
-        " last FROM reservation WHERE \"key\" = 'settled'", "'ghost' has no entry",
+        (
+            "INSERT INTO reservation SELECT 'ghost', budget, usd, calls, tokens, state, accounts,"
+            " opened, expires, closed, actual_usd, actual_calls, actual_tokens, asked, labels, seq,"
+            " last FROM reservation WHERE \"key\" = 'settled'"
+        ),
+        "'ghost' has no entry",
     ),
     "a reservation moves to another budget": (
         "UPDATE reservation SET budget = 'acme' WHERE \"key\" = 'open'", "'open'",
@@ -107,11 +113,11 @@ TAMPERED = {
     ),
     "an entry is moved in time": ("UPDATE entry SET at = at - 1 WHERE seq = 5", "earlier"),
     "an entry is repeated": (
-        "INSERT INTO entry SELECT 99, at, kind, \"key\", budget, usd, calls, tokens, prior, data"
+        'INSERT INTO entry SELECT 99, at, kind, "key", budget, usd, calls, tokens, prior, data'
         " FROM entry WHERE kind = 'settle' LIMIT 1", "stands where",
     ),
     "a reserve is repeated": (
-        "INSERT INTO entry SELECT (SELECT max(seq) + 1 FROM entry), at, kind, \"key\", budget, usd,"
+        'INSERT INTO entry SELECT (SELECT max(seq) + 1 FROM entry), at, kind, "key", budget, usd,'
         " calls, tokens, prior, data FROM entry WHERE \"key\" = 'open'", "reserved twice",
     ),
 }  # fmt: skip

@@ -3,11 +3,11 @@
 from datetime import timedelta
 
 import pytest
-from support.ledger_books import only, standing
 
 from earmark.errors import BudgetExceeded, InputError, NoBudget, NotFound, Reason
 from earmark.ledger.ledger import Ledger
 from earmark.testing import ManualClock
+from support.ledger_books import only, standing
 
 HOUR = timedelta(hours=1)
 
@@ -173,7 +173,9 @@ def test_who_and_why_is_kept(spent: Ledger, clock: ManualClock) -> None:
     spent.set_budget("acme", limits=["11 usd per day"], actor="Di", reason="growth")
     last = spent.entries("acme")[-4:]
     assert [entry.kind for entry in last] == ["pause", "resume", "extension", "limit"]
-    for entry, words in zip(last, ["Ada incident", "Bo fixed", "Cy demo", "Di growth"], strict=True):
+    for entry, words in zip(
+        last, ["Ada incident", "Bo fixed", "Cy demo", "Di growth"], strict=True
+    ):
         for word in words.split():
             assert word in entry.data
 

@@ -4,11 +4,11 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from support.ledger_books import only, standing
 
 from earmark.errors import BudgetExceeded
 from earmark.ledger.ledger import Ledger
 from earmark.testing import ManualClock
+from support.ledger_books import only, standing
 
 DAY = timedelta(days=1)
 

@@ -1,11 +1,11 @@
 """Closing a reservation: settle by what it cost, release it, or presume the whole hold."""
 
 import pytest
-from support.ledger_books import only, standing
 
 from earmark.errors import BudgetExceeded, KeyReused, NotFound, Reason, ReservationClosed
 from earmark.ledger.ledger import Ledger
 from earmark.money import Money
+from support.ledger_books import only, standing
 
 
 def opened(ledger: Ledger, amount: str = "1.00") -> None:

@@ -3,12 +3,12 @@
 from datetime import timedelta
 
 import pytest
-from support.ledger_books import standing
 
 from earmark.errors import InvalidDuration, ReservationClosed
 from earmark.ledger.ledger import Ledger
 from earmark.money import Money
 from earmark.testing import ManualClock
+from support.ledger_books import standing
 
 TEN = timedelta(minutes=10)
 

@@ -3,11 +3,11 @@
 from datetime import timedelta
 
 import pytest
-from support.ledger_books import standing
 
 from earmark.errors import BudgetExceeded, InvalidKey, KeyReused
 from earmark.ledger.ledger import Ledger
 from earmark.testing import ManualClock
+from support.ledger_books import standing
 
 
 @pytest.fixture

@@ -20,8 +20,6 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from support.ledger_books import STORES
-from support.ledger_model import Model, outline
 
 from earmark.budget.budget import Budget, Extension, Pause
 from earmark.budget.limit import Limit
@@ -43,8 +41,11 @@ from earmark.ledger.values import (
     SetLimits,
     Settle,
 )
+from earmark.money import Money
 from earmark.stores.open import open_ledger
 from earmark.testing import ManualClock
+from support.ledger_books import STORES
+from support.ledger_model import Model, outline
 
 #: Files without a disk, where there are such: a thousand commits are compared here, none is lost.
 IN_MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of this test's own is made in it
@@ -254,8 +255,8 @@ def never_over(decision: Decision) -> None:
             assert account.settled + account.held <= account.line.limit
 
 
-def _plain(amount: object) -> int:
-    return amount if isinstance(amount, int) else amount.in_nanos  # type: ignore[attr-defined, no-any-return]  # pyright: ignore
+def _plain(amount: Money | int) -> int:
+    return amount if isinstance(amount, int) else amount.in_nanos
 
 
 class MemoryMachine(Machine):

@@ -3,11 +3,11 @@
 from datetime import UTC, datetime
 
 import pytest
-from support.ledger_books import standing
 
 from earmark.errors import BudgetExceeded, Reason
 from earmark.ledger.ledger import Ledger
 from earmark.money import Money
+from support.ledger_books import standing
 
 TOMORROW = datetime(2026, 11, 23, tzinfo=UTC)
 

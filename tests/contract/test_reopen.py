@@ -4,11 +4,11 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from support.ledger_books import check_books, standing
 
 from earmark.errors import BudgetExceeded, KeyReused, Reason
 from earmark.ledger.ledger import Ledger
 from earmark.testing import ManualClock
+from support.ledger_books import check_books, standing
 
 Opener = Callable[[], Ledger]
 

@@ -4,12 +4,12 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
-from support.ledger_books import only, standing
 
 from earmark.errors import BudgetExceeded, NoBudget, Reason
 from earmark.ledger.ledger import Ledger
 from earmark.money import LARGEST_NANOS, Money
 from earmark.testing import ManualClock
+from support.ledger_books import only, standing
 
 
 def test_a_hold_stands_on_every_budget_above(ledger: Ledger) -> None:

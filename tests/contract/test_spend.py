@@ -5,14 +5,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.ledger_books import STORES, standing
 
 from earmark.errors import BudgetExceeded
 from earmark.ledger.async_ledger import AsyncLedger
-from earmark.ledger.ledger import Ledger
+from earmark.ledger.ledger import Ledger, Spend
 from earmark.money import Money
 from earmark.stores.open import open_async_ledger, open_ledger
 from earmark.testing import ManualClock
+from support.ledger_books import STORES, standing
 
 
 @pytest.fixture
@@ -40,13 +40,18 @@ def test_a_block_that_tells_nothing_spends_its_hold(books: Ledger) -> None:
     assert standing(books, "acme") == ("1", "0.1", "0", "0.9")
 
 
+def fail_after(spend: Spend) -> None:
+    """Tell what it cost, then fail."""
+    spend.settle("0.01")
+    raise ZeroDivisionError
+
+
 def test_a_block_that_fails_spends_its_hold(books: Ledger) -> None:
     """An exception is an unknown outcome; what was told before it is booked."""
     with pytest.raises(ZeroDivisionError), books.spend("acme", up_to="0.10"):
         raise ZeroDivisionError
     with pytest.raises(ZeroDivisionError), books.spend("acme", up_to="0.10") as spend:
-        spend.settle("0.01")
-        raise ZeroDivisionError
+        fail_after(spend)
     assert standing(books, "acme") == ("1", "0.11", "0", "0.89")
 
 
@@ -92,9 +97,7 @@ def test_blocks_of_tasks(store: str, tmp_path: Path, clock: ManualClock) -> None
 
 
 @pytest.mark.parametrize("store", STORES)
-def test_a_cancelled_block_spends_its_hold(
-    store: str, tmp_path: Path, clock: ManualClock
-) -> None:
+def test_a_cancelled_block_spends_its_hold(store: str, tmp_path: Path, clock: ManualClock) -> None:
     """A task cancelled in its block leaves no hold behind: the outcome is unknown, so spent."""
 
     async def work(ledger: AsyncLedger, inside: asyncio.Event) -> None:
@@ -118,9 +121,7 @@ def test_a_cancelled_block_spends_its_hold(
 
 
 @pytest.mark.parametrize("store", STORES)
-def test_tasks_and_threads_share_the_books(
-    store: str, tmp_path: Path, clock: ManualClock
-) -> None:
+def test_tasks_and_threads_share_the_books(store: str, tmp_path: Path, clock: ManualClock) -> None:
     """One ledger serves tasks and threads at once, and counts both."""
 
     async def main() -> None:

@@ -1,10 +1,10 @@
 """Other units than dollars: calls are counted by themselves, tokens by whoever spends them."""
 
 import pytest
-from support.ledger_books import standing
 
 from earmark.errors import BudgetExceeded, FloatAmount, InvalidAmount, InvalidLimit, Reason
 from earmark.ledger.ledger import Ledger
+from support.ledger_books import standing
 
 
 def test_a_reservation_is_one_call(ledger: Ledger) -> None:

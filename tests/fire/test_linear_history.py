@@ -1,10 +1,9 @@
-"""The order of commits is one order that everybody could have seen: it agrees with real time, and
-replayed through the pure rules it gives every recorded answer.
+"""The order of commits agrees with real time, and replayed by the rules gives every answer.
 
 Each worker records when it asked, when it was answered, and what. Accepted operations carry their
-commit number; a refusal carries the number of the last commit it had seen. Source of the method: the
-Jepsen analysis of TigerBeetle 0.16.11 (2025-06), which checks a database's own order against real
-time instead of searching for one.
+commit number; a refusal carries the number of the last commit it had seen. Source of the method:
+the Jepsen analysis of TigerBeetle 0.16.11 (2025-06), which checks a database's own order against
+real time instead of searching for one.
 """
 
 import pickle
@@ -13,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.ledger_books import STORES, check_books
-from support.ledger_model import Model, outline
-from support.ledger_workers import go, in_threads, operations, result, start
 
 from earmark.ledger.ledger import Ledger
 from earmark.ledger.values import Accepted, Entry, Operation, Refused, SetLimits
 from earmark.stores.open import open_ledger
+from support.ledger_books import STORES, check_books
+from support.ledger_model import Model, outline
+from support.ledger_workers import go, in_threads, operations, result, start
 
 Record = tuple[int, int, Operation, Any]
 LIMITS = {"acme": ["40 usd total", "2000 calls total"], "acme/tight": ["6 usd total"]}

@@ -1,4 +1,4 @@
-"""Processes killed in the middle of writing: what was acknowledged is there, nothing is half done."""
+"""Processes killed while they write: what was acknowledged is there, nothing is half done."""
 
 import os
 import random
@@ -6,26 +6,16 @@ import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
-from support.ledger_books import STORES, check_books, standing
-from support.ledger_workers import go, kill, read_answers, start
 
 from earmark.errors import BudgetExceeded
 from earmark.ledger.ledger import Ledger
-from earmark.ledger.values import (
-    Accepted,
-    Entry,
-    Extend,
-    Presume,
-    Refused,
-    Release,
-    Reserve,
-    Settle,
-)
+from earmark.ledger.values import Entry
 from earmark.stores.open import open_ledger
 from earmark.testing import ManualClock
+from support.ledger_books import STORES, check_books, check_kept, standing
+from support.ledger_workers import go, kill, read_answers, start
 
 ROUNDS = 20
 USD = 10**9
@@ -69,27 +59,6 @@ def check_round(ledger: Ledger, acks: Path, names: list[str]) -> int:
     for hold in ledger.holds(most=10**9):
         ledger.release(hold.key)
     return answered
-
-
-def check_kept(ledger: Ledger, operation: Any, decision: Any) -> None:
-    """Assert that an accepted operation's entry and its effect are in the books."""
-    if not isinstance(decision, Accepted):
-        assert isinstance(decision, Refused) or decision.reservation is not None
-        return
-    (entry,) = ledger.entries(after=decision.entry.seq - 1, most=1)
-    assert entry == decision.entry
-    row = ledger.reservation(operation.key)
-    match operation:
-        case Reserve():
-            assert (row.seq, row.asked) == (entry.seq, operation.amounts)
-        case Settle() | Release():
-            assert row.last == entry.seq
-            assert row.actual == entry.amounts
-        case Presume():
-            assert row.last >= entry.seq
-            assert row.state != "open"
-        case Extend():
-            assert row.hold.usd >= row.asked.usd + operation.amounts.usd
 
 
 def check_never_over(entries: list[Entry]) -> None:

@@ -5,6 +5,10 @@ import threading
 from pathlib import Path
 
 import pytest
+
+from earmark.errors import BudgetExceeded
+from earmark.ledger.ledger import Ledger
+from earmark.stores.open import open_ledger
 from support.ledger_books import STORES, check_books, only, standing
 from support.ledger_workers import (
     go,
@@ -15,9 +19,6 @@ from support.ledger_workers import (
     start,
 )
 
-from earmark.errors import BudgetExceeded
-from earmark.ledger.ledger import Ledger
-from earmark.stores.open import open_ledger
 
 def prepared(url: str) -> Ledger:
     """Return books with 10.50 a day for `acme`, and no limit of its own for `acme/agent`."""

@@ -10,6 +10,15 @@ from earmark.clock import Clock
 from earmark.ledger.answers import Balance
 from earmark.ledger.async_ledger import AsyncLedger
 from earmark.ledger.ledger import Ledger
+from earmark.ledger.values import (
+    Accepted,
+    Extend,
+    Presume,
+    Refused,
+    Release,
+    Reserve,
+    Settle,
+)
 from earmark.stores.open import open_ledger
 
 #: Every store a ledger can be kept in, by the URL of books in a folder.
@@ -69,3 +78,24 @@ def check_books(ledger: Ledger) -> None:
         for balance in ledger.balances(budget.path):
             left = cast("int", balance.limit) - cast("int", balance.settled)
             assert left - cast("int", balance.held) == balance.available
+
+
+def check_kept(ledger: Ledger, operation: Any, decision: Any) -> None:
+    """Assert that an accepted operation's entry and its effect are in the books."""
+    if not isinstance(decision, Accepted):
+        assert isinstance(decision, Refused) or decision.reservation is not None
+        return
+    (entry,) = ledger.entries(after=decision.entry.seq - 1, most=1)
+    assert entry == decision.entry
+    row = ledger.reservation(operation.key)
+    match operation:
+        case Reserve():
+            assert (row.seq, row.asked) == (entry.seq, operation.amounts)
+        case Settle() | Release():
+            assert row.last == entry.seq
+            assert row.actual == entry.amounts
+        case Presume():
+            assert row.last >= entry.seq
+            assert row.state != "open"
+        case Extend():
+            assert row.hold.usd >= row.asked.usd + operation.amounts.usd

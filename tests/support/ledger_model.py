@@ -202,12 +202,13 @@ class Model:
         for ppm in line.thresholds if line.limit else ():
             if ppm > sums.alerted and sums.settled * 1_000_000 >= line.limit * ppm:
                 sums.alerted = ppm
-                self.alerts.append(
-                    Alert(
-                        0, ppm, line.budget, line.unit, line.window, line.start, line.end,
-                        line.limit, sums.settled, now, len(self.entries),
-                    )  # fmt: skip
-                )
+                self.alerts.append(_alert(sums, ppm, now, len(self.entries)))
+
+
+def _alert(sums: Sums, ppm: int, now: int, seq: int) -> Alert:
+    at = sums.line
+    place = (at.budget, at.unit, at.window, at.start, at.end)
+    return Alert(0, ppm, *place, at.limit, sums.settled, now, seq)
 
 
 def _content(op: Extend) -> str:

@@ -11,6 +11,7 @@ import pickle
 import random
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +26,10 @@ from earmark.stores.open import open_ledger
 _TESTS: Final = str(Path(__file__).parents[1])
 #: One hour in nanoseconds: longer than any of these tests.
 HOUR: Final = 3600 * 10**9
+
+
+#: A user without rights; what root may do, nobody may not.
+NOBODY: Final = 65534
 
 
 def start(program: str, *arguments: object) -> "subprocess.Popen[str]":
@@ -243,7 +248,14 @@ def call(url: str, path: str, key: str) -> None:
 
 
 def attempt(url: str) -> None:
-    """Open, reserve and read; tell the error's code and sentence, or nothing."""
+    """As a user without rights open, reserve and read; tell the error's code and sentence."""
+    # Once as oneself: what is imported late is imported now, while it may be read.
+    with tempfile.TemporaryDirectory() as folder, open_ledger(f"sqlite:///{folder}/b.db") as own:
+        own.set_budget("acme", limits=["1 usd per day"])
+        own.audit()
+    if os.getuid() == 0:
+        os.setresgid(NOBODY, NOBODY, NOBODY)
+        os.setresuid(NOBODY, NOBODY, NOBODY)
     _ready()
     told: list[str] = []
     try:

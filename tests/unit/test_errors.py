@@ -47,7 +47,7 @@ def sample(kind: type[EarmarkError]) -> EarmarkError:
 
 
 def test_every_class_has_an_outcome() -> None:
-    """Each class of the tree has a row in the table, under a code of its own, and no row is left."""
+    """Each class of the tree has a row in the table, under a code of its own; no row is left."""
     codes = [kind.code for kind in tree()]
     assert sorted(codes) == sorted(set(codes))
     assert set(codes) == set(OUTCOMES)

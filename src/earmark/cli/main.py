@@ -34,6 +34,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "demo": ("demo", "See it work: a real model on this machine, no key, no account."),
 }
 
+_DONE: Final = 0
 _BAD_INPUT: Final = 1
 _INTERRUPTED: Final = 130
 #: What a shell shows for a program whose reader went away.
@@ -95,11 +96,28 @@ def start(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code; the entry point of `earmark`."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
     _never_fail_to_print()
     try:
-        code = get_command(app).main(given, prog_name="earmark", standalone_mode=False)
+        code = _outcome(sys.argv[1:] if arguments is None else list(arguments))
         sys.stdout.flush()
+    except BrokenPipeError:
+        return _give_up_output(_BROKEN_PIPE)
+    except OSError as error:
+        _complain(error.strerror or str(error))
+        return _give_up_output(_BAD_INPUT)
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    return code
+
+
+def _outcome(given: list[str]) -> int:
+    # Not Typer's own `main`, which prints errors its way and hides a broken pipe.
+    command = get_command(app)
+    try:
+        with command.make_context("earmark", given) as context:
+            command.invoke(context)
+    except typer.Exit as leave:
+        return leave.exit_code
     except EarmarkError as error:
         _fail(given, str(error), _document(error))
         return OUTCOMES[error.code].exit_code
@@ -107,23 +125,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         said = _usage(error)
         _fail(given, said, {"error": {"code": "input_error", "message": said}})
         return _BAD_INPUT
-    except BrokenPipeError:
-        return _broken_pipe()
-    except OSError as error:
-        said = error.strerror or str(error)
-        _fail(given, said, {"error": {"code": "error", "message": said}})
-        return _BAD_INPUT
-    except KeyboardInterrupt:
-        return _INTERRUPTED
-    return code if isinstance(code, int) else 0
+    return _DONE
 
 
 def _fail(given: Sequence[str], sentence: str, document: Mapping[str, Any]) -> None:
+    _complain(sentence)
+    if "--json" in given:
+        write_json(document)
+
+
+def _complain(sentence: str) -> None:
     with suppress(OSError):
         sys.stderr.write(f"earmark: {sentence}\n")
-    if "--json" in given:
-        with suppress(OSError):
-            write_json(document)
 
 
 def _document(error: EarmarkError) -> Mapping[str, Any]:
@@ -146,10 +159,11 @@ def _never_fail_to_print() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _broken_pipe() -> int:
+def _give_up_output(code: int) -> int:
     # The interpreter flushes once more at its end, which must not fail then.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return _BROKEN_PIPE
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return code
 
 
 if __name__ == "__main__":

@@ -106,6 +106,8 @@ class GroupCommitter:
                 self._turn.release()
         if self._queue:
             self._ring()
+        if self._closed:
+            self._refuse_late()
         gate.acquire()
         return waiter.answer()
 
@@ -116,6 +118,8 @@ class GroupCommitter:
         self._queue.append(_Waiter(operation, None, future))
         if self._asleep:
             self._ring()
+        if self._closed:
+            self._refuse_late()
         return await future
 
     def close(self) -> None:
@@ -124,6 +128,16 @@ class GroupCommitter:
         if self._process == os.getpid():
             self._ring()
             self._thread.join()
+            self._refuse_late()
+
+    def _refuse_late(self) -> None:
+        """Answer those who came while the thread was ending: nobody else would."""
+        while self._queue and not self._thread.is_alive():
+            try:
+                waiter = self._queue.popleft()
+            except IndexError:
+                return
+            _answer([waiter], [None], _closed(self._store))
 
     def _check(self) -> None:
         if self._closed or self._process != os.getpid():

@@ -80,7 +80,10 @@ class Attempt:
         """What is kept with its reservation, so that the books tell what it was for."""
         path = self.leaf.path or "/"
         place = path if len(path) <= _LONGEST_READABLE else self._place
-        return {"run": self._run_id, "path": place, "stage": self.leaf.name[:_LONGEST_READABLE]}
+        labels = {"run": self._run_id, "path": place, "stage": self.leaf.name[:_LONGEST_READABLE]}
+        if isinstance(self.bound, ModelBound):
+            labels["model"] = self.bound.price.name[:_LONGEST_READABLE]
+        return labels
 
     def line(self, outcome: Outcome, booked: Booked | None = None, *, detail: str = "") -> Line:
         """Return its line; it ends now."""

@@ -1,13 +1,13 @@
 """Attempts at stages: their input, their turn, their payment, their lines in the statement."""
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
 from earmark.admission.call import Call, Grant
 from earmark.admission.guard import Charge, Guard
 from earmark.clock import Clock
+from earmark.composition.nodes import RemoteStage, Stage
 from earmark.errors import CallFailed, EarmarkError, NotFound, Refusal
 from earmark.ledger.async_ledger import AsyncLedger
 from earmark.money import Money
@@ -16,7 +16,9 @@ from earmark.run.cache import PureCache, cache_key
 from earmark.run.events import Event, OnEvent, StageEnded, StageRetried, StageStarted
 from earmark.run.journal import Scribe
 from earmark.run.line import NOTHING, Line, Outcome
+from earmark.run.prepare import Prepared
 from earmark.run.routing import overlay_config
+from earmark.run.watch import Watch
 from earmark.stage.kinds.jsontext import Json
 from earmark.stage.kinds.kind import Tools
 
@@ -43,7 +45,7 @@ class StageAttempts:
 
     def __init__(
         self,
-        leaves: Mapping[str, Leaf],
+        prepared: Prepared,
         terms: Terms,
         *,
         ledger: AsyncLedger,
@@ -53,7 +55,7 @@ class StageAttempts:
         clock: Clock,
         on_event: OnEvent | None = None,
     ) -> None:
-        self._leaves = leaves
+        self._prepared = prepared
         self._terms = terms
         self._ledger = ledger
         self._guard = guard
@@ -66,10 +68,11 @@ class StageAttempts:
         self._numbers: dict[str, int] = {}
         self._spent = 0
         self._free_grant = _free_grant(terms.timeout_s)
+        self._watches: dict[float, Watch] = {}
 
-    async def run(self, path: str, value: Json) -> Json:
-        """Attempt the stage at *path* once, or take its output from the cache; see `Attempts`."""
-        leaf = self._leaves[path]
+    async def run(self, node: Stage | RemoteStage, path: str, value: Json) -> Json:
+        """Attempt the stage *node* once, or take its output from the cache; see `Attempts`."""
+        leaf = self._prepared.leaf(node, path)
         if leaf.config is not None:
             value = overlay_config(value, leaf.config, leaf.wanted)
         key = cache_key(leaf.stage_id, value) if leaf.pure else None
@@ -80,6 +83,11 @@ class StageAttempts:
         if cached:
             await self._write(self._begin(leaf).line(Outcome.CACHED))
         return output
+
+    def close(self) -> None:
+        """Let go of the timers; nothing is under way any more."""
+        for watch in self._watches.values():
+            watch.close()
 
     def retried(self, event: StageRetried) -> None:
         """Tell that a part of the graph is about to be tried again."""
@@ -114,13 +122,19 @@ class StageAttempts:
         return output
 
     async def _free(self, attempt: Attempt, call: Call) -> tuple[Json, Booked | None]:
-        timeout = self._timeout(attempt.leaf)
+        watch = self._watch(attempt.leaf)
+        task = watch.enter()
+        cancellations = task.cancelling()
         try:
-            async with asyncio.timeout(timeout):
-                reply = await call.send(self._free_grant)
-        except TimeoutError:
-            detail = f"no answer within {timeout:g} s"
+            reply = await call.send(self._free_grant)
+        except asyncio.CancelledError:
+            # Cancelled by somebody else as well, it is cancelled: that must not be swallowed.
+            if not watch.is_late(task) or task.uncancel() > cancellations:
+                raise
+            detail = f"no answer within {self._timeout(attempt.leaf):g} s"
             raise CallFailed(detail=detail, billed="no", retryable=True) from None
+        finally:
+            watch.leave(task)
         if reply.cost:
             return reply.value, await self._book_late(attempt, reply.cost)
         return reply.value, Booked(note=reply.note) if reply.note else None
@@ -185,6 +199,13 @@ class StageAttempts:
         number = self._numbers.get(leaf.path, 0) + 1
         self._numbers[leaf.path] = number
         return Attempt(leaf, number, self._terms.run_id, self._clock)
+
+    def _watch(self, leaf: Leaf) -> Watch:
+        limit = self._timeout(leaf)
+        watch = self._watches.get(limit)
+        if watch is None:
+            watch = self._watches[limit] = Watch(limit)
+        return watch
 
     def _timeout(self, leaf: Leaf) -> float:
         own = leaf.kind.timeout_s

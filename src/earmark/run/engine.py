@@ -7,7 +7,7 @@ is not its business. `earmark.run.engines.local` does it in one event loop.
 from dataclasses import dataclass
 from typing import Protocol
 
-from earmark.composition.nodes import Node
+from earmark.composition.nodes import Node, RemoteStage, Stage
 from earmark.run.events import StageRetried
 from earmark.stage.kinds.jsontext import Json
 
@@ -24,8 +24,8 @@ class Order:
 class Attempts(Protocol):
     """Makes attempts; each returns or raises when it is over, booked and written."""
 
-    async def run(self, path: str, value: Json) -> Json:
-        """Attempt the stage at *path* on *value* once and return its output.
+    async def run(self, node: Stage | RemoteStage, path: str, value: Json) -> Json:
+        """Attempt the stage *node*, at *path*, on *value* once and return its output.
 
         Raises:
             StageFailed: The stage failed, timed out or could not be reached.

@@ -9,9 +9,9 @@ from msgspec import Struct
 from earmark.composition.ast import Composition
 from earmark.composition.catalogue import Quote, Signature, price
 from earmark.composition.effects import FALLIBLE, NETWORK, Cost, EffectSet
-from earmark.composition.nodes import Node, Pinning, RemoteStage, Stage, children
+from earmark.composition.nodes import Pinning, RemoteStage, Stage
 from earmark.composition.parse import parse_composition
-from earmark.composition.plan import Line, Plan, plan
+from earmark.composition.plan import Plan, plan
 from earmark.errors import CheckFailed
 from earmark.run.attempt import Leaf
 from earmark.stage.kinds.kind import StageKind, Tools
@@ -21,6 +21,30 @@ from earmark.stage.stage import StageSpec
 #: A stage that can be run, or one that is only known: enough to plan with.
 AnyStage = StageKind | Declared
 Library = StageLibrary[AnyStage]
+Reference = tuple[str, Pinning]
+
+
+class Role(Struct, frozen=True, gc=False):
+    """What a reference means, wherever in the graph it stands."""
+
+    kind: StageKind
+    name: str
+    pure: bool
+    free: bool
+
+    def at(self, path: str, config: Mapping[str, Any] | None) -> Leaf:
+        """Return the stage at its place in the graph."""
+        spec = self.kind.spec
+        return Leaf(
+            path=path,
+            kind=self.kind,
+            name=self.name,
+            stage_id=spec.stage_id,
+            config=config,
+            wanted=spec.input,
+            pure=self.pure,
+            free=self.free,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,8 +52,14 @@ class Prepared:
     """A composition whose every stage is known, priced and can be run."""
 
     plan: Plan
-    leaves: Mapping[str, Leaf]
-    """What each `Stage` and `RemoteStage` means, by its path."""
+    roles: Mapping[Reference, Role]
+
+    def leaf(self, node: Stage | RemoteStage, path: str) -> Leaf:
+        """Return what *node*, which stands at *path*, runs."""
+        if isinstance(node, Stage):
+            return self.roles[node.id, node.pinning].at(path, node.config)
+        kind = _remote(node)
+        return Role(kind, kind.spec.name, pure=False, free=kind.free).at(path, None)
 
 
 def read_graph(graph: Composition | str | bytes) -> Composition:
@@ -48,12 +78,36 @@ def library_of(stages: Iterable[AnyStage], tools: Tools) -> Library:
     return StageLibrary(stages, quoting=quote)
 
 
+def prepare(composition: Composition, library: Library, *, allow: Collection[str] = ()) -> Prepared:
+    """Return the plan of *composition* and what each of its references means.
+
+    Raises:
+        CheckFailed: Its stages, types, effects or prices are not in order, or a stage is only known
+            and cannot be run here.
+        InvalidConfig: A name in *allow* that is no effect.
+    """
+    catalogue = _Remembered(library)
+    planned = plan(composition, catalogue, allow=allow)
+    stages = {stage.spec.stage_id: stage for stage in library}
+    roles: dict[Reference, Role] = {}
+    problems: list[str] = []
+    for reference, signature in catalogue.known.items():
+        stage = stages[signature.id]
+        if isinstance(stage, Declared):
+            problems.append(f"stage '{signature.name}' is known, but nothing here can run it")
+        else:
+            roles[reference] = Role(stage, signature.name, stage.spec.effects.is_pure, stage.free)
+    if problems:
+        raise CheckFailed(problems=tuple(problems))
+    return Prepared(plan=planned, roles=roles)
+
+
 class _Remembered:
     """A library that looks every reference up once, however often a composition names it."""
 
     def __init__(self, library: Library) -> None:
         self._library = library
-        self._known: dict[tuple[str, Pinning], Signature] = {}
+        self.known: dict[Reference, Signature] = {}
 
     def get(
         self,
@@ -63,87 +117,20 @@ class _Remembered:
         config: Mapping[str, Any] | None = None,
     ) -> Signature:
         reference = (stage_id, pinning)
-        known = self._known.get(reference)
+        known = self.known.get(reference)
         if known is None:
             known = self._library.get(stage_id, pinning=pinning, config=config)
-            self._known[reference] = known
+            self.known[reference] = known
         return known
 
 
-def prepare(composition: Composition, library: Library, *, allow: Collection[str] = ()) -> Prepared:
-    """Return the plan of *composition* and what each of its places runs.
-
-    Raises:
-        CheckFailed: Its stages, types, effects or prices are not in order, or a stage is only known
-            and cannot be run here.
-        InvalidConfig: A name in *allow* that is no effect.
-    """
-    planned = plan(composition, _Remembered(library), allow=allow)
-    lines = {line.path: line for line in planned.lines}
-    return Prepared(plan=planned, leaves=_leaves(composition.root, lines, library))
-
-
-class _Role(Struct, frozen=True):
-    """What is the same wherever a stage stands; looked up once."""
-
-    kind: StageKind
-    pure: bool
-    free: bool
-
-
-def _leaves(root: Node, lines: Mapping[str, Line], library: Library) -> dict[str, Leaf]:
-    roles = {stage.spec.stage_id: _role(stage) for stage in library}
-    leaves: dict[str, Leaf] = {}
-    waiting: list[tuple[str, Node]] = [("", root)]
-    problems: list[str] = []
-    while waiting:
-        path, node = waiting.pop()
-        match node:
-            case Stage():
-                line = lines[path]
-                role = roles[line.stage_id]
-                if role is None:
-                    problems.append(f"at {path or '/'}: stage '{line.stage}' is not to be run here")
-                else:
-                    leaves[path] = _leaf(line, role, node.config)
-            case RemoteStage():
-                role = _role(_remote(node, lines[path].stage))
-                assert role is not None
-                leaves[path] = _leaf(lines[path], role, None)
-            case _:
-                waiting.extend((path + label, child) for label, child in children(node))
-    if problems:
-        raise CheckFailed(problems=tuple(problems))
-    return leaves
-
-
-def _role(stage: AnyStage) -> _Role | None:
-    if isinstance(stage, Declared):
-        return None
-    return _Role(stage, stage.spec.effects.is_pure, stage.free)
-
-
-def _leaf(line: Line, role: _Role, config: Mapping[str, Any] | None) -> Leaf:
-    spec = role.kind.spec
-    return Leaf(
-        path=line.path,
-        kind=role.kind,
-        name=line.stage,
-        stage_id=spec.stage_id,
-        config=config,
-        wanted=spec.input,
-        pure=role.pure,
-        free=role.free,
-    )
-
-
-def _remote(node: RemoteStage, name: str) -> StageKind:
+def _remote(node: RemoteStage) -> StageKind:
     # Loads an HTTP client, which a run without remote stages need not pay for.
-    from earmark.stage.kinds.remote import RemoteKind  # noqa: PLC0415
+    from earmark.stage.kinds.remote import RemoteKind, show_url  # noqa: PLC0415
 
     priced = () if node.cost is None else (Cost(node.cost),)
     spec = StageSpec(
-        name=name,
+        name=show_url(node.url),
         kind="remote",
         input=node.input,
         output=node.output,

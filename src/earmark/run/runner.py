@@ -244,7 +244,7 @@ async def _carry_out(job: _Job, prepared: Prepared, ledger: AsyncLedger, scribe:
             )
         )
     attempts = StageAttempts(
-        prepared.leaves,
+        prepared,
         terms,
         ledger=ledger,
         guard=Guard(ledger, policy=job.policy, clock=job.clock),
@@ -254,7 +254,10 @@ async def _carry_out(job: _Job, prepared: Prepared, ledger: AsyncLedger, scribe:
         on_event=job.on_event,
     )
     order = Order(run_id=record.run_id, root=job.record.composition.root, input=record.input)
-    return await job.engine.execute(order, attempts)
+    try:
+        return await job.engine.execute(order, attempts)
+    finally:
+        attempts.close()
 
 
 async def _refuse_hopeless(job: _Job, plan: Plan, ledger: AsyncLedger) -> None:

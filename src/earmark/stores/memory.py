@@ -3,12 +3,14 @@
 For tests and for budgets that need not outlive the process.
 """
 
+import os
 import threading
 from collections.abc import Iterator, Sequence
 
 from earmark.budget.budget import Budget
 from earmark.budget.path import is_within
 from earmark.clock import END_OF_TIME
+from earmark.errors import StoreClosed
 from earmark.ledger.books import Books, Changes
 from earmark.ledger.store import Filter
 from earmark.ledger.values import Account, Alert, Decision, Entry, Operation, Reservation
@@ -21,7 +23,8 @@ class MemoryStore:
         self._lock = threading.RLock()
         self._rows = _Rows()
         self._books = Books(self._rows)
-        self._next_deadline = 0
+        self._process = os.getpid()
+        self._closed = False
 
     @property
     def name(self) -> str:
@@ -30,6 +33,7 @@ class MemoryStore:
 
     def apply(self, batch: Sequence[Operation], now: int) -> list[Decision]:
         """Decide and keep *batch* in order; nothing of it is durable."""
+        self._check_open()
         with self._lock:
             now = max(now, self._rows.last_at)
             if now >= self._rows.next_due:
@@ -45,44 +49,62 @@ class MemoryStore:
 
     def accounts(self, path: str, now: int) -> tuple[Account, ...]:
         """Return the accounts above *path*, leaf first, in the intervals that contain *now*."""
+        self._check_open()
         with self._lock:
             return self._books.accounts_of(path, max(now, self._rows.last_at))
 
     def budgets(self, prefix: str | None) -> list[Budget]:
         """Return the budgets at or below *prefix*, by path."""
+        self._check_open()
         with self._lock:
             found = sorted(self._rows.budgets.items())
         return [budget for path, budget in found if prefix is None or is_within(path, prefix)]
 
     def reservation(self, key: str) -> Reservation | None:
         """Return what *key* opened."""
+        self._check_open()
         return self._rows.reservations.get(key)
 
     def reservations(self, wanted: Filter) -> list[Reservation]:
         """Return matching reservations in the order they were opened."""
+        self._check_open()
         with self._lock:
             rows = list(self._rows.reservations.values())
         return [row for row in rows if _matches(row, wanted)][: wanted.most]
 
     def entries(self, wanted: Filter) -> list[Entry]:
         """Return matching entries in the order of commits."""
+        self._check_open()
         with self._lock:
             rows = list(self._rows.entries)
         return [row for row in rows if _entry_matches(row, wanted)][: wanted.most]
 
     def alerts(self, wanted: Filter) -> list[Alert]:
         """Return the alerts of matching budgets in the order of commits."""
+        self._check_open()
         with self._lock:
             rows = list(self._rows.alerts.values())
         return [row for row in rows if _within(row.budget, row.at, wanted)][: wanted.most]
 
     def snapshot(self) -> "MemorySnapshot":
         """Return copies of everything as of now."""
+        self._check_open()
         with self._lock:
             return MemorySnapshot(self._rows)
 
     def close(self) -> None:
-        """Do nothing: the rows go with the object."""
+        """Refuse everything from now on; the rows go with the object."""
+        self._closed = True
+
+    def _check_open(self) -> None:
+        # A forked child has a copy of the rows: what both reserve there would be spent twice.
+        if self._closed or self._process != os.getpid():
+            why = (
+                "closed"
+                if self._closed
+                else "opened before this process was forked: open it in here"
+            )
+            raise StoreClosed(store=self.name, detail=why)
 
     def _write(self, now: int) -> None:
         books, rows = self._books, self._rows

@@ -12,7 +12,7 @@ import fcntl
 import os
 import threading
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Final, NoReturn
@@ -68,20 +68,28 @@ class SqliteStore:
         self._vfs = vfs
         self._write_lock = threading.RLock()
         self._read_lock = threading.RLock()
+        self._process = os.getpid()
         self._closed = False
+        self._files = ExitStack()
         self._open()
 
     def _open(self) -> None:
-        with translated(self.name):
+        self._broken = True
+        with translated(self.name), ExitStack() as files:
             # A folder that is missing or read-only is found here, before SQLite's vaguer words.
             self._turn = os.open(f"{self._path}-turn", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            files.callback(os.close, self._turn)
             self._writer = self._connect(_READ_WRITE)
+            files.callback(self._writer.close)
             self._take_turn()
             try:
                 _prepare(self._writer, self.name)
             finally:
                 self._give_turn()
             self._reader = self._connect(apsw.SQLITE_OPEN_READONLY)
+            files.callback(self._reader.close)
+            self._files = files.pop_all()
+        self._broken = False
         self._rows = SqliteRows(self._writer)
         self._books = Books(self._rows)
         self._seen = -1
@@ -109,17 +117,21 @@ class SqliteStore:
         After a failed commit nobody knows what the disk holds: the file is opened anew and the
         batch applied once more, where what was kept answers as repeated.
         """
+        self._check_process()
         with self._write_lock:
             self._check_open()
             try:
+                self._mend()
                 if not batch and now < self._next_due and self._version() == self._seen:
                     return []
                 return self._transaction(batch, now)
             except apsw.IOError as error:
+                self._broken = True
                 try:
-                    self._reopen()
+                    self._mend()
                     return self._transaction(batch, now)
-                except (apsw.Error, StoreError):
+                except (apsw.Error, OSError, StoreError):
+                    self._broken = True
                     _raise(error, self.name)
             except (apsw.Error, OSError) as error:
                 _raise(error, self.name)
@@ -182,11 +194,15 @@ class SqliteStore:
         if self._writer.in_transaction:
             self._writer.execute("ROLLBACK")
 
-    def _reopen(self) -> None:
+    def _mend(self) -> None:
+        """Open the file anew if it failed before."""
+        if not self._broken:
+            return
         # The descriptor that failed to sync may answer "synced" next time; a new one tells the
         # truth.
-        self._close_files()
-        self._open()
+        with self._read_lock:
+            self._files.close()
+            self._open()
 
     def _take_turn(self) -> None:
         fcntl.flock(self._turn, fcntl.LOCK_EX)
@@ -233,21 +249,24 @@ class SqliteStore:
 
     def snapshot(self) -> "SqliteSnapshot":
         """Return everything as of one commit, on a connection of its own."""
+        self._check_process()
         self._check_open()
         with translated(self.name):
             return SqliteSnapshot(self._connect(apsw.SQLITE_OPEN_READONLY), self.name)
 
     def close(self) -> None:
         """Close the file; everything acknowledged is already durable."""
+        if self._process != os.getpid():
+            return
         with self._write_lock, self._read_lock:
-            if not self._closed:
-                self._closed = True
-                self._close_files()
+            self._closed = True
+            self._files.close()
 
-    def _close_files(self) -> None:
-        self._reader.close()
-        self._writer.close()
-        os.close(self._turn)
+    def _check_process(self) -> None:
+        # A forked child shares the parent's file descriptors, and may have copied a locked lock.
+        if self._process != os.getpid():
+            why = "opened before this process was forked: open it in here"
+            raise StoreClosed(store=self.name, detail=why)
 
     def _check_open(self) -> None:
         if self._closed:
@@ -255,6 +274,11 @@ class SqliteStore:
 
     @contextmanager
     def _reading(self) -> Generator[SqliteRows]:
+        self._check_process()
+        if self._broken:
+            with self._write_lock:
+                self._check_open()
+                self._mend()
         with self._read_lock, translated(self.name):
             self._check_open()
             yield self._read_rows
@@ -270,19 +294,24 @@ class SqliteSnapshot:
 
     def accounts(self) -> Iterator[Account]:
         """Yield every account."""
-        return SqliteRows(self._connection).accounts()
+        with translated(self._name):
+            yield from SqliteRows(self._connection).accounts()
 
     def reservations(self) -> Iterator[Reservation]:
         """Yield every reservation."""
-        return SqliteRows(self._connection).reservations(Filter())
+        with translated(self._name):
+            yield from SqliteRows(self._connection).reservations(Filter())
 
     def entries(self) -> Iterator[Entry]:
         """Yield every entry in the order of commits."""
-        return SqliteRows(self._connection).entries(Filter())
+        with translated(self._name):
+            yield from SqliteRows(self._connection).entries(Filter())
 
     def problems(self) -> list[str]:
         """Return what SQLite's own check of the file finds."""
-        found = [str(row[0]) for row in self._connection.execute("PRAGMA integrity_check(20)")]
+        with translated(self._name):
+            rows = self._connection.execute("PRAGMA integrity_check(20)")
+            found = [str(row[0]) for row in rows]
         return [] if found == ["ok"] else found
 
     def close(self) -> None:

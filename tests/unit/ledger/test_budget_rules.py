@@ -47,7 +47,7 @@ CHANGES: list[tuple[Budget | None, OnBudget, Budget]] = [
 
 @pytest.mark.parametrize(("before", "op", "after"), CHANGES)
 def test_what_changes_a_budget(before: Budget | None, op: OnBudget, after: Budget) -> None:
-    """Limits, pauses and extensions each change their own part, by an entry that says who and why."""
+    """Limits, pauses and extensions each change their part, by an entry that says who and why."""
     decision = decide_budget(op, before, NOW, SEQ)
     assert isinstance(decision, Accepted)
     assert decision.budget == after

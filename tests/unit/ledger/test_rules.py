@@ -109,9 +109,7 @@ RESERVES: list[tuple[tuple[Account, ...], Reserve, str]] = [
 
 
 @pytest.mark.parametrize(("accounts", "op", "outcome"), RESERVES)
-def test_what_a_reserve_comes_to(
-    accounts: tuple[Account, ...], op: Reserve, outcome: str
-) -> None:
+def test_what_a_reserve_comes_to(accounts: tuple[Account, ...], op: Reserve, outcome: str) -> None:
     """A new reservation is held on all accounts, or refused at the one that lasts longest."""
     check(accounts, None, op, outcome)
 

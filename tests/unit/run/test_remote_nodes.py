@@ -62,7 +62,7 @@ def test_remote_that_spent_more_is_booked_in_full(house: Any, server: StubServer
 
 
 def test_remote_without_a_price_is_refused_unless_allowed(house: Any, server: StubServer) -> None:
-    """Without a declared cost it does not run; allowed by name it does, and its report is booked."""
+    """Without a declared cost it does not run; allowed by name it does, its report booked."""
     server.play(answer("a", spent_usd="0.03"))
     house.fail(CheckFailed, node(server, None), "x")
     assert server.requests == []

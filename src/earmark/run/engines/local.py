@@ -88,7 +88,7 @@ class _Walk:
     async def node(self, node: Node, value: Json, path: str) -> Json:
         match node:
             case Stage() | RemoteStage():
-                work = self._attempts.run(path, value)
+                work = self._attempts.run(node, path, value)
             case Const(constant):
                 return constant
             case Sequential():

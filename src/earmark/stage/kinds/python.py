@@ -23,6 +23,8 @@ from earmark.stage.stage import StageSpec
 Function = Callable[[Any], Any]
 
 _NOTHING: Final = Money()
+#: Types whose every value JSON can say.
+_PLAIN: Final = frozenset({type(None), bool, int, str})
 
 
 class Costed:
@@ -120,11 +122,13 @@ class PythonCall:
         reported: list[Money] = []
         token = _reported.set(reported)
         try:
-            value = await self._run()
+            stage = self._stage
+            value = await (stage.function(self._value) if stage.asynchronous else self._run())
             if isinstance(value, Costed):
                 reported.append(value.cost)
                 value = value.value
-            write_json(value)  # only to see that it can be said
+            if type(value) not in _PLAIN:
+                write_json(value)  # only to see that it can be said
         except (Refusal, CallFailed):
             raise
         except Exception as error:
@@ -134,13 +138,10 @@ class PythonCall:
         return Reply(value=value, cost=self._cost(reported))
 
     async def _run(self) -> Json:
-        stage = self._stage
-        if stage.asynchronous:
-            return await stage.function(self._value)
-        context = copy_context()
+        function, context = self._stage.function, copy_context()
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(
-            self._tools.threads(), lambda: context.run(stage.function, self._value)
+            self._tools.threads(), lambda: context.run(function, self._value)
         )
 
     def _cost(self, reported: list[Money]) -> Money:

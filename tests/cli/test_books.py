@@ -1,0 +1,222 @@
+"""The books from the command line: budgets, holds, entries, audit."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import apsw
+import pytest
+
+from earmark.stores.open import open_ledger
+from earmark.testing import ManualClock
+from support.shell import Shell
+
+SOON = datetime.now(UTC) + timedelta(hours=2)
+
+
+def test_a_budget_is_set_and_shown(shell: Shell) -> None:
+    """`budget set` makes a budget; `budget show` says how each of its limits stands."""
+    shell.ok(
+        "budget", "set", "acme", "--limit", "10.50 usd per day", "--limit", "3 calls per 30min"
+    )
+    (budget,) = shell.json("budget", "show", "acme")["budgets"]
+    assert budget["limits"] == ["10.5 usd per day", "3 calls per 30min"]
+    assert budget["alerts"] == ["0.8", "1"]
+    assert [(b["unit"], b["limit"], b["available"]) for b in budget["balances"]] == [
+        ("usd", "10.5", "10.5"),
+        ("calls", 3, 3),
+    ]
+    assert "10.5 usd per day" in shell.ok("budget", "show").out
+
+
+def test_what_is_not_given_stays(shell: Shell) -> None:
+    """Changing one thing about a budget leaves its limits, time zone and alerts as they are."""
+    shell.ok(
+        *("budget", "set", "acme", "--limit", "10 usd per day", "--timezone", "Europe/Berlin"),
+        *("--alert", "0.5"),
+    )
+    shell.ok("budget", "set", "acme", "--limit", "20 usd per day")
+    shell.ok("budget", "set", "acme", "--alert", "0.9")
+    (budget,) = shell.json("budget", "show", "acme")["budgets"]
+    assert budget["limits"] == ["20 usd per day"]
+    assert budget["timezone"] == "Europe/Berlin"
+    assert budget["alerts"] == ["0.9"]
+    (budget,) = shell.json("budget", "set", "acme", "--no-limits")["budgets"]
+    assert budget["limits"] == []
+
+
+def test_show_means_one_budget_all_of_them_or_a_tree(shell: Shell) -> None:
+    """PATH alone is that budget, with --tree what is below it too; runs' own only in a tree."""
+    for path in ("acme", "acme/a", "acme/run-0123456789abcdef", "other"):
+        shell.ok("budget", "set", path, "--limit", "1 usd total")
+
+    def paths(*arguments: str) -> list[str]:
+        return [each["path"] for each in shell.json("budget", "show", *arguments)["budgets"]]
+
+    assert paths() == ["acme", "acme/a", "other"]
+    assert paths("acme") == ["acme"]
+    assert paths("acme", "--tree") == ["acme", "acme/a", "acme/run-0123456789abcdef"]
+    assert paths("acme/run-0123456789abcdef") == ["acme/run-0123456789abcdef"]
+
+
+def test_a_pause_and_an_extension_are_shown_with_who_and_why(books: Shell) -> None:
+    """Pause, resume and extend take an actor, a reason and an end, and show them."""
+    (paused,) = books.json(
+        *("budget", "pause", "acme", "--until", "2h", "--actor", "ann", "--reason", "tea"),
+    )["budgets"]
+    assert (paused["paused"]["actor"], paused["paused"]["reason"]) == ("ann", "tea")
+    assert paused["paused"]["until"] is not None
+    assert "paused by ann until" in books.ok("budget", "show").out
+    (resumed,) = books.json("budget", "resume", "acme")["budgets"]
+    assert resumed["paused"] is None
+    (more,) = books.json(
+        *("budget", "extend", "acme", "2 usd per day", "--until", SOON.isoformat()),
+        *("--reason", "a launch"),
+    )["budgets"]
+    assert more["extensions"][0]["limit"] == "2 usd per day"
+    assert more["extensions"][0]["reason"] == "a launch"
+    assert more["balances"][0]["limit"] == "12.5"
+
+
+def test_a_hold_is_listed_and_settled_truly(books: Shell) -> None:
+    """An unresolved hold is listed with its labels; settling it books what it really cost."""
+    (hold,) = books.json("holds")["holds"]
+    assert (hold["key"], hold["state"], hold["amount"]) == ("call-1", "open", "1")
+    assert hold["labels"] == {"stage": "draft"}
+    (settled,) = books.json("holds", "settle", "call-1", "1.25")["holds"]
+    assert (settled["state"], settled["settled"], settled["overrun"]) == ("settled", "1.25", "0.25")
+    assert books.json("holds")["holds"] == []
+    (again,) = books.json("holds", "--state", "settled")["holds"]
+    assert again["key"] == "call-1"
+    assert books.json("budget", "show", "acme")["budgets"][0]["balances"][0]["settled"] == "1.25"
+
+
+def test_a_hold_nobody_heard_back_from_is_presumed_and_corrected(shell: Shell) -> None:
+    """Past its deadline a hold counts as spent, is still unresolved, and can be released later."""
+    shell.ok("budget", "set", "acme", "--limit", "10 usd total")
+    past = ManualClock(datetime.now(UTC) - timedelta(days=1))
+    with open_ledger("sqlite:///old.db", clock=past) as ledger:
+        ledger.set_budget("acme", limits=["10 usd total"])
+        ledger.reserve("acme", 1, key="lost", deadline="10min")
+    old = ("--store", "sqlite:///old.db")
+    (hold,) = shell.json("holds", *old)["holds"]
+    assert (hold["state"], hold["settled"]) == ("presumed", "1")
+    (released,) = shell.json("holds", "release", "lost", *old)["holds"]
+    assert (released["state"], released["settled"]) == ("released", "0")
+    assert shell.json("holds", *old)["holds"] == []
+
+
+def test_holds_are_filtered(books: Shell) -> None:
+    """By budget, key, state and time; at most so many."""
+
+    def keys(*arguments: str) -> list[str]:
+        return [each["key"] for each in books.json("holds", *arguments)["holds"]]
+
+    assert keys("--budget", "acme") == ["call-1"]
+    assert keys("--budget", "other") == []
+    assert keys("--key", "call-2") == []
+    assert keys("--state", "presumed") == []
+    assert keys("--state", "all", "--limit", "1") == ["call-1"]
+    assert keys("--since", "1h") == ["call-1"]
+    assert keys("--until", "1h") == []
+
+
+def test_entries_are_paged_and_filtered(books: Shell) -> None:
+    """Entries come in the order of commits; `after` is where the next page goes on."""
+    page = books.json("entries", "--limit", "1")
+    assert [each["kind"] for each in page["entries"]] == ["limit"]
+    assert page["entries"][0]["data"]["reason"] == "a start"
+    rest = books.json("entries", "--after", str(page["after"]))
+    assert [(each["kind"], each["amount"]) for each in rest["entries"]] == [("reserve", "1")]
+    assert books.json("entries", "--key", "call-1")["entries"] == rest["entries"]
+    assert books.json("entries", "--budget", "other")["entries"] == []
+    told = books.ok("entries", "--limit", "1")
+    assert "go on with --after 1" in told.err
+    assert told.out.splitlines()[1].split()[3] == "limit"
+
+
+def test_an_extended_hold_is_among_the_entries(books: Shell) -> None:
+    """The entry of an extension names the operation that made it."""
+    with open_ledger("sqlite:///earmark.db") as ledger:
+        ledger.extend("call-1", "0.5", operation="call-1/more")
+    entry = books.json("entries", "--key", "call-1")["entries"][-1]
+    assert (entry["kind"], entry["amount"]) == ("extend", "0.5")
+    assert entry["data"] == {"operation": "call-1/more"}
+    assert "extend" in books.ok("entries").out
+
+
+def test_an_audit_finds_healthy_books_healthy(books: Shell) -> None:
+    """Books that agree with their entries: exit code 0, and what was counted."""
+    report = books.json("audit")
+    assert report["ok"] is True
+    assert (report["entries"], report["unresolved"], report["held"]) == (2, 1, "1")
+    assert "every balance equals its entries" in books.ok("audit").out
+
+
+def test_an_audit_lists_what_is_wrong(books: Shell) -> None:
+    """Books somebody changed by hand: exit code 1, each problem named, in both forms."""
+    _spoil(books.folder / "earmark.db")
+    answer = books("audit")
+    assert answer.code == 1
+    assert "wrong: " in answer.out
+    assert answer.err.startswith("earmark: the books are wrong in ")
+    machine = books("audit", "--json")
+    assert machine.code == 1
+    assert machine.json["ok"] is False
+    assert machine.json["problems"]
+
+
+def _spoil(file: Path) -> None:
+    connection = apsw.Connection(str(file))
+    tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_schema")]
+    assert "account" in tables
+    connection.execute("UPDATE account SET held = held + 1")
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    "command", [["holds"], ["entries"], ["audit"], ["trace"], ["budget", "show"]]
+)
+def test_looking_makes_no_books(shell: Shell, command: list[str]) -> None:
+    """A mistyped store is told, not made: nothing appears in the folder."""
+    answer = shell(*command, "--store", "sqlite:///typo.db")
+    assert answer.code == 1
+    assert answer.err == (
+        "earmark: no store 'sqlite:///typo.db': `earmark budget set` makes the first books\n"
+    )
+    assert list(shell.folder.iterdir()) == []
+
+
+def test_the_configured_budgets_are_in_the_books(shell: Shell) -> None:
+    """`[budgets]` of earmark.toml are set once in the books; a change of the file changes them."""
+    shell.write("earmark.toml", '[budgets."c8"]\nlimits = ["10 usd per day"]\n')
+    (budget,) = shell.json("budget", "show")["budgets"]
+    assert (budget["path"], budget["limits"]) == ("c8", ["10 usd per day"])
+    shell.ok("budget", "show")
+    assert shell.seq() == 1
+    shell.write("earmark.toml", '[budgets."c8"]\nlimits = ["20 usd per day"]\n')
+    assert shell.json("budget", "show", "c8")["budgets"][0]["limits"] == ["20 usd per day"]
+    assert shell.seq() == 2
+
+
+def test_a_configured_budget_is_changed_in_the_file(shell: Shell) -> None:
+    """`budget set` of a budget the file sets is refused: the file would undo it."""
+    shell.write("earmark.toml", '[budgets."c8"]\nlimits = ["10 usd per day"]\n')
+    answer = shell("budget", "set", "c8", "--limit", "99 usd per day")
+    assert answer.code == 1
+    assert "change it there" in answer.err
+    assert not (shell.folder / "earmark.db").exists()
+
+
+def test_the_store_is_named_by_option_variable_or_file(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--store` comes before EARMARK_STORE, which comes before earmark.toml."""
+    limit = ("--limit", "1 usd total")
+    shell.write("earmark.toml", '[store]\nurl = "sqlite:///file.db"\n')
+    shell.ok("budget", "set", "a", *limit)
+    monkeypatch.setenv("EARMARK_STORE", "sqlite:///variable.db")
+    shell.ok("budget", "set", "a", *limit)
+    shell.ok("--store", "sqlite:///first.db", "budget", "set", "a", *limit)
+    shell.ok("budget", "set", "a", *limit, "--store", "sqlite:///last.db")
+    names = {each.name for each in shell.folder.glob("*.db")}
+    assert names == {"file.db", "variable.db", "first.db", "last.db"}

@@ -1,0 +1,71 @@
+"""The code in README and docs runs and prints what the page prints."""
+
+import contextlib
+import io
+import os
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from earmark.config.load import load_settings
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+# A Python block and the text block right below it, if there is one.
+_EXAMPLE = re.compile(r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL)
+EXAMPLES = [
+    pytest.param(page, code, printed, id=f"{page.stem}-{number}")
+    for page in PAGES
+    for number, (code, printed) in enumerate(_EXAMPLE.findall(page.read_text("utf-8")), start=1)
+]
+
+
+@pytest.mark.parametrize(("page", "code", "printed"), EXAMPLES)
+def test_an_example_prints_what_its_page_prints(
+    page: Path, code: str, printed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each Python block, run in an empty folder, prints the text block below it."""
+    monkeypatch.chdir(tmp_path)
+    # A file, because functions of a block must have a source to be looked up in.
+    (tmp_path / "example.py").write_text(code, "utf-8")
+    output = io.StringIO()
+
+    with contextlib.redirect_stdout(output):
+        exec(compile(code, str(tmp_path / "example.py"), "exec"), {"__name__": "example"})  # noqa: S102
+
+    assert output.getvalue() == printed, page.name
+
+
+def test_every_settings_example_is_a_settings_file(tmp_path: Path) -> None:
+    """Each TOML block of the docs is accepted as an `earmark.toml`."""
+    blocks = [
+        block
+        for page in PAGES
+        for block in re.findall(r"^```toml\n(.*?)^```$", page.read_text("utf-8"), re.M | re.S)
+    ]
+
+    for number, block in enumerate(blocks):
+        tomllib.loads(block)
+        file = tmp_path / f"{number}.toml"
+        file.write_text(block, "utf-8")
+        assert load_settings(file, {}).file == file.absolute()
+    assert blocks, "the configuration page shows a file"
+
+
+def test_the_first_screen_shows_guarantee_example_and_commands() -> None:
+    """The README's first 40 lines hold the guarantee, the example, its output, the commands."""
+    screen = "\n".join((ROOT / "README.md").read_text("utf-8").splitlines()[:40])
+
+    for part in ("cannot be overspent", "```python", "```text", "make demo", "make test"):
+        assert part in screen
+
+
+def test_every_link_of_the_docs_leads_somewhere() -> None:
+    """A relative link in README, ARCHITECTURE, CHANGELOG or docs names a file that is there."""
+    for page in [*PAGES, ROOT / "ARCHITECTURE.md", ROOT / "CHANGELOG.md"]:
+        for target in re.findall(r"\]\(([^)#]+)", page.read_text("utf-8")):
+            if "://" not in target:
+                assert (page.parent / target).exists(), f"{page.name}: {target}"
+    assert os.path.exists(ROOT / "LICENSE")  # noqa: PTH110

@@ -1,0 +1,91 @@
+"""Programs that make model calls in processes of their own; started by `start_worker`.
+
+Each opens the books of a folder and works on them until it is done or killed.
+"""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+from earmark.admission.guard import Guard
+from earmark.admission.policy import ELASTIC
+from earmark.admission.quantile import COLD, OutputQuantiles
+from earmark.errors import BudgetExceeded
+from earmark.ledger.ledger import Ledger
+from earmark.run.statement import Statement
+from support.fire_place import Place
+
+_TESTS: Final = str(Path(__file__).parents[1])
+_REAL: Final = "local/smollm2-135m"
+
+
+def start_worker(program: str, *arguments: object) -> "subprocess.Popen[str]":
+    """Start *program* of this file in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-X", "faulthandler", __file__, program, *map(str, arguments)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": _TESTS},
+    )
+
+
+async def run_many(place: Place, ledger: Ledger, count: int) -> list[dict[str, Any]]:
+    """Start *count* runs of two calls each at once; return their statements as JSON."""
+    return list(await asyncio.gather(*(_statement(place, ledger) for _ in range(count))))
+
+
+async def _statement(place: Place, ledger: Ledger) -> dict[str, Any]:
+    try:
+        return (await place.run_async(ledger, "two.json")).to_json()
+    except BudgetExceeded as refused:
+        assert isinstance(refused.statement, Statement)
+        return refused.statement.to_json()
+
+
+def crowd(folder: str, url: str, count: str) -> None:
+    """Say `ready`, wait for a line, run many at once and tell their statements."""
+    place = Place(Path(folder), url)
+    with place.open() as ledger:
+        print("ready", flush=True)  # noqa: T201 - how a worker speaks
+        sys.stdin.readline()
+        print(json.dumps(asyncio.run(run_many(place, ledger, int(count)))))  # noqa: T201
+
+
+def loop(folder: str, url: str, seed: str, width: str) -> None:
+    """Run one call after the other, so many at a time, until killed."""
+    place = Place(Path(folder), url)
+
+    async def lane(ledger: Ledger, name: str) -> None:
+        number = 0
+        while True:
+            number += 1
+            run_id = f"{seed}-{name}-{number}"
+            await place.run_async(ledger, "one.json", topic=run_id, run_id=run_id)
+
+    async def lanes() -> None:
+        with place.open() as ledger:
+            await asyncio.gather(*(lane(ledger, str(n)) for n in range(int(width))))
+
+    asyncio.run(lanes())
+
+
+def stream(folder: str, url: str) -> None:
+    """Stream from the real model on a small hold that grows; write each count of tokens down."""
+    place = Place(Path(folder), url)
+    learned = OutputQuantiles()
+    for _ in range(COLD):
+        learned.observe(_REAL, "", 32)
+    with place.open() as ledger:
+        guard = Guard(ledger.as_async(), policy=ELASTIC, quantiles=learned)
+        request = {"stream": True, "max_tokens": 1500, "options": {"ignore_eos": True}}
+        told = lambda tokens: print(tokens, flush=True)  # noqa: E731, T201 - how a worker speaks
+        asyncio.run(place.spend(guard, ledger, _REAL, told=told, **request))
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]](*sys.argv[2:])
