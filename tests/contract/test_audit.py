@@ -1,5 +1,8 @@
 """The audit: recomputes every balance from the entries and finds each kind of tampering."""
 
+# apsw's stubs name the type of a bytes-like value in a way that type checkers cannot resolve.
+# pyright: reportUnknownMemberType=false
+
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -113,12 +116,18 @@ TAMPERED = {
     ),
     "an entry is moved in time": ("UPDATE entry SET at = at - 1 WHERE seq = 5", "earlier"),
     "an entry is repeated": (
-        'INSERT INTO entry SELECT 99, at, kind, "key", budget, usd, calls, tokens, prior, data'
-        " FROM entry WHERE kind = 'settle' LIMIT 1", "stands where",
+        (
+            'INSERT INTO entry SELECT 99, at, kind, "key", budget, usd, calls, tokens, prior, data'
+            " FROM entry WHERE kind = 'settle' LIMIT 1"
+        ),
+        "stands where",
     ),
     "a reserve is repeated": (
-        'INSERT INTO entry SELECT (SELECT max(seq) + 1 FROM entry), at, kind, "key", budget, usd,'
-        " calls, tokens, prior, data FROM entry WHERE \"key\" = 'open'", "reserved twice",
+        (
+            'INSERT INTO entry SELECT (SELECT max(seq) + 1 FROM entry), at, kind, "key", budget,'
+            " usd, calls, tokens, prior, data FROM entry WHERE \"key\" = 'open'"
+        ),
+        "reserved twice",
     ),
 }  # fmt: skip
 

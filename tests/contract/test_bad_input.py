@@ -95,11 +95,11 @@ def test_what_is_no_limit_is_refused(books: Ledger, clock: ManualClock, limit: A
      {"alerts": [0]}, {"alerts": [-0.5]}, {"alerts": [float("nan")]}, {"alerts": ["most"]},
      {"limits": ["1 usd per day", "2 usd per day"]}, {"actor": "x" * 2000}],
 )  # fmt: skip
-def test_a_budget_with_a_wrong_part_is_refused_whole(books: Ledger, wrong: dict[str, Any]) -> None:
+def test_a_budget_with_a_wrong_part_is_refused_whole(books: Ledger, wrong: Any) -> None:
     """An unknown zone, an absurd threshold or a limit given twice changes nothing."""
     before = books.entries()
     with pytest.raises(InputError):
-        books.set_budget("acme", **{"limits": ["5 usd per day"], **wrong})
+        books.set_budget("acme", **({"limits": ["5 usd per day"]} | wrong))
     assert books.entries() == before
 
 

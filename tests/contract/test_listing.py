@@ -6,6 +6,7 @@ import pytest
 
 from earmark.errors import InvalidDuration
 from earmark.ledger.ledger import Ledger
+from earmark.ledger.values import Entry
 from earmark.testing import ManualClock
 
 MINUTE = timedelta(minutes=1)
@@ -97,7 +98,7 @@ def test_filters_add_up(forest: Ledger, clock: ManualClock) -> None:
 
 def test_entries_page_by_number(forest: Ledger) -> None:
     """Pages continue after the last number seen and together give everything once."""
-    pages, after = [], 0
+    pages, after = list[Entry](), 0
     while page := forest.entries("acme", after=after, most=2):
         assert len(page) <= 2
         pages += page

@@ -1,5 +1,8 @@
 """Stores that cannot be used: each says in one sentence what is wrong, and nothing is changed."""
 
+# apsw's stubs name the type of a bytes-like value in a way that type checkers cannot resolve.
+# pyright: reportUnknownMemberType=false
+
 import os
 import subprocess
 import tempfile

@@ -2,11 +2,13 @@
 
 import itertools
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import apsw
 import pytest
 
+from earmark.clock import to_datetime
 from earmark.errors import NotFound, StoreUnavailable
 from earmark.ledger.committer import GroupCommitter
 from earmark.ledger.ledger import Ledger
@@ -103,20 +105,16 @@ def test_a_temporary_increase_is_given_once_whatever_fails(
     """An operation that is applied again after a failed commit has its effect once."""
     disk.trouble = failing(code, method, 2, 6)
     try:
-        ledger.extend_budget("acme", "5 usd total", until=ledger_end(ledger), key="more")
+        ledger.extend_budget("acme", "5 usd total", until=soon(ledger), key="more")
     except StoreUnavailable:
         disk.trouble = None
-        ledger.extend_budget("acme", "5 usd total", until=ledger_end(ledger), key="more")
+        ledger.extend_budget("acme", "5 usd total", until=soon(ledger), key="more")
     disk.trouble = None
     assert str(only(ledger, "acme").limit) == "15"
 
 
-def ledger_end(ledger: Ledger) -> object:
+def soon(ledger: Ledger) -> datetime:
     """Return a moment an hour after the books' now."""
-    from datetime import timedelta
-
-    from earmark.clock import to_datetime
-
     return to_datetime(ledger.clock.instant()) + timedelta(hours=1)
 
 

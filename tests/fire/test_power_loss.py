@@ -1,5 +1,8 @@
 """A power cut at any moment: what was acknowledged is kept, what was not is whole or absent."""
 
+# apsw's stubs name the type of a bytes-like value in a way that type checkers cannot resolve.
+# pyright: reportUnknownMemberType=false
+
 import itertools
 import os
 import random

@@ -4,8 +4,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
@@ -17,11 +17,13 @@ from earmark.cli.main import main
 from earmark.clock import Clock
 from earmark.config.assemble import Providers, no_key, price_book, stages_of
 from earmark.config.load import load_settings
+from earmark.errors import BudgetExceeded, StageFailed
 from earmark.ledger.ledger import Ledger
 from earmark.money import Money
 from earmark.pricing.bound import Bound
 from earmark.run.runner import run_async
 from earmark.run.statement import Statement
+from earmark.stage.kinds.kind import StageKind
 from earmark.stores.open import open_ledger
 from support.calls import ask
 from support.fire_till import PATIENCE_S
@@ -130,6 +132,7 @@ class Place:
             _write(folder / name, graph(root))
         if limit is not None:
             self.ok("budget", "set", "acme", "--limit", limit)
+            self.ok("budget", "set", "acme/agent", "--limit", "1000 usd total")
 
     # Commands -------------------------------------------------------------------------------------
 
@@ -212,41 +215,51 @@ class Place:
         """Open the books, by another clock if one is given."""
         return open_ledger(self.books, clock=clock)
 
-    async def run_async(
-        self, ledger: Ledger, composition: str, *, topic: str = "lamps", **options: Any
-    ) -> Statement:
-        """Run a composition under `acme/agent` in this event loop."""
+    @asynccontextmanager
+    async def desk(self, ledger: Ledger) -> AsyncGenerator["Desk"]:
+        """Open the providers, for as many runs and calls as there are to be made at once."""
         settings = load_settings(self._config, {})
-        providers = self._providers(ledger.clock)
+        book = price_book(settings)
+        providers = Providers(settings, book=book, clock=ledger.clock, key=no_key)
+        try:
+            yield Desk(self.folder, ledger, providers, tuple(stages_of(settings)))
+        finally:
+            await providers.aclose()
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Where runs and calls are made without the command line, on `acme/agent`."""
+
+    folder: Path
+    ledger: Ledger
+    providers: Providers
+    stages: tuple[StageKind, ...]
+
+    async def run(self, composition: str, *, topic: str = "lamps", **options: Any) -> Statement:
+        """Run a composition to its end and return its statement, however it ended."""
         try:
             return await run_async(
                 (self.folder / composition).read_text(),
                 {"topic": topic},
-                ledger=ledger.as_async(),
+                ledger=self.ledger.as_async(),
                 under="acme/agent",
-                stages=stages_of(settings),
-                providers=providers,
+                stages=self.stages,
+                providers=self.providers,
                 **{"budget": "0.01", **options},
             )
-        finally:
-            await providers.aclose()
+        except (BudgetExceeded, StageFailed) as end:
+            assert isinstance(end.statement, Statement)
+            return end.statement
 
     async def spend(
-        self, guard: Guard, ledger: Ledger, model: str, *, told: Told | None = None, **request: Any
+        self, guard: Guard, model: str, *, told: Told | None = None, **request: Any
     ) -> Receipt:
-        """Make one guarded call of a model on `acme/agent`, without a composition."""
-        providers = self._providers(ledger.clock)
+        """Make one guarded call of a model, without a composition."""
         provider, _, _ = model.partition("/")
-        try:
-            call = providers[provider].call(ask(model, "Write about lamps.", **request))
-            made = call if told is None else _Loud(call, told)
-            return await guard.spend("acme/agent", made, wait=None, labels={"model": call.name})
-        finally:
-            await providers.aclose()
-
-    def _providers(self, clock: Clock) -> Providers:
-        settings = load_settings(self._config, {})
-        return Providers(settings, book=price_book(settings), clock=clock, key=no_key)
+        call = self.providers[provider].call(ask(model, "Write about lamps.", **request))
+        made = call if told is None else _Loud(call, told)
+        return await guard.spend("acme/agent", made, wait=None, labels={"model": call.name})
 
 
 @dataclass(frozen=True, slots=True)

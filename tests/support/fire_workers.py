@@ -4,6 +4,7 @@ Each opens the books of a folder and works on them until it is done or killed.
 """
 
 import asyncio
+import itertools
 import json
 import os
 import subprocess
@@ -14,10 +15,8 @@ from typing import Any, Final
 from earmark.admission.guard import Guard
 from earmark.admission.policy import ELASTIC
 from earmark.admission.quantile import COLD, OutputQuantiles
-from earmark.errors import BudgetExceeded
 from earmark.ledger.ledger import Ledger
-from earmark.run.statement import Statement
-from support.fire_place import Place
+from support.fire_place import Desk, Place
 
 _TESTS: Final = str(Path(__file__).parents[1])
 _REAL: Final = "local/smollm2-135m"
@@ -36,15 +35,9 @@ def start_worker(program: str, *arguments: object) -> "subprocess.Popen[str]":
 
 async def run_many(place: Place, ledger: Ledger, count: int) -> list[dict[str, Any]]:
     """Start *count* runs of two calls each at once; return their statements as JSON."""
-    return list(await asyncio.gather(*(_statement(place, ledger) for _ in range(count))))
-
-
-async def _statement(place: Place, ledger: Ledger) -> dict[str, Any]:
-    try:
-        return (await place.run_async(ledger, "two.json")).to_json()
-    except BudgetExceeded as refused:
-        assert isinstance(refused.statement, Statement)
-        return refused.statement.to_json()
+    async with place.desk(ledger) as desk:
+        statements = await asyncio.gather(*(desk.run("two.json") for _ in range(count)))
+    return [statement.to_json() for statement in statements]
 
 
 def crowd(folder: str, url: str, count: str) -> None:
@@ -60,16 +53,15 @@ def loop(folder: str, url: str, seed: str, width: str) -> None:
     """Run one call after the other, so many at a time, until killed."""
     place = Place(Path(folder), url)
 
-    async def lane(ledger: Ledger, name: str) -> None:
-        number = 0
-        while True:
-            number += 1
+    async def lane(desk: Desk, name: str) -> None:
+        for number in itertools.count():
             run_id = f"{seed}-{name}-{number}"
-            await place.run_async(ledger, "one.json", topic=run_id, run_id=run_id)
+            await desk.run("one.json", topic=run_id, run_id=run_id)
 
     async def lanes() -> None:
         with place.open() as ledger:
-            await asyncio.gather(*(lane(ledger, str(n)) for n in range(int(width))))
+            async with place.desk(ledger) as desk:
+                await asyncio.gather(*(lane(desk, str(n)) for n in range(int(width))))
 
     asyncio.run(lanes())
 
@@ -80,11 +72,19 @@ def stream(folder: str, url: str) -> None:
     learned = OutputQuantiles()
     for _ in range(COLD):
         learned.observe(_REAL, "", 32)
-    with place.open() as ledger:
-        guard = Guard(ledger.as_async(), policy=ELASTIC, quantiles=learned)
-        request = {"stream": True, "max_tokens": 1500, "options": {"ignore_eos": True}}
-        told = lambda tokens: print(tokens, flush=True)  # noqa: E731, T201 - how a worker speaks
-        asyncio.run(place.spend(guard, ledger, _REAL, told=told, **request))
+    request = {"stream": True, "max_tokens": 1500, "options": {"ignore_eos": True}}
+
+    async def call() -> None:
+        with place.open() as ledger:
+            guard = Guard(ledger.as_async(), policy=ELASTIC, quantiles=learned)
+            async with place.desk(ledger) as desk:
+                await desk.spend(guard, _REAL, told=_tell, **request)
+
+    asyncio.run(call())
+
+
+def _tell(tokens: int) -> None:
+    print(tokens, flush=True)  # noqa: T201 - how a worker speaks
 
 
 if __name__ == "__main__":

@@ -99,3 +99,5 @@ def check_kept(ledger: Ledger, operation: Any, decision: Any) -> None:
             assert row.state != "open"
         case Extend():
             assert row.hold.usd >= row.asked.usd + operation.amounts.usd
+        case _:
+            raise AssertionError(operation)

@@ -5,6 +5,9 @@ may be missing, out of order, or torn between sectors. The shared memory of the 
 survives.
 """
 
+# apsw's stubs name the type of a bytes-like value in a way that type checkers cannot resolve.
+# pyright: reportUnknownMemberType=false
+
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field

@@ -198,7 +198,7 @@ def churn(url: str, folder: str, seed: str, threads: str, path: str) -> None:
 
 def read_answers(file: Path) -> list[Any]:
     """Return what was written down completely."""
-    body, found, at = file.read_bytes(), [], 0
+    body, found, at = file.read_bytes(), list[Any](), 0
     while at + 4 <= len(body):
         size = int.from_bytes(body[at : at + 4])
         if at + 4 + size > len(body):

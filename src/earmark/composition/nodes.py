@@ -189,9 +189,13 @@ def fold(root: S, expand: Callable[[S], tuple[Sequence[S], Callable[[Sequence[T]
     while waiting:
         kids, combine = expand(waiting.pop())
         opened.append((len(kids), combine))
-        waiting.extend(reversed(kids))
+        if kids:
+            waiting.extend(reversed(kids))
     done: list[T] = []
     for count, combine in reversed(opened):
+        if not count:
+            done.append(combine(()))
+            continue
         parts = done[len(done) - count :][::-1]
         del done[len(done) - count :]
         done.append(combine(parts))

@@ -118,7 +118,11 @@ class StageAttempts:
             if isinstance(error, CallFailed):
                 raise attempt.failed(error) from error
             raise
-        await self._write(attempt.line(Outcome.OK, booked))
+        line = attempt.line(Outcome.OK, booked)
+        if booked is not None or self._on_event is not None:
+            await self._write(line)
+        elif self._scribe.add(line):
+            await self._scribe.flush()
         return output
 
     async def _free(self, attempt: Attempt, call: Call) -> tuple[Json, Booked | None]:

@@ -211,7 +211,7 @@ BUDGETS = '[budgets.a]\nlimits = ["1 usd total"]\n[budgets."a/b"]\ntimezone = "A
 
 
 def test_budgets_are_set_once(settings: Any) -> None:
-    """What the books have otherwise is set, with the configuration as its actor; again is nothing."""
+    """What the books have otherwise is set by the actor `configuration`; again does nothing."""
     with open_ledger("memory:") as ledger:
         assert apply_budgets(settings(BUDGETS), ledger) == ["a", "a/b"]
         assert '"actor": "configuration"' in ledger.entries()[0].data
