@@ -19,8 +19,8 @@ from benchmarks.raw import Stage as Function
 from benchmarks.raw import deep_tasks, wide_tasks
 from benchmarks.settings import Settings, tell
 from earmark.composition.ast import Composition, Const, Fanout, Node, Sequential, Stage
-from earmark.run.runner import run_async
-from earmark.stage.kinds.python import PythonStage, stage
+from earmark.runs.runner import run_async
+from earmark.stages.kinds.python import PythonStage, stage
 from earmark.stores.open import open_async_ledger
 
 AREA: Final = "runner"

@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from earmark.pricing.book import PriceBook
     from earmark.pricing.cost import cost
     from earmark.pricing.usage import Usage
-    from earmark.run import run, run_async
-    from earmark.run.statement import Statement
-    from earmark.stage.kinds.python import Costed, stage
+    from earmark.runs.runner import run, run_async
+    from earmark.runs.statement import Statement
+    from earmark.stages.kinds.python import Costed, stage
     from earmark.stores.open import open_async_ledger as open_async
     from earmark.stores.open import open_ledger as open  # noqa: A004 - earmark.open() reads best
 
@@ -48,7 +48,7 @@ _HOMES: Final = {
     "CallFailed": "earmark.errors",
     "CheckFailed": "earmark.errors",
     "Composition": "earmark.composition.ast",
-    "Costed": "earmark.stage.kinds.python",
+    "Costed": "earmark.stages.kinds.python",
     "EarmarkError": "earmark.errors",
     "Entry": "earmark.ledger.values",
     "InputError": "earmark.errors",
@@ -63,19 +63,19 @@ _HOMES: Final = {
     "Reservation": "earmark.ledger.values",
     "ReservationClosed": "earmark.errors",
     "StageFailed": "earmark.errors",
-    "Statement": "earmark.run.statement",
+    "Statement": "earmark.runs.statement",
     "StoreError": "earmark.errors",
     "Usage": "earmark.pricing.usage",
     "cost": "earmark.pricing.cost",
     "open": "earmark.stores.open:open_ledger",
     "open_async": "earmark.stores.open:open_async_ledger",
     "parse_composition": "earmark.composition.parse",
-    "run": "earmark.run:run",
-    "run_async": "earmark.run:run_async",
-    "stage": "earmark.stage.kinds.python:stage",
+    "run": "earmark.runs.runner:run",
+    "run_async": "earmark.runs.runner:run_async",
+    "stage": "earmark.stages.kinds.python",
 }
 
-__all__ = [  # noqa: RUF022 - the classes first, then the functions
+__all__ = [
     "AsyncLedger",
     "Balance",
     "BudgetExceeded",

@@ -18,8 +18,8 @@ from earmark.composition.parse import parse_composition
 from earmark.composition.plan import Plan
 from earmark.composition.types import ANY
 from earmark.money import Money
-from earmark.run.events import RunStarted, StageEnded, StageRetried, StageStarted
-from earmark.run.line import Line, Outcome
+from earmark.runs.events import RunStarted, StageEnded, StageRetried, StageStarted
+from earmark.runs.line import Line, Outcome
 from earmark.testing import ManualClock
 from support.shell import DRAFT_AND_CRITICS, Shell
 

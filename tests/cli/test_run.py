@@ -168,7 +168,7 @@ def test_a_configured_model_is_called_and_paid(
 EARMARK = [sys.executable, "-m", "earmark.cli.main"]
 SLOW = """
 import asyncio, sys
-from earmark.stage.kinds.python import stage
+from earmark.stages.kinds.python import stage
 
 @stage(cost="0.05")
 async def slow(value):

@@ -23,7 +23,7 @@ JSON = [
 ]
 PYTHON = """
 import beside
-from earmark.stage.kinds.python import stage
+from earmark.stages.kinds.python import stage
 
 @stage(cost="0.05")
 def shout(text):

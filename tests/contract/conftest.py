@@ -1,5 +1,6 @@
 """Every test of the contract runs on every store, through both façades."""
 
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -7,7 +8,14 @@ import pytest
 
 from earmark.ledger.ledger import Ledger
 from earmark.testing import ManualClock
-from support.ledger_books import STORES, check_books, open_books
+from support.ledger_books import IN_MEMORY, STORES, check_books, open_books
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A folder of the test's own, without a disk where there is such: nothing is lost here."""
+    with tempfile.TemporaryDirectory(dir=IN_MEMORY if IN_MEMORY.is_dir() else None) as name:
+        yield Path(name)
 
 
 @pytest.fixture

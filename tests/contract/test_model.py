@@ -44,11 +44,9 @@ from earmark.ledger.values import (
 from earmark.money import Money
 from earmark.stores.open import open_ledger
 from earmark.testing import ManualClock
-from support.ledger_books import STORES
+from support.ledger_books import IN_MEMORY, STORES
 from support.ledger_model import Model, outline
 
-#: Files without a disk, where there are such: a thousand commits are compared here, none is lost.
-IN_MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of this test's own is made in it
 SECOND = 10**9
 PATHS = ("a", "a/b", "a/b/c", "a/b/c/d", "a/b/c/d/e", "a/b-2", "a.x")
 ZONES = {"a": "UTC", "a/b": "Europe/Berlin", "a/b/c": "Pacific/Chatham"}

@@ -14,7 +14,9 @@ from earmark.config.load import load_settings
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 # A Python block and the text block right below it, if there is one.
-_EXAMPLE = re.compile(r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL)
+_EXAMPLE = re.compile(
+    r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL
+)
 EXAMPLES = [
     pytest.param(page, code, printed, id=f"{page.stem}-{number}")
     for page in PAGES
@@ -43,7 +45,9 @@ def test_every_settings_example_is_a_settings_file(tmp_path: Path) -> None:
     blocks = [
         block
         for page in PAGES
-        for block in re.findall(r"^```toml\n(.*?)^```$", page.read_text("utf-8"), re.M | re.S)
+        for block in re.findall(
+            r"^```toml\n(.*?)^```$", page.read_text("utf-8"), re.MULTILINE | re.DOTALL
+        )
     ]
 
     for number, block in enumerate(blocks):

@@ -14,17 +14,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.fire_place import LEAST_HOLD, Desk, Place, booked
-from support.fire_till import Till, charge_of, honest, usage
-from support.stub_server import Scene, chunks, completion, error, events, message
 
 from earmark.admission.guard import Charge, Guard
 from earmark.admission.policy import ELASTIC, STRICT
 from earmark.errors import CallFailed
 from earmark.ledger.ledger import Ledger
 from earmark.money import Money
-from earmark.run.statement import Statement
+from earmark.runs.statement import Statement
 from earmark.testing import ManualClock
+from support.fire_place import LEAST_HOLD, Desk, Place, booked
+from support.fire_till import Till, charge_of, honest, usage
+from support.stub_server import Scene, chunks, completion, error, events, message
 
 if TYPE_CHECKING:
     from llmock.pytest_plugin import LLMock

@@ -21,9 +21,9 @@ from earmark.errors import BudgetExceeded, StageFailed
 from earmark.ledger.ledger import Ledger
 from earmark.money import Money
 from earmark.pricing.bound import Bound
-from earmark.run.runner import run_async
-from earmark.run.statement import Statement
-from earmark.stage.kinds.kind import StageKind
+from earmark.runs.runner import run_async
+from earmark.runs.statement import Statement
+from earmark.stages.kinds.kind import StageKind
 from earmark.stores.open import open_ledger
 from support.calls import ask
 from support.fire_till import PATIENCE_S

@@ -7,7 +7,6 @@ import random
 import socket
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import Any, Final
 
 from support.stub_server import Received, Scene, StubServer, completion

@@ -27,6 +27,9 @@ STORES: Final[dict[str, Callable[[Path], str]]] = {
     "sqlite": lambda folder: f"sqlite:///{folder}/books.db",
 }
 
+#: Files without a disk, where the system has such: for tests that compare and lose nothing.
+IN_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - each test makes a folder of its own in it
+
 
 class Awaited:
     """An `AsyncLedger` as a test of `Ledger` sees it: each awaited method run to its end."""

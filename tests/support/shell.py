@@ -10,7 +10,7 @@ import pytest
 from earmark.cli.main import main
 
 STAGES = """
-from earmark.stage.kinds.python import stage
+from earmark.stages.kinds.python import stage
 
 @stage(cost="0.05", input="Text", output="Text")
 def draft(text):

@@ -127,7 +127,9 @@ def test_each_reason_has_a_remedy(reason: Reason) -> None:
 
 def test_what_never_fits_has_no_reset() -> None:
     """A refusal as too large does not advise to wait for the window."""
-    error = BudgetExceeded(**(fields_of(REFUSAL) | {"reason": Reason.TOO_LARGE}))
+    values = fields_of(REFUSAL)
+    values["reason"] = Reason.TOO_LARGE
+    error = BudgetExceeded(**values)
     assert "resets" not in str(error)
     assert "raise the limit" in str(error)
 

@@ -9,7 +9,7 @@ from earmark.cli.plan import bounds
 from earmark.cli.statement import remark, took
 from earmark.clock import Clock
 from earmark.composition.ast import Composition
-from earmark.run.events import (
+from earmark.runs.events import (
     Event,
     RunEnded,
     RunStarted,

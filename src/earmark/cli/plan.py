@@ -16,8 +16,8 @@ from earmark.composition.effects import EffectName
 from earmark.composition.plan import Line, Plan
 from earmark.composition.plan import plan as price_out
 from earmark.config.assemble import Providers, no_key, price_book
-from earmark.run.prepare import Library, library_of
-from earmark.stage.kinds.kind import Tools
+from earmark.runs.prepare import Library, library_of
+from earmark.stages.kinds.kind import Tools
 
 app = group("Price a composition as [min, max] before it runs.")
 

@@ -23,9 +23,9 @@ from earmark.config.assemble import Providers, key_from, policy_of, price_book
 from earmark.errors import EarmarkError, InvalidFile
 from earmark.ledger.ledger import Ledger
 from earmark.money import Money
-from earmark.run.events import Event, RunEnded
-from earmark.run.runner import Options, run_async
-from earmark.run.statement import Statement
+from earmark.runs.events import Event, RunEnded
+from earmark.runs.runner import Options, run_async
+from earmark.runs.statement import Statement
 
 app = group("Run a composition under a budget of its own.")
 

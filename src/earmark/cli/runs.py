@@ -7,8 +7,8 @@ from typing import TypeVar
 from earmark.budget.path import parse_path
 from earmark.errors import NotFound
 from earmark.ledger.ledger import Ledger
-from earmark.run.journal import Journal, RunRecord
-from earmark.run.journals import open_journal
+from earmark.runs.journal import Journal, RunRecord
+from earmark.runs.journals import open_journal
 
 T = TypeVar("T")
 

@@ -19,9 +19,9 @@ from earmark.config.assemble import stages_of
 from earmark.config.load import load_settings
 from earmark.config.settings import Document, Settings
 from earmark.errors import InvalidConfig, InvalidFile, InvalidStage
-from earmark.run.prepare import AnyStage
-from earmark.stage.library import Declared
-from earmark.stage.stage import StageSpec, parse_stage
+from earmark.runs.prepare import AnyStage
+from earmark.stages.library import Declared
+from earmark.stages.stage import StageSpec, parse_stage
 
 #: The tables of `earmark.toml` that a stages file may have.
 TABLES: Final = ("stages", "providers", "prices")

@@ -7,8 +7,8 @@ from typing import Any, Final
 from earmark.cli.session import Part
 from earmark.cli.table import Table
 from earmark.clock import NANOS_PER_SECOND
-from earmark.run.line import Line, Outcome
-from earmark.run.statement import Statement
+from earmark.runs.line import Line, Outcome
+from earmark.runs.statement import Statement
 
 _NUMBERS: Final = (">hold", ">settled", ">tokens", ">time")
 _HEADINGS: Final = ("stage", "path", ">try", "outcome", *_NUMBERS, "")

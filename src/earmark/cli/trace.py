@@ -10,7 +10,7 @@ from earmark.cli.session import Session, command, group
 from earmark.cli.statement import lines_table, statement_parts
 from earmark.cli.table import Table
 from earmark.clock import iso
-from earmark.run.journal import RunRecord
+from earmark.runs.journal import RunRecord
 
 app = group("Show a past run, or list the latest ones.")
 

@@ -16,8 +16,8 @@ from earmark.clock import Clock
 from earmark.composition.ast import Composition
 from earmark.composition.nodes import Const, Node, RemoteStage, Stage, children
 from earmark.money import Money
-from earmark.run.events import Event, RunStarted, StageEnded, StageRetried, StageStarted
-from earmark.run.line import NOTHING, Outcome
+from earmark.runs.events import Event, RunStarted, StageEnded, StageRetried, StageStarted
+from earmark.runs.line import NOTHING, Outcome
 
 _REFRESHES: Final = 8
 #: Lines of the terminal that are not rows: the totals, and where the next command is typed.

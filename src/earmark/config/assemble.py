@@ -27,10 +27,10 @@ from earmark.errors import InvalidConfig, InvalidStage
 from earmark.pricing.book import PriceBook
 from earmark.provider.call import DEFAULT_MAX_TOKENS
 from earmark.provider.open import open_provider
-from earmark.stage.kinds.kind import StageKind
-from earmark.stage.kinds.model import model_stage
-from earmark.stage.kinds.process import OUTPUT_LIMIT_BYTES, TIME_LIMIT_S, process_stage
-from earmark.stage.kinds.python import PythonStage, stage
+from earmark.stages.kinds.kind import StageKind
+from earmark.stages.kinds.model import model_stage
+from earmark.stages.kinds.process import OUTPUT_LIMIT_BYTES, TIME_LIMIT_S, process_stage
+from earmark.stages.kinds.python import PythonStage, stage
 
 POLICIES: Final[Mapping[str, Policy]] = {"strict": STRICT, "elastic": ELASTIC, "soft": SOFT}
 
@@ -153,7 +153,7 @@ def _bare(name: str, settings: StageSettings, folder: Path) -> Any:  # noqa: ANN
             return _model(name, settings)
         case RemoteStageSettings():
             # Loads an HTTP client, which those without such stages need not wait for.
-            from earmark.stage.kinds.remote import remote_stage  # noqa: PLC0415
+            from earmark.stages.kinds.remote import remote_stage  # noqa: PLC0415
 
             return remote_stage(
                 name,

@@ -20,7 +20,7 @@ from earmark.composition.types import NType, parse_type
 from earmark.errors import EarmarkError, InvalidComposition, InvalidConfig
 from earmark.money import Money
 from earmark.pricing.own import own_rates
-from earmark.stage.kinds.template import parse_template
+from earmark.stages.kinds.template import parse_template
 
 T = TypeVar("T")
 

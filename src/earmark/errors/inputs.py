@@ -135,4 +135,4 @@ class InvalidFile(InputError):
 
 
 def _with_article(noun: str) -> str:
-    return f"an {noun}" if noun[:1] in "aeiou" else f"a {noun}"
+    return f"an {noun}" if noun[:1] in "aeio" else f"a {noun}"

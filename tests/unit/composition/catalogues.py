@@ -7,8 +7,8 @@ from earmark.composition.catalogue import Quote
 from earmark.composition.effects import PURE, Cost, Effect, EffectSet
 from earmark.composition.types import ANY, NType
 from earmark.money import Money
-from earmark.stage.library import Declared, StageLibrary
-from earmark.stage.stage import StageSpec
+from earmark.stages.library import Declared, StageLibrary
+from earmark.stages.stage import StageSpec
 
 
 def declared(

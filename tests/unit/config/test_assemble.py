@@ -24,10 +24,10 @@ from earmark.config.settings import Settings
 from earmark.errors import BudgetExceeded, InvalidConfig
 from earmark.money import Money
 from earmark.pricing.usage import Usage
-from earmark.stage.kinds.model import ModelStage
-from earmark.stage.kinds.process import ProcessStage
-from earmark.stage.kinds.python import PythonStage
-from earmark.stage.kinds.remote import RemoteKind
+from earmark.stages.kinds.model import ModelStage
+from earmark.stages.kinds.process import ProcessStage
+from earmark.stages.kinds.python import PythonStage
+from earmark.stages.kinds.remote import RemoteKind
 from earmark.stores.open import open_ledger
 from earmark.testing import ManualClock
 
@@ -140,7 +140,7 @@ function = "assembled_one:shout"
 cost = "0.02"
 """
 MODULE = """
-from earmark.stage.kinds.python import stage
+from earmark.stages.kinds.python import stage
 
 def shout(text):
     return text.upper()

@@ -18,7 +18,7 @@ from earmark.config.settings import Settings
 from earmark.ids import new_run_id
 from earmark.ledger.ledger import Ledger
 from earmark.provider.local import MODEL, LocalModel, LocalSettings, check_installed
-from earmark.stage.kinds.kind import StageKind
+from earmark.stages.kinds.kind import StageKind
 from earmark.stores.open import open_ledger
 
 LOCAL: Final = f"local/{MODEL}"

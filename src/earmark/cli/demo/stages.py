@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 
-from earmark.stage.kinds.python import stage
+from earmark.stages.kinds.python import stage
 
 _CRITIQUES = ("clarity", "facts", "tone")
 

@@ -17,10 +17,10 @@ from earmark.composition.plan import Plan, plan
 from earmark.config.assemble import Providers, key_from, no_key, price_book
 from earmark.errors import BudgetExceeded, Refusal
 from earmark.money import Money
-from earmark.run.prepare import library_of
-from earmark.run.runner import Options, run_async
-from earmark.run.statement import Statement
-from earmark.stage.kinds.kind import Tools
+from earmark.runs.prepare import library_of
+from earmark.runs.runner import Options, run_async
+from earmark.runs.statement import Statement
+from earmark.stages.kinds.kind import Tools
 
 #: How many of the burst's calls fit at once: so few that the limit binds, and at last refuses.
 _FIT: Final = 4

@@ -1,0 +1,224 @@
+"""Attempts at stages: their input, their turn, their payment, their lines in the statement."""
+
+import asyncio
+from dataclasses import dataclass
+from functools import partial
+
+from earmark.admission.call import Call, Grant
+from earmark.admission.guard import Charge, Guard
+from earmark.clock import Clock
+from earmark.composition.nodes import RemoteStage, Stage
+from earmark.errors import CallFailed, EarmarkError, NotFound, Refusal
+from earmark.ledger.async_ledger import AsyncLedger
+from earmark.money import Money
+from earmark.runs.attempt import Attempt, Booked, Leaf, of_charge, of_reservation
+from earmark.runs.cache import PureCache, cache_key
+from earmark.runs.events import Event, OnEvent, StageEnded, StageRetried, StageStarted
+from earmark.runs.journal import Scribe
+from earmark.runs.line import NOTHING, Line, Outcome
+from earmark.runs.prepare import Prepared
+from earmark.runs.routing import overlay_config
+from earmark.runs.watch import Watch
+from earmark.stages.kinds.jsontext import Json
+from earmark.stages.kinds.kind import Tools
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What holds for every attempt of a run."""
+
+    run_id: str
+    budget: str
+    """The run's own budget, which every hold is on."""
+    concurrency: int
+    """How many attempts may be under way at once."""
+    timeout_s: float
+    wait_s: float | None
+    """How long an attempt may wait in line for budget; None asks once."""
+
+
+class StageAttempts:
+    """Makes a run's attempts: so many at once, each on its own reservation, each with its line.
+
+    A line is written before its attempt returns, so whoever sees an output finds its line.
+    """
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        terms: Terms,
+        *,
+        ledger: AsyncLedger,
+        guard: Guard,
+        tools: Tools,
+        scribe: Scribe,
+        clock: Clock,
+        on_event: OnEvent | None = None,
+    ) -> None:
+        self._prepared = prepared
+        self._terms = terms
+        self._ledger = ledger
+        self._guard = guard
+        self._tools = tools
+        self._scribe = scribe
+        self._clock = clock
+        self._on_event = on_event
+        self._turns = asyncio.Semaphore(terms.concurrency)
+        self._cache = PureCache()
+        self._numbers: dict[str, int] = {}
+        self._spent = 0
+        self._free_grant = _free_grant(terms.timeout_s)
+        self._watches: dict[float, Watch] = {}
+
+    async def run(self, node: Stage | RemoteStage, path: str, value: Json) -> Json:
+        """Attempt the stage *node* once, or take its output from the cache; see `Attempts`."""
+        leaf = self._prepared.leaf(node, path)
+        if leaf.config is not None:
+            value = overlay_config(value, leaf.config, leaf.wanted)
+        key = cache_key(leaf.stage_id, value) if leaf.pure else None
+        if key is None:
+            return await self._in_turn(leaf, value)
+        # The turn is taken inside: who waits for another's output must not keep it from running.
+        output, cached = await self._cache.get(key, partial(self._in_turn, leaf, value))
+        if cached:
+            await self._write(self._begin(leaf).line(Outcome.CACHED))
+        return output
+
+    def close(self) -> None:
+        """Let go of the timers; nothing is under way any more."""
+        for watch in self._watches.values():
+            watch.close()
+
+    def retried(self, event: StageRetried) -> None:
+        """Tell that a part of the graph is about to be tried again."""
+        self._tell(event)
+
+    async def _in_turn(self, leaf: Leaf, value: Json) -> Json:
+        await self._turns.acquire()
+        try:
+            output = await self._attempt(leaf, value)
+        except BaseException:
+            # The failure first cancels those who wait beside it, only then the turn is passed on.
+            loop = asyncio.get_running_loop()
+            loop.call_soon(loop.call_soon, self._turns.release)
+            raise
+        self._turns.release()
+        return output
+
+    async def _attempt(self, leaf: Leaf, value: Json) -> Json:
+        attempt = self._begin(leaf)
+        if self._on_event is not None:
+            self._tell(StageStarted(path=leaf.path, stage=leaf.name, attempt=attempt.number))
+        try:
+            call = leaf.kind.call(value, self._tools)
+            make = self._free if leaf.free else self._paid
+            output, booked = await make(attempt, call)
+        except (asyncio.CancelledError, EarmarkError) as error:
+            await self._write(await self._last_line(attempt, error))
+            if isinstance(error, CallFailed):
+                raise attempt.failed(error) from error
+            raise
+        line = attempt.line(Outcome.OK, booked)
+        if booked is not None or self._on_event is not None:
+            await self._write(line)
+        elif self._scribe.add(line):
+            await self._scribe.flush()
+        return output
+
+    async def _free(self, attempt: Attempt, call: Call) -> tuple[Json, Booked | None]:
+        watch = self._watch(attempt.leaf)
+        task = watch.enter()
+        cancellations = task.cancelling()
+        try:
+            reply = await call.send(self._free_grant)
+        except asyncio.CancelledError:
+            # Cancelled by somebody else as well, it is cancelled: that must not be swallowed.
+            if not watch.is_late(task) or task.uncancel() > cancellations:
+                raise
+            detail = f"no answer within {self._timeout(attempt.leaf):g} s"
+            raise CallFailed(detail=detail, billed="no", retryable=True) from None
+        finally:
+            watch.leave(task)
+        if reply.cost:
+            return reply.value, await self._book_late(attempt, reply.cost)
+        return reply.value, Booked(note=reply.note) if reply.note else None
+
+    async def _paid(self, attempt: Attempt, call: Call) -> tuple[Json, Booked | None]:
+        attempt.bound = call.bound
+        receipt = await self._guard.spend(
+            self._terms.budget,
+            call,
+            key=attempt.key,
+            wait=self._terms.wait_s,
+            timeout=self._timeout(attempt.leaf),
+            labels=attempt.labels,
+        )
+        return receipt.reply.value, of_charge(receipt.charge)
+
+    async def _book_late(self, attempt: Attempt, cost: Money) -> Booked:
+        # Declared free, it says that it cost something: money already spent is always booked.
+        budget, key = self._terms.budget, attempt.key
+        await self._ledger.reserve(budget, 0, key=key, labels=attempt.labels)
+        return of_reservation(await self._ledger.settle(key, cost))
+
+    async def _last_line(self, attempt: Attempt, error: BaseException) -> Line:
+        booked = await self._booked(attempt, error)
+        match error:
+            case asyncio.CancelledError():
+                return attempt.line(Outcome.CANCELLED, booked)
+            case Refusal():
+                error.add_note(f"at {attempt.leaf.path or '/'} of run {self._terms.run_id}")
+                return attempt.line(Outcome.REFUSED, booked, detail=str(error))
+            case CallFailed():
+                return attempt.line(Outcome.FAILED, booked, detail=error.detail)
+            case _:
+                return attempt.line(Outcome.FAILED, booked, detail=str(error))
+
+    async def _booked(self, attempt: Attempt, error: BaseException) -> Booked:
+        """Return what the books say of an attempt that ended with *error*."""
+        if isinstance(error, CallFailed):
+            if isinstance(error.charge, Charge):
+                return of_charge(error.charge)
+            if attempt.leaf.free and error.cost:
+                return await self._book_late(attempt, error.cost)
+        if attempt.bound is None:
+            return Booked()  # it never came to a reservation
+        try:
+            return of_reservation(await self._ledger.reservation(attempt.key))
+        except NotFound:
+            return Booked()
+
+    async def _write(self, line: Line) -> None:
+        self._spent += line.settled.in_nanos
+        if self._scribe.add(line):
+            await self._scribe.flush()
+        if self._on_event is not None:
+            self._tell(StageEnded(line=line, spent=Money.nanos(self._spent)))
+
+    def _tell(self, event: Event) -> None:
+        if self._on_event is not None:
+            self._on_event(event)
+
+    def _begin(self, leaf: Leaf) -> Attempt:
+        number = self._numbers.get(leaf.path, 0) + 1
+        self._numbers[leaf.path] = number
+        return Attempt(leaf, number, self._terms.run_id, self._clock)
+
+    def _watch(self, leaf: Leaf) -> Watch:
+        limit = self._timeout(leaf)
+        watch = self._watches.get(limit)
+        if watch is None:
+            watch = self._watches[limit] = Watch(limit)
+        return watch
+
+    def _timeout(self, leaf: Leaf) -> float:
+        own = leaf.kind.timeout_s
+        return self._terms.timeout_s if own is None else own
+
+
+async def _never(_: int) -> None:
+    """Free calls hold nothing that could grow."""
+
+
+def _free_grant(timeout_s: float) -> Grant:
+    return Grant(max_output_tokens=None, timeout_s=timeout_s, available=NOTHING, produced=_never)

@@ -1,0 +1,83 @@
+"""The end of a run: its statement, with totals read from the ledger and compared with its lines."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from datetime import datetime
+from enum import Enum
+from typing import Any, cast
+
+from earmark.errors import EarmarkError, NotFound, Refusal
+from earmark.ledger.async_ledger import AsyncLedger
+from earmark.money import Money
+from earmark.runs.line import NOTHING, Line
+from earmark.runs.statement import Status, total
+from earmark.stages.kinds.jsontext import Json
+
+_log = logging.getLogger(__name__)
+
+
+def status_of(error: BaseException | None) -> Status:
+    """Return how a run stands that ended with *error*, or with none."""
+    match error:
+        case None:
+            return Status.OK
+        case Refusal():
+            return Status.REFUSED
+        case asyncio.CancelledError():
+            return Status.CANCELLED
+        case _:
+            return Status.FAILED
+
+
+def error_json(error: BaseException | None) -> dict[str, Any] | None:
+    """Return an error's code, sentence and typed fields as JSON values."""
+    match error:
+        case None:
+            return None
+        case EarmarkError():
+            facts = {name: _plain(value) for name, value in error.facts().items()}
+            return {**facts, "code": error.code, "message": str(error)}
+        case asyncio.CancelledError():
+            return {"code": "cancelled", "message": "the run was cancelled"}
+        case _:
+            # The text of a foreign exception may hold a prompt or a key.
+            return {"code": "error", "message": f"the run was ended by {type(error).__name__}"}
+
+
+async def totals(ledger: AsyncLedger, budget: str) -> tuple[Money, Money]:
+    """Return what is settled and what is held on the run's budget; 0 where it was never made."""
+    try:
+        balances = await ledger.balances(budget)
+    except NotFound:
+        return NOTHING, NOTHING
+    (balance,) = (each for each in balances if each.unit == "usd")
+    assert isinstance(balance.settled, Money)
+    assert isinstance(balance.held, Money)
+    return balance.settled, balance.held
+
+
+def unaccounted(run_id: str, spent: Money, held: Money, lines: Sequence[Line]) -> Money:
+    """Return by how much the ledger's totals exceed the lines'; says so loudly if they do."""
+    listed = total(line.settled for line in lines) + total(line.held for line in lines)
+    rest = spent + held - listed
+    if rest:
+        _log.error(
+            "run %s: the ledger has %s USD on its budget, its lines account for %s",
+            run_id,
+            spent + held,
+            listed,
+        )
+    return rest
+
+
+def _plain(value: object) -> Json:
+    match value:
+        case None | bool() | int() | str() if not isinstance(value, Enum):
+            return value
+        case datetime():
+            return value.isoformat()
+        case tuple() | list():
+            return [_plain(each) for each in cast("Sequence[object]", value)]
+        case _:
+            return str(value)

@@ -1,0 +1,130 @@
+"""The journal of runs: who runs what, each attempt as it ends, and the statement at the end.
+
+The runner is its only writer. A run that has no statement was cut off, or is still going on.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from msgspec import Struct, structs
+
+from earmark.composition.ast import Composition
+from earmark.errors import NotFound
+from earmark.money import Money
+from earmark.runs.line import Line
+from earmark.runs.statement import Statement, Status
+
+
+class RunRecord(Struct, frozen=True, kw_only=True):
+    """One run as the journal keeps it."""
+
+    run_id: str
+    composition_id: str
+    composition: Composition
+    input: Any
+    budget: str
+    limit: Money
+    started_at: int
+    status: Status = Status.RUNNING
+    statement: Statement | None = None
+    """What it came to; None while it runs, and for ever if it was cut off."""
+    lines: tuple[Line, ...] = ()
+    """The attempts written so far; the statement's own once there is one."""
+
+
+class Journal(Protocol):
+    """Where runs are written; the order of the calls is the order of their effects."""
+
+    async def start(self, run: RunRecord) -> None:
+        """Write that a run begins; durable before it returns."""
+        ...
+
+    async def record(self, run_id: str, lines: Sequence[Line]) -> None:
+        """Write attempts that ended; durable before it returns, all or none."""
+        ...
+
+    async def finish(self, statement: Statement) -> None:
+        """Write how the run ended, in place of its recorded lines; durable before it returns."""
+        ...
+
+    async def get(self, run_id: str) -> RunRecord:
+        """Return a run with its lines.
+
+        Raises:
+            NotFound: No run has that id.
+        """
+        ...
+
+    async def runs(self, *, limit: int = 100) -> list[RunRecord]:
+        """Return the latest runs, newest first, without lines and statements."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close what the journal opened."""
+        ...
+
+
+class MemoryJournal:
+    """A journal that lasts as long as the process."""
+
+    def __init__(self) -> None:
+        self._runs: dict[str, RunRecord] = {}
+        self._lines: dict[str, list[Line]] = {}
+
+    async def start(self, run: RunRecord) -> None:
+        """Keep that a run begins."""
+        self._runs[run.run_id] = run
+        self._lines[run.run_id] = []
+
+    async def record(self, run_id: str, lines: Sequence[Line]) -> None:
+        """Keep attempts that ended."""
+        self._lines[run_id].extend(lines)
+
+    async def finish(self, statement: Statement) -> None:
+        """Keep how the run ended."""
+        run = self._runs[statement.run_id]
+        self._runs[run.run_id] = structs.replace(run, status=statement.status, statement=statement)
+        self._lines[run.run_id] = list(statement.lines)
+
+    async def get(self, run_id: str) -> RunRecord:
+        """Return a run with its lines."""
+        if run_id not in self._runs:
+            raise NotFound(kind="run", name=run_id)
+        return structs.replace(self._runs[run_id], lines=tuple(self._lines[run_id]))
+
+    async def runs(self, *, limit: int = 100) -> list[RunRecord]:
+        """Return the latest runs, newest first."""
+        latest = sorted(self._runs.values(), key=lambda run: run.started_at, reverse=True)
+        return [structs.replace(run, statement=None) for run in latest[:limit]]
+
+    async def aclose(self) -> None:
+        """Nothing was opened."""
+
+
+#: Free lines are kept back until so many of them have gathered.
+BATCH_LINES = 256
+
+
+class Scribe:
+    """Writes a run's lines: those that matter at once, the free ones with them or in batches.
+
+    Not shared between runs; of two records written at once the second waits for the first.
+    """
+
+    def __init__(self, journal: Journal, run_id: str) -> None:
+        self._journal = journal
+        self._run_id = run_id
+        self._waiting: list[Line] = []
+        self.lines: list[Line] = []
+
+    def add(self, line: Line) -> bool:
+        """Take a line; returns whether it is time to `flush`, as it is for lines that matter."""
+        self.lines.append(line)
+        self._waiting.append(line)
+        return line.matters or len(self._waiting) >= BATCH_LINES
+
+    async def flush(self) -> None:
+        """Write what was kept back."""
+        lines, self._waiting = self._waiting, []
+        if lines:
+            await self._journal.record(self._run_id, lines)

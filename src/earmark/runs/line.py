@@ -1,0 +1,119 @@
+"""One attempt of one stage: a line of a run's statement."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+from msgspec import Struct
+
+from earmark.money import Money
+from earmark.pricing.price import Price
+from earmark.pricing.usage import Usage
+from earmark.stages.kinds.jsontext import Json
+
+NOTHING = Money()
+
+
+class Outcome(StrEnum):
+    """How an attempt ended."""
+
+    OK = "ok"
+    FAILED = "failed"
+    REFUSED = "refused"
+    """It did not fit a budget, so it was not made."""
+    CACHED = "cached"
+    """A pure stage had this input before in the run; the output was taken from there, free."""
+    CANCELLED = "cancelled"
+    """A sibling failed, or the run was cancelled, while it was under way."""
+
+
+class Line(Struct, frozen=True, kw_only=True, gc=False):
+    """What one attempt did and cost; durations are nanoseconds."""
+
+    path: str
+    """Where in the graph, as a JSON pointer below its root: `/stages/0/branches/left`."""
+    stage: str
+    """The stage's name, or its reference where it has none."""
+    stage_id: str
+    attempt: int
+    """The how manieth time this place of the graph was run, from 1."""
+    outcome: Outcome
+    started_at: int
+    """The instant the attempt began."""
+    duration_ns: int = 0
+    waited_ns: int = 0
+    """How much of it was spent waiting for budget."""
+    key: str = ""
+    """The key of its reservation; empty where it made none."""
+    state: str = ""
+    """What became of the reservation: `settled`, `presumed`, `released` or `open`."""
+    hold: Money = NOTHING
+    settled: Money = NOTHING
+    overrun: Money = NOTHING
+    usage: Usage | None = None
+    model: str | None = None
+    price: Price | None = None
+    clamped_to: int | None = None
+    """The `max_tokens` it was lowered to, to fit a budget."""
+    detail: str = ""
+    """Why it failed or was refused."""
+    note: str = ""
+
+    @property
+    def presumed(self) -> bool:
+        """Whether nobody knows what it cost, so that its whole hold counts as spent."""
+        return self.state == "presumed"
+
+    @property
+    def held(self) -> Money:
+        """What is still held for it, its outcome being unknown."""
+        return self.hold if self.state == "open" else NOTHING
+
+    @property
+    def matters(self) -> bool:
+        """Whether losing it would lose a fact: it touched the books, or it did not succeed."""
+        return bool(self.key) or self.outcome not in _ROUTINE
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the line as JSON values; fields that say nothing are left out."""
+        form: dict[str, Any] = {}
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            if value not in _SILENT:
+                form[name] = _plain(value)
+        return form
+
+    @classmethod
+    def from_json(cls, form: Mapping[str, Any]) -> "Line":
+        """Read what `to_json` wrote."""
+        known: dict[str, Any] = {"path": "", "stage": "", "stage_id": ""}
+        known.update((name, form[name]) for name in cls.__struct_fields__ if name in form)
+        return cls(**{name: _READ.get(name, _as_is)(value) for name, value in known.items()})
+
+
+_ROUTINE = frozenset({Outcome.OK, Outcome.CACHED})
+_SILENT = (None, "", NOTHING)
+
+
+def _plain(value: Json) -> Json:
+    match value:
+        case Money() | Outcome():
+            return str(value)
+        case Usage() | Price():
+            return value.to_json()
+        case _:
+            return value
+
+
+def _as_is(value: Json) -> Json:
+    return value
+
+
+_READ: dict[str, Any] = {
+    "outcome": Outcome,
+    "hold": Money,
+    "settled": Money,
+    "overrun": Money,
+    "usage": Usage.from_json,
+    "price": Price.from_json,
+}

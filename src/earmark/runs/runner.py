@@ -1,0 +1,342 @@
+"""Runs a composition under a budget of its own, and says what it cost, however it ended.
+
+    parse → check → plan → the run's budget → engine → statement
+
+Nothing is called before everything was checked. A run is a child budget, so that each hold is on
+the run and on every budget above it.
+"""
+
+import asyncio
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, TypedDict, Unpack
+
+from earmark.admission.call import Provider
+from earmark.admission.guard import DEFAULT_TIMEOUT, DEFAULT_WAIT, Guard
+from earmark.admission.policy import STRICT, Policy
+from earmark.budget.path import ancestors, parse_path
+from earmark.clock import NANOS_PER_SECOND, Clock, parse_duration
+from earmark.composition.ast import Composition
+from earmark.composition.check import check_input
+from earmark.composition.plan import Plan
+from earmark.errors import BudgetExceeded, EarmarkError, InvalidConfig, NotFound, Reason
+from earmark.ids import new_run_id
+from earmark.ledger.async_ledger import AsyncLedger
+from earmark.ledger.ledger import Ledger
+from earmark.ledger.requests import Duration
+from earmark.money import AmountLike, Money
+from earmark.runs.attempts import StageAttempts, Terms
+from earmark.runs.closing import error_json, status_of, totals, unaccounted
+from earmark.runs.engine import Engine, Order
+from earmark.runs.engines.local import LocalEngine
+from earmark.runs.events import OnEvent, RunEnded, RunStarted
+from earmark.runs.journal import Journal, RunRecord, Scribe
+from earmark.runs.journals import journal_of
+from earmark.runs.line import NOTHING
+from earmark.runs.prepare import AnyStage, Prepared, library_of, prepare, read_graph
+from earmark.runs.statement import Statement
+from earmark.stages.kinds.jsontext import Json, write_json
+from earmark.stages.kinds.kind import Tools
+
+DEFAULT_CONCURRENCY: Final = 16
+MOST_CONCURRENCY: Final = 1024
+
+
+class Options(TypedDict, total=False):
+    """How a run may differ from the usual; every one may be left out."""
+
+    stages: Iterable[AnyStage]
+    """What the composition's references may mean: `@stage` functions and other kinds."""
+    providers: Mapping[str, Provider]
+    """Model providers by the name before the slash of a stage's model."""
+    concurrency: int
+    """How many attempts may be under way at once; 16 unless given."""
+    policy: Policy
+    """How much to hold for a call; `STRICT` unless given."""
+    wait: Duration | None
+    """How long an attempt may wait in line for budget; 5 minutes, None asks once."""
+    timeout: Duration
+    """How long an attempt may take where its stage does not say; 10 minutes."""
+    allow: Collection[str]
+    """Effects (`llm`, `network`, `unknown`) that may go without a price; none."""
+    journal: Journal | None
+    """Where the run is written; beside the ledger's tables unless given."""
+    engine: Engine | None
+    """What walks the graph; the one of this event loop unless given."""
+    run_id: str | None
+    """A new one unless given."""
+    on_event: OnEvent | None
+    """Told of each step as it happens."""
+    clock: Clock | None
+    """The ledger's unless given."""
+
+
+def run(
+    graph: Composition | str | bytes,
+    input: Json,  # noqa: A002 - the format's own word
+    *,
+    ledger: Ledger,
+    under: str,
+    budget: AmountLike,
+    **options: Unpack[Options],
+) -> Statement:
+    """Run a composition to its end; see `run_async`, of which this is the blocking form.
+
+    Raises:
+        RuntimeError: An event loop runs in this thread: await `run_async` there.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        books = ledger.as_async()
+        return asyncio.run(
+            run_async(graph, input, ledger=books, under=under, budget=budget, **options)
+        )
+    raise RuntimeError("run blocks, and an event loop runs in this thread: await run_async")
+
+
+async def run_async(
+    graph: Composition | str | bytes,
+    input: Json,  # noqa: A002 - the format's own word
+    *,
+    ledger: AsyncLedger,
+    under: str,
+    budget: AmountLike,
+    **options: Unpack[Options],
+) -> Statement:
+    """Run a composition under its own budget below *under*, and return its statement.
+
+    The run's budget is `<under>/run-<id>` with `<budget> usd total`. A composition that costs more
+    than is there even at its least is refused before a call is made; one that may cost more runs,
+    and is refused where the next call does not fit.
+
+    Args:
+        graph: The composition, or its JSON text.
+        input: A JSON value, checked against the type the composition takes.
+        ledger: The books.
+        under: The budget that pays.
+        budget: The most the run may spend, in USD.
+        options: See `Options`.
+
+    Returns:
+        The statement of a run that succeeded.
+
+    Raises:
+        InputError: The graph, the path, an amount or an option is none; nothing was run.
+        BudgetExceeded, NoBudget, CheckFailed: The run was refused, before or while it ran.
+        StageFailed: A stage failed for good.
+        StoreError: The books or the journal could not be written.
+        asyncio.CancelledError: The run was cancelled; what was under way is booked.
+            All but the first and the last carry the run's `statement`.
+    """
+    composition = read_graph(graph)
+    job = _job(composition, input, ledger, under, budget, options)
+    given = options.get("journal")
+    journal = given or await journal_of(ledger)
+    try:
+        return await _execute(job, ledger, journal)
+    finally:
+        if given is None:
+            await journal.aclose()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Job:
+    """A run that is about to begin: everything given, read and in range."""
+
+    record: RunRecord
+    under: str
+    terms: Terms
+    clock: Clock
+    stages: tuple[AnyStage, ...]
+    tools: Tools
+    allow: Collection[str]
+    policy: Policy
+    engine: Engine
+    on_event: OnEvent | None
+
+
+def _job(
+    composition: Composition,
+    given: Json,
+    ledger: AsyncLedger,
+    under: str,
+    budget: AmountLike,
+    options: Options,
+) -> _Job:
+    clock = options.get("clock") or ledger.clock
+    run_id = options.get("run_id") or new_run_id(clock)
+    path = parse_path(f"{parse_path(under)}/run-{run_id}")
+    concurrency = _concurrency(options.get("concurrency", DEFAULT_CONCURRENCY))
+    wait = options.get("wait", DEFAULT_WAIT)
+    _check_json(given)
+    return _Job(
+        record=RunRecord(
+            run_id=run_id,
+            composition_id=composition.id,
+            composition=composition,
+            input=given,
+            budget=path,
+            limit=Money(budget),
+            started_at=clock.instant(),
+        ),
+        under=under,
+        terms=Terms(
+            run_id=run_id,
+            budget=path,
+            concurrency=concurrency,
+            timeout_s=parse_duration(options.get("timeout", DEFAULT_TIMEOUT)) / NANOS_PER_SECOND,
+            wait_s=None if wait is None else parse_duration(wait) / NANOS_PER_SECOND,
+        ),
+        clock=clock,
+        stages=tuple(options.get("stages", ())),
+        tools=Tools(providers=options.get("providers", {}), concurrency=concurrency),
+        allow=options.get("allow", ()),
+        policy=options.get("policy", STRICT),
+        engine=options.get("engine") or LocalEngine(clock),
+        on_event=options.get("on_event"),
+    )
+
+
+async def _execute(job: _Job, ledger: AsyncLedger, journal: Journal) -> Statement:
+    record = job.record
+    scribe = Scribe(journal, record.run_id)
+    output: Json = None
+    failure: BaseException | None = None
+    warnings: tuple[str, ...] = ()
+    await journal.start(record)
+    try:
+        prepared = prepare(
+            job.record.composition, library_of(job.stages, job.tools), allow=job.allow
+        )
+        warnings = prepared.plan.warnings
+        output = await _carry_out(job, prepared, ledger, scribe)
+    except BaseException as error:
+        failure = error
+        raise
+    finally:
+        ending = _close(job, ledger, scribe, journal, output, failure, warnings)
+        # Shielded: a run that is cancelled twice still gets its statement written.
+        statement = await asyncio.shield(ending)
+        if isinstance(failure, EarmarkError):
+            failure.statement = statement
+    return statement
+
+
+async def _carry_out(job: _Job, prepared: Prepared, ledger: AsyncLedger, scribe: Scribe) -> Json:
+    record, terms = job.record, job.terms
+    check_input(record.input, prepared.plan.input)
+    await _refuse_hopeless(job, prepared.plan, ledger)
+    await ledger.set_budget(
+        terms.budget,
+        limits=[f"{record.limit} usd total"],
+        actor="earmark run",
+        reason=f"run {record.run_id}",
+    )
+    if job.on_event is not None:
+        job.on_event(
+            RunStarted(
+                run_id=record.run_id,
+                composition_id=record.composition_id,
+                budget=record.budget,
+                limit=record.limit,
+                plan=prepared.plan,
+            )
+        )
+    attempts = StageAttempts(
+        prepared,
+        terms,
+        ledger=ledger,
+        guard=Guard(ledger, policy=job.policy, clock=job.clock),
+        tools=job.tools,
+        scribe=scribe,
+        clock=job.clock,
+        on_event=job.on_event,
+    )
+    order = Order(run_id=record.run_id, root=job.record.composition.root, input=record.input)
+    try:
+        return await job.engine.execute(order, attempts)
+    finally:
+        attempts.close()
+
+
+async def _refuse_hopeless(job: _Job, plan: Plan, ledger: AsyncLedger) -> None:
+    """Refuse a composition whose least cost is more than can be had on some budget by waiting."""
+    least = plan.min
+    if not least:
+        return
+    if least > job.record.limit:
+        raise _too_little(job.record.budget, "total", least, job.record.limit, NOTHING)
+    for path in ancestors(job.under):
+        try:
+            balances = await ledger.balances(path)
+        except NotFound:
+            continue
+        for balance in balances:
+            limit, settled = balance.limit, balance.settled
+            if isinstance(limit, Money) and isinstance(settled, Money) and least > limit - settled:
+                raise _too_little(path, balance.window, least, limit, settled)
+
+
+def _too_little(
+    budget: str, window: str, least: Money, limit: Money, settled: Money
+) -> BudgetExceeded:
+    return BudgetExceeded(
+        reason=Reason.TOO_LARGE if least > limit else Reason.EXHAUSTED,
+        budget=budget,
+        window=window if window == "total" else f"per {window}",
+        limit=limit,
+        settled=settled,
+        held=NOTHING,
+        available=limit - settled,
+        requested=least,
+        detail="the least the composition costs",
+    )
+
+
+async def _close(
+    job: _Job,
+    ledger: AsyncLedger,
+    scribe: Scribe,
+    journal: Journal,
+    output: Json,
+    failure: BaseException | None,
+    warnings: tuple[str, ...],
+) -> Statement:
+    record = job.record
+    await job.tools.aclose()
+    spent, held = await totals(ledger, record.budget)
+    statement = Statement(
+        run_id=record.run_id,
+        composition_id=record.composition_id,
+        budget=record.budget,
+        limit=record.limit,
+        status=status_of(failure),
+        output=output,
+        error=error_json(failure),
+        lines=tuple(scribe.lines),
+        spent=spent,
+        held=held,
+        unaccounted=unaccounted(record.run_id, spent, held, scribe.lines),
+        started_at=record.started_at,
+        ended_at=job.clock.instant(),
+        warnings=warnings,
+    )
+    await journal.finish(statement)
+    if job.on_event is not None:
+        job.on_event(RunEnded(statement=statement))
+    return statement
+
+
+def _concurrency(given: int) -> int:
+    if not 1 <= given <= MOST_CONCURRENCY:
+        detail = f"{given} attempts at once: it takes 1 to {MOST_CONCURRENCY:,}"
+        raise InvalidConfig(place="concurrency", detail=detail)
+    return given
+
+
+def _check_json(given: Json) -> None:
+    try:
+        write_json(given)
+    except ValueError as error:
+        raise InvalidConfig(place="input", detail=f"it is not JSON: {error}") from None

@@ -1,0 +1,68 @@
+"""Who a stage is, from what its author writes down: types and effects in the author's shorthand."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
+
+import rfc8785
+
+from earmark.composition.effects import Cost, Effect, EffectSet, parse_author_effect
+from earmark.composition.shorthand import parse_author_type
+from earmark.composition.types import ANY, NType
+from earmark.errors import InvalidComposition, InvalidStage
+from earmark.money import AmountLike, Money
+from earmark.stages.stage import StageSpec
+
+#: A type: `"Text"`, `{"List": "Text"}`, `{"Record": [["a", "Text"]]}`, or the value itself.
+TypeLike = NType | str | Mapping[str, Any]
+#: An effect: `"Pure"`, `{"effect": "Llm", "model": "…"}`, or the value itself.
+EffectLike = Effect | str | Mapping[str, Any]
+
+
+def declare(
+    name: str,
+    kind: str,
+    *,
+    implementation: object,
+    effects: Iterable[EffectLike],
+    cost: AmountLike | None,
+    input: TypeLike = ANY,  # noqa: A002 - the format's own word, as a keyword of its authors
+    output: TypeLike = ANY,
+    description: str = "",
+) -> StageSpec:
+    """Return the stage's identity; *implementation*, a JSON value, tells it from others.
+
+    Raises:
+        InvalidStage: A type or an effect is none, or it has no name.
+        InvalidAmount: The cost is none.
+    """
+    if not name:
+        raise InvalidStage(place="/name", detail="a stage has a name")
+    priced = () if cost is None else (Cost(Money(cost)),)
+    try:
+        return StageSpec(
+            name=name,
+            kind=kind,
+            input=_type(input, "/input"),
+            output=_type(output, "/output"),
+            effects=EffectSet((*map(_effect, effects), *priced)),
+            implementation_hash=hashlib.sha256(
+                rfc8785.dumps(cast("Any", implementation))
+            ).hexdigest(),
+            description=description,
+        )
+    except InvalidComposition as error:
+        raise InvalidStage(place=error.place, detail=error.detail) from None
+
+
+def declared_cost(spec: StageSpec) -> Money:
+    """Return what one attempt costs by declaration; of a stage that declares nothing, 0."""
+    return spec.effects.cost or Money()
+
+
+def _type(given: TypeLike, place: str) -> NType:
+    return parse_author_type(given, place) if isinstance(given, str | Mapping) else given
+
+
+def _effect(given: EffectLike) -> Effect:
+    return parse_author_effect(given, "/effects") if isinstance(given, str | Mapping) else given
