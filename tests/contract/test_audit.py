@@ -4,7 +4,7 @@
 # pyright: reportUnknownMemberType=false
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import apsw
@@ -26,6 +26,11 @@ def work(ledger: Ledger) -> None:
     ledger.settle("settled", "0.3")
     ledger.release("released")
     ledger.presume("presumed")
+    later = datetime(2026, 12, 24, tzinfo=UTC)
+    ledger.extend_budget("acme", "1 usd per day", until=later, actor="Ada", reason="demo")
+    ledger.pause("acme/a", actor="Ada")
+    ledger.resume("acme/a")
+    ledger.pause("acme/a", until=datetime(2026, 11, 1, tzinfo=UTC))
     ledger.extend("extended", "0.2", units={"tokens": 5})
     ledger.settle("over", "1.5", units={"tokens": 250})
     with pytest.raises(BudgetExceeded):
@@ -39,7 +44,7 @@ def test_the_audit_counts_what_it_read(ledger: Ledger) -> None:
     work(ledger)
     report = ledger.audit()
     assert (report.ok, report.problems, report.over) == (True, (), ())
-    assert (report.entries, report.reservations, report.unresolved) == (13, 6, 3)
+    assert (report.entries, report.reservations, report.unresolved) == (17, 6, 3)
     assert (report.settled, report.held) == (Money("2.3"), Money("1.2"))
     assert report.accounts == 4
 
@@ -66,6 +71,15 @@ TAMPERED = {
     "a balance is lowered": ("UPDATE account SET settled = settled - 1 WHERE id = 1", "settled"),
     "a hold is forgotten": ("UPDATE account SET held = 0 WHERE id = 1", "held"),
     "an account is deleted": ("DELETE FROM account WHERE id = 2", "account 2 is missing"),
+    "a limit is raised": (
+        "UPDATE budget SET body = replace(body, '10 usd per day', '99 usd per day')",
+        "'acme' is not what its entries say",
+    ),
+    "a budget is deleted": ("DELETE FROM budget WHERE path = 'acme/a'", "'acme/a' is missing"),
+    "a limit's entry is changed": (
+        "UPDATE entry SET data = replace(data, '10 usd', '99 usd') WHERE seq = 1",
+        "'acme' is not what its entries say",
+    ),
     "a cost is lowered": (
         "UPDATE reservation SET actual_usd = 0 WHERE \"key\" = 'settled'", "settled",
     ),

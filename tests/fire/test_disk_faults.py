@@ -77,6 +77,11 @@ def test_a_fault_in_a_commit_is_one_clear_error(
     for error in told:
         assert "books.db" in str(error)
         assert ("full" in str(error)) is (code == FULL)
+    ledger.reserve("acme", 1, key="beside")
+    if told and code == FULL:
+        with pytest.raises(NotFound):
+            ledger.reservation("during")
+    ledger.release("beside")
     assert str(ledger.reserve("acme", 2, key="during").amount) == "2"
     assert str(only(ledger, "acme").held) == "3"
     ledger.settle("during", "0.5")

@@ -19,8 +19,7 @@ from earmark.provider.local import LocalModel, LocalSettings
 from earmark.testing import ManualClock
 from support.fire_place import LEAST_HOLD, Done, Place, booked, ended
 from support.fire_till import PRICES, Till, honest, usage
-from support.fire_workers import start_worker
-from support.ledger_workers import kill
+from support.fire_workers import worker
 from support.stub_server import Scene, completion
 
 ROUNDS = 4
@@ -117,9 +116,9 @@ def kinds(ledger: Ledger, key: str) -> list[str]:
 def test_a_run_killed_while_its_provider_works(till: Till, tmp_path: Path) -> None:
     """The hold counts and is listed with run, stage and model; presumed; settled by the bill."""
     place = Place(tmp_path, till.url, "1 usd total")
-    child = place.start(*place.order("one.json"))
-    till.until_asked(1)
-    sigkill(child)
+    with place.started(*place.order("one.json")) as child:
+        till.until_asked(1)
+        sigkill(child)
     hold = check_counted(place, stage="ask", model="till/m")
     assert Money(hold["amount"]) >= Money.nanos(till.owed)
     check_presumed(place, hold)
@@ -129,9 +128,9 @@ def test_a_run_killed_while_its_provider_works(till: Till, tmp_path: Path) -> No
 def test_a_run_killed_while_a_real_model_writes(own_model: LocalModel, tmp_path: Path) -> None:
     """The same on a real model in the middle of 1,500 tokens, whose true cost nobody reports."""
     place = Place(tmp_path, own_model.anthropic_url, "1 usd total")
-    child = place.start(*place.order("real.json"))
-    until_writing(own_model)
-    sigkill(child)
+    with place.started(*place.order("real.json")) as child:
+        until_writing(own_model)
+        sigkill(child)
     hold = check_counted(place, stage="go-on", model="local/smollm2-135m")
     assert Money(hold["amount"]) > Money.nanos(1500 * PRICES["m"][1])
     check_presumed(place, hold)
@@ -141,12 +140,12 @@ def test_a_run_killed_while_a_real_model_writes(own_model: LocalModel, tmp_path:
 def test_a_stream_killed_after_its_hold_grew(own_model: LocalModel, tmp_path: Path) -> None:
     """What a killed stream of a real model had produced is covered by its hold, which had grown."""
     place = Place(tmp_path, own_model.anthropic_url, "1 usd total")
-    child = start_worker("stream", tmp_path, own_model.anthropic_url)
-    assert child.stdout is not None
     produced = 0
-    while produced < 100:
-        produced = int(child.stdout.readline())
-    kill(child)
+    with worker("stream", tmp_path, own_model.anthropic_url) as child:
+        assert child.stdout is not None
+        while produced < 100:
+            produced = int(child.stdout.readline())
+        sigkill(child)
     (hold,) = place.unresolved()
     assert hold["labels"] == {"model": "local/smollm2-135m"}
     assert Money(hold["amount"]) >= Money.nanos(produced * PRICES["m"][1])
@@ -160,12 +159,11 @@ def test_a_stream_killed_after_its_hold_grew(own_model: LocalModel, tmp_path: Pa
 def test_a_provider_killed_in_the_middle_of_a_call(own_model: LocalModel, tmp_path: Path) -> None:
     """The real model dies while it writes: nobody knows the bill, so the whole hold is spent."""
     place = Place(tmp_path, own_model.anthropic_url, "1 usd total")
-    child = place.start(*place.order("real.json", "--json"))
-    until_writing(own_model)
-    assert own_model.pid is not None
-    os.kill(own_model.pid, signal.SIGKILL)
-    done = ended(child)
-    check_lost(place, done)
+    with place.started(*place.order("real.json", "--json")) as child:
+        until_writing(own_model)
+        assert own_model.pid is not None
+        os.kill(own_model.pid, signal.SIGKILL)
+        check_lost(place, ended(child))
     (hold,) = place.unresolved()
     check_mended(place, hold["key"], Money("0.0004"))
 
@@ -191,10 +189,10 @@ def test_runs_killed_at_any_moment(tmp_path: Path) -> None:
             till.watch = lambda: booked(ledger)
             for number in range(ROUNDS):
                 asked = len(till.requests)
-                worker = start_worker("loop", tmp_path, till.url, f"round{number}", 4)
-                # One more each round, so that different moments are met.
-                till.until_asked(asked + 5 + number)
-                kill(worker)
+                with worker("loop", tmp_path, till.url, f"round{number}", 4) as child:
+                    # One more each round, so that different moments are met.
+                    till.until_asked(asked + 5 + number)
+                    sigkill(child)
                 till.quiet()
                 till.look()
                 assert ledger.audit().ok

@@ -1,6 +1,7 @@
 """Many want few: exactly what fits is admitted, from threads, tasks and processes alike."""
 
 import asyncio
+import itertools
 import threading
 from pathlib import Path
 
@@ -118,3 +119,16 @@ def test_a_hopeless_process_refuses_nobody_else(tmp_path: Path) -> None:
             ledger.release(ledger.reserve("acme/agent", "10.50").key)
         assert result(other) > 0
         check_books(ledger)
+
+
+def test_processes_take_turns(tmp_path: Path) -> None:
+    """Of two processes that commit as fast as they can, neither runs away from the other."""
+    url = STORES["sqlite"](tmp_path)
+    with prepared(url) as ledger:
+        ledger.set_budget("acme", limits=["1000 usd total"])
+        workers = [start("race", url, "acme", 400) for _ in range(2)]
+        go(*workers)
+        mine = {number: who for who, worker in enumerate(workers) for number in result(worker)}
+        turns = [mine[number] for number in sorted(mine)]
+        # One that had to poll for its turn would find the other a few times in hundreds of commits.
+        assert sum(before != after for before, after in itertools.pairwise(turns)) >= 80

@@ -4,8 +4,14 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, redirect_stderr, redirect_stdout
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping
+from contextlib import (
+    AbstractContextManager,
+    asynccontextmanager,
+    contextmanager,
+    redirect_stderr,
+    redirect_stdout,
+)
 from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
@@ -136,17 +142,9 @@ class Place:
 
     # Commands -------------------------------------------------------------------------------------
 
-    def start(self, *arguments: str) -> "subprocess.Popen[str]":
-        """Start `earmark` in a process of its own."""
-        return subprocess.Popen(
-            [sys.executable, "-m", "earmark.cli.main", *arguments],
-            cwd=self.folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={k: v for k, v in os.environ.items() if not k.startswith("EARMARK_")},
-        )
+    def started(self, *arguments: str) -> "AbstractContextManager[subprocess.Popen[str]]":
+        """Start `earmark` in a process of its own, which the block outlives."""
+        return started("-m", "earmark.cli.main", *arguments, folder=self.folder)
 
     def here(self, *arguments: str) -> Done:
         """Run `earmark` in this process, which saves it the time to start."""
@@ -196,7 +194,7 @@ class Place:
         """Assert that a statement's totals and lines are the ledger's, to the nano-dollar."""
         spent, held = Money(statement["spent"]), Money(statement["held"])
         assert self.standing(statement["budget"]) == (spent, held)
-        lines: Sequence[Mapping[str, Any]] = statement["lines"]
+        lines: list[dict[str, Any]] = statement["lines"]
         assert total(line.get("settled", "0") for line in lines) == spent
         booked = self.json("holds", "--run", statement["run_id"], "--state", "all")["holds"]
         told = {line["key"]: line for line in lines if "key" in line}
@@ -236,7 +234,9 @@ class Desk:
     providers: Providers
     stages: tuple[StageKind, ...]
 
-    async def run(self, composition: str, *, topic: str = "lamps", **options: Any) -> Statement:
+    async def run(
+        self, composition: str, *, topic: str = "lamps", budget: str = "0.01", **options: Any
+    ) -> Statement:
         """Run a composition to its end and return its statement, however it ended."""
         try:
             return await run_async(
@@ -246,11 +246,11 @@ class Desk:
                 under="acme/agent",
                 stages=self.stages,
                 providers=self.providers,
-                **{"budget": "0.01", **options},
+                budget=budget,
+                **options,
             )
         except (BudgetExceeded, StageFailed) as end:
-            assert isinstance(end.statement, Statement)
-            return end.statement
+            return cast("Statement", end.statement)
 
     async def spend(
         self, guard: Guard, model: str, *, told: Told | None = None, **request: Any
@@ -300,7 +300,28 @@ def _write(file: Path, text: str) -> None:
         file.write_text(text)
 
 
-def total(amounts: Any) -> Money:
+@contextmanager
+def started(
+    *arguments: str, folder: Path | None = None, **variables: str
+) -> "Generator[subprocess.Popen[str]]":
+    """Start this Python in a process that ends with the block, whatever happens in it."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("EARMARK_")}
+    with subprocess.Popen(
+        [sys.executable, *arguments],
+        cwd=folder,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**clean, **variables},
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def total(amounts: Iterable[str]) -> Money:
     """Return the sum of *amounts* as they stand in JSON."""
     return Money.nanos(sum(Money(each).in_nanos for each in amounts))
 
@@ -313,5 +334,5 @@ def ended(process: "subprocess.Popen[str]") -> Done:
 
 def booked(ledger: Ledger) -> int:
     """Return what the books count as spent or held by `acme`, in nano-USD."""
-    (balance,) = ledger.balances("acme")
-    return balance.settled.in_nanos + balance.held.in_nanos
+    settled, held = (getattr(ledger.balances("acme")[0], name) for name in ("settled", "held"))
+    return int(settled.in_nanos + held.in_nanos)

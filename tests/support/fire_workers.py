@@ -1,4 +1,4 @@
-"""Programs that make model calls in processes of their own; started by `start_worker`.
+"""Programs that make model calls in processes of their own; started by `worker`.
 
 Each opens the books of a folder and works on them until it is done or killed.
 """
@@ -6,9 +6,9 @@ Each opens the books of a folder and works on them until it is done or killed.
 import asyncio
 import itertools
 import json
-import os
 import subprocess
 import sys
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,21 +16,15 @@ from earmark.admission.guard import Guard
 from earmark.admission.policy import ELASTIC
 from earmark.admission.quantile import COLD, OutputQuantiles
 from earmark.ledger.ledger import Ledger
-from support.fire_place import Desk, Place
+from support.fire_place import Desk, Place, started
 
 _TESTS: Final = str(Path(__file__).parents[1])
 _REAL: Final = "local/smollm2-135m"
 
 
-def start_worker(program: str, *arguments: object) -> "subprocess.Popen[str]":
-    """Start *program* of this file in a process of its own."""
-    return subprocess.Popen(
-        [sys.executable, "-X", "faulthandler", __file__, program, *map(str, arguments)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": _TESTS},
-    )
+def worker(program: str, *arguments: object) -> "AbstractContextManager[subprocess.Popen[str]]":
+    """Start *program* of this file in a process of its own, which the block outlives."""
+    return started(__file__, program, *map(str, arguments), PYTHONPATH=_TESTS)
 
 
 async def run_many(place: Place, ledger: Ledger, count: int) -> list[dict[str, Any]]:

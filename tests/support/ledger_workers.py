@@ -39,7 +39,7 @@ def start(program: str, *arguments: object) -> "subprocess.Popen[str]":
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": _TESTS},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([_TESTS, *sys.path])},
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n", f"{program} did not start"
@@ -152,6 +152,15 @@ def hopeless(url: str, path: str, amount: str) -> None:
             except BudgetExceeded:
                 asked += 1
         print(json.dumps(asked))  # noqa: T201
+
+
+def race(url: str, path: str, count: str) -> None:
+    """Commit *count* times, one at a time; tell the number of each commit."""
+    with open_ledger(url) as ledger:
+        ledger.audit()
+        _ready()
+        numbers = [ledger.reserve(path, "0.01").seq for _ in range(int(count))]
+        print(json.dumps(numbers))  # noqa: T201
 
 
 # Everything at once -------------------------------------------------------------------------------

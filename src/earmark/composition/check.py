@@ -78,7 +78,9 @@ def check(
     _push_inputs(state, composition.root)
     if state.problems:
         raise CheckFailed(problems=_told(state))
-    every = (occurrence.signature.effects.names for occurrence in state.occurrences.values())
+    # Looked up once for each set of effects, however often its stage occurs.
+    sets = {id(o.signature.effects): o.signature.effects for o in state.occurrences.values()}
+    every = (effects.names for effects in sets.values())
     return Checked(
         input=shape.input or ANY,
         output=shape.output,
@@ -198,6 +200,8 @@ def _push_inputs(state: _State, root: Node) -> None:
             state.refuse(path, "no input can fit all of its parts")
         _check_node(state, path, node, given)
         kids = children(node)
+        if not kids:
+            continue
         outputs = [state.outputs[path + label] for label, _ in kids]
         inputs = given_to_children(node, given, outputs)
         for (label, child), type_ in zip(kids, inputs, strict=True):

@@ -26,7 +26,8 @@ from earmark.composition.nodes import (
 from earmark.composition.types import NType, type_json
 from earmark.money import Money
 
-_FREE = Quote(Money(), Money())
+_NOTHING = Money()
+_FREE = Quote(_NOTHING, _NOTHING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,18 +157,16 @@ def _open(
 
 def _line(at: _Reached, checked: Checked, quote: Quote) -> Line:
     signature = checked.occurrences[at.path].signature
-    most = quote.max * at.attempts if quote.max is not None else None
     reach = "" if at.certain else "only if its arm is taken" if at.attempts else "never reached"
-    notes = [note for note in (quote.note, reach) if note]
     return Line(
         path=at.path,
         stage=signature.name,
         stage_id=signature.id,
         kind=signature.kind,
-        min=quote.min if at.certain else Money(),
-        max=most if at.attempts else Money(),
+        min=quote.min if at.certain else _NOTHING,
+        max=None if quote.max is None and at.attempts else (quote.max or _NOTHING) * at.attempts,
         attempts=at.attempts,
-        note="; ".join(notes),
+        note="; ".join(note for note in (quote.note, reach) if note) if reach else quote.note,
     )
 
 
@@ -194,9 +193,9 @@ def _chosen(node: Branch, parts: Sequence[Quote]) -> Quote:
 
 
 def _sum(parts: Sequence[Quote]) -> Quote:
-    most = [part.max for part in parts if part.max is not None]
-    total = sum(most, Money()) if len(most) == len(parts) else None
-    return Quote(sum((part.min for part in parts), Money()), total)
+    most = [part.max.in_nanos for part in parts if part.max is not None]
+    total = Money.nanos(sum(most)) if len(most) == len(parts) else None
+    return Quote(Money.nanos(sum(part.min.in_nanos for part in parts)), total)
 
 
 def _constant(node: Branch) -> bool | None:

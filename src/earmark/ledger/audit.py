@@ -1,9 +1,10 @@
 """Recomputes the books from the entries, trusting nothing else, and says where they differ."""
 
+import json
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from earmark.ledger.store import Snapshot, Store
 from earmark.ledger.values import Account, Amounts, Entry, Reservation, State
@@ -13,6 +14,8 @@ from earmark.money import Money
 MOST_PROBLEMS: Final = 100
 
 Progress = Callable[[str, int], None]
+#: A budget in its JSON form.
+Body = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +44,8 @@ def _silent(_stage: str, _rows: int) -> None:
 def audit(store: Store, progress: Progress = _silent) -> AuditReport:
     """Recompute every balance of *store* as of one commit; changes nothing.
 
-    Checked: entries are numbered without a gap and never go back in time; each reservation is what
-    its entries made it; each account holds and has settled exactly the sum of its reservations.
+    Checked: entries are numbered without a gap and never go back in time; each budget and each
+    reservation is what its entries made it; each account holds and has settled exactly the sum of its reservations.
 
     Args:
         store: The store.
@@ -53,6 +56,7 @@ def audit(store: Store, progress: Progress = _silent) -> AuditReport:
         found = _Findings(progress)
         found.problems.extend(snapshot.problems())
         found.read_entries(snapshot)
+        found.read_budgets(snapshot)
         found.read_reservations(snapshot)
         found.read_accounts(snapshot)
         return found.report()
@@ -85,6 +89,7 @@ class _Findings:
     told: dict[str, _Told] = field(default_factory=dict[str, _Told])
     sums: defaultdict[int, Amounts] = field(default_factory=lambda: defaultdict(_zero))
     holds: defaultdict[int, Amounts] = field(default_factory=lambda: defaultdict(_zero))
+    budgets: dict[str, Body] = field(default_factory=dict[str, Body])
     over: list[str] = field(default_factory=list[str])
     entries: int = 0
     reservations: int = 0
@@ -117,6 +122,7 @@ class _Findings:
             self.told[entry.key] = _Told(entry.budget, entry.amounts, last=entry.seq)
             return
         if entry.kind not in {*_CLOSES, "extend"}:
+            self.budgets[entry.budget] = _changed(self.budgets.get(entry.budget, _NEW), entry)
             return
         told = self.told.get(entry.key)
         if told is None or told.last != entry.prior:
@@ -127,6 +133,13 @@ class _Findings:
             told.hold = _plus(told.hold, entry.amounts)
         else:
             told.state, told.actual = _CLOSES[entry.kind], entry.amounts
+
+    def read_budgets(self, snapshot: Snapshot) -> None:
+        for budget in snapshot.budgets():
+            if budget.to_json() != self.budgets.pop(budget.path, None):
+                self.wrong(f"budget '{budget.path}' is not what its entries say")
+        for path in self.budgets:
+            self.wrong(f"budget '{path}' is missing")
 
     def read_reservations(self, snapshot: Snapshot) -> None:
         for row in snapshot.reservations():
@@ -188,6 +201,25 @@ class _Findings:
             held=Money.nanos(self.held),
             over=tuple(self.over),
         )
+
+
+_NEW: Final[Body] = {"paused": None, "extensions": []}
+
+
+def _changed(body: Body, entry: Entry) -> Body:
+    """Return a budget's JSON form after *entry*."""
+    data: Body = json.loads(entry.data or "{}")
+    match entry.kind:
+        case "limit":
+            parts = ("path", "limits", "timezone", "alerts")
+            return {**body, **{part: data.get(part) for part in parts}}
+        case "pause":
+            return {**body, "paused": data}
+        case "resume":
+            return {**body, "paused": None}
+        case _:
+            live = [each for each in body["extensions"] if entry.at < each["until"]]
+            return {**body, "extensions": [*live, data]}
 
 
 def _zero() -> Amounts:

@@ -90,6 +90,10 @@ class Store(Protocol):
 class Snapshot(Protocol):
     """All rows as of one commit, in streams, so that an audit of millions of rows stays small."""
 
+    def budgets(self) -> list[Budget]:
+        """Return every budget."""
+        ...
+
     def accounts(self) -> Iterator[Account]:
         """Yield every account."""
         ...

@@ -95,35 +95,32 @@ class StageAttempts:
 
     async def _in_turn(self, leaf: Leaf, value: Json) -> Json:
         await self._turns.acquire()
-        try:
-            output = await self._attempt(leaf, value)
-        except BaseException:
-            # The failure first cancels those who wait beside it, only then the turn is passed on.
-            loop = asyncio.get_running_loop()
-            loop.call_soon(loop.call_soon, self._turns.release)
-            raise
-        self._turns.release()
-        return output
-
-    async def _attempt(self, leaf: Leaf, value: Json) -> Json:
+        pass_on = self._turns.release
         attempt = self._begin(leaf)
-        if self._on_event is not None:
-            self._tell(StageStarted(path=leaf.path, stage=leaf.name, attempt=attempt.number))
         try:
+            if self._on_event is not None:
+                self._tell(StageStarted(path=leaf.path, stage=leaf.name, attempt=attempt.number))
             call = leaf.kind.call(value, self._tools)
-            make = self._free if leaf.free else self._paid
-            output, booked = await make(attempt, call)
+            output, booked = await (self._free if leaf.free else self._paid)(attempt, call)
         except (asyncio.CancelledError, EarmarkError) as error:
+            pass_on = self._pass_on_later
             await self._write(await self._last_line(attempt, error))
             if isinstance(error, CallFailed):
                 raise attempt.failed(error) from error
             raise
+        finally:
+            pass_on()
         line = attempt.line(Outcome.OK, booked)
         if booked is not None or self._on_event is not None:
             await self._write(line)
         elif self._scribe.add(line):
             await self._scribe.flush()
         return output
+
+    def _pass_on_later(self) -> None:
+        # A failure first cancels those who wait beside it; only then is its turn another's.
+        loop = asyncio.get_running_loop()
+        loop.call_soon(loop.call_soon, self._turns.release)
 
     async def _free(self, attempt: Attempt, call: Call) -> tuple[Json, Booked | None]:
         watch = self._watch(attempt.leaf)

@@ -32,20 +32,6 @@ class Role(Struct, frozen=True, gc=False):
     pure: bool
     free: bool
 
-    def at(self, path: str, config: Mapping[str, Any] | None) -> Leaf:
-        """Return the stage at its place in the graph."""
-        spec = self.kind.spec
-        return Leaf(
-            path=path,
-            kind=self.kind,
-            name=self.name,
-            stage_id=spec.stage_id,
-            config=config,
-            wanted=spec.input,
-            pure=self.pure,
-            free=self.free,
-        )
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
@@ -57,9 +43,21 @@ class Prepared:
     def leaf(self, node: Stage | RemoteStage, path: str) -> Leaf:
         """Return what *node*, which stands at *path*, runs."""
         if isinstance(node, Stage):
-            return self.roles[node.id, node.pinning].at(path, node.config)
-        kind = _remote(node)
-        return Role(kind, kind.spec.name, pure=False, free=kind.free).at(path, None)
+            role, config = self.roles[node.id, node.pinning], node.config
+        else:
+            kind = _remote(node)
+            role, config = Role(kind, kind.spec.name, pure=False, free=kind.free), None
+        spec = role.kind.spec
+        return Leaf(
+            path=path,
+            kind=role.kind,
+            name=role.name,
+            stage_id=spec.stage_id,
+            config=config,
+            wanted=spec.input,
+            pure=role.pure,
+            free=role.free,
+        )
 
 
 def read_graph(graph: Composition | str | bytes) -> Composition:

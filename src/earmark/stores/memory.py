@@ -187,9 +187,14 @@ class MemorySnapshot:
     """Copies of everything as of one moment."""
 
     def __init__(self, rows: _Rows) -> None:
+        self._budgets = list(rows.budgets.values())
         self._accounts = list(rows.accounts.values())
         self._reservations = list(rows.reservations.values())
         self._entries = list(rows.entries)
+
+    def budgets(self) -> list[Budget]:
+        """Return every budget."""
+        return self._budgets
 
     def accounts(self) -> Iterator[Account]:
         """Yield every account."""

@@ -292,6 +292,11 @@ class SqliteSnapshot:
         self._name = name
         connection.execute("BEGIN")
 
+    def budgets(self) -> list[Budget]:
+        """Return every budget."""
+        with translated(self._name):
+            return SqliteRows(self._connection).budgets(None)
+
     def accounts(self) -> Iterator[Account]:
         """Yield every account."""
         with translated(self._name):
