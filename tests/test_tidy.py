@@ -113,7 +113,7 @@ def test_nothing_tells_of_a_machine(path: Path) -> None:
 #: Where a banned word is somebody else's: (word, beginning of the path) and why.
 FOREIGN = {
     ("cents", "src/earmark/composition/"): "the composition format's own field",
-    ("cents", "src/earmark/stage/kinds/"): "the composition format's own field",
+    ("cents", "src/earmark/stages/kinds/"): "the composition format's own field",
     ("cents", "src/earmark/config/"): "reads the composition format's costs",
     ("cents", "src/earmark/cli/demo/"): "says what a try on a real provider costs",
     ("job", "src/earmark/cli/demo/"): "the main job of the program, in plain English",

@@ -18,7 +18,7 @@ from earmark.ledger.values import Accepted, Entry, Operation, Refused, SetLimits
 from earmark.stores.open import open_ledger
 from support.ledger_books import STORES, check_books
 from support.ledger_model import Model, outline
-from support.ledger_workers import go, in_threads, operations, result, start
+from support.ledger_workers import go, in_threads, operations, result, start_all
 
 Record = tuple[int, int, Operation, Any]
 LIMITS = {"acme": ["40 usd total", "2000 calls total"], "acme/tight": ["6 usd total"]}
@@ -81,7 +81,7 @@ def test_processes_agree_on_one_order(tmp_path: Path) -> None:
     url = STORES["sqlite"](tmp_path)
     with prepared(url) as ledger:
         files = [tmp_path / name for name in "ab"]
-        workers = [start("record", url, file, file.name, 6, 100, "acme") for file in files]
+        workers = start_all(*(("record", url, f, f.name, 6, 100, "acme") for f in files))
         go(*workers)
         assert [result(worker) for worker in workers] == [1200, 1200]
         history = [r for file in files for r in pickle.loads(file.read_bytes())]  # noqa: S301 - own

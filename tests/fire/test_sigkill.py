@@ -15,7 +15,7 @@ from earmark.ledger.values import Entry
 from earmark.stores.open import open_ledger
 from earmark.testing import ManualClock
 from support.ledger_books import STORES, check_books, check_kept, standing
-from support.ledger_workers import go, kill, read_answers, start
+from support.ledger_workers import go, kill, read_answers, start, start_all
 
 ROUNDS = 20
 USD = 10**9
@@ -34,9 +34,9 @@ def test_acknowledged_operations_survive(tmp_path: Path) -> None:
     answered = 0
     for number in range(ROUNDS):
         names = [f"{number}{side}" for side in "ab"]
-        workers = [start("churn", url, acks, name, 4, "acme") for name in names]
+        workers = start_all(*(("churn", url, acks, name, 3, "acme") for name in names))
         go(*workers)
-        threading.Event().wait(dice.uniform(0.02, 0.25))
+        threading.Event().wait(dice.uniform(0.01, 0.15))
         kill(*workers)
         with open_ledger(url) as ledger:
             answered += check_round(ledger, acks, names)

@@ -18,6 +18,7 @@ from support.ledger_workers import (
     rush_of_tasks,
     rush_of_threads,
     start,
+    start_all,
 )
 
 
@@ -55,7 +56,7 @@ def test_four_processes(tmp_path: Path) -> None:
     url = STORES["sqlite"](tmp_path)
     with prepared(url) as ledger:
         kinds = ("threads", "tasks", "threads", "tasks")
-        workers = [start("rush", url, kind, 16, "acme/agent") for kind in kinds]
+        workers = start_all(*(("rush", url, kind, 16, "acme/agent") for kind in kinds))
         go(*workers)
         check_ten(ledger, [each for worker in workers for each in result(worker)])
 
@@ -64,7 +65,7 @@ def test_all_ways_at_once(tmp_path: Path) -> None:
     """64 threads, 64 tasks and 4 x 16 workers of other processes on one file: ten in all."""
     url = STORES["sqlite"](tmp_path)
     with prepared(url) as ledger:
-        workers = [start("rush", url, "threads", 16, "acme/agent") for _ in range(4)]
+        workers = start_all(*[("rush", url, "threads", 16, "acme/agent")] * 4)
         admitted: list[bool] = []
 
         def tasks() -> None:
@@ -126,7 +127,7 @@ def test_processes_take_turns(tmp_path: Path) -> None:
     url = STORES["sqlite"](tmp_path)
     with prepared(url) as ledger:
         ledger.set_budget("acme", limits=["1000 usd total"])
-        workers = [start("race", url, "acme", 400) for _ in range(2)]
+        workers = start_all(*[("race", url, "acme", 400)] * 2)
         go(*workers)
         mine = {number: who for who, worker in enumerate(workers) for number in result(worker)}
         turns = [mine[number] for number in sorted(mine)]

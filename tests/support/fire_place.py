@@ -17,6 +17,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any, Final, cast
 
+from earmark import run_async
 from earmark.admission.call import Call, Grant, Reply
 from earmark.admission.guard import Guard, Receipt
 from earmark.cli.main import main
@@ -27,7 +28,6 @@ from earmark.errors import BudgetExceeded, StageFailed
 from earmark.ledger.ledger import Ledger
 from earmark.money import Money
 from earmark.pricing.bound import Bound
-from earmark.runs.runner import run_async
 from earmark.runs.statement import Statement
 from earmark.stages.kinds.kind import StageKind
 from earmark.stores.open import open_ledger

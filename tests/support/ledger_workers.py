@@ -34,16 +34,26 @@ NOBODY: Final = 65534
 
 def start(program: str, *arguments: object) -> "subprocess.Popen[str]":
     """Start *program* of this file in a process of its own and return once it is ready."""
-    process = subprocess.Popen(
-        [sys.executable, "-X", "faulthandler", __file__, program, *map(str, arguments)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([_TESTS, *sys.path])},
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n", f"{program} did not start"
+    (process,) = start_all((program, *arguments))
     return process
+
+
+def start_all(*programs: tuple[object, ...]) -> "list[subprocess.Popen[str]]":
+    """Start several at once; each is the program's name and its arguments."""
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-X", "faulthandler", __file__, *map(str, program)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([_TESTS, *sys.path])},
+        )
+        for program in programs
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n", f"{process.args} did not start"
+    return processes
 
 
 def go(*processes: "subprocess.Popen[str]") -> None:

@@ -125,7 +125,8 @@ def _carry_out(
 async def _run(
     order: _Order, ledger: Ledger, at_hand: Known, options: Options, seen: "_Seen"
 ) -> None:
-    _cancel_on(signal.SIGTERM, seen)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        _cancel_on(number, seen)
     providers = Providers(
         at_hand.settings,
         book=price_book(at_hand.settings),
@@ -147,7 +148,10 @@ async def _run(
 
 
 def _cancel_on(number: signal.Signals, seen: "_Seen") -> None:
-    """Cancel this task on a signal, as an interrupt does, so that what is under way is booked."""
+    """Cancel this task on a signal, also on a second one, so that what is under way is booked.
+
+    Python's own way with a second interrupt is to raise in the middle of whatever runs then.
+    """
     task = asyncio.current_task()
     assert task is not None, "the run has a task"
 

@@ -164,10 +164,16 @@ def _line(at: _Reached, checked: Checked, quote: Quote) -> Line:
         stage_id=signature.id,
         kind=signature.kind,
         min=quote.min if at.certain else _NOTHING,
-        max=None if quote.max is None and at.attempts else (quote.max or _NOTHING) * at.attempts,
+        max=quote.max if at.attempts == 1 else _times(quote.max, at.attempts),
         attempts=at.attempts,
         note="; ".join(note for note in (quote.note, reach) if note) if reach else quote.note,
     )
+
+
+def _times(most: Money | None, attempts: int) -> Money | None:
+    if not attempts:
+        return _NOTHING
+    return None if most is None else most * attempts
 
 
 def _combine(node: Node, parts: Sequence[Quote]) -> Quote:

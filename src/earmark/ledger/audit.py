@@ -45,7 +45,8 @@ def audit(store: Store, progress: Progress = _silent) -> AuditReport:
     """Recompute every balance of *store* as of one commit; changes nothing.
 
     Checked: entries are numbered without a gap and never go back in time; each budget and each
-    reservation is what its entries made it; each account holds and has settled exactly the sum of its reservations.
+    reservation is what its entries made it; each account holds and has settled exactly the sum of
+    its reservations.
 
     Args:
         store: The store.

@@ -72,7 +72,7 @@ class Line(Struct, frozen=True, kw_only=True, gc=False):
     @property
     def matters(self) -> bool:
         """Whether losing it would lose a fact: it touched the books, or it did not succeed."""
-        return bool(self.key) or self.outcome not in _ROUTINE
+        return bool(self.key) or (self.outcome is not _OK and self.outcome is not _CACHED)
 
     def to_json(self) -> dict[str, Any]:
         """Return the line as JSON values; fields that say nothing are left out."""
@@ -91,7 +91,7 @@ class Line(Struct, frozen=True, kw_only=True, gc=False):
         return cls(**{name: _READ.get(name, _as_is)(value) for name, value in known.items()})
 
 
-_ROUTINE = frozenset({Outcome.OK, Outcome.CACHED})
+_OK, _CACHED = Outcome.OK, Outcome.CACHED
 _SILENT = (None, "", NOTHING)
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final, TypedDict, Unpack
 
 from earmark.admission.call import Provider
+from earmark.admission.finish import booked
 from earmark.admission.guard import DEFAULT_TIMEOUT, DEFAULT_WAIT, Guard
 from earmark.admission.policy import STRICT, Policy
 from earmark.budget.path import ancestors, parse_path
@@ -216,8 +217,8 @@ async def _execute(job: _Job, ledger: AsyncLedger, journal: Journal) -> Statemen
         raise
     finally:
         ending = _close(job, ledger, scribe, journal, output, failure, warnings)
-        # Shielded: a run that is cancelled twice still gets its statement written.
-        statement = await asyncio.shield(ending)
+        # A run that is cancelled twice still gets its statement written before its loop ends.
+        statement = await booked(ending)
         if isinstance(failure, EarmarkError):
             failure.statement = statement
     return statement

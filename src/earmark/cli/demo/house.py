@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Mapping
 from contextlib import ExitStack, redirect_stdout
 from dataclasses import dataclass
 from importlib.resources import files
@@ -12,13 +13,14 @@ from earmark.cli.session import Part, Session
 from earmark.clock import SystemClock
 from earmark.composition.ast import Composition
 from earmark.composition.parse import parse_composition
-from earmark.config.assemble import price_book, stages_of
+from earmark.config.assemble import Providers, key_from, price_book, stages_of
 from earmark.config.load import load_settings
 from earmark.config.settings import Settings
 from earmark.ids import new_run_id
 from earmark.ledger.ledger import Ledger
 from earmark.provider.local import MODEL, LocalModel, LocalSettings, check_installed
 from earmark.stages.kinds.kind import StageKind
+from earmark.stages.kinds.model import provider_of
 from earmark.stores.open import open_ledger
 
 LOCAL: Final = f"local/{MODEL}"
@@ -64,7 +66,7 @@ def open_house(session: Session, stack: ExitStack, url: str, model: str | None) 
         )
         environ["EARMARK_PROVIDERS__LOCAL__BASE_URL"] = local.openai_url
     settings = load_settings(Path(str(files("earmark.cli.demo") / "earmark.toml")), environ)
-    settings = settings if model is None else _asking(settings, model)
+    settings = settings if model is None else _asking(settings, model, environ)
     ledger = stack.enter_context(open_ledger(url))
     ledger.set_budget("demo", limits=["5 usd per day"], actor="demo", reason="what demos may cost")
     return House(
@@ -83,12 +85,15 @@ def read(name: str) -> str:
     return (files("earmark.cli.demo") / name).read_text("utf-8")
 
 
-def _asking(settings: Settings, model: str) -> Settings:
+def _asking(settings: Settings, model: str, environ: Mapping[str, str]) -> Settings:
     """Return *settings* with every model stage asking *model*."""
     stages: dict[str, Any] = {
         name: each.model_copy(update={"model": model}) if each.kind == "model" else each
         for name, each in settings.stages.items()
     }
-    # Priced now, so that a name nobody knows is refused before anything is shown.
-    price_book(settings).resolve(model, at=SystemClock().instant())
+    # Priced and its provider opened now, so that a name nobody knows, or a key that is missing, is
+    # told before anything is shown.
+    book, clock = price_book(settings), SystemClock()
+    book.resolve(model, at=clock.instant())
+    provider_of(model, Providers(settings, book=book, clock=clock, key=key_from(environ)))
     return settings.model_copy(update={"stages": stages})

