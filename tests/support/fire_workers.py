@@ -6,6 +6,7 @@ Each opens the books of a folder and works on them until it is done or killed.
 import asyncio
 import itertools
 import json
+import os
 import subprocess
 import sys
 from contextlib import AbstractContextManager
@@ -24,7 +25,8 @@ _REAL: Final = "local/smollm2-135m"
 
 def worker(program: str, *arguments: object) -> "AbstractContextManager[subprocess.Popen[str]]":
     """Start *program* of this file in a process of its own, which the block outlives."""
-    return started(__file__, program, *map(str, arguments), PYTHONPATH=_TESTS)
+    path = os.pathsep.join(filter(None, (_TESTS, os.environ.get("PYTHONPATH"))))
+    return started(__file__, program, *map(str, arguments), PYTHONPATH=path)
 
 
 async def run_many(place: Place, ledger: Ledger, count: int) -> list[dict[str, Any]]:

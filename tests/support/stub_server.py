@@ -86,77 +86,80 @@ class StubServer:
 
 
 def _handler(stub: StubServer) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        # Headers and body are two packets, and waiting to merge them takes 40 ms.
-        disable_nagle_algorithm = True
+    # http.server makes a handler for each connection, and gives it nothing but the connection.
+    return type("Handler", (_Handler,), {"stub": stub})
 
-        def do_POST(self) -> None:
-            length = int(self.headers.get("content-length", "0"))
-            body = json.loads(self.rfile.read(length) or b"{}")
-            scene = stub.next_scene(
-                Received(self.path, {k.lower(): v for k, v in self.headers.items()}, body)
-            )
-            if scene.dies == "before":
-                self._drop()
-                return
-            if scene.billed is not None:
-                stub.bill.append(scene.billed)
-            stub.arrived.set()
-            if scene.waits is not None:
-                scene.waits.wait(30)
-            if scene.dies == "after":
-                self._drop()
-            elif scene.events is None:
-                self._answer(scene)
-            else:
-                self._stream(scene)
 
-        def _answer(self, scene: Scene) -> None:
-            self.send_response(scene.status)
-            for name, value in {"content-type": "application/json", **scene.headers}.items():
-                self.send_header(name, value)
-            self.send_header("content-length", str(len(scene.body)))
-            self.end_headers()
-            self.wfile.write(scene.body)
+class _Handler(BaseHTTPRequestHandler):
+    stub: StubServer
+    protocol_version = "HTTP/1.1"
+    # Headers and body are two packets, and waiting to merge them takes 40 ms.
+    disable_nagle_algorithm = True
 
-        def _stream(self, scene: Scene) -> None:
-            self.send_response(200)
-            self.send_header("content-type", "text/event-stream")
-            self.send_header("transfer-encoding", "chunked")
-            self.end_headers()
-            for event in scene.events or ():
-                self.wfile.write(b"%x\r\n%s\r\n" % (len(event), event))
-                self.wfile.flush()
-            if scene.dies == "midway":
-                self._drop()
-            else:
-                self.wfile.write(b"0\r\n\r\n")
+    def do_POST(self) -> None:
+        length = int(self.headers.get("content-length", "0"))
+        body = json.loads(self.rfile.read(length) or b"{}")
+        scene = self.stub.next_scene(
+            Received(self.path, {k.lower(): v for k, v in self.headers.items()}, body)
+        )
+        if scene.dies == "before":
+            self._drop()
+            return
+        if scene.billed is not None:
+            self.stub.bill.append(scene.billed)
+        self.stub.arrived.set()
+        if scene.waits is not None:
+            scene.waits.wait(30)
+        if scene.dies == "after":
+            self._drop()
+        elif scene.events is None:
+            self._answer(scene)
+        else:
+            self._stream(scene)
 
-        def _drop(self) -> None:
-            # Sends a reset, as a dying host does, so that the client cannot take it for an end.
-            linger = struct.pack("ii", 1, 0)
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    def _answer(self, scene: Scene) -> None:
+        self.send_response(scene.status)
+        for name, value in {"content-type": "application/json", **scene.headers}.items():
+            self.send_header(name, value)
+        self.send_header("content-length", str(len(scene.body)))
+        self.end_headers()
+        self.wfile.write(scene.body)
+
+    def _stream(self, scene: Scene) -> None:
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream")
+        self.send_header("transfer-encoding", "chunked")
+        self.end_headers()
+        for event in scene.events or ():
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(event), event))
+            self.wfile.flush()
+        if scene.dies == "midway":
+            self._drop()
+        else:
+            self.wfile.write(b"0\r\n\r\n")
+
+    def _drop(self) -> None:
+        # Sends a reset, as a dying host does, so that the client cannot take it for an end.
+        linger = struct.pack("ii", 1, 0)
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        self.close_connection = True
+        self.connection.close()
+
+    def handle(self) -> None:
+        try:
+            super().handle()
+        except (OSError, ValueError):
+            # The client went away, or `_drop` closed the connection under the handler.
             self.close_connection = True
-            self.connection.close()
 
-        def handle(self) -> None:
-            try:
-                super().handle()
-            except (OSError, ValueError):
-                # The client went away, or `_drop` closed the connection under the handler.
-                self.close_connection = True
+    def finish(self) -> None:
+        try:
+            super().finish()
+        except (OSError, ValueError):
+            self.close_connection = True
 
-        def finish(self) -> None:
-            try:
-                super().finish()
-            except (OSError, ValueError):
-                self.close_connection = True
-
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base's name
-            pass
-
-    return Handler
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base's name
+        pass
 
 
 # Bodies in the forms the providers document ------------------------------------------------------

@@ -131,18 +131,18 @@ async def run_async(
             All but the first and the last carry the run's `statement`.
     """
     composition = read_graph(graph)
-    job = _job(composition, input, ledger, under, budget, options)
+    ask = _ask(composition, input, ledger, under, budget, options)
     given = options.get("journal")
     journal = given or await journal_of(ledger)
     try:
-        return await _execute(job, ledger, journal)
+        return await _execute(ask, ledger, journal)
     finally:
         if given is None:
             await journal.aclose()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Job:
+class _Ask:
     """A run that is about to begin: everything given, read and in range."""
 
     record: RunRecord
@@ -157,21 +157,21 @@ class _Job:
     on_event: OnEvent | None
 
 
-def _job(
+def _ask(
     composition: Composition,
     given: Json,
     ledger: AsyncLedger,
     under: str,
     budget: AmountLike,
     options: Options,
-) -> _Job:
+) -> _Ask:
     clock = options.get("clock") or ledger.clock
     run_id = options.get("run_id") or new_run_id(clock)
     path = parse_path(f"{parse_path(under)}/run-{run_id}")
     concurrency = _concurrency(options.get("concurrency", DEFAULT_CONCURRENCY))
     wait = options.get("wait", DEFAULT_WAIT)
     _check_json(given)
-    return _Job(
+    return _Ask(
         record=RunRecord(
             run_id=run_id,
             composition_id=composition.id,
@@ -199,8 +199,8 @@ def _job(
     )
 
 
-async def _execute(job: _Job, ledger: AsyncLedger, journal: Journal) -> Statement:
-    record = job.record
+async def _execute(ask: _Ask, ledger: AsyncLedger, journal: Journal) -> Statement:
+    record = ask.record
     scribe = Scribe(journal, record.run_id)
     output: Json = None
     failure: BaseException | None = None
@@ -208,15 +208,15 @@ async def _execute(job: _Job, ledger: AsyncLedger, journal: Journal) -> Statemen
     await journal.start(record)
     try:
         prepared = prepare(
-            job.record.composition, library_of(job.stages, job.tools), allow=job.allow
+            ask.record.composition, library_of(ask.stages, ask.tools), allow=ask.allow
         )
         warnings = prepared.plan.warnings
-        output = await _carry_out(job, prepared, ledger, scribe)
+        output = await _carry_out(ask, prepared, ledger, scribe)
     except BaseException as error:
         failure = error
         raise
     finally:
-        ending = _close(job, ledger, scribe, journal, output, failure, warnings)
+        ending = _close(ask, ledger, scribe, journal, output, failure, warnings)
         # A run that is cancelled twice still gets its statement written before its loop ends.
         statement = await booked(ending)
         if isinstance(failure, EarmarkError):
@@ -224,18 +224,18 @@ async def _execute(job: _Job, ledger: AsyncLedger, journal: Journal) -> Statemen
     return statement
 
 
-async def _carry_out(job: _Job, prepared: Prepared, ledger: AsyncLedger, scribe: Scribe) -> Json:
-    record, terms = job.record, job.terms
+async def _carry_out(ask: _Ask, prepared: Prepared, ledger: AsyncLedger, scribe: Scribe) -> Json:
+    record, terms = ask.record, ask.terms
     check_input(record.input, prepared.plan.input)
-    await _refuse_hopeless(job, prepared.plan, ledger)
+    await _refuse_hopeless(ask, prepared.plan, ledger)
     await ledger.set_budget(
         terms.budget,
         limits=[f"{record.limit} usd total"],
         actor="earmark run",
         reason=f"run {record.run_id}",
     )
-    if job.on_event is not None:
-        job.on_event(
+    if ask.on_event is not None:
+        ask.on_event(
             RunStarted(
                 run_id=record.run_id,
                 composition_id=record.composition_id,
@@ -248,27 +248,27 @@ async def _carry_out(job: _Job, prepared: Prepared, ledger: AsyncLedger, scribe:
         prepared,
         terms,
         ledger=ledger,
-        guard=Guard(ledger, policy=job.policy, clock=job.clock),
-        tools=job.tools,
+        guard=Guard(ledger, policy=ask.policy, clock=ask.clock),
+        tools=ask.tools,
         scribe=scribe,
-        clock=job.clock,
-        on_event=job.on_event,
+        clock=ask.clock,
+        on_event=ask.on_event,
     )
-    order = Order(run_id=record.run_id, root=job.record.composition.root, input=record.input)
+    order = Order(run_id=record.run_id, root=ask.record.composition.root, input=record.input)
     try:
-        return await job.engine.execute(order, attempts)
+        return await ask.engine.execute(order, attempts)
     finally:
         attempts.close()
 
 
-async def _refuse_hopeless(job: _Job, plan: Plan, ledger: AsyncLedger) -> None:
+async def _refuse_hopeless(ask: _Ask, plan: Plan, ledger: AsyncLedger) -> None:
     """Refuse a composition whose least cost is more than can be had on some budget by waiting."""
     least = plan.min
     if not least:
         return
-    if least > job.record.limit:
-        raise _too_little(job.record.budget, "total", least, job.record.limit, NOTHING)
-    for path in ancestors(job.under):
+    if least > ask.record.limit:
+        raise _too_little(ask.record.budget, "total", least, ask.record.limit, NOTHING)
+    for path in ancestors(ask.under):
         try:
             balances = await ledger.balances(path)
         except NotFound:
@@ -296,7 +296,7 @@ def _too_little(
 
 
 async def _close(
-    job: _Job,
+    ask: _Ask,
     ledger: AsyncLedger,
     scribe: Scribe,
     journal: Journal,
@@ -304,8 +304,8 @@ async def _close(
     failure: BaseException | None,
     warnings: tuple[str, ...],
 ) -> Statement:
-    record = job.record
-    await job.tools.aclose()
+    record = ask.record
+    await ask.tools.aclose()
     spent, held = await totals(ledger, record.budget)
     statement = Statement(
         run_id=record.run_id,
@@ -320,12 +320,12 @@ async def _close(
         held=held,
         unaccounted=unaccounted(record.run_id, spent, held, scribe.lines),
         started_at=record.started_at,
-        ended_at=job.clock.instant(),
+        ended_at=ask.clock.instant(),
         warnings=warnings,
     )
     await journal.finish(statement)
-    if job.on_event is not None:
-        job.on_event(RunEnded(statement=statement))
+    if ask.on_event is not None:
+        ask.on_event(RunEnded(statement=statement))
     return statement
 
 

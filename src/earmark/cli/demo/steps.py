@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -82,7 +82,9 @@ def burst(house: House, parallel: int) -> Shown:
     )
     outcomes = asyncio.run(_burst(house, shared, hold, parallel))
     balance = house.ledger.balances(shared)[0]
-    ok = balance.settled <= limit and balance.held == Money() and outcomes["ok"] >= _FIT
+    settled = balance.settled
+    assert isinstance(settled, Money), "a limit in USD has a balance in USD"
+    ok = settled <= limit and not balance.held and outcomes["ok"] >= _FIT
     house.say(
         " · ".join(f"{count} {name}" for name, count in sorted(outcomes.items())),
         f"settled {balance.settled} of {balance.limit} USD, held {balance.held},"
@@ -114,9 +116,9 @@ async def _burst(house: House, shared: str, budget: Money, parallel: int) -> Cou
     return Counter(await asyncio.gather(*runs))
 
 
-async def _outcome(running: Any) -> str:  # noqa: ANN401 - a coroutine
+async def _outcome(running: Awaitable[Statement]) -> str:
     try:
-        statement: Statement = await running
+        statement = await running
     except BudgetExceeded as refused:
         return f"refused ({refused.reason})"
     return str(statement.status)
@@ -131,6 +133,7 @@ async def _run(
         clock=house.ledger.clock,
         key=key_from(os.environ),
     )
+    at_hand: Options = {**options, "stages": house.stages, "providers": providers}
     try:
         return await run_async(
             house.composition(name),
@@ -138,9 +141,7 @@ async def _run(
             ledger=house.ledger.as_async(),
             under=under or house.under,
             budget=limit,
-            stages=house.stages,
-            providers=providers,
-            **options,
+            **at_hand,
         )
     finally:
         await providers.aclose()

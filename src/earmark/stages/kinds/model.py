@@ -114,40 +114,24 @@ def model_stage(
         model: Of which provider, and which of its models.
         prompt: `{field}` is filled from the input, `{{` and `}}` are literal braces.
         system: A system prompt, filled the same way.
-        max_tokens: The most output tokens; the provider's configured default unless given.
+        max_tokens: The most output tokens; the provider's default unless given.
         answers: `text`, or `json` to have the answer read as JSON.
         options: Passed to the provider as they are: temperature, seed …
-        effects: What else it does; that it asks a model is known.
+        effects: What it does besides asking a model.
         timeout: How long an attempt may take; the run's own unless given.
 
     Raises:
-        InvalidConfig: The prompt is no template.
-        InvalidStage: The model names no provider, or an effect is none.
+        InvalidConfig, InvalidStage: The prompt is no template; the model or an effect is none.
     """
-    if "/" not in model:
-        raise InvalidStage(
-            place="/model", detail=f"'{model}' names no provider: write provider/model"
-        )
+    _check_model(model)
     asked = parse_template(prompt)
     told = None if system is None else parse_template(system, "system")
-    spec = declare(
-        name,
-        "model",
-        implementation={
-            "model": model,
-            "prompt": prompt,
-            "system": system,
-            "max_tokens": max_tokens,
-            "answers": str(answers),
-            "options": dict(options or {}),
-        },
-        effects=(Llm(model), NETWORK, NON_DETERMINISTIC) if effects is None else effects,
-        cost=None,
-        input=_input_type(fields_of(asked, told)),
-        output=TEXT if Answers(answers) is Answers.TEXT else ANY,
-    )
+    texts = {"model": model, "prompt": prompt, "system": system, "answers": str(answers)}
+    implementation = {**texts, "max_tokens": max_tokens, "options": dict(options or {})}
+    if effects is None:
+        effects = (Llm(model), NETWORK, NON_DETERMINISTIC)
     return ModelStage(
-        spec=spec,
+        spec=_spec(name, implementation, effects, fields_of(asked, told)),
         model=model,
         prompt=asked,
         system=told,
@@ -156,6 +140,29 @@ def model_stage(
         options=dict(options or {}),
         timeout_s=None if timeout is None else parse_duration(timeout) / NANOS_PER_SECOND,
     )
+
+
+def _spec(
+    name: str,
+    implementation: Mapping[str, Any],
+    effects: Iterable[EffectLike],
+    names: tuple[str, ...],
+) -> StageSpec:
+    return declare(
+        name,
+        "model",
+        implementation=implementation,
+        effects=effects,
+        cost=None,
+        input=_input_type(names),
+        output=TEXT if implementation["answers"] == Answers.TEXT else ANY,
+    )
+
+
+def _check_model(model: str) -> None:
+    if "/" not in model:
+        detail = f"'{model}' names no provider: write provider/model"
+        raise InvalidStage(place="/model", detail=detail)
 
 
 def fields_of(*templates: Template | None) -> tuple[str, ...]:
