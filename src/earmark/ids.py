@@ -13,8 +13,9 @@ from earmark.clock import NANOS_PER_SECOND, Clock
 _random: Final = Random()  # noqa: S311 - see above
 os.register_at_fork(after_in_child=_random.seed)
 _lock: Final = threading.Lock()
-_VARIANT: Final = 1 << 63
-_last = 0
+_millisecond = -1
+_prefix = ""
+_count = 0
 
 
 def new_key(clock: Clock) -> str:
@@ -22,20 +23,23 @@ def new_key(clock: Clock) -> str:
 
     Ascending keys keep a store's key index dense: each batch touches its last page only.
     """
-    global _last  # noqa: PLW0603 - one counter per process is what makes keys ascend
+    # RFC 9562, section 6.2, method 2: random bits for the first key of a millisecond, then one more
+    # for each. One state per process is what makes keys ascend, also when the clock steps back.
+    global _millisecond, _prefix, _count  # noqa: PLW0603
     with _lock:
-        # 48 bits of milliseconds, then 12 bits that count up within one.
-        _last = max(_last + 1, (clock.instant() // 1_000_000 & 0xFFFF_FFFF_FFFF) << 12)
-        stamp = _last
-    random = _random.getrandbits(62) | _VARIANT
-    # One format, and the old one: this is half the price of a reservation in memory otherwise.
-    return "%08x-%04x-7%03x-%04x-%012x" % (  # noqa: UP031
-        stamp >> 28,
-        stamp >> 12 & 0xFFFF,
-        stamp & 0xFFF,
-        random >> 48,
-        random & 0xFFFF_FFFF_FFFF,
-    )
+        now = clock.instant() // 1_000_000
+        if now > _millisecond:
+            _millisecond = now
+            bits = _random.getrandbits(73)
+            _prefix = (
+                f"{now >> 16 & 0xFFFF_FFFF:08x}-{now & 0xFFFF:04x}"
+                f"-7{bits >> 61:03x}-{bits >> 47 & 0x3FFF | 0x8000:04x}-"
+            )
+            # One of its 48 bits starts clear: it cannot overflow within a millisecond.
+            _count = bits & 0x7FFF_FFFF_FFFF
+        else:
+            _count += 1
+        return f"{_prefix}{_count:012x}"
 
 
 def new_run_id(clock: Clock) -> str:

@@ -20,7 +20,7 @@ def demo(
     folder: Path, *arguments: str, python: tuple[str, ...] = (sys.executable,), **variables: str
 ) -> "subprocess.CompletedProcess[str]":
     """Run `earmark demo` in *folder*, without any setting or key of the one who tests."""
-    ours = ("EARMARK_", "OPENAI_", "ANTHROPIC_", "PYTHONPATH")
+    ours = ("EARMARK_", "OPENAI_", "ANTHROPIC_")
     clean = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
     return subprocess.run(
         [*python, "-m", "earmark.cli.main", "demo", *arguments],

@@ -98,7 +98,11 @@ def test_impatience_changes_nothing(
     place = Place(tmp_path, till.url, TWO_FIT)
     with place.started(*place.order("three.json")) as child:
         till.until_asked(2)
+        assert child.stderr is not None
+        assert child.stderr.readline().startswith("run ")
         child.send_signal(first)
+        # The first of the calls is booked, the others and the statement are not.
+        assert "cancelled" in child.stderr.readline()
         child.send_signal(second)
         done = ended(child)
     # A second one that comes after all is booked ends the program as the system does.

@@ -214,6 +214,8 @@ def test_the_books_never_have_less_than_was_billed(lie: Lie, till: Till, tmp_pat
 # Streams ------------------------------------------------------------------------------------------
 
 WORDS = tuple(f"word{n} " for n in range(30))
+#: Its usage counts what it had written so far, as some servers say with every piece.
+*BEGUN, _, COUNTED, _ = chunks(WORDS, usage(20, 5))
 OVERLONG = tuple(f"word{n} " for n in range(400))
 
 
@@ -231,6 +233,7 @@ OVERLONG = tuple(f"word{n} " for n in range(400))
             Scene(events=chunks(WORDS, FAIR, finish=None), billed=FAIR, dies="midway"),
             "presumed",
         ),
+        ("till/m", Scene(events=[*BEGUN, COUNTED], billed=FAIR), "presumed"),
         ("till/m", Scene(events=[b"data: {half\n\n"], billed=FAIR), "presumed"),
         ("till/m", Scene(events=[], billed=FAIR), "presumed"),
         (
@@ -247,7 +250,17 @@ OVERLONG = tuple(f"word{n} " for n in range(400))
         ),
     ],
     ids=[
-        *("whole", "overlong", "no usage", "half", "cut after its end", "cut", "garbage", "empty"),
+        *(
+            "whole",
+            "overlong",
+            "no usage",
+            "half",
+            "cut after its end",
+            "cut",
+            "half, counted",
+            "garbage",
+            "empty",
+        ),
         *("whole Messages", "half Messages"),
     ],
 )

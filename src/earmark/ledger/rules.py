@@ -152,16 +152,15 @@ def _resolve(
     # A presumed reservation holds nothing any more: its whole hold is already settled.
     held = known.hold if known.state == "open" else _NOTHING
     before = known.actual or _NOTHING
+    usd = held.usd, actual.usd - before.usd
     changed: list[Account] = []
     alerts: tuple[Alert, ...] = ()
     for account in scope.accounts:
-        unit = account.line.unit
-        back = _of(held, unit)
+        line = account.line
+        back, more = usd if line.unit == "usd" else _moved(held, actual, before, line.unit)
         assert account.held >= back, "a hold is given back once"
-        settled = account.settled + _of(actual, unit) - _of(before, unit)
-        moved = Account(
-            account.line, settled, account.held - back, account.alerted, account.alert_at
-        )
+        settled = account.settled + more
+        moved = Account(line, settled, account.held - back, account.alerted, account.alert_at)
         if settled >= account.alert_at:
             moved, crossed = told(moved, now, seq)
             alerts += crossed
@@ -169,6 +168,11 @@ def _resolve(
     closed = _close(known, actual, state, now, seq)
     entry = Entry(seq, now, kind, known.key, known.budget, actual, known.last, "")
     return Accepted(tuple(changed), closed, None, entry, alerts)
+
+
+def _moved(held: Amounts, actual: Amounts, before: Amounts, unit: str) -> tuple[int, int]:
+    """Return how much of *unit* is given back, and how much more is settled than before."""
+    return _of(held, unit), _of(actual, unit) - _of(before, unit)
 
 
 def _close(known: Reservation, actual: Amounts, state: State, now: int, seq: int) -> Reservation:
@@ -192,9 +196,10 @@ def _close(known: Reservation, actual: Amounts, state: State, now: int, seq: int
 def _hold(accounts: tuple[Account, ...], amounts: Amounts) -> tuple[Account, ...] | None:
     """Return *accounts* with *amounts* held on each, or nothing if one of them cannot."""
     changed: list[Account] = []
+    usd = amounts.usd
     for account in accounts:
         line, settled, held = account.line, account.settled, account.held
-        need = _of(amounts, line.unit)
+        need = usd if line.unit == "usd" else _of(amounts, line.unit)
         # The one comparison that keeps every guarantee; it cannot overflow in any store.
         if need < 0 or need > line.limit - settled - held:
             return None

@@ -7,6 +7,7 @@ with `synchronous=FULL`, and only then answer.
 
 # apsw's stubs name the type of a bytes-like value in a way that type checkers cannot resolve.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
 
 import fcntl
 import os
@@ -90,6 +91,8 @@ class SqliteStore:
             files.callback(self._reader.close)
             self._files = files.pop_all()
         self._broken = False
+        # One cursor for all: a connection makes a new one for each statement.
+        self._write = self._writer.cursor().execute
         self._rows = SqliteRows(self._writer)
         self._books = Books(self._rows)
         self._seen = -1
@@ -139,10 +142,10 @@ class SqliteStore:
     def _transaction(self, batch: Sequence[Operation], now: int) -> list[Decision]:
         self._take_turn()
         try:
-            self._writer.execute("BEGIN IMMEDIATE")
+            self._write("BEGIN IMMEDIATE")
             try:
                 decisions = self._decide(batch, now)
-                self._writer.execute("COMMIT")
+                self._write("COMMIT")
             except BaseException:
                 self._roll_back()
                 raise
@@ -157,6 +160,7 @@ class SqliteStore:
         if version != self._seen:
             books.forget()
             books.seq, self._last_at = self._rows.head()
+            self._rows.learn_highest()
             self._next_due = 0
             self._seen = version
         now = max(now, self._last_at)
@@ -176,7 +180,7 @@ class SqliteStore:
 
     def _version(self) -> int:
         """Return a number that changes when another connection commits."""
-        return int(str(self._writer.pragma("data_version")))
+        return int(str(self._write("PRAGMA data_version").fetchall()[0][0]))
 
     def _presume_due(self, now: int) -> None:
         """Presume what is past its deadline; asks the file only when something can be."""

@@ -40,6 +40,7 @@ RESERVATION: Final = f'SELECT {_RESERVATION} FROM reservation WHERE "key" = ?'
 RESERVATIONS_OF: Final = (
     f'SELECT {_RESERVATION} FROM reservation WHERE "key" IN (SELECT value FROM json_each(?))'
 )
+HIGHEST: Final = 'SELECT max("key") FROM reservation'
 OPERATION: Final = 'SELECT content FROM operation WHERE "key" = ?'
 LAST_ENTRY: Final = "SELECT seq, at FROM entry ORDER BY seq DESC LIMIT 1"
 DUE: Final = (
@@ -77,12 +78,27 @@ class SqliteRows:
         self._execute = connection.cursor().execute
         self._connection = connection
         self._fetched: dict[str, Reservation | None] = {}
+        self._highest: str | None = None
+
+    def learn_highest(self) -> None:
+        """Read the highest key: no key above it needs a look, as long as nobody else writes.
+
+        Keys ascend by default, so that nearly every new one is known to be new without asking.
+        """
+        row = self._first(HIGHEST)
+        self._highest = "" if row is None or row[0] is None else row[0]
+
+    def _is_new(self, key: str) -> bool:
+        # Both compare code points: Python's strings, and SQLite's BINARY collation of UTF-8.
+        return self._highest is not None and key > self._highest
 
     def fetch(self, keys: list[str]) -> None:
         """Read the reservations of *keys* at once, for the `reservation` calls that follow."""
         self._fetched = dict.fromkeys(keys)
-        for row in self._execute(RESERVATIONS_OF, (json.dumps(keys),)):
-            self._fetched[row[0]] = reservation(row)
+        perhaps = [key for key in keys if not self._is_new(key)]
+        if perhaps:
+            for row in self._execute(RESERVATIONS_OF, (json.dumps(perhaps),)):
+                self._fetched[row[0]] = reservation(row)
 
     def fetched_nothing(self) -> None:
         """Forget what `fetch` read."""
@@ -93,6 +109,8 @@ class SqliteRows:
         try:
             return self._fetched[key]
         except KeyError:
+            if self._is_new(key):
+                return None
             row = self._first(RESERVATION, (key,))
             return None if row is None else reservation(row)
 
@@ -199,6 +217,8 @@ class SqliteRows:
         many = self._connection.executemany
         if fresh:
             many(ADD_RESERVATION, fresh)
+            if self._highest is not None:
+                self._highest = max(self._highest, *[row[0] for row in fresh])
         if grown:
             many(GROW_RESERVATION, grown)
         if closed:

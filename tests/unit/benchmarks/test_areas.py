@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from benchmarks import growth, ledger, memory, runner, startup
 from benchmarks.__main__ import main
 from benchmarks.figure import Figure
@@ -11,7 +12,6 @@ from benchmarks.folded import FoldedLoop, learn
 from benchmarks.load import LEAF, make_budgets, one_caller, tasks, threads
 from benchmarks.raw import fdatasync, plain_books
 from benchmarks.settings import Settings
-
 from earmark.stores.open import open_ledger
 
 

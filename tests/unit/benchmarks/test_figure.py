@@ -1,6 +1,7 @@
 """The arithmetic that benchmarks are judged by."""
 
 import pytest
+
 from benchmarks.figure import Figure, at_least, at_most, micros, per_s, quantile, spread
 
 
