@@ -7,6 +7,7 @@ import random
 import socket
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from support.stub_server import Received, Scene, StubServer, completion
@@ -38,6 +39,8 @@ class Till(StubServer):
         self.answer: Answer | None = None
         """Answers every request instead of the scenes."""
         self._asked = threading.Condition()
+        self._callers: list[socket.socket] = []
+        self._http.get_request = self._let_in
         self._busy = threading.Lock()
 
     def next_scene(self, received: Received) -> Scene:
@@ -55,6 +58,18 @@ class Till(StubServer):
         with self._asked:
             self._asked.notify_all()
         return scene
+
+    def _let_in(self) -> tuple[socket.socket, Any]:
+        caller, address = self._http.socket.accept()
+        self._callers.append(caller)
+        return caller, address
+
+    def until_hung_up(self) -> None:
+        """Return once every caller has closed its connection without waiting for an answer."""
+        for caller in self._callers:
+            with suppress(ConnectionResetError):
+                while caller.recv(1, socket.MSG_PEEK):
+                    pass
 
     def look(self) -> None:
         """Compare what was charged until now with the books.

@@ -23,26 +23,22 @@ from earmark.ledger.values import (
     Decision,
     Entry,
     Extend,
-    ExtendBudget,
     Line,
     OnBudget,
     OnReservation,
     Operation,
-    PauseBudget,
     Presume,
     Refused,
     Repeated,
     Reservation,
     Reserve,
-    ResumeBudget,
     Scope,
-    SetLimits,
 )
 
 _MOST_CACHED = 200_000
 _NOBODY = Scope(())
-# Looked up by type: a test of an instance against four classes is several times slower.
-_ON_BUDGET = frozenset((SetLimits, PauseBudget, ResumeBudget, ExtendBudget))
+# The common ones first, in a tuple: a test against a union of types is several times slower.
+_ON_RESERVATION = (Reserve, Settle, Release, Extend, Presume)
 
 
 class Rows(Protocol):
@@ -134,10 +130,10 @@ class Books:
 
     def apply(self, operation: Operation, now: int) -> Decision:
         """Decide *operation* at *now* and keep what it changes."""
-        if type(operation) in _ON_BUDGET:
-            decision = self._apply_to_budget(operation, now)
-        else:
+        if isinstance(operation, _ON_RESERVATION):
             decision = self._apply(operation, now)
+        else:
+            decision = self._apply_to_budget(operation, now)
         return replace(decision, seen=self.seq) if type(decision) is Refused else decision
 
     def presume(self, keys: Sequence[str], now: int) -> None:
