@@ -1,8 +1,11 @@
 """Interrupted in the middle of model calls: everything under way is booked before the end."""
 
+# apsw's stubs name the type of a bytes-like value in a way that type checkers cannot resolve.
+# pyright: reportUnknownMemberType=false
+
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -116,7 +119,7 @@ def test_impatience_changes_nothing(
 
 
 @contextmanager
-def busy(place: Place) -> Iterator[None]:
+def busy(place: Place) -> Generator[None]:
     """Let nobody write in the books for the length of a block."""
     writer = apsw.Connection(str(place.folder / "books.db"))
     writer.execute("BEGIN IMMEDIATE")

@@ -29,10 +29,12 @@ from earmark.ledger.values import (
     Operation,
     Presume,
     Refused,
+    Release,
     Repeated,
     Reservation,
     Reserve,
     Scope,
+    Settle,
 )
 
 _MOST_CACHED = 200_000
