@@ -102,9 +102,14 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
 
 
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
-    """A folder given as the file cannot be opened."""
+    """A folder given as the file cannot be opened, and nothing is left beside it."""
+    folder = tmp_path / "books"
+    folder.mkdir()
+
     with pytest.raises(StoreUnavailable):
-        opened(tmp_path)
+        opened(folder)
+
+    assert [path.name for path in tmp_path.iterdir()] == ["books"]
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from earmark.errors.base import EarmarkError
 
 
 class Reason(StrEnum):
-    """Why an amount was refused; of several reasons the most lasting one is given."""
+    """Why an amount was refused: a pause first, else the most lasting reason there is."""
 
     TOO_LARGE = "too_large"
     """More than the whole limit: it never fits."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
-from earmark.composition.types import NType, Record, RecordWith
+from earmark.composition.types import NType, Record, RecordWith, is_nullable
 from earmark.stages.kinds.jsontext import Json
 
 #: The fields tried in turn for an input that is no object, where the stage's type names none.
@@ -63,7 +63,9 @@ def _fields(value: Json) -> dict[str, Json] | None:
 
 
 def _free_field(config: Mapping[str, Any], wanted: NType) -> str:
-    named = sorted(wanted.fields) if isinstance(wanted, Record | RecordWith) else ()
+    fields: Mapping[str, NType] = wanted.fields if isinstance(wanted, Record | RecordWith) else {}
+    # Required ones first: the check lets a value through when one of these is still to be given.
+    named = sorted(fields, key=lambda name: (is_nullable(fields[name]), name))
     for name in (*named, *USUAL_FIELDS):
         if name not in config:
             return name

@@ -77,6 +77,8 @@ class SqliteStore:
     def _open(self) -> None:
         self._broken = True
         with translated(self.name), ExitStack() as files:
+            if Path(self._path).is_dir():
+                raise IsADirectoryError(f"{self._path} is a folder")
             # A folder that is missing or read-only is found here, before SQLite's vaguer words.
             self._turn = os.open(f"{self._path}-turn", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             files.callback(os.close, self._turn)
