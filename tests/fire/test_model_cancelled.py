@@ -3,17 +3,21 @@
 # apsw's stubs name the type of a bytes-like value in a way that type checkers cannot resolve.
 # pyright: reportUnknownMemberType=false
 
+import asyncio
 import signal
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import apsw
 import pytest
 
+from earmark.ledger.ledger import Ledger
 from earmark.money import Money
-from support.fire_place import LEAST_HOLD, Done, Place, ended, total
+from earmark.runs.journal import MemoryJournal
+from earmark.runs.statement import Statement
+from support.fire_place import LEAST_HOLD, Done, Place, booked, ended, total
 from support.fire_till import Till, usage
 from support.stub_server import Scene, completion
 
@@ -94,21 +98,18 @@ def test_the_truth_about_cancelled_calls_can_be_told_later(till: Till, tmp_path:
     place.audited()
 
 
-@pytest.mark.parametrize("first", SIGNALS, ids=lambda number: number.name)
-@pytest.mark.parametrize("second", SIGNALS, ids=lambda number: number.name)
-def test_impatience_changes_nothing(
-    first: signal.Signals, second: signal.Signals, till: Till, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+def test_impatience_changes_nothing(number: signal.Signals, till: Till, tmp_path: Path) -> None:
     """A second signal while the first one's bookings wait for the disk: no statement is lost."""
     place = Place(tmp_path, till.url, TWO_FIT)
     with place.started(*place.order("three.json", "--json")) as child:
         till.until_asked(2)
         with busy(place):
-            child.send_signal(first)
+            child.send_signal(number)
             till.until_hung_up()
-            child.send_signal(second)
+            child.send_signal(number)
         done = ended(child)
-    assert done.code == SIGNALS[second]
+    assert done.code == SIGNALS[number]
     statement = done.json
     assert statement["status"] == "cancelled"
     place.check(statement)
@@ -128,3 +129,40 @@ def busy(place: Place) -> Generator[None]:
     finally:
         writer.execute("ROLLBACK")
         writer.close()
+
+
+class LateJournal(MemoryJournal):
+    """A journal that is told to stop while it writes the statement."""
+
+    stop: Callable[[], object]
+
+    async def finish(self, statement: Statement) -> None:
+        """Be interrupted, take a while, and write."""
+        self.stop()
+        for _ in range(10):
+            await asyncio.sleep(0)
+        await super().finish(statement)
+
+
+def test_a_cancelled_run_that_is_cancelled_again_keeps_its_statement(
+    till: Till, tmp_path: Path
+) -> None:
+    """The second cancellation meets the run at its last word, and its event loop ends at once."""
+    journal, place = LateJournal(), Place(tmp_path, till.url, TWO_FIT)
+
+    async def twice(ledger: Ledger) -> None:
+        async with place.desk(ledger) as desk:
+            running = asyncio.ensure_future(desk.run("one.json", run_id="twice", journal=journal))
+            await asyncio.to_thread(till.until_asked, 1)
+            journal.stop = running.cancel
+            running.cancel()
+            await running
+
+    with place.open() as ledger:
+        with pytest.raises(asyncio.CancelledError):
+            asyncio.run(twice(ledger))
+        statement = asyncio.run(journal.get("twice")).statement
+        assert statement is not None
+        assert (statement.status, statement.spent) == ("cancelled", statement.presumed)
+        assert booked(ledger) == statement.spent.in_nanos >= till.owed
+        assert ledger.audit().ok

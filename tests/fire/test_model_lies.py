@@ -11,20 +11,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from earmark.admission.guard import Charge, Guard
-from earmark.admission.policy import ELASTIC, STRICT
-from earmark.errors import CallFailed
 from earmark.ledger.ledger import Ledger
 from earmark.money import Money
 from earmark.runs.statement import Statement
 from earmark.testing import ManualClock
-from support.fire_place import LEAST_HOLD, Desk, Place, booked
+from support.fire_place import LEAST_HOLD, Desk, Place, booked, check_mended
 from support.fire_till import Till, charge_of, honest, usage
-from support.stub_server import Scene, chunks, completion, error, events, message
+from support.stub_server import Scene, completion, error, message
 
 if TYPE_CHECKING:
     from llmock.pytest_plugin import LLMock
@@ -174,16 +171,6 @@ def run(place: Place, ledger: Ledger, graph: str, **options: Any) -> Statement:
     return asyncio.run(once())
 
 
-def check_mended(ledger: Ledger, till: Till) -> None:
-    """Assert that the true bill, booked late for what was presumed, leaves nothing to explain."""
-    for hold in ledger.holds(state="presumed"):
-        assert hold.settled is not None
-        known = booked(ledger) - hold.settled.in_nanos
-        ledger.settle(hold.key, Money.nanos(till.owed - known))
-    assert booked(ledger) == till.owed
-    assert ledger.audit().ok
-
-
 @pytest.mark.parametrize("lie", LIES, ids=lambda lie: lie.named)
 def test_the_books_never_have_less_than_was_billed(lie: Lie, till: Till, tmp_path: Path) -> None:
     """Settled exactly where the bill is known, presumed where it is not, released where it is 0."""
@@ -209,89 +196,6 @@ def test_the_books_never_have_less_than_was_billed(lie: Lie, till: Till, tmp_pat
         assert len(till.requests) == 1, "one attempt is one call"
         place.check(statement.to_json())
         check_mended(ledger, till)
-
-
-# Streams ------------------------------------------------------------------------------------------
-
-WORDS = tuple(f"word{n} " for n in range(30))
-#: Its usage counts what it had written so far, as some servers say with every piece.
-*BEGUN, _, COUNTED, _ = chunks(WORDS, usage(20, 5))
-OVERLONG = tuple(f"word{n} " for n in range(400))
-
-
-@pytest.mark.parametrize("policy", [STRICT, ELASTIC], ids=["strict", "elastic"])
-@pytest.mark.parametrize(
-    ("model", "scene", "state"),
-    [
-        ("till/m", Scene(events=chunks(WORDS, FAIR), billed=FAIR), "settled"),
-        ("till/m", Scene(events=chunks(OVERLONG, ABSURD), billed=ABSURD), "settled"),
-        ("till/m", Scene(events=chunks(WORDS, None), billed=FAIR), "presumed"),
-        ("till/m", Scene(events=chunks(WORDS, FAIR, finish=None), billed=FAIR), "presumed"),
-        ("till/m", Scene(events=chunks(WORDS, FAIR), billed=FAIR, dies="midway"), "settled"),
-        (
-            "till/m",
-            Scene(events=chunks(WORDS, FAIR, finish=None), billed=FAIR, dies="midway"),
-            "presumed",
-        ),
-        ("till/m", Scene(events=[*BEGUN, COUNTED], billed=FAIR), "presumed"),
-        ("till/m", Scene(events=[b"data: {half\n\n"], billed=FAIR), "presumed"),
-        ("till/m", Scene(events=[], billed=FAIR), "presumed"),
-        (
-            "messages/m",
-            Scene(
-                events=events(WORDS, ANTHROPIC_FAIR, {"output_tokens": 30}), billed=ANTHROPIC_FAIR
-            ),
-            "settled",
-        ),
-        (
-            "messages/m",
-            Scene(events=events(WORDS, ANTHROPIC_FAIR, None, ends=False), billed=ANTHROPIC_FAIR),
-            "presumed",
-        ),
-    ],
-    ids=[
-        *(
-            "whole",
-            "overlong",
-            "no usage",
-            "half",
-            "cut after its end",
-            "cut",
-            "half, counted",
-            "garbage",
-            "empty",
-        ),
-        *("whole Messages", "half Messages"),
-    ],
-)
-def test_half_a_stream_is_billed_as_a_whole_one(
-    model: str, scene: Scene, state: str, policy: Any, till: Till, tmp_path: Path
-) -> None:
-    """A stream that breaks off, or does not say what it cost, counts as spent in full."""
-    place = Place(tmp_path, till.url, "1 usd total")
-    till.play(scene)
-    with place.open() as ledger:
-        guard = Guard(ledger.as_async(), policy=policy)
-        charge = streamed(place, guard, ledger, model)
-        assert charge.state == state
-        assert booked(ledger) == charge.settled.in_nanos >= till.owed
-        if state == "settled":
-            assert charge.settled == Money.nanos(till.owed)
-            assert charge.settled == charge.hold + charge.overrun or not charge.overrun
-        check_mended(ledger, till)
-
-
-def streamed(place: Place, guard: Guard, ledger: Ledger, model: str) -> Charge:
-    """Make a streaming call of at most 100 tokens and return how it was booked."""
-
-    async def once() -> Charge:
-        async with place.desk(ledger) as desk:
-            return (await desk.spend(guard, model, stream=True, max_tokens=100)).charge
-
-    try:
-        return asyncio.run(once())
-    except CallFailed as failed:
-        return cast("Charge", failed.charge)
 
 
 # Overruns -----------------------------------------------------------------------------------------

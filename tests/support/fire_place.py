@@ -32,7 +32,7 @@ from earmark.runs.statement import Statement
 from earmark.stages.kinds.kind import StageKind
 from earmark.stores.open import open_ledger
 from support.calls import ask
-from support.fire_till import PATIENCE_S
+from support.fire_till import PATIENCE_S, Till
 from support.shell import graph, stage
 
 SETTINGS: Final = """
@@ -137,8 +137,9 @@ class Place:
         for name, root in GRAPHS.items():
             _write(folder / name, graph(root))
         if limit is not None:
-            self.ok("budget", "set", "acme", "--limit", limit)
-            self.ok("budget", "set", "acme/agent", "--limit", "1000 usd total")
+            with self.open() as ledger:
+                ledger.set_budget("acme", limits=[limit])
+                ledger.set_budget("acme/agent", limits=["1000 usd total"])
 
     # Commands -------------------------------------------------------------------------------------
 
@@ -336,3 +337,13 @@ def booked(ledger: Ledger) -> int:
     """Return what the books count as spent or held by `acme`, in nano-USD."""
     settled, held = (getattr(ledger.balances("acme")[0], name) for name in ("settled", "held"))
     return int(settled.in_nanos + held.in_nanos)
+
+
+def check_mended(ledger: Ledger, till: Till) -> None:
+    """Assert that the true bill, booked late for what was presumed, leaves nothing to explain."""
+    for hold in ledger.holds(state="presumed"):
+        assert hold.settled is not None
+        known = booked(ledger) - hold.settled.in_nanos
+        ledger.settle(hold.key, Money.nanos(till.owed - known))
+    assert booked(ledger) == till.owed
+    assert ledger.audit().ok
