@@ -27,7 +27,7 @@ CREATE TABLE reservation (
     usd INTEGER NOT NULL CHECK (usd >= 0),
     calls INTEGER NOT NULL CHECK (calls >= 0),
     tokens INTEGER,
-    -- Not `IN (…)`: that builds a table for every row, two fifths of what writing a row costs.
+    -- Not `IN (…)`: written so, it was two fifths of the instructions that writing a row costs.
     state TEXT NOT NULL CHECK (
         state = 'open' OR state = 'settled' OR state = 'released' OR state = 'presumed'
     ),
