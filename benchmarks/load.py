@@ -56,7 +56,8 @@ class Load:
             for began, ended in pairwise(moments)
             if self.start <= ended <= self.stop
         ]
-        # However slow the disk, there is no rate of nothing: then the first operation counts.
+        # However slow the machine, there is no rate of nothing: then the first operation counts,
+        # and every caller has one.
         return sorted(took) or [self.callers[0][1] - self.callers[0][0]]
 
     @property
@@ -132,7 +133,8 @@ def _load(seconds: float) -> Load:
 
 def _loop(ledger: Ledger, load: Load) -> None:
     tick = load.caller()
-    now = tick()
+    tick()
+    now = load.start
     while now < load.stop:
         hold = ledger.reserve(LEAF, HOLD)
         tick()
@@ -146,7 +148,8 @@ async def _tasks(ledger: Ledger, callers: int, seconds: float) -> Load:
 
     async def caller() -> None:
         tick = load.caller()
-        now = tick()
+        tick()
+        now = load.start
         while now < load.stop:
             hold = await books.reserve(LEAF, HOLD)
             tick()

@@ -335,8 +335,11 @@ def ended(process: "subprocess.Popen[str]") -> Done:
 
 def booked(ledger: Ledger) -> int:
     """Return what the books count as spent or held by `acme`, in nano-USD."""
-    settled, held = (getattr(ledger.balances("acme")[0], name) for name in ("settled", "held"))
-    return int(settled.in_nanos + held.in_nanos)
+    # Of one reading: a settlement between two would be missing from both.
+    balance = ledger.balances("acme")[0]
+    assert isinstance(balance.settled, Money)
+    assert isinstance(balance.held, Money)
+    return balance.settled.in_nanos + balance.held.in_nanos
 
 
 def check_mended(ledger: Ledger, till: Till) -> None:
