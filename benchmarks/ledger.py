@@ -115,7 +115,7 @@ def _folded(path: Path, seconds: float) -> float:
 def _crew(path: Path, processes: int, callers: int, seconds: float) -> Crew:
     with open_ledger(f"sqlite:///{path}") as ledger:
         make_budgets(ledger)
-    return run_crew(path, processes, callers, seconds)
+    return run_crew(f"sqlite:///{path}", processes, callers, seconds)
 
 
 # Figures ------------------------------------------------------------------------------------------

@@ -11,14 +11,14 @@ from benchmarks.figure import Figure
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What every area is told; the defaults take about five minutes together."""
+    """What every area is told; the defaults take about ten minutes together."""
 
     folder: Path
     """Where databases are made; on the disk that is to be measured."""
     rounds: int = 3
     seconds: float = 1.0
     """How long each rate is taken."""
-    holds: tuple[int, int] = (10_000, 100_000)
+    holds: tuple[int, int] = (0, 1_000_000)
     """Settled holds in the small and in the large table."""
     blocks: int = 1_000
     """`spend` blocks in one slice on the memory store; there are ten slices a round."""
@@ -28,6 +28,10 @@ class Settings:
     """How often each program is started."""
     trace: Path | None = None
     """Requests of a real service, for the admission policies."""
+
+
+class NotHereError(Exception):
+    """Something cannot be had on this machine; the message says why."""
 
 
 Area = Callable[[Settings], list[Figure]]

@@ -1,8 +1,9 @@
-"""One of several processes on one database; started by `benchmarks.ledger`.
+"""One of several processes on the same books; started by `benchmarks.ledger` and `.postgres`.
 
-    python -m benchmarks.worker FILE CALLERS SECONDS
+    python -m benchmarks.worker CALLERS SECONDS
 
-Prints `ready`, waits for a line on stdin, then prints what its callers got done as JSON.
+Reads the store's URL, which may have a password, from stdin, prints `ready`, waits for a line, then
+prints what its callers got done as JSON.
 """
 
 import json
@@ -34,20 +35,20 @@ class Crew:
         return sum(self.rates)
 
 
-def run_crew(database: Path, processes: int, callers: int, seconds: float) -> Crew:
-    """Run *processes* with *callers* tasks each on one *database* at the same time."""
-    command = [sys.executable, "-m", "benchmarks.worker", str(database), str(callers), str(seconds)]
+def run_crew(url: str, processes: int, callers: int, seconds: float) -> Crew:
+    """Run *processes* with *callers* tasks each on the books at *url* at the same time."""
+    command = [sys.executable, "-m", "benchmarks.worker", str(callers), str(seconds)]
     crew = [Popen(command, cwd=ROOT, stdin=PIPE, stdout=PIPE, text=True) for _ in range(processes)]
     try:
+        for each in crew:
+            _tell(each, url)
         for each in crew:
             assert each.stdout is not None
             ready = each.stdout.readline()
             if ready != "ready\n":
                 raise RuntimeError(f"a worker did not start: it said {ready!r}")
         for each in crew:
-            assert each.stdin is not None
-            each.stdin.write("go\n")
-            each.stdin.flush()
+            _tell(each, "go")
         answers = [json.loads(each.communicate()[0]) for each in crew]
     finally:
         for each in crew:
@@ -59,10 +60,16 @@ def run_crew(database: Path, processes: int, callers: int, seconds: float) -> Cr
     )
 
 
+def _tell(process: Popen[str], line: str) -> None:
+    assert process.stdin is not None
+    process.stdin.write(f"{line}\n")
+    process.stdin.flush()
+
+
 def main() -> None:
     """Be one process of a crew."""
-    file, callers, seconds = sys.argv[1:]
-    with open_ledger(f"sqlite:///{file}") as ledger:
+    callers, seconds = sys.argv[1:]
+    with open_ledger(sys.stdin.readline().strip()) as ledger:
         print("ready", flush=True)
         sys.stdin.readline()
         load = tasks(ledger, int(callers), float(seconds), fastest_loop()[1])

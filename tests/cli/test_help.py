@@ -28,6 +28,7 @@ Commands:
   holds    List reservations whose true cost is not known, and settle them.
   entries  List what was booked, in the order of commits.
   audit    Recompute every balance from the entries and compare.
+  store    Show, migrate and copy what the books are kept in.
   demo     See it work: a real model on this machine, no key, no account.
 
   Exit codes: 0 done, 1 bad input, 2 refused, 3 a stage failed.
@@ -38,6 +39,7 @@ LEAVES = [
     *(["plan"], ["run"], ["trace"], ["price"], ["entries"], ["audit"], ["demo"], ["holds"]),
     *(["budget", name] for name in ("set", "show", "pause", "resume", "extend")),
     *(["holds", name] for name in ("settle", "release")),
+    *(["store", name] for name in ("status", "migrate", "copy")),
 ]
 
 

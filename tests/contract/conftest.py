@@ -8,7 +8,8 @@ import pytest
 
 from earmark.ledger.ledger import Ledger
 from earmark.testing import ManualClock
-from support.ledger_books import IN_MEMORY, STORES, check_books, open_books
+from support.ledger_books import DURABLE, IN_MEMORY, STORES, check_books, open_books
+from support.postgres_session import recycle
 
 
 @pytest.fixture
@@ -16,6 +17,7 @@ def tmp_path() -> Iterator[Path]:
     """A folder of the test's own, without a disk where there is such: nothing is lost here."""
     with tempfile.TemporaryDirectory(dir=IN_MEMORY if IN_MEMORY.is_dir() else None) as name:
         yield Path(name)
+        recycle(Path(name))
 
 
 @pytest.fixture
@@ -41,13 +43,15 @@ def ledger(request: pytest.FixtureRequest, url: str, clock: ManualClock) -> Iter
         opened.close()
 
 
-@pytest.fixture
-def open_store(tmp_path: Path, clock: ManualClock) -> Iterator[Callable[[], Ledger]]:
+@pytest.fixture(params=DURABLE)
+def open_store(
+    request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock
+) -> Iterator[Callable[[], Ledger]]:
     """Open the same durable books as often as a test calls it."""
     opened: list[Ledger] = []
 
     def open_again() -> Ledger:
-        opened.append(open_books(STORES["sqlite"](tmp_path), clock))
+        opened.append(open_books(STORES[request.param](tmp_path), clock))
         return opened[-1]
 
     yield open_again

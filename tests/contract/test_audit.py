@@ -3,18 +3,17 @@
 # apsw's stubs name the type of a bytes-like value in a way that type checkers cannot resolve.
 # pyright: reportUnknownMemberType=false
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
-import apsw
 import pytest
 
 from earmark.errors import BudgetExceeded, KeyReused
 from earmark.ledger.ledger import Ledger
 from earmark.money import Money
 from earmark.testing import ManualClock
-from support.ledger_books import standing
+from support.ledger_books import standing, tamper
 
 
 def work(ledger: Ledger) -> None:
@@ -114,7 +113,7 @@ TAMPERED = {
     "tokens are lowered": (
         "UPDATE reservation SET actual_tokens = 1 WHERE \"key\" = 'over'", "'over'",
     ),
-    "an entry is deleted": ("DELETE FROM entry WHERE seq = 8", "stands where"),
+    "an entry is deleted": ("DELETE FROM entry WHERE seq = 8", "stands where|counted"),
     "the last entry is deleted": (
         "DELETE FROM entry WHERE seq = (SELECT max(seq) FROM entry)", "'over'",
     ),
@@ -134,7 +133,7 @@ TAMPERED = {
             'INSERT INTO entry SELECT 99, at, kind, "key", budget, usd, calls, tokens, prior, data'
             " FROM entry WHERE kind = 'settle' LIMIT 1"
         ),
-        "stands where",
+        "stands where|counted",
     ),
     "a reserve is repeated": (
         (
@@ -148,7 +147,7 @@ TAMPERED = {
 
 @pytest.mark.parametrize("what", TAMPERED)
 def test_tampering_is_found(
-    what: str, open_store: Callable[[], Ledger], tmp_path: Path, clock: ManualClock
+    what: str, open_store: Callable[[], Ledger], clock: ManualClock
 ) -> None:
     """Whatever row is changed behind the ledger's back, the audit turns red and names it."""
     ledger = open_store()
@@ -156,24 +155,21 @@ def test_tampering_is_found(
     clock.advance(timedelta(seconds=1))
     assert ledger.audit().ok
     sql, named = TAMPERED[what]
-    with apsw.Connection(str(tmp_path / "books.db")) as connection:
-        connection.execute(sql)
-        assert connection.changes() > 0
+    assert tamper(ledger, sql) > 0
     report = ledger.audit()
     assert not report.ok
-    assert named in " ".join(report.problems)
+    assert re.search(named, " ".join(report.problems))
 
 
 def test_a_thousand_faults_are_told_in_a_hundred(
-    open_store: Callable[[], Ledger], tmp_path: Path
+    open_store: Callable[[], Ledger],
 ) -> None:
     """A damaged store is described by its first faults, not by all of them."""
     ledger = open_store()
     ledger.set_budget("acme", limits=["100 usd per day"])
     for _ in range(120):
         ledger.reserve("acme", "0.1")
-    with apsw.Connection(str(tmp_path / "books.db")) as connection:
-        connection.execute("UPDATE reservation SET usd = usd + 1")
+    tamper(ledger, "UPDATE reservation SET usd = usd + 1")
     assert len(ledger.audit().problems) == 100
 
 

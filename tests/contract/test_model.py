@@ -46,6 +46,7 @@ from earmark.stores.open import open_ledger
 from earmark.testing import ManualClock
 from support.ledger_books import IN_MEMORY, STORES
 from support.ledger_model import Model, outline
+from support.postgres_session import recycle
 
 SECOND = 10**9
 PATHS = ("a", "a/b", "a/b/c", "a/b/c/d", "a/b/c/d/e", "a/b-2", "a.x")
@@ -89,6 +90,7 @@ class Machine(RuleBasedStateMachine):
         self.model = Model()
         self.keys = 0
         self.ledger = self.open()
+        self.other: Ledger | None = None
 
     def open(self) -> Ledger:
         """Open the books, for the first time or again."""
@@ -97,6 +99,9 @@ class Machine(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Let go of the books."""
         self.ledger.close()
+        if self.other is not None:
+            self.other.close()
+        recycle(self.folder)
         shutil.rmtree(self.folder)
 
     @initialize(amount=st.integers(5, 25), leaf=limits)
@@ -201,6 +206,12 @@ class Machine(RuleBasedStateMachine):
         self.ledger.close()
         self.ledger = self.open()
 
+    @precondition(lambda self: self.store != "memory")
+    @rule()
+    def another_process_asks(self) -> None:
+        """What follows goes through a second ledger on the same books, or the first one again."""
+        self.ledger, self.other = self.other or self.open(), self.ledger
+
     def ask(self, *batch: Operation) -> None:
         """Put *batch* to both and compare answers, then everything that can be seen."""
         at = self.clock.instant()
@@ -269,8 +280,16 @@ class SqliteMachine(Machine):
     store = "sqlite"
 
 
+class PostgresMachine(Machine):
+    """The books on a server."""
+
+    store = "postgres"
+
+
 @pytest.mark.parametrize(
-    ("machine", "examples"), [(MemoryMachine, 120), (SqliteMachine, 80)], ids=["memory", "sqlite"]
+    ("machine", "examples"),
+    [(MemoryMachine, 120), (SqliteMachine, 80), (PostgresMachine, 40)],
+    ids=lambda given: getattr(given, "store", ""),
 )
 def test_any_sequence_of_operations_is_decided_by_the_rules(
     machine: type[Machine], examples: int

@@ -15,32 +15,36 @@ from earmark.ledger.values import Entry
 from earmark.stores.open import open_ledger
 from earmark.testing import ManualClock
 from support.ledger_books import STORES, check_books, check_kept, standing
-from support.ledger_workers import go, kill, read_answers, start, start_all
+from support.ledger_workers import SHARED, go, kill, read_answers, start, start_all
 
-ROUNDS = 20
+#: Rounds, the longest one in seconds, and how many answers there are at least. A commit on a server
+#: takes longer, and the longer trial of one is in test_postgres_endures.py.
+TRIALS = {"sqlite": (20, 0.15, 500), "postgres": (8, 0.4, 80)}
 USD = 10**9
 
 
-def test_acknowledged_operations_survive(tmp_path: Path) -> None:
-    """Two writing processes are killed twenty times: every answer they got is in the books."""
+@pytest.mark.parametrize("store", SHARED)
+def test_acknowledged_operations_survive(store: str, tmp_path: Path) -> None:
+    """Two writing processes are killed again and again: every answer they got is in the books."""
     seed = int(os.environ.get("EARMARK_TEST_SEED", random.randrange(1 << 32)))
     print(f"EARMARK_TEST_SEED={seed}")  # noqa: T201 - pytest shows it when this fails
     dice = random.Random(seed)
-    url, acks = STORES["sqlite"](tmp_path), tmp_path / "acks"
+    url, acks = STORES[store](tmp_path), tmp_path / "acks"
     acks.mkdir()
     with open_ledger(url) as ledger:
         ledger.set_budget("acme", limits=["1000000 usd total"])
         ledger.set_budget("acme/tight", limits=["5 usd total"])
     answered = 0
-    for number in range(ROUNDS):
+    rounds, longest_s, least = TRIALS[store]
+    for number in range(rounds):
         names = [f"{number}{side}" for side in "ab"]
         workers = start_all(*(("churn", url, acks, name, 3, "acme") for name in names))
         go(*workers)
-        threading.Event().wait(dice.uniform(0.01, 0.15))
+        threading.Event().wait(dice.uniform(0.01, longest_s))
         kill(*workers)
         with open_ledger(url) as ledger:
             answered += check_round(ledger, acks, names)
-    assert answered > 500
+    assert answered > least
     with open_ledger(url) as ledger:
         check_books(ledger)
         check_never_over(ledger.entries(most=10**9))
@@ -83,10 +87,10 @@ def check_never_over(entries: list[Entry]) -> None:
                 pass
 
 
-@pytest.fixture
-def lost(tmp_path: Path) -> Iterator[tuple[Ledger, ManualClock]]:
+@pytest.fixture(params=SHARED)
+def lost(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Ledger, ManualClock]]:
     """Books whose one user was killed in the middle of a call that holds 1.00 of 1.50."""
-    url = STORES["sqlite"](tmp_path)
+    url = STORES[request.param](tmp_path)
     with open_ledger(url) as ledger:
         ledger.set_budget("acme", limits=["1.50 usd total"])
     worker = start("call", url, "acme/agent", "lost-call")

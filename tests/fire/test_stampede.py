@@ -12,6 +12,7 @@ from earmark.ledger.ledger import Ledger
 from earmark.stores.open import open_ledger
 from support.ledger_books import STORES, check_books, only, standing
 from support.ledger_workers import (
+    SHARED,
     go,
     in_threads,
     result,
@@ -51,9 +52,10 @@ def test_sixty_four_tasks(store: str, tmp_path: Path) -> None:
         check_ten(ledger, asyncio.run(rush_of_tasks(ledger, 64, "acme/agent")))
 
 
-def test_four_processes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("store", SHARED)
+def test_four_processes(store: str, tmp_path: Path) -> None:
     """Of 4 processes with 16 workers each, ten workers get their 1.00 of 10.50."""
-    url = STORES["sqlite"](tmp_path)
+    url = STORES[store](tmp_path)
     with prepared(url) as ledger:
         kinds = ("threads", "tasks", "threads", "tasks")
         workers = start_all(*(("rush", url, kind, 16, "acme/agent") for kind in kinds))
@@ -61,9 +63,10 @@ def test_four_processes(tmp_path: Path) -> None:
         check_ten(ledger, [each for worker in workers for each in result(worker)])
 
 
-def test_all_ways_at_once(tmp_path: Path) -> None:
-    """64 threads, 64 tasks and 4 x 16 workers of other processes on one file: ten in all."""
-    url = STORES["sqlite"](tmp_path)
+@pytest.mark.parametrize("store", SHARED)
+def test_all_ways_at_once(store: str, tmp_path: Path) -> None:
+    """64 threads, 64 tasks and 4 x 16 workers of other processes on one store: ten in all."""
+    url = STORES[store](tmp_path)
     with prepared(url) as ledger:
         workers = start_all(*[("rush", url, "threads", 16, "acme/agent")] * 4)
         admitted: list[bool] = []
@@ -110,9 +113,10 @@ def test_a_hopeless_request_refuses_nobody_else(store: str, tmp_path: Path) -> N
         assert str(only(ledger, "acme").held) == "0"
 
 
-def test_a_hopeless_process_refuses_nobody_else(tmp_path: Path) -> None:
+@pytest.mark.parametrize("store", SHARED)
+def test_a_hopeless_process_refuses_nobody_else(store: str, tmp_path: Path) -> None:
     """The same with the impossible requests coming from another process."""
-    url = STORES["sqlite"](tmp_path)
+    url = STORES[store](tmp_path)
     with prepared(url) as ledger:
         other = start("hopeless", url, "acme/agent", "10.51")
         go(other)
@@ -122,9 +126,10 @@ def test_a_hopeless_process_refuses_nobody_else(tmp_path: Path) -> None:
         check_books(ledger)
 
 
-def test_processes_take_turns(tmp_path: Path) -> None:
+@pytest.mark.parametrize("store", SHARED)
+def test_processes_take_turns(store: str, tmp_path: Path) -> None:
     """Of two processes that commit as fast as they can, neither runs away from the other."""
-    url = STORES["sqlite"](tmp_path)
+    url = STORES[store](tmp_path)
     with prepared(url) as ledger:
         ledger.set_budget("acme", limits=["1000 usd total"])
         workers = start_all(*[("race", url, "acme", 400)] * 2)

@@ -6,6 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, cast
 
+import apsw
+import psycopg
+
 from earmark.clock import Clock
 from earmark.ledger.answers import Balance
 from earmark.ledger.async_ledger import AsyncLedger
@@ -20,12 +23,18 @@ from earmark.ledger.values import (
     Settle,
 )
 from earmark.stores.open import open_ledger
+from earmark.stores.postgres_url import PostgresUrl
+from support.postgres_session import fresh_url
 
 #: Every store a ledger can be kept in, by the URL of books in a folder.
 STORES: Final[dict[str, Callable[[Path], str]]] = {
     "memory": lambda _: "memory:",
     "sqlite": lambda folder: f"sqlite:///{folder}/books.db",
+    "postgres": fresh_url,
 }
+
+#: Those that outlive a process.
+DURABLE: Final = tuple(name for name in STORES if name != "memory")
 
 #: Files without a disk, where the system has such: for tests that compare and lose nothing.
 IN_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - each test makes a folder of its own in it
@@ -81,6 +90,19 @@ def check_books(ledger: Ledger) -> None:
         for balance in ledger.balances(budget.path):
             left = cast("int", balance.limit) - cast("int", balance.settled)
             assert left - cast("int", balance.held) == balance.available
+
+
+def tamper(ledger: Ledger, sql: str) -> int:
+    """Change rows of the books behind the ledger's back; return how many."""
+    url = ledger.store.url
+    if url.startswith("sqlite:"):
+        with apsw.Connection(url.removeprefix("sqlite:///")) as connection:
+            connection.execute(sql)
+            return connection.changes()
+    place = PostgresUrl.parse(url)
+    with psycopg.connect(place.conninfo) as server:
+        server.execute(f"SET LOCAL search_path = {place.schema}".encode())
+        return server.execute(sql.encode()).rowcount
 
 
 def check_kept(ledger: Ledger, operation: Any, decision: Any) -> None:

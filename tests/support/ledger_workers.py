@@ -5,6 +5,7 @@ it did: at the end on its output, or operation by operation in a file, after eac
 """
 
 import asyncio
+import itertools
 import json
 import os
 import pickle
@@ -14,7 +15,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,12 +23,16 @@ from earmark.errors import BudgetExceeded, EarmarkError, Refusal
 from earmark.ledger.ledger import Ledger
 from earmark.ledger.values import Amounts, Extend, Operation, Presume, Release, Reserve, Settle
 from earmark.stores.open import open_ledger
+from support.ledger_books import STORES
+from support.ledger_history import Record
 
 _TESTS: Final = str(Path(__file__).parents[1])
 #: One hour in nanoseconds: longer than any of these tests.
 HOUR: Final = 3600 * 10**9
 
 
+#: The stores that several processes can share.
+SHARED: Final = [name for name in STORES if name != "memory"]
 #: A user without rights; what root may do, nobody may not.
 NOBODY: Final = 65534
 
@@ -38,17 +43,22 @@ def start(program: str, *arguments: object) -> "subprocess.Popen[str]":
     return process
 
 
-def start_all(*programs: tuple[object, ...]) -> "list[subprocess.Popen[str]]":
-    """Start several at once; each is the program's name and its arguments."""
+def start_all(
+    *programs: tuple[object, ...], places: Sequence[Sequence[str]] = (), file: str = __file__
+) -> "list[subprocess.Popen[str]]":
+    """Start several at once; each is the program's name in *file* and its arguments.
+
+    What *places* has for a program is put before its command: where it runs.
+    """
     processes = [
         subprocess.Popen(
-            [sys.executable, "-X", "faulthandler", __file__, *map(str, program)],
+            [*place, sys.executable, "-X", "faulthandler", file, *map(str, program)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             env={**os.environ, "PYTHONPATH": os.pathsep.join([_TESTS, *sys.path])},
         )
-        for program in programs
+        for program, place in itertools.zip_longest(programs, places, fillvalue=())
     ]
     for process in processes:
         assert process.stdout is not None
@@ -79,7 +89,8 @@ def kill(*processes: "subprocess.Popen[str]") -> None:
         process.communicate()
 
 
-def _ready() -> None:
+def say_ready() -> None:
+    """Tell whoever started this process that it can begin, and wait for the word to."""
     print("ready", flush=True)  # noqa: T201 - how a worker speaks
     sys.stdin.readline()
 
@@ -141,7 +152,7 @@ def in_threads(works: list[Callable[[], None]]) -> None:
 def rush(url: str, kind: str, count: str, path: str) -> None:
     """Join a rush from another process."""
     with open_ledger(url) as ledger:
-        _ready()
+        say_ready()
         if kind == "threads":
             admitted = rush_of_threads(ledger, int(count), path)
         else:
@@ -153,7 +164,7 @@ def hopeless(url: str, path: str, amount: str) -> None:
     """Ask for what can never fit, again and again, until the input is closed."""
     asked = 0
     with open_ledger(url) as ledger:
-        _ready()
+        say_ready()
         done = threading.Event()
         threading.Thread(target=lambda: (sys.stdin.read(), done.set()), daemon=True).start()
         while not done.is_set():
@@ -168,7 +179,7 @@ def race(url: str, path: str, count: str) -> None:
     """Commit *count* times, one at a time; tell the number of each commit."""
     with open_ledger(url) as ledger:
         ledger.audit()
-        _ready()
+        say_ready()
         numbers = [ledger.reserve(path, "0.01").seq for _ in range(int(count))]
         print(json.dumps(numbers))  # noqa: T201
 
@@ -211,7 +222,7 @@ def churn(url: str, folder: str, seed: str, threads: str, path: str) -> None:
             answer = pickle.dumps((operation, decision))
             os.write(out, len(answer).to_bytes(4) + answer)
 
-    _ready()
+    say_ready()
     in_threads([lambda n=n: work(n) for n in range(int(threads))])
 
 
@@ -229,25 +240,25 @@ def read_answers(file: Path) -> list[Any]:
 
 def record(url: str, file: str, seed: str, workers: str, count: str, path: str) -> None:
     """Do *count* operations in each of *workers* threads and tasks; record when and what."""
-    history: list[tuple[int, int, Operation, Any]] = []
+    history: list[Record] = []
     ledger = open_ledger(url)
 
     def work(name: str) -> None:
         for _, operation in zip(range(int(count)), operations(name, path), strict=False):
             invoked = time.monotonic_ns()
             decision = ledger.committer.submit(operation)
-            history.append((invoked, time.monotonic_ns(), operation, decision))
+            history.append(Record(invoked, time.monotonic_ns(), operation, decision))
 
     async def task(name: str) -> None:
         for _, operation in zip(range(int(count)), operations(name, path), strict=False):
             invoked = time.monotonic_ns()
             decision = await ledger.committer.submit_async(operation)
-            history.append((invoked, time.monotonic_ns(), operation, decision))
+            history.append(Record(invoked, time.monotonic_ns(), operation, decision))
 
     async def tasks() -> None:
         await asyncio.gather(*(task(f"{seed}.a{n}") for n in range(int(workers))))
 
-    _ready()
+    say_ready()
     works = [lambda n=n: work(f"{seed}.t{n}") for n in range(int(workers))]
     in_threads([*works, lambda: asyncio.run(tasks())])
     ledger.close()
@@ -262,7 +273,7 @@ def call(url: str, path: str, key: str) -> None:
     """Reserve, then be in the middle of a call for ever."""
     ledger = open_ledger(url)
     ledger.reserve(path, "1.00", key=key, deadline="10min")
-    _ready()
+    say_ready()
     threading.Event().wait()
 
 
@@ -275,7 +286,7 @@ def attempt(url: str) -> None:
     if os.getuid() == 0:
         os.setresgid(NOBODY, NOBODY, NOBODY)
         os.setresuid(NOBODY, NOBODY, NOBODY)
-    _ready()
+    say_ready()
     told: list[str] = []
     try:
         with open_ledger(url) as ledger:
@@ -289,7 +300,7 @@ def attempt(url: str) -> None:
 
 def forked(url: str) -> None:
     """Fork with open books; tell what each method says in the child, and that the parent's work."""
-    _ready()
+    say_ready()
     ledger = open_ledger(url)
     ledger.set_budget("acme", limits=["1 usd per day"])
     ledger.reserve("acme", "0.1", key="mine")

@@ -4,13 +4,12 @@ import json
 import os
 from collections.abc import Mapping
 from getpass import getuser
-from pathlib import Path
 from typing import Any, Final
 
 from earmark.budget.budget import PPM, Budget
 from earmark.budget.limit import show_amount
 from earmark.cli.session import Session
-from earmark.clock import iso, to_datetime
+from earmark.clock import SystemClock, iso, to_datetime
 from earmark.config.budgets import apply_budgets
 from earmark.config.load import load_settings
 from earmark.config.settings import Settings
@@ -19,8 +18,9 @@ from earmark.ledger.answers import Balance
 from earmark.ledger.ledger import Ledger
 from earmark.ledger.values import Amounts, Entry, Reservation
 from earmark.stores.open import open_ledger
+from earmark.stores.upkeep import open_upkeep
 
-_SQLITE: Final = "sqlite:///"
+_LASTING: Final = ("sqlite:///", "postgresql:", "postgres:")
 
 
 def settings_of(session: Session) -> Settings:
@@ -51,9 +51,11 @@ def open_existing(session: Session) -> Ledger:
         NotFound: There are none: a mistyped name must not make new books.
     """
     url = store_of(session, settings_of(session))
-    path = url.removeprefix(_SQLITE)
-    if path not in {url, ""} and not Path(path).exists():
-        raise NotFound(kind="store", name=url, hint="`earmark budget set` makes the first books")
+    if url.startswith(_LASTING) and url not in _LASTING:
+        upkeep = open_upkeep(url, SystemClock())
+        if not upkeep.exists():
+            hint = "`earmark budget set` makes the first books"
+            raise NotFound(kind="store", name=upkeep.name, hint=hint)
     return open_ledger(url)
 
 

@@ -31,6 +31,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "holds": ("holds", "List reservations whose true cost is not known, and settle them."),
     "entries": ("entries", "List what was booked, in the order of commits."),
     "audit": ("audit", "Recompute every balance from the entries and compare."),
+    "store": ("store", "Show, migrate and copy what the books are kept in."),
     "demo": ("demo", "See it work: a real model on this machine, no key, no account."),
 }
 

@@ -45,7 +45,7 @@ def budget_of_run(ledger: Ledger, run_id: str | None, budget: str | None) -> str
 
 def _read(ledger: Ledger, read: Callable[[Journal], Awaitable[T]]) -> T:
     async def ask() -> T:
-        journal = open_journal(ledger.store.name)
+        journal = open_journal(ledger.store.url)
         try:
             return await read(journal)
         finally:

@@ -22,7 +22,7 @@
        ├─ StoreUnavailable              the outcome may be unknown: call again with the same key
        ├─ StoreClosed                   the ledger was closed
        ├─ StoreCorrupt                  the file is not a healthy store
-       └─ SchemaMismatch                written by a newer Earmark
+       └─ SchemaMismatch                tables newer or older than this program
 
 Each class has typed fields, a stable `code`, and one sentence: what was refused, the numbers, what
 to do next. A message never holds a provider's key, a password or a prompt.

@@ -93,6 +93,6 @@ class StoreCorrupt(StoreError):
 
 @dataclass(kw_only=True, eq=False)
 class SchemaMismatch(StoreError):
-    """The store was written by a newer Earmark."""
+    """The tables of the store are newer than this program, or older and to be migrated first."""
 
     code: ClassVar[str] = "schema_mismatch"

@@ -4,7 +4,7 @@ A store reads rows for it, calls `apply` for each operation in order, writes `ch
 Between batches it stays true as long as nobody else wrote; `forget` empties it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -90,6 +90,8 @@ class Changes:
     """
 
     accounts: dict[int, Account] = field(default_factory=dict[int, Account])
+    before: dict[int, Account] = field(default_factory=dict[int, Account])
+    """The same accounts as they were; for a store that adds up what several writers change."""
     reservations: dict[str, Reservation] = field(default_factory=dict[str, Reservation])
     entries: list[Entry] = field(default_factory=list[Entry])
     alerts: list[Alert] = field(default_factory=list[Alert])
@@ -100,6 +102,7 @@ class Changes:
         """Start the next batch."""
         # Emptied, not made anew: a batch of one operation is most of what a quiet ledger sees.
         self.accounts.clear()
+        self.before.clear()
         self.reservations.clear()
         self.entries.clear()
         if self.alerts or self.budgets or self.operations:
@@ -146,6 +149,28 @@ class Books:
     def accounts_of(self, path: str, now: int) -> tuple[Account, ...]:
         """Return the accounts above *path*, leaf first, in the intervals that contain *now*."""
         return tuple(self._account(number) for number in self._place(path, now).accounts)
+
+    # For stores with several writers at once ------------------------------------------------------
+
+    def opened(self, key: str) -> Reservation | None:
+        """Return the open reservation *key* if this working set has it."""
+        return self._open.get(key)
+
+    def unknown(self, paths: Iterable[str]) -> set[str]:
+        """Return those of *paths*, and of the paths above them, whose budgets were not read yet."""
+        new = {path for path in paths if path not in self._places}
+        return {above for path in new for above in ancestors(path)}.difference(self._budgets)
+
+    def holds_until(self, paths: Iterable[str]) -> int:
+        """Return the first instant at which other accounts or limits hold above one of *paths*."""
+        places = [self._places[path] for path in paths if path in self._places]
+        return min((place.until for place in places), default=END_OF_TIME)
+
+    def renumber(self, number: Callable[[Reservation], Reservation]) -> None:
+        """Give the reservations of this batch the numbers and instants they were written with."""
+        changed = self.changes.reservations
+        for key, reservation in changed.items():
+            changed[key] = self._open[key] = number(reservation)
 
     # Reservations ---------------------------------------------------------------------------------
 
@@ -197,6 +222,8 @@ class Books:
         changes = self.changes
         for account in decision.accounts:
             number = account.line.id
+            if number not in changes.accounts:
+                changes.before[number] = self._accounts[number]
             self._accounts[number] = account
             changes.accounts[number] = account
         reservation = decision.reservation
@@ -331,10 +358,11 @@ class Books:
 
     def _limit_changed(self, account: Account, now: int) -> None:
         account, alerts = told(account, now, self.seq)
-        self._accounts[account.id] = account
         self.changes.alerts.extend(alerts)
         if account.id not in self.unwritten:
+            self.changes.before.setdefault(account.id, self._accounts[account.id])
             self.changes.accounts[account.id] = account
+        self._accounts[account.id] = account
 
     def _repeat(self, operation: str, content: str) -> str | None:
         """Return `None` for a new operation key, "" for a repeat, else the other first content."""

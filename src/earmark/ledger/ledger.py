@@ -40,7 +40,7 @@ class Ledger:
         self.store = store
         self.committer = committer
         self.clock = clock
-        self.turns = Turns(clock, store.version)
+        self.turns = Turns(clock, store.watch)
         committer.committed = self.turns.note
 
     # Reservations ---------------------------------------------------------------------------------

@@ -79,6 +79,12 @@ class TurnQueue:
         """How many have been refused and wait for their turn."""
         return self._waiting
 
+    @property
+    def trees(self) -> set[str]:
+        """The first parts of the paths of those who try or wait."""
+        with self._lock:
+            return {path for path in self._spots if "/" not in path}
+
     def join(self, budget: str, notify: Callable[[], None]) -> Waiter:
         """Take the next ticket for a reservation under *budget*.
 

@@ -6,9 +6,9 @@ cut (the memory store excepted, which says so by its name); readers see whole ba
 guaranteed: fairness between processes, or that two processes see the same `version` number.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from earmark.budget.budget import Budget
 from earmark.ledger.values import Account, Alert, Decision, Entry, Operation, Reservation, State
@@ -40,6 +40,11 @@ class Store(Protocol):
         """The store's URL without a password."""
         ...
 
+    @property
+    def url(self) -> str:
+        """The URL that opens the same store again, its password included: never shown."""
+        ...
+
     def apply(self, batch: Sequence[Operation], now: int) -> list[Decision]:
         """Decide and keep *batch* in one transaction.
 
@@ -50,8 +55,15 @@ class Store(Protocol):
         """
         ...
 
-    def version(self) -> int:
-        """Return a number that changes when any process commits; cheap enough to poll."""
+    def watch(self, trees: Collection[str], seen: int, patience_s: float) -> int:
+        """Return a number other than *seen* once any process committed something in *trees*.
+
+        Without a commit, *seen* after about *patience_s*. It may be wrong in one direction: say
+        that something was committed where nothing was. *trees*: first parts of budgets' paths.
+
+        Raises:
+            StoreUnavailable: The store cannot be looked at now.
+        """
         ...
 
     def accounts(self, path: str, now: int) -> tuple[Account, ...]:
@@ -90,6 +102,11 @@ class Store(Protocol):
 class Snapshot(Protocol):
     """All rows as of one commit, in streams, so that an audit of millions of rows stays small."""
 
+    @property
+    def gapless(self) -> bool:
+        """Whether the entries are numbered 1, 2, 3…; else `problems` knows what is missing."""
+        ...
+
     def budgets(self) -> list[Budget]:
         """Return every budget."""
         ...
@@ -106,8 +123,12 @@ class Snapshot(Protocol):
         """Yield every entry in the order of commits."""
         ...
 
+    def table(self, name: str, columns: str) -> Iterator[tuple[Any, ...]]:
+        """Yield *columns* of every row of a table, of the ledger or not, as they are stored."""
+        ...
+
     def problems(self) -> list[str]:
-        """Return what the storage engine itself finds wrong with its file."""
+        """Return what the storage itself finds wrong: a damaged file, a gap in the numbers."""
         ...
 
     def close(self) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import threading
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
@@ -14,12 +14,19 @@ from earmark.ledger.answers import reservation_of
 from earmark.ledger.queue import Line, TurnQueue
 from earmark.ledger.values import Accepted, Decision, Reservation, Reserve
 
-#: How often the store is asked whether another process wrote, while somebody waits; also how often
-#: a waiting thread looks at the clock.
+#: How often a waiting thread looks at the clock, and the watch at a store that failed.
 LOOK_EVERY_S: Final = 0.05
+#: For how long a store is asked at a time to tell of commits; the watch ends at most so late.
+WATCH_FOR_S: Final = 0.2
 _LOOK_EVERY_NS: Final = int(LOOK_EVERY_S * NANOS_PER_SECOND)
 
+#: What no store tells: the first look finds a change, for there may have been one before it.
+_NEVER: Final = -1
+
 _ONLY_TAKES: Final = frozenset({"reserve", "extend"})
+
+WaitForChange = Callable[[Collection[str], int, float], int]
+"""`earmark.ledger.store.Store.watch`."""
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -63,11 +70,11 @@ def blocked_by(
 class Turns:
     """The queue of one store in this process; shared by its façades, threads and tasks."""
 
-    def __init__(self, clock: Clock, version: Callable[[], int]) -> None:
-        """Wait by *clock*; *version* changes when any process commits to the store."""
+    def __init__(self, clock: Clock, wait: WaitForChange) -> None:
+        """Wait by *clock*; *wait* tells when any process commits to the store."""
         self._clock = clock
         self._queue = TurnQueue()
-        self._watch = Watch(self._queue, version)
+        self._watch = Watch(self._queue, wait)
 
     def note(self, decisions: Iterable[Decision | None]) -> None:
         """Let those try again for whom *decisions*, just committed here, may have made room."""
@@ -220,41 +227,45 @@ class Turns:
 
 
 class Watch:
-    """Looks for commits of other processes while somebody waits; no thread lives otherwise."""
+    """Waits for commits of other processes while somebody waits; no thread lives otherwise."""
 
-    def __init__(self, queue: TurnQueue, version: Callable[[], int]) -> None:
+    def __init__(self, queue: TurnQueue, wait: WaitForChange) -> None:
         self._queue = queue
-        self._version = version
-        self._seen: int | None = None
+        self._wait = wait
+        self._seen = _NEVER
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
     def ensure(self) -> None:
-        """Look every `LOOK_EVERY_S` until nobody waits any more."""
+        """Watch the store until nobody waits any more."""
         with self._lock:
             if self._thread is None:
-                self._seen = None
+                self._seen = _NEVER
                 self._thread = threading.Thread(target=self._run, name="earmark-watch", daemon=True)
                 self._thread.start()
 
     def look(self) -> None:
-        """Let those who wait try again if the store changed since the last look."""
-        # A store that cannot be read now is asked again at the next look.
-        with contextlib.suppress(EarmarkError):
-            seen = self._version()
-            if seen != self._seen:
-                self._seen = seen
-                self._queue.reopen()
+        """Let those who wait try again if the store changed since the last look, or soon does."""
+        seen = self._wait(self._queue.trees, self._seen, WATCH_FOR_S)
+        if seen != self._seen:
+            self._seen = seen
+            self._queue.reopen()
 
     def _run(self) -> None:
         pause = threading.Event()
-        while True:
-            pause.wait(LOOK_EVERY_S)
-            with self._lock:
-                if not self._queue.waiting:
-                    self._thread = None
-                    return
-            self.look()
+        while self._goes_on():
+            try:
+                self.look()
+            except EarmarkError:
+                # A store that cannot be read now is asked again.
+                pause.wait(LOOK_EVERY_S)
+
+    def _goes_on(self) -> bool:
+        with self._lock:
+            if not self._queue.waiting:
+                self._thread = None
+                return False
+            return True
 
 
 def _raises(refusal: BudgetExceeded) -> Callable[[], Reservation]:

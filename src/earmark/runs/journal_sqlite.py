@@ -2,9 +2,9 @@
 
 # apsw types a blob as `Buffer`, which its stubs do not define before Python 3.12.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
 
 import asyncio
-import json
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,55 +12,33 @@ from typing import Any, TypeVar
 
 import apsw
 
-from earmark.composition.parse import parse_composition
-from earmark.errors import NotFound, SchemaMismatch, StoreClosed, StoreUnavailable
-from earmark.money import Money
+from earmark.errors import NotFound, StoreClosed, StoreUnavailable
 from earmark.runs.journal import RunRecord
+from earmark.runs.journal_rows import (
+    LINE_COLUMNS,
+    RUN_COLUMNS,
+    dump,
+    line_rows,
+    run_record,
+    run_row,
+)
 from earmark.runs.line import Line
-from earmark.runs.statement import Statement, Status
-from earmark.stages.kinds.jsontext import Json
+from earmark.runs.statement import Statement
 
 T = TypeVar("T")
 
-#: Grows when the tables change; a file with a larger number was written by a newer Earmark.
-SCHEMA_VERSION = 1
 #: How long a write waits for the ledger's writer, or another process's, to get out of the way.
 BUSY_TIMEOUT_MS = 10_000
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS run_schema (version INTEGER NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS run (
-  run_id TEXT PRIMARY KEY,
-  composition_id TEXT NOT NULL,
-  composition TEXT NOT NULL,
-  input TEXT NOT NULL,
-  budget TEXT NOT NULL,
-  limit_usd TEXT NOT NULL,
-  started_at INTEGER NOT NULL,
-  status TEXT NOT NULL,
-  statement TEXT
-) STRICT, WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS run_by_start ON run (started_at);
-CREATE TABLE IF NOT EXISTS run_line (
-  run_id TEXT NOT NULL,
-  number INTEGER NOT NULL,
-  line TEXT NOT NULL,
-  PRIMARY KEY (run_id, number)
-) STRICT, WITHOUT ROWID;
-"""
-_MARK = "INSERT INTO run_schema SELECT ? WHERE NOT EXISTS (SELECT 1 FROM run_schema)"
-_START = "INSERT INTO run VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL)"
-_NEXT_LINE = "SELECT coalesce(max(number), 0) FROM run_line WHERE run_id = ?"
-_LINE = "INSERT INTO run_line VALUES (?, ?, ?)"
+_START = f"INSERT INTO run ({RUN_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - constants only
+_LAST_LINE = "SELECT coalesce(max(number), 0) FROM run_line WHERE run_id = ?"
+_LINE = f"INSERT INTO run_line ({LINE_COLUMNS}) VALUES (?, ?, ?)"  # noqa: S608 - as above
 _FINISH = "UPDATE run SET status = ?, statement = ? WHERE run_id = ?"
 # The statement has the lines; kept twice they could disagree.
 _DROP_LINES = "DELETE FROM run_line WHERE run_id = ?"
-_COLUMNS = (
-    "run_id, composition_id, composition, input, budget, limit_usd, started_at, status, statement"
-)
-_GET = f"SELECT {_COLUMNS} FROM run WHERE run_id = ?"  # noqa: S608 - constants only
+_GET = f"SELECT {RUN_COLUMNS} FROM run WHERE run_id = ?"  # noqa: S608 - as above
 _LINES = "SELECT line FROM run_line WHERE run_id = ? ORDER BY number"
-_LATEST = f"SELECT {_COLUMNS} FROM run ORDER BY started_at DESC, run_id DESC LIMIT ?"  # noqa: S608
+_LATEST = f"SELECT {RUN_COLUMNS} FROM run ORDER BY started_at DESC, run_id DESC LIMIT ?"  # noqa: S608
 
 
 class SqliteJournal:
@@ -70,7 +48,6 @@ class SqliteJournal:
 
     Raises:
         StoreUnavailable: The file cannot be opened, or a write could not be made.
-        SchemaMismatch: The tables were made by a newer Earmark.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -81,32 +58,21 @@ class SqliteJournal:
 
     async def start(self, run: RunRecord) -> None:
         """Write that a run begins."""
-        row = (
-            run.run_id,
-            run.composition_id,
-            run.composition.to_json(),
-            _dump(run.input),
-            run.budget,
-            str(run.limit),
-            run.started_at,
-            str(run.status),
-        )
+        row = run_row(run)
         await self._write(lambda db: db.execute(_START, row))
 
     async def record(self, run_id: str, lines: Sequence[Line]) -> None:
         """Write attempts that ended."""
-        texts = [_dump(line.to_json()) for line in lines]
 
         def write(db: apsw.Connection) -> None:
-            (last,) = next(iter(db.execute(_NEXT_LINE, (run_id,))))
-            numbered = enumerate(texts, start=last + 1)
-            db.executemany(_LINE, [(run_id, number, text) for number, text in numbered])
+            ((last,),) = db.execute(_LAST_LINE, (run_id,)).fetchall()
+            db.executemany(_LINE, line_rows(run_id, int(str(last)), lines))
 
         await self._write(write)
 
     async def finish(self, statement: Statement) -> None:
         """Write how the run ended."""
-        text = _dump(statement.to_json())
+        text = dump(statement.to_json())
 
         def write(db: apsw.Connection) -> None:
             db.execute(_FINISH, (str(statement.status), text, statement.run_id))
@@ -117,20 +83,20 @@ class SqliteJournal:
     async def get(self, run_id: str) -> RunRecord:
         """Return a run with its lines."""
 
-        def read(db: apsw.Connection) -> tuple[Any, list[Any]] | None:
-            row = next(iter(db.execute(_GET, (run_id,))), None)
-            return None if row is None else (row, list(db.execute(_LINES, (run_id,))))
+        def read(db: apsw.Connection) -> tuple[list[Any], list[Any]]:
+            # The lines first: a run that ends in between has them in its statement.
+            lines = db.execute(_LINES, (run_id,)).fetchall()
+            return db.execute(_GET, (run_id,)).fetchall(), lines
 
-        found = await self._do(read)
-        if found is None:
+        found, lines = await self._do(read)
+        if not found:
             raise NotFound(kind="run", name=run_id)
-        row, lines = found
-        return _record(row, tuple(Line.from_json(json.loads(text)) for (text,) in lines))
+        return run_record(found[0], lines)
 
     async def runs(self, *, limit: int = 100) -> list[RunRecord]:
         """Return the latest runs, newest first, without lines and statements."""
         rows = await self._do(lambda db: list(db.execute(_LATEST, (limit,))))
-        return [_record((*row[:-1], None)) for row in rows]
+        return [run_record((*row[:-1], None)) for row in rows]
 
     async def aclose(self) -> None:
         """Close the file."""
@@ -170,21 +136,10 @@ class SqliteJournal:
         try:
             connection.set_busy_timeout(BUSY_TIMEOUT_MS)
             connection.execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL")
-            self._migrate(connection)
         except BaseException:
             connection.close()
             raise
         self._connection = connection
-
-    def _migrate(self, db: apsw.Connection) -> None:
-        tables = db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'run_schema'").fetchall()
-        if not tables:
-            _transaction(db, _make_tables)
-        ((found,),) = db.execute("SELECT max(version) FROM run_schema").fetchall()
-        version = int(str(found))  # pyright: ignore[reportUnknownArgumentType] - as above
-        if version > SCHEMA_VERSION:
-            detail = f"its runs have schema {version}, this Earmark knows {SCHEMA_VERSION}"
-            raise SchemaMismatch(store=self._name, detail=detail)
 
 
 def _transaction(db: apsw.Connection, change: Callable[[apsw.Connection], object]) -> None:
@@ -195,30 +150,3 @@ def _transaction(db: apsw.Connection, change: Callable[[apsw.Connection], object
     finally:
         if db.in_transaction:
             db.execute("ROLLBACK")
-
-
-def _make_tables(db: apsw.Connection) -> None:
-    # Another process may have been faster, so each of these may find its work done.
-    db.execute(_SCHEMA)
-    db.execute(_MARK, (SCHEMA_VERSION,))
-
-
-def _record(row: Sequence[Any], lines: tuple[Line, ...] = ()) -> RunRecord:
-    run_id, composition_id, composition, given, budget, limit, started_at, status, text = row
-    statement = None if text is None else Statement.from_json(json.loads(text))
-    return RunRecord(
-        run_id=run_id,
-        composition_id=composition_id,
-        composition=parse_composition(composition),
-        input=json.loads(given),
-        budget=budget,
-        limit=Money(limit),
-        started_at=started_at,
-        status=Status(status),
-        statement=statement,
-        lines=lines if statement is None else statement.lines,
-    )
-
-
-def _dump(value: Json) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)

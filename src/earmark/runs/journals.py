@@ -6,6 +6,7 @@ from earmark.ledger.async_ledger import AsyncLedger
 from earmark.runs.journal import Journal, MemoryJournal
 
 _SQLITE = "sqlite:///"
+_POSTGRES = ("postgresql:", "postgres:")
 
 
 async def journal_of(ledger: AsyncLedger) -> Journal:
@@ -13,15 +14,19 @@ async def journal_of(ledger: AsyncLedger) -> Journal:
 
     Raises:
         StoreUnavailable: The file cannot be opened.
-        SchemaMismatch: A newer Earmark wrote it.
     """
-    return await asyncio.to_thread(open_journal, ledger.sync.store.name)
+    return await asyncio.to_thread(open_journal, ledger.sync.store.url)
 
 
 def open_journal(url: str) -> Journal:
-    """Return the journal at a ledger's URL; open the ledger first, which makes the file."""
+    """Return the journal at a ledger's URL; open the ledger first, which makes the tables."""
     if url.startswith(_SQLITE):
         from earmark.runs.journal_sqlite import SqliteJournal  # noqa: PLC0415 - loads what is used
 
         return SqliteJournal(url.removeprefix(_SQLITE))
+    if url.startswith(_POSTGRES):
+        # Only those who use it have the driver installed.
+        from earmark.runs.journal_postgres import PostgresJournal  # noqa: PLC0415
+
+        return PostgresJournal(url)
     return MemoryJournal()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final, TypedDict, Unpack
 
 from earmark.admission.call import Provider
-from earmark.admission.finish import booked
+from earmark.admission.finish import booked, to_the_end
 from earmark.admission.guard import DEFAULT_TIMEOUT, DEFAULT_WAIT, Guard
 from earmark.admission.policy import STRICT, Policy
 from earmark.budget.path import ancestors, parse_path
@@ -205,8 +205,10 @@ async def _execute(ask: _Ask, ledger: AsyncLedger, journal: Journal) -> Statemen
     output: Json = None
     failure: BaseException | None = None
     warnings: tuple[str, ...] = ()
-    await journal.start(record)
+    _, cancelled = await to_the_end(journal.start(record))
     try:
+        # Only now: a run that was written as running gets its end written.
+        _raise_if(cancelled)
         prepared = prepare(
             ask.record.composition, library_of(ask.stages, ask.tools), allow=ask.allow
         )
@@ -327,6 +329,11 @@ async def _close(
     if ask.on_event is not None:
         ask.on_event(RunEnded(statement=statement))
     return statement
+
+
+def _raise_if(cancelled: asyncio.CancelledError | None) -> None:
+    if cancelled is not None:
+        raise cancelled
 
 
 def _concurrency(given: int) -> int:

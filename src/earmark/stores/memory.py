@@ -5,7 +5,8 @@ For tests and for budgets that need not outlive the process.
 
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
 
 from earmark.budget.budget import Budget
 from earmark.budget.path import is_within
@@ -31,6 +32,11 @@ class MemoryStore:
         """The store's URL."""
         return "memory:"
 
+    @property
+    def url(self) -> str:
+        """The store's URL; it opens another store, as this one is nowhere but here."""
+        return self.name
+
     def apply(self, batch: Sequence[Operation], now: int) -> list[Decision]:
         """Decide and keep *batch* in order; nothing of it is durable."""
         self._check_open()
@@ -43,8 +49,11 @@ class MemoryStore:
             self._write(now)
             return decisions
 
-    def version(self) -> int:
-        """Return the number of the last entry."""
+    def watch(self, trees: Collection[str], seen: int, patience_s: float) -> int:
+        """Return the number of the last entry, sooner or later: nobody else commits here."""
+        del trees
+        if self._books.seq == seen:
+            threading.Event().wait(patience_s)
         return self._books.seq
 
     def accounts(self, path: str, now: int) -> tuple[Account, ...]:
@@ -186,6 +195,8 @@ class _Rows:
 class MemorySnapshot:
     """Copies of everything as of one moment."""
 
+    gapless: bool = True
+
     def __init__(self, rows: _Rows) -> None:
         self._budgets = list(rows.budgets.values())
         self._accounts = list(rows.accounts.values())
@@ -207,6 +218,11 @@ class MemorySnapshot:
     def entries(self) -> Iterator[Entry]:
         """Yield every entry in the order of commits."""
         return iter(self._entries)
+
+    def table(self, name: str, columns: str) -> Iterator[tuple[Any, ...]]:
+        """Yield nothing: in memory there are no tables."""
+        del name, columns
+        return iter(())
 
     def problems(self) -> list[str]:
         """Return nothing: there is no file."""

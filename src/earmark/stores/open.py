@@ -2,6 +2,8 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 from earmark.clock import Clock, SystemClock
 from earmark.errors import InvalidConfig
@@ -9,21 +11,27 @@ from earmark.ledger.async_ledger import AsyncLedger
 from earmark.ledger.committer import DirectCommitter, GroupCommitter
 from earmark.ledger.ledger import Ledger
 
-_WANT = "'memory:' or 'sqlite:///path/to/file.db'"
+if TYPE_CHECKING:
+    from earmark.stores.postgres import PostgresStore
+
+_WANT = "'memory:', 'sqlite:///path/to/file.db' or 'postgresql://user:password@host/database'"
 
 
 def open_ledger(url: str, *, clock: Clock | None = None) -> Ledger:
     """Open the books at *url*, making them if there are none; use as a context manager or close.
 
     Args:
-        url: `memory:` or `sqlite:///relative.db` or `sqlite:////absolute.db`.
+        url: `memory:`, `sqlite:///relative.db`, `sqlite:////absolute.db`, or
+            `postgresql://user:password@host:5432/database`, with libpq's own options and
+            `schema=…` (`earmark` unless given) in the query.
         clock: Where time comes from; the system's unless a test brings its own.
 
     Raises:
         InvalidConfig: No store has such a URL.
-        StoreUnavailable: The file cannot be opened, read or written.
-        StoreCorrupt: The file is not a healthy store.
-        SchemaMismatch: A newer Earmark wrote it.
+        StoreUnavailable: The file or the server cannot be opened, read or written, or the server
+            may forget what it acknowledged.
+        StoreCorrupt: It is not a healthy store.
+        SchemaMismatch: A newer Earmark wrote it; or an older one, and an upgrade is yours to make.
     """
     clock = clock or SystemClock()
     scheme, _, rest = url.partition(":")
@@ -37,7 +45,19 @@ def open_ledger(url: str, *, clock: Clock | None = None) -> Ledger:
 
         store = SqliteStore(rest.removeprefix("///"))
         return Ledger(store, GroupCommitter(store, clock), clock)
+    if scheme in {"postgresql", "postgres"}:
+        store = _postgres(url, clock)
+        return Ledger(store, GroupCommitter(store, clock), clock)
     raise InvalidConfig(place="store URL", detail=f"'{scheme}:' is no store: give {_WANT}")
+
+
+def _postgres(url: str, clock: Clock) -> "PostgresStore":
+    if find_spec("psycopg") is None:
+        detail = "PostgreSQL needs the extra 'postgres': pip install 'earmark[postgres]'"
+        raise InvalidConfig(place="store URL", detail=detail)
+    from earmark.stores.postgres import PostgresStore  # noqa: PLC0415 - loads what is used
+
+    return PostgresStore(url, clock)
 
 
 @asynccontextmanager

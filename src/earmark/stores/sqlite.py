@@ -12,22 +12,16 @@ with `synchronous=FULL`, and only then answer.
 import fcntl
 import os
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from contextlib import ExitStack, contextmanager
-from importlib import resources
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final
 
 import apsw
 
 from earmark.budget.budget import Budget
-from earmark.errors import (
-    SchemaMismatch,
-    StoreClosed,
-    StoreCorrupt,
-    StoreError,
-    StoreUnavailable,
-)
+from earmark.clock import SystemClock
+from earmark.errors import StoreClosed, StoreError
 from earmark.ledger.books import Books
 from earmark.ledger.store import Filter
 from earmark.ledger.values import (
@@ -39,17 +33,17 @@ from earmark.ledger.values import (
     Reservation,
     Reserve,
 )
+from earmark.stores.migrations_sqlite import prepare_sqlite
+from earmark.stores.sqlite_errors import raise_translated, translated
 from earmark.stores.sqlite_rows import SqliteRows
+from earmark.stores.sqlite_snapshot import SqliteSnapshot
 
-#: The schema this program reads and writes (`PRAGMA user_version`).
-SCHEMA: Final = 1
-#: "EARM": marks the file as Earmark's (`PRAGMA application_id`).
-APPLICATION: Final = 0x4541524D
 #: Deadlines that pass at one time are presumed in pieces, so that no commit grows without bound.
 MOST_PRESUMED: Final = 1000
+#: How often the file is looked at while somebody waits for another process: a read of one page.
+LOOK_EVERY_S: Final = 0.05
 
 _READ_WRITE: Final = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
-_MIGRATIONS: Final = ("sqlite_0001_books.sql",)
 # The WAL stays short because each commit checkpoints past 1,000 pages: a background checkpointer
 # let it grow to hundreds of megabytes. No mmap_size: several processes write.
 _PRAGMAS: Final = (
@@ -86,7 +80,7 @@ class SqliteStore:
             files.callback(self._writer.close)
             self._take_turn()
             try:
-                _prepare(self._writer, self.name)
+                prepare_sqlite(self._writer, self.name, SystemClock())
             finally:
                 self._give_turn()
             self._reader = self._connect(apsw.SQLITE_OPEN_READONLY)
@@ -114,6 +108,11 @@ class SqliteStore:
         """The store's URL."""
         return f"sqlite:///{self._path}"
 
+    @property
+    def url(self) -> str:
+        """The store's URL; there is no password in it."""
+        return self.name
+
     # Writing --------------------------------------------------------------------------------------
 
     def apply(self, batch: Sequence[Operation], now: int) -> list[Decision]:
@@ -137,9 +136,9 @@ class SqliteStore:
                     return self._transaction(batch, now)
                 except (apsw.Error, OSError, StoreError):
                     self._broken = True
-                    _raise(error, self.name)
+                    raise_translated(error, self.name)
             except (apsw.Error, OSError) as error:
-                _raise(error, self.name)
+                raise_translated(error, self.name)
 
     def _transaction(self, batch: Sequence[Operation], now: int) -> list[Decision]:
         self._take_turn()
@@ -216,8 +215,18 @@ class SqliteStore:
     def _give_turn(self) -> None:
         fcntl.flock(self._turn, fcntl.LOCK_UN)
 
-    def version(self) -> int:
-        """Return SQLite's own change counter; it moves when any process commits."""
+    def watch(self, trees: Collection[str], seen: int, patience_s: float) -> int:
+        """Return SQLite's own change counter, once it is not *seen* any more; looks often."""
+        del trees
+        pause = threading.Event()
+        looks = 1 + int(patience_s / LOOK_EVERY_S)
+        while (found := self._changes()) == seen and looks > 0:
+            looks -= 1
+            pause.wait(LOOK_EVERY_S)
+        return found
+
+    def _changes(self) -> int:
+        """Return a number that moves when any process commits, this one included."""
         with self._reading():
             return int(str(self._reader.pragma("data_version")))
 
@@ -253,12 +262,14 @@ class SqliteStore:
         with self._reading() as rows:
             return list(rows.alerts(wanted))
 
-    def snapshot(self) -> "SqliteSnapshot":
+    def snapshot(self) -> SqliteSnapshot:
         """Return everything as of one commit, on a connection of its own."""
         self._check_process()
         self._check_open()
         with translated(self.name):
-            return SqliteSnapshot(self._connect(apsw.SQLITE_OPEN_READONLY), self.name)
+            connection = self._connect(apsw.SQLITE_OPEN_READONLY)
+            connection.execute("BEGIN")
+            return SqliteSnapshot(connection, self.name)
 
     def close(self) -> None:
         """Close the file; everything acknowledged is already durable."""
@@ -290,46 +301,6 @@ class SqliteStore:
             yield self._read_rows
 
 
-class SqliteSnapshot:
-    """All rows as of one commit; other processes go on writing meanwhile."""
-
-    def __init__(self, connection: apsw.Connection, name: str) -> None:
-        self._connection = connection
-        self._name = name
-        connection.execute("BEGIN")
-
-    def budgets(self) -> list[Budget]:
-        """Return every budget."""
-        with translated(self._name):
-            return SqliteRows(self._connection).budgets(None)
-
-    def accounts(self) -> Iterator[Account]:
-        """Yield every account."""
-        with translated(self._name):
-            yield from SqliteRows(self._connection).accounts()
-
-    def reservations(self) -> Iterator[Reservation]:
-        """Yield every reservation."""
-        with translated(self._name):
-            yield from SqliteRows(self._connection).reservations(Filter())
-
-    def entries(self) -> Iterator[Entry]:
-        """Yield every entry in the order of commits."""
-        with translated(self._name):
-            yield from SqliteRows(self._connection).entries(Filter())
-
-    def problems(self) -> list[str]:
-        """Return what SQLite's own check of the file finds."""
-        with translated(self._name):
-            rows = self._connection.execute("PRAGMA integrity_check(20)")
-            found = [str(row[0]) for row in rows]
-        return [] if found == ["ok"] else found
-
-    def close(self) -> None:
-        """End the snapshot."""
-        self._connection.close()
-
-
 class _Transaction:
     """One view of the file for several reads."""
 
@@ -341,51 +312,3 @@ class _Transaction:
 
     def __exit__(self, *_: object) -> None:
         self._connection.execute("COMMIT")
-
-
-def _prepare(connection: apsw.Connection, name: str) -> None:
-    """Make or check the schema; the caller holds the turn."""
-    found = int(str(connection.pragma("user_version")))
-    mark = int(str(connection.pragma("application_id")))
-    if found > SCHEMA:
-        raise SchemaMismatch(
-            store=name,
-            detail=f"its schema is {found}, this program knows {SCHEMA}: use a newer Earmark",
-        )
-    tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()[0][0]
-    if mark != APPLICATION and tables:
-        raise StoreCorrupt(store=name, detail="the file is a database of another program")
-    connection.pragma("journal_mode", "wal")
-    for number, migration in enumerate(_MIGRATIONS[found:], start=found + 1):
-        script = resources.files("earmark.stores").joinpath("schema", migration)
-        with connection:
-            connection.execute(script.read_text(encoding="utf-8"))
-            connection.pragma("application_id", APPLICATION)
-            connection.pragma("user_version", number)
-
-
-@contextmanager
-def translated(name: str) -> Generator[None]:
-    """Raise SQLite's and the system's errors as the store's own."""
-    try:
-        yield
-    except (apsw.Error, OSError) as error:
-        _raise(error, name)
-
-
-def _raise(error: Exception, name: str) -> NoReturn:
-    match error:
-        case apsw.NotADBError() | apsw.CorruptError():
-            detail = f"the file is damaged or no SQLite database ({error}): restore a backup"
-            raise StoreCorrupt(store=name, detail=detail) from error
-        case apsw.FullError():
-            detail = "the disk is full; nothing was changed: free some space and ask again"
-        case apsw.ReadOnlyError() | PermissionError():
-            detail = "it cannot be written; nothing was changed: check the file's permissions"
-        case apsw.CantOpenError() | FileNotFoundError() | IsADirectoryError():
-            detail = f"it cannot be opened: check that its folder exists ({error})"
-        case apsw.BusyError():
-            detail = "another program keeps it locked; nothing was changed: ask again"
-        case _:
-            detail = f"{type(error).__name__}: {error}; ask again with the same key"
-    raise StoreUnavailable(store=name, detail=detail) from error

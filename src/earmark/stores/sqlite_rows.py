@@ -4,9 +4,8 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 
 import json
-from collections.abc import Iterable, Iterator
-from functools import lru_cache
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import Final
 
 import apsw
 
@@ -14,35 +13,46 @@ from earmark.budget.budget import Budget
 from earmark.clock import END_OF_TIME
 from earmark.ledger.books import Changes
 from earmark.ledger.store import Filter
-from earmark.ledger.values import Account, Alert, Amounts, Entry, Line, Reservation
-
-_ACCOUNT: Final = 'id, budget, unit, "window", start, "end", "limit", settled, held, alerted'
-_RESERVATION: Final = (
-    '"key", budget, usd, calls, tokens, state, accounts, opened, expires, closed,'
-    " actual_usd, actual_calls, actual_tokens, asked, labels, seq, last"
-)
-_ENTRY: Final = 'seq, at, kind, "key", budget, usd, calls, tokens, prior, data'
-_ALERT: Final = (
-    'account, threshold, budget, unit, "window", start, "end", "limit", settled, at, seq'
+from earmark.ledger.values import Account, Alert, Entry, Reservation
+from earmark.stores.rows import (
+    ACCOUNT_COLUMNS,
+    ALERT_COLUMNS,
+    ENTRY_COLUMNS,
+    RESERVATION_COLUMNS,
+    Row,
+    account_of,
+    account_row,
+    alert_row,
+    asked,
+    entry,
+    entry_row,
+    reservation,
+    reservation_row,
+    select,
 )
 
 # Reading.
 BUDGET: Final = "SELECT body FROM budget WHERE path = ?"
 BUDGETS: Final = "SELECT body FROM budget WHERE path >= ? AND path < ? ORDER BY path"
-ACCOUNT: Final = f"SELECT {_ACCOUNT} FROM account WHERE id = ?"
-ACCOUNTS: Final = f"SELECT {_ACCOUNT} FROM account ORDER BY id"
+ACCOUNT: Final = f"SELECT {ACCOUNT_COLUMNS} FROM account WHERE id = ?"
+ACCOUNTS: Final = f"SELECT {ACCOUNT_COLUMNS} FROM account ORDER BY id"
 FIND_ACCOUNT: Final = (
-    f'SELECT {_ACCOUNT} FROM account WHERE budget = ? AND unit = ? AND "window" = ? AND start = ?'
+    f"SELECT {ACCOUNT_COLUMNS} FROM account"
+    ' WHERE budget = ? AND unit = ? AND "window" = ? AND start = ?'
 )
 LAST_ACCOUNT: Final = "SELECT coalesce(max(id), 0) FROM account"
-RESERVATION: Final = f'SELECT {_RESERVATION} FROM reservation WHERE "key" = ?'
+RESERVATION: Final = f'SELECT {RESERVATION_COLUMNS} FROM reservation WHERE "key" = ?'
 # One statement for a batch's keys, of any number: a list of placeholders would be compiled anew.
 RESERVATIONS_OF: Final = (
-    f'SELECT {_RESERVATION} FROM reservation WHERE "key" IN (SELECT value FROM json_each(?))'
+    f'SELECT {RESERVATION_COLUMNS} FROM reservation WHERE "key" IN (SELECT value FROM json_each(?))'
 )
 HIGHEST: Final = 'SELECT max("key") FROM reservation'
 OPERATION: Final = 'SELECT content FROM operation WHERE "key" = ?'
-LAST_ENTRY: Final = "SELECT seq, at FROM entry ORDER BY seq DESC LIMIT 1"
+# Copied from PostgreSQL, the last entry need not be the latest.
+LAST_ENTRY: Final = (
+    "SELECT seq, max(at, (SELECT coalesce(max(at), 0) FROM copied)) FROM entry"
+    " ORDER BY seq DESC LIMIT 1"
+)
 DUE: Final = (
     "SELECT \"key\" FROM reservation WHERE state = 'open' AND expires <= ? ORDER BY expires LIMIT ?"
 )
@@ -67,8 +77,6 @@ GROW_RESERVATION: Final = (
 ADD_ENTRY: Final = "INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 ADD_ALERT: Final = "INSERT OR IGNORE INTO alert VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 ADD_OPERATION: Final = "INSERT INTO operation VALUES (?, ?)"
-
-Row = tuple[Any, ...]
 
 
 class SqliteRows:
@@ -132,12 +140,12 @@ class SqliteRows:
         """Return the account of that number."""
         row = self._first(ACCOUNT, (number,))
         assert row is not None, f"account {number} of a reservation is in the store"
-        return _read_account(row)
+        return account_of(row)
 
     def find_account(self, budget: str, unit: str, window: str, start: int) -> Account | None:
         """Return the account of that limit and interval."""
         row = self._first(FIND_ACCOUNT, (budget, unit, window, start))
-        return None if row is None else _read_account(row)
+        return None if row is None else account_of(row)
 
     def next_account(self) -> int:
         """Return a number above those of all accounts."""
@@ -165,36 +173,36 @@ class SqliteRows:
     def reservations(self, wanted: Filter) -> Iterator[Reservation]:
         """Yield matching reservations in the order they were opened."""
         tests = [('"key" = ?', wanted.key), ("state = ?", wanted.state)]
-        sql, values = _select(_RESERVATION, "reservation", "opened", "seq", tests, wanted)
+        sql, values = select(RESERVATION_COLUMNS, "reservation", "opened", "seq", tests, wanted)
         return map(reservation, self._execute(sql, values))
 
     def entries(self, wanted: Filter) -> Iterator[Entry]:
         """Yield matching entries in the order of commits."""
         tests = [('"key" = ?', wanted.key)]
-        sql, values = _select(_ENTRY, "entry", "at", "seq", tests, wanted)
+        sql, values = select(ENTRY_COLUMNS, "entry", "at", "seq", tests, wanted)
         return map(entry, self._execute(sql, values))
 
     def alerts(self, wanted: Filter) -> Iterator[Alert]:
         """Yield the alerts of matching budgets in the order of commits."""
-        sql, values = _select(_ALERT, "alert", "at", "seq, threshold", [], wanted)
+        sql, values = select(ALERT_COLUMNS, "alert", "at", "seq, threshold", [], wanted)
         return (Alert(*row) for row in self._execute(sql, values))
 
     def accounts(self) -> Iterator[Account]:
         """Yield every account."""
-        return (_read_account(row) for row in self._execute(ACCOUNTS))
+        return (account_of(row) for row in self._execute(ACCOUNTS))
 
     def write(self, changes: Changes, unwritten: set[int]) -> None:
         """Write each changed row once, in the order of its B-tree where that is known."""
         many = self._connection.executemany
         accounts = changes.accounts.values()
         if unwritten:
-            many(ADD_ACCOUNT, [_account(a) for a in accounts if a.id in unwritten])
+            many(ADD_ACCOUNT, [account_row(a) for a in accounts if a.id in unwritten])
             accounts = [a for a in accounts if a.id not in unwritten]
         many(SET_ACCOUNT, [(a.line.limit, a.settled, a.held, a.alerted, a.id) for a in accounts])
         self._write_reservations(changes)
-        many(ADD_ENTRY, [_entry(e) for e in changes.entries])
+        many(ADD_ENTRY, [entry_row(e) for e in changes.entries])
         if changes.alerts:
-            many(ADD_ALERT, [_alert(a) for a in changes.alerts])
+            many(ADD_ALERT, [alert_row(a) for a in changes.alerts])
         if changes.budgets:
             many(PUT_BUDGET, [(p, json.dumps(b.to_json())) for p, b in changes.budgets.items()])
         if changes.operations:
@@ -207,13 +215,13 @@ class SqliteRows:
         grown: list[Row] = []
         for r in changes.reservations.values():
             if r.seq >= first:
-                fresh.append(_reservation(r))
+                fresh.append(reservation_row(r))
             elif r.actual is not None:
                 a = r.actual
                 closed.append((r.state, r.closed, a.usd, a.calls, a.tokens, r.last, r.key))
             if r.seq < first and r.asked is not r.hold:
                 h = r.hold
-                grown.append((h.usd, h.calls, h.tokens, _asked(r), r.last, r.key))
+                grown.append((h.usd, h.calls, h.tokens, asked(r), r.last, r.key))
         many = self._connection.executemany
         if fresh:
             many(ADD_RESERVATION, fresh)
@@ -234,99 +242,3 @@ class SqliteRows:
         row = self._first(sql)
         assert row is not None, "an aggregate answers with one row"
         return row[0]
-
-
-def reservation(row: Row) -> Reservation:
-    """Return the reservation a row of the table holds."""
-    key, budget, usd, calls, tokens, state, accounts, opened, expires, closed = row[:10]
-    actual_usd, actual_calls, actual_tokens, asked, labels, seq, last = row[10:]
-    hold = Amounts(usd, calls, tokens)
-    first = hold if asked is None else Amounts(*json.loads(asked))
-    actual = None if actual_usd is None else Amounts(actual_usd, actual_calls, actual_tokens)
-    return Reservation(
-        key,
-        budget,
-        first,
-        hold,
-        state,
-        tuple(map(int, accounts.split())),
-        opened,
-        expires,
-        closed,
-        actual,
-        labels,
-        seq,
-        last,
-    )
-
-
-def entry(row: Row) -> Entry:
-    """Return the entry a row of the table holds."""
-    seq, at, kind, key, budget, usd, calls, tokens, prior, data = row
-    return Entry(seq, at, kind, key, budget, Amounts(usd, calls, tokens), prior, data)
-
-
-def _read_account(row: Row) -> Account:
-    return Account(Line(*row[:7]), *row[7:])
-
-
-def _account(a: Account) -> Row:
-    at = a.line
-    return (
-        at.id, at.budget, at.unit, at.window, at.start, at.end, at.limit, a.settled, a.held,
-        a.alerted,
-    )  # fmt: skip
-
-
-def _reservation(r: Reservation) -> Row:
-    h, a = r.hold, r.actual
-    actual = (None, None, None) if a is None else (a.usd, a.calls, a.tokens)
-    return (
-        r.key, r.budget, h.usd, h.calls, h.tokens, r.state, _numbers(r.accounts), r.opened,
-        r.expires, r.closed, *actual, _asked(r), r.labels, r.seq, r.last,
-    )  # fmt: skip
-
-
-def _asked(r: Reservation) -> str | None:
-    if r.asked is r.hold or r.asked == r.hold:
-        return None
-    return json.dumps([r.asked.usd, r.asked.calls, r.asked.tokens])
-
-
-def _entry(e: Entry) -> Row:
-    a = e.amounts
-    return (e.seq, e.at, e.kind, e.key, e.budget, a.usd, a.calls, a.tokens, e.prior, e.data)
-
-
-def _alert(a: Alert) -> Row:
-    return (
-        a.account, a.threshold, a.budget, a.unit, a.window, a.start, a.end, a.limit, a.settled,
-        a.at, a.seq,
-    )  # fmt: skip
-
-
-@lru_cache(10_000)
-def _numbers(accounts: tuple[int, ...]) -> str:
-    return " ".join(map(str, accounts))
-
-
-def _select(
-    columns: str,
-    table: str,
-    moment: str,
-    order: str,
-    tests: Iterable[tuple[str, object]],
-    wanted: Filter,
-) -> tuple[str, list[Any]]:
-    where = [(f"{moment} >= ?", wanted.since), (f"{moment} < ?", wanted.until), *tests]
-    given = [(test, value) for test, value in where if value is not None]
-    if wanted.budget is not None:
-        given += [
-            ("(budget = ?", wanted.budget),
-            ("1 OR (budget >= ?", f"{wanted.budget}/"),
-            ("budget < ?))", f"{wanted.budget}0"),
-        ]
-    given.append(("seq > ?", wanted.after))
-    clause = " AND ".join(test for test, _ in given).replace(" AND 1 OR ", " OR ")
-    sql = f"SELECT {columns} FROM {table} WHERE {clause} ORDER BY {order} LIMIT ?"
-    return sql, [*(value for _, value in given), wanted.most]

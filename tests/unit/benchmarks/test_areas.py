@@ -1,18 +1,26 @@
 """Each benchmark, run for a moment: it measures what it says and leaves nothing behind."""
 
 import json
+import os
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from benchmarks import growth, ledger, memory, runner, startup
+from benchmarks import postgres as postgres_area
 from benchmarks.__main__ import main
 from benchmarks.figure import Figure
+from benchmarks.fill import fill
 from benchmarks.folded import FoldedLoop, learn
 from benchmarks.load import LEAF, make_budgets, one_caller, tasks, threads
+from benchmarks.postgres_baseline import prepare, transactions
+from benchmarks.postgres_place import GIVEN, Place
 from benchmarks.raw import fdatasync, plain_books
 from benchmarks.settings import Settings
+from earmark.money import Money
 from earmark.stores.open import open_ledger
+from support.postgres_server import Server
 
 
 def tiny(folder: Path) -> Settings:
@@ -43,12 +51,70 @@ def test_the_ledger_benchmark_measures_every_way_of_calling(tmp_path: Path) -> N
         assert any(what in each for each in said), what
 
 
-def test_the_growth_benchmark_compares_two_tables(tmp_path: Path) -> None:
-    """The tables are filled through the rules: the audit finds them in order."""
-    assert len(measured(growth.measure(tiny(tmp_path)))) == 1
-    with open_ledger(f"sqlite:///{tmp_path / 'large.db'}") as books:
-        assert books.audit().ok
-        assert len(books.holds(state="settled", most=1_000)) >= 60
+@pytest.fixture
+def given(postgres: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
+    """The tests' own server, given to the benchmarks as another server would be."""
+    url = os.environ.get("EARMARK_TEST_POSTGRES") or postgres.url(schema="none").partition("?")[0]
+    monkeypatch.setenv(GIVEN, url)
+    return postgres
+
+
+def schemas(server: Server) -> int:
+    """Return how many schemas of benchmarks there are on *server*."""
+    with server.connect() as connection:
+        rows = connection.execute("SELECT FROM pg_namespace WHERE nspname LIKE 'bench\\_%'")
+        return len(rows.fetchall())
+
+
+def test_the_postgres_benchmark_measures_every_way_of_calling(
+    tmp_path: Path, given: Server
+) -> None:
+    """Tasks and processes are set against bare commits and one transaction per operation."""
+    said = measured(postgres_area.measure(tiny(tmp_path)))
+    for what in ("1 caller", "16 tasks", "256 tasks", "4 processes", "raw commit", "per operation"):
+        assert any(what in each for each in said), what
+    assert schemas(given) == 0, "nothing stays on a given server"
+
+
+def test_one_transaction_per_operation_keeps_the_same_books(given: Server) -> None:
+    """What Earmark is set against is a real ledger: nothing stays held, each entry has its hold."""
+    place = Place(given)
+    conninfo = place.fresh_conninfo()
+    prepare(conninfo)
+    assert transactions(conninfo, 3, 0.1, None) > 0
+    with psycopg.connect(conninfo) as connection:
+        sums = connection.execute("SELECT sum(actual), count(*) FROM plain_hold").fetchone()
+        accounts = connection.execute("SELECT settled, held FROM plain_account").fetchall()
+        (entries,) = connection.execute("SELECT count(*) FROM plain_entry").fetchone() or ()
+        over = "SELECT plain_reserve('over', 1000000000000000)"
+        with pytest.raises(psycopg.errors.RaiseException, match="over the limit of 3"):
+            connection.execute(over)
+    assert sums is not None
+    assert accounts == [(sums[0], 0)] * 3
+    assert entries == 2 * sums[1]
+    place.clean()
+
+
+def test_the_growth_benchmark_compares_two_tables(tmp_path: Path, given: Server) -> None:
+    """On each durable store, one caller's time and many callers' rate."""
+    assert len(measured(growth.measure(tiny(tmp_path)))) == 4
+    assert schemas(given) == 0
+
+
+def test_books_filled_by_the_database_are_as_right_as_the_ledgers_own(
+    tmp_path: Path, given: Server
+) -> None:
+    """The audit finds each balance to be what the entries say, before and after another call."""
+    place = Place(given)
+    for url in (f"sqlite:///{tmp_path / 'books.db'}", place.fresh()):
+        fill(url, 60)
+        with open_ledger(url) as books:
+            report = books.audit()
+            assert (report.ok, report.problems, report.reservations) == (True, (), 60)
+            assert report.settled == Money("2.52")
+            one_caller(books, 0.02)
+            assert books.audit().ok
+    place.clean()
 
 
 def test_the_memory_benchmark_measures_a_block(tmp_path: Path) -> None:

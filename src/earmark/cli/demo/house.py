@@ -38,6 +38,7 @@ class House:
     stages: tuple[StageKind, ...]
     ledger: Ledger
     url: str
+    """Of the books, without a password: it is shown."""
     model: str
     under: str
     """The budget of this demo: a new one each time, below `demo`."""
@@ -74,7 +75,7 @@ def open_house(session: Session, stack: ExitStack, url: str, model: str | None) 
         settings=settings,
         stages=tuple(stages_of(settings)),
         ledger=ledger,
-        url=url,
+        url=ledger.store.name,
         model=model or LOCAL,
         under=f"demo/{new_run_id(SystemClock())}",
     )

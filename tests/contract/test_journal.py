@@ -1,19 +1,16 @@
-"""The journal keeps every run, also one cut off, in memory or beside the ledger's tables."""
+"""The journal keeps every run, also one cut off, beside the ledger's tables of every store."""
 
 import asyncio
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import apsw
 import pytest
 
 from earmark.composition.ast import Composition, Fanout, Retry, Sequential, Stage
 from earmark.errors import (
     BudgetExceeded,
     NotFound,
-    SchemaMismatch,
     StageFailed,
     StoreClosed,
     StoreUnavailable,
@@ -22,11 +19,12 @@ from earmark.money import Money
 from earmark.runs.journal import BATCH_LINES, Journal, MemoryJournal, RunRecord, Scribe
 from earmark.runs.journal_sqlite import SqliteJournal
 from earmark.runs.journals import open_journal
-from earmark.runs.line import Line, Outcome
-from earmark.runs.runner import run
+from earmark.runs.runner import run, run_async
 from earmark.runs.statement import Status
 from earmark.stages.kinds.python import stage
 from earmark.stores.open import open_ledger
+from support.ledger_books import STORES
+from support.written_runs import GRAPH, line, record, statement_of
 
 
 @stage(cost="0.05")
@@ -41,38 +39,19 @@ async def broken(_: Any) -> Any:
     raise ValueError("no")
 
 
-GRAPH = Composition(description="two", root=Sequential((Stage("work"), Stage("work"))))
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-def journal(request: Any, tmp_path: Path) -> Any:
-    """A journal of each kind."""
-    if request.param == "memory":
-        yield MemoryJournal()
-        return
-    open_ledger(f"sqlite:///{tmp_path}/books.db").close()
-    made = SqliteJournal(tmp_path / "books.db")
+@pytest.fixture
+def journal(url: str) -> Iterator[Journal]:
+    """A journal beside the books of each store."""
+    open_ledger(url).close()
+    made = open_journal(url)
     yield made
-    made.close()
+    asyncio.run(made.aclose())
 
 
-def record(run_id: str, started_at: int = 1) -> RunRecord:
-    """Return a run that begins."""
-    return RunRecord(
-        run_id=run_id,
-        composition_id=GRAPH.id,
-        composition=GRAPH,
-        input={"text": "ü"},
-        budget=f"acme/run-{run_id}",
-        limit=Money(1),
-        started_at=started_at,
-    )
-
-
-def line(number: int, **facts: Any) -> Line:
-    """Return a line that can be told from others."""
-    facts = {"outcome": Outcome.OK, "started_at": number, **facts}
-    return Line(path=f"/stages/{number}", stage="work", stage_id="id", attempt=1, **facts)
+@pytest.fixture(params=[name for name in STORES if name != "memory"])
+def kept(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where books are kept that outlive their process."""
+    return STORES[request.param](tmp_path)
 
 
 def test_run_cut_off_keeps_what_was_recorded(journal: Journal) -> None:
@@ -81,6 +60,7 @@ def test_run_cut_off_keeps_what_was_recorded(journal: Journal) -> None:
     async def main() -> RunRecord:
         await journal.start(record("a"))
         await journal.record("a", [line(1), line(2, key="k", hold=Money("0.1"))])
+        await journal.record("a", [])
         await journal.record("a", [line(3)])
         return await journal.get("a")
 
@@ -88,7 +68,23 @@ def test_run_cut_off_keeps_what_was_recorded(journal: Journal) -> None:
     assert (kept.status, kept.statement) == (Status.RUNNING, None)
     assert [each.path for each in kept.lines] == ["/stages/1", "/stages/2", "/stages/3"]
     assert kept.lines[1] == line(2, key="k", hold=Money("0.1"))
-    assert (kept.input, kept.composition.id) == ({"text": "ü"}, GRAPH.id)
+    assert (kept.input, kept.composition.id) == (record("a").input, GRAPH.id)
+
+
+def test_a_statement_takes_the_place_of_the_lines(journal: Journal) -> None:
+    """A run that ended has its statement and the statement's lines; no other run is touched."""
+
+    async def main() -> tuple[RunRecord, RunRecord]:
+        for run_id in "ab":
+            await journal.start(record(run_id))
+            await journal.record(run_id, [line(1)])
+        await journal.finish(statement_of("a", line(1), line(2)))
+        return await journal.get("a"), await journal.get("b")
+
+    ended, other = asyncio.run(main())
+    assert (ended.status, ended.statement) == (Status.OK, statement_of("a", line(1), line(2)))
+    assert ended.lines == (line(1), line(2))
+    assert (other.status, other.lines) == (Status.RUNNING, (line(1),))
 
 
 def test_runs_are_listed_newest_first(journal: Journal) -> None:
@@ -128,11 +124,10 @@ def test_free_lines_are_written_in_batches_and_costly_ones_at_once() -> None:
     assert sizes[-1] == 3 + BATCH_LINES
 
 
-def test_every_run_is_stored_beside_the_books(tmp_path: Path) -> None:
+def test_every_run_is_stored_beside_the_books(kept: str) -> None:
     """Finished, failed and refused runs are found again by another process's journal."""
-    url = f"sqlite:///{tmp_path}/books.db"
     failing = Composition(description="f", root=Retry(Stage("broken"), 2))
-    with open_ledger(url) as ledger:
+    with open_ledger(kept) as ledger:
         ledger.set_budget("acme", limits=["1 usd total"])
         given: dict[str, Any] = {"ledger": ledger, "under": "acme", "stages": [work, broken]}
         done = run(GRAPH, {"a": 1}, budget="1", **given)
@@ -143,46 +138,42 @@ def test_every_run_is_stored_beside_the_books(tmp_path: Path) -> None:
     wanted = [done, failed.value.statement, refused.value.statement]
 
     async def main() -> list[RunRecord]:
-        journal = open_journal(url)
+        journal = open_journal(kept)
         try:
             return [await journal.get(each.run_id) for each in wanted]
         finally:
             await journal.aclose()
 
-    kept = asyncio.run(main())
-    assert [each.statement for each in kept] == wanted
-    assert [str(each.status) for each in kept] == ["ok", "failed", "refused"]
-    assert kept[0].input == {"a": 1}
+    found = asyncio.run(main())
+    assert [each.statement for each in found] == wanted
+    assert [str(each.status) for each in found] == ["ok", "failed", "refused"]
+    assert found[0].input == {"a": 1}
 
 
-def test_costly_line_is_on_disk_before_the_next_stage_begins(tmp_path: Path) -> None:
-    """What was paid is in the file as soon as anything can depend on it."""
-    path = tmp_path / "books.db"
+def test_costly_line_is_stored_before_the_next_stage_begins(kept: str) -> None:
+    """What was paid is in the store as soon as anything can depend on it."""
     seen: list[list[str]] = []
 
     @stage
-    def look(value: Any) -> Any:
-        with apsw.Connection(str(path)) as db:
-            seen.append(
-                [json.loads(row[0])["path"] for row in db.execute("SELECT line FROM run_line")]
-            )
+    async def look(value: Any) -> Any:
+        journal = open_journal(kept)
+        (going_on,) = await journal.runs()
+        seen.append([each.path for each in (await journal.get(going_on.run_id)).lines])
+        await journal.aclose()
         return value
 
     root = Composition(description="", root=Sequential((Stage("work"), Stage("look"))))
-    with open_ledger(f"sqlite:///{path}") as ledger:
+    with open_ledger(kept) as ledger:
         ledger.set_budget("acme", limits=["1 usd total"])
         run(root, 1, ledger=ledger, under="acme", budget="1", stages=[work, look])
     assert seen == [["/stages/0"]]
 
 
-def test_many_runs_share_one_file(tmp_path: Path) -> None:
-    """Runs side by side on one file are all kept, and the books stay whole."""
-    url = f"sqlite:///{tmp_path}/books.db"
+def test_many_runs_share_one_store(kept: str) -> None:
+    """Runs side by side in one store are all kept, and the books stay whole."""
     wide = Composition(description="", root=Fanout(Stage("work"), (Stage("work"),) * 4))
 
     async def main(ledger: Any, journal: Journal) -> list[Any]:
-        from earmark.runs.runner import run_async
-
         books = ledger.as_async()
         runs = [
             run_async(wide, i, ledger=books, under="acme", budget="1", stages=[work])
@@ -191,16 +182,56 @@ def test_many_runs_share_one_file(tmp_path: Path) -> None:
         statements = await asyncio.gather(*runs)
         kept = [await journal.get(each.run_id) for each in statements]
         assert [each.statement for each in kept] == statements
+        await journal.aclose()
         return statements
 
-    with open_ledger(url) as ledger:
+    with open_ledger(kept) as ledger:
         ledger.set_budget("acme", limits=["100 usd total"])
-        journal = open_journal(url)
-        statements = asyncio.run(main(ledger, journal))
-        asyncio.run(journal.aclose())
+        statements = asyncio.run(main(ledger, open_journal(kept)))
         assert ledger.balances("acme")[0].settled == Money(3)
         assert ledger.audit().ok
     assert all(each.spent == Money("0.25") for each in statements)
+
+
+class Slow(MemoryJournal):
+    """Begins to write a run, and ends when it is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun = asyncio.Event()
+        self.go_on = asyncio.Event()
+
+    async def start(self, run: RunRecord) -> None:
+        """Keep that a run begins, once told."""
+        self.begun.set()
+        await asyncio.shield(self.go_on.wait())
+        await super().start(run)
+
+
+def test_a_run_cancelled_as_it_begins_is_not_left_running() -> None:
+    """A cancellation that arrives while the run is being written gives it an end."""
+
+    async def main(ledger: Any) -> Sequence[RunRecord]:
+        journal = Slow()
+        books = ledger.as_async()
+        going = asyncio.ensure_future(
+            run_async(
+                GRAPH, 1, ledger=books, under="acme", budget="1", stages=[work], journal=journal
+            )
+        )
+        await journal.begun.wait()
+        going.cancel()
+        await asyncio.sleep(0)
+        journal.go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await going
+        return await journal.runs()
+
+    with open_ledger("memory:") as ledger:
+        ledger.set_budget("acme", limits=["1 usd total"])
+        (found,) = asyncio.run(main(ledger))
+        assert ledger.holds(state=None) == []
+    assert found.status is Status.CANCELLED
 
 
 def test_file_that_is_not_there_is_not_made(tmp_path: Path) -> None:
@@ -210,33 +241,26 @@ def test_file_that_is_not_there_is_not_made(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_newer_tables_are_refused(tmp_path: Path) -> None:
-    """Runs written by a newer Earmark are not touched."""
-    url = f"sqlite:///{tmp_path}/books.db"
-    open_ledger(url).close()
-    SqliteJournal(tmp_path / "books.db").close()
-    with apsw.Connection(str(tmp_path / "books.db")) as db:
-        db.execute("UPDATE run_schema SET version = 99")
-    with pytest.raises(SchemaMismatch, match="99"):
-        open_journal(url)
-
-
-def test_closed_journal_says_so(tmp_path: Path) -> None:
+def test_closed_journal_says_so(kept: str) -> None:
     """After it was closed a journal neither writes nor reads."""
-    open_ledger(f"sqlite:///{tmp_path}/books.db").close()
-    journal = SqliteJournal(tmp_path / "books.db")
-    journal.close()
-    journal.close()
+    open_ledger(kept).close()
+    journal = open_journal(kept)
+    asyncio.run(journal.aclose())
+    asyncio.run(journal.aclose())
     with pytest.raises(StoreClosed):
         asyncio.run(journal.get("a"))
 
 
-def test_runs_do_not_meet_a_running_event_loop(house: Any) -> None:
+def test_runs_do_not_meet_a_running_event_loop() -> None:
     """The blocking form refuses to block a loop, before anything happens."""
 
     async def main(call: Callable[[], Any]) -> None:
         with pytest.raises(RuntimeError, match="run_async"):
             call()
 
-    asyncio.run(main(lambda: house.run(Stage("work"), stages=[work])))
-    assert len(house.books.budgets()) == 1
+    with open_ledger("memory:") as ledger:
+        ledger.set_budget("acme", limits=["1 usd total"])
+        asyncio.run(
+            main(lambda: run(GRAPH, 1, ledger=ledger, under="acme", budget="1", stages=[work]))
+        )
+        assert len(ledger.budgets()) == 1

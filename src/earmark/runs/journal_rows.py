@@ -1,0 +1,62 @@
+"""What the durable journals keep in a row: the columns, and the records they become."""
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from earmark.composition.parse import parse_composition
+from earmark.money import Money
+from earmark.runs.journal import RunRecord
+from earmark.runs.line import Line
+from earmark.runs.statement import Statement, Status
+from earmark.stages.kinds.jsontext import Json
+
+RUN_COLUMNS: Final = (
+    "run_id, composition_id, composition, input, budget, limit_usd, started_at, status, statement"
+)
+LINE_COLUMNS: Final = "run_id, number, line"
+
+
+def run_row(run: RunRecord) -> tuple[Any, ...]:
+    """Return the row of a run that begins."""
+    return (
+        run.run_id,
+        run.composition_id,
+        run.composition.to_json(),
+        dump(run.input),
+        run.budget,
+        str(run.limit),
+        run.started_at,
+        str(run.status),
+        None,
+    )
+
+
+def run_record(row: Sequence[Any], lines: Iterable[Sequence[Any]] = ()) -> RunRecord:
+    """Return the run of a row, with the lines of others."""
+    run_id, composition_id, composition, given, budget, limit, started_at, status, text = row
+    statement = None if text is None else Statement.from_json(json.loads(text))
+    written = tuple(Line.from_json(json.loads(line)) for (line,) in lines)
+    return RunRecord(
+        run_id=run_id,
+        composition_id=composition_id,
+        composition=parse_composition(composition),
+        input=json.loads(given),
+        budget=budget,
+        limit=Money(limit),
+        started_at=started_at,
+        status=Status(status),
+        statement=statement,
+        lines=written if statement is None else statement.lines,
+    )
+
+
+def line_rows(run_id: str, last: int, lines: Sequence[Line]) -> list[tuple[str, int, str]]:
+    """Return the rows of lines that follow on the one numbered *last*."""
+    texts = (dump(line.to_json()) for line in lines)
+    return [(run_id, number, text) for number, text in enumerate(texts, start=last + 1)]
+
+
+def dump(value: Json) -> str:
+    """Return *value* as JSON text."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)

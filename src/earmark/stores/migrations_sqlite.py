@@ -1,0 +1,149 @@
+"""Migrations on SQLite: applied when the file is opened, `post` ones only when somebody asks.
+
+The file belongs to the programs of one machine, which are upgraded with it; there is nobody else to
+ask first.
+"""
+
+# apsw's stubs name the type of a bytes-like value in a way that type checkers cannot resolve.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+
+from typing import Final
+
+import apsw
+
+from earmark.clock import Clock
+from earmark.errors import StoreCorrupt
+from earmark.stores.migrations import (
+    Applied,
+    Migration,
+    Standing,
+    applied_from,
+    known_migrations,
+)
+
+#: "EARM": marks the file as Earmark's (`PRAGMA application_id`).
+APPLICATION: Final = 0x4541524D
+
+_TABLE: Final = """
+CREATE TABLE IF NOT EXISTS migration (
+    number INTEGER PRIMARY KEY,
+    name TEXT NOT NULL,
+    applied_at INTEGER NOT NULL
+) STRICT
+"""
+_HAS_TABLE: Final = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'migration'"
+_APPLIED: Final = "SELECT number, name, applied_at FROM migration ORDER BY number"
+_NOTE: Final = "INSERT OR IGNORE INTO migration (number, name, applied_at) VALUES (?, ?, ?)"
+
+
+def prepare_sqlite(
+    connection: apsw.Connection,
+    name: str,
+    clock: Clock,
+    *,
+    known: tuple[Migration, ...] | None = None,
+) -> None:
+    """Make the tables, or bring them up to what this program needs; the caller holds the turn.
+
+    Raises:
+        SchemaMismatch: A newer program changed them, or a `post` migration has to come first.
+        StoreCorrupt: The file is a database of another program.
+    """
+    migrate_sqlite(connection, name, clock, finish=False, known=known)
+    standing = sqlite_standing(connection, name, known=known)
+    standing.check_complete(name)
+
+
+def migrate_sqlite(
+    connection: apsw.Connection,
+    name: str,
+    clock: Clock,
+    *,
+    finish: bool,
+    known: tuple[Migration, ...] | None = None,
+) -> tuple[Migration, ...]:
+    """Apply what may be applied, each in its own transaction, and return it.
+
+    An empty file is made in one transaction, so that nobody ever finds a part of it.
+    """
+    standing = sqlite_standing(connection, name, known=known)
+    standing.check_known(name)
+    connection.pragma("journal_mode", "wal")
+    done: list[Migration] = []
+    while sqlite_standing(connection, name, known=known).applicable(finish=finish):
+        done.extend(_apply_next(connection, name, clock, finish=finish, known=known))
+    return tuple(done)
+
+
+def sqlite_standing(
+    connection: apsw.Connection, name: str, *, known: tuple[Migration, ...] | None = None
+) -> Standing:
+    """Return which migrations the file has.
+
+    Raises:
+        StoreCorrupt: It is a database of another program.
+    """
+    mark = _number(connection, "PRAGMA application_id")
+    if mark != APPLICATION and _number(connection, "SELECT count(*) FROM sqlite_schema"):
+        raise StoreCorrupt(store=name, detail="the file is a database of another program")
+    return Standing(known or known_migrations("sqlite"), _applied(connection))
+
+
+def _applied(connection: apsw.Connection) -> tuple[Applied, ...]:
+    version = _number(connection, "PRAGMA user_version")
+    rows: list[tuple[int, str, int]] = []
+    if _number(connection, _HAS_TABLE):
+        rows = [
+            (int(str(n)), str(name), int(str(at))) for n, name, at in connection.execute(_APPLIED)
+        ]
+    elif version == 1:
+        # Earmark 0.1 counted, and kept no table.
+        rows = [(1, "books", 0)]
+    if version > max((number for number, *_ in rows), default=0):
+        rows.append((version, "unnamed", 0))
+    return applied_from(rows)
+
+
+def _apply_next(
+    connection: apsw.Connection,
+    name: str,
+    clock: Clock,
+    *,
+    finish: bool,
+    known: tuple[Migration, ...] | None,
+) -> tuple[Migration, ...]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        # Looked at again: without the turn, another program may have been faster.
+        standing = sqlite_standing(connection, name, known=known)
+        standing.check_known(name)
+        steps = standing.applicable(finish=finish)
+        if standing.applied:
+            steps = steps[:1]
+        _apply(connection, steps, standing.applied, clock)
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+    return steps
+
+
+def _apply(
+    connection: apsw.Connection,
+    steps: tuple[Migration, ...],
+    had: tuple[Applied, ...],
+    clock: Clock,
+) -> None:
+    connection.execute(_TABLE)
+    for migration in steps:
+        connection.execute(migration.sql)
+    all_ = (*had, *(Applied(each, clock.instant()) for each in steps))
+    rows = [(each.migration.number, each.migration.name, each.at) for each in all_]
+    connection.executemany(_NOTE, rows)
+    connection.pragma("application_id", APPLICATION)
+    connection.pragma("user_version", max(number for number, *_ in rows))
+
+
+def _number(connection: apsw.Connection, sql: str) -> int:
+    return int(str(connection.execute(sql).fetchall()[0][0]))

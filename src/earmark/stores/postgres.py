@@ -1,0 +1,143 @@
+"""The PostgreSQL store: the same books for many processes and hosts.
+
+One connection writes (`earmark.stores.postgres_writer` decides and writes a batch), one reads, one
+listens while somebody waits. A connection that is lost is made again, and what was asked is done
+again under the same keys: what had been done answers as repeated.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Collection, Sequence
+from typing import TypeVar
+
+import psycopg
+
+from earmark.budget.budget import Budget
+from earmark.clock import Clock
+from earmark.errors import StoreClosed
+from earmark.ledger.books import Books
+from earmark.ledger.store import Filter
+from earmark.ledger.values import Account, Alert, Decision, Entry, Operation, Reservation
+from earmark.stores.migrations_postgres import prepare_postgres
+from earmark.stores.postgres_link import BEGIN_READING, Link, connect, raise_from, transaction
+from earmark.stores.postgres_rows import PostgresRows
+from earmark.stores.postgres_snapshot import PostgresSnapshot
+from earmark.stores.postgres_url import PostgresUrl
+from earmark.stores.postgres_watch import PostgresWatch
+from earmark.stores.postgres_writer import Writer
+
+T = TypeVar("T")
+
+
+class PostgresStore:
+    """Books in one schema of a PostgreSQL database; any thread may call."""
+
+    def __init__(self, url: str, clock: Clock) -> None:
+        """Open or make the books at *url*; *clock* says when a migration was applied."""
+        self.url = url
+        """The URL, its password included: never shown."""
+        self._place = PostgresUrl.parse(url)
+        self._process = os.getpid()
+        self._closed = False
+        self._write_lock = threading.RLock()
+        self._read_lock = threading.RLock()
+        self._writer = Writer(Link(self._place), self._place.schema)
+        self._reader = Link(self._place)
+        self._rows = PostgresRows(self._place.schema)
+        self._rows.imagines = True
+        self._watch = PostgresWatch(self._place)
+        try:
+            prepare_postgres(self._writer.link.connection, self._place.schema, self.name, clock)
+            self._writer.learn_head()
+        except psycopg.Error as error:
+            self._writer.link.drop()
+            raise_from(error, self._place)
+        except BaseException:
+            self._writer.link.drop()
+            raise
+
+    @property
+    def name(self) -> str:
+        """The store's URL without a password."""
+        return self._place.name
+
+    # Writing --------------------------------------------------------------------------------------
+
+    def apply(self, batch: Sequence[Operation], now: int) -> list[Decision]:
+        """Decide and keep *batch* in one durable transaction; see `earmark.ledger.store.Store`.
+
+        When the connection is lost, nobody knows whether the batch was committed: it is applied
+        once more on a new one, where what was kept answers as repeated.
+        """
+        with self._write_lock:
+            self._check()
+            writer = self._writer
+            return writer.link.steadily(lambda: writer.apply(batch, now), writer.forget)
+
+    def watch(self, trees: Collection[str], seen: int, patience_s: float) -> int:
+        """Return a number other than *seen* once something was committed in *trees*."""
+        self._check()
+        return self._watch.wait(trees, seen, patience_s)
+
+    # Reading --------------------------------------------------------------------------------------
+
+    def accounts(self, path: str, now: int) -> tuple[Account, ...]:
+        """Return the accounts above *path*, leaf first, in the intervals that contain *now*."""
+
+        def read(rows: PostgresRows) -> tuple[Account, ...]:
+            with transaction(self._reader.connection, BEGIN_READING):
+                return Books(rows).accounts_of(path, max(now, rows.head()[1]))
+
+        return self._read(read)
+
+    def budgets(self, prefix: str | None) -> list[Budget]:
+        """Return the budgets at or below *prefix*, by path."""
+        return self._read(lambda rows: rows.budgets(prefix))
+
+    def reservation(self, key: str) -> Reservation | None:
+        """Return what *key* opened."""
+        return self._read(lambda rows: rows.reservation(key))
+
+    def reservations(self, wanted: Filter) -> list[Reservation]:
+        """Return matching reservations in the order they were opened."""
+        return self._read(lambda rows: list(rows.reservations(wanted)))
+
+    def entries(self, wanted: Filter) -> list[Entry]:
+        """Return matching entries in the order of commits."""
+        return self._read(lambda rows: list(rows.entries(wanted)))
+
+    def alerts(self, wanted: Filter) -> list[Alert]:
+        """Return the alerts of matching budgets in the order of commits."""
+        return self._read(lambda rows: list(rows.alerts(wanted)))
+
+    def snapshot(self) -> PostgresSnapshot:
+        """Return everything as of one commit, on a connection of its own."""
+        self._check()
+        return PostgresSnapshot(connect(self._place), self._place)
+
+    def close(self) -> None:
+        """Close the connections; everything acknowledged is already durable."""
+        if self._process != os.getpid():
+            return
+        with self._write_lock, self._read_lock:
+            self._closed = True
+            self._writer.link.drop()
+            self._reader.drop()
+            self._watch.close()
+
+    def _read(self, work: Callable[[PostgresRows], T]) -> T:
+        def attempt() -> T:
+            self._rows.connection = self._reader.connection
+            return work(self._rows)
+
+        with self._read_lock:
+            self._check()
+            return self._reader.steadily(attempt)
+
+    def _check(self) -> None:
+        # A forked child shares the parent's sockets, and may have copied a locked lock.
+        if self._process != os.getpid():
+            why = "opened before this process was forked: open it in here"
+            raise StoreClosed(store=self.name, detail=why)
+        if self._closed:
+            raise StoreClosed(store=self.name, detail="closed")

@@ -1,0 +1,333 @@
+"""One batch on its way to PostgreSQL: the folded changes as arrays, and the answer put back.
+
+The function `apply_1` of the schema says what each array is.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from earmark.clock import END_OF_TIME
+from earmark.ledger.books import Changes
+from earmark.ledger.values import (
+    Accepted,
+    Account,
+    Alert,
+    Decision,
+    Entry,
+    Refused,
+    Repeated,
+    Reservation,
+)
+from earmark.stores.rows import Row, asked, numbers
+
+#: The place of `e_was` among the arrays of entries.
+_WAS: Final = 9
+_TAKES: Final = frozenset({"reserve", "extend"})
+_CLOSES: Final = frozenset({"settle", "release", "presume"})
+_ON_RESERVATION: Final = _TAKES | _CLOSES
+
+#: What `apply_1` and `apply_one_1` of the schema are called with.
+KINDS: Final = (
+    "bigint bigint boolean boolean "
+    "text[] bigint[] int[] int[] bigint[] int[] bigint[] "
+    "bigint[] text[] text[] text[] bigint[] bigint[] "
+    "bigint[] bigint[] bigint[] bigint[] bigint[] bigint[] "
+    "text[] text[] text[] bigint[] bigint[] bigint[] bigint[] bigint[] text[] bigint[] "
+    "text[] text[] "
+    "text[] int[] bigint[] bigint[] bigint[] text[] "
+    "int int"
+)
+KINDS_ONE: Final = (
+    "bigint bigint text bigint bigint[] bigint[] bigint[] bigint[] bigint[] "
+    "text text text bigint bigint bigint bigint bigint text text"
+)
+
+
+@dataclass(slots=True)
+class Tree:
+    """What a client knows of one tree of budgets."""
+
+    exact: int
+    """The number of the entry up to which all that is known of it is exact."""
+    at: int
+    next_due: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """What was folded, and on what."""
+
+    decisions: list[Decision]
+    changes: Changes
+    unwritten: set[int]
+    now: int
+    until: int
+    """The batch must be written before this instant: then other accounts or limits hold."""
+    first: int
+    """The number the first entry was given in the fold."""
+    trees: dict[str, Tree]
+    """The trees it belongs to, in the order of their names."""
+    deadlines: dict[str, int] = field(default_factory=dict[str, int])
+    """The next deadline of trees in which all that were due are presumed."""
+    locked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What the server made of a batch."""
+
+    first: int
+    now: int
+    exact: bool
+    """Whether nobody else had written to its trees since they were read."""
+    seqs: list[int] | None
+    """The number of each entry, where they do not follow on *first*."""
+
+    def last(self, entries: int) -> int:
+        """Return the number of the last of *entries*."""
+        return self.seqs[-1] if self.seqs is not None else self.first + entries - 1
+
+
+def arguments(batch: Batch) -> list[Any]:
+    """Return what `apply_1` is called with."""
+    strict = any(type(decision) is not Accepted for decision in batch.decisions)
+    kinds = [entry.kind for entry in batch.changes.entries]
+    entries = _entries(batch)
+    closes = len(kinds) - entries[_WAS].count("NULL") if kinds else 0
+    return [
+        batch.now, batch.until, strict, batch.locked,
+        *_trees(batch), *_new_accounts(batch), *_accounts(batch), *entries, *_grown(batch),
+        kinds.count("reserve"), closes,
+    ]  # fmt: skip
+
+
+def single(batch: Batch) -> list[Any] | None:
+    """Return what `apply_one_1` is called with, or nothing where there is more to write."""
+    entries = batch.changes.entries
+    if len(entries) != 1 or batch.locked or batch.unwritten:
+        return None
+    (entry,) = entries
+    ((name, tree),) = batch.trees.items()
+    row, amounts = batch.changes.reservations[entry.key], entry.amounts
+    opens = entry.kind == "reserve"
+    return [
+        batch.now, batch.until, name, tree.exact, *_accounts(batch)[:-1],
+        entry.kind, entry.key, entry.budget, amounts.usd, amounts.calls, amounts.tokens,
+        entry.prior, row.expires - row.opened if opens else None,
+        numbers(row.accounts) if opens else None, row.labels,
+    ]  # fmt: skip
+
+
+def _trees(batch: Batch) -> list[str]:
+    known = batch.trees
+    last, count = dict.fromkeys(known, 0), dict.fromkeys(known, 0)
+    budgets, ttl = dict.fromkeys(known, 0), dict[str, int]()
+    for position, entry in enumerate(batch.changes.entries, start=1):
+        name = tree_of(entry.budget)
+        last[name] = position
+        count[name] += 1
+        if entry.kind not in _ON_RESERVATION:
+            budgets[name] = position
+    for row in batch.changes.reservations.values():
+        if row.state == "open":
+            name, lives = tree_of(row.budget), row.expires - row.opened
+            ttl[name] = min(ttl.get(name, lives), lives)
+    return [
+        _texts(known), _ints(tree.exact for tree in known.values()), _ints(last.values()),
+        _ints(count.values()), _maybe([ttl.get(name) for name in known]),
+        _ints(budgets.values()), _maybe([batch.deadlines.get(name) for name in known]),
+    ]  # fmt: skip
+
+
+def _new_accounts(batch: Batch) -> list[str]:
+    if not batch.unwritten:
+        return ["{}"] * 6
+    accounts = batch.changes.accounts
+    lines = [accounts[number].line for number in batch.unwritten.intersection(accounts)]
+    return [
+        _ints(line.id for line in lines),
+        _texts(line.budget for line in lines),
+        _texts(line.unit for line in lines),
+        _texts(line.window for line in lines),
+        _ints(line.start for line in lines),
+        _ints(line.end for line in lines),
+    ]
+
+
+def _accounts(batch: Batch) -> list[str]:
+    changes, peaks = batch.changes, _peaks(batch.decisions)
+    after = list(changes.accounts.values())
+    before = [changes.before[account.line.id] for account in after]
+    both = list(zip(after, before, strict=True))
+    return [
+        _ints(a.line.id for a in after),
+        _ints(a.line.limit for a in after),
+        _ints(a.settled - b.settled for a, b in both),
+        _ints(a.held - b.held for a, b in both),
+        _maybe([_most(a, b, peaks.get(a.line.id)) for a, b in both]),
+        _maybe([_below(a, b) for a, b in both]),
+    ]
+
+
+def _peaks(decisions: Sequence[Decision]) -> dict[int, int]:
+    """Return the most that was settled and held on each account when a hold was admitted."""
+    peaks: dict[int, int] = {}
+    for decision in decisions:
+        if type(decision) is Accepted and decision.entry.kind in _TAKES:
+            for account in decision.accounts:
+                number, total = account.line.id, account.settled + account.held
+                if total > peaks.get(number, -1):
+                    peaks[number] = total
+    return peaks
+
+
+def _most(after: Account, before: Account, peak: int | None) -> int | None:
+    """Return what may be settled and held before the batch for its holds to fit."""
+    return None if peak is None else after.line.limit - (peak - before.settled - before.held)
+
+
+def _below(after: Account, before: Account) -> int | None:
+    """Return what must not be settled before the batch, or it would cross an alert."""
+    if after.alert_at == END_OF_TIME:
+        return None
+    return after.alert_at - (after.settled - before.settled)
+
+
+def _entries(batch: Batch) -> list[str]:
+    entries, rows, first = batch.changes.entries, batch.changes.reservations, batch.first
+    amounts = [entry.amounts for entry in entries]
+    opened = [rows[entry.key] if entry.kind == "reserve" else None for entry in entries]
+    labels = [row.labels if row else "" for row in opened]
+    data = [entry.data for entry in entries]
+    return [
+        _plain([entry.kind for entry in entries]),
+        _texts(entry.key for entry in entries),
+        _plain([entry.budget for entry in entries]),
+        _ints(each.usd for each in amounts),
+        _ints(each.calls for each in amounts),
+        _maybe([each.tokens for each in amounts]),
+        _ints(e.prior if e.prior < first else first - e.prior - 1 for e in entries),
+        _maybe([row.expires - row.opened if row else None for row in opened]),
+        _maybe_texts([numbers(row.accounts) if row else None for row in opened]),
+        _maybe([_was(entry, rows, first) for entry in entries]),
+        _texts(labels) if any(labels) else "{}",
+        _texts(data) if any(data) else "{}",
+    ]
+
+
+def _was(entry: Entry, rows: dict[str, Reservation], first: int) -> int | None:
+    """Return which entry a row must have as its last for *entry* to close it; 0 for any."""
+    if entry.kind not in _CLOSES or rows[entry.key].last != entry.seq:
+        return None
+    return entry.prior if entry.prior < first else 0
+
+
+def _grown(batch: Batch) -> list[str]:
+    last = {e.key: n for n, e in enumerate(batch.changes.entries, 1) if e.kind == "extend"}
+    if not last:
+        return ["{}"] * 6
+    rows = [batch.changes.reservations[key] for key in last]
+    return [
+        _texts(last),
+        _ints(last.values()),
+        _ints(row.hold.usd for row in rows),
+        _ints(row.hold.calls for row in rows),
+        _maybe([row.hold.tokens for row in rows]),
+        _maybe_texts([asked(row) for row in rows]),
+    ]
+
+
+# Arrays as PostgreSQL reads them: https://www.postgresql.org/docs/current/arrays.html#ARRAYS-INPUT.
+# Written here, for a driver makes them from lists an element and a type at a time.
+
+
+def _ints(values: Iterable[int]) -> str:
+    return "{" + ",".join(map(str, values)) + "}"
+
+
+def _maybe(values: list[int | None]) -> str:
+    return "{" + ",".join(["NULL" if value is None else str(value) for value in values]) + "}"
+
+
+def _plain(values: list[str]) -> str:
+    """Return an array of words that need no escape; quoted, for 'null' is one."""
+    return '{"' + '","'.join(values) + '"}' if values else "{}"
+
+
+def _texts(values: Iterable[str]) -> str:
+    return _plain([value.replace("\\", "\\\\").replace('"', '\\"') for value in values])
+
+
+def _maybe_texts(values: list[str | None]) -> str:
+    quoted = ["NULL" if value is None else _texts((value,))[1:-1] for value in values]
+    return "{" + ",".join(quoted) + "}"
+
+
+# The answer ---------------------------------------------------------------------------------------
+
+
+class Numbers:
+    """The numbers and the instant that a batch was written with, in place of those of the fold."""
+
+    def __init__(self, batch: Batch, written: Written) -> None:
+        self._first, self._now = batch.first, batch.now
+        self._written = written
+        self.changed = (written.seqs, written.first, written.now) != (None, batch.first, batch.now)
+
+    def number(self, predicted: int) -> int:
+        """Return the number in place of *predicted*, if it is one of this batch."""
+        place = predicted - self._first
+        if place < 0:
+            return predicted
+        seqs = self._written.seqs
+        return self._written.first + place if seqs is None else seqs[place]
+
+    def decision(self, decision: Decision) -> Decision:
+        """Return *decision* with its numbers."""
+        if isinstance(decision, Refused):
+            return replace(decision, seen=self.number(decision.seen))
+        known = decision.reservation
+        reservation = None if known is None else self.reservation(known)
+        if isinstance(decision, Repeated):
+            return Repeated(reservation, decision.budget)
+        return replace(decision, reservation=reservation, entry=self._entry(decision.entry))
+
+    def reservation(self, row: Reservation) -> Reservation:
+        """Return *row* with its numbers."""
+        new, closed = row.seq >= self._first, row.closed and row.last >= self._first
+        opened = self._written.now if new else row.opened
+        return replace(
+            row,
+            opened=opened,
+            expires=row.expires - row.opened + opened,
+            closed=self._written.now if closed else row.closed,
+            seq=self.number(row.seq),
+            last=self.number(row.last),
+        )
+
+    def alert(self, alert: Alert) -> Alert:
+        """Return *alert* with its number."""
+        return replace(alert, at=self._written.now, seq=self.number(alert.seq))
+
+    def _entry(self, entry: Entry) -> Entry:
+        number = self.number
+        return replace(
+            entry, seq=number(entry.seq), at=self._written.now, prior=number(entry.prior)
+        )
+
+
+def written(row: Row) -> Written | None:
+    """Return what the server made of a batch; nothing if it no longer holds."""
+    first, now, exact, seqs = row
+    if first is None:
+        return None
+    numbers = None if seqs is None else [int(seq) for seq in seqs.strip("{}").split(",") if seq]
+    return Written(int(first), int(now), exact == "t", numbers)
+
+
+def tree_of(path: str) -> str:
+    """Return the name of the tree that the budget *path* stands in."""
+    return path.partition("/")[0]

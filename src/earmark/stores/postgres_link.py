@@ -1,0 +1,291 @@
+"""One connection to PostgreSQL: opened safely, with time-outs, opened again when it was lost."""
+
+import os
+import threading
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager, suppress
+from typing import Any, Final, NoReturn, TypeVar, cast
+
+import psycopg
+from psycopg.errors import error_from_result
+from psycopg.pq import ExecStatus
+from psycopg.pq.abc import Buffer, PGresult
+
+from earmark.errors import StoreCorrupt, StoreError, StoreUnavailable
+from earmark.stores.postgres_url import PostgresUrl
+from earmark.stores.rows import Row
+
+T = TypeVar("T")
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+#: What a lost connection or a conflict is worth: about twelve seconds of trying again, which is
+#: longer than a server takes to start or a partition to be noticed.
+PAUSES_S: Final = (0.0, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 4.0, 4.0)
+
+#: Milliseconds. Nobody waits for ever: a lock is waited for as long as a stopped client may keep
+#: one, a statement as long as a thousand late reservations take.
+TIMEOUTS: Final = {
+    "lock_timeout": 10_000,
+    "statement_timeout": 30_000,
+    "idle_in_transaction_session_timeout": 5_000,
+}
+_FOR_NOW: Final = "; ".join(f"SET LOCAL {name} = {value}" for name, value in TIMEOUTS.items())
+#: In front of every transaction: a pooler may give each one another server connection.
+BEGIN: Final = f"BEGIN; {_FOR_NOW}".encode()
+#: One view of the books for several reads.
+BEGIN_READING: Final = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {_FOR_NOW}".encode()
+_FOR_GOOD: Final = "; ".join(f"SET {name} = {value}" for name, value in TIMEOUTS.items()).encode()
+
+#: Settings without which an acknowledged commit can be lost, or a torn page be kept.
+DURABLE: Final = ("fsync", "synchronous_commit", "full_page_writes")
+#: Deadlock, serialisation failure, no lock in time, statement or transaction took too long.
+_AGAIN: Final = frozenset({"40P01", "40001", "55P03", "57014", "25P03", "25P04"})
+#: The server or the network went away; whether the last statement was done is not known.
+_LOST: Final = ("08", "57P")
+
+
+class Link:
+    """A connection that is made when it is needed; one thread uses it at a time."""
+
+    def __init__(self, url: PostgresUrl) -> None:
+        self.url = url
+        self.pooled = False
+        """Whether a pooler stands between: then nothing of a session outlives a transaction."""
+        self._connection: Connection | None = None
+        self._process = os.getpid()
+
+    @property
+    def connection(self) -> Connection:
+        """The connection; made now if there is none, or if the last one was lost.
+
+        Raises:
+            psycopg.Error: The server cannot be reached now.
+            StoreUnavailable: It refuses the user or the database, or is not safe.
+        """
+        held = self._connection
+        if held is None or held.closed:
+            held = self._connection = self._connect()
+        return held
+
+    def _connect(self) -> Connection:
+        made = _connected(self.url)
+        try:
+            self.pooled = is_pooled(made)
+            if self.pooled:
+                made.prepare_threshold = None
+            else:
+                made.execute(_FOR_GOOD, prepare=False)
+            check_server(made, self.url)
+        except BaseException:
+            made.close()
+            raise
+        return made
+
+    def drop(self) -> None:
+        """Let go of the connection: the next use makes a new one."""
+        held, self._connection = self._connection, None
+        # In a forked child the socket is the parent's: closing it would say goodbye in its name.
+        if held is not None and self._process == os.getpid():
+            with suppress(psycopg.Error):
+                held.close()
+
+    def steadily(self, work: Callable[[], T], undone: Callable[[], None] = lambda: None) -> T:
+        """Return what *work* gives; done again, on a new connection, when it was cut off.
+
+        *work* is safe to repeat. *undone* is called before each repetition.
+
+        Raises:
+            StoreUnavailable: The server did not come back; what *work* did is not known.
+        """
+        pause = threading.Event()
+        for left in reversed(range(len(PAUSES_S))):
+            try:
+                return work()
+            except psycopg.Error as error:
+                undone()
+                lost = self._connection is None or self._connection.closed
+                if lost or _state(error).startswith(_LOST):
+                    self.drop()
+                elif _state(error) not in _AGAIN:
+                    raise_from(error, self.url)
+                if not left:
+                    raise_from(error, self.url)
+            except BaseException:
+                # Interrupted, perhaps between a statement and its answer.
+                undone()
+                self.drop()
+                raise
+            pause.wait(PAUSES_S[-1 - left])
+        raise AssertionError("the last try returns or raises")
+
+
+@contextmanager
+def transaction(connection: Connection, begin: bytes = BEGIN) -> Generator[None]:
+    """Make one transaction of what is done on *connection* meanwhile; an error undoes it."""
+    connection.execute(begin, prepare=False)
+    try:
+        yield
+    except BaseException:
+        with suppress(psycopg.Error):
+            connection.execute("ROLLBACK", prepare=False)
+        raise
+    connection.execute("COMMIT", prepare=False)
+
+
+class Call:
+    """A call of one of the schema's functions; it costs half of what a cursor's statement does.
+
+    The statement is prepared once a connection, and its values are text as the server reads it.
+    """
+
+    def __init__(self, function: str, kinds: str) -> None:
+        """Call *function* with arguments of *kinds*, type names with spaces between them."""
+        marks = [f"${n}::{kind}" for n, kind in enumerate(kinds.split(), start=1)]
+        self._query = f"SELECT * FROM {function}({', '.join(marks)})".encode()
+        self._name = function.encode()
+        self._connection: Connection | None = None
+
+    def __call__(self, connection: Connection, values: Iterable[object], *, pooled: bool) -> Row:
+        """Return the one row of the function's answer as text; blocks until it is there."""
+        given: list[Buffer | None] = [
+            None if value is None else str(value).encode() for value in values
+        ]
+        server = connection.pgconn
+        if pooled:
+            return _only_row(connection, server.exec_params(self._query, given))
+        if connection is not self._connection:
+            _check(connection, server.prepare(self._name, self._query))
+            self._connection = connection
+        # The driver's types forget that null is a value here, too.
+        return _only_row(connection, server.exec_prepared(self._name, cast("list[Buffer]", given)))
+
+
+def _only_row(connection: Connection, answer: PGresult) -> Row:
+    _check(connection, answer)
+    assert answer.ntuples == 1, "a function with OUT parameters gives one row"
+    found = [answer.get_value(0, column) for column in range(answer.nfields)]
+    return tuple(None if value is None else value.decode() for value in found)
+
+
+def _check(connection: Connection, answer: PGresult) -> None:
+    if answer.status not in {ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK}:
+        raise error_from_result(answer, encoding=connection.info.encoding)
+
+
+def connect(url: PostgresUrl) -> Connection:
+    """Return a new connection that commits each statement by itself.
+
+    Raises:
+        StoreUnavailable: The server cannot be reached, or refuses the user or the database.
+    """
+    try:
+        return _connected(url)
+    except psycopg.Error as error:
+        raise_from(error, url)
+
+
+def _connected(url: PostgresUrl) -> Connection:
+    try:
+        made = psycopg.connect(url.conninfo, autocommit=True, prepare_threshold=2)
+    except psycopg.Error as error:
+        # These do not pass by themselves.
+        if _refusal(str(error)).startswith(("28", "3D")):
+            raise_from(error, url)
+        raise
+    # A pooler has no other way to keep its sessions clean of names.
+    made.prepared_max = 1000
+    return made
+
+
+def is_pooled(connection: Connection) -> bool:
+    """Return whether a pooler answers: the process it names is not the one that serves."""
+    row = connection.execute("SELECT pg_backend_pid()", prepare=False).fetchone()
+    return row is not None and row[0] != connection.info.backend_pid
+
+
+def check_server(connection: Connection, url: PostgresUrl) -> None:
+    """Refuse a server that may forget what it acknowledged, unless the URL says it may.
+
+    Raises:
+        StoreUnavailable: One of `fsync`, `synchronous_commit` and `full_page_writes` is off, the
+            server only reads, or it is older than PostgreSQL 15.
+    """
+    if connection.info.server_version < OLDEST * 10_000:
+        detail = f"PostgreSQL {connection.info.server_version // 10_000} is too old"
+        raise StoreUnavailable(store=url.name, detail=f"{detail}: use {OLDEST} or newer")
+    settings = durability(connection)
+    if settings.pop(_READS) == "on":
+        raise StoreUnavailable(store=url.name, detail=_MEANINGS["25006"])
+    off = [name for name, value in settings.items() if value == "off"]
+    if off and not url.unsafe:
+        named = " and ".join(off)
+        detail = (
+            f"the server has {named} off and may forget what it acknowledged: switch on, "
+            "or say '?unsafe=test' in the URL of a test"
+        )
+        raise StoreUnavailable(store=url.name, detail=detail)
+
+
+OLDEST: Final = 15
+_READS: Final = "transaction_read_only"
+
+
+def durability(connection: Connection) -> dict[str, str]:
+    """Return the settings that decide whether a commit is made and survives a power cut."""
+    query = "SELECT name, current_setting(name) FROM unnest(%s::text[]) AS s (name)"
+    rows = connection.execute(query, ([*DURABLE, _READS],), prepare=False).fetchall()
+    return {str(name): str(value) for name, value in rows}
+
+
+def raise_from(error: Exception, url: PostgresUrl) -> NoReturn:
+    """Raise what *error* of the driver means to users, without the password."""
+    if isinstance(error, StoreError):
+        raise error
+    # No `from error`: a traceback would print the driver's own words, and they are not ours.
+    raise _meant(error, url) from None
+
+
+def _meant(error: Exception, url: PostgresUrl) -> StoreError:
+    state = _state(error) or _refusal(str(error))
+    said = url.hide(" ".join(_said(error).split()))
+    for start, detail in _MEANINGS.items():
+        if state.startswith(start):
+            return StoreUnavailable(store=url.name, detail=f"{detail} ({said})")
+    if state[:2] in {"XX", "22", "42"}:
+        return StoreCorrupt(store=url.name, detail=f"the server cannot use its tables ({said})")
+    return StoreUnavailable(store=url.name, detail=f"{said}; ask again with the same key")
+
+
+_MEANINGS: Final = {
+    "28": "the server does not let this user in: check name and password",
+    "3D": "there is no such database: make it, or correct the URL",
+    "42501": "this user lacks a right: nothing was changed",
+    "53100": "the server's disk is full; nothing was changed: free some space and ask again",
+    "53": "the server has no room for this now: ask again",
+    "25006": "this server only reads: give the address of the one that writes",
+    "55P03": "a lock was not free in time; nothing was changed: ask again",
+    "57014": "the server took too long; nothing was changed: ask again",
+}
+
+
+def _refusal(said: str) -> str:
+    """Return the code of a refused connection, which libpq gives as a sentence only."""
+    return next((state for state, words in _REFUSALS.items() if words in said), "")
+
+
+_REFUSALS: Final = {
+    "28P01": "authentication failed",
+    "28000": "pg_hba.conf",
+    "3D000": "does not exist",
+    "53300": "too many clients",
+}
+
+
+def _said(error: Exception) -> str:
+    """Return the server's sentence without the rows and statements it adds, or the driver's."""
+    primary = error.diag.message_primary if isinstance(error, psycopg.Error) else None
+    return primary or str(error)
+
+
+def _state(error: Exception) -> str:
+    return (error.sqlstate or "") if isinstance(error, psycopg.Error) else ""

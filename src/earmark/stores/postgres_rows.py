@@ -1,0 +1,220 @@
+"""Rows of the PostgreSQL store: the statements that read them."""
+
+import json
+from collections.abc import Collection, Iterable, Iterator
+from typing import Final
+
+from earmark.budget.budget import Budget
+from earmark.clock import END_OF_TIME
+from earmark.ledger.store import Filter
+from earmark.ledger.values import Account, Alert, Entry, Reservation
+from earmark.stores.postgres_link import Connection
+from earmark.stores.rows import (
+    ACCOUNT_COLUMNS,
+    ALERT_COLUMNS,
+    ENTRY_COLUMNS,
+    RESERVATION_COLUMNS,
+    Row,
+    account_of,
+    entry,
+    reservation,
+    select,
+)
+
+#: Account numbers are taken from the server so many at a time.
+_NUMBERS_AT_ONCE: Final = 32
+#: Numbers for accounts that only a reader imagines; real ones never get there.
+_IMAGINED: Final = 1 << 62
+
+_TREE: Final = "name, last, at, next_due"
+
+TreeRow = tuple[str, int, int, int]
+"""A tree's name, the number and instant of its last entry, and its next deadline."""
+
+
+class PostgresRows:
+    """What one connection can read; `earmark.ledger.books.Rows` and the lists of the store.
+
+    What `fetch` read answers the calls that follow, until `fetched_nothing`.
+    """
+
+    def __init__(self, schema: str) -> None:
+        self.connection: Connection | None = None
+        """Where to read; set before each use, for a lost connection is replaced."""
+        self._schema = schema
+        self._budgets: dict[str, Budget | None] = {}
+        self._accounts: dict[tuple[str, str, str, int], Account] = {}
+        self._fetched: set[str] = set()
+        self._reservations: dict[str, Reservation | None] = {}
+        self._numbers: list[int] = []
+        self.imagines = False
+        """Whether new accounts are only for showing, so that they take no real number."""
+
+    def all(self, statement: str, values: Collection[object] = ()) -> list[Row]:
+        """Return the rows of *statement*, in which `{s}` is the schema and `?` a value."""
+        assert self.connection is not None, "a reader has a connection"
+        query = statement.replace("{s}", f'"{self._schema}"').replace("?", "%s")
+        return self.connection.execute(query.encode(), tuple(values)).fetchall()
+
+    # For the fold ---------------------------------------------------------------------------------
+
+    def fetch(self, paths: Collection[str], keys: Collection[str], now: int) -> None:
+        """Read at once what is needed of the budgets *paths* and of the reservations *keys*."""
+        if paths:
+            self._budgets.update(dict.fromkeys(paths))
+            wanted = list(paths)
+            for row in self.all("SELECT body FROM {s}.budget WHERE path = ANY(?)", (wanted,)):
+                found = Budget.from_json(json.loads(row[0]))
+                self._budgets[found.path] = found
+            where = 'budget = ANY(?) AND start <= ? AND "end" > ?'
+            for account in self._accounts_where(where, (wanted, now, now)):
+                line = account.line
+                self._accounts[line.budget, line.unit, line.window, line.start] = account
+            self._fetched.update(paths)
+        if keys:
+            self._reservations.update(dict.fromkeys(keys))
+            for found in self._reservations_where('"key" = ANY(?)', (list(keys),)):
+                self._reservations[found.key] = found
+
+    def assume_new(self, keys: Iterable[str]) -> None:
+        """Take it that *keys* opened nothing yet; the writing finds out if that is wrong."""
+        self._reservations = dict.fromkeys(keys)
+
+    def fetched_nothing(self) -> None:
+        """Forget what `fetch` read."""
+        self._budgets, self._accounts, self._reservations = {}, {}, {}
+        self._fetched.clear()
+
+    def budget(self, path: str) -> Budget | None:
+        """Return the budget at exactly *path*."""
+        if path in self._budgets:
+            return self._budgets[path]
+        found = self.all("SELECT body FROM {s}.budget WHERE path = ?", (path,))
+        return Budget.from_json(json.loads(found[0][0])) if found else None
+
+    def account(self, number: int) -> Account:
+        """Return the account of that number."""
+        (found,) = self._accounts_where("id = ?", (number,))
+        return found
+
+    def find_account(self, budget: str, unit: str, window: str, start: int) -> Account | None:
+        """Return the account of that limit and interval."""
+        place = (budget, unit, window, start)
+        fetched = self._accounts.get(place)
+        if fetched is not None or budget in self._fetched:
+            return fetched
+        where = 'budget = ? AND unit = ? AND "window" = ? AND start = ?'
+        return next(self._accounts_where(where, place), None)
+
+    def next_account(self) -> int:
+        """Return a number that no other account has; ascending."""
+        if self.imagines:
+            return _IMAGINED
+        if not self._numbers:
+            rows = self.all(
+                "SELECT nextval('{s}.account_id') FROM generate_series(1, ?)", (_NUMBERS_AT_ONCE,)
+            )
+            self._numbers = sorted((row[0] for row in rows), reverse=True)
+        return self._numbers.pop()
+
+    def reservation(self, key: str) -> Reservation | None:
+        """Return what *key* opened."""
+        if key in self._reservations:
+            return self._reservations[key]
+        return next(self._reservations_where('"key" = ?', (key,)), None)
+
+    def operation(self, key: str) -> str | None:
+        """Return the content of the operation that was accepted under *key*."""
+        found = self.all('SELECT content FROM {s}.operation WHERE "key" = ?', (key,))
+        return found[0][0] if found else None
+
+    def budgets_of(self, keys: Collection[str]) -> set[str]:
+        """Return the budgets that *keys* were reserved on."""
+        if not keys:
+            return set()
+        sql = 'SELECT DISTINCT budget FROM {s}.reservation WHERE "key" = ANY(?)'
+        return {row[0] for row in self.all(sql, (list(keys),))}
+
+    # Trees ----------------------------------------------------------------------------------------
+
+    def trees(self, names: Collection[str]) -> list[TreeRow]:
+        """Return the trees of *names* that exist."""
+        return self._trees("WHERE name = ANY(?)", (list(names),))
+
+    def lock_trees(self, names: Collection[str]) -> list[TreeRow]:
+        """Lock the trees of *names* that exist, in the one order that everybody locks in."""
+        where = "WHERE name = ANY(?) ORDER BY name FOR NO KEY UPDATE"
+        return self._trees(where, (list(names),))
+
+    def due_trees(self, now: int) -> list[TreeRow]:
+        """Return the trees that may have a reservation past its deadline."""
+        return self._trees("WHERE next_due <= ?", (now,))
+
+    def _trees(self, clause: str, values: Collection[object]) -> list[TreeRow]:
+        rows = self.all(f"SELECT {_TREE} FROM {{s}}.tree {clause}", values)
+        return [(name, last, at, due) for name, last, at, due in rows]
+
+    def add_tree(self, name: str) -> None:
+        """Make the tree *name* if it does not exist."""
+        self.all(_ADD_TREE, (name, END_OF_TIME))
+
+    def due(self, tree: str, now: int, most: int) -> list[str]:
+        """Return the keys of open reservations of *tree* past their deadline, the oldest first."""
+        sql = f'SELECT "key" FROM {{s}}.reservation WHERE {_OPEN_IN} AND expires <= ?'
+        return [row[0] for row in self.all(f"{sql} ORDER BY expires LIMIT ?", (tree, now, most))]
+
+    def next_due(self, tree: str, now: int) -> int:
+        """Return the earliest deadline after *now* of the open reservations of *tree*."""
+        sql = f"SELECT min(expires) FROM {{s}}.reservation WHERE {_OPEN_IN} AND expires > ?"
+        ((found,),) = self.all(sql, (tree, now))
+        return END_OF_TIME if found is None else found
+
+    def head(self) -> tuple[int, int]:
+        """Return the highest number and the latest instant of any entry; zeros without one."""
+        ((last, at),) = self.all(
+            "SELECT coalesce(max(last), 0), coalesce(max(at), 0) FROM {s}.tree"
+        )
+        return last, at
+
+    # Lists ----------------------------------------------------------------------------------------
+
+    def budgets(self, prefix: str | None) -> list[Budget]:
+        """Return the budgets at or below *prefix*, by path."""
+        sql, values = "SELECT body FROM {s}.budget", ()
+        if prefix is not None:
+            # '0' follows '/'.
+            sql += " WHERE path = ? OR path > ? AND path < ?"
+            values = (prefix, f"{prefix}/", f"{prefix}0")
+        rows = self.all(f"{sql} ORDER BY path", values)
+        return [Budget.from_json(json.loads(row[0])) for row in rows]
+
+    def reservations(self, wanted: Filter) -> Iterator[Reservation]:
+        """Yield matching reservations in the order they were opened."""
+        tests = [('"key" = ?', wanted.key), ("state = ?", wanted.state)]
+        sql = select(RESERVATION_COLUMNS, "{s}.reservation", "opened", "seq", tests, wanted)
+        return map(reservation, self.all(*sql))
+
+    def entries(self, wanted: Filter) -> Iterator[Entry]:
+        """Yield matching entries in the order of commits."""
+        tests = [('"key" = ?', wanted.key)]
+        return map(entry, self.all(*select(ENTRY_COLUMNS, "{s}.entry", "at", "seq", tests, wanted)))
+
+    def alerts(self, wanted: Filter) -> Iterator[Alert]:
+        """Yield the alerts of matching budgets in the order of commits."""
+        sql = select(ALERT_COLUMNS, "{s}.alert", "at", "seq, threshold", [], wanted)
+        return (Alert(*row) for row in self.all(*sql))
+
+    def _accounts_where(self, where: str, values: Collection[object]) -> Iterator[Account]:
+        rows = self.all(f"SELECT {ACCOUNT_COLUMNS} FROM {{s}}.account WHERE {where}", values)
+        return map(account_of, rows)
+
+    def _reservations_where(self, where: str, values: Collection[object]) -> Iterator[Reservation]:
+        sql = f"SELECT {RESERVATION_COLUMNS} FROM {{s}}.reservation WHERE {where}"
+        return map(reservation, self.all(sql, values))
+
+
+_OPEN_IN: Final = "state = 'open' AND split_part(budget, '/', 1) = ?"
+_ADD_TREE: Final = (
+    "INSERT INTO {s}.tree (name, last, entries, at, next_due, budgets_at, waited_until)"
+    " VALUES (?, 0, 0, 0, ?, 0, 0) ON CONFLICT DO NOTHING RETURNING name"
+)

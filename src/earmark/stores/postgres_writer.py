@@ -1,0 +1,368 @@
+"""How the PostgreSQL store decides and writes a batch.
+
+The quick way: decide by the pure rules on what is known of the rows, and let one call of a function
+write it. The function locks the trees of the batch and looks whether what the decisions rest on
+still holds; if not, nothing is written. Then the thorough way: lock first, read, decide operation
+by operation, write. Either way a batch is one transaction.
+"""
+
+import json
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, Final
+
+from psycopg import errors
+
+from earmark.ledger.books import Books
+from earmark.ledger.values import (
+    Accepted,
+    Decision,
+    ExtendBudget,
+    Operation,
+    PauseBudget,
+    Release,
+    Reserve,
+    ResumeBudget,
+    SetLimits,
+    Settle,
+)
+from earmark.stores.postgres_batch import (
+    KINDS,
+    KINDS_ONE,
+    Batch,
+    Numbers,
+    Tree,
+    Written,
+    arguments,
+    single,
+    tree_of,
+    written,
+)
+from earmark.stores.postgres_link import Call, Connection, Link, transaction
+from earmark.stores.postgres_rows import PostgresRows, TreeRow
+from earmark.stores.rows import Row, alert_row
+
+#: Deadlines that pass at one time are presumed in pieces, so that no commit grows without bound.
+MOST_PRESUMED: Final = 1000
+
+_ON_BUDGET: Final = (SetLimits, PauseBudget, ResumeBudget, ExtendBudget)
+#: What the function raises where it finds a row other than the batch was decided on.
+_CHANGED: Final = "EM001"
+
+_PUT_BUDGET: Final = (
+    "INSERT INTO {s}.budget (path, body) VALUES (%s, %s)"
+    " ON CONFLICT (path) DO UPDATE SET body = excluded.body"
+)
+_ADD_OPERATION: Final = 'INSERT INTO {s}.operation ("key", content) VALUES (%s, %s)'
+_ADD_ALERT: Final = (
+    'INSERT INTO {s}.alert (account, threshold, budget, unit, "window", start, "end", "limit",'
+    " settled, at, seq) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING"
+)
+_SET_ALERTED: Final = "UPDATE {s}.account SET alerted = %s WHERE id = %s"
+
+
+class Writer:
+    """The working set of one process and the connection it writes through; for one thread."""
+
+    def __init__(self, link: Link, schema: str) -> None:
+        self.link = link
+        self._schema = f'"{schema}"'
+        self._apply = Call(f"{self._schema}.apply_1", KINDS)
+        self._apply_one = Call(f"{self._schema}.apply_one_1", KINDS_ONE)
+        self._rows = PostgresRows(schema)
+        self._books = Books(self._rows)
+        self._trees: dict[str, Tree] = {}
+        self._last = 0
+        """No entry that this process knows of has a higher number."""
+        self._at = 0
+        """No entry that this process knows of is later."""
+
+    def apply(self, batch: Sequence[Operation], now: int) -> list[Decision]:
+        """Decide and keep *batch* in one transaction; what is past its deadline goes first."""
+        self._rows.connection = self.link.connection
+        now = max(now, self._at)
+        if not batch and not self._rows.due_trees(now):
+            return []
+        decisions = self._quickly(batch, now) if batch else None
+        return self._thoroughly(batch, now) if decisions is None else decisions
+
+    def forget(self) -> None:
+        """Empty the working set: it may not be what the server has."""
+        self._books.forget()
+        self._rows.fetched_nothing()
+        self._trees.clear()
+
+    def learn_head(self) -> None:
+        """Read how far the books have come, so that time does not go back."""
+        self._rows.connection = self.link.connection
+        self._last, self._at = self._rows.head()
+
+    # The quick way --------------------------------------------------------------------------------
+
+    def _quickly(self, batch: Sequence[Operation], now: int) -> list[Decision] | None:
+        """Return the decisions, or nothing where it takes the thorough way."""
+        trees = self._trees_of(batch, now)
+        if trees is None:
+            return None
+        budgets = {op.budget for op in batch if type(op) is Reserve}
+        decisions = self._fold_known(batch, budgets, now)
+        changes = self._books.changes
+        if changes.alerts or self._used_before(batch, decisions):
+            return self._outdated()
+        if not changes.entries:
+            return decisions if self._unchanged(trees) else self._outdated()
+        budgets.update(entry.budget for entry in changes.entries)
+        folded = Batch(
+            decisions=decisions,
+            changes=changes,
+            unwritten=self._books.unwritten,
+            now=now,
+            until=self._books.holds_until(budgets),
+            first=self._last + 1,
+            trees=trees,
+        )
+        return self._send(folded)
+
+    def _trees_of(self, batch: Sequence[Operation], now: int) -> dict[str, Tree] | None:
+        """Return what is known of the trees of *batch*, or nothing if more has to be found out."""
+        budgets = _plain_budgets(batch, self._books)
+        if budgets is None:
+            return None
+        names = sorted(set(map(tree_of, budgets)))
+        new = [name for name in names if name not in self._trees]
+        if new:
+            self._learn(self._rows.trees(new))
+        if any(tree.next_due <= now for tree in self._trees.values()):
+            return None
+        try:
+            return {name: self._trees[name] for name in names}
+        except KeyError:
+            return None
+
+    def _fold_known(
+        self, batch: Sequence[Operation], budgets: set[str], now: int
+    ) -> list[Decision]:
+        unknown = self._books.unknown(budgets)
+        if unknown:
+            self._rows.fetch(unknown, (), now)
+        self._rows.assume_new(op.key for op in batch if type(op) is Reserve)
+        self._books.seq = self._last
+        return self._fold(batch, now)
+
+    def _fold(self, batch: Sequence[Operation], now: int) -> list[Decision]:
+        apply = self._books.apply
+        decisions = [apply(operation, now) for operation in batch]
+        self._rows.fetched_nothing()
+        return decisions
+
+    def _used_before(self, batch: Sequence[Operation], decisions: Sequence[Decision]) -> bool:
+        """Return whether a reservation that was refused was opened before: then it is a repeat.
+
+        For those that were accepted, the writing finds out.
+        """
+        refused = [
+            op.key
+            for op, decision in zip(batch, decisions, strict=True)
+            if type(op) is Reserve and type(decision) is not Accepted
+        ]
+        return bool(self._rows.budgets_of(refused))
+
+    def _unchanged(self, trees: dict[str, Tree]) -> bool:
+        """Return whether nobody else wrote to *trees*: then refusals hold without a write."""
+        found = {name: last for name, last, *_ in self._rows.trees(list(trees))}
+        return found == {name: tree.exact for name, tree in trees.items()}
+
+    def _outdated(self) -> None:
+        """Give up what is known: others wrote, or there is more to write than the quick way can."""
+        self.forget()
+
+    def _send(self, folded: Batch) -> list[Decision] | None:
+        try:
+            answer = self._write(folded)
+        except errors.UniqueViolation:
+            # A key was used before, or another process made the same account.
+            return self._outdated()
+        except errors.DatabaseError as error:
+            if error.sqlstate != _CHANGED:
+                raise
+            return self._outdated()
+        if answer is None:
+            return self._outdated()
+        return self._committed(folded, answer, self._numbered(folded, answer))
+
+    # The thorough way -----------------------------------------------------------------------------
+
+    def _thoroughly(self, batch: Sequence[Operation], now: int) -> list[Decision]:
+        """Decide *batch* on rows that are locked, operation by operation."""
+        names = self._names(batch, now)
+        with transaction(self._connection):
+            folded = self._fold_locked(batch, names, now)
+            decisions = folded.decisions
+            answer = None
+            if folded.changes.entries or folded.changes.operations or folded.deadlines:
+                answer = self._write(folded)
+                assert answer is not None, "what is locked does not change"
+                decisions = self._numbered(folded, answer)
+                self._write_rare(folded)
+        if answer is not None:
+            self._committed(folded, answer, decisions)
+        else:
+            self._books.written()
+        return decisions
+
+    def _names(self, batch: Sequence[Operation], now: int) -> list[str]:
+        """Return the trees to lock: those of *batch*, and those in which a deadline has passed."""
+        names = {name for name, *_ in self._rows.due_trees(now)}
+        keys: list[str] = []
+        for op in batch:
+            if isinstance(op, _ON_BUDGET):
+                path = op.budget.path if isinstance(op, SetLimits) else op.budget
+                names.add(tree_of(path))
+            elif isinstance(op, Reserve):
+                names.add(tree_of(op.budget))
+            else:
+                keys.append(op.key)
+        names.update(map(tree_of, self._rows.budgets_of(keys)))
+        for name in {tree_of(op.budget.path) for op in batch if isinstance(op, SetLimits)}:
+            self._rows.add_tree(name)
+        return sorted(names)
+
+    def _fold_locked(self, batch: Sequence[Operation], names: list[str], now: int) -> Batch:
+        locked = self._rows.lock_trees(names)
+        known = self._trees
+        if any(name not in known or known[name].exact != last for name, last, *_ in locked):
+            self.forget()
+        self._learn(locked)
+        now = max(now, self._at)
+        self._books.seq = self._last
+        self._fetch(batch, now)
+        deadlines = self._presume_due(locked, now)
+        return Batch(
+            decisions=self._fold(batch, now),
+            changes=self._books.changes,
+            unwritten=self._books.unwritten,
+            now=now,
+            until=now + 1,
+            first=self._last + 1,
+            trees={name: self._trees[name] for name, *_ in locked},
+            deadlines=deadlines,
+            locked=True,
+        )
+
+    def _fetch(self, batch: Sequence[Operation], now: int) -> None:
+        """Read at once what *batch* needs, so that the fold asks for little more."""
+        keys = {op.key for op in batch if not isinstance(op, _ON_BUDGET)}
+        paths = {op.budget for op in batch if isinstance(op, Reserve | PauseBudget | ResumeBudget)}
+        paths.update(op.budget.path for op in batch if isinstance(op, SetLimits))
+        self._rows.fetch(self._books.unknown(paths), keys, now)
+
+    def _presume_due(self, locked: Iterable[TreeRow], now: int) -> dict[str, int]:
+        """Presume what is past its deadline; return the next deadline of those trees."""
+        deadlines: dict[str, int] = {}
+        for name, _, _, next_due in locked:
+            if next_due > now:
+                continue
+            due = self._rows.due(name, now, MOST_PRESUMED)
+            self._rows.fetch((), due, now)
+            self._books.presume(due, now)
+            deadlines[name] = now if len(due) == MOST_PRESUMED else self._rows.next_due(name, now)
+        return deadlines
+
+    def _write_rare(self, folded: Batch) -> None:
+        changes = folded.changes
+        self._many(_PUT_BUDGET, [(p, json.dumps(b.to_json())) for p, b in changes.budgets.items()])
+        self._many(_ADD_OPERATION, changes.operations)
+        self._many(_ADD_ALERT, [alert_row(alert) for alert in changes.alerts])
+        told = {alert.account: changes.accounts[alert.account] for alert in changes.alerts}
+        self._many(_SET_ALERTED, [(account.alerted, number) for number, account in told.items()])
+
+    def _many(self, statement: str, values: Sequence[tuple[object, ...]]) -> None:
+        if values:
+            with self._connection.cursor() as cursor:
+                cursor.executemany(statement.replace("{s}", self._schema).encode(), values)
+
+    # Both -----------------------------------------------------------------------------------------
+
+    @property
+    def _connection(self) -> Connection:
+        """The connection of this batch: one that was lost in it is not replaced before the next."""
+        assert self._rows.connection is not None, "a batch begins with a connection"
+        return self._rows.connection
+
+    def _learn(self, trees: Collection[TreeRow]) -> None:
+        for name, last, at, next_due in trees:
+            self._trees[name] = Tree(last, at, next_due)
+            self._last, self._at = max(self._last, last), max(self._at, at)
+
+    def _write(self, folded: Batch) -> Written | None:
+        if (one := single(folded)) is not None:
+            (first,) = self._called(self._apply_one, one, folded)
+            if first is not None:
+                return Written(int(first), folded.now, exact=True, seqs=None)
+        return written(self._called(self._apply, arguments(folded), folded))
+
+    def _called(self, call: Call, values: list[Any], folded: Batch) -> Row:
+        pooled = self.link.pooled
+        if folded.locked or not pooled:
+            return call(self._connection, values, pooled=pooled)
+        # What a pooler gives has no time-outs of ours but those of the transaction.
+        with transaction(self._connection):
+            return call(self._connection, values, pooled=pooled)
+
+    def _numbered(self, folded: Batch, answer: Written) -> list[Decision]:
+        """Return the decisions, with the numbers of the entries as they were written."""
+        numbers = Numbers(folded, answer)
+        if not numbers.changed:
+            return folded.decisions
+        self._books.renumber(numbers.reservation)
+        folded.changes.alerts[:] = map(numbers.alert, folded.changes.alerts)
+        return list(map(numbers.decision, folded.decisions))
+
+    def _committed(
+        self, folded: Batch, answer: Written, decisions: list[Decision]
+    ) -> list[Decision]:
+        """Take note of what is now on the disk; return *decisions*."""
+        entries = folded.changes.entries
+        numbers = Numbers(folded, answer)
+        for entry in entries:
+            tree = self._trees[tree_of(entry.budget)]
+            tree.at = answer.now
+            if answer.exact:
+                tree.exact = numbers.number(entry.seq)
+        self._note_deadlines(folded, answer.now)
+        if entries:
+            self._at = max(self._at, answer.now)
+            self._last = max(self._last, answer.last(len(entries)))
+        self._books.written()
+        return decisions
+
+    def _note_deadlines(self, folded: Batch, now: int) -> None:
+        for name, due in folded.deadlines.items():
+            self._trees[name].next_due = due
+        for row in folded.changes.reservations.values():
+            if row.state == "open":
+                tree = self._trees[tree_of(row.budget)]
+                tree.next_due = min(tree.next_due, now + row.expires - row.opened)
+
+
+def _plain_budgets(batch: Sequence[Operation], books: Books) -> set[str] | None:
+    """Return the budgets of *batch*, or nothing if there is more in it than the quick way can do.
+
+    That is: new reservations, and settling or releasing what this process holds open, each once.
+    """
+    budgets: set[str] = set()
+    keys: set[str] = set()
+    for op in batch:
+        kind = type(op)
+        if kind is Reserve:
+            assert isinstance(op, Reserve)
+            budgets.add(op.budget)
+        elif kind is Settle or kind is Release:
+            assert isinstance(op, Settle | Release)
+            known = books.opened(op.key)
+            if known is None:
+                return None
+            budgets.add(known.budget)
+        else:
+            return None
+        keys.add(op.key)
+    return budgets if len(keys) == len(batch) else None

@@ -1,0 +1,125 @@
+"""What both durable stores keep in a row: the columns, and the values they become."""
+
+import json
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any, Final
+
+from earmark.ledger.store import Filter
+from earmark.ledger.values import Account, Alert, Amounts, Entry, Line, Reservation
+
+ACCOUNT_COLUMNS: Final = 'id, budget, unit, "window", start, "end", "limit", settled, held, alerted'
+RESERVATION_COLUMNS: Final = (
+    '"key", budget, usd, calls, tokens, state, accounts, opened, expires, closed,'
+    " actual_usd, actual_calls, actual_tokens, asked, labels, seq, last"
+)
+ENTRY_COLUMNS: Final = 'seq, at, kind, "key", budget, usd, calls, tokens, prior, data'
+ALERT_COLUMNS: Final = (
+    'account, threshold, budget, unit, "window", start, "end", "limit", settled, at, seq'
+)
+
+Row = tuple[Any, ...]
+
+
+def reservation(row: Row) -> Reservation:
+    """Return the reservation a row of the table holds."""
+    key, budget, usd, calls, tokens, state, accounts, opened, expires, closed = row[:10]
+    actual_usd, actual_calls, actual_tokens, asked, labels, seq, last = row[10:]
+    hold = Amounts(usd, calls, tokens)
+    first = hold if asked is None else Amounts(*json.loads(asked))
+    actual = None if actual_usd is None else Amounts(actual_usd, actual_calls, actual_tokens)
+    return Reservation(
+        key,
+        budget,
+        first,
+        hold,
+        state,
+        tuple(map(int, accounts.split())),
+        opened,
+        expires,
+        closed,
+        actual,
+        labels,
+        seq,
+        last,
+    )
+
+
+def entry(row: Row) -> Entry:
+    """Return the entry a row of the table holds."""
+    seq, at, kind, key, budget, usd, calls, tokens, prior, data = row
+    return Entry(seq, at, kind, key, budget, Amounts(usd, calls, tokens), prior, data)
+
+
+def account_of(row: Row) -> Account:
+    """Return the account a row of the table holds."""
+    return Account(Line(*row[:7]), *row[7:])
+
+
+def account_row(a: Account) -> Row:
+    """Return the row of an account."""
+    at = a.line
+    return (
+        at.id, at.budget, at.unit, at.window, at.start, at.end, at.limit, a.settled, a.held,
+        a.alerted,
+    )  # fmt: skip
+
+
+def reservation_row(r: Reservation) -> Row:
+    """Return the row of a reservation."""
+    h, a = r.hold, r.actual
+    actual = (None, None, None) if a is None else (a.usd, a.calls, a.tokens)
+    return (
+        r.key, r.budget, h.usd, h.calls, h.tokens, r.state, numbers(r.accounts), r.opened,
+        r.expires, r.closed, *actual, asked(r), r.labels, r.seq, r.last,
+    )  # fmt: skip
+
+
+def asked(r: Reservation) -> str | None:
+    """Return the amounts before extensions as JSON; `None` where there were none."""
+    if r.asked is r.hold or r.asked == r.hold:
+        return None
+    return json.dumps([r.asked.usd, r.asked.calls, r.asked.tokens])
+
+
+def entry_row(e: Entry) -> Row:
+    """Return the row of an entry."""
+    a = e.amounts
+    return (e.seq, e.at, e.kind, e.key, e.budget, a.usd, a.calls, a.tokens, e.prior, e.data)
+
+
+def alert_row(a: Alert) -> Row:
+    """Return the row of an alert."""
+    return (
+        a.account, a.threshold, a.budget, a.unit, a.window, a.start, a.end, a.limit, a.settled,
+        a.at, a.seq,
+    )  # fmt: skip
+
+
+@lru_cache(10_000)
+def numbers(accounts: tuple[int, ...]) -> str:
+    """Return the ids of *accounts* as a row keeps them."""
+    return " ".join(map(str, accounts))
+
+
+def select(
+    columns: str,
+    table: str,
+    moment: str,
+    order: str,
+    tests: Iterable[tuple[str, object]],
+    wanted: Filter,
+) -> tuple[str, list[Any]]:
+    """Return the statement, with `?` for values, that lists what is *wanted*, and its values."""
+    where = [(f"{moment} >= ?", wanted.since), (f"{moment} < ?", wanted.until), *tests]
+    given = [(test, value) for test, value in where if value is not None]
+    if wanted.budget is not None:
+        given += [
+            ("(budget = ?", wanted.budget),
+            ("1 OR (budget >= ?", f"{wanted.budget}/"),
+            ("budget < ?))", f"{wanted.budget}0"),
+        ]
+    given.append(("seq > ?", wanted.after))
+    clause = " AND ".join(test for test, _ in given).replace(" AND 1 OR ", " OR ")
+    sql = f"SELECT {columns} FROM {table} WHERE {clause} ORDER BY {order} LIMIT ?"
+    return sql, [*(value for _, value in given), wanted.most]

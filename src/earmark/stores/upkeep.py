@@ -1,0 +1,142 @@
+"""The database beneath a store, for those who look after it: what it has and lacks, filling it.
+
+It is used without a ledger: one that is too old or too new for that can be looked at, too.
+"""
+
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any, Final, Protocol
+
+from earmark.clock import Clock
+from earmark.errors import InvalidConfig, StoreError
+from earmark.ledger.store import Snapshot
+from earmark.stores.migrations import Migration, Standing
+from earmark.stores.rows import (
+    ACCOUNT_COLUMNS,
+    ALERT_COLUMNS,
+    ENTRY_COLUMNS,
+    RESERVATION_COLUMNS,
+)
+
+#: Every table that has what people wrote, and its columns, which are the same in every database.
+TABLES: Final[Mapping[str, str]] = {
+    "budget": "path, body",
+    "account": ACCOUNT_COLUMNS,
+    "reservation": RESERVATION_COLUMNS,
+    "entry": ENTRY_COLUMNS,
+    "alert": ALERT_COLUMNS,
+    "operation": '"key", content',
+    "run": (
+        "run_id, composition_id, composition, input, budget, limit_usd, started_at, status,"
+        " statement"
+    ),
+    "run_line": "run_id, number, line",
+}
+
+Row = tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """What stands in a database, and how it stands to this program."""
+
+    store: str
+    """Its URL without a password."""
+    engine: str
+    """The program that keeps it, with its version."""
+    standing: Standing
+    rows: Mapping[str, int]
+    """How many rows each table has; empty where the tables are not those this program knows."""
+    open_holds: int
+    settings: Mapping[str, str]
+    """What decides whether a commit survives a power cut."""
+
+
+class Load(Protocol):
+    """One transaction that fills an empty database; nothing of it stands before its end."""
+
+    def put(self, table: str, columns: str, rows: Iterable[Row]) -> None:
+        """Add *rows*, which are streamed, to *table*."""
+        ...
+
+    def complete(self) -> None:
+        """Write what follows from the rows, such as the numbers the next ones get."""
+        ...
+
+    def count(self, table: str) -> int:
+        """Return how many rows *table* has."""
+        ...
+
+    def snapshot(self) -> Snapshot:
+        """Return what was loaded, before it is committed; closing it ends nothing."""
+        ...
+
+
+class Upkeep(Protocol):
+    """A database that books are kept in, or can be."""
+
+    @property
+    def name(self) -> str:
+        """The store's URL without a password."""
+        ...
+
+    def exists(self) -> bool:
+        """Return whether there are books, of this program or another; makes nothing."""
+        ...
+
+    def status(self) -> Status:
+        """Return what stands in the database; changes nothing.
+
+        Raises:
+            NotFound: There is no such file.
+        """
+        ...
+
+    def migrate(self, *, finish: bool) -> tuple[Migration, ...]:
+        """Apply what is pending, and return it; *finish* also applies the `post` migrations.
+
+        Raises:
+            NotFound: There is no such file.
+            SchemaMismatch: A newer program changed the tables.
+        """
+        ...
+
+    def loading(self) -> AbstractContextManager[Load]:
+        """Fill the database, made if there is none; keeps all of it or, after an error, nothing.
+
+        Raises:
+            StoreError: It is not empty.
+        """
+        ...
+
+
+def open_upkeep(url: str, clock: Clock) -> Upkeep:
+    """Return the database at *url*; it is opened, and made, when it is used.
+
+    Raises:
+        InvalidConfig: The URL is none of a store that lasts.
+    """
+    if url.startswith("sqlite:///") and url != "sqlite:///":
+        from earmark.stores.upkeep_sqlite import SqliteUpkeep  # noqa: PLC0415 - loads what is used
+
+        return SqliteUpkeep(url.removeprefix("sqlite:///"), clock)
+    if url.startswith(("postgresql:", "postgres:")):
+        if find_spec("psycopg") is None:
+            detail = "PostgreSQL needs the extra 'postgres': pip install 'earmark[postgres]'"
+            raise InvalidConfig(place="store URL", detail=detail)
+        from earmark.stores.upkeep_postgres import (  # noqa: PLC0415 - loads what is used
+            PostgresUpkeep,
+        )
+
+        return PostgresUpkeep(url, clock)
+    scheme = url.partition(":")[0]
+    detail = f"'{scheme}:' keeps nothing: give 'sqlite:///path/to/file.db' or 'postgresql://…'"
+    raise InvalidConfig(place="store URL", detail=detail)
+
+
+def not_empty(name: str, found: Mapping[str, int]) -> StoreError:
+    """Return the refusal to fill a store that has rows already."""
+    said = ", ".join(f"{table} {rows:,}" for table, rows in found.items())
+    return StoreError(store=name, detail=f"it has rows ({said}): copy to an empty one")

@@ -1,0 +1,147 @@
+"""Looking after a SQLite file: `earmark.stores.upkeep.Upkeep`."""
+
+# apsw's stubs name the type of a bytes-like value in a way that type checkers cannot resolve.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+
+import fcntl
+import os
+from collections.abc import Generator, Iterable
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Final
+
+import apsw
+
+from earmark.clock import Clock
+from earmark.errors import NotFound
+from earmark.stores.migrations import Migration
+from earmark.stores.migrations_sqlite import migrate_sqlite, prepare_sqlite, sqlite_standing
+from earmark.stores.sqlite_errors import translated
+from earmark.stores.sqlite_snapshot import SqliteSnapshot
+from earmark.stores.upkeep import TABLES, Row, Status, not_empty
+
+_COMPLETE: Final = """
+INSERT INTO copied (last, entries, at)
+SELECT max(seq), count(*), max(at) FROM entry HAVING count(*) > 0
+"""
+_MAKE: Final = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+
+
+class SqliteUpkeep:
+    """A file, opened for each piece of work."""
+
+    def __init__(self, path: str, clock: Clock) -> None:
+        self._path = path
+        self._clock = clock
+
+    @property
+    def name(self) -> str:
+        """The store's URL."""
+        return f"sqlite:///{self._path}"
+
+    def exists(self) -> bool:
+        """Return whether there is a file."""
+        return Path(self._path).exists()
+
+    def status(self) -> Status:
+        """Return what stands in the file; changes nothing."""
+        self._check_there()
+        with self._open(apsw.SQLITE_OPEN_READONLY) as connection:
+            connection.execute("BEGIN")
+            standing = sqlite_standing(connection, self.name)
+            rows: dict[str, int] = {}
+            held = 0
+            if standing.is_readable:
+                rows = {table: _count(connection, table) for table in TABLES}
+                held = _count(connection, "reservation WHERE state = 'open'")
+            mode = connection.execute("PRAGMA journal_mode").fetchall()[0][0]
+            return Status(
+                store=self.name,
+                engine=f"SQLite {apsw.sqlite_lib_version()}",
+                standing=standing,
+                rows=rows,
+                open_holds=held,
+                settings={"journal_mode": str(mode), "synchronous": "full"},
+            )
+
+    def migrate(self, *, finish: bool) -> tuple[Migration, ...]:
+        """Apply what is pending, and return it."""
+        self._check_there()
+        with self._turn(), self._open(apsw.SQLITE_OPEN_READWRITE) as connection:
+            return migrate_sqlite(connection, self.name, self._clock, finish=finish)
+
+    @contextmanager
+    def loading(self) -> Generator["SqliteLoad"]:
+        """Fill the file, made if there is none; keeps all of it or, after an error, nothing."""
+        with self._turn(), self._open(_MAKE) as connection:
+            prepare_sqlite(connection, self.name, self._clock)
+            connection.execute("PRAGMA synchronous = FULL; PRAGMA cache_size = -65536")
+            connection.execute("BEGIN IMMEDIATE")
+            # Closing the connection rolls back what was not committed.
+            load = SqliteLoad(connection, self.name)
+            load.check_empty()
+            yield load
+            connection.execute("COMMIT")
+
+    def _check_there(self) -> None:
+        if not self.exists():
+            raise NotFound(kind="store", name=self.name)
+
+    @contextmanager
+    def _open(self, flags: int) -> Generator[apsw.Connection]:
+        with translated(self.name), closing(apsw.Connection(self._path, flags=flags)) as connection:
+            connection.set_busy_timeout(5000)
+            yield connection
+
+    @contextmanager
+    def _turn(self) -> Generator[None]:
+        """Keep every other program from writing, as the store itself does."""
+        with translated(self.name):
+            turn = os.open(f"{self._path}-turn", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(turn, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(turn)
+
+
+class SqliteLoad:
+    """The rows of an empty file; see `earmark.stores.upkeep.Load`."""
+
+    def __init__(self, connection: apsw.Connection, name: str) -> None:
+        self._connection = connection
+        self._name = name
+
+    def check_empty(self) -> None:
+        """Refuse a file that has rows."""
+        found = {table: n for table in TABLES if (n := self.count(table))}
+        if found:
+            raise not_empty(self._name, found)
+
+    def put(self, table: str, columns: str, rows: Iterable[Row]) -> None:
+        """Add *rows*, which are streamed, to *table*."""
+        places = ", ".join("?" * (columns.count(",") + 1))
+        sql = f"INSERT INTO {table} ({columns}) VALUES ({places})"
+        self._connection.executemany(sql, rows)
+
+    def complete(self) -> None:
+        """Write how many entries there are up to the last number, and when the latest was."""
+        self._connection.execute(_COMPLETE)
+
+    def count(self, table: str) -> int:
+        """Return how many rows *table* has."""
+        return _count(self._connection, table)
+
+    def snapshot(self) -> "_Uncommitted":
+        """Return what was loaded, before it is committed."""
+        return _Uncommitted(self._connection, self._name)
+
+
+class _Uncommitted(SqliteSnapshot):
+    def close(self) -> None:
+        """Leave the connection open: its transaction goes on."""
+
+
+def _count(connection: apsw.Connection, table: str) -> int:
+    return int(str(connection.execute(f"SELECT count(*) FROM {table}").fetchall()[0][0]))
