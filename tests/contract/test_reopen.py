@@ -1,12 +1,15 @@
 """Books on disk: closed and opened again, by one ledger or several, they are the same books."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
 
-from earmark.errors import BudgetExceeded, KeyReused, Reason
+from earmark.errors import BudgetExceeded, KeyReused, Reason, ReservationClosed
 from earmark.ledger.ledger import Ledger
+from earmark.ledger.values import Accepted, Amounts, Reserve
+from earmark.money import NANOS_PER_USD
 from earmark.testing import ManualClock
 from support.ledger_books import check_books, standing
 
@@ -144,3 +147,76 @@ def test_other_ledgers_changes_are_noticed(open_store: Opener) -> None:
         one.release(one.reserve("acme", 1).key)
         before, seen = seen, two.store.watch(["acme"], seen, 10)
         assert before != seen
+
+
+@pytest.mark.parametrize("change", ["lower", "pause", "raise", "resume"])
+def test_a_budget_that_another_ledger_changed_binds_at_once(
+    open_store: Opener, change: str
+) -> None:
+    """What one ledger has cached of a budget is worth nothing once another changes the budget."""
+    one, two = open_store(), open_store()
+    one.set_budget("acme", limits=["2 usd per day"])
+    if change == "resume":
+        one.pause("acme", actor="Ada", reason="")
+    else:
+        one.settle(one.reserve("acme", 1).key, "0.5")
+    with suppress(BudgetExceeded):
+        one.reserve("acme", 9)
+    match change:
+        case "lower":
+            two.set_budget("acme", limits=["1 usd per day"])
+        case "pause":
+            two.pause("acme", actor="Ada", reason="")
+        case "raise":
+            two.set_budget("acme", limits=["20 usd per day"])
+        case _:
+            two.resume("acme", actor="Ada", reason="")
+    if change in {"lower", "pause"}:
+        with pytest.raises(BudgetExceeded):
+            one.reserve("acme", 1)
+    else:
+        assert one.reserve("acme", "1.5").state == "open"
+
+
+def test_another_ledgers_settlement_makes_room_and_alerts_once(open_store: Opener) -> None:
+    """Two ledgers that each know only their own sums tell each threshold once, and refuse truly."""
+    one, two = open_store(), open_store()
+    one.set_budget("acme", limits=["10 usd per day"])
+    holds = [ledger.reserve("acme", 2) for ledger in (one, two, one, two, one)]
+    for n, hold in enumerate(holds):
+        (one, two)[n % 2].settle(hold.key, 2)
+    assert [alert.threshold for alert in one.alerts()] == [800_000, 1_000_000]
+    for ledger in (one, two):
+        with pytest.raises(BudgetExceeded, match="10 settled"):
+            ledger.reserve("acme", 1)
+
+
+def test_another_ledgers_settlement_is_not_settled_over(open_store: Opener) -> None:
+    """Who opened a hold cannot close it a second time after another ledger closed it."""
+    one, two = open_store(), open_store()
+    one.set_budget("acme", limits=["10 usd per day"])
+    settled, released = one.reserve("acme", 2, key="s"), one.reserve("acme", 2, key="r")
+    two.settle(settled.key, 1)
+    two.release(released.key)
+    with pytest.raises(KeyReused):
+        one.settle(settled.key, 2)
+    with pytest.raises(ReservationClosed):
+        one.settle(released.key, 2)
+    assert one.settle(settled.key, 1).state == "settled"
+    assert standing(two, "acme") == ("10", "1", "0", "9")
+
+
+def test_no_one_is_refused_for_what_another_ledger_gave_back(
+    open_store: Opener, clock: ManualClock
+) -> None:
+    """A refusal rests on the sums as they are, also when others of its batch are accepted."""
+    one, two = open_store(), open_store()
+    one.set_budget("acme", limits=["10 usd per day"])
+    one.reserve("acme", 8, key="most")
+    two.release("most")
+    small, large = (
+        Reserve(key, "acme", Amounts(usd * NANOS_PER_USD), 10**12)
+        for key, usd in (("small", 1), ("large", 9))
+    )
+    decisions = one.store.apply([small, large], clock.instant())
+    assert [type(decision) for decision in decisions] == [Accepted, Accepted]

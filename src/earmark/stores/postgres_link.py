@@ -38,8 +38,9 @@ _FOR_GOOD: Final = "; ".join(f"SET {name} = {value}" for name, value in TIMEOUTS
 
 #: Settings without which an acknowledged commit can be lost, or a torn page be kept.
 DURABLE: Final = ("fsync", "synchronous_commit", "full_page_writes")
-#: Deadlock, serialisation failure, no lock in time, statement or transaction took too long.
-_AGAIN: Final = frozenset({"40P01", "40001", "55P03", "57014", "25P03", "25P04"})
+#: Deadlock, serialisation failure, a key used at the same moment, no lock in time, statement or
+#: transaction took too long.
+_AGAIN: Final = frozenset({"40P01", "40001", "23505", "55P03", "57014", "25P03", "25P04"})
 #: The server or the network went away; whether the last statement was done is not known.
 _LOST: Final = ("08", "57P")
 

@@ -45,8 +45,9 @@ from earmark.stores.rows import Row, alert_row
 MOST_PRESUMED: Final = 1000
 
 _ON_BUDGET: Final = (SetLimits, PauseBudget, ResumeBudget, ExtendBudget)
-#: What the function raises where it finds a row other than the batch was decided on.
-_CHANGED: Final = "EM001"
+#: Raised where a row is other than the batch was decided on: by the function, by a key that was
+#: used or an account that was made meanwhile, by a hold that was given back already.
+_CHANGED: Final = frozenset({"EM001", "23505", "23514"})
 
 _PUT_BUDGET: Final = (
     "INSERT INTO {s}.budget (path, body) VALUES (%s, %s)"
@@ -178,11 +179,8 @@ class Writer:
     def _send(self, folded: Batch) -> list[Decision] | None:
         try:
             answer = self._write(folded)
-        except errors.UniqueViolation:
-            # A key was used before, or another process made the same account.
-            return self._outdated()
         except errors.DatabaseError as error:
-            if error.sqlstate != _CHANGED:
+            if error.sqlstate not in _CHANGED:
                 raise
             return self._outdated()
         if answer is None:
