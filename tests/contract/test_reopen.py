@@ -196,6 +196,7 @@ def test_another_ledgers_settlement_is_not_settled_over(open_store: Opener) -> N
     one, two = open_store(), open_store()
     one.set_budget("acme", limits=["10 usd per day"])
     settled, released = one.reserve("acme", 2, key="s"), one.reserve("acme", 2, key="r")
+    one.reserve("acme", 5)
     two.settle(settled.key, 1)
     two.release(released.key)
     with pytest.raises(KeyReused):
@@ -203,7 +204,7 @@ def test_another_ledgers_settlement_is_not_settled_over(open_store: Opener) -> N
     with pytest.raises(ReservationClosed):
         one.settle(released.key, 2)
     assert one.settle(settled.key, 1).state == "settled"
-    assert standing(two, "acme") == ("10", "1", "0", "9")
+    assert standing(two, "acme") == ("10", "1", "5", "4")
 
 
 def test_no_one_is_refused_for_what_another_ledger_gave_back(
@@ -220,3 +221,39 @@ def test_no_one_is_refused_for_what_another_ledger_gave_back(
     )
     decisions = one.store.apply([small, large], clock.instant())
     assert [type(decision) for decision in decisions] == [Accepted, Accepted]
+
+
+def test_an_extension_counts_what_another_ledger_holds(open_store: Opener) -> None:
+    """A hold grows only into what is free of all holds, also of those it has not seen."""
+    one, two = open_store(), open_store()
+    one.set_budget("acme", limits=["10 usd per day"])
+    hold = one.reserve("acme", 1)
+    two.reserve("acme", 8)
+    with pytest.raises(BudgetExceeded, match="9 held"):
+        one.extend(hold.key, 2)
+
+
+def test_midnight_comes_with_another_ledgers_clock(open_store: Opener, clock: ManualClock) -> None:
+    """Once one ledger has booked on the next day, a clock that is behind books there, too."""
+    one, two = open_store(), open_store()
+    one.set_budget("acme", limits=["10 usd per day"])
+    evening = clock.now.replace(hour=23, minute=59, second=59)
+    clock.set(evening)
+    one.reserve("acme", 1)
+    clock.advance(timedelta(seconds=2))
+    two.reserve("acme", 2)
+    clock.set(evening)
+    late = one.reserve("acme", 4)
+    assert late.opened_at == evening + timedelta(seconds=2)
+    assert standing(two, "acme") == ("10", "0", "6", "4")
+
+
+def test_another_ledgers_deadline_passes_first(open_store: Opener, clock: ManualClock) -> None:
+    """What fell due is presumed before anything later is decided, whoever opened it."""
+    one, two = open_store(), open_store()
+    one.set_budget("acme", limits=["10 usd per day"])
+    one.reserve("acme", 1)
+    two.reserve("acme", 1, key="short", deadline="1s")
+    clock.advance(timedelta(seconds=10))
+    one.reserve("acme", 1)
+    assert [entry.kind for entry in one.entries()][-2:] == ["presume", "reserve"]
