@@ -61,12 +61,15 @@ class AsyncLedger:
         operation = requests.reserve(
             self.clock, budget, amount, key=key, units=units, deadline=deadline, labels=labels
         )
+        # Not `admit`: each coroutine in between is made, and passed at each wake-up.
+        if wait is None:
+            return reservation_of(await self.sync.committer.submit_async(operation))
         return await self.admit(operation, wait)
 
     async def admit(self, operation: Reserve, wait: Duration | None) -> Reservation:
         """Submit *operation*, in line with others if it may wait; see `reserve`."""
         if wait is None:
-            return await self._reservation(operation)
+            return reservation_of(await self.sync.committer.submit_async(operation))
         return await self.sync.turns.admit_async(
             operation, self.submit, wait_ns=parse_duration(wait)
         )
@@ -97,7 +100,8 @@ class AsyncLedger:
         self, key: str, amount: AmountLike, *, units: Mapping[str, int] | None = None
     ) -> Reservation:
         """Replace the hold of *key* by the actual cost; see `Ledger.settle`."""
-        return await self._reservation(requests.settle(key, amount, units))
+        operation = requests.settle(key, amount, units)
+        return reservation_of(await self.sync.committer.submit_async(operation))
 
     async def release(self, key: str) -> Reservation:
         """Give all of the hold of *key* back; see `Ledger.release`."""

@@ -6,11 +6,12 @@ commits on its own thread; everybody else is served by the committer's thread.
 """
 
 import asyncio
+import contextlib
 import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, Protocol
+from typing import Final, Protocol, final
 
 from earmark.clock import Clock
 from earmark.errors import EarmarkError, StoreClosed, StoreUnavailable
@@ -94,10 +95,8 @@ class GroupCommitter:
     def submit(self, operation: Operation) -> Decision:
         """Return the decision once it is durable; blocks the thread."""
         self._check()
-        gate = threading.Lock()
-        gate.acquire()
-        waiter = _Waiter(operation, gate, None)
-        self._queue.append(waiter)
+        gate = _Gate()
+        self._queue.append((operation, gate))
         # With nobody committing, commit here: a hand-over to the thread costs more than the rules.
         if self._turn.acquire(blocking=False):
             try:
@@ -108,14 +107,13 @@ class GroupCommitter:
             self._ring()
         if self._closed:
             self._refuse_late()
-        gate.acquire()
-        return waiter.answer()
+        return gate.answer()
 
     async def submit_async(self, operation: Operation) -> Decision:
         """Return the decision once it is durable; cancelling the wait does not undo it."""
         self._check()
         future = asyncio.get_running_loop().create_future()
-        self._queue.append(_Waiter(operation, None, future))
+        self._queue.append((operation, future))
         if self._asleep:
             self._ring()
         if self._closed:
@@ -137,7 +135,7 @@ class GroupCommitter:
                 waiter = self._queue.popleft()
             except IndexError:
                 return
-            _answer([waiter], [None], _closed(self._store))
+            _fail([waiter], _closed(self._store))
 
     def _check(self) -> None:
         if self._closed or self._process != os.getpid():
@@ -177,71 +175,89 @@ class GroupCommitter:
         batch = [queue.popleft() for _ in range(count)]
         try:
             decisions = self._store.apply(
-                [waiter.operation for waiter in batch], self._clock.instant()
+                [operation for operation, _ in batch], self._clock.instant()
             )
             self.committed(decisions)
-            _answer(batch, decisions, None)
+            _answer(batch, decisions)
         except Exception as error:  # noqa: BLE001 - the answer to everybody in the batch
-            _answer(batch, [None] * count, _as_earmark(error, self._store))
+            _fail(batch, _as_earmark(error, self._store))
         except BaseException as error:
             # An interrupt hit this thread in the middle: the others learn that nothing is known.
-            _answer(batch, [None] * count, _as_earmark(error, self._store))
+            _fail(batch, _as_earmark(error, self._store))
             raise
 
 
-class _Waiter:
-    __slots__ = ("decision", "error", "future", "gate", "operation")
+@final
+class _Gate:
+    """Where a thread waits for its decision."""
 
-    def __init__(
-        self,
-        operation: Operation,
-        gate: "threading.Lock | None",
-        future: "asyncio.Future[Decision] | None",
-    ) -> None:
-        self.operation = operation
-        self.gate = gate
-        self.future = future
+    __slots__ = ("decision", "error", "lock")
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.lock.acquire()
         self.decision: Decision | None = None
         self.error: EarmarkError | None = None
 
+    def open(self, decision: Decision | None, error: EarmarkError | None) -> None:
+        self.decision = decision
+        self.error = error
+        self.lock.release()
+
     def answer(self) -> Decision:
+        self.lock.acquire()
         if self.error is not None:
             raise self.error
-        assert self.decision is not None, "a waiter is answered before its gate opens"
+        assert self.decision is not None, "a gate opens with a decision or an error"
         return self.decision
 
 
-def _answer(
-    batch: Iterable[_Waiter], decisions: Sequence[Decision | None], error: EarmarkError | None
-) -> None:
+# A plain pair for each operation: with hundreds of tasks, an object of its own would show.
+_Asker = _Gate | asyncio.Future[Decision]
+_Waiter = tuple[Operation, _Asker]
+
+
+def _answer(batch: Iterable[_Waiter], decisions: Iterable[Decision]) -> None:
     """Hand each waiter its decision; each event loop is woken once for all of its tasks."""
-    loops: dict[asyncio.AbstractEventLoop, list[_Waiter]] = {}
-    for waiter, decision in zip(batch, decisions, strict=True):
-        waiter.decision = decision
-        waiter.error = error
-        if waiter.gate is not None:
-            waiter.gate.release()
-        elif waiter.future is not None:
-            loops.setdefault(waiter.future.get_loop(), []).append(waiter)
-    for loop, waiters in loops.items():
-        try:
-            loop.call_soon_threadsafe(_deliver, waiters)
-        except RuntimeError:
-            # The loop was closed with tasks still waiting: what they asked for is done all the
-            # same.
-            continue
-
-
-def _deliver(waiters: list[_Waiter]) -> None:
-    for waiter in waiters:
-        future = waiter.future
-        if future is None or future.done():
-            continue
-        if waiter.error is not None:
-            future.set_exception(waiter.error)
+    loops: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Decision], Decision]]] = {}
+    for (_, asker), decision in zip(batch, decisions, strict=True):
+        if type(asker) is _Gate:
+            asker.open(decision, None)
         else:
-            assert waiter.decision is not None, "a waiter without an error has a decision"
-            future.set_result(waiter.decision)
+            loop = asker.get_loop()
+            try:
+                loops[loop].append((asker, decision))
+            except KeyError:
+                loops[loop] = [(asker, decision)]
+    for loop, answers in loops.items():
+        _call(loop, _deliver, answers)
+
+
+def _fail(batch: Iterable[_Waiter], error: EarmarkError) -> None:
+    """Hand *error* to each waiter that has no decision yet."""
+    for _, asker in batch:
+        if isinstance(asker, _Gate):
+            if asker.decision is None:
+                asker.open(None, error)
+        else:
+            _call(asker.get_loop(), _deliver_error, asker, error)
+
+
+def _call(loop: asyncio.AbstractEventLoop, what: Callable[..., None], *given: object) -> None:
+    # The loop may be closed with tasks still waiting: what they asked for is done all the same.
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(what, *given)
+
+
+def _deliver(answers: Iterable[tuple["asyncio.Future[Decision]", Decision]]) -> None:
+    for future, decision in answers:
+        if not future.done():
+            future.set_result(decision)
+
+
+def _deliver_error(future: "asyncio.Future[Decision]", error: EarmarkError) -> None:
+    if not future.done():
+        future.set_exception(error)
 
 
 def _as_earmark(error: BaseException, store: Store) -> EarmarkError:
