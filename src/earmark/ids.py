@@ -13,9 +13,14 @@ from earmark.clock import NANOS_PER_SECOND, Clock
 _random: Final = Random()  # noqa: S311 - see above
 os.register_at_fork(after_in_child=_random.seed)
 _lock: Final = threading.Lock()
-_millisecond = -1
+_MILLISECOND: Final = 1_000_000
+# The last two hex digits of a key, by number: formatting was most of what a key cost.
+_ENDS: Final = tuple(f"{number:02x}" for number in range(256))
+_until = -1
+_moment = ""
 _prefix = ""
 _count = 0
+_end = 0
 
 
 def new_key(clock: Clock) -> str:
@@ -25,21 +30,32 @@ def new_key(clock: Clock) -> str:
     """
     # RFC 9562, section 6.2, method 2: random bits for the first key of a millisecond, then one more
     # for each. One state per process is what makes keys ascend, also when the clock steps back.
-    global _millisecond, _prefix, _count  # noqa: PLW0603
+    global _end  # noqa: PLW0603
     with _lock:
-        now = clock.instant() // 1_000_000
-        if now > _millisecond:
-            _millisecond = now
-            bits = _random.getrandbits(73)
-            _prefix = (
-                f"{now >> 16 & 0xFFFF_FFFF:08x}-{now & 0xFFFF:04x}"
-                f"-7{bits >> 61:03x}-{bits >> 47 & 0x3FFF | 0x8000:04x}-"
-            )
-            # One of its 48 bits starts clear: it cannot overflow within a millisecond.
-            _count = bits & 0x7FFF_FFFF_FFFF
-        else:
-            _count += 1
-        return f"{_prefix}{_count:012x}"
+        now = clock.instant()
+        _end += 1
+        if now >= _until or _end == len(_ENDS):
+            _begin(now)
+        return _prefix + _ENDS[_end]
+
+
+def _begin(now: int) -> None:
+    """Begin a new millisecond, or carry into what stands before the last two digits."""
+    global _until, _moment, _prefix, _count, _end  # noqa: PLW0603
+    if now >= _until:
+        millisecond = now // _MILLISECOND
+        _until = (millisecond + 1) * _MILLISECOND
+        bits = _random.getrandbits(73)
+        _moment = (
+            f"{millisecond >> 16 & 0xFFFF_FFFF:08x}-{millisecond & 0xFFFF:04x}"
+            f"-7{bits >> 61:03x}-{bits >> 47 & 0x3FFF | 0x8000:04x}-"
+        )
+        # One of its 48 bits starts clear: it cannot overflow within a millisecond.
+        _count = bits & 0x7FFF_FFFF_FFFF
+    else:
+        _count = (_count | 0xFF) + 1
+    _prefix = f"{_moment}{_count >> 8:010x}"
+    _end = _count & 0xFF
 
 
 def new_run_id(clock: Clock) -> str:

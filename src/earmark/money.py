@@ -18,6 +18,8 @@ LONGEST_TEXT: Final = 40
 
 _PLACES: Final = 9
 _DIGITS: Final = 13
+#: What a number with so many digits after its point is multiplied by.
+_SCALES: Final = tuple(10 ** (_PLACES - places) for places in range(_PLACES + 1))
 _SMALLEST_EXPONENT: Final = -10
 _LARGEST_EXPONENT: Final = 12
 _WANT = "US dollars as a decimal string such as '0.25', a Decimal, an int or Money"
@@ -145,12 +147,10 @@ def show_nanos(nanos: int) -> str:
 
 def _from_text(text: str) -> int:
     # Plain digits are what a hot ledger is given; Decimal, for the rest, costs ten times as much.
-    whole, point, part = text.partition(".")
-    if whole.isdigit() and len(whole) < _DIGITS and text.isascii():
-        if not point:
-            return _checked(int(whole) * NANOS_PER_USD, text)
-        if part.isdigit() and len(part) <= _PLACES:
-            return _checked(int(whole) * NANOS_PER_USD + int(part.ljust(_PLACES, "0")), text)
+    whole, _, part = text.partition(".")
+    digits = whole + part
+    if len(whole) < _DIGITS and len(part) <= _PLACES and digits.isdigit() and text.isascii():
+        return _checked(int(digits) * _SCALES[len(part)], text)
     return _from_long_text(text)
 
 

@@ -155,17 +155,15 @@ def check_key(key: str) -> str:
 
 
 def _ttl(clock: Clock, deadline: Duration | datetime) -> int:
+    if isinstance(deadline, str):
+        known = _DURATIONS.get(deadline)
+        return parse_duration(deadline) if known is None else known
     if not isinstance(deadline, datetime):
-        return _parsed(deadline)
+        return parse_duration(deadline)
     ttl = from_datetime(deadline) - clock.instant()
     if ttl <= 0:
         raise InvalidDuration(text=deadline.isoformat(), want="a deadline that is not past")
     return ttl
-
-
-def _parsed(duration: Duration) -> int:
-    known = _DURATIONS.get(duration) if isinstance(duration, str) else None
-    return parse_duration(duration) if known is None else known
 
 
 _DURATIONS: Final = {text: parse_duration(text) for text in (DEFAULT_DEADLINE, "10min")}
