@@ -68,8 +68,8 @@ def steady(
         mine.remove(key)
         closing = Settle(key, Amounts(dice.randint(0, 1000), -1)) if roll < 0.8 else Release(key)
         yield Presume(key) if roll > 0.95 else closing
-        if roll < 0.4:
-            # A client that is not sure asks again.
+        if roll > 0.9:
+            # What was presumed spent is known now; or a client that is not sure asks again.
             yield closing
 
 
@@ -80,7 +80,7 @@ def left_open(files: Iterable[Path]) -> list[str]:
         operation = record.operation
         if isinstance(operation, Reserve):
             opened[operation.key] = None
-        elif not isinstance(operation, Extend) and record.decision is not None:
+        elif isinstance(operation, Settle | Release) and record.decision is not None:
             opened.pop(operation.key, None)
     return list(opened)
 

@@ -177,6 +177,19 @@ def cut_the_answer_to(request: bytes) -> Judge:
     return judge
 
 
+def cut_within(request: bytes) -> Judge:
+    """Cut the next request that contains *request* off before its end; once."""
+    done = threading.Event()
+
+    def judge(side: Side, piece: bytes) -> int | None:
+        if side == "server" or request not in piece or done.is_set():
+            return None
+        done.set()
+        return len(piece) - 1
+
+    return judge
+
+
 def cut_by_chance(dice: random.Random, *, one_in: int) -> Judge:
     """Cut one in so many pieces, of requests and answers alike, anywhere from nothing to all."""
 

@@ -107,7 +107,7 @@ def arguments(batch: Batch) -> list[Any]:
 def single(batch: Batch) -> list[Any] | None:
     """Return what `apply_one_1` is called with, or nothing where there is more to write."""
     entries = batch.changes.entries
-    if len(entries) != 1 or batch.locked or batch.unwritten:
+    if len(entries) != 1 or len(batch.trees) != 1 or batch.locked or batch.unwritten:
         return None
     (entry,) = entries
     ((name, tree),) = batch.trees.items()

@@ -82,6 +82,11 @@ class Link:
             raise
         return made
 
+    def _is_lost(self, error: psycopg.Error) -> bool:
+        # What has no code is the driver's own trouble with the connection, not the server's answer.
+        state, held = _state(error), self._connection
+        return held is None or held.closed or not state or state.startswith(_LOST)
+
     def drop(self) -> None:
         """Let go of the connection: the next use makes a new one."""
         held, self._connection = self._connection, None
@@ -104,8 +109,7 @@ class Link:
                 return work()
             except psycopg.Error as error:
                 undone()
-                lost = self._connection is None or self._connection.closed
-                if lost or _state(error).startswith(_LOST):
+                if self._is_lost(error):
                     self.drop()
                 elif _state(error) not in _AGAIN:
                     raise_from(error, self.url)

@@ -53,7 +53,9 @@ _PUT_BUDGET: Final = (
     "INSERT INTO {s}.budget (path, body) VALUES (%s, %s)"
     " ON CONFLICT (path) DO UPDATE SET body = excluded.body"
 )
-_ADD_OPERATION: Final = 'INSERT INTO {s}.operation ("key", content) VALUES (%s, %s)'
+_ADD_OPERATIONS: Final = (
+    'INSERT INTO {s}.operation ("key", content) SELECT * FROM unnest(%s::text[], %s::text[])'
+)
 _ADD_ALERT: Final = (
     'INSERT INTO {s}.alert (account, threshold, budget, unit, "window", start, "end", "limit",'
     " settled, at, seq) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING"
@@ -268,15 +270,16 @@ class Writer:
     def _write_rare(self, folded: Batch) -> None:
         changes = folded.changes
         self._many(_PUT_BUDGET, [(p, json.dumps(b.to_json())) for p, b in changes.budgets.items()])
-        self._many(_ADD_OPERATION, changes.operations)
+        if changes.operations:
+            keys, contents = zip(*changes.operations, strict=True)
+            self._many(_ADD_OPERATIONS, [(list(keys), list(contents))])
         self._many(_ADD_ALERT, [alert_row(alert) for alert in changes.alerts])
         told = {alert.account: changes.accounts[alert.account] for alert in changes.alerts}
         self._many(_SET_ALERTED, [(account.alerted, number) for number, account in told.items()])
 
     def _many(self, statement: str, values: Sequence[tuple[object, ...]]) -> None:
-        if values:
-            with self._connection.cursor() as cursor:
-                cursor.executemany(statement.replace("{s}", self._schema).encode(), values)
+        for each in values:
+            self._connection.execute(statement.replace("{s}", self._schema).encode(), each)
 
     # Both -----------------------------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 """A batch on its way to PostgreSQL and its numbers on the way back."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import psycopg
 import pytest
@@ -31,6 +31,7 @@ from earmark.stores.postgres_batch import (
     written,
 )
 from earmark.stores.postgres_batch import _maybe_texts as array_of
+from support.postgres_server import Server
 
 HOUR = 3600 * 10**9
 NOW = 1_000 * HOUR
@@ -71,9 +72,10 @@ words = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_siz
 
 
 @pytest.fixture(scope="module")
-def server(postgres: object) -> psycopg.Connection:
+def server(postgres: Server) -> Iterator[psycopg.Connection]:
     """A connection that reads arrays as the function does."""
-    return postgres.connect()  # type: ignore[attr-defined]
+    with postgres.connect() as connection:
+        yield connection
 
 
 @given(texts=st.lists(words | st.sampled_from(["NULL", "null", "{}", '"', "\\", "a,b", " "])))
@@ -119,7 +121,7 @@ def test_a_close_names_the_entry_it_follows() -> None:
     assert values[-2:] == [1, 2]
 
 
-@pytest.mark.parametrize("more", ["another entry", "a new account", "a lock"])
+@pytest.mark.parametrize("more", ["another entry", "a new account", "a lock", "a tree"])
 def test_only_one_plain_operation_goes_alone(more: str) -> None:
     """The short function is for one entry and nothing new beside it."""
     new = reservation("k", seq=FIRST, last=FIRST)
@@ -129,6 +131,8 @@ def test_only_one_plain_operation_goes_alone(more: str) -> None:
         plain.changes.entries.append(entry(FIRST + 1, "release", "k", FIRST))
     elif more == "a new account":
         plain.unwritten.add(1)
+    elif more == "a tree":
+        plain.trees["b"] = Tree(100, NOW - 1, END_OF_TIME)
     else:
         plain = Batch(
             decisions=[], changes=plain.changes, unwritten=set(), now=NOW, until=NOW + 1,
