@@ -58,14 +58,17 @@ DUE: Final = (
 )
 NEXT_DUE: Final = "SELECT min(expires) FROM reservation WHERE state = 'open' AND expires > ?"
 
-# Writing.
-PUT_BUDGET: Final = "INSERT OR REPLACE INTO budget VALUES (?, ?)"
-ADD_ACCOUNT: Final = "INSERT INTO account VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+# Writing. Columns are named: a newer program's `pre` migration may have added others.
+PUT_BUDGET: Final = "INSERT OR REPLACE INTO budget (path, body) VALUES (?, ?)"
+ADD_ACCOUNT: Final = (
+    f"INSERT INTO account ({ACCOUNT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
 SET_ACCOUNT: Final = (
     'UPDATE account SET "limit" = ?, settled = ?, held = ?, alerted = ? WHERE id = ?'
 )
 ADD_RESERVATION: Final = (
-    "INSERT INTO reservation VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    f"INSERT INTO reservation ({RESERVATION_COLUMNS})"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 CLOSE_RESERVATION: Final = (
     "UPDATE reservation SET state = ?, closed = ?, actual_usd = ?, actual_calls = ?,"
@@ -74,9 +77,11 @@ CLOSE_RESERVATION: Final = (
 GROW_RESERVATION: Final = (
     'UPDATE reservation SET usd = ?, calls = ?, tokens = ?, asked = ?, last = ? WHERE "key" = ?'
 )
-ADD_ENTRY: Final = "INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-ADD_ALERT: Final = "INSERT OR IGNORE INTO alert VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-ADD_OPERATION: Final = "INSERT INTO operation VALUES (?, ?)"
+ADD_ENTRY: Final = f"INSERT INTO entry ({ENTRY_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+ADD_ALERT: Final = (
+    f"INSERT OR IGNORE INTO alert ({ALERT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+ADD_OPERATION: Final = 'INSERT INTO operation ("key", content) VALUES (?, ?)'
 
 
 class SqliteRows:
