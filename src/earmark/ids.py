@@ -17,9 +17,8 @@ _MILLISECOND: Final = 1_000_000
 # The last two hex digits of a key, by number: formatting was most of what a key cost.
 _ENDS: Final = tuple(f"{number:02x}" for number in range(256))
 _until = -1
-_moment = ""
+_value = 0
 _prefix = ""
-_count = 0
 _end = 0
 
 
@@ -41,21 +40,19 @@ def new_key(clock: Clock) -> str:
 
 def _begin(now: int) -> None:
     """Begin a new millisecond, or carry into what stands before the last two digits."""
-    global _until, _moment, _prefix, _count, _end  # noqa: PLW0603
+    global _until, _value, _prefix, _end  # noqa: PLW0603
     if now >= _until:
         millisecond = now // _MILLISECOND
         _until = (millisecond + 1) * _MILLISECOND
         bits = _random.getrandbits(73)
-        _moment = (
-            f"{millisecond >> 16 & 0xFFFF_FFFF:08x}-{millisecond & 0xFFFF:04x}"
-            f"-7{bits >> 61:03x}-{bits >> 47 & 0x3FFF | 0x8000:04x}-"
-        )
-        # One of its 48 bits starts clear: it cannot overflow within a millisecond.
-        _count = bits & 0x7FFF_FFFF_FFFF
+        # One of the last 48 bits starts clear: they cannot overflow within a millisecond.
+        tail = 0x8000 << 48 | (bits >> 47 & 0x3FFF) << 48 | bits & 0x7FFF_FFFF_FFFF
+        _value = (millisecond & 0xFFFF_FFFF_FFFF) << 80 | (0x7000 | bits >> 61) << 64 | tail
     else:
-        _count = (_count | 0xFF) + 1
-    _prefix = f"{_moment}{_count >> 8:010x}"
-    _end = _count & 0xFF
+        _value = (_value | 0xFF) + 1
+    text = _value.to_bytes(16, "big").hex()
+    _prefix = f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:30]}"
+    _end = _value & 0xFF
 
 
 def new_run_id(clock: Clock) -> str:

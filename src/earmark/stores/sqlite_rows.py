@@ -88,8 +88,9 @@ class SqliteRows:
     """What one connection can read; `earmark.ledger.books.Rows` and the lists of the store."""
 
     def __init__(self, connection: apsw.Connection) -> None:
+        # A connection makes a new cursor for each statement; these two are for all.
         self._execute = connection.cursor().execute
-        self._connection = connection
+        self._many = connection.cursor().executemany
         self._fetched: dict[str, Reservation | None] = {}
         self._highest: str | None = None
 
@@ -198,14 +199,14 @@ class SqliteRows:
 
     def write(self, changes: Changes, unwritten: set[int]) -> None:
         """Write each changed row once, in the order of its B-tree where that is known."""
-        many = self._connection.executemany
+        many = self._many
         accounts = changes.accounts.values()
         if unwritten:
             many(ADD_ACCOUNT, [account_row(a) for a in accounts if a.id in unwritten])
             accounts = [a for a in accounts if a.id not in unwritten]
-        many(SET_ACCOUNT, [(a.line.limit, a.settled, a.held, a.alerted, a.id) for a in accounts])
+        many(SET_ACCOUNT, map(_sums, accounts))
         self._write_reservations(changes)
-        many(ADD_ENTRY, [entry_row(e) for e in changes.entries])
+        many(ADD_ENTRY, map(entry_row, changes.entries))
         if changes.alerts:
             many(ADD_ALERT, [alert_row(a) for a in changes.alerts])
         if changes.budgets:
@@ -227,11 +228,11 @@ class SqliteRows:
             if r.seq < first and r.asked is not r.hold:
                 h = r.hold
                 grown.append((h.usd, h.calls, h.tokens, asked(r), r.last, r.key))
-        many = self._connection.executemany
+        many = self._many
         if fresh:
             many(ADD_RESERVATION, fresh)
             if self._highest is not None:
-                self._highest = max(self._highest, *[row[0] for row in fresh])
+                self._highest = max(self._highest, max(fresh)[0])
         if grown:
             many(GROW_RESERVATION, grown)
         if closed:
@@ -247,3 +248,7 @@ class SqliteRows:
         row = self._first(sql)
         assert row is not None, "an aggregate answers with one row"
         return row[0]
+
+
+def _sums(a: Account) -> Row:
+    return (a.line.limit, a.settled, a.held, a.alerted, a.line.id)
