@@ -191,15 +191,12 @@ def connect(url: PostgresUrl) -> Connection:
 
 def _connected(url: PostgresUrl) -> Connection:
     try:
-        made = psycopg.connect(url.conninfo, autocommit=True, prepare_threshold=2)
+        return psycopg.connect(url.conninfo, autocommit=True, prepare_threshold=2)
     except psycopg.Error as error:
         # These do not pass by themselves.
         if _refusal(str(error)).startswith(("28", "3D")):
             raise_from(error, url)
         raise
-    # A pooler has no other way to keep its sessions clean of names.
-    made.prepared_max = 1000
-    return made
 
 
 def is_pooled(connection: Connection) -> bool:

@@ -22,7 +22,7 @@ _POLL_S: Final = 0.05
 
 _LEAVE_WORD: Final = """
 UPDATE {s}.tree SET waited_until = extract(epoch FROM clock_timestamp()) * 1000000000 + %s
-WHERE name = ANY (%s)
+WHERE name = %s
     AND waited_until < extract(epoch FROM clock_timestamp()) * 1000000000 + %s
 """
 _HEAD: Final = "SELECT coalesce(sum(last), 0)::bigint FROM {s}.tree"
@@ -76,8 +76,10 @@ class PostgresWatch:
         self._listening = connection
 
     def _leave_word(self, connection: Connection, trees: Collection[str]) -> None:
-        renewed = (_WORD_S * NANOS_PER_SECOND, list(trees), _WORD_S * NANOS_PER_SECOND // 2)
-        connection.execute(self._sql(_LEAVE_WORD), renewed)
+        word = _WORD_S * NANOS_PER_SECOND
+        # One by one: who locks several trees at once, as a batch does, must keep their order.
+        for tree in trees:
+            connection.execute(self._sql(_LEAVE_WORD), (word, tree, word // 2))
 
     def _look(self, connection: Connection) -> None:
         """Count a change if there are new entries since the last look."""

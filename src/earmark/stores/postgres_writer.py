@@ -211,6 +211,7 @@ class Writer:
 
     def _names(self, batch: Sequence[Operation], now: int) -> list[str]:
         """Return the trees to lock: those of *batch*, and those in which a deadline has passed."""
+        self._learn_deadlines(now)
         names = {name for name, *_ in self._rows.due_trees(now)}
         keys: list[str] = []
         for op in batch:
@@ -225,6 +226,15 @@ class Writer:
         for name in {tree_of(op.budget.path) for op in batch if isinstance(op, SetLimits)}:
             self._rows.add_tree(name)
         return sorted(names)
+
+    def _learn_deadlines(self, now: int) -> None:
+        """Read when trees are due that were, as far as is known here; another may have swept them.
+
+        Nothing else of them is taken over: what is known of their sums is as old as it was.
+        """
+        due = [name for name, tree in self._trees.items() if tree.next_due <= now]
+        for name, _, _, next_due in self._rows.trees(due) if due else ():
+            self._trees[name].next_due = next_due
 
     def _fold_locked(self, batch: Sequence[Operation], names: list[str], now: int) -> Batch:
         locked = self._rows.lock_trees(names)
