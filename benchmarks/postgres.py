@@ -11,24 +11,29 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import pairwise
 from typing import Final
 
-from benchmarks.figure import Figure, at_least, micros, per_s, quantile, spread
-from benchmarks.ledger import DISTURBED_P99_NS
-from benchmarks.load import Load, LoopFactory, fastest_loop, make_budgets, one_caller, tasks
+from benchmarks.callers import (
+    FEW,
+    MANY,
+    crews,
+    described,
+    drive_tasks,
+    probe_figure,
+    process_figures,
+    tail_figure,
+)
+from benchmarks.figure import Figure, at_least, per_s
+from benchmarks.load import Load, LoopFactory, fastest_loop, make_budgets, one_caller
 from benchmarks.postgres_baseline import RawCommits, prepare, transactions
 from benchmarks.postgres_place import Place, postgres
 from benchmarks.raw import Syncs
 from benchmarks.settings import NotHereError, Settings, tell
-from benchmarks.worker import Crew, run_crew
+from benchmarks.worker import Crew
 from earmark.ledger.ledger import Ledger
 from earmark.stores.open import open_ledger
 
 AREA: Final = "postgres"
-FEW: Final = 16
-MANY: Final = 256
-PROCESSES: Final = 4
 CONNECTIONS: Final = (1, 8, 32)
 _RAW_SHARE: Final = 0.25
 
@@ -63,8 +68,8 @@ def measure(settings: Settings) -> list[Figure]:
     hot = f"{MANY} tasks ({name})"
     cases = [
         Case("1 caller", one_caller, 0.5),
-        Case(f"{FEW} tasks ({name})", partial(_tasks, callers=FEW, loop=loop), None),
-        Case(hot, partial(_tasks, callers=MANY, loop=loop), 15),
+        Case(f"{FEW} tasks ({name})", partial(drive_tasks, callers=FEW, loop=loop), None),
+        Case(hot, partial(drive_tasks, callers=MANY, loop=loop), 15),
     ]
     rounds = Rounds()
     try:
@@ -84,10 +89,6 @@ def measure(settings: Settings) -> list[Figure]:
     return list(_figures(rounds, cases, hot))
 
 
-def _tasks(ledger: Ledger, seconds: float, *, callers: int, loop: LoopFactory | None) -> Load:
-    return tasks(ledger, callers, seconds, loop)
-
-
 def _round(
     rounds: Rounds, cases: Sequence[Case], place: Place, raw: RawCommits, seconds: float
 ) -> None:
@@ -101,14 +102,16 @@ def _round(
         around = statistics.mean(each.rate for each in commits[-2:])
         rounds.per_commit.setdefault(case.name, []).append(load.rate / around)
     rounds.commits += commits
-    rounds.one.append(_crew(place.fresh(), 1, seconds))
-    rounds.crew.append(_crew(place.fresh(), PROCESSES, seconds))
+    one, crew = crews(_books(place), _books(place), seconds)
+    rounds.one.append(one)
+    rounds.crew.append(crew)
 
 
-def _crew(url: str, processes: int, seconds: float) -> Crew:
+def _books(place: Place) -> str:
+    url = place.fresh()
     with open_ledger(url) as ledger:
         make_budgets(ledger)
-    return run_crew(url, processes, MANY // processes, seconds)
+    return url
 
 
 def _plain(conninfo: str, seconds: float, loop: LoopFactory | None) -> dict[int, float]:
@@ -119,14 +122,14 @@ def _plain(conninfo: str, seconds: float, loop: LoopFactory | None) -> dict[int,
 
 
 def _figures(rounds: Rounds, cases: Sequence[Case], hot: str) -> Iterable[Figure]:
-    yield _raw(rounds)
+    yield probe_figure(AREA, "raw commit", rounds.commits, f"; {rounds.server}")
     for case in cases:
         yield Figure(
             area=AREA,
             what=f"{case.name}: ops per raw commit",
             samples=tuple(rounds.per_commit[case.name]),
             target=None if case.per_commit is None else at_least(case.per_commit),
-            detail=_described(rounds.loads[case.name]),
+            detail=f"{described(rounds.loads[case.name])}, server's not in it",
         )
     loads = rounds.loads[hot]
     yield Figure(
@@ -142,59 +145,5 @@ def _figures(rounds: Rounds, cases: Sequence[Case], hot: str) -> Iterable[Figure
             for many in CONNECTIONS
         ),
     )
-    yield Figure(
-        area=AREA,
-        what=f"{hot}: p99.9 / p50",
-        samples=tuple(_tail(load) for load in loads),
-        detail="tail latency",
-    )
-    yield from _processes(rounds)
-
-
-def _processes(rounds: Rounds) -> Iterable[Figure]:
-    together = statistics.median(crew.rate for crew in rounds.crew)
-    alone = statistics.median(one.rate for one in rounds.one)
-    p99 = statistics.median(crew.p99_ns for crew in rounds.crew)
-    yield Figure(
-        area=AREA,
-        what=f"{PROCESSES} processes x {MANY // PROCESSES}: share of 1 process x {MANY}",
-        samples=tuple(
-            crew.rate / one.rate for crew, one in zip(rounds.crew, rounds.one, strict=True)
-        ),
-        target=at_least(0.7),
-        detail=f"{per_s(together)} of {per_s(alone)}, p99 {micros(p99)}",
-    )
-    yield Figure(
-        area=AREA,
-        what=f"{PROCESSES} processes: (fastest - slowest) / mean",
-        samples=tuple(spread(crew.rates) for crew in rounds.crew),
-        detail="fairness between processes",
-    )
-
-
-def _raw(rounds: Rounds) -> Figure:
-    commits = rounds.commits
-    rates = [each.rate for each in commits]
-    p99 = statistics.median(each.p99_ns for each in commits)
-    said = " (the disk is busy: measure again)" if p99 > DISTURBED_P99_NS else ""
-    return Figure(
-        area=AREA,
-        what="raw commit: change from one probe to the next",
-        samples=tuple(max(a, b) / min(a, b) for a, b in pairwise(rates)),
-        detail=f"{per_s(statistics.median(rates))},"
-        f" p50 {micros(statistics.median(each.p50_ns for each in commits))},"
-        f" p99 {micros(p99)}{said}; {rounds.server}",
-    )
-
-
-def _described(loads: Sequence[Load]) -> str:
-    middle = sorted(loads, key=lambda load: load.rate)[len(loads) // 2]
-    cpu = statistics.median(load.cpu_per_operation for load in loads)
-    return (
-        f"{per_s(middle.rate)}, {middle.describe()}, CPU {micros(cpu)} per op, server's not in it"
-    )
-
-
-def _tail(load: Load) -> float:
-    ordered = load.latencies()
-    return quantile(ordered, 0.999) / quantile(ordered, 0.5)
+    yield tail_figure(AREA, hot, loads)
+    yield from process_figures(AREA, rounds.one, rounds.crew, share=0.7, fairness=None)
