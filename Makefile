@@ -9,7 +9,7 @@ demo: $(VENV)/demo.done
 	$(BIN)/earmark demo $(ARGS)
 
 test: $(VENV)/dev.done
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 $(ARGS)
 
 lint: $(VENV)/dev.done
 	$(BIN)/ruff format --check .
@@ -35,7 +35,7 @@ $(VENV)/demo.done: $(VENV)/pip.done pyproject.toml
 	@touch $@
 
 $(VENV)/dev.done: $(VENV)/demo.done requirements-dev.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[postgres]' --requirement requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[postgres,service]' --requirement requirements-dev.txt
 	@touch $@
 
 clean:
