@@ -6,7 +6,7 @@ own runner and documents disagree, `docs/decisions` says what was chosen.
 
 import asyncio
 from collections.abc import Coroutine, Iterable, Sequence
-from typing import Any, assert_never
+from typing import Any, Final, assert_never
 
 from earmark.clock import Clock
 from earmark.composition.nodes import (
@@ -30,6 +30,9 @@ from earmark.runs.routing import body_input, branch_input, merged, source_input
 from earmark.stages.kinds.jsontext import Json
 
 _MS_PER_S = 1000
+#: Stages side by side that are begun at once; more would only wait for their turn, and each that
+#: waits is a task in memory. As many as a run may attempt at once at the most.
+MOST_BEGUN: Final = 1024
 
 Work = Coroutine[Any, Any, Json]
 
@@ -43,6 +46,25 @@ class LocalEngine:
     async def execute(self, order: Order, attempts: Attempts) -> Json:
         """Return the composition's output; see `Engine.execute`."""
         return await _Walk(attempts, self._clock).node(order.root, order.input, "")
+
+
+async def side_by_side(nodes: Sequence[Node], works: Iterable[Work]) -> list[Json]:
+    """Return the results of *works*, one for each of *nodes*, in their order; see `together`.
+
+    Of many stages not all are begun at once. Other nodes may pause, and are.
+    """
+    many = len(nodes) > MOST_BEGUN and all(isinstance(node, Stage | RemoteStage) for node in nodes)
+    if not many:
+        return await together(works)
+    outputs: dict[int, Json] = {}
+    numbered = enumerate(works)
+
+    async def worker() -> None:
+        for number, work in numbered:
+            outputs[number] = await work
+
+    await together(worker() for _ in range(MOST_BEGUN))
+    return [outputs[number] for number in range(len(nodes))]
 
 
 async def together(works: Iterable[Work]) -> list[Json]:
@@ -115,10 +137,11 @@ class _Walk:
         return value
 
     async def _parallel(self, node: Parallel, value: Json, path: str) -> dict[str, Json]:
-        outputs = await together(
+        works = (
             self.node(branch, branch_input(value, name), f"{path}/branches/{escape(name)}")
             for name, branch in node.branches.items()
         )
+        outputs = await side_by_side(tuple(node.branches.values()), works)
         return dict(zip(node.branches, outputs, strict=True))
 
     async def _branch(self, node: Branch, value: Json, path: str) -> Json:
@@ -135,16 +158,18 @@ class _Walk:
 
     async def _fanout(self, node: Fanout, value: Json, path: str) -> list[Json]:
         source = await self.node(node.source, value, f"{path}/source")
-        return await together(
+        works = (
             self.node(target, source, f"{path}/targets/{i}")
             for i, target in enumerate(node.targets)
         )
+        return await side_by_side(node.targets, works)
 
     async def _merge(self, node: Merge, value: Json, path: str) -> Json:
-        outputs = await together(
+        works = (
             self.node(source, source_input(value, i), f"{path}/sources/{i}")
             for i, source in enumerate(node.sources)
         )
+        outputs = await side_by_side(node.sources, works)
         return await self.node(node.target, merged(outputs), f"{path}/target")
 
     async def _let(self, node: Let, value: Json, path: str) -> Json:
