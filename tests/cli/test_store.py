@@ -7,7 +7,7 @@ import pytest
 
 from earmark.stores.migrations import known_migrations
 from earmark.stores.open import open_ledger
-from support.databases import PostgresDatabase, made
+from support.databases import PostgresDatabase, drop_later_tables, made
 from support.ledger_books import STORES
 from support.shell import Shell
 
@@ -60,8 +60,7 @@ def test_a_store_that_is_too_new_can_be_looked_at(books: Shell) -> None:
 def test_migrate_brings_an_older_file_up(books: Shell) -> None:
     """What is pending is shown by `status`, applied by `migrate`, and applied once."""
     with apsw.Connection("earmark.db") as db:
-        for table in ("run", "run_line", "copied", "migration"):
-            db.execute(f"DROP TABLE {table}")
+        drop_later_tables(db)
         db.execute("PRAGMA user_version = 1")
     status = books.json("store", "status")
     assert (status["pending"], status["rows"]) == (KNOWN[1:], {})

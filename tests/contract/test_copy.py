@@ -12,6 +12,7 @@ from typing import Any
 import apsw
 import pytest
 
+from earmark.board.task import Draft
 from earmark.errors import (
     BudgetExceeded,
     InvalidConfig,
@@ -31,8 +32,10 @@ from earmark.stores.copy import CopyReport, copy_store
 from earmark.stores.open import open_ledger
 from earmark.stores.upkeep import open_upkeep
 from earmark.testing import ManualClock
+from support.board_books import AGENT, LEASE, open_board
 from support.ledger_books import DURABLE, STORES, check_books
 from support.written_runs import GRAPH, line, record
+from support.written_tables import all_rows, fill_tables
 
 
 @stage(cost="0.05")
@@ -78,6 +81,7 @@ def fill(url: str, clock: ManualClock) -> None:
         ledger.settle("late", "0.5")
         run(GRAPH, {"a": "é"}, ledger=ledger, under="acme", budget="1", stages=[work])
     asyncio.run(_cut_off(url))
+    fill_tables(url, clock)
 
 
 async def _cut_off(url: str) -> None:
@@ -105,6 +109,7 @@ def everything(url: str, clock: ManualClock) -> tuple[object, ...]:
             ledger.alerts(),
             [ledger.balances(budget.path) for budget in ledger.budgets()],
             asyncio.run(runs()),
+            all_rows(url, clock),
         )
 
 
@@ -125,7 +130,7 @@ def copy(
 
 
 def test_a_copy_is_the_same_books(source: str, target: str, clock: ManualClock) -> None:
-    """Budgets, reservations, entries, alerts and runs are equal on both sides, to the last one."""
+    """Budgets, reservations, entries, alerts, runs, tasks and all else are equal on both sides."""
     fill(source, clock)
     report = copy(source, target)
     assert everything(target, clock) == everything(source, clock)
@@ -157,6 +162,11 @@ def test_a_copy_goes_on(source: str, target: str, clock: ManualClock) -> None:
         ledger.set_budget("new", limits=["1 usd total"])
         ledger.settle(ledger.reserve("new", 1).key, 1)
         check_books(ledger)
+    with open_board(target, clock) as board:
+        board.accept("1", actor="ann")
+        assert [task.title for task in board.claim(AGENT, 5, lease_ns=LEASE)] == ["needs it"]
+        assert board.add(Draft(title="[A-1] é \\N"), actor="ann", key="k").number == 1
+        assert board.add(Draft(title="new"), actor="ann").number == 3
 
 
 def test_open_holds_are_refused_unless_asked_for(

@@ -17,7 +17,6 @@ from earmark.errors import (
 )
 from earmark.money import Money
 from earmark.runs.journal import BATCH_LINES, Journal, MemoryJournal, RunRecord, Scribe
-from earmark.runs.journal_sqlite import SqliteJournal
 from earmark.runs.journals import open_journal
 from earmark.runs.runner import run, run_async
 from earmark.runs.statement import Status
@@ -237,7 +236,7 @@ def test_a_run_cancelled_as_it_begins_is_not_left_running() -> None:
 def test_file_that_is_not_there_is_not_made(tmp_path: Path) -> None:
     """The ledger makes the file; a journal alone says that there is none."""
     with pytest.raises(StoreUnavailable):
-        SqliteJournal(tmp_path / "none.db")
+        open_journal(f"sqlite:///{tmp_path / 'none.db'}")
     assert list(tmp_path.iterdir()) == []
 
 

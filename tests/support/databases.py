@@ -182,3 +182,16 @@ def next_program(database: Database, *steps: tuple[str, str]) -> Known:
             for number, (name, sql) in enumerate(steps, start=len(known) + 1)
         ),
     )
+
+
+def drop_later_tables(connection: apsw.Connection) -> None:
+    """Leave the tables of Earmark 0.1, but for the journal's, which made its own."""
+    later = connection.execute(_LATER).fetchall()
+    for (table,) in later:
+        connection.execute(f"DROP TABLE {table}")
+
+
+_LATER: Final = """
+SELECT name FROM sqlite_schema WHERE type = 'table'
+AND name NOT IN ('budget', 'account', 'reservation', 'entry', 'alert', 'operation')
+"""

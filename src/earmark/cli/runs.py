@@ -8,7 +8,7 @@ from earmark.budget.path import parse_path
 from earmark.errors import NotFound
 from earmark.ledger.ledger import Ledger
 from earmark.runs.journal import Journal, RunRecord
-from earmark.runs.journals import open_journal
+from earmark.runs.journals import journal_beside
 
 T = TypeVar("T")
 
@@ -45,7 +45,7 @@ def budget_of_run(ledger: Ledger, run_id: str | None, budget: str | None) -> str
 
 def _read(ledger: Ledger, read: Callable[[Journal], Awaitable[T]]) -> T:
     async def ask() -> T:
-        journal = open_journal(ledger.store.url)
+        journal = journal_beside(ledger.store)
         try:
             return await read(journal)
         finally:

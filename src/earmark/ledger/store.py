@@ -6,7 +6,7 @@ cut (the memory store excepted, which says so by its name); readers see whole ba
 guaranteed: fairness between processes, or that two processes see the same `version` number.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -66,8 +66,20 @@ class Store(Protocol):
         """
         ...
 
+    def heads(self) -> Mapping[str, int]:
+        """Return up to which number all entries are there to be read, by tree.
+
+        Where one order holds for all trees, it is under the empty name. Whoever has read a tree up
+        to its head misses nothing by going on after it, whatever else is being committed.
+        """
+        ...
+
     def accounts(self, path: str, now: int) -> tuple[Account, ...]:
         """Return the accounts above *path*, leaf first, in the intervals that contain *now*."""
+        ...
+
+    def budget(self, path: str) -> Budget | None:
+        """Return the budget at exactly *path*."""
         ...
 
     def budgets(self, prefix: str | None) -> list[Budget]:

@@ -1,12 +1,19 @@
 """From a ledger to the journal beside it."""
 
 import asyncio
+from typing import Final
+from weakref import WeakKeyDictionary
 
 from earmark.ledger.async_ledger import AsyncLedger
+from earmark.ledger.store import Store
 from earmark.runs.journal import Journal, MemoryJournal
+from earmark.runs.journal_tables import TablesJournal
+from earmark.stores.open_tables import tables_at
 
-_SQLITE = "sqlite:///"
-_POSTGRES = ("postgresql:", "postgres:")
+_MEMORY: Final = "memory:"
+
+#: Books in memory are nowhere but in their store, and so is the journal beside them.
+_in_memory: "WeakKeyDictionary[Store, MemoryJournal]" = WeakKeyDictionary()
 
 
 async def journal_of(ledger: AsyncLedger) -> Journal:
@@ -15,18 +22,16 @@ async def journal_of(ledger: AsyncLedger) -> Journal:
     Raises:
         StoreUnavailable: The file cannot be opened.
     """
-    return await asyncio.to_thread(open_journal, ledger.sync.store.url)
+    return await asyncio.to_thread(journal_beside, ledger.sync.store)
+
+
+def journal_beside(store: Store) -> Journal:
+    """Return the journal beside *store*; of one store in memory, always the same."""
+    if store.url == _MEMORY:
+        return _in_memory.setdefault(store, MemoryJournal())
+    return TablesJournal(tables_at(store.url))
 
 
 def open_journal(url: str) -> Journal:
     """Return the journal at a ledger's URL; open the ledger first, which makes the tables."""
-    if url.startswith(_SQLITE):
-        from earmark.runs.journal_sqlite import SqliteJournal  # noqa: PLC0415 - loads what is used
-
-        return SqliteJournal(url.removeprefix(_SQLITE))
-    if url.startswith(_POSTGRES):
-        # Only those who use it have the driver installed.
-        from earmark.runs.journal_postgres import PostgresJournal  # noqa: PLC0415
-
-        return PostgresJournal(url)
-    return MemoryJournal()
+    return MemoryJournal() if url == _MEMORY else TablesJournal(tables_at(url))

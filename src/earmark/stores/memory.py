@@ -5,7 +5,7 @@ For tests and for budgets that need not outlive the process.
 
 import os
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from earmark.budget.budget import Budget
@@ -56,11 +56,22 @@ class MemoryStore:
             threading.Event().wait(patience_s)
         return self._books.seq
 
+    def heads(self) -> Mapping[str, int]:
+        """Return the number of the last entry: one order holds for all."""
+        self._check_open()
+        with self._lock:
+            return {"": self._books.seq}
+
     def accounts(self, path: str, now: int) -> tuple[Account, ...]:
         """Return the accounts above *path*, leaf first, in the intervals that contain *now*."""
         self._check_open()
         with self._lock:
             return self._books.accounts_of(path, max(now, self._rows.last_at))
+
+    def budget(self, path: str) -> Budget | None:
+        """Return the budget at exactly *path*."""
+        self._check_open()
+        return self._rows.budgets.get(path)
 
     def budgets(self, prefix: str | None) -> list[Budget]:
         """Return the budgets at or below *prefix*, by path."""
@@ -93,7 +104,8 @@ class MemoryStore:
         self._check_open()
         with self._lock:
             rows = list(self._rows.alerts.values())
-        return [row for row in rows if _within(row.budget, row.at, wanted)][: wanted.most]
+        matching = [row for row in rows if _within(row.budget, row.at, wanted)]
+        return [row for row in matching if row.seq > wanted.after][: wanted.most]
 
     def snapshot(self) -> "MemorySnapshot":
         """Return copies of everything as of now."""

@@ -7,7 +7,7 @@ again under the same keys: what had been done answers as repeated.
 
 import os
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TypeVar
 
 import psycopg
@@ -81,6 +81,10 @@ class PostgresStore:
 
     # Reading --------------------------------------------------------------------------------------
 
+    def heads(self) -> Mapping[str, int]:
+        """Return the number of each tree's last entry: numbers are in order within a tree."""
+        return self._read(lambda rows: rows.heads())
+
     def accounts(self, path: str, now: int) -> tuple[Account, ...]:
         """Return the accounts above *path*, leaf first, in the intervals that contain *now*."""
 
@@ -89,6 +93,10 @@ class PostgresStore:
                 return Books(rows).accounts_of(path, max(now, rows.head()[1]))
 
         return self._read(read)
+
+    def budget(self, path: str) -> Budget | None:
+        """Return the budget at exactly *path*."""
+        return self._read(lambda rows: rows.budget(path))
 
     def budgets(self, prefix: str | None) -> list[Budget]:
         """Return the budgets at or below *prefix*, by path."""

@@ -169,6 +169,10 @@ class PostgresRows:
         ((found,),) = self.all(sql, (tree, now))
         return END_OF_TIME if found is None else found
 
+    def heads(self) -> dict[str, int]:
+        """Return the number of the last entry of each tree."""
+        return dict(self.all("SELECT name, last FROM {s}.tree"))
+
     def head(self) -> tuple[int, int]:
         """Return the highest number and the latest instant of any entry; zeros without one."""
         ((last, at),) = self.all(

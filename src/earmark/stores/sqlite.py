@@ -12,7 +12,7 @@ with `synchronous=FULL`, and only then answer.
 import fcntl
 import os
 import threading
-from collections.abc import Collection, Generator, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
@@ -232,10 +232,20 @@ class SqliteStore:
 
     # Reading --------------------------------------------------------------------------------------
 
+    def heads(self) -> Mapping[str, int]:
+        """Return the number of the last entry: one order holds for all."""
+        with self._reading() as rows:
+            return {"": rows.head()[0]}
+
     def accounts(self, path: str, now: int) -> tuple[Account, ...]:
         """Return the accounts above *path*, leaf first, in the intervals that contain *now*."""
         with self._reading() as rows, _Transaction(self._reader):
             return Books(rows).accounts_of(path, max(now, rows.head()[1]))
+
+    def budget(self, path: str) -> Budget | None:
+        """Return the budget at exactly *path*."""
+        with self._reading() as rows:
+            return rows.budget(path)
 
     def budgets(self, prefix: str | None) -> list[Budget]:
         """Return the budgets at or below *prefix*, by path."""

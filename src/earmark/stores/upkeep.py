@@ -33,6 +33,26 @@ TABLES: Final[Mapping[str, str]] = {
         " statement"
     ),
     "run_line": "run_id, number, line",
+    "task": (
+        "id, number, title, description, type, priority, labels, destructive, assignee, work,"
+        " status, approval, approved_by, waiting, attempts, max_attempts, agent, model,"
+        " lease_until, due_at, created_at, created_by, claimed_at, started_at, completed_at,"
+        " result, error, quality, version"
+    ),
+    "task_need": "task_id, needs_id",
+    "task_attempt": (
+        'task_id, number, agent, model, "key", run_id, budget, started_at, ended_at, outcome,'
+        " input_tokens, output_tokens"
+    ),
+    "task_event": "number, task_id, at, actor, move, status, note, operation",
+    "quilt_patches": "type, name, data, version, author, created_at, updated_at",
+    "quilt_history": "type, name, version, data, author, at",
+    "nudge": ("id, number, kind, budget, recipient, title, data, created_at, acked_by, acked_at"),
+    "nudge_delivery": "nudge_id, channel, state, tries, next_at, delivered_at, error",
+    "nudge_mark": "tree, seq",
+    "agent": "name, holder, lease_until, cycles, state, updated_at",
+    "token": "id, name, digest, scopes, created_at, expires_at, revoked_at",
+    "request": 'token_id, "key", fingerprint, at, status, body',
 }
 
 Row = tuple[Any, ...]

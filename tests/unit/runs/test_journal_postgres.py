@@ -56,7 +56,7 @@ def test_a_lost_connection_is_made_anew(url: str, postgres: Server) -> None:
     assert asyncio.run(main()) == (line(1),)
 
 
-@pytest.mark.parametrize("request_", [b"INSERT INTO", b"DELETE FROM"])
+@pytest.mark.parametrize("request_", [b"INSERT INTO", b"DELETE FROM", b"COMMIT"])
 def test_a_lost_answer_does_not_double_what_was_written(
     url: str, proxy: TcpProxy, request_: bytes
 ) -> None:

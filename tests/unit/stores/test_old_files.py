@@ -14,6 +14,7 @@ from earmark.runs.journal import RunRecord
 from earmark.runs.journals import open_journal
 from earmark.stores.migrations import known_migrations
 from earmark.stores.open import open_ledger
+from support.databases import drop_later_tables
 from support.ledger_books import check_books
 
 #: What the journal of 0.1 ran when it was first opened.
@@ -53,8 +54,7 @@ def file(tmp_path: Path) -> Path:
         ledger.set_budget("acme", limits=["10 usd total"])
         ledger.reserve("acme", 1, key="k", deadline="10h")
     with apsw.Connection(str(file)) as old:
-        for table in ("run", "run_line", "copied", "migration"):
-            old.execute(f"DROP TABLE {table}")
+        drop_later_tables(old)
         old.execute(JOURNAL)
         old.execute(
             "INSERT INTO run VALUES ('r', ?, ?, '{}', 'acme/run-r', '1', 1, 'running', NULL)",

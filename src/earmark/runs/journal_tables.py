@@ -1,0 +1,107 @@
+"""The journal in the tables `run` and `run_line`, beside the ledger's, on every lasting store."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeVar
+
+from earmark.errors import NotFound
+from earmark.runs.journal import RunRecord
+from earmark.runs.journal_rows import (
+    LINE_COLUMNS,
+    RUN_COLUMNS,
+    dump,
+    line_rows,
+    run_record,
+    run_row,
+)
+from earmark.runs.line import Line
+from earmark.runs.statement import Statement
+from earmark.stores.tables import Row, Rows, Tables
+
+T = TypeVar("T")
+
+#: Runs do not wait for each other's lines: each has one writer.
+_LOCK: Final = "run"
+# A write whose answer was lost is done again, and must then find its work done.
+_START: Final = (
+    f"INSERT INTO {{schema}}.run ({RUN_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - constants only
+    " ON CONFLICT (run_id) DO NOTHING"
+)
+_LAST_LINE: Final = "SELECT coalesce(max(number), 0) FROM {schema}.run_line WHERE run_id = ?"
+_FINISH: Final = "UPDATE {schema}.run SET status = ?, statement = ? WHERE run_id = ?"
+# The statement has the lines; kept twice they could disagree.
+_DROP_LINES: Final = "DELETE FROM {schema}.run_line WHERE run_id = ?"
+_GET: Final = f"SELECT {RUN_COLUMNS} FROM {{schema}}.run WHERE run_id = ?"  # noqa: S608 - as above
+_LINES: Final = "SELECT line FROM {schema}.run_line WHERE run_id = ? ORDER BY number"
+_LATEST: Final = (
+    f"SELECT {RUN_COLUMNS} FROM {{schema}}.run"  # noqa: S608 - as above
+    " ORDER BY started_at DESC, run_id DESC LIMIT ?"
+)
+
+
+class TablesJournal:
+    """Runs in a store's tables; every write is durable, in a worker thread, the loop goes on.
+
+    Raises:
+        StoreUnavailable: A write could not be made, or nobody knows whether it was.
+    """
+
+    def __init__(self, tables: Tables) -> None:
+        """Write to *tables*, which are closed with the journal."""
+        self._tables = tables
+
+    async def start(self, run: RunRecord) -> None:
+        """Write that a run begins."""
+        row = run_row(run)
+        await self._write(run.run_id, lambda rows: rows.run(_START, *row))
+
+    async def record(self, run_id: str, lines: Sequence[Line]) -> None:
+        """Write attempts that ended."""
+        if not lines:
+            return
+        # The numbers are decided once: done again, the lines are the same lines.
+        ((last,),) = await self._read(lambda rows: rows.run(_LAST_LINE, run_id))
+        new = line_rows(run_id, last, lines)
+        marks = ", ".join(["(?, ?, ?)"] * len(new))
+        sql = f"INSERT INTO {{schema}}.run_line ({LINE_COLUMNS}) VALUES {marks}"  # noqa: S608 - as above
+        sql += " ON CONFLICT (run_id, number) DO NOTHING"
+        values = [value for row in new for value in row]
+        await self._write(run_id, lambda rows: rows.run(sql, *values))
+
+    async def finish(self, statement: Statement) -> None:
+        """Write how the run ended."""
+        text = dump(statement.to_json())
+
+        def work(rows: Rows) -> None:
+            rows.run(_FINISH, str(statement.status), text, statement.run_id)
+            rows.run(_DROP_LINES, statement.run_id)
+
+        await self._write(statement.run_id, work)
+
+    async def get(self, run_id: str) -> RunRecord:
+        """Return a run with its lines."""
+
+        def work(rows: Rows) -> tuple[list[Row], list[Row]]:
+            return rows.run(_GET, run_id), rows.run(_LINES, run_id)
+
+        found, lines = await self._read(work)
+        if not found:
+            raise NotFound(kind="run", name=run_id)
+        return run_record(found[0], lines)
+
+    async def runs(self, *, limit: int = 100) -> list[RunRecord]:
+        """Return the latest runs, newest first, without lines and statements."""
+        rows = await self._read(lambda rows: rows.run(_LATEST, limit))
+        return [run_record((*row[:-1], None)) for row in rows]
+
+    async def aclose(self) -> None:
+        """Let go of the tables."""
+        await asyncio.to_thread(self._tables.close)
+
+    async def _write(self, run_id: str, work: Callable[[Rows], Any]) -> None:
+        # Shielded: a cancelled run still writes whole lines.
+        lock = f"{_LOCK} {run_id}"
+        await asyncio.shield(asyncio.to_thread(self._tables.write, lock, work))
+
+    async def _read(self, work: Callable[[Rows], T]) -> T:
+        return await asyncio.shield(asyncio.to_thread(self._tables.read, work))

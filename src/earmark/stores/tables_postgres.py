@@ -1,0 +1,97 @@
+"""Tables in a PostgreSQL schema, beside the ledger's: `earmark.stores.tables`."""
+
+import os
+import threading
+from collections.abc import Callable
+from functools import cache
+from hashlib import sha256
+from typing import TypeVar
+
+from earmark.errors import StoreClosed
+from earmark.stores.migrations_postgres import in_schema
+from earmark.stores.postgres_link import BEGIN, BEGIN_READING, Connection, Link, transaction
+from earmark.stores.postgres_url import PostgresUrl
+from earmark.stores.tables import Row, Rows
+
+T = TypeVar("T")
+
+
+class PostgresTables:
+    """One connection that writes and one that reads; each is made anew when it was lost."""
+
+    def __init__(self, url: str) -> None:
+        """Use the schema that *url* names; a ledger has made the tables."""
+        self._url = PostgresUrl.parse(url)
+        self._process = os.getpid()
+        self._closed = False
+        self._writer = Link(self._url)
+        self._reader = Link(self._url)
+        self._write_lock = threading.RLock()
+        self._read_lock = threading.RLock()
+
+    @property
+    def name(self) -> str:
+        """The store's URL without a password."""
+        return self._url.name
+
+    def write(self, lock: str, work: Callable[[Rows], T]) -> T:
+        """Do *work* in one durable transaction, alone among those that name *lock*."""
+
+        def once() -> T:
+            connection = self._writer.connection
+            with transaction(connection, BEGIN):
+                # First, and by itself: every later statement sees what its last holder committed.
+                connection.execute("SELECT pg_advisory_xact_lock(%s)", (self._number(lock),))
+                return work(_Rows(connection, self._url.schema))
+
+        with self._write_lock:
+            self._check()
+            return self._writer.steadily(once)
+
+    def read(self, work: Callable[[Rows], T]) -> T:
+        """Do *work* on one commit."""
+
+        def once() -> T:
+            connection = self._reader.connection
+            with transaction(connection, BEGIN_READING):
+                return work(_Rows(connection, self._url.schema))
+
+        with self._read_lock:
+            self._check()
+            return self._reader.steadily(once)
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        with self._write_lock, self._read_lock:
+            self._closed = True
+            self._writer.drop()
+            self._reader.drop()
+
+    def _number(self, lock: str) -> int:
+        digest = sha256(f"earmark {self._url.schema} {lock}".encode()).digest()
+        return int.from_bytes(digest[:8], "big", signed=True)
+
+    def _check(self) -> None:
+        if self._process != os.getpid():
+            why = "opened before this process was forked: open it in here"
+            raise StoreClosed(store=self.name, detail=why)
+        if self._closed:
+            raise StoreClosed(store=self.name, detail="closed")
+
+
+class _Rows:
+    """One connection's tables."""
+
+    def __init__(self, connection: Connection, schema: str) -> None:
+        self._connection = connection
+        self._schema = schema
+
+    def run(self, sql: str, *values: object) -> list[Row]:
+        """Run one statement and return its rows."""
+        cursor = self._connection.execute(_query(sql, self._schema), values)
+        return cursor.fetchall() if cursor.description else []
+
+
+@cache
+def _query(sql: str, schema: str) -> bytes:
+    return in_schema(sql.replace("?", "%s"), schema)
