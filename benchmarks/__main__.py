@@ -16,7 +16,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from benchmarks import growth, ledger, memory, peers, policies, postgres, runner, startup
+from benchmarks import (
+    board,
+    growth,
+    ledger,
+    memory,
+    peers,
+    policies,
+    postgres,
+    runner,
+    service,
+    startup,
+)
 from benchmarks.figure import Figure
 from benchmarks.machine import machine
 from benchmarks.report import document, missed, save, table
@@ -28,6 +39,8 @@ AREAS: Final[dict[str, Area]] = {
     postgres.AREA: postgres.measure,
     growth.AREA: growth.measure,
     memory.AREA: memory.measure,
+    board.AREA: board.measure,
+    service.AREA: service.measure,
     runner.AREA: runner.measure,
     startup.AREA: startup.measure,
     policies.AREA: policies.measure,

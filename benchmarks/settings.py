@@ -20,6 +20,10 @@ class Settings:
     """How long each rate is taken."""
     holds: tuple[int, int] = (0, 1_000_000)
     """Settled holds in the small and in the large table."""
+    tasks: tuple[int, int] = (100, 100_000)
+    """Tasks on the small and on the large board."""
+    streams: int = 200
+    """Streams of events that are open at a time."""
     blocks: int = 1_000
     """`spend` blocks in one slice on the memory store; there are ten slices a round."""
     stages: int = 1_000

@@ -1,0 +1,1 @@
+"""The board: tasks, their states, and who works on them."""

@@ -1,0 +1,134 @@
+"""Which tasks are wanted, and the statements that find them."""
+
+from dataclasses import dataclass
+from itertools import product
+from typing import Final
+
+from earmark.board.rows import NUMBER, PRIORITY, READ_TASK, read_tasks
+from earmark.board.task import Priority, Status, Task
+from earmark.board.text import is_text, to_json
+from earmark.stores.tables import Row, Rows
+
+#: The longest page of tasks; each may bring a description of 256 KiB.
+MOST: Final = 1_000
+LARGEST: Final = (1 << 63) - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What a list of tasks is to have; whatever is not said does not matter."""
+
+    status: frozenset[Status] = frozenset()
+    """In one of these states."""
+    type: str | None = None
+    label: str | None = None
+    """With this one among others."""
+    priority: Priority | None = None
+    agent: str | None = None
+    """Who has it or had it last."""
+    text: str | None = None
+    """Somewhere in the title or the description; capital letters do not matter."""
+    after: int = 0
+    """The number of the last task of the page before; 0 for the first page."""
+    most: int = 50
+    newest_first: bool = False
+
+
+def find_tasks(rows: Rows, wanted: Wanted) -> list[Task]:
+    """Return a page of the tasks that are wanted, in the order of their numbers."""
+    most = min(wanted.most, MOST)
+    if most <= 0 or not _sayable(wanted):
+        return []
+    # The index gives one state's tasks in order; several states are merged here.
+    states = [str(status) for status in sorted(wanted.status)] or [""]
+    found = [row for status in states for row in _page(rows, wanted, status, most)]
+    found.sort(key=_number, reverse=wanted.newest_first)
+    return read_tasks(rows, found[:most])
+
+
+def count_tasks(rows: Rows) -> dict[Status, int]:
+    """Return how many tasks are in each state."""
+    found = rows.run("SELECT status, count(*) FROM {schema}.task GROUP BY status")
+    return dict.fromkeys(Status, 0) | {Status(status): count for status, count in found}
+
+
+def ready_tasks(rows: Rows, agent: str, now: int, most: int) -> list[Task]:
+    """Return the tasks that *agent* could claim at *now*, the first to be done first."""
+    if most <= 0:
+        return []
+    count = min(most, MOST)
+    found = [
+        row
+        for whose in product(("", "given"), sorted({"", agent}))
+        for row in rows.run(_READY, *whose, now, count)
+    ]
+    found.sort(key=_urgency)
+    return read_tasks(rows, found[:count])
+
+
+def expired_tasks(rows: Rows, now: int, most: int) -> list[Task]:
+    """Return the tasks whose lease ran out by *now*, the longest ago first."""
+    return read_tasks(rows, rows.run(_EXPIRED, now, max(0, min(most, MOST))))
+
+
+# One statement for each approval and assignee: so the index `task_next` gives the first ones in
+# their order, however many tasks wait for a person or for another agent.
+_READY: Final = (
+    f"{READ_TASK} WHERE status = 'pending' AND waiting = 0 AND approval = ? AND assignee = ?"
+    " AND due_at <= ? ORDER BY priority, number LIMIT ?"
+)
+_EXPIRED: Final = (
+    f"{READ_TASK} WHERE lease_until > 0 AND lease_until <= ? ORDER BY lease_until, number LIMIT ?"
+)
+
+
+def _page(rows: Rows, wanted: Wanted, status: str, most: int) -> list[Row]:
+    conditions = _conditions(wanted, status)
+    where = " AND ".join(condition for condition, _ in conditions) or "number > 0"
+    order = "DESC" if wanted.newest_first else "ASC"
+    values = [value for _, given in conditions for value in given]
+    return rows.run(f"{READ_TASK} WHERE {where} ORDER BY number {order} LIMIT ?", *values, most)
+
+
+def _conditions(wanted: Wanted, status: str) -> list[tuple[str, tuple[object, ...]]]:
+    after = max(0, min(wanted.after, LARGEST))
+    beyond = "number < ?" if wanted.newest_first else "number > ?"
+    each: list[tuple[bool, str, tuple[object, ...]]] = [
+        (bool(status), "status = ?", (status,)),
+        (after > 0, beyond, (after,)),
+        (wanted.type is not None, "type = ?", (wanted.type,)),
+        (wanted.priority is not None, "priority = ?", (int(wanted.priority or 0),)),
+        (wanted.agent is not None, "agent = ?", (wanted.agent,)),
+        # Exact in every database: the label with its quotes is gone from the list without it.
+        (wanted.label is not None, "replace(labels, ?, '') <> labels", (_quoted(wanted.label),)),
+        (wanted.text is not None, _SAYS, (_pattern(wanted.text),) * 2),
+    ]
+    return [(condition, values) for asked, condition, values in each if asked]
+
+
+_SAYS: Final = (
+    "(lower(title) LIKE lower(?) ESCAPE '!' OR lower(description) LIKE lower(?) ESCAPE '!')"
+)
+
+
+def _quoted(label: str | None) -> str:
+    return to_json(label or "", "label")
+
+
+def _pattern(text: str | None) -> str:
+    escaped = (text or "").replace("!", "!!").replace("%", "!%").replace("_", "!_")
+    return f"%{escaped}%"
+
+
+def _sayable(wanted: Wanted) -> bool:
+    """Return whether a task can have such texts at all; a database would refuse others."""
+    given = (wanted.type, wanted.label, wanted.agent, wanted.text)
+    return all(text is None or is_text(text) for text in given)
+
+
+def _number(row: Row) -> int:
+    return row[NUMBER]
+
+
+def _urgency(row: Row) -> tuple[int, int]:
+    return row[PRIORITY], row[NUMBER]

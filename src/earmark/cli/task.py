@@ -1,0 +1,355 @@
+"""`earmark task`: tasks of the board, added, listed, shown and decided about."""
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Any, Final
+
+import typer
+from msgspec.structs import replace
+
+from earmark.board.board import Board
+from earmark.board.listing import Wanted
+from earmark.board.task import (
+    CompositionWork,
+    Draft,
+    ModelWork,
+    Priority,
+    Quality,
+    Status,
+    Task,
+    Work,
+)
+from earmark.cli import moments
+from earmark.cli.books import open_books, open_existing, operator, settings_of
+from earmark.cli.inputs import read_file, read_graph, read_input
+from earmark.cli.session import Session, command, group
+from earmark.cli.task_shown import Shown, tasks_table
+from earmark.clock import from_datetime
+from earmark.composition.ast import Composition
+from earmark.errors import InvalidFile, NotFound
+from earmark.heartbeat.costs import task_cost, task_costs
+from earmark.ledger.ledger import Ledger
+from earmark.service.wire import attempt_json, event_json, task_json
+from earmark.stores.open_tables import open_tables
+
+app = group("Add, list, show, approve, grade and accept tasks of the board.")
+
+TaskName = Annotated[
+    str, typer.Argument(metavar="TASK", help="Its number, its id, or how its id begins.")
+]
+Actor = Annotated[str | None, typer.Option(help="Who does it; you unless given.")]
+Note = Annotated[str, typer.Option(help="Why, kept in its history.")]
+Text = "TEXT|@FILE|-"
+
+_STDIN: Final = "-"
+
+
+class Urgency(StrEnum):
+    """A priority as people type it."""
+
+    P0 = "P0"
+    P1 = "P1"
+    P2 = "P2"
+    P3 = "P3"
+
+
+# What a task is made of ---------------------------------------------------------------------------
+
+Title = Annotated[
+    str, typer.Argument(metavar="TITLE", help="'[SELF-10] Persistent budget tracker'.")
+]
+Description = Annotated[str, typer.Option(metavar=Text, help="Markdown.")]
+Type = Annotated[
+    str, typer.Option(metavar="NAME", help="code_gen, consult, review, deploy or your own.")
+]
+Rank = Annotated[Urgency, typer.Option(help="P0 goes first.")]
+Labels = Annotated[list[str] | None, typer.Option(metavar="TEXT", help="Repeatable.")]
+Destructive = Annotated[
+    bool, typer.Option("--destructive", help="A person approves it, nothing repeats it.")
+]
+Assignee = Annotated[str, typer.Option(metavar="AGENT", help="The one agent that may claim it.")]
+Model = Annotated[
+    str, typer.Option(metavar="PROVIDER/MODEL", help="The heartbeat's own unless given.")
+]
+Prompt = Annotated[
+    str, typer.Option(metavar=Text, help="What is sent; title and description unless given.")
+]
+System = Annotated[str, typer.Option(metavar=Text, help="The system text.")]
+Tokens = Annotated[int | None, typer.Option(metavar="N", help="Of the answer, at most.")]
+Graph = Annotated[
+    str | None, typer.Option(metavar="FILE", help="A composition to run instead, or -.")
+]
+Input = Annotated[
+    str | None, typer.Option(metavar="JSON", help="The composition's: JSON, @FILE or -.")
+]
+Budget = Annotated[
+    str | None, typer.Option(metavar="USD", help="The most the composition may spend.")
+]
+Needs = Annotated[
+    list[str] | None, typer.Option(metavar="TASK", help="To be accepted first; repeatable.")
+]
+Attempts = Annotated[int, typer.Option(metavar="N", help="At most so many tries.")]
+Due = Annotated[str | None, typer.Option(metavar=moments.WHEN, help=f"Not before: {moments.AHEAD}")]
+Key = Annotated[str | None, typer.Option(metavar="KEY", help="Adding again under it adds nothing.")]
+
+
+@command(app)
+def add(
+    session: Session,
+    title: Title,
+    *,
+    description: Description = "",
+    type: Type = "consult",  # noqa: A002 - the task's own word
+    priority: Rank = Urgency.P2,
+    label: Labels = None,
+    destructive: Destructive = False,
+    assignee: Assignee = "",
+    model: Model = "",
+    prompt: Prompt = "",
+    system: System = "",
+    max_tokens: Tokens = None,
+    graph: Graph = None,
+    input: Input = None,  # noqa: A002 - the format's own word
+    budget: Budget = None,
+    needs: Needs = None,
+    attempts: Attempts = 3,
+    due: Due = None,
+    key: Key = None,
+    actor: Actor = None,
+) -> None:
+    """Put a task on the board; a heartbeat gives it to a model, or runs its composition."""
+    _check_stdin(description, prompt, system, graph, input)
+    asked = ModelWork(
+        model=model, prompt=_text(prompt), system=_text(system), max_tokens=max_tokens
+    )
+    draft = Draft(
+        title=title,
+        description=_text(description),
+        type=type,
+        priority=Priority[priority.value],
+        labels=tuple(label or ()),
+        destructive=destructive,
+        assignee=assignee,
+        work=_work(asked, _Run(graph, input, budget)),
+        needs=tuple(needs or ()),
+        max_attempts=attempts,
+    )
+    _answer(session, _added(session, draft, due, _who(actor), key))
+
+
+def _added(session: Session, draft: Draft, due: str | None, actor: str, key: str | None) -> Task:
+    settings = settings_of(session)
+    approval = frozenset(settings.heartbeat.approve)
+    with open_books(session, settings) as ledger, _board(ledger) as board:
+        start = moments.ahead(due, ledger.clock)
+        dated = replace(draft, due_at=0 if start is None else from_datetime(start))
+        return board.add(dated, actor=actor, key=key, approval_for=approval)
+
+
+@command(app, "list")
+def list_(
+    session: Session,
+    *,
+    status: Annotated[list[Status] | None, typer.Option(help="In this state; repeatable.")] = None,
+    type: Annotated[  # noqa: A002 - the task's own word
+        str | None, typer.Option(metavar="NAME", help="Of this type.")
+    ] = None,
+    priority: Annotated[Urgency | None, typer.Option(help="Of this priority.")] = None,
+    label: Annotated[str | None, typer.Option(metavar="TEXT", help="With this label.")] = None,
+    agent: Annotated[
+        str | None, typer.Option(metavar="AGENT", help="That this agent has, or had last.")
+    ] = None,
+    text: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="With this in title or description.")
+    ] = None,
+    after: Annotated[int, typer.Option(min=0, help="Go on after the task of this number.")] = 0,
+    newest: Annotated[bool, typer.Option("--newest", help="The latest ones first.")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 50,
+) -> None:
+    """List tasks in the order they were added, with what each has cost."""
+    wanted = Wanted(
+        status=frozenset(status or ()),
+        type=type,
+        label=label,
+        priority=None if priority is None else Priority[priority.value],
+        agent=agent,
+        text=text,
+        after=after,
+        most=limit,
+        newest_first=newest,
+    )
+    with open_existing(session) as ledger, _board(ledger) as board:
+        found = board.find(wanted)
+        costs = task_costs(ledger, board.attempts_of([task.id for task in found]))
+        now = ledger.clock.instant()
+    last = found[-1].number if found else after
+    session.answer(
+        {"tasks": [task_json(task, costs[task.id]) for task in found], "after": last},
+        tasks_table(found, costs, now),
+    )
+    if len(found) == limit and not session.json:
+        session.tell(f"there may be more: go on with --after {last}")
+
+
+@command(app)
+def show(session: Session, task: TaskName) -> None:
+    """Show a task: what is asked, who has it, its quality, its cost, its result, its history."""
+    with open_existing(session) as ledger, _board(ledger) as board:
+        found = _get(board, task)
+        tries, history = board.attempts(found.id), board.history(found.id)
+        cost = task_cost(ledger, tries)
+        needed = [board.get(each) for each in found.needs]
+        now = ledger.clock.instant()
+    shown = Shown(task=found, attempts=tries, history=history, cost=cost, needed=needed, now=now)
+    session.answer(
+        {
+            **task_json(found, cost),
+            "tries": [attempt_json(each) for each in tries],
+            "history": [event_json(each) for each in history],
+        },
+        *shown.parts(),
+    )
+
+
+@command(app)
+def grade(
+    session: Session,
+    task: TaskName,
+    *,
+    overall: Annotated[int, typer.Option(metavar="PERCENT", min=0, max=100, help="How good.")],
+    passed: Annotated[bool, typer.Option("--pass/--fail", help="Whether it is good enough.")],
+    note: Note = "",
+    actor: Actor = None,
+) -> None:
+    """Say how good the result of a completed task is."""
+    who = _who(actor)
+
+    def say(board: Board, task_id: str) -> Task:
+        now = board.now()
+        quality = Quality(overall=overall, passed=passed, graded_by=who, graded_at=now, note=note)
+        return board.grade(task_id, quality, actor=who)
+
+    _decide(session, task, say)
+
+
+@command(app)
+def approve(session: Session, task: TaskName, *, note: Note = "", actor: Actor = None) -> None:
+    """Let a task run that waits for a person."""
+    who = _who(actor)
+    _decide(session, task, lambda board, name: board.approve(name, actor=who, note=note))
+
+
+@command(app)
+def deny(session: Session, task: TaskName, *, note: Note = "", actor: Actor = None) -> None:
+    """Cancel a task that waits for a person."""
+    who = _who(actor)
+    _decide(session, task, lambda board, name: board.deny(name, actor=who, note=note))
+
+
+@command(app)
+def accept(session: Session, task: TaskName, *, note: Note = "", actor: Actor = None) -> None:
+    """Take the result of a task: those that need it wait for one less."""
+    who = _who(actor)
+    _decide(session, task, lambda board, name: board.accept(name, actor=who, note=note))
+
+
+@command(app)
+def reject(session: Session, task: TaskName, *, note: Note = "", actor: Actor = None) -> None:
+    """Do not take the result of a task."""
+    who = _who(actor)
+    _decide(session, task, lambda board, name: board.reject(name, actor=who, note=note))
+
+
+@command(app)
+def retry(session: Session, task: TaskName, *, note: Note = "", actor: Actor = None) -> None:
+    """Give a failed, unknown or rejected task another try."""
+    who = _who(actor)
+    _decide(session, task, lambda board, name: board.retry(name, actor=who, note=note))
+
+
+@command(app)
+def cancel(session: Session, task: TaskName, *, note: Note = "", actor: Actor = None) -> None:
+    """Give up a task that nobody has started."""
+    who = _who(actor)
+    _decide(session, task, lambda board, name: board.cancel(name, actor=who, note=note))
+
+
+def _decide(session: Session, task: str, decision: Callable[[Board, str], Task]) -> None:
+    with open_existing(session) as ledger, _board(ledger) as board:
+        decided = decision(board, _get(board, task).id)
+    _answer(session, decided)
+
+
+def _answer(session: Session, task: Task) -> None:
+    asked = ", waits for a person's approval" if task.approval == "wanted" else ""
+    said = f"#{task.number} {task.status}{asked}: {task.title}"
+    session.answer(task_json(task), said, f"task {task.id}")
+
+
+@contextmanager
+def _board(ledger: Ledger) -> Generator[Board]:
+    tables = open_tables(ledger.store)
+    try:
+        yield Board(tables, ledger.clock)
+    finally:
+        tables.close()
+
+
+def _get(board: Board, name: str) -> Task:
+    try:
+        return board.get(name)
+    except NotFound as missing:
+        missing.hint = missing.hint or "`earmark task list` shows what there is"
+        raise
+
+
+def _who(actor: str | None) -> str:
+    return operator() if actor is None else actor
+
+
+# What is given ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    graph: str | None
+    input: str | None
+    budget: str | None
+
+
+def _work(asked: ModelWork, run: _Run) -> Work:
+    if run.graph is None:
+        if run.input is not None or run.budget is not None:
+            raise typer.BadParameter("they are of a composition: give --graph too", param_hint=_RUN)
+        return asked
+    if asked != ModelWork():
+        raise typer.BadParameter("a composition names its own models", param_hint="'--graph'")
+    if run.budget is None:
+        raise typer.BadParameter("say the most it may spend", param_hint="'--budget'")
+    given: Any = None if run.input is None else read_input(run.input)
+    return CompositionWork(graph=_form(read_graph(run.graph)), input=given, budget=run.budget)
+
+
+_RUN: Final = "'--input' / '--budget'"
+
+
+def _form(composition: Composition) -> dict[str, Any]:
+    return read_input(composition.to_json(), "--graph")
+
+
+def _text(given: str) -> str:
+    """Return a text as it is, or what `@FILE` or standard input holds."""
+    if given != _STDIN and not given.startswith("@"):
+        return given
+    source = given.removeprefix("@")
+    try:
+        return read_file(source).decode()
+    except UnicodeDecodeError:
+        raise InvalidFile(path=source, detail="it is not text in UTF-8") from None
+
+
+def _check_stdin(*given: str | None) -> None:
+    if sum(each == _STDIN for each in given) > 1:
+        raise InvalidFile(path=_STDIN, detail="standard input can be one of them only")
