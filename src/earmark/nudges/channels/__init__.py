@@ -1,0 +1,1 @@
+"""Channels: the ways a nudge leaves this program; each stands in a file of its own."""

@@ -1,0 +1,1 @@
+"""The quilt: the agents' shared memory."""
