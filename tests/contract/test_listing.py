@@ -6,6 +6,7 @@ import pytest
 
 from earmark.errors import InvalidDuration
 from earmark.ledger.ledger import Ledger
+from earmark.ledger.store import Filter
 from earmark.ledger.values import Entry
 from earmark.testing import ManualClock
 
@@ -94,6 +95,16 @@ def test_filters_add_up(forest: Ledger, clock: ManualClock) -> None:
         "acme/a", "acme/a/b",
     ]  # fmt: skip
     assert forest.holds("acme", key="on acme-2", state=None) == []
+
+
+def test_keys_are_found_by_how_they_begin(forest: Ledger) -> None:
+    """Reservations and entries whose keys begin alike are listed, and none beside them."""
+    for key in ("run", "run:", "run:/a#1", "run:é", "run;", "runs:1", "Run:1"):
+        forest.reserve("acme", "0.01", key=key)
+    wanted = Filter(prefix="run:")
+    held = [each.key for each in forest.store.reservations(wanted)]
+    assert held == ["run:", "run:/a#1", "run:é"]
+    assert [each.key for each in forest.store.entries(wanted)] == held
 
 
 def test_entries_page_by_number(forest: Ledger) -> None:

@@ -22,8 +22,10 @@ def read_graph(source: str) -> Composition:
     return parse_composition(read_file(source))
 
 
-def read_input(text: str) -> Any:  # noqa: ANN401 - JSON of any kind
+def read_input(text: str, name: str = "--input") -> Any:  # noqa: ANN401 - JSON of any kind
     """Return the JSON value that *text* is, or that `@file`, or standard input for `-`, holds.
+
+    *name* is what errors call it.
 
     Raises:
         InvalidFile: The file cannot be read, or what was given is not JSON.
@@ -31,7 +33,7 @@ def read_input(text: str) -> Any:  # noqa: ANN401 - JSON of any kind
     if text == _STDIN or text.startswith("@"):
         source = text.removeprefix("@")
         return read_json(source)
-    return _json(text, "--input")
+    return _json(text, name)
 
 
 def read_json(source: str) -> Any:  # noqa: ANN401 - JSON of any kind

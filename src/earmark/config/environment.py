@@ -30,11 +30,12 @@ CONFIG: Final = "EARMARK_CONFIG"
 STORE: Final = "EARMARK_STORE"
 
 _SECTIONS: Final = (*FIXED, *NAMED)
-_FLAT: Final = (
-    CONFIG,
-    STORE,
-    *(f"{PREFIX}{s}__{key}".upper() for s, table in FIXED.items() for key in table.model_fields),
+#: What a cluster calls the address of a service named earmark: no slips of the pen.
+_NOT_OURS: Final = frozenset({"EARMARK_SERVICE__HOST", "EARMARK_SERVICE__PORT"})
+_SETTINGS: Final = (
+    f"{PREFIX}{s}__{key}".upper() for s, table in FIXED.items() for key in table.model_fields
 )
+_FLAT: Final = (CONFIG, STORE, *(each for each in _SETTINGS if each not in _NOT_OURS))
 #: How like a setting's variable another has to be, to be taken for a slip of the pen.
 _ALIKE: Final = 0.85
 

@@ -4,11 +4,21 @@ Setting names are the public contract; the reference in the documentation follow
 """
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import time, timedelta
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, cast
+from typing import Annotated, Any, Final, Literal, Self, cast
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, PlainValidator, Tag
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PlainValidator,
+    Tag,
+    model_validator,
+)
 
 from earmark.budget.limit import Limit
 from earmark.budget.path import parse_path
@@ -21,6 +31,7 @@ from earmark.money import Money
 Text = Annotated[str, PlainValidator(values.text)]
 Template = Annotated[str, PlainValidator(values.template)]
 Name = Annotated[str, PlainValidator(values.name)]
+Agent = Annotated[str, PlainValidator(values.agent)]
 Model = Annotated[str, PlainValidator(values.model)]
 Models = Annotated[tuple[str, ...], PlainValidator(values.models)]
 Url = Annotated[str, PlainValidator(values.url)]
@@ -37,10 +48,20 @@ Tokens = Annotated[int, PlainValidator(values.whole(1, 100_000_000))]
 Count = Annotated[int, PlainValidator(values.whole(1, 10_000))]
 Prices = Annotated[Mapping[str, Mapping[str, str]], PlainValidator(values.prices)]
 Bytes = Annotated[int, PlainValidator(values.whole(1, 1 << 30))]
+Texts = Annotated[tuple[str, ...], PlainValidator(values.texts)]
+Argv = Annotated[tuple[str, ...], PlainValidator(values.argv)]
+Variable = Annotated[str, PlainValidator(values.variable)]
+Flag = Annotated[bool, PlainValidator(values.flag)]
+Port = Annotated[int, PlainValidator(values.whole(0, 65_535))]
+Hours = Annotated[tuple[time, time], PlainValidator(values.hours)]
 
 FreeEffect = Literal["llm", "network", "unknown"]
 
 DEFAULT_STORE: Final = "sqlite:///earmark.db"
+#: Half a dollar and three dispatches a cycle, ten dollars a day.
+DEFAULT_LIMITS: Final = tuple(
+    Limit.parse(text) for text in ("0.50 usd per 30min", "3 calls per 30min", "10 usd per day")
+)
 
 
 class _Table(BaseModel):
@@ -207,18 +228,118 @@ class RunSettings(_Table):
     """How many stages run at once; None: the runner's own limit."""
 
 
+class GradeSettings(_Table):
+    """`heartbeat.grade`: who looks at results: a command, or a composition; else a person."""
+
+    command: Argv | None = None
+    """Reads the task as JSON, prints `{"overall": 0-100, "passed": true, "note": "…"}`."""
+    composition: Text | None = None
+    """The file of a composition with that input and output, paid like a task."""
+    budget: Cost = Money("0.10")
+    """The most one run of the composition may cost."""
+    timeout: Timeout = timedelta(minutes=1)
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.command is None) == (self.composition is None):
+            raise ValueError("give a command or a composition, one of them")
+        return self
+
+
 class HeartbeatSettings(_Table):
     """`[heartbeat]`: the always-on dispatcher."""
 
-    agent: Text
-    sibling: Text | None = None
-    budget: BudgetPath
-    model: Model
+    agent: Agent = "Cloud Lu"
+    """Its name; one heartbeat runs under a name at a time."""
+    sibling: Agent = "AG Lu"
+    """Who is nudged."""
+    budget: BudgetPath = "c8/cloud-lu"
+    """Who pays."""
+    model: Model = "anthropic/claude-sonnet-4-20250514"
+    """For tasks that name no model."""
     interval: Timeout = timedelta(minutes=30)
+    """From the beginning of one cycle to that of the next."""
     max_dispatches: Count = 3
     """Tasks given to a model in one cycle."""
     persist_every: Count = 10
     """Cycles between two patches of the day's spend."""
+    lease: Timeout = timedelta(minutes=2)
+    """After so long without a sign of life its tasks, and its name, are free."""
+    task_timeout: Timeout = timedelta(minutes=10)
+    """How long one dispatch may take."""
+    grace: Wait = timedelta(seconds=30)
+    """How long dispatches under way may go on after it was told to stop."""
+    quiet_hours: Hours | None = None
+    """`"22:00-07:00"`, in the budget's time zone: nothing is dispatched in them."""
+    approve: Texts = ("destructive",)
+    """Tasks that a person approves first: `destructive`, types, priorities such as `P0`."""
+    grade: Annotated[GradeSettings | None, BeforeValidator(values.table)] = None
+    """Who looks at results; None: a person."""
+    accept: Annotated[
+        Literal["pass", "completed", "person"],
+        PlainValidator(values.choice("pass", "completed", "person")),
+    ] = "person"
+    """What is accepted without a person: what passed its grading, whatever completed, nothing."""
+    limits: Limits = DEFAULT_LIMITS
+    """Where nothing on its budget's path has any: a cycle's are its own, longer ones are those of
+    the budget above."""
+
+
+class NudgeSettings(_Table):
+    """`[nudges.name]`: one way to reach somebody outside."""
+
+    kind: Annotated[
+        Literal["apprise", "webhook", "command"],
+        PlainValidator(values.choice("apprise", "webhook", "command")),
+    ]
+    urls_env: Variable | None = None
+    """For `apprise`: the name of the variable that holds its URLs, never the URLs."""
+    url: Url | None = None
+    """For `webhook`: where events are posted."""
+    secret_env: Variable | None = None
+    """For `webhook`: the name of the variable that holds the secret that signs them."""
+    argv: Argv | None = None
+    """For `command`: a program that reads the event as JSON; never a shell."""
+    timeout: Timeout = timedelta(seconds=20)
+    """How long one try may take."""
+
+    @model_validator(mode="after")
+    def _of_its_kind(self) -> Self:
+        needed = {"apprise": "urls_env", "webhook": "url", "command": "argv"}[self.kind]
+        if getattr(self, needed) is None:
+            raise ValueError(f"kind '{self.kind}' needs {needed}")
+        takes = {"kind", "timeout", needed, *(("secret_env",) if self.kind == "webhook" else ())}
+        for other in sorted(self.model_fields_set - takes):
+            raise ValueError(f"kind '{self.kind}' takes no {other}")
+        return self
+
+
+class ServiceSettings(_Table):
+    """`[service]`: health, metrics, API and pages over HTTP."""
+
+    host: Text = "127.0.0.1"
+    """The address it listens at; every other than the machine's own needs tokens for reading."""
+    port: Port = 8321
+    """0 takes a free one."""
+    open_reads: Flag = True
+    """Whether reading needs no token on the machine's own address."""
+    allowed_hosts: Texts = ()
+    """Names by which it may be asked, besides `localhost` and the address."""
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def reads_are_open(self) -> bool:
+        """Whether reading needs no token."""
+        return self.open_reads and self.loopback
 
 
 class Document(_Table):
@@ -232,8 +353,9 @@ class Document(_Table):
     stages: Mapping[Name, _TaggedStage] = Field(default_factory=dict[str, StageSettings])
     admission: AdmissionSettings = Field(default_factory=AdmissionSettings)
     run: RunSettings = Field(default_factory=RunSettings)
-    heartbeat: HeartbeatSettings | None = None
-    """None: no heartbeat is configured."""
+    heartbeat: HeartbeatSettings = Field(default_factory=HeartbeatSettings)
+    nudges: Mapping[Name, NudgeSettings] = Field(default_factory=dict[str, NudgeSettings])
+    service: ServiceSettings = Field(default_factory=ServiceSettings)
 
 
 class Settings(Document):
@@ -249,9 +371,10 @@ FIXED: Final[Mapping[str, type[BaseModel]]] = {
     "admission": AdmissionSettings,
     "run": RunSettings,
     "heartbeat": HeartbeatSettings,
+    "service": ServiceSettings,
 }
 #: Sections with a table for each name.
-NAMED: Final = ("budgets", "prices", "providers", "stages")
+NAMED: Final = ("budgets", "prices", "providers", "stages", "nudges")
 
 
 def known_settings(loc: tuple[int | str, ...]) -> tuple[str, ...]:
@@ -263,6 +386,10 @@ def known_settings(loc: tuple[int | str, ...]) -> tuple[str, ...]:
             table = BudgetSettings
         case ("providers", _):
             table = ProviderSettings
+        case ("nudges", _):
+            table = NudgeSettings
+        case ("heartbeat", "grade"):
+            table = GradeSettings
         case ("stages", _, kind):
             table = STAGE_KINDS.get(str(kind))
         case (section,):

@@ -7,7 +7,7 @@ Every reader returns the checked value or raises a `ValueError` whose text compl
 import re
 import tomllib
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import time, timedelta
 from typing import Any, Final, NoReturn, TypeVar, cast
 from urllib.parse import urlsplit
 
@@ -25,9 +25,11 @@ from earmark.stages.kinds.template import parse_template
 T = TypeVar("T")
 
 LONGEST_TEXT: Final = 100_000
+LONGEST_AGENT: Final = 100
 _SHOWN: Final = 60
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_CLOCK = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 
 
@@ -112,6 +114,22 @@ def choices(*names: str) -> Callable[[object], tuple[str, ...]]:
     return lambda value: tuple(one(item) for item in _items(value))
 
 
+def flag(value: object) -> bool:
+    """Read true or false."""
+    found = _plain(value)
+    if not isinstance(found, bool):
+        _refuse(f"give true or false, not {show(found)}")
+    return found
+
+
+def hours(value: object) -> tuple[time, time]:
+    """Read a part of each day: `22:00-07:00`."""
+    begin, dash, end = text(value).partition("-")
+    if not (dash and _CLOCK.fullmatch(begin) and _CLOCK.fullmatch(end)) or begin == end:
+        _refuse(f'{show(value)} is no part of a day: give one such as "22:00-07:00"')
+    return time.fromisoformat(begin), time.fromisoformat(end)
+
+
 def duration(value: object) -> timedelta:
     """Read a stretch of time, which may be none."""
     if not isinstance(value, str):
@@ -132,6 +150,14 @@ def name(value: object) -> str:
     found = text(value)
     if not _NAME.fullmatch(found):
         _refuse(f"{show(found)} is no name: give up to 64 letters, digits, '.', '_' and '-'")
+    return found
+
+
+def agent(value: object) -> str:
+    """Read the name of an agent, as the board and the quilt keep it."""
+    found = text(value)
+    if len(found) > LONGEST_AGENT or not found.isprintable() or not re.search(r"\w", found):
+        _refuse(f"{show(found)} is no agent: give 1 to {LONGEST_AGENT} printable characters")
     return found
 
 
@@ -227,6 +253,11 @@ def type_(value: object) -> NType:
     """Read a type: its kind alone, or a table `{kind = "List", value = {kind = "Text"}}`."""
     given = _table(value)
     return _domain(parse_type, {"kind": text(value)} if given is None else given)
+
+
+def table(value: object) -> object:
+    """Read a table that the environment may give as text; its settings are checked after."""
+    return _plain(value)
 
 
 def options(value: object) -> Mapping[str, Any]:

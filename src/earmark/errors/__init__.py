@@ -8,12 +8,19 @@
     │  ├─ InvalidComposition            with the place inside the graph
     │  ├─ InvalidStage                  with the place inside the stage's definition
     │  ├─ InvalidConfig                 with the file and the setting
+    │  ├─ InvalidTask                   something of a task that cannot be on the board
+    │  ├─ InvalidPatch                  with the place inside the patch
+    │  ├─ InvalidNudge                  something of a nudge that cannot be told
     │  └─ InvalidFile                   not a file that can be read
     ├─ Refusal                          a decided no; nothing was changed
     │  ├─ BudgetExceeded                the amount does not fit: why, where, by how much
     │  ├─ NoBudget                      no limit anywhere on the path
     │  ├─ KeyReused                     a key came back with other content
     │  ├─ ReservationClosed             the reservation is no longer open
+    │  ├─ TaskMoved                     somebody else moved the task on meanwhile
+    │  ├─ TaskRefused                   the task's state does not allow the move
+    │  ├─ VersionConflict               somebody else changed it first: the version that stands
+    │  ├─ AgentBusy                     another heartbeat runs under that name
     │  └─ CheckFailed                   a composition's types, effects or prices are refused
     ├─ NotFound                         no such thing by that name
     ├─ CallFailed                       one call failed; says what is known of its cost
@@ -49,12 +56,16 @@ from earmark.errors.inputs import (
     InvalidFile,
     InvalidKey,
     InvalidLimit,
+    InvalidNudge,
+    InvalidPatch,
     InvalidPath,
     InvalidStage,
+    InvalidTask,
     InvalidUsage,
 )
 from earmark.errors.outcomes import OUTCOMES, Outcome
 from earmark.errors.refusals import (
+    AgentBusy,
     BudgetExceeded,
     CheckFailed,
     KeyReused,
@@ -62,10 +73,14 @@ from earmark.errors.refusals import (
     Reason,
     Refusal,
     ReservationClosed,
+    TaskMoved,
+    TaskRefused,
+    VersionConflict,
 )
 
 __all__ = [
     "OUTCOMES",
+    "AgentBusy",
     "BudgetExceeded",
     "CallFailed",
     "CheckFailed",
@@ -79,8 +94,11 @@ __all__ = [
     "InvalidFile",
     "InvalidKey",
     "InvalidLimit",
+    "InvalidNudge",
+    "InvalidPatch",
     "InvalidPath",
     "InvalidStage",
+    "InvalidTask",
     "InvalidUsage",
     "KeyReused",
     "NoBudget",
@@ -95,4 +113,7 @@ __all__ = [
     "StoreCorrupt",
     "StoreError",
     "StoreUnavailable",
+    "TaskMoved",
+    "TaskRefused",
+    "VersionConflict",
 ]

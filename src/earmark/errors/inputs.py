@@ -76,6 +76,14 @@ class InvalidKey(_Malformed):
 
 
 @dataclass(kw_only=True, eq=False)
+class InvalidTask(_Malformed):
+    """Something of a task that cannot be on the board; *kind* names what."""
+
+    code: ClassVar[str] = "invalid_task"
+    kind: str = "task"
+
+
+@dataclass(kw_only=True, eq=False)
 class InvalidUsage(InputError):
     """Counted units that cannot be: negative, or a part larger than its whole."""
 
@@ -120,6 +128,22 @@ class InvalidConfig(_Misplaced):
 
     code: ClassVar[str] = "invalid_config"
     what: ClassVar[str] = "configuration"
+
+
+@dataclass(kw_only=True, eq=False)
+class InvalidPatch(_Misplaced):
+    """A patch that the quilt cannot keep; *place* names its part, or is a JSON pointer into it."""
+
+    code: ClassVar[str] = "invalid_patch"
+    what: ClassVar[str] = "patch"
+
+
+@dataclass(kw_only=True, eq=False)
+class InvalidNudge(_Malformed):
+    """Something of a nudge that cannot be told to anybody; *kind* names what."""
+
+    code: ClassVar[str] = "invalid_nudge"
+    kind: str = "nudge"
 
 
 @dataclass(kw_only=True, eq=False)

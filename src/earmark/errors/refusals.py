@@ -85,7 +85,11 @@ _REMEDY = {
 
 
 def _until(moment: datetime | None) -> str:
-    return "" if moment is None else f"; resets at {moment.isoformat().replace('+00:00', 'Z')}"
+    return "" if moment is None else f"; resets at {_rfc3339(moment)}"
+
+
+def _rfc3339(moment: datetime) -> str:
+    return moment.isoformat().replace("+00:00", "Z")
 
 
 @dataclass(kw_only=True, eq=False)
@@ -129,6 +133,75 @@ class ReservationClosed(Refusal):
 
     def __str__(self) -> str:
         return f"reservation '{self.key}' is already {self.state}: reserve again under a new key"
+
+
+@dataclass(kw_only=True, eq=False)
+class TaskMoved(Refusal):
+    """Somebody or something else moved the task on: this caller no longer decides about it."""
+
+    code: ClassVar[str] = "task_moved"
+    task: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"task {self.task} moved on: {self.detail}: read it again before you go on"
+
+
+@dataclass(kw_only=True, eq=False)
+class TaskRefused(Refusal):
+    """The state of the task does not allow the move; *allowed* are the moves it does allow."""
+
+    code: ClassVar[str] = "task_refused"
+    task: str
+    move: str
+    status: str
+    allowed: tuple[str, ...]
+    detail: str = ""
+
+    def __str__(self) -> str:
+        because = f" ({self.detail})" if self.detail else ""
+        moves = ", ".join(self.allowed) or "nothing"
+        return (
+            f"{self.move} of task {self.task} refused: it is {self.status}{because},"
+            f" which allows {moves}"
+        )
+
+
+@dataclass(kw_only=True, eq=False)
+class VersionConflict(Refusal):
+    """A patch was to be changed from one version, and another stands; 0: there is none."""
+
+    code: ClassVar[str] = "version_conflict"
+    type: str
+    name: str
+    expected: int
+    stands: int
+
+    def __str__(self) -> str:
+        what = f"patch {self.type} '{self.name}'"
+        if not self.stands:
+            return f"{what} does not exist, version {self.expected} was expected: put it as new"
+        wanted = f"version {self.expected}" if self.expected else "none"
+        return f"{what} is at version {self.stands}, {wanted} was expected: read it again first"
+
+
+@dataclass(kw_only=True, eq=False)
+class AgentBusy(Refusal):
+    """A heartbeat runs under that name, or took it over: one name is one heartbeat's at a time."""
+
+    code: ClassVar[str] = "agent_busy"
+    agent: str
+    holder: str
+    until: datetime | None = None
+
+    def __str__(self) -> str:
+        if not self.holder:
+            return f"the name '{self.agent}' was given up: start the heartbeat again"
+        until = "" if self.until is None else f" until {_rfc3339(self.until)} or longer"
+        return (
+            f"'{self.agent}' is run by {self.holder}{until}:"
+            " stop that heartbeat, wait for its lease to end, or give another name by --agent"
+        )
 
 
 @dataclass(kw_only=True, eq=False)

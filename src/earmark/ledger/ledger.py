@@ -243,13 +243,12 @@ class Ledger:
         """
         self.sweep()
         now = self.clock.instant()
-        budgets = self.store.budgets(parse_path(path))
-        if not budgets or (budgets[0].path != path and not tree):
+        budgets = self.store.budgets(parse_path(path)) if tree else self._alone(path)
+        if not budgets:
             raise NotFound(kind="budget", name=path, hint=f"`earmark budget set {path}` makes it")
-        wanted = budgets if tree else budgets[:1]
         return [
             balance(account, paused=budget.is_paused(now) is not None)
-            for budget in wanted
+            for budget in budgets
             for account in self.store.accounts(budget.path, now)
             if account.line.budget == budget.path
         ]
@@ -257,6 +256,11 @@ class Ledger:
     def budgets(self, prefix: str | None = None) -> list[Budget]:
         """Return the budgets at or below *prefix*, by path; all of them without one."""
         return self.store.budgets(None if prefix is None else parse_path(prefix))
+
+    def _alone(self, path: str) -> list[Budget]:
+        # Below a budget there may be thousands: each run has one.
+        found = self.store.budget(parse_path(path))
+        return [] if found is None else [found]
 
     def reservation(self, key: str) -> Reservation:
         """Return what *key* opened.

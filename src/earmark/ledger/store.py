@@ -21,6 +21,8 @@ class Filter:
     budget: str | None = None
     """At or below this path."""
     key: str | None = None
+    prefix: str | None = None
+    """Keys that begin so: found by the index of keys, however many others there are."""
     state: State | None = None
     """Reservations in this state."""
     since: int | None = None

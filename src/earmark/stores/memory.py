@@ -256,6 +256,7 @@ def _matches(row: Reservation, wanted: Filter) -> bool:
     return (
         _within(row.budget, row.opened, wanted)
         and (wanted.key is None or row.key == wanted.key)
+        and (wanted.prefix is None or row.key.startswith(wanted.prefix))
         and (wanted.state is None or row.state == wanted.state)
         and row.seq > wanted.after
     )
@@ -265,5 +266,6 @@ def _entry_matches(row: Entry, wanted: Filter) -> bool:
     return (
         _within(row.budget, row.at, wanted)
         and (wanted.key is None or row.key == wanted.key)
+        and (wanted.prefix is None or row.key.startswith(wanted.prefix))
         and row.seq > wanted.after
     )

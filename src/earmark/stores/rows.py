@@ -119,7 +119,14 @@ def select(
             ("1 OR (budget >= ?", f"{wanted.budget}/"),
             ("budget < ?))", f"{wanted.budget}0"),
         ]
+    if wanted.prefix is not None:
+        given += [('"key" >= ?', wanted.prefix), ('"key" < ?', _after(wanted.prefix))]
     given.append(("seq > ?", wanted.after))
     clause = " AND ".join(test for test, _ in given).replace(" AND 1 OR ", " OR ")
     sql = f"SELECT {columns} FROM {table} WHERE {clause} ORDER BY {order} LIMIT ?"
     return sql, [*(value for _, value in given), wanted.most]
+
+
+def _after(prefix: str) -> str:
+    """Return what comes after every text that begins with *prefix*, in the order of characters."""
+    return prefix[:-1] + chr(ord(prefix[-1]) + 1)

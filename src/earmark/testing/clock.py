@@ -42,8 +42,8 @@ class ManualClock:
 
     @property
     def sleepers(self) -> int:
-        """How many sleeps are waiting."""
-        return len(self._sleepers)
+        """How many sleeps are waiting; cancelled ones are not."""
+        return sum(not future.done() for _, _, future in self._sleepers)
 
     async def sleep(self, seconds: float) -> None:
         """Return once the clock was advanced by *seconds*."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from benchmarks import growth, ledger, memory, runner, startup
+from benchmarks import board, growth, ledger, memory, runner, service, startup
 from benchmarks import postgres as postgres_area
 from benchmarks.__main__ import main
 from benchmarks.figure import Figure
@@ -30,6 +30,8 @@ def tiny(folder: Path) -> Settings:
         rounds=1,
         seconds=0.03,
         holds=(20, 60),
+        tasks=(10, 40),
+        streams=5,
         blocks=20,
         stages=5,
         stages_most=20,
@@ -73,6 +75,21 @@ def test_the_postgres_benchmark_measures_every_way_of_calling(
     said = measured(postgres_area.measure(tiny(tmp_path)))
     for what in ("1 caller", "16 tasks", "256 tasks", "4 processes", "raw commit", "per operation"):
         assert any(what in each for each in said), what
+    assert schemas(given) == 0, "nothing stays on a given server"
+
+
+def test_the_service_benchmark_asks_a_real_server(tmp_path: Path) -> None:
+    """Health, streams of events and a page of tasks, each from a process of its own."""
+    said = measured(service.measure(tiny(tmp_path)))
+    for what in ("/health", "bare ASGI", "5 streams", "KiB", "page of 25 tasks"):
+        assert any(what in each for each in said), what
+
+
+def test_the_board_benchmark_measures_every_store(tmp_path: Path, given: Server) -> None:
+    """Claims, lists and counts on many tasks are set against the same on few."""
+    said = measured(board.measure(tiny(tmp_path)))
+    for what in ("SQLite: claim 3", "SQLite: list 50", "PostgreSQL: claim 3", "PostgreSQL: counts"):
+        assert any(each.startswith(f"{what}: 40 tasks / 10") for each in said), what
     assert schemas(given) == 0, "nothing stays on a given server"
 
 

@@ -83,6 +83,11 @@ def test_everything_can_come_from_the_environment(tmp_path: Path) -> None:
             "EARMARK_HEARTBEAT__AGENT": "7",
             "EARMARK_HEARTBEAT__BUDGET": "acme",
             "EARMARK_HEARTBEAT__MODEL": "my_ai/claude",
+            "EARMARK_HEARTBEAT__GRADE": "{command = ['grade']}",
+            "EARMARK_NUDGES__HOOK__KIND": "webhook",
+            "EARMARK_NUDGES__HOOK__URL": "http://127.0.0.1:1/",
+            "EARMARK_SERVICE__PORT": "8000",
+            "EARMARK_SERVICE__OPEN_READS": "false",
         },
         start=tmp_path,
     )
@@ -96,8 +101,11 @@ def test_everything_can_come_from_the_environment(tmp_path: Path) -> None:
     assert names.argv == ("jq", ".name")
     assert str(names.cost) == "0.05"
     assert settings.admission.allow_free == ("my_ai/free",)
-    assert settings.heartbeat is not None
     assert settings.heartbeat.agent == "7"
+    assert settings.heartbeat.grade is not None
+    assert settings.heartbeat.grade.command == ("grade",)
+    assert settings.nudges["hook"].url == "http://127.0.0.1:1/"
+    assert (settings.service.port, settings.service.open_reads) == (8000, False)
 
 
 def test_an_empty_variable_is_not_set(tmp_path: Path) -> None:
@@ -118,6 +126,8 @@ def test_variables_of_other_programs_are_left_alone(tmp_path: Path) -> None:
     environ = {
         "PATH": "/bin",
         "EARMARK_SERVICE_HOST": "10.0.0.1",
+        "EARMARK_SERVICE_PORT": "80",
+        "EARMARK_SERVICE_PORT_HTTP": "80",
         "EARMARK_PORT_8080_TCP": "tcp://10.0.0.1:8080",
         "EARMARK_API_KEY": "x",
     }
@@ -130,6 +140,8 @@ def test_variables_of_other_programs_are_left_alone(tmp_path: Path) -> None:
         ("EARMARK_STOER", "x", "is it EARMARK_STORE?"),
         ("EARMARK_RUN_CONCURRENCY", "8", "is it EARMARK_RUN__CONCURRENCY?"),
         ("EARMARK_STORE_URL", "x", "is it EARMARK_STORE__URL?"),
+        ("EARMARK_HEARTBEAT_MODEL", "x", "is it EARMARK_HEARTBEAT__MODEL?"),
+        ("EARMARK_NUDGES__URL", "x", "EARMARK_NUDGES__<NAME>__<SETTING>"),
         ("EARMARK_RUNS__CONCURRENCY", "8", "the nearest is EARMARK_RUN__<SETTING>"),
         ("EARMARK_BUDGETS__LIMITS", "1 usd total", "EARMARK_BUDGETS__<NAME>__<SETTING>"),
         ("EARMARK_RUN__X__CONCURRENCY", "8", "EARMARK_RUN__<SETTING>"),

@@ -14,6 +14,7 @@ from earmark.config.settings import (
     FIXED,
     NAMED,
     Document,
+    HeartbeatSettings,
     ModelStageSettings,
     ProcessStageSettings,
     ProviderSettings,
@@ -97,7 +98,6 @@ def test_the_documented_example_reads(tmp_path: Path) -> None:
     draft = settings.stages["draft"]
     assert isinstance(draft, ModelStageSettings)
     assert (draft.model, draft.max_tokens, draft.system) == ("local/smollm2-135m", 200, None)
-    assert settings.heartbeat is not None
     assert settings.heartbeat.interval == timedelta(minutes=30)
     assert (settings.heartbeat.budget, settings.heartbeat.max_dispatches) == ("c8/cloud-lu", 3)
 
@@ -107,7 +107,7 @@ def test_nothing_configured_gives_the_defaults(tmp_path: Path) -> None:
     settings = load_settings(None, {}, start=tmp_path)
     assert settings.store.url == "sqlite:///earmark.db"
     assert settings.file is None
-    assert settings.heartbeat is None
+    assert settings.heartbeat == HeartbeatSettings()
     for tables in (settings.budgets, settings.prices, settings.providers, settings.stages):
         assert tables == {}
     assert (settings.admission.policy, settings.admission.wait) == ("strict", None)
@@ -281,7 +281,24 @@ def test_every_section_can_come_from_the_environment() -> None:
         ("[stages.x]\nkind = 'process'\nargv = 'ls'", "stages.x.argv", "list in square brackets"),
         ("[stages.x]\nkind = 'process'\nargv = ['ls', 1]", "stages.x.argv", "as a list of texts"),
         ("[stages.x]\nkind = 'remote'\nurl = 'ftp://h'", "stages.x.url", "is no address"),
-        ("[heartbeat]\nagent = 'a'", "heartbeat.budget", "it is needed and not given (and 1 more)"),
+        ("[heartbeat]\nsibbling = 'a'", "heartbeat.sibbling", "did you mean sibling?"),
+        ("[heartbeat]\nagent = '!'", "heartbeat.agent", "'!' is no agent"),
+        ("[heartbeat]\nquiet_hours = '22-7'", "heartbeat.quiet_hours", "22:00-07:00"),
+        ("[heartbeat]\nquiet_hours = '07:00-07:00'", "heartbeat.quiet_hours", "no part of a day"),
+        ("[heartbeat]\ngrade = {}", "heartbeat.grade", "a command or a composition, one"),
+        ("[heartbeat]\ngrade = 'x'", "heartbeat.grade", "give a table, not 'x'"),
+        ("[heartbeat.grade]\ncomand = ['x']", "heartbeat.grade.comand", "did you mean command?"),
+        ("[heartbeat]\naccept = 'all'", "heartbeat.accept", "pass, completed, person, not 'all'"),
+        ("[nudges.x]\nurl = 'http://h'", "nudges.x.kind", "it is needed and not given"),
+        ("[nudges.x]\nkind = 'webhook'", "nudges.x", "kind 'webhook' needs url"),
+        ("[nudges.x]\nkind = 'command'\nargv = 'x'", "nudges.x.argv", "list in square brackets"),
+        (
+            "[nudges.x]\nkind = 'command'\nargv = ['x']\nurl = 'http://h'",
+            "nudges.x",
+            "kind 'command' takes no url",
+        ),
+        ("[service]\nport = 65536", "service.port", "from 0 to 65535, not 65536"),
+        ("[service]\nopen_reads = 'yes'", "service.open_reads", "give true or false, not 'yes'"),
         ("[admission]\npolicy = 'lax'", "admission.policy", "strict, elastic, soft, not 'lax'"),
         ("[admission]\nwait = 30", "admission.wait", "give a duration with its unit"),
         ("[admission]\nwait = 'soon'", "admission.wait", "is not a duration"),

@@ -1,0 +1,263 @@
+"""`earmark heartbeat`: the always-on dispatcher, one cycle of it, or what it would do."""
+
+import asyncio
+import os
+import signal
+import sys
+from contextlib import redirect_stdout
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from earmark.budget.path import parse_path
+from earmark.cli.books import open_books, open_existing, settings_of
+from earmark.cli.plan import allowed
+from earmark.cli.session import Session, command, group
+from earmark.cli.stages_file import known
+from earmark.cli.table import Table
+from earmark.clock import NANOS_PER_SECOND, parse_duration
+from earmark.config import values
+from earmark.config.assemble import Key, Providers, key_from, no_key, policy_of, price_book
+from earmark.config.channels import channels_of
+from earmark.config.settings import HeartbeatSettings, Settings
+from earmark.errors import InvalidConfig, InvalidDuration
+from earmark.heartbeat.desk import Desk, open_desk
+from earmark.heartbeat.health import Health, health
+from earmark.heartbeat.heartbeat import Heartbeat
+from earmark.heartbeat.house import WHOLE, House
+from earmark.heartbeat.plan import Planned
+from earmark.heartbeat.report import CycleReport
+from earmark.heartbeat.work import transports_of
+from earmark.nudges.courier import Courier
+
+app = group("Run the always-on dispatcher, or one cycle of it.")
+
+#: What a shell shows for a program that a signal ended: 128 and the signal's number.
+_BY_SIGNAL: Final = 128
+_FAILED: Final = 1
+_HEADINGS: Final = ("#", "task", "priority", "model", ">bound usd", "fits", "why")
+
+
+@command(app)
+def heartbeat(
+    session: Session,
+    *,
+    once: Annotated[bool, typer.Option("--once", help="Do one cycle and end.")] = False,
+    simulate: Annotated[
+        bool, typer.Option("--simulate", help="Show what a cycle would dispatch; change nothing.")
+    ] = False,
+    status: Annotated[
+        bool, typer.Option("--status", help="Show how the heartbeat does, as /health does.")
+    ] = False,
+    agent: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Whose heartbeat: `Cloud Lu` unless told.")
+    ] = None,
+    interval: Annotated[
+        str | None, typer.Option(metavar="TIME", help="From one cycle to the next: 30min.")
+    ] = None,
+    budget: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Who pays: c8/cloud-lu unless told.")
+    ] = None,
+) -> None:
+    """Give the board's tasks to models within their budgets, cycle after cycle.
+
+    It runs until SIGTERM or Ctrl-C: what is under way then has its grace to end, and a second
+    signal ends it at once. Where nothing on the budget's path has a limit, it sets its own.
+    """
+    if status:
+        _show_health(session, agent)
+        return
+    settings = settings_of(session)
+    told = _told(settings.heartbeat, agent, interval, budget)
+    with open_books(session, settings) as ledger, open_desk(ledger, sibling=told.sibling) as desk:
+        if simulate:
+            asyncio.run(_simulate(session, settings, told, desk))
+        else:
+            _beat(session, settings, told, desk, once=once)
+
+
+def _told(
+    settings: HeartbeatSettings, agent: str | None, interval: str | None, budget: str | None
+) -> HeartbeatSettings:
+    given: dict[str, Any] = {}
+    if agent is not None:
+        given["agent"] = _agent(agent)
+    if interval is not None:
+        if not parse_duration(interval):
+            raise InvalidDuration(text=interval, want="a duration above 0")
+        seconds = parse_duration(interval) / NANOS_PER_SECOND
+        given["interval"] = timedelta(seconds=seconds)
+    if budget is not None:
+        given["budget"] = parse_path(budget)
+    return settings.model_copy(update=given)
+
+
+def _agent(name: str) -> str:
+    try:
+        return values.agent(name)
+    except ValueError as error:
+        raise InvalidConfig(place="--agent", detail=str(error)) from None
+
+
+# Running ------------------------------------------------------------------------------------------
+
+
+def _beat(
+    session: Session, settings: Settings, told: HeartbeatSettings, desk: Desk, *, once: bool
+) -> None:
+    signals = _Signals()
+    try:
+        # What stages print must not get between the lines of the answer.
+        with redirect_stdout(sys.stderr):
+            form = asyncio.run(_run(session, settings, told, desk, signals, once=once))
+    except asyncio.CancelledError:
+        session.tell("ended at once: what was under way is booked")
+        raise typer.Exit(_BY_SIGNAL + signals.last) from None
+    session.answer(form)
+
+
+async def _run(
+    session: Session,
+    settings: Settings,
+    told: HeartbeatSettings,
+    desk: Desk,
+    signals: "_Signals",
+    *,
+    once: bool,
+) -> dict[str, Any]:
+    stop = signals.listen()
+    providers = _providers(settings, desk, key_from(os.environ))
+    try:
+        house = _house(settings, desk, providers)
+        beat = Heartbeat(
+            desk, told, house, clock=desk.ledger.clock, on_cycle=lambda done: _tell(session, done)
+        )
+        session.tell(
+            f"'{told.agent}' beats every {told.interval.total_seconds():g} s"
+            f" on {desk.ledger.store.name}, paid by {told.budget}"
+        )
+        return await _once(beat) if once else await _for_good(beat, stop)
+    finally:
+        await providers.aclose()
+
+
+async def _once(beat: Heartbeat) -> dict[str, Any]:
+    await beat.start()
+    try:
+        report = await beat.cycle()
+    finally:
+        await beat.stop()
+    return {"cycle": report, "heartbeat": beat.state}
+
+
+async def _for_good(beat: Heartbeat, stop: asyncio.Event) -> dict[str, Any]:
+    await beat.run(stop)
+    return {"heartbeat": beat.state}
+
+
+def _tell(session: Session, report: CycleReport) -> None:
+    session.tell(report.line())
+
+
+class _Signals:
+    """The first SIGTERM or SIGINT asks it to stop, the next one ends it."""
+
+    def __init__(self) -> None:
+        self.last: int = signal.SIGTERM
+
+    def listen(self) -> asyncio.Event:
+        """Return the event that the first signal sets; in the event loop's thread."""
+        stop = asyncio.Event()
+        task = asyncio.current_task()
+        assert task is not None, "the heartbeat has a task"
+
+        def heard(number: signal.Signals) -> None:
+            self.last = number
+            if stop.is_set():
+                task.cancel()
+            stop.set()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, heard, number)
+        return stop
+
+
+def _house(settings: Settings, desk: Desk, providers: Providers) -> House:
+    at_hand = known(settings, ())
+    clock = desk.ledger.clock
+    channels = channels_of(settings, os.environ, clock)
+    strict = settings.admission.policy == "strict"
+    return House(
+        providers=providers,
+        stages=at_hand.stages,
+        allow=allowed(at_hand, None),
+        transports=transports_of(settings),
+        policy=WHOLE if strict else policy_of(settings),
+        courier=Courier(desk.nudges, channels, clock),
+        channels=tuple(channels),
+        folder=Path() if settings.file is None else settings.file.absolute().parent,
+    )
+
+
+def _providers(settings: Settings, desk: Desk, key: Key) -> Providers:
+    return Providers(settings, book=price_book(settings), clock=desk.ledger.clock, key=key)
+
+
+# Looking ------------------------------------------------------------------------------------------
+
+
+async def _simulate(
+    session: Session, settings: Settings, told: HeartbeatSettings, desk: Desk
+) -> None:
+    providers = _providers(settings, desk, no_key)
+    try:
+        house = _house(settings, desk, providers)
+        verdict, planned = Heartbeat(desk, told, house, clock=desk.ledger.clock).simulate()
+    finally:
+        await providers.aclose()
+    rows = [_row(each) for each in planned]
+    form = {
+        "may_dispatch": verdict.ok,
+        "state": verdict.state or "idle",
+        "reason": verdict.reason,
+        "tasks": [each.to_json() for each in planned],
+    }
+    said = () if verdict.ok else (f"nothing would be dispatched: {verdict.reason}",)
+    session.answer(form, Table(headings=_HEADINGS, rows=rows, empty="no task is ready"), *said)
+
+
+def _row(planned: Planned) -> tuple[str, ...]:
+    return (
+        str(planned.number),
+        planned.title,
+        planned.priority,
+        planned.model,
+        planned.bound_usd or "unknown",
+        "yes" if planned.fits else "no",
+        planned.why,
+    )
+
+
+def _show_health(session: Session, agent: str | None) -> None:
+    with open_existing(session) as ledger, open_desk(ledger) as desk:
+        found = health(desk, agent=agent, clock=ledger.clock)
+    session.answer(found.to_json(), *_health_parts(found))
+    if found.status == "fail":
+        raise typer.Exit(_FAILED)
+
+
+def _health_parts(found: Health) -> list[str]:
+    said = f": {found.output}" if found.output else ""
+    blocks = {
+        "heartbeat": found.heartbeat,
+        "budget": found.budget,
+        "persistence": found.persistence,
+    }
+    lines = [
+        f"{block}.{name}: {'-' if value is None or value == '' else value}"
+        for block, values in blocks.items()
+        for name, value in values.items()
+    ]
+    return [f"{found.status}{said}", *lines]

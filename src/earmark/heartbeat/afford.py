@@ -1,0 +1,95 @@
+"""Whether the next task fits its budgets, known without a call: bounds against balances, pure."""
+
+from collections.abc import Iterable, Sequence
+
+from msgspec import Struct
+
+from earmark.budget.limit import USD
+from earmark.clock import END_OF_TIME
+from earmark.errors import BudgetExceeded, Reason
+from earmark.ledger.answers import balance
+from earmark.ledger.values import Account
+from earmark.money import Money
+from earmark.pricing.bound import Bound
+
+
+class Need(Struct, frozen=True, kw_only=True):
+    """The most that a task can take of each unit."""
+
+    usd: int
+    """Nano-USD."""
+    calls: int = 1
+    tokens: int = 0
+
+    @classmethod
+    def of(cls, bound: Bound) -> "Need":
+        """Return what a call with *bound* needs."""
+        return cls(usd=bound.cost().in_nanos, tokens=bound.tokens() or 0)
+
+
+class Obstacle(Struct, frozen=True, kw_only=True):
+    """The limit that is in the way: the most lasting one, if there are several."""
+
+    refusal: BudgetExceeded
+    resets_at: int
+    """When its interval ends; 0 for a total."""
+
+    @property
+    def passes(self) -> bool:
+        """Whether it goes away once what is in flight has settled."""
+        return self.refusal.reason is Reason.HELD
+
+
+def obstacle(accounts: Iterable[Account], need: Need) -> Obstacle | None:
+    """Return what is in the way of *need* on *accounts*; None if it fits."""
+    found = [each for account in accounts if (each := _refusal(account, need)) is not None]
+    return max(found, key=_lasting, default=None)
+
+
+def least_obstacle(accounts: Sequence[Account], needs: Iterable[Need]) -> Obstacle | None:
+    """Return what is in the way of the cheapest of *needs*; None if one of them fits.
+
+    An obstacle that passes is none: whoever waits in line gets through.
+    """
+    found: list[tuple[int, Obstacle]] = []
+    for need in needs:
+        each = obstacle(accounts, need)
+        if each is None or each.passes:
+            return None
+        found.append((need.usd, each))
+    return min(found, key=lambda pair: pair[0])[1] if found else None
+
+
+def _refusal(account: Account, need: Need) -> Obstacle | None:
+    line = account.line
+    asked: int = getattr(need, line.unit)
+    # As the rules of the ledger compare; what costs nothing fits everywhere.
+    if not asked or asked <= account.available:
+        return None
+    shown = balance(account, paused=False)
+    return Obstacle(
+        refusal=BudgetExceeded(
+            reason=_reason(account, asked),
+            budget=line.budget,
+            unit=line.unit,
+            window="total" if line.window == "total" else f"per {line.window}",
+            limit=shown.limit,
+            settled=shown.settled,
+            held=shown.held,
+            available=shown.available,
+            requested=Money.nanos(asked) if line.unit == USD else asked,
+            resets_at=shown.resets_at,
+        ),
+        resets_at=0 if line.end == END_OF_TIME else line.end,
+    )
+
+
+def _reason(account: Account, asked: int) -> Reason:
+    if asked > account.line.limit:
+        return Reason.TOO_LARGE
+    return Reason.EXHAUSTED if asked > account.line.limit - account.settled else Reason.HELD
+
+
+def _lasting(found: Obstacle) -> tuple[int, int]:
+    rank = (Reason.HELD, Reason.EXHAUSTED, Reason.TOO_LARGE).index(found.refusal.reason)
+    return rank, found.resets_at or END_OF_TIME

@@ -1,0 +1,176 @@
+"""A task that is a composition: a run below the agent's budget, with a budget of its own."""
+
+import asyncio
+import json
+from collections.abc import Coroutine
+from typing import Any, Final, TypeVar
+
+from earmark.admission.finish import to_the_end
+from earmark.admission.guard import DEFAULT_WAIT
+from earmark.board.task import Attempt, CompositionWork, Task
+from earmark.clock import Clock, parse_duration
+from earmark.composition.parse import parse_composition
+from earmark.config.settings import HeartbeatSettings
+from earmark.errors import BudgetExceeded, EarmarkError, NoBudget, StageFailed, StoreError
+from earmark.heartbeat.controls import Verdict
+from earmark.heartbeat.desk import Desk
+from earmark.heartbeat.ending import Ended, Endings, ended, seconds
+from earmark.heartbeat.house import House
+from earmark.heartbeat.trail import is_unresolved, was_sent
+from earmark.heartbeat.tries import Tries
+from earmark.heartbeat.work import as_text, cost_json
+from earmark.ids import new_run_id
+from earmark.runs.runner import run_async
+from earmark.runs.statement import Statement
+
+T = TypeVar("T")
+
+_SHORT_ID: Final = 12
+_MILLISECOND: Final = 1_000_000
+
+
+class Composer:
+    """Runs compositions for the dispatcher."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        settings: HeartbeatSettings,
+        house: House,
+        *,
+        tries: Tries,
+        ends: Endings,
+        clock: Clock,
+    ) -> None:
+        self._desk = desk
+        self._settings = settings
+        self._house = house
+        self._tries = tries
+        self._ends = ends
+        self._clock = clock
+        interval_ns = parse_duration(settings.interval)
+        self._wait_s = seconds(min(parse_duration(DEFAULT_WAIT), interval_ns))
+
+    async def dispatch(self, task: Task, work: CompositionWork) -> Ended:
+        """Run the composition of a claimed task, and tell the board how that ended."""
+        graph = json.dumps(work.graph)
+        run_id = new_run_id(self._clock)
+        attempt, cancelled = await to_the_end(
+            self._tries.begin_run(
+                task,
+                model=f"composition/{parse_composition(graph).id[:_SHORT_ID]}",
+                budget=f"{self._settings.budget}/run-{run_id}",
+                run_id=run_id,
+            )
+        )
+        if cancelled is not None:
+            return await self._ends.held_up(task, Verdict(reason="the heartbeat was stopped"))
+        try:
+            statement = await self._in_time(self.run(graph, work.input, work.budget, run_id))
+        except StoreError:
+            raise
+        except (EarmarkError, TimeoutError) as error:
+            return await self._came_to_nothing(task, attempt, error)
+        except asyncio.CancelledError:
+            return (await to_the_end(self._ends.cut_short(task, attempt)))[0]
+        return (await to_the_end(self._answered(task, attempt, statement)))[0]
+
+    async def run(self, graph: str, given: Any, budget: str, run_id: str) -> Statement:  # noqa: ANN401 - JSON of any kind
+        """Run a composition to its end on a budget of its own; raises as `run_async`."""
+        return await run_async(
+            graph,
+            given,
+            ledger=self._desk.ledger.as_async(),
+            under=self._settings.budget,
+            budget=budget,
+            stages=self._house.stages,
+            allow=self._house.allow,
+            providers=self._house.providers,
+            policy=self._house.policy,
+            wait=self._wait_s,
+            timeout=self._settings.task_timeout,
+            run_id=run_id,
+            clock=self._clock,
+        )
+
+    async def _in_time(self, work: Coroutine[Any, Any, T]) -> T:
+        """Return what *work* gives; cancel it, and let it book, after the task's time-out."""
+        running = asyncio.ensure_future(work)
+        alarm = asyncio.ensure_future(
+            self._clock.sleep(self._settings.task_timeout.total_seconds())
+        )
+        try:
+            await asyncio.wait((running, alarm), return_when=asyncio.FIRST_COMPLETED)
+            if not running.done():
+                running.cancel()
+                await asyncio.wait((running,))
+                if running.cancelled():
+                    raise TimeoutError
+            return running.result()
+        except asyncio.CancelledError:
+            running.cancel()
+            await to_the_end(_quietly(running))
+            raise
+        finally:
+            alarm.cancel()
+
+    async def _came_to_nothing(
+        self, task: Task, attempt: Attempt, error: EarmarkError | TimeoutError
+    ) -> Ended:
+        limit_s = self._settings.task_timeout.total_seconds()
+        why = f"no end within {limit_s:g} s" if isinstance(error, TimeoutError) else str(error)
+        ledger = self._desk.ledger
+        if await asyncio.to_thread(is_unresolved, ledger, attempt):
+            return await self._ends.unknown(task, attempt, why)
+        if not _may_pass(error, attempt):
+            return await self._ends.failed(task, attempt, why, retry_at=None)
+        refused = isinstance(error, BudgetExceeded | NoBudget)
+        if refused and not await asyncio.to_thread(was_sent, ledger, attempt):
+            return await self._not_sent(task, attempt, error)
+        retry_at = self._tries.retry_at(attempt)
+        return await self._ends.failed(task, attempt, why, retry_at=retry_at)
+
+    async def _not_sent(
+        self, task: Task, attempt: Attempt, error: EarmarkError | TimeoutError
+    ) -> Ended:
+        if isinstance(error, BudgetExceeded):
+            return await self._ends.refused(task, attempt, error)
+        return await self._ends.held_up(task, Verdict(state="error", reason=str(error)))
+
+    async def _answered(self, task: Task, attempt: Attempt, statement: Statement) -> Ended:
+        counts = [line.usage for line in statement.lines if line.usage is not None]
+        tokens = [
+            sum(usage.get(kind) for usage in counts) for kind in ("input_tokens", "output_tokens")
+        ]
+        result = {
+            "cost": cost_json(statement.spent, *tokens),
+            "model": attempt.model,
+            "status": "success",
+            "transport": "composition",
+            "latency_ms": statement.duration_ns // _MILLISECOND,
+            "response_text": as_text(statement.output),
+            "run_id": statement.run_id,
+            "output": statement.output,
+        }
+        known = (tokens[0], tokens[1]) if counts else (None, None)
+        await self._tries.complete(attempt, result, known)
+        return ended(task, "completed", cost_usd=str(statement.spent))
+
+
+def _may_pass(error: EarmarkError | TimeoutError, attempt: Attempt) -> bool:
+    """Return whether another try may end otherwise."""
+    match error:
+        case BudgetExceeded():
+            # More than the task itself allows: no window brings that back.
+            return error.budget != attempt.budget
+        case StageFailed():
+            return error.retryable
+        case _:
+            return isinstance(error, TimeoutError | NoBudget)
+
+
+async def _quietly(running: "asyncio.Future[Any]") -> None:
+    """Wait for the end of what was cancelled, and take its exception for seen."""
+    await asyncio.wait((running,))
+    if not running.cancelled():
+        running.exception()

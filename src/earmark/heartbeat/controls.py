@@ -1,0 +1,112 @@
+"""What may stop a heartbeat from dispatching: read anew before each task, and closed in doubt."""
+
+import logging
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from msgspec import Struct
+
+from earmark.budget.path import ancestors
+from earmark.clock import Clock, iso
+from earmark.errors import EarmarkError
+from earmark.heartbeat.days import zone_of
+from earmark.heartbeat.desk import Desk
+from earmark.heartbeat.quiet import Hours, quiet_until
+from earmark.heartbeat.report import State
+
+_log = logging.getLogger("earmark.heartbeat")
+
+#: Under which of these a patch says whether the agent may act by itself.
+_SAYS: Final = ("enabled", "value", "autonomous")
+
+
+class Verdict(Struct, frozen=True, kw_only=True):
+    """Whether tasks may be dispatched now, and if not, why and until when."""
+
+    state: State = ""
+    """Empty: they may."""
+    reason: str = ""
+    resets_at: int = 0
+    """When that ends by itself; 0 where it takes somebody."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether tasks may be dispatched."""
+        return not self.state
+
+
+GO: Final = Verdict()
+
+
+class Controls:
+    """The kill switch, the pause of a budget and the quiet hours of one agent."""
+
+    def __init__(
+        self, desk: Desk, clock: Clock, *, agent: str, budget: str, quiet_hours: Hours | None
+    ) -> None:
+        self._desk = desk
+        self._clock = clock
+        self._budget = budget
+        self._quiet_hours = quiet_hours
+        self.switch = switch_of(agent)
+
+    def read(self) -> Verdict:
+        """Return what the controls say now; what cannot be read says no."""
+        try:
+            return self._killed() or self._paused() or self._quiet() or GO
+        except (EarmarkError, ValueError) as error:
+            said = str(error) if isinstance(error, EarmarkError) else type(error).__name__
+            _log.warning("controls cannot be read: %s", said)
+            reason = f"the controls cannot be read, so nothing is dispatched: {said}"
+            return Verdict(state="error", reason=reason)
+
+    def _killed(self) -> Verdict | None:
+        for patch in self._desk.quilt.named(self.switch):
+            if not is_enabled(patch.data, self.switch):
+                when = iso(patch.updated_at)
+                what = f"kill switch: patch {patch.type} '{patch.name}' by {patch.author} at {when}"
+                return Verdict(state="killed", reason=f"{what}; set it to true to go on")
+        return None
+
+    def _paused(self) -> Verdict | None:
+        now = self._clock.instant()
+        for path in ancestors(self._budget):
+            budget = self._desk.ledger.store.budget(path)
+            pause = budget.is_paused(now) if budget else None
+            if pause is not None:
+                by = f" by {pause.actor}" if pause.actor else ""
+                why = f": {pause.reason}" if pause.reason else ""
+                reason = (
+                    f"budget '{path}' is paused{by}{why}; `earmark budget resume {path}` ends it"
+                )
+                return Verdict(state="paused", reason=reason, resets_at=pause.until or 0)
+        return None
+
+    def _quiet(self) -> Verdict | None:
+        if self._quiet_hours is None:
+            return None
+        zone = zone_of(self._desk.ledger, self._budget)
+        until = quiet_until(self._quiet_hours, self._clock.instant(), zone)
+        if until is None:
+            return None
+        begin, end = (f"{each:%H:%M}" for each in self._quiet_hours)
+        reason = f"quiet hours {begin}-{end} {zone}, until {iso(until)}"
+        return Verdict(state="quiet", reason=reason, resets_at=until)
+
+
+def switch_of(agent: str) -> str:
+    """Return the name of the patch that stops *agent*: `cloud_lu_autonomous`."""
+    return f"{snake(agent)}_autonomous"
+
+
+def snake(name: str) -> str:
+    """Return *name* in small letters, joined by `_`."""
+    return re.sub(r"\W+", "_", name.lower()).strip("_")
+
+
+def is_enabled(data: Mapping[str, Any], switch: str) -> bool:
+    """Return whether a patch named *switch* lets its agent act; in doubt it does not."""
+    said = [data[name] for name in (*_SAYS, switch) if name in data]
+    # Neither true nor false, or nothing: whoever wrote it meant to say something. Closed in doubt.
+    return bool(said) and all(each is True for each in said)

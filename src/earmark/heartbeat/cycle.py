@@ -1,0 +1,250 @@
+"""One cycle: controls, what is due, what fits, dispatches, grades, nudges, the patch."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from earmark.admission.finish import to_the_end
+from earmark.board.task import Status, Task
+from earmark.clock import Clock
+from earmark.config.settings import HeartbeatSettings
+from earmark.errors import EarmarkError, NoBudget, StoreError
+from earmark.heartbeat.afford import Need, least_obstacle
+from earmark.heartbeat.controls import GO, Controls, Verdict
+from earmark.heartbeat.desk import Desk
+from earmark.heartbeat.dispatch import Dispatcher
+from earmark.heartbeat.ending import Ended, as_verdict
+from earmark.heartbeat.grade import Grader
+from earmark.heartbeat.house import House
+from earmark.heartbeat.leases import Leases
+from earmark.heartbeat.persist import BudgetPatches, Persisted
+from earmark.heartbeat.plan import needs_of
+from earmark.heartbeat.recover import recover
+from earmark.heartbeat.report import CycleReport, State
+from earmark.nudges.collect import collect
+
+_log = logging.getLogger("earmark.heartbeat")
+
+#: So many ready tasks are asked whether one of them fits.
+MOST_LOOKED_AT: Final = 50
+#: Claims in one cycle: what is put back leaves its place to another, but not for ever.
+MOST_ROUNDS: Final = 10
+
+
+@dataclass(slots=True, kw_only=True)
+class Progress:
+    """What a cycle has done so far; whole also where it broke off."""
+
+    number: int
+    verdict: Verdict = GO
+    recovered: list[str] = field(default_factory=list[str])
+    ended: list[Ended] = field(default_factory=list[Ended])
+    graded: int = 0
+    nudged: int = 0
+    persisted: Persisted | None = None
+    errors: list[str] = field(default_factory=list[str])
+
+    def report(self, duration_ms: int) -> CycleReport:
+        """Return it as it is told."""
+        return CycleReport(
+            number=self.number,
+            state=self._state,
+            reason=self.verdict.reason,
+            resets_at=self.verdict.resets_at,
+            recovered=tuple(self.recovered),
+            dispatched=tuple(each.report for each in self.ended),
+            graded=self.graded,
+            nudged=self.nudged,
+            persisted=self.persisted.name if self.persisted else "",
+            errors=tuple(self.errors),
+            duration_ms=duration_ms,
+        )
+
+    @property
+    def _state(self) -> State:
+        return self.verdict.state or ("error" if self.errors else "idle")
+
+
+class Cycle:
+    """Does one cycle after the other for a heartbeat."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        settings: HeartbeatSettings,
+        house: House,
+        *,
+        leases: Leases,
+        clock: Clock,
+        told: Callable[[], Awaitable[None]],
+    ) -> None:
+        """Work on *desk*; *told* is awaited before the first task of a cycle is given away."""
+        self._told = told
+        self._desk = desk
+        self._settings = settings
+        self._house = house
+        self._leases = leases
+        self._clock = clock
+        self._controls = Controls(
+            desk,
+            clock,
+            agent=settings.agent,
+            budget=settings.budget,
+            quiet_hours=settings.quiet_hours,
+        )
+        self._dispatcher = Dispatcher(
+            desk, settings, house, controls=self._controls, leases=leases, clock=clock
+        )
+        self._grader = Grader(
+            desk, settings, house, composer=self._dispatcher.composer, clock=clock
+        )
+        self.patches = BudgetPatches(desk, clock, agent=settings.agent, budget=settings.budget)
+        self.stop = asyncio.Event()
+        """Set: nothing more is claimed, and what is under way has its grace to end."""
+
+    async def run(self, progress: Progress) -> None:
+        """Do one cycle, except for the patch; *progress* says how far it came.
+
+        Raises:
+            AgentBusy: Another heartbeat has the name.
+            StoreError: The store is away; what is done is done, and the rest comes next time.
+        """
+        await self._leases.renew()
+        progress.recovered += [_said(task) for task in await self._recovered()]
+        progress.nudged += await self._collected()
+        progress.verdict = await self._allowed()
+        if progress.verdict.ok:
+            await self._rounds(progress)
+        if not self.stop.is_set() and progress.verdict.state in {"", "at_cap"}:
+            await self._graded(progress)
+        progress.nudged += await self._collected()
+
+    async def _graded(self, progress: Progress) -> None:
+        # Dispatches take minutes: somebody may have stopped the agent meanwhile.
+        verdict = await asyncio.to_thread(self._controls.read)
+        if not verdict.ok:
+            progress.verdict = verdict
+            return
+        graded, wrong = await self._grader.look_after()
+        progress.graded += graded
+        progress.errors += wrong
+
+    def look(self) -> Verdict:
+        """Return what is in the way of dispatching now; changes nothing."""
+        verdict = self._controls.read()
+        return verdict if not verdict.ok else self._affordable()
+
+    async def _recovered(self) -> list[Task]:
+        # Deadlines come first: they decide what the trail of a lost task says.
+        await asyncio.to_thread(self._desk.ledger.sweep)
+        return await asyncio.to_thread(
+            recover, self._desk, agent=self._settings.agent, channels=tuple(self._house.channels)
+        )
+
+    async def _collected(self) -> int:
+        return await asyncio.to_thread(
+            collect, self._desk.ledger, self._desk.nudges, self._house.channels
+        )
+
+    async def _allowed(self) -> Verdict:
+        verdict = await asyncio.to_thread(self._controls.read)
+        if not verdict.ok:
+            return verdict
+        try:
+            await asyncio.to_thread(self.patches.take_over)
+        except StoreError:
+            raise
+        except EarmarkError as error:
+            # What was spent elsewhere is not booked yet: what is left is not known.
+            return Verdict(state="error", reason=str(error))
+        return GO
+
+    # Dispatching ----------------------------------------------------------------------------------
+
+    async def _rounds(self, progress: Progress) -> None:
+        left = self._settings.max_dispatches
+        for _ in range(MOST_ROUNDS):
+            if not left or self.stop.is_set():
+                return
+            verdict = await asyncio.to_thread(self._affordable)
+            if not verdict.ok:
+                progress.verdict = verdict
+                return
+            tasks = await self._claimed(left)
+            if not tasks:
+                return
+            if not progress.ended:
+                await self._told()
+            found = await self._all_of(tasks)
+            progress.ended += found
+            left -= sum(each.taken for each in found)
+            progress.verdict = _worst(progress.ended)
+            if progress.verdict.state not in {"", "at_cap"}:
+                return
+
+    async def _claimed(self, most: int) -> list[Task]:
+        agent, lease_ns = self._settings.agent, self._leases.lease_ns
+        return await asyncio.to_thread(self._desk.board.claim, agent, most, lease_ns=lease_ns)
+
+    def _affordable(self) -> Verdict:
+        ready = self._desk.board.ready(self._settings.agent, MOST_LOOKED_AT)
+        if not ready:
+            return GO
+        budget = self._settings.budget
+        accounts = self._desk.ledger.store.accounts(budget, self._clock.instant())
+        if not accounts:
+            return Verdict(state="error", reason=str(NoBudget(budget=budget)))
+        needs = needs_of(ready, self._settings, self._house)
+        found = least_obstacle(accounts, (need or Need(usd=0, calls=0) for need in needs))
+        return GO if found is None else as_verdict(found.refusal)
+
+    async def _all_of(self, tasks: list[Task]) -> list[Ended]:
+        """Dispatch *tasks* at once; return what became of each."""
+        running = [
+            asyncio.create_task(self._dispatcher.dispatch(task), name=f"task {task.number}")
+            for task in tasks
+        ]
+        done = asyncio.ensure_future(asyncio.wait(running))
+        try:
+            await self._until(done)
+        finally:
+            # Stopped, or done with its grace: each books what it knows before it ends.
+            for each in running:
+                each.cancel()
+            _, cancelled = await to_the_end(_settled(done))
+        if cancelled is not None:
+            raise cancelled
+        return [each.result() for each in running]
+
+    async def _until(self, done: "asyncio.Future[Any]") -> None:
+        """Return when all is done; or, once it was told to stop, when the grace is over."""
+        stopped = asyncio.ensure_future(self.stop.wait())
+        grace: asyncio.Future[None] | None = None
+        try:
+            await asyncio.wait((done, stopped), return_when=asyncio.FIRST_COMPLETED)
+            if not done.done():
+                grace = asyncio.ensure_future(
+                    self._clock.sleep(self._settings.grace.total_seconds())
+                )
+                await asyncio.wait((done, grace), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopped.cancel()
+            if grace is not None:
+                grace.cancel()
+
+
+async def _settled(done: "asyncio.Future[Any]") -> None:
+    await asyncio.wait((done,))
+
+
+def _worst(found: list[Ended]) -> Verdict:
+    """Return what was in the way of some, the kind first that nothing but a person ends."""
+    verdicts = [each.verdict for each in found if not each.verdict.ok]
+    return max(verdicts, key=lambda verdict: verdict.state != "at_cap", default=GO)
+
+
+def _said(task: Task) -> str:
+    became = {Status.PENDING: "is pending again", Status.UNKNOWN: "is unknown: a person decides"}
+    return f"recovered '{task.title}', which {became.get(task.status, f'is {task.status}')}"

@@ -1,0 +1,55 @@
+"""Everything a heartbeat and the service work on: the books and the tables beside them."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from earmark.board.board import Board
+from earmark.heartbeat.agents import Agents
+from earmark.ledger.ledger import Ledger
+from earmark.nudges.nudges import Nudges
+from earmark.quilt.quilt import Quilt
+from earmark.stores.open_tables import open_tables
+from earmark.stores.tables import Tables
+
+#: Who is nudged unless somebody else is named.
+DEFAULT_SIBLING: Final = "AG Lu"
+
+#: Tables in memory are shared by all that use the store, and end with it.
+_IN_MEMORY: Final = "memory:"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """One store's books, board, quilt, nudges and agents; share it between threads."""
+
+    ledger: Ledger
+    tables: Tables
+    board: Board
+    quilt: Quilt
+    nudges: Nudges
+    agents: Agents
+
+
+@contextmanager
+def open_desk(ledger: Ledger, *, sibling: str = DEFAULT_SIBLING) -> Generator[Desk]:
+    """Open what stands beside *ledger*'s books; closed with the block, the ledger stays open.
+
+    Raises:
+        StoreUnavailable: The store cannot be opened.
+    """
+    tables = open_tables(ledger.store)
+    clock = ledger.clock
+    try:
+        yield Desk(
+            ledger=ledger,
+            tables=tables,
+            board=Board(tables, clock),
+            quilt=Quilt(tables, clock),
+            nudges=Nudges(tables, clock, recipient=sibling),
+            agents=Agents(tables, clock),
+        )
+    finally:
+        if ledger.store.url != _IN_MEMORY:
+            tables.close()

@@ -1,0 +1,210 @@
+"""One task is given away: begun on the board, paid through the guard, ended by what is known.
+
+    controls → attempt written → hold → controls and lease once more → call → settled → result
+
+A crash between any two steps leaves a trail that `recover` reads.
+"""
+
+import asyncio
+import logging
+from typing import Final
+
+from earmark.admission.charge import Receipt
+from earmark.admission.finish import to_the_end
+from earmark.admission.guard import DEFAULT_WAIT, Guard
+from earmark.board.task import Attempt, CompositionWork, ModelWork, Priority, Task
+from earmark.clock import Clock, parse_duration
+from earmark.config.settings import HeartbeatSettings
+from earmark.errors import (
+    BudgetExceeded,
+    CallFailed,
+    EarmarkError,
+    InvalidConfig,
+    KeyReused,
+    NoBudget,
+    StoreError,
+    TaskMoved,
+    TaskRefused,
+)
+from earmark.heartbeat.compose import Composer
+from earmark.heartbeat.controls import GO, Controls, Verdict
+from earmark.heartbeat.desk import Desk
+from earmark.heartbeat.ending import Ended, Endings, ended, seconds
+from earmark.heartbeat.gate import Gated
+from earmark.heartbeat.house import House
+from earmark.heartbeat.leases import Leases
+from earmark.heartbeat.tries import Tries
+from earmark.heartbeat.work import failed_result, model_result, request_of
+from earmark.stages.kinds.model import provider_of
+
+_log = logging.getLogger("earmark.heartbeat")
+
+_STOPPED: Final = Verdict(reason="the heartbeat was stopped before anything was sent")
+
+
+class Dispatcher:
+    """Gives tasks to models and compositions, on the budget of one agent."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        settings: HeartbeatSettings,
+        house: House,
+        *,
+        controls: Controls,
+        leases: Leases,
+        clock: Clock,
+    ) -> None:
+        self._desk = desk
+        self._settings = settings
+        self._house = house
+        self._controls = controls
+        self._leases = leases
+        interval_ns = parse_duration(settings.interval)
+        self._wait_s = seconds(min(parse_duration(DEFAULT_WAIT), interval_ns))
+        self._tries = Tries(desk.board, clock, settings.agent)
+        self._ends = Endings(
+            desk, self._tries, clock, interval_ns=interval_ns, channels=house.channels
+        )
+        self._guard = Guard(desk.ledger.as_async(), policy=house.policy, clock=clock)
+        self.composer = Composer(
+            desk, settings, house, tries=self._tries, ends=self._ends, clock=clock
+        )
+        """Runs compositions; also those that grade."""
+
+    async def dispatch(self, task: Task) -> Ended:
+        """Give away one claimed task, and tell the board how that ended.
+
+        A cancellation ends it: what is under way is booked, and the task is put back or unknown.
+        What the board cannot be told comes out when its lease ends.
+        """
+        self._leases.tasks.add(task.id)
+        try:
+            return await self._given(task)
+        except (TaskMoved, TaskRefused, KeyReused, StoreError) as error:
+            _log.warning("task %s is out of hand: %s", task.id, error)
+            wrong = Verdict(state="error", reason=str(error))
+            return ended(task, "lost", str(error), verdict=wrong if _is_store(error) else GO)
+        finally:
+            self._leases.tasks.discard(task.id)
+
+    async def _given(self, task: Task) -> Ended:
+        verdict = await asyncio.to_thread(self._controls.read)
+        if not verdict.ok:
+            return await self._ends.held_up(task, verdict, began=False)
+        if task.priority is Priority.P0:
+            await asyncio.to_thread(self._tell_of, task)
+        match task.work:
+            case ModelWork():
+                return await self._to_model(task, task.work)
+            case CompositionWork():
+                return await self.composer.dispatch(task, task.work)
+
+    def _tell_of(self, task: Task) -> None:
+        self._desk.nudges.raise_(
+            "urgent",
+            id=f"task/{task.id}/p0",
+            budget=self._settings.budget,
+            title=f"P0 task runs: {task.title}",
+            data={"task": task.id, "title": task.title, "agent": self._settings.agent},
+            channels=self._house.channels,
+        )
+
+    # To a model -----------------------------------------------------------------------------------
+
+    async def _to_model(self, task: Task, work: ModelWork) -> Ended:
+        model = work.model or self._settings.model
+        # To the end: an attempt that was written and that nobody knows of could not be put back.
+        attempt, cancelled = await to_the_end(
+            self._tries.begin_model(task, model=model, budget=self._settings.budget)
+        )
+        if cancelled is not None:
+            return await self._ends.held_up(task, _STOPPED)
+        return await self._tried(task, work, attempt)
+
+    async def _tried(self, task: Task, work: ModelWork, attempt: Attempt) -> Ended:
+        gates: list[Gated] = []
+        try:
+            receipt = await self._paid(task, work, attempt, gates)
+        except (KeyReused, StoreError):
+            raise
+        except EarmarkError as error:
+            shut = gates[0].shut if gates else None
+            if shut is not None:
+                return await self._ends.held_up(task, shut)
+            return await self._came_to_nothing(task, attempt, error)
+        except asyncio.CancelledError:
+            return (await to_the_end(self._ends.cut_short(task, attempt)))[0]
+        return (await to_the_end(self._answered(task, attempt, receipt)))[0]
+
+    async def _paid(
+        self, task: Task, work: ModelWork, attempt: Attempt, gates: list[Gated]
+    ) -> Receipt:
+        provider = provider_of(attempt.model, self._house.providers)
+        gate = Gated(
+            provider.call(request_of(task, work, attempt.model)), lambda: self._last_look(task)
+        )
+        gates.append(gate)
+        return await self._guard.spend(
+            attempt.budget,
+            gate,
+            key=attempt.key,
+            wait=self._wait_s,
+            timeout=self._settings.task_timeout,
+            labels={"task": task.id, "agent": self._settings.agent},
+        )
+
+    def _last_look(self, task: Task) -> Verdict:
+        verdict = self._controls.read()
+        if not verdict.ok:
+            return verdict
+        mine = self._leases.holds(task.id)
+        return GO if mine else Verdict(state="error", reason="the task was taken back")
+
+    async def _came_to_nothing(self, task: Task, attempt: Attempt, error: EarmarkError) -> Ended:
+        match error:
+            case BudgetExceeded():
+                return await self._ends.refused(task, attempt, error)
+            case NoBudget() | InvalidConfig():
+                # The heartbeat's own configuration: other tasks would fare no better.
+                return await self._ends.held_up(task, Verdict(state="error", reason=str(error)))
+            case CallFailed():
+                return await self._failed(task, attempt, error)
+            case _:
+                return await self._ends.failed(task, attempt, str(error), retry_at=None)
+
+    async def _failed(self, task: Task, attempt: Attempt, failure: CallFailed) -> Ended:
+        why = str(failure)
+        if failure.billed == "unknown" and failure.status is None:
+            return await self._ends.unknown(task, attempt, why)
+        if failure.billed == "no" and failure.retryable:
+            return await self._ends.put_off(task, attempt, why, failure.retry_after)
+        retry_at = self._tries.retry_at(attempt, failure.retry_after)
+        return await self._ends.failed(
+            task,
+            attempt,
+            why,
+            retry_at=retry_at if failure.retryable else None,
+            result=failed_result(attempt.model, self._transport(attempt.model), failure.charge),
+        )
+
+    async def _answered(self, task: Task, attempt: Attempt, receipt: Receipt) -> Ended:
+        result = model_result(
+            attempt.model, self._transport(attempt.model), receipt.reply, receipt.charge
+        )
+        usage = receipt.reply.usage
+        known = (
+            (None, None)
+            if usage is None
+            else (usage.get("input_tokens"), usage.get("output_tokens"))
+        )
+        await self._tries.complete(attempt, result, known)
+        return ended(task, "completed", cost_usd=str(receipt.charge.settled))
+
+    def _transport(self, model: str) -> str:
+        provider = model.partition("/")[0]
+        return self._house.transports.get(provider, provider)
+
+
+def _is_store(error: Exception) -> bool:
+    return isinstance(error, StoreError)

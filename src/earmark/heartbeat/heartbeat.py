@@ -1,0 +1,303 @@
+"""The heartbeat: cycle after cycle under one name, for as long as nobody stops it."""
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Callable
+from typing import Final
+
+from msgspec.structs import replace
+
+from earmark.admission.finish import to_the_end
+from earmark.clock import NANOS_PER_SECOND, Clock, parse_duration
+from earmark.config.settings import HeartbeatSettings
+from earmark.errors import AgentBusy, BudgetExceeded, EarmarkError, StoreError
+from earmark.heartbeat.agents import AgentRow
+from earmark.heartbeat.controls import Verdict
+from earmark.heartbeat.cycle import Cycle, Progress
+from earmark.heartbeat.desk import Desk
+from earmark.heartbeat.health import cycles_until_persist
+from earmark.heartbeat.house import House
+from earmark.heartbeat.leases import Leases
+from earmark.heartbeat.limits import set_default_limits
+from earmark.heartbeat.plan import Planned, plan
+from earmark.heartbeat.postman import Postman
+from earmark.heartbeat.report import AgentState, CycleReport
+from earmark.ids import new_run_id
+
+_log = logging.getLogger("earmark.heartbeat")
+
+#: Waking when a window turns, it is certain to have turned.
+_AFTER_THE_TURN_NS: Final = 1_000_000
+_MILLISECOND: Final = 1_000_000
+#: States that end at an instant of their own, before the next cycle would come.
+_END_BY_THEMSELVES: Final = frozenset({"at_cap", "paused", "quiet"})
+_LONGEST_ERROR: Final = 1000
+#: Ends of a dispatch that somebody should hear of.
+_TROUBLE: Final = frozenset({"failed", "retried", "unknown", "lost"})
+
+
+class Heartbeat:
+    """Runs under one agent's name; one event loop uses it.
+
+    `start`, any number of `cycle`, `stop`; or `run`, which does all that until it is told to stop.
+    """
+
+    def __init__(
+        self,
+        desk: Desk,
+        settings: HeartbeatSettings,
+        house: House,
+        *,
+        clock: Clock,
+        holder: str | None = None,
+        on_cycle: Callable[[CycleReport], None] | None = None,
+    ) -> None:
+        """Use *desk* and *house*, which stay the caller's to close.
+
+        Args:
+            desk: The books and what stands beside them.
+            settings: Of the heartbeat.
+            house: Providers, stages, channels.
+            clock: For every instant and every wait.
+            holder: Names this process to others; host, process and a few random digits if None.
+            on_cycle: Told of each cycle that ended.
+        """
+        self._desk = desk
+        self._settings = settings
+        self._house = house
+        self._clock = clock
+        self._holder = holder or f"{socket.gethostname()}:{os.getpid()}:{new_run_id(clock)[8:]}"
+        self._on_cycle = on_cycle
+        self._leases = Leases(
+            desk,
+            clock,
+            agent=settings.agent,
+            holder=self._holder,
+            lease_ns=parse_duration(settings.lease),
+        )
+        self._cycle = Cycle(
+            desk, settings, house, leases=self._leases, clock=clock, told=self._dispatching
+        )
+        self._postman = Postman(house.courier, clock)
+        self._interval_ns = parse_duration(settings.interval)
+        self._state = AgentState()
+
+    @property
+    def state(self) -> AgentState:
+        """What it says of itself."""
+        return self._state
+
+    @property
+    def lost(self) -> bool:
+        """Whether another heartbeat was seen to have taken the name."""
+        return self._leases.lost is not None
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Do cycles until *stop* is set; then end, or put back, what is under way, and persist.
+
+        The next cycle begins an interval after the one before began, by the monotonic clock; one
+        at the cap is followed as soon as the window turns.
+
+        Raises:
+            AgentBusy: Another heartbeat runs under the name, or has taken it.
+            StoreUnavailable, InvalidPatch: See `start`.
+        """
+        self._cycle.stop = stop
+        await self.start()
+        try:
+            async with self._leases, self._postman:
+                while not stop.is_set():
+                    began = self._clock.elapsed()
+                    report = await self.cycle()
+                    await self._until_next(began, report, stop)
+        finally:
+            _, cancelled = await to_the_end(self.stop())
+        if cancelled is not None:
+            raise cancelled
+
+    async def start(self) -> None:
+        """Take the name, and take over what the books do not know yet; durable.
+
+        Raises:
+            AgentBusy: Another heartbeat runs under the name: says who, until when.
+            StoreUnavailable: The store cannot be read or written.
+            InvalidPatch: A budget patch from elsewhere says no amount.
+        """
+        settings, agents = self._settings, self._desk.agents
+        lease_ns = self._leases.lease_ns
+        row = await asyncio.to_thread(agents.acquire, settings.agent, self._holder, lease_ns)
+        try:
+            self._state = await asyncio.to_thread(self._begun, row)
+            await self._report()
+        except BaseException:
+            await asyncio.to_thread(agents.give_up, settings.agent, self._holder)
+            raise
+
+    async def cycle(self) -> CycleReport:
+        """Do one cycle; trouble with the store is part of its report.
+
+        Raises:
+            AgentBusy: Another heartbeat has taken the name.
+        """
+        began = self._clock.elapsed()
+        progress = Progress(number=self._state.cycle_count + 1)
+        async with self._leases:
+            try:
+                await self._cycle.run(progress)
+                await self._persist(progress)
+            except AgentBusy:
+                raise
+            except StoreError as error:
+                progress.errors.append(str(error))
+        report = progress.report((self._clock.elapsed() - began) // _MILLISECOND)
+        self._state = self._after(progress, report, began)
+        await self._tell(report)
+        return report
+
+    async def stop(self) -> None:
+        """Write the patch, say that it stopped, and give up the name; a lost one is left alone."""
+        progress = Progress(number=self._state.cycle_count)
+        try:
+            if self._leases.lost is None:
+                await self._persist(progress, now=True)
+                self._state = replace(
+                    _persisted(self._state, progress), running=False, state="stopped", reason=""
+                )
+                await self._report()
+            await asyncio.to_thread(self._desk.agents.give_up, self._settings.agent, self._holder)
+        except EarmarkError as error:
+            # The books have everything; the name is free when its lease ends.
+            _log.warning("the end could not be written: %s", error)
+
+    def simulate(self) -> tuple[Verdict, list[Planned]]:
+        """Return what is in the way, and what a cycle would dispatch now; changes nothing."""
+        most = self._settings.max_dispatches
+        planned = plan(self._desk, self._settings, self._house, self._clock, most=most)
+        return self._cycle.look(), planned
+
+    # Between the cycles ---------------------------------------------------------------------------
+
+    async def _until_next(self, began: int, report: CycleReport, stop: asyncio.Event) -> None:
+        waits = [
+            asyncio.ensure_future(
+                self._clock.sleep(self._wait_ns(began, report) / NANOS_PER_SECOND)
+            ),
+            asyncio.ensure_future(stop.wait()),
+            asyncio.ensure_future(self._leases.gone.wait()),
+        ]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in waits:
+                each.cancel()
+
+    def _wait_ns(self, began: int, report: CycleReport) -> int:
+        left = max(0, began + self._interval_ns - self._clock.elapsed())
+        if report.resets_at and report.state in _END_BY_THEMSELVES:
+            turns = report.resets_at - self._clock.instant() + _AFTER_THE_TURN_NS
+            # It may have turned since the cycle looked.
+            return min(left, max(0, turns))
+        return left
+
+    # What it says of itself -----------------------------------------------------------------------
+
+    def _begun(self, row: AgentRow) -> AgentState:
+        set_default_limits(self._desk.ledger, self._settings)
+        try:
+            self._cycle.patches.take_over()
+        except BudgetExceeded as refusal:
+            # Paused: no cycle dispatches before it is booked.
+            _log.warning("a patch from elsewhere is not booked yet: %s", refusal)
+        known, settings, day = row.state, self._settings, self._cycle.patches.today()
+        return replace(
+            known,
+            agent=settings.agent,
+            sibling=settings.sibling,
+            budget=settings.budget,
+            model=settings.model,
+            running=True,
+            started_at=self._clock.instant(),
+            cycle_count=row.cycles,
+            interval_s=self._interval_ns / NANOS_PER_SECOND,
+            state="idle",
+            reason="",
+            resets_at=0,
+            dispatched=0,
+            last_error="",
+            persist_every=settings.persist_every,
+            # A first start has nothing to close before today.
+            last_budget_date=known.last_budget_date or day.date,
+            unclosed_since=known.unclosed_since or day.start,
+        )
+
+    async def _persist(self, progress: Progress, *, now: bool = False) -> None:
+        state = self._state
+        patches = self._cycle.patches
+        due = not cycles_until_persist(progress.number, state.persisted_cycle, state.persist_every)
+        if not (now or due):
+            day = await asyncio.to_thread(patches.today)
+            due = day.date != state.last_budget_date
+        if now or due:
+            progress.persisted = await asyncio.to_thread(
+                patches.write, progress.number, state.unclosed_since
+            )
+
+    def _after(self, progress: Progress, report: CycleReport, began: int) -> AgentState:
+        now = self._clock.instant()
+        return replace(
+            _persisted(self._state, progress),
+            cycle_count=report.number,
+            last_heartbeat=now,
+            next_cycle_at=now + self._wait_ns(began, report),
+            state=report.state,
+            reason=report.reason,
+            resets_at=report.resets_at,
+            dispatched=self._state.dispatched + sum(each.taken for each in progress.ended),
+            last_error=_trouble(report),
+            store_ok=not progress.errors,
+        )
+
+    async def _dispatching(self) -> None:
+        self._state = replace(self._state, state="dispatching", reason="", resets_at=0)
+        await self._report()
+
+    async def _tell(self, report: CycleReport) -> None:
+        _log.info("%s", report.line())
+        try:
+            await self._report()
+        except StoreError as error:
+            # Health sees by the age of the last report that something is wrong.
+            _log.warning("the report could not be written: %s", error)
+        await self._postman.news()
+        if self._on_cycle is not None:
+            self._on_cycle(report)
+
+    async def _report(self) -> None:
+        state = self._state
+        await asyncio.to_thread(
+            self._desk.agents.report, state.agent, self._holder, state, state.cycle_count
+        )
+
+
+def _persisted(state: AgentState, progress: Progress) -> AgentState:
+    done = progress.persisted
+    if done is None:
+        return state
+    return replace(
+        state,
+        persisted_cycle=progress.number,
+        last_persist_at=done.at,
+        last_budget_date=done.date,
+        patch_name=done.name,
+        unclosed_since=done.unclosed_since,
+    )
+
+
+def _trouble(report: CycleReport) -> str:
+    """Return what went wrong in a cycle, as health says it; empty if nothing did."""
+    failed = [each.detail for each in report.dispatched if each.outcome in _TROUBLE]
+    count = f"{len(failed)} of {len(report.dispatched)} dispatches did not succeed: "
+    parts = [*report.errors, *([count + "; ".join(dict.fromkeys(failed))] if failed else [])]
+    return "; ".join(parts)[:_LONGEST_ERROR]

@@ -1,0 +1,91 @@
+"""What a heartbeat would dispatch now, and what each task can cost: known without a call."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from msgspec import Struct, structs
+
+from earmark.board.task import CompositionWork, Task
+from earmark.clock import Clock
+from earmark.config.settings import HeartbeatSettings
+from earmark.errors import EarmarkError
+from earmark.heartbeat.afford import Need, obstacle
+from earmark.heartbeat.desk import Desk
+from earmark.heartbeat.house import House
+from earmark.heartbeat.work import request_of
+from earmark.ledger.values import Account
+from earmark.money import Money
+from earmark.pricing.bound import DeclaredBound
+from earmark.stages.kinds.model import provider_of
+
+
+class Planned(Struct, frozen=True, kw_only=True):
+    """One task that would be claimed next."""
+
+    task_id: str
+    number: int
+    title: str
+    priority: str
+    model: str
+    bound_usd: str
+    """The most it can cost; empty where that is not known."""
+    fits: bool
+    """Whether that fits together with those before it."""
+    why: str = ""
+    """Why it does not, or cannot go at all."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return structs.asdict(self)
+
+
+def plan(
+    desk: Desk, settings: HeartbeatSettings, house: House, clock: Clock, *, most: int
+) -> list[Planned]:
+    """Return the next *most* tasks with what is in the way of each; changes and sends nothing."""
+    ready = desk.board.ready(settings.agent, most)
+    accounts = desk.ledger.store.accounts(settings.budget, clock.instant())
+    planned: list[Planned] = []
+    for task in ready:
+        need, why = _need(task, settings, house)
+        found = None if need is None else obstacle(accounts, need)
+        if need is not None and found is None:
+            accounts = tuple(_taken(account, need) for account in accounts)
+        why = why if found is None else str(found.refusal)
+        planned.append(_planned(task, settings, need, why))
+    return planned
+
+
+def needs_of(tasks: Iterable[Task], settings: HeartbeatSettings, house: House) -> list[Need | None]:
+    """Return what each task needs; None where a dispatch will find out that it cannot go."""
+    return [_need(task, settings, house)[0] for task in tasks]
+
+
+def _need(task: Task, settings: HeartbeatSettings, house: House) -> tuple[Need | None, str]:
+    try:
+        if isinstance(task.work, CompositionWork):
+            return Need.of(DeclaredBound(Money(task.work.budget))), ""
+        model = task.work.model or settings.model
+        call = provider_of(model, house.providers).call(request_of(task, task.work, model))
+        return Need.of(call.bound), ""
+    except EarmarkError as error:
+        return None, str(error)
+
+
+def _planned(task: Task, settings: HeartbeatSettings, need: Need | None, why: str) -> Planned:
+    work = task.work
+    composed = isinstance(work, CompositionWork)
+    return Planned(
+        task_id=task.id,
+        number=task.number,
+        title=task.title,
+        priority=task.priority.name,
+        model="composition" if composed else work.model or settings.model,
+        bound_usd="" if need is None else str(Money.nanos(need.usd)),
+        fits=not why,
+        why=why,
+    )
+
+
+def _taken(account: Account, need: Need) -> Account:
+    return structs.replace(account, held=account.held + getattr(need, account.line.unit))

@@ -1,0 +1,69 @@
+"""What becomes of tasks whose heartbeat died: the books say whether anything was sent."""
+
+import logging
+from collections.abc import Sequence
+
+from earmark.board.task import Attempt, Status, Task
+from earmark.errors import TaskMoved
+from earmark.heartbeat.desk import Desk
+from earmark.heartbeat.trail import Trail, is_unresolved, look
+
+_log = logging.getLogger("earmark.heartbeat")
+
+
+def recover(desk: Desk, *, agent: str, channels: Sequence[str] = ()) -> list[Task]:
+    """Take back the tasks whose lease ran out; return how each stands now.
+
+    Where nothing was sent, it is pending again. Where something may have been, a destructive task
+    is unknown, for a person to decide, and any other is tried again while it has tries left. What
+    was held for it stays held, and is presumed spent at its deadline.
+
+    Raises:
+        StoreUnavailable: The store cannot be read or written; what is done is done.
+    """
+    found = (_recovered(desk, task, agent, channels) for task in desk.board.expired())
+    return [task for task in found if task is not None]
+
+
+def _recovered(desk: Desk, task: Task, agent: str, channels: Sequence[str]) -> Task | None:
+    attempt = _open_attempt(desk, task)
+    trail = Trail.NOTHING if attempt is None else look(desk.ledger, attempt)
+    if trail is Trail.HIDDEN:
+        return None
+    sent = trail is Trail.SENT
+    reason = f"the lease of {task.agent} ran out; " + (
+        "the call may have been billed" if sent else "nothing was sent"
+    )
+    to = Status.UNKNOWN if sent and task.destructive else Status.PENDING
+    try:
+        after = desk.board.take_back(task.id, task.version, to=to, reason=reason, actor=agent)
+    except TaskMoved:
+        # Its heartbeat lives after all, or another one was faster.
+        return None
+    _log.warning("task %s: %s; now %s", task.id, reason, after.status)
+    if attempt is not None and after.status is Status.UNKNOWN:
+        nudge_unknown(desk, after, attempt, reason, channels)
+    return after
+
+
+def nudge_unknown(
+    desk: Desk, task: Task, attempt: Attempt, reason: str, channels: Sequence[str] = ()
+) -> None:
+    """Tell a person to decide about *task*, unless the nudge about its unknown cost says it."""
+    if is_unresolved(desk.ledger, attempt):
+        return
+    desk.nudges.raise_(
+        "unknown",
+        id=f"task/{task.id}/{attempt.number}/unknown",
+        budget=attempt.budget,
+        title=f"Nobody knows what became of task '{task.title}': {reason}",
+        data={"task": task.id, "attempt": attempt.number, "reason": reason},
+        channels=channels,
+    )
+
+
+def _open_attempt(desk: Desk, task: Task) -> Attempt | None:
+    if task.status is not Status.RUNNING:
+        return None
+    tries = desk.board.attempts(task.id)
+    return tries[-1] if tries and not tries[-1].ended_at else None
