@@ -20,16 +20,25 @@ Options:
   -h, --help     Show this message and exit.
 
 Commands:
-  plan     Price a composition as [min, max] before it runs.
-  run      Run a composition under a budget of its own.
-  trace    Show a past run, or list the latest ones.
-  price    Show what a model costs, and what a call of it would.
-  budget   Set, show, pause, resume and extend budgets.
-  holds    List reservations whose true cost is not known, and settle them.
-  entries  List what was booked, in the order of commits.
-  audit    Recompute every balance from the entries and compare.
-  store    Show, migrate and copy what the books are kept in.
-  demo     See it work: a real model on this machine, no key, no account.
+  plan       Price a composition as [min, max] before it runs.
+  run        Run a composition under a budget of its own.
+  trace      Show a past run, or list the latest ones.
+  price      Show what a model costs, and what a call of it would.
+  budget     Set, show, pause, resume and extend budgets.
+  holds      List reservations whose true cost is not known, and settle them.
+  entries    List what was booked, in the order of commits.
+  audit      Recompute every balance from the entries and compare.
+  heartbeat  Run the always-on dispatcher, or one cycle of it.
+  task       Add, list, show, approve, grade and accept tasks of the board.
+  quilt      Get, put and list patches of the agents' shared memory.
+  nudge      List, acknowledge and test nudges.
+  model      Serve the small local model to other programs: no key, no
+             account.
+  serve      Serve health, metrics, the API and the pages over HTTP.
+  token      Make, list and revoke the service's tokens.
+  backup     Copy the books while they are in use, and audit the copy.
+  store      Show, migrate and copy what the books are kept in.
+  demo       See it work: a real model on this machine, no key, no account.
 
   Exit codes: 0 done, 1 bad input, 2 refused, 3 a stage failed.
 """
@@ -37,9 +46,15 @@ Commands:
 #: Every command and subcommand.
 LEAVES = [
     *(["plan"], ["run"], ["trace"], ["price"], ["entries"], ["audit"], ["demo"], ["holds"]),
+    *(["heartbeat"], ["serve"], ["model"], ["backup"]),
     *(["budget", name] for name in ("set", "show", "pause", "resume", "extend")),
     *(["holds", name] for name in ("settle", "release")),
+    *(["quilt", name] for name in ("get", "put", "list", "history")),
+    *(["nudge", name] for name in ("list", "ack", "test")),
+    *(["token", name] for name in ("create", "list", "revoke")),
     *(["store", name] for name in ("status", "migrate", "copy")),
+    *(["task", name] for name in ("add", "list", "show", "grade", "approve", "deny", "accept")),
+    *(["task", name] for name in ("reject", "retry", "cancel")),
 ]
 
 

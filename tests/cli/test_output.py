@@ -7,10 +7,10 @@ import pytest
 
 from earmark.cli.session import Session, write_json
 from earmark.cli.table import Table
-from earmark.cli.wire import plain
 from earmark.errors import BudgetExceeded, Reason
 from earmark.money import Money
 from earmark.pricing.usage import Usage
+from earmark.service.plain import plain
 
 
 @pytest.mark.parametrize(

@@ -11,15 +11,7 @@ import typer
 from earmark.budget.budget import Budget
 from earmark.budget.path import parse_path
 from earmark.cli import moments
-from earmark.cli.books import (
-    balance_json,
-    budget_json,
-    open_books,
-    open_existing,
-    operator,
-    settings_of,
-    share,
-)
+from earmark.cli.books import open_books, open_existing, operator, settings_of
 from earmark.cli.session import Session, command, group
 from earmark.cli.table import Table
 from earmark.clock import iso
@@ -27,6 +19,7 @@ from earmark.errors import InvalidConfig, NotFound
 from earmark.ledger.answers import Balance
 from earmark.ledger.ledger import Ledger
 from earmark.money import Money
+from earmark.service.wire import balance_json, budget_json, share
 
 app = group("Set, show, pause, resume and extend budgets.")
 

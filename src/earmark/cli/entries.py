@@ -7,11 +7,12 @@ import typer
 
 from earmark.budget.limit import show_amount
 from earmark.cli import moments
-from earmark.cli.books import data_of, entry_json, open_existing
+from earmark.cli.books import open_existing
 from earmark.cli.runs import budget_of_run
 from earmark.cli.session import Session, command, group
 from earmark.cli.table import Table
 from earmark.ledger.values import Entry
+from earmark.service.wire import data_of, entry_json
 
 app = group("List what was booked, in the order of commits.")
 

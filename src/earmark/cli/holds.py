@@ -6,11 +6,12 @@ from typing import Annotated, Final
 import typer
 
 from earmark.cli import moments
-from earmark.cli.books import labels_of, open_existing, reservation_json
+from earmark.cli.books import open_existing
 from earmark.cli.runs import budget_of_run
 from earmark.cli.session import Session, command, default, group
 from earmark.cli.table import Table
 from earmark.ledger.values import Reservation, State
+from earmark.service.wire import labels_of, reservation_json
 
 app = group("List reservations whose true cost is not known, and settle them.")
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar, Concatenate, ParamSpec, Protocol
 
 import typer
 
-from earmark.cli.wire import plain
+from earmark.service.plain import plain
 
 P = ParamSpec("P")
 
@@ -56,6 +56,10 @@ class Session:
                 sys.stdout.write(f"{part}\n")
             else:
                 part.write()
+
+    def flush(self) -> None:
+        """Let readers of standard output see what was written so far; for commands that stay."""
+        sys.stdout.flush()
 
     def tell(self, sentence: str) -> None:
         """Tell people something beside the answer."""

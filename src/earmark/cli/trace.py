@@ -1,6 +1,6 @@
 """`earmark trace`: past runs, from the journal beside the books."""
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 
@@ -11,6 +11,7 @@ from earmark.cli.statement import lines_table, statement_parts
 from earmark.cli.table import Table
 from earmark.clock import iso
 from earmark.runs.journal import RunRecord
+from earmark.service.wire import run_json
 
 app = group("Show a past run, or list the latest ones.")
 
@@ -37,7 +38,7 @@ def trace(
 
 def _list(session: Session, found: list[RunRecord]) -> None:
     session.answer(
-        {"runs": [_record_json(each) for each in found]},
+        {"runs": [run_json(each) for each in found]},
         Table(headings=_HEADINGS, rows=[_row(each) for each in found], empty="no runs"),
     )
 
@@ -49,22 +50,11 @@ def _show(session: Session, record: RunRecord) -> None:
         return
     lines = [line.to_json() for line in record.lines]
     session.answer(
-        {**_record_json(record), "lines": lines},
+        {**run_json(record), "lines": lines},
         lines_table(record.lines),
         f"run {record.run_id} has no statement: it still runs, or was cut off"
         f" (`earmark holds --run {record.run_id}` lists what is unresolved)",
     )
-
-
-def _record_json(record: RunRecord) -> dict[str, Any]:
-    return {
-        "run_id": record.run_id,
-        "composition_id": record.composition_id,
-        "budget": record.budget,
-        "limit": record.limit,
-        "status": record.status,
-        "started_at": iso(record.started_at),
-    }
 
 
 def _row(record: RunRecord) -> tuple[str, ...]:

@@ -1,0 +1,96 @@
+"""`earmark serve`: health, metrics, the API and the pages over HTTP."""
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from earmark.cli.books import open_books, settings_of
+from earmark.cli.session import Session, command, group
+from earmark.config.settings import ServiceSettings, Settings
+from earmark.errors import InvalidConfig
+
+if TYPE_CHECKING:
+    from earmark.heartbeat.desk import Desk
+
+app = group("Serve health, metrics, the API and the pages over HTTP.")
+
+_NEEDS = ("fastapi", "uvicorn", "httptools", "jinja2", "prometheus_client", "markdown_it")
+
+
+@command(app)
+def serve(
+    session: Session,
+    *,
+    host: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Where it listens: 127.0.0.1 unless told.")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="8321 unless told; 0 takes a free one.")
+    ] = None,
+    open_reads: Annotated[
+        bool | None,
+        typer.Option(
+            "--open-reads/--no-open-reads",
+            help="Whether reading needs no token, which it may on this machine only.",
+        ),
+    ] = None,
+) -> None:
+    """Serve until SIGTERM or Ctrl-C; requests under way are answered first.
+
+    On the machine's own address reading is open; every write needs a token of `earmark token`.
+    """
+    _check_installed()
+    settings = settings_of(session)
+    given = {"host": host, "port": port, "open_reads": open_reads}
+    told = {name: value for name, value in given.items() if value is not None}
+    service = settings.service.model_copy(update=told)
+    with open_books(session, settings) as ledger:
+        # What a server needs takes a second to load: not before the settings are known to be good.
+        from earmark.heartbeat.desk import open_desk  # noqa: PLC0415
+
+        with open_desk(ledger, sibling=settings.heartbeat.sibling) as desk:
+            _serve(session, settings, service, desk)
+
+
+def _serve(session: Session, settings: Settings, service: ServiceSettings, desk: "Desk") -> None:
+    from earmark.service.app import create_app  # noqa: PLC0415
+    from earmark.service.server import listen, serve, url_of  # noqa: PLC0415
+    from earmark.service.tokens import Tokens  # noqa: PLC0415
+
+    clock = desk.ledger.clock
+    _check_reach(service, Tokens(desk.tables, clock).any_valid)
+    made = create_app(
+        desk,
+        settings=service,
+        clock=clock,
+        agent=settings.heartbeat.agent,
+        approval_for=frozenset(settings.heartbeat.approve),
+    )
+    listener = listen(service.host, service.port)
+    url = url_of(listener)
+
+    def started() -> None:
+        if session.json:
+            session.answer({"url": url})
+            session.flush()
+        session.tell(f"serving {desk.ledger.store.name} at {url}")
+
+    serve(made, listener, started)
+
+
+def _check_reach(service: ServiceSettings, any_token: Callable[[], bool]) -> None:
+    if service.loopback or any_token():
+        return
+    detail = (
+        f"others reach {service.host}, and there is no token yet that could let anybody in:"
+        " make one first, `earmark token create NAME --scope admin`"
+    )
+    raise InvalidConfig(place="[service] host", detail=detail)
+
+
+def _check_installed() -> None:
+    if any(find_spec(name) is None for name in _NEEDS):
+        detail = "serving needs the extra 'service': pip install 'earmark[service]'"
+        raise InvalidConfig(place="earmark serve", detail=detail)

@@ -1,0 +1,79 @@
+"""`earmark token`: who may use the service, and for what."""
+
+from typing import Annotated, Final
+
+import typer
+
+from earmark.cli import moments
+from earmark.cli.books import open_books, open_existing, settings_of
+from earmark.cli.session import Session, command, group
+from earmark.cli.table import Table
+from earmark.clock import Clock, from_datetime, iso
+from earmark.ledger.ledger import Ledger
+from earmark.service.tokens import TokenRow, Tokens
+from earmark.service.wire import token_json
+from earmark.stores.open_tables import open_tables
+
+app = group("Make, list and revoke the service's tokens.")
+
+_HEADINGS: Final = ("token", "name", "scopes", "made", "expires", "")
+
+
+@command(app)
+def create(
+    session: Session,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Whom it is for.")],
+    *,
+    scope: Annotated[
+        str,
+        typer.Option(
+            metavar="SCOPE",
+            help="read; spend: also reservations and tasks; admin: also budgets and approvals.",
+        ),
+    ],
+    expires: Annotated[
+        str | None,
+        typer.Option(metavar=moments.WHEN, help=f"From then on it opens nothing: {moments.AHEAD}"),
+    ] = None,
+) -> None:
+    """Make a token and print it: this once, as only its digest is kept."""
+    with open_books(session, settings_of(session)) as ledger:
+        until = 0 if expires is None else _instant(expires, ledger.clock)
+        row, secret = _tokens(ledger).create(name, [scope], until)
+    session.answer({**token_json(row), "token": secret}, secret)
+    session.tell("keep it now: it is not shown again")
+
+
+@command(app, "list")
+def list_(session: Session) -> None:
+    """List every token there ever was; the tokens themselves are kept nowhere."""
+    with open_existing(session) as ledger:
+        found, now = _tokens(ledger).all(), ledger.clock.instant()
+    table = Table(headings=_HEADINGS, rows=[_row(each, now) for each in found], empty="no tokens")
+    session.answer({"tokens": [token_json(each) for each in found]}, table)
+
+
+@command(app)
+def revoke(
+    session: Session,
+    token: Annotated[str, typer.Argument(metavar="ID", help="As `earmark token list` shows it.")],
+) -> None:
+    """End a token for good, and every session that was begun with it."""
+    with open_existing(session) as ledger:
+        row = _tokens(ledger).revoke(token)
+    session.answer(token_json(row), f"revoked {row.id} ({row.name})")
+
+
+def _tokens(ledger: Ledger) -> Tokens:
+    return Tokens(open_tables(ledger.store), ledger.clock)
+
+
+def _instant(text: str, clock: Clock) -> int:
+    return from_datetime(moments.still_ahead(text, clock))
+
+
+def _row(token: TokenRow, now: int) -> tuple[str, ...]:
+    ended = "revoked" if token.revoked_at else "" if token.is_valid(now) else "expired"
+    expires = iso(token.expires_at)[:19] + "Z" if token.expires_at else "never"
+    made = iso(token.created_at)[:19] + "Z"
+    return token.id, token.name, " ".join(token.scopes), made, expires, ended

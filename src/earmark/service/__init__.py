@@ -1,0 +1,1 @@
+"""The service: health, metrics, the API and the pages over HTTP."""

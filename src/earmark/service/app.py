@@ -1,0 +1,86 @@
+"""The service: the API, health, metrics and pages of one desk, as an ASGI application."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from fastapi import FastAPI
+from starlette.types import ASGIApp
+
+from earmark import __version__
+from earmark.board.rules import DESTRUCTIVE
+from earmark.clock import Clock
+from earmark.config.settings import ServiceSettings
+from earmark.heartbeat.desk import Desk
+from earmark.service.context import Service
+from earmark.service.edge import LOCAL_NAMES, Edge
+from earmark.service.models import Check, Problem
+from earmark.service.pages import install_pages
+from earmark.service.problems import install_problems
+from earmark.service.routes import api, state
+
+_ABOUT: Final = (
+    "Budgets that cannot be overspent, and the board of tasks that spend them. Amounts are decimal"
+    " strings. A POST with an `Idempotency-Key` may be sent again. Errors are problem documents"
+    " (RFC 9457)."
+)
+
+
+def create_app(
+    desk: Desk,
+    *,
+    settings: ServiceSettings,
+    clock: Clock,
+    agent: str | None = None,
+    approval_for: frozenset[str] = DESTRUCTIVE,
+) -> FastAPI:
+    """Return the service on *desk*, which stays the caller's and outlives it.
+
+    Args:
+        desk: The books, the board and what stands beside them.
+        settings: Where it listens, for whom, and whether reading is open.
+        clock: Where time comes from.
+        agent: The agent that health is about; the one that there is, unless given.
+        approval_for: Which new tasks a person approves first: `destructive`, types, priorities.
+    """
+    service = Service.on(desk, settings, clock, agent=agent, approval_for=approval_for)
+    app = Application(service)
+    app.include_router(state.router)
+    app.include_router(api())
+    install_problems(app)
+    install_pages(app)
+    return app
+
+
+class Application(FastAPI):
+    """FastAPI, with the edge around all of it and the OpenAPI document completed."""
+
+    def __init__(self, service: Service) -> None:
+        self._hosts = {*LOCAL_NAMES, service.settings.host, *service.settings.allowed_hosts}
+        super().__init__(
+            title="Earmark",
+            version=__version__,
+            description=_ABOUT,
+            docs_url=None,  # their pages load scripts from elsewhere
+            redoc_url=None,
+            lifespan=_lifespan,
+        )
+        self.state.service = service
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Return what answers requests: strict about hosts, also when an error is answered."""
+        return Edge(super().build_middleware_stack(), self._hosts)
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the OpenAPI document; what every route may answer is in it once."""
+        document = super().openapi()
+        schemas: dict[str, Any] = document["components"]["schemas"]
+        for model in (Problem, Check):
+            schemas.setdefault(model.__name__, model.model_json_schema())
+        return document
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncGenerator[None]:
+    yield
+    app.state.service.close()

@@ -1,0 +1,235 @@
+"""Who asks, and what they may: tokens in the header, a session's cookie for the pages.
+
+A program sends `Authorization: Bearer emk_…`. A browser gets a session by giving a token once; its
+cookie alone reads, and writes only together with the session's CSRF token from a form. Without
+either, reading is open where the service is bound to loopback and asked for by a loopback name.
+"""
+
+import hmac
+from collections import OrderedDict
+from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import ip_address
+from secrets import token_urlsafe
+from threading import Lock
+from typing import Annotated, Final
+from urllib.parse import urlsplit
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.concurrency import run_in_threadpool
+
+from earmark.clock import NANOS_PER_SECOND, Clock
+from earmark.service.problems import Problem
+from earmark.service.tokens import SCOPES, TokenRow, Tokens
+
+COOKIE: Final = "earmark_session"
+SESSION_S: Final = 12 * 3600
+_MOST_SESSIONS: Final = 1000
+_CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="earmark"'}
+#: Somebody else's request, passed on: then a loopback address says nothing of who asks.
+_FORWARDED: Final = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who asks, and what they may."""
+
+    token_id: str
+    """Empty for whoever came without a token."""
+    name: str
+    scopes: tuple[str, ...]
+    csrf: str = ""
+    """What each form of this session carries; empty outside of sessions."""
+
+    def may(self, scope: str) -> bool:
+        """Return whether *scope* is one of theirs."""
+        return scope in self.scopes
+
+
+#: Whoever reads where reading is open.
+ANYBODY: Final = Caller(token_id="", name="", scopes=("read",))
+NOBODY: Final = Caller(token_id="", name="", scopes=())
+
+
+@dataclass(frozen=True, slots=True)
+class _Session:
+    token_id: str
+    csrf: str
+    until: int
+
+
+class Gate:
+    """Tells who asks; one for each service. Sessions last as long as its process."""
+
+    def __init__(self, tokens: Tokens, clock: Clock, *, open_reads: bool) -> None:
+        """Check against *tokens*; *open_reads*: whether reading needs no token on this machine."""
+        self._tokens = tokens
+        self._clock = clock
+        self._open_reads = open_reads
+        self._sessions: OrderedDict[str, _Session] = OrderedDict()
+        self._lock = Lock()
+
+    async def caller(self, request: Request) -> Caller:
+        """Return who sends *request*: by a token, by a session that may only read, or nobody.
+
+        Raises:
+            Problem: 401: there is a token, and it opens nothing.
+        """
+        header = request.headers.get("authorization")
+        if header is not None:
+            return await run_in_threadpool(self._bearer, header)
+        visitor = await self.visitor(request)
+        return Caller(token_id=visitor.token_id, name=visitor.name, scopes=_reading(visitor.scopes))
+
+    async def visitor(self, request: Request) -> Caller:
+        """Return who looks at a page: whose session it is, else anybody who may read, or nobody.
+
+        Before a write, `check_form` is due.
+        """
+        cookie = request.cookies.get(COOKIE)
+        found = None if cookie is None else await run_in_threadpool(self._of_session, cookie)
+        if found is not None:
+            return found
+        return ANYBODY if self._open_reads and is_local(request) else NOBODY
+
+    def enter(self, secret: str) -> str:
+        """Begin a session for who has the token *secret*; returns what its cookie says.
+
+        Raises:
+            Problem: 401: it opens nothing.
+        """
+        row = self._tokens.check(secret.strip())
+        if row is None:
+            raise unauthorized("this token opens nothing: it is unknown, expired or revoked")
+        name = token_urlsafe(32)
+        until = self._clock.instant() + SESSION_S * NANOS_PER_SECOND
+        with self._lock:
+            self._sessions[name] = _Session(row.id, token_urlsafe(32), until)
+            while len(self._sessions) > _MOST_SESSIONS:
+                self._sessions.popitem(last=False)
+        return name
+
+    def leave(self, cookie: str) -> None:
+        """End a session."""
+        with self._lock:
+            self._sessions.pop(cookie, None)
+
+    def _bearer(self, header: str) -> Caller:
+        scheme, _, secret = header.partition(" ")
+        row = self._tokens.check(secret.strip()) if scheme.lower() == "bearer" else None
+        if row is None:
+            raise unauthorized("this token opens nothing: it is unknown, expired or revoked")
+        return _caller(row)
+
+    def _of_session(self, cookie: str) -> Caller | None:
+        with self._lock:
+            session = self._sessions.get(cookie)
+        if session is None:
+            return None
+        now = self._clock.instant()
+        row = self._tokens.get(session.token_id)
+        if now >= session.until or not row.is_valid(now):
+            self.leave(cookie)
+            return None
+        return _caller(row, session.csrf)
+
+
+def check_form(caller: Caller, csrf: str, scope: str) -> Caller:
+    """Return *caller* if their form came from a page of their session, and they may *scope*.
+
+    Raises:
+        Problem: 401: there is no session; 403: another page sent the form, or the scope is missing.
+    """
+    if not caller.csrf:
+        raise unauthorized("log in with a token first")
+    if not hmac.compare_digest(caller.csrf.encode(), csrf.encode()):
+        raise Problem(403, "forbidden", "the form is not one of this session: load the page again")
+    return allowed(caller, scope)
+
+
+def allowed(caller: Caller, scope: str) -> Caller:
+    """Return *caller* if they may *scope*.
+
+    Raises:
+        Problem: 401: without a token; 403: the token's scopes are too few.
+    """
+    if caller.may(scope):
+        return caller
+    if not caller.token_id:
+        raise unauthorized(f"this needs a token with the scope '{scope}'")
+    detail = f"this needs the scope '{scope}'; the token '{caller.name}' has not got it"
+    raise Problem(403, "forbidden", detail)
+
+
+def unauthorized(detail: str) -> Problem:
+    """Return the answer to who has no valid token."""
+    how = "`earmark token create` makes one; send it as 'Authorization: Bearer emk_…'"
+    return Problem(401, "unauthorized", f"{detail}: {how}", headers=_CHALLENGE)
+
+
+@lru_cache(maxsize=256)
+def is_loopback(host: str) -> bool:
+    """Return whether *host*, a name or an address, is this machine to itself only."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@lru_cache(maxsize=256)
+def host_of(request_host: str) -> str:
+    """Return the name in a Host header, without port and brackets; empty if it is none."""
+    try:
+        parts = urlsplit(f"//{request_host}")
+        plain = parts.netloc == request_host and "@" not in request_host and parts.port != 0
+    except ValueError:
+        return ""
+    return (parts.hostname or "") if plain else ""
+
+
+def is_local(request: Request) -> bool:
+    """Return whether somebody on this machine asks, and not for somebody else."""
+    own_name = is_loopback(host_of(request.headers.get("host", "")))
+    return own_name and not any(name in request.headers for name in _FORWARDED)
+
+
+def _reading(scopes: tuple[str, ...]) -> tuple[str, ...]:
+    return scopes[:1]
+
+
+def _caller(row: TokenRow, csrf: str = "") -> Caller:
+    return Caller(token_id=row.id, name=row.name, scopes=row.scopes, csrf=csrf)
+
+
+# For routes of the API: who asks was found out before the body was read ---------------------------
+
+_bearer = HTTPBearer(
+    bearerFormat="emk_…",
+    scheme_name="token",
+    description="A token of `earmark token create`, with a scope: read, spend or admin.",
+    auto_error=False,
+)
+
+
+class Needs:
+    """A dependency: the caller, who may *scope*."""
+
+    def __init__(self, scope: str) -> None:
+        assert scope in SCOPES, scope
+        self.scope = scope
+
+    async def __call__(
+        self,
+        request: Request,
+        _: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+    ) -> Caller:
+        """Return the caller; raises `Problem` where they may not."""
+        return allowed(request.state.caller, self.scope)
+
+
+Reader = Annotated[Caller, Depends(Needs("read"))]
+Spender = Annotated[Caller, Depends(Needs("spend"))]
+Admin = Annotated[Caller, Depends(Needs("admin"))]

@@ -1,0 +1,84 @@
+"""What the routes of one service share."""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from earmark.clock import Clock
+from earmark.config.settings import ServiceSettings
+from earmark.heartbeat.desk import Desk
+from earmark.service.auth import Gate
+from earmark.service.keyed import KeptAnswers
+from earmark.service.live import Live
+from earmark.service.metrics import Metrics
+from earmark.service.tokens import Tokens
+from earmark.service.vitals import Vitals
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """One service: what it works on, and the parts that all its routes use."""
+
+    desk: Desk
+    settings: ServiceSettings
+    clock: Clock
+    tokens: Tokens
+    gate: Gate
+    kept: KeptAnswers
+    live: Live
+    vitals: Vitals
+    metrics: Metrics
+    refusals: Counter[str]
+    """How often this process refused an amount, by reason."""
+    approval_for: frozenset[str]
+    """Which new tasks a person approves first."""
+
+    @classmethod
+    def on(
+        cls,
+        desk: Desk,
+        settings: ServiceSettings,
+        clock: Clock,
+        *,
+        agent: str | None,
+        approval_for: frozenset[str],
+    ) -> "Service":
+        """Return the parts of a service on *desk*; see `create_app`."""
+        tokens = Tokens(desk.tables, clock)
+        refusals: Counter[str] = Counter()
+        return cls(
+            desk=desk,
+            settings=settings,
+            clock=clock,
+            tokens=tokens,
+            gate=Gate(tokens, clock, open_reads=settings.reads_are_open),
+            kept=KeptAnswers(desk.tables, clock),
+            live=Live(desk),
+            vitals=Vitals(desk, clock, agent=agent),
+            metrics=Metrics(desk, clock, refusals),
+            refusals=refusals,
+            approval_for=approval_for,
+        )
+
+    def close(self) -> None:
+        """End the streams, and let go of threads and connections; the desk stays the caller's."""
+        self.live.close()
+        self.vitals.close()
+        self.metrics.close()
+
+
+def service_of(request: Request) -> Service:
+    """Return the service that *request* came to."""
+    found: Service = request.app.state.service
+    return found
+
+
+# Awaited, where a plain function would be given to a thread for each request.
+async def _service(request: Request) -> Service:
+    return service_of(request)
+
+
+#: For routes: the service they belong to.
+TheService = Annotated[Service, Depends(_service)]

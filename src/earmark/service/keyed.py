@@ -1,0 +1,228 @@
+"""`Idempotency-Key`: a POST that is sent again under its key is answered again, and not done again.
+
+The answer of a success is kept for a day, by token and key; a refusal is not: asking again under
+its key asks anew, as in the ledger. Between an effect and its kept answer a process may die. So the
+effect itself is named by the key, where the ledger or the board takes a name (a reservation, its
+extension, a budget's extension, a new task), and done again it answers as the first time. The other
+moves rely on what stands: settling to the same amount, releasing, acknowledging and pausing again
+change nothing, and a task that has moved on refuses the same move with 409.
+"""
+
+import json
+import logging
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Annotated, Any, Final
+from uuid import UUID, uuid5
+
+from fastapi import Depends, Header, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+
+from earmark.clock import NANOS_PER_SECOND, Clock
+from earmark.errors import EarmarkError, StoreError
+from earmark.ids import new_key
+from earmark.service.problems import Problem
+from earmark.stores.tables import Rows, Tables
+
+LONGEST_KEY: Final = 200
+KEPT_S: Final = 24 * 3600
+#: Whoever began to answer and has not for so long is dead, or so slow that doing it again beside
+#: him is better: what is done is named by the key.
+LEASE_S: Final = 5
+
+_LOCK: Final = "request"
+_HEADER: Final = "idempotency-key"
+_REPLAYED: Final = {"Idempotent-Replayed": "true"}
+#: Headers that belong to an answer.
+_KEPT_HEADERS: Final = ("location", "etag", "content-type")
+_SUCCESS: Final = range(200, 300)
+_BUSY: Final = "the first request under this key is still being answered"
+_OTHER: Final = "the key was used before with another request: use a new key for a new request"
+
+_LOG: Final = logging.getLogger("earmark.service")
+_GET: Final = (
+    'SELECT fingerprint, at, status, body FROM {schema}.request WHERE token_id = ? AND "key" = ?'
+)
+_ADD: Final = (
+    'INSERT INTO {schema}.request (token_id, "key", fingerprint, at, status, body)'
+    " VALUES (?, ?, ?, ?, 0, ?)"
+)
+_TAKE: Final = (
+    'UPDATE {schema}.request SET at = ?, body = ? WHERE token_id = ? AND "key" = ? AND status = 0'
+)
+_KEEP: Final = (
+    "UPDATE {schema}.request SET at = ?, status = ?, body = ?"
+    ' WHERE token_id = ? AND "key" = ? AND status = 0'
+)
+_DROP: Final = (
+    'DELETE FROM {schema}.request WHERE token_id = ? AND "key" = ? AND status = 0 AND body = ?'
+)
+_PURGE: Final = "DELETE FROM {schema}.request WHERE at < ?"
+
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """One request as the table knows it."""
+
+    token_id: str
+    key: str
+    fingerprint: str
+    holder: str
+    """Who answers it now."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    status: int
+    body: str
+
+
+class KeptAnswers:
+    """The answers of one store's services; any thread may call."""
+
+    def __init__(self, tables: Tables, clock: Clock) -> None:
+        self._tables = tables
+        self._clock = clock
+
+    async def answer(self, request: Request, key: str, handler: Handler) -> Response:
+        """Return what *handler* answers, or what it answered when *key* came first.
+
+        Raises:
+            Problem: 422: the key came with another request; 409: that one is being answered.
+        """
+        place = await self._place(request, key)
+        kept = await run_in_threadpool(self.begin, place)
+        if kept is not None:
+            return _replayed(kept)
+        try:
+            response = await handler(request)
+        except BaseException as error:
+            await self._quietly(self._forget if _is_decided(error) else self._leave, place)
+            raise
+        if response.status_code in _SUCCESS:
+            await self._quietly(self._keep, place, response)
+        else:
+            await self._quietly(self._forget, place)
+        return response
+
+    def begin(self, place: _Place) -> _Kept | None:
+        """Return the answer that is kept; `None`: it is the caller's to give, and noted as such."""
+        now = self._clock.instant()
+        return self._tables.write(_LOCK, lambda rows: _begin(rows, place, now))
+
+    async def _place(self, request: Request, key: str) -> _Place:
+        body = await request.body()
+        target = f"{request.method} {request.url.path}?{request.url.query}\n"
+        fingerprint = sha256(target.encode() + body).hexdigest()
+        return _Place(request.state.caller.token_id, key, fingerprint, new_key(self._clock))
+
+    def _keep(self, place: _Place, response: Response) -> None:
+        kept = {name: response.headers[name] for name in _KEPT_HEADERS if name in response.headers}
+        body = json.dumps({"headers": kept, "body": bytes(response.body).decode()})
+        now, status = self._clock.instant(), response.status_code
+        given = (now, status, body, place.token_id, place.key)
+        self._tables.write(_LOCK, lambda rows: rows.run(_KEEP, *given))
+
+    def _forget(self, place: _Place) -> None:
+        """Free the key: nothing was done."""
+        given = (place.token_id, place.key, place.holder)
+        self._tables.write(_LOCK, lambda rows: rows.run(_DROP, *given))
+
+    def _leave(self, place: _Place) -> None:
+        """Let the same request be made again at once, and no other: it may have been done."""
+        over = self._clock.instant() - LEASE_S * NANOS_PER_SECOND
+        given = (over, place.holder, place.token_id, place.key)
+        self._tables.write(_LOCK, lambda rows: rows.run(_TAKE, *given))
+
+    async def _quietly(self, work: Callable[..., None], *given: object) -> None:
+        """Do *work*; where the store fails now, the lease ends by itself."""
+        try:
+            await run_in_threadpool(work, *given)
+        except StoreError as error:
+            _LOG.warning("an answer under a key was not kept: %s", error)
+
+
+def _begin(rows: Rows, place: _Place, now: int) -> _Kept | None:
+    rows.run(_PURGE, now - KEPT_S * NANOS_PER_SECOND)
+    found = rows.run(_GET, place.token_id, place.key)
+    if not found:
+        rows.run(_ADD, place.token_id, place.key, place.fingerprint, now, place.holder)
+        return None
+    fingerprint, at, status, body = found[0]
+    if not status and body == place.holder:
+        return None  # written before the connection was lost
+    if fingerprint != place.fingerprint:
+        raise Problem(422, "key_reused", _OTHER)
+    if status:
+        return _Kept(status, body)
+    if now - at < LEASE_S * NANOS_PER_SECOND:
+        raise Problem(409, "in_progress", _BUSY, headers={"Retry-After": "1"})
+    rows.run(_TAKE, now, place.holder, place.token_id, place.key)
+    return None
+
+
+def _is_decided(error: BaseException) -> bool:
+    """Return whether *error* says no before anything was done."""
+    if isinstance(error, EarmarkError):
+        return not isinstance(error, StoreError)
+    return isinstance(error, Problem | RequestValidationError | HTTPException)
+
+
+def _replayed(kept: _Kept) -> Response:
+    form = json.loads(kept.body)
+    return Response(form["body"], kept.status, headers={**form["headers"], **_REPLAYED})
+
+
+class KeyedRoute(APIRoute):
+    """A route of the API: finds out who asks, and answers repeated requests as the first."""
+
+    def get_route_handler(self) -> Handler:
+        """Return the handler, with that before it."""
+        handler = super().get_route_handler()
+
+        async def handle(request: Request) -> Response:
+            service = request.app.state.service
+            caller = await service.gate.caller(request)
+            request.state.caller = caller
+            key = request.headers.get(_HEADER)
+            if request.method != "POST" or key is None or not caller.token_id:
+                return await handler(request)
+            return await service.kept.answer(request, _checked(key), handler)
+
+        return handle
+
+
+def _checked(key: str) -> str:
+    if not 0 < len(key) <= LONGEST_KEY or not key.isascii() or not key.isprintable():
+        want = f"an Idempotency-Key has 1 to {LONGEST_KEY} printable ASCII characters"
+        raise Problem(400, "invalid_key", want)
+    return key
+
+
+async def _operation(
+    request: Request,
+    idempotency_key: Annotated[
+        str | None,
+        Header(
+            min_length=1,
+            max_length=LONGEST_KEY,
+            pattern="^[ -~]*$",
+            description="Names the request: sent again, it is answered again and not done again.",
+        ),
+    ] = None,
+) -> str | None:
+    """Return the name that the request's key gives to what it does: of this token alone."""
+    if idempotency_key is None:
+        return None
+    space = UUID(request.state.caller.token_id) if request.state.caller.token_id else UUID(int=0)
+    return str(uuid5(space, idempotency_key))
+
+
+#: What the effect of a POST is called; None where the caller gave no key.
+Operation = Annotated[str | None, Depends(_operation)]

@@ -1,0 +1,168 @@
+"""`/metrics`: what the books say, in Prometheus' words; the ledger is asked, nothing is counted.
+
+Every sample belongs to a budget, never to a call; budgets that runs open for themselves count in
+those above them. Counters come from all that was ever booked, so no restart sets them back; only
+refusals, which leave nothing in the books, are counted by this process.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Final
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from earmark.budget.limit import TOKENS, UNITS, USD
+from earmark.clock import NANOS_PER_SECOND, Clock
+from earmark.heartbeat.desk import Desk, open_desk
+from earmark.ledger.answers import Balance
+from earmark.money import NANOS_PER_USD, Money
+from earmark.service.books import balances_of, find_budgets
+from earmark.service.fresh import Fresh
+from earmark.service.sums import Sums, sums_of
+
+#: How old an answer may be, in seconds; and how long it may take.
+FRESH_S: Final = 1.0
+PATIENCE_S: Final = 30.0
+#: The sums over a large ledger take a while: they are made at most a tenth of the time.
+REST: Final = 10
+
+_PLACE: Final = ("budget", "unit", "window")
+_BUDGET: Final = ("budget",)
+
+
+class Metrics:
+    """The metrics of one service, read on connections of their own."""
+
+    def __init__(self, desk: Desk, clock: Clock, refusals: Counter[str]) -> None:
+        """Tell of *desk*'s books; *refusals* is counted by the routes."""
+        self._ledger = desk.ledger
+        self._clock = clock
+        self._refusals = refusals
+        self._opened = ExitStack()
+        self._desk: Desk | None = None
+        self._families: Fresh[list[Metric]] = Fresh(
+            self._collect, clock, fresh_s=FRESH_S, rest=REST
+        )
+
+    async def written(self, accept: str) -> tuple[bytes, str]:
+        """Return the metrics in the format that *accept* asks for, and its media type.
+
+        Raises:
+            StoreUnavailable: The books cannot be read now.
+            TimeoutError: They took too long.
+        """
+        families = await self._families.get(PATIENCE_S)
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(_Families([*families, self._denied()]))
+        encode, media_type = choose_encoder(accept)
+        return encode(registry), media_type
+
+    def close(self) -> None:
+        """Let go of the thread and the connections."""
+        self._families.close()
+        self._opened.close()
+
+    def _collect(self) -> list[Metric]:
+        if self._desk is None:
+            self._desk = self._opened.enter_context(open_desk(self._ledger))
+        desk = self._desk
+        desk.ledger.sweep()
+        sums = sums_of(desk)
+        budgets = find_budgets(desk)
+        balances = [each for budget in budgets for each in balances_of(desk, budget)]
+        paths = [budget.path for budget in budgets]
+        return [
+            *_standing(balances),
+            *_spent(balances, sums),
+            *_by_budget(paths, sums, self._clock.instant()),
+            _plain("budget_alerts_pending", "Nudges on their way", desk.nudges.pending()),
+        ]
+
+    def _denied(self) -> Metric:
+        family = CounterMetricFamily(
+            "budget_requests_denied",
+            "Amounts that this process refused since its start, by reason",
+            labels=("reason",),
+        )
+        for reason, count in sorted(self._refusals.items()):
+            family.add_metric((reason,), count)
+        return family
+
+
+class _Families(Collector):
+    def __init__(self, families: list[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield what was collected before."""
+        yield from self._families
+
+
+def _standing(balances: list[Balance]) -> Iterator[Metric]:
+    """Yield how each limit stands in its current interval."""
+    parts: tuple[tuple[str, str, Callable[[Balance], Money | int]], ...] = (
+        ("limit", "The limit, its extensions included", lambda each: each.limit),
+        ("settled", "Spent in this interval, presumed cost included", lambda each: each.settled),
+        ("reserved", "Held for what is in flight", lambda each: each.held),
+        ("remaining", "What may still be reserved; negative above it", lambda e: e.available),
+    )
+    for name, said, part in parts:
+        for unit in UNITS:
+            family = GaugeMetricFamily(f"budget_{name}_{unit}", said, labels=_PLACE)
+            for each in balances:
+                if each.unit == unit:
+                    family.add_metric(_labels(each), _number(part(each)))
+            if family.samples or unit == USD:
+                yield family
+    resets = GaugeMetricFamily(
+        "budget_window_reset_timestamp_seconds", "When the interval ends", labels=_PLACE
+    )
+    for each in balances:
+        if each.resets_at is not None:
+            resets.add_metric(_labels(each), each.resets_at.timestamp())
+    yield resets
+
+
+def _spent(balances: list[Balance], sums: Sums) -> Iterator[Metric]:
+    """Yield what is known to be spent since the limit was set, over all its intervals."""
+    said = "Spent over all intervals; a call of unknown cost counts once its cost is known"
+    for unit in UNITS:
+        family = CounterMetricFamily(f"budget_spent_{unit}", said, labels=_PLACE)
+        for each in balances:
+            if each.unit == unit:
+                known = sums.known((each.budget, each.unit, each.window))
+                family.add_metric(_labels(each), known / NANOS_PER_USD if unit == USD else known)
+        if family.samples or unit != TOKENS:
+            yield family
+
+
+def _by_budget(paths: list[str], sums: Sums, now: int) -> Iterator[Metric]:
+    over = CounterMetricFamily("budget_overdraft_usd", "Settled above the holds", labels=_BUDGET)
+    expired = CounterMetricFamily(
+        "budget_reservations_expired", "Reservations nobody settled in time", labels=_BUDGET
+    )
+    lag = GaugeMetricFamily(
+        "budget_settle_lag_seconds", "Age of the oldest reservation that is open", labels=_BUDGET
+    )
+    for path in paths:
+        over.add_metric((path,), sums.overrun[path] / NANOS_PER_USD)
+        expired.add_metric((path,), sums.expired[path])
+        age = now - sums.oldest.get(path, now)
+        lag.add_metric((path,), max(age, 0) / NANOS_PER_SECOND)
+    yield from (over, expired, lag)
+
+
+def _plain(name: str, said: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, said, value=value)
+
+
+def _labels(balance: Balance) -> tuple[str, str, str]:
+    return balance.budget, balance.unit, balance.window
+
+
+def _number(amount: Money | int) -> float:
+    return amount.in_nanos / NANOS_PER_USD if isinstance(amount, Money) else amount

@@ -1,0 +1,157 @@
+"""Tasks: what is wanted, what stands, what was decided."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, Field
+
+from earmark.board.task import Approval, Status
+from earmark.service.models.base import Body, Flag, Form, Moment, Note, Usd
+
+
+class ModelWork(Body):
+    """One question to one model."""
+
+    kind: Literal["model"] = "model"
+    model: str = Field(default="", strict=True, max_length=301)
+    prompt: str = Field(default="", strict=True)
+    system: str = Field(default="", strict=True)
+    max_tokens: int | None = Field(default=None, strict=True, ge=1, le=10_000_000)
+
+
+class CompositionWork(Body):
+    """A whole composition under a budget of its own."""
+
+    kind: Literal["composition"]
+    graph: dict[str, Any]
+    input: Any = None
+    budget: Usd
+
+
+Work = Annotated[ModelWork | CompositionWork, Field(discriminator="kind")]
+
+
+class TaskBody(Body):
+    """A task that somebody wants on the board."""
+
+    title: str = Field(strict=True, min_length=1, max_length=200)
+    description: str = Field(default="", strict=True, description="Markdown.")
+    type: str = Field(default="consult", strict=True, pattern=r"^[a-z][a-z0-9_.-]{0,63}$")
+    priority: Literal["P0", "P1", "P2", "P3"] = "P2"
+    labels: list[Annotated[str, Field(strict=True, min_length=1, max_length=64)]] = Field(
+        default=[], max_length=20
+    )
+    destructive: Flag = False
+    assignee: str = Field(default="", strict=True, max_length=100)
+    work: Work = ModelWork()
+    needs: list[Annotated[str, Field(strict=True, max_length=64)]] = Field(
+        default=[], max_length=100
+    )
+    max_attempts: int = Field(default=3, strict=True, ge=1, le=100)
+    due_at: AwareDatetime | None = None
+
+
+class NoteBody(Body):
+    """What to say with it."""
+
+    note: Note = ""
+
+
+class GradeBody(Body):
+    """How good the result is."""
+
+    overall: int = Field(strict=True, ge=0, le=100)
+    passed: Flag
+    note: Note = ""
+
+
+class Cost(Form):
+    """What a task cost, as the ledger has it."""
+
+    settled: str
+    held: str
+    presumed: str
+    input_tokens: int | None
+    output_tokens: int | None
+
+
+class Quality(Form):
+    """What somebody said of a result."""
+
+    overall: int
+    passed: bool
+    graded_by: str
+    graded_at: Moment | None
+    note: str
+
+
+class Task(Form):
+    """One unit of dispatch as it stands now."""
+
+    id: str
+    number: int
+    series: str
+    title: str
+    description: str
+    type: str
+    priority: Literal["P0", "P1", "P2", "P3"]
+    labels: list[str]
+    destructive: bool
+    assignee: str
+    work: Work
+    needs: list[str]
+    waiting: int
+    status: Status
+    approval: Approval
+    approved_by: str
+    attempts: int
+    max_attempts: int
+    agent: str
+    model: str
+    claimed_by: str
+    lease_until: Moment | None
+    due_at: Moment | None
+    created_at: Moment
+    created_by: str
+    claimed_at: Moment | None
+    started_at: Moment | None
+    completed_at: Moment | None
+    cost: Cost | None
+    quality: Quality | None
+    result: dict[str, Any] | None
+    error: str
+    version: int
+
+
+class Attempt(Form):
+    """One try of a task, and what leads from it to the books."""
+
+    number: int
+    agent: str
+    model: str
+    key: str
+    run_id: str
+    budget: str
+    started_at: Moment
+    ended_at: Moment | None
+    outcome: str
+    input_tokens: int | None
+    output_tokens: int | None
+
+
+class TaskEvent(Form):
+    """One decision about a task."""
+
+    number: int
+    task_id: str
+    at: Moment
+    actor: str
+    move: str
+    status: Status
+    note: str
+
+
+class TaskDetails(Task):
+    """A task with its tries and its history."""
+
+    tries: list[Attempt]
+    history: list[TaskEvent]

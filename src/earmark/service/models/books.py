@@ -1,0 +1,206 @@
+"""Budgets, reservations, entries, alerts, runs and the audit."""
+
+from typing import Annotated, Any
+
+from pydantic import AwareDatetime, BaseModel, Field
+
+from earmark.ledger.values import Kind, State
+from earmark.runs.statement import Status as RunStatus
+from earmark.service.models.base import (
+    Amount,
+    Body,
+    Duration,
+    Form,
+    Key,
+    Moment,
+    Note,
+    Path,
+    Units,
+    Usd,
+)  # fmt: skip
+
+
+class BudgetBody(Body):
+    """What a budget is to be."""
+
+    limits: list[Annotated[str, Field(strict=True, max_length=100)]] = Field(
+        max_length=32, examples=[["10 usd per day", "3 calls per 30min"]]
+    )
+    timezone: str = Field(default="UTC", strict=True, max_length=64)
+    alerts: list[Annotated[str, Field(strict=True, max_length=40)]] = Field(
+        default=["0.8", "1"], max_length=16
+    )
+    reason: Note = ""
+
+
+class PauseBody(Body):
+    """Why, and until when; until resumed where that is null."""
+
+    reason: Note = ""
+    until: AwareDatetime | None = None
+
+
+class ReasonBody(Body):
+    """Why."""
+
+    reason: Note = ""
+
+
+class ExtensionBody(Body):
+    """What to add to the limit of the same unit and window, and until when."""
+
+    limit: str = Field(strict=True, max_length=100, examples=["2 usd per day"])
+    until: AwareDatetime
+    reason: Note = ""
+
+
+class Noted(Form):
+    """Who did it, why, and until when."""
+
+    actor: str
+    reason: str
+    until: Moment | None
+
+
+class Extension(Noted):
+    """What was added to a limit for a while."""
+
+    limit: str
+
+
+class Balance(Form):
+    """One limit in its current interval: limit = settled + held + available."""
+
+    unit: str
+    window: str
+    limit: Amount
+    settled: Amount
+    held: Amount
+    available: Amount
+    starts_at: Moment | None
+    resets_at: Moment | None
+
+
+class Budget(Form):
+    """A budget and how each of its limits stands."""
+
+    path: str
+    limits: list[str]
+    timezone: str
+    alerts: list[str]
+    paused: Noted | None
+    extensions: list[Extension]
+    balances: list[Balance]
+
+
+class BudgetTree(Budget):
+    """A budget with those below it, those of runs left out."""
+
+    below: list[Budget]
+
+
+class ReserveBody(Body):
+    """The most that something can cost, and who pays."""
+
+    budget: Path
+    amount: Usd
+    units: Units = Field(default={})
+    key: Key | None = Field(
+        default=None, description="Names the reservation; made from the Idempotency-Key, else new."
+    )
+    deadline: Duration = "1h"
+    wait: Duration | None = Field(
+        default=None, description="How long to wait for what is in flight; at most 60s."
+    )
+    labels: dict[str, str] = Field(default={}, max_length=64)
+
+
+class AmountBody(Body):
+    """What it really cost, or what to add."""
+
+    amount: Usd
+    units: Units = Field(default={})
+
+
+class Reservation(Form):
+    """Amounts set aside on every budget above one, and what became of them."""
+
+    key: str
+    budget: str
+    state: State
+    amount: str
+    settled: str | None
+    overrun: str
+    units: dict[str, int]
+    opened_at: Moment
+    deadline: Moment
+    closed_at: Moment | None
+    labels: dict[str, str]
+    seq: int
+
+
+class Entry(Form):
+    """One accepted operation."""
+
+    seq: int
+    at: Moment
+    kind: Kind
+    budget: str
+    key: str
+    amount: str
+    units: dict[str, int]
+    prior: int | None
+    data: dict[str, Any]
+
+
+class Alert(Form):
+    """A threshold that was crossed."""
+
+    id: str
+    budget: str
+    unit: str
+    window: str
+    threshold: str
+    limit: Amount
+    settled: Amount
+    starts_at: Moment | None
+    resets_at: Moment | None
+    at: Moment
+    seq: int
+
+
+class Audit(Form):
+    """Whether every balance is what its entries say."""
+
+    ok: bool
+    problems: list[str]
+    entries: int
+    reservations: int
+    unresolved: int
+    accounts: int
+    settled: str
+    held: str
+    over: list[str]
+
+
+class Run(Form):
+    """One run of a composition."""
+
+    run_id: str
+    composition_id: str
+    budget: str
+    limit: str
+    status: RunStatus
+    started_at: Moment
+
+
+class RunStatement(BaseModel):
+    """What a run cost, line by line; while it runs, the lines written so far."""
+
+    run_id: str
+    composition_id: str
+    budget: str
+    limit: str
+    status: RunStatus
+    started_at: Moment
+    lines: list[dict[str, Any]]

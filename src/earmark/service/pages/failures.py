@@ -1,0 +1,113 @@
+"""What went wrong, as a page: for people who came with a browser, where an API has documents."""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, cast
+from urllib.parse import quote
+
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from earmark.errors import OUTCOMES, EarmarkError, StoreError
+from earmark.service.auth import NOBODY
+from earmark.service.pages.office import Refused
+from earmark.service.pages.render import Frame, page
+from earmark.service.problems import STORE_RETRY_S, Problem
+
+_LOG: Final = logging.getLogger("earmark.service")
+_TITLES: Final = {
+    400: "That cannot be used",
+    401: "Log in first",
+    402: "A budget refused",
+    403: "Not allowed",
+    404: "There is no such page",
+    405: "Not that way",
+    409: "It has moved on meanwhile",
+    413: "Too large",
+    422: "Used before",
+    503: "The books cannot be reached now",
+}
+_UNAUTHORIZED: Final = 401
+#: Fields of a form that are not shown again.
+_SECRET: Final = frozenset({"csrf", "token", "key"})
+
+
+class PageRoute(APIRoute):
+    """A route whose errors are pages; who may not look is asked to log in."""
+
+    def get_route_handler(self) -> Callable[[Request], Any]:
+        """Return the route's handler with its errors turned into pages."""
+        handle = super().get_route_handler()
+
+        async def answer(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except (Problem, EarmarkError) as error:
+                return failure(request, error)
+
+        return answer
+
+
+def failure(request: Request, error: Problem | EarmarkError) -> Response:
+    """Return *error* as a page, or the way to log in."""
+    if isinstance(error, EarmarkError):
+        refused = refusal(error)
+        return _page(request, refused.status, refused.sentence)
+    # What was typed is shown again, to be copied: the page that could hold it is not there.
+    typed: Mapping[str, str] = getattr(request.state, "form", {})
+    if error.status == _UNAUTHORIZED and not typed:
+        return RedirectResponse(f"/login?next={quote(_wanted(request), safe='')}", 303)
+    return _page(request, error.status, error.detail, typed)
+
+
+def refusal(error: EarmarkError) -> Refused:
+    """Return what a page says of *error*, and its status."""
+    status = OUTCOMES[error.code].http_status
+    if isinstance(error, StoreError):
+        # What a store complains of may name hosts and files: it stays in the log.
+        _LOG.warning("store: %s", error)
+        sentence = "the books cannot be read or written now: try again in a moment"
+        return Refused(sentence=sentence, status=status)
+    return Refused(sentence=str(error), status=status)
+
+
+def install_failures(app: FastAPI) -> None:
+    """Give browsers a page where an address leads nowhere; programs get what they got before."""
+    documents = cast(
+        "Callable[[Request, Exception], Awaitable[Response]]", app.exception_handlers[HTTPException]
+    )
+
+    async def answer(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException), "registered for it"
+        if "text/html" in request.headers.get("accept", ""):
+            return _page(request, error.status_code, str(error.detail))
+        return await documents(request, error)
+
+    app.add_exception_handler(HTTPException, answer)
+
+
+def _wanted(request: Request) -> str:
+    """Return the page that was asked for, to come back to after the login."""
+    if request.method != "GET":
+        return "/"
+    query = request.url.query
+    return f"{request.url.path}?{query}" if query else request.url.path
+
+
+def _page(
+    request: Request, status: int, detail: str, typed: Mapping[str, str] | None = None
+) -> Response:
+    title = _TITLES.get(status, "That did not work")
+    kept = {name: value for name, value in (typed or {}).items() if value and name not in _SECRET}
+    frame = Frame(
+        title=title,
+        here="",
+        address=request.url.path,
+        caller=getattr(request.state, "visitor", NOBODY),
+    )
+    view = {"status": status, "detail": detail, "typed": kept}
+    headers = {"Retry-After": str(STORE_RETRY_S)} if status == 503 else None  # noqa: PLR2004
+    return HTMLResponse(page("failure.html", frame, view), status, headers=headers)

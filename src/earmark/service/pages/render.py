@@ -1,0 +1,74 @@
+"""From values to HTML: templates in which everything is escaped and nothing may be missing."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, Final
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from earmark.service.auth import Caller
+from earmark.service.pages.assets import FOLDER, address
+from earmark.service.pages.markdown import rendered
+
+#: The part of a page that changes while somebody looks: a block of its template.
+LIVE: Final = "live"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """What is around every page."""
+
+    title: str
+    here: str
+    """Which entry of the navigation the page belongs to."""
+    address: str
+    """Its own path, to come back to."""
+    caller: Caller
+    problem: str = ""
+    """What was refused, with its numbers; empty if nothing was."""
+    form: Mapping[str, str] = field(default_factory=dict[str, str])
+    """What was typed, to be shown again."""
+
+    def typed(self, name: str, otherwise: object = "") -> str:
+        """Return what was typed into the field *name*."""
+        return self.form.get(name, str(otherwise))
+
+    def may(self, scope: str) -> bool:
+        """Return whether forms that need *scope* are shown: they need a session, too."""
+        return bool(self.caller.csrf) and self.caller.may(scope)
+
+
+def page(template: str, frame: Frame, view: object) -> str:
+    """Return the whole page."""
+    return environment().get_template(template).render(frame=frame, view=view)
+
+
+def fragment(template: str, frame: Frame, view: object) -> str:
+    """Return the part of the page that changes; empty where nothing does."""
+    found = environment().get_template(template)
+    block = found.blocks.get(LIVE)
+    if block is None:
+        return ""
+    return "".join(block(found.new_context({"frame": frame, "view": view})))
+
+
+@cache
+def environment() -> Environment:
+    """Return the one environment; made when the first page is written."""
+    made = Environment(
+        loader=FileSystemLoader(FOLDER / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    made.globals.update(_GLOBALS)
+    # For every template, and for a fragment, of which only the block is written.
+    parts: Any = made.get_template("parts.html").module
+    made.globals["parts"] = parts
+    return made
+
+
+_GLOBALS: Final[Mapping[str, Any]] = {"asset": address, "markdown": rendered}

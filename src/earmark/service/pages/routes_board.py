@@ -1,0 +1,55 @@
+"""`/`: the board, filtered and in pages."""
+
+from dataclasses import replace
+from typing import Final
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from earmark.board.board import Board
+from earmark.board.listing import Wanted
+from earmark.board.task import Task
+from earmark.errors import InputError
+from earmark.heartbeat.costs import task_costs
+from earmark.service.pages.failures import PageRoute, refusal
+from earmark.service.pages.office import Reader, Refused, Visit, shown
+from earmark.service.pages.views_agents import beats
+from earmark.service.pages.views_board import MOST, Asked, asked_of, board_view, wanted_of
+
+router: Final = APIRouter(route_class=PageRoute)
+
+
+@router.get("/")
+def board(visit: Reader) -> Response:
+    """Show the tasks that the address asks for."""
+    asked = asked_of(visit.request.query_params)
+    try:
+        found = _found(visit.desk.board, wanted_of(asked))
+    except InputError as error:
+        return _page(visit, asked, [], refusal(error))
+    return _page(visit, asked, found)
+
+
+def _found(board: Board, wanted: tuple[Wanted, ...]) -> list[Task]:
+    """Return the tasks that are *wanted*, one more than fits on a page where there are more."""
+    found: list[Task] = []
+    for each in wanted:
+        if len(found) <= MOST:
+            found += board.find(replace(each, most=MOST + 1 - len(found)))
+    return found
+
+
+def _page(
+    visit: Visit, asked: Asked, found: list[Task], refused: Refused | None = None
+) -> Response:
+    desk, now = visit.desk, visit.now
+    attempts = desk.board.attempts_of([task.id for task in found])
+    view = board_view(
+        asked,
+        found,
+        costs=task_costs(desk.ledger, attempts),
+        counts=desk.board.counts(),
+        beats=beats(desk.agents.all(), now),
+        now=now,
+    )
+    return shown(visit, "board.html", "Board", view, here="board", refused=refused)

@@ -1,0 +1,151 @@
+"""`/budgets…`: the tree, one budget, and the forms that pause, resume and extend it."""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Final
+from urllib.parse import urlencode
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from earmark.budget.budget import Budget
+from earmark.clock import from_datetime
+from earmark.errors import EarmarkError, InvalidPath, NotFound, StoreError
+from earmark.ids import new_key
+from earmark.ledger.ledger import Ledger
+from earmark.ledger.values import Entry
+from earmark.service.books import balances_of, find_budgets, get_budget
+from earmark.service.moments import still_ahead
+from earmark.service.pages.books import latest_entries
+from earmark.service.pages.failures import PageRoute, refusal
+from earmark.service.pages.office import Admin, Reader, Refused, Visit, see_other, shown
+from earmark.service.pages.views_budgets import BudgetFacts, Find, Shelf, budget_view, tree_view
+
+router: Final = APIRouter(route_class=PageRoute)
+
+Change = Callable[[Visit, Ledger, str], None]
+
+#: Budgets on a page of the tree.
+MOST: Final = 100
+#: Entries of a window that are drawn, and those that are listed.
+MOST_DRAWN: Final = 5_000
+MOST_LISTED: Final = 20
+
+
+@router.get("/budgets")
+def tree(visit: Reader) -> Response:
+    """Show the budgets with their bars; those of runs on demand."""
+    desk, runs = visit.desk, visit.query("runs") == "all"
+    desk.ledger.sweep()
+    found = find_budgets(desk, after=visit.query("after"), most=MOST + 1, runs=runs)
+    view = tree_view(
+        [Shelf(each, balances_of(desk, each)) for each in found[:MOST]],
+        _finder(desk.ledger),
+        visit.now,
+        runs=runs,
+        more=_more(found, runs=runs),
+    )
+    return shown(visit, "budgets.html", "Budgets", view, here="budgets")
+
+
+@router.get("/budgets/{path:path}")
+def budget(visit: Reader, path: str) -> Response:
+    """Show one budget."""
+    return _page(visit, path)
+
+
+@router.post("/budgets/{path:path}/pause")
+def pause(visit: Admin, path: str) -> Response:
+    """Refuse every later reservation at or below it."""
+    return _change(visit, path, _pause)
+
+
+@router.post("/budgets/{path:path}/resume")
+def resume(visit: Admin, path: str) -> Response:
+    """End its pause."""
+    return _change(visit, path, _resume)
+
+
+@router.post("/budgets/{path:path}/extend")
+def extend(visit: Admin, path: str) -> Response:
+    """Add to one of its limits for a while."""
+    return _change(visit, path, _extend)
+
+
+def _pause(visit: Visit, ledger: Ledger, path: str) -> None:
+    until = visit.typed("until")
+    ledger.pause(
+        path,
+        actor=visit.caller.name,
+        reason=visit.typed("reason"),
+        until=still_ahead(until, ledger.clock) if until else None,
+    )
+
+
+def _resume(visit: Visit, ledger: Ledger, path: str) -> None:
+    ledger.resume(path, actor=visit.caller.name, reason=visit.typed("reason"))
+
+
+def _extend(visit: Visit, ledger: Ledger, path: str) -> None:
+    _, _, rest = visit.typed("limit").partition(" ")
+    ledger.extend_budget(
+        path,
+        f"{visit.typed('amount')} {rest}",
+        until=still_ahead(visit.typed("until"), ledger.clock),
+        actor=visit.caller.name,
+        reason=visit.typed("reason"),
+        key=visit.typed("key") or None,
+    )
+
+
+def _change(visit: Visit, path: str, change: Change) -> Response:
+    try:
+        change(visit, visit.desk.ledger, path)
+    except (NotFound, InvalidPath, StoreError):
+        raise
+    except EarmarkError as error:
+        return _page(visit, path, refusal(error))
+    return see_other(f"/budgets/{path}")
+
+
+def _page(visit: Visit, path: str, refused: Refused | None = None) -> Response:
+    desk, ledger, key = visit.desk, visit.desk.ledger, visit.query("key")
+    try:
+        own = get_budget(desk, path)
+    except InvalidPath:
+        raise NotFound(kind="budget", name=path) from None
+    ledger.sweep()
+    balances = balances_of(desk, own)
+    starts = [from_datetime(b.starts_at) if b.starts_at else 0 for b in balances]
+    facts = BudgetFacts(
+        shelf=Shelf(own, balances),
+        find=_finder(ledger),
+        below=find_budgets(desk, prefix=path, most=MOST),
+        window=latest_entries(ledger, path, MOST_DRAWN, since=min(starts, default=visit.now)),
+        latest=_listed(ledger, path, key),
+        holds=ledger.holds(path, most=MOST_LISTED),
+        key=key,
+        form_key=visit.typed("key") or new_key(ledger.clock),
+    )
+    view = budget_view(facts, visit.now)
+    address = f"/budgets/{path}"
+    return shown(visit, "budget.html", path, view, here="budgets", address=address, refused=refused)
+
+
+def _finder(ledger: Ledger) -> Find:
+    """Return what finds a budget by its path, each once."""
+    return cache(ledger.store.budget)
+
+
+def _listed(ledger: Ledger, path: str, key: str) -> list[Entry]:
+    """Return the latest entries, or those of one reservation, the newest first."""
+    if key:
+        return ledger.entries(path, key=key, most=MOST_DRAWN)[::-1]
+    return latest_entries(ledger, path, MOST_LISTED)[::-1]
+
+
+def _more(found: list[Budget], *, runs: bool) -> str:
+    if len(found) <= MOST:
+        return ""
+    query = {"after": found[MOST - 1].path, **({"runs": "all"} if runs else {})}
+    return f"/budgets?{urlencode(query)}"

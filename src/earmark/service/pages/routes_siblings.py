@@ -1,0 +1,71 @@
+"""`/nudges` and `/agents`: what siblings were told, and what they do."""
+
+from typing import Final
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from earmark.errors import NotFound
+from earmark.heartbeat.controls import switch_of
+from earmark.service.pages.books import latest_alerts
+from earmark.service.pages.failures import PageRoute
+from earmark.service.pages.office import Reader, Spender, see_other, shown
+from earmark.service.pages.routes_account import own_address
+from earmark.service.pages.views_agents import agents_view
+from earmark.service.pages.views_nudges import MOST, nudges_view
+
+router: Final = APIRouter(route_class=PageRoute)
+
+#: The type of the patch that a page writes.
+CONTROL: Final = "control"
+#: Crossed thresholds that are listed.
+MOST_ALERTS: Final = 20
+_LONGEST_NUMBER: Final = 18
+
+
+@router.get("/nudges")
+def nudges(visit: Reader) -> Response:
+    """Show the nudges, the newest first: those that nobody acknowledged, or all."""
+    desk, open_only = visit.desk, visit.query("show") != "all"
+    after = _number(visit.query("after"))
+    acked = False if open_only else None
+    found = desk.nudges.find(acked=acked, after=after, most=MOST + 1, newest_first=True)
+    ways = desk.nudges.deliveries_of([each.id for each in found[:MOST]])
+    alerts = latest_alerts(desk.ledger, MOST_ALERTS)
+    view = nudges_view(found, ways, alerts, visit.now, open_only=open_only, after=after)
+    return shown(visit, "nudges.html", "Nudges", view, here="nudges")
+
+
+@router.post("/nudges/ack")
+def ack(visit: Spender) -> Response:
+    """Note that somebody has seen a nudge."""
+    visit.desk.nudges.ack(visit.form.get("id", ""), visit.caller.name)
+    return see_other(own_address(visit.typed("back") or "/nudges"))
+
+
+@router.get("/agents")
+def agents(visit: Reader) -> Response:
+    """Show the heartbeats and their kill switches."""
+    desk = visit.desk
+    rows = desk.agents.all()
+    patches = {row.name: desk.quilt.named(switch_of(row.name)) for row in rows}
+    view = agents_view(rows, patches, visit.now)
+    return shown(visit, "agents.html", "Agents", view, here="agents")
+
+
+@router.post("/agents/switch")
+def switch(visit: Spender) -> Response:
+    """Keep an agent from dispatching, or let it again: every patch of the switch says so."""
+    agent = visit.form.get("agent", "")
+    if visit.desk.agents.get(agent) is None:
+        raise NotFound(kind="agent", name=agent)
+    quilt, name = visit.desk.quilt, switch_of(agent)
+    says = {"enabled": visit.form.get("to") == "on"}
+    types = {patch.type for patch in quilt.named(name)} if says["enabled"] else set[str]()
+    for each in sorted(types | {CONTROL}):
+        quilt.put(each, name, says, author=visit.caller.name)
+    return see_other("/agents")
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= _LONGEST_NUMBER else 0

@@ -1,0 +1,146 @@
+"""Heartbeats as the pages show them: alive or not, what they do, and why they do not."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from earmark.heartbeat.agents import AgentRow
+from earmark.heartbeat.controls import is_enabled, switch_of
+from earmark.heartbeat.report import AgentState
+from earmark.quilt.quilt import Patch
+from earmark.service.pages.shown import Moment, moment, stretch
+
+#: A heartbeat is late when its next cycle was due so long ago, besides one more interval.
+_PATIENCE_NS: Final = 5_000_000_000
+_NANOS: Final = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beat:
+    """One heartbeat."""
+
+    name: str
+    state: str
+    """`idle`, `dispatching`, `paused` …; `stopped` and `dead` where nobody holds the name."""
+    mark: str
+    """The chip's class: how worrying that is."""
+    reason: str
+    cycles: int
+    last: Moment | None
+    next: Moment | None
+    """None where it is not going to beat."""
+    budget: str
+    model: str
+    interval: str
+    holder: str
+    error: str
+    dispatched: int
+    resets: Moment | None
+    patch: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Switch:
+    """The kill switch of one agent."""
+
+    name: str
+    off: bool
+    """Whether it keeps the agent from dispatching."""
+    patches: tuple[str, ...]
+    """What says so, or the contrary: type, author and version of each patch of that name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentsView:
+    """The page of agents."""
+
+    agents: tuple[tuple[Beat, Switch], ...]
+
+    @property
+    def said(self) -> str:
+        """What each does, as one sentence."""
+        told = [f"{beat.name} {beat.state}" for beat, _ in self.agents]
+        return ", ".join(told) or "No heartbeat ever ran"
+
+
+_MARKS: Final = {
+    "idle": "ok",
+    "dispatching": "running",
+    "at_cap": "wanted",
+    "paused": "paused",
+    "killed": "failed",
+    "quiet": "pending",
+    "error": "failed",
+    "stopped": "cancelled",
+    "dead": "failed",
+}
+_WORDS: Final = {"at_cap": "at the cap", "killed": "switched off", "quiet": "quiet hours"}
+
+
+def beats(rows: Iterable[AgentRow], now: int) -> tuple[Beat, ...]:
+    """Return every heartbeat, by name."""
+    return tuple(beat(row, now) for row in rows)
+
+
+def beat(row: AgentRow, now: int) -> Beat:
+    """Return one heartbeat as it stands at *now*."""
+    state, known = row.state, _state(row, now)
+    return Beat(
+        name=row.name,
+        state=_WORDS.get(known, known),
+        mark=_MARKS.get(known, "pending"),
+        reason=_reason(row, known, now),
+        cycles=row.cycles,
+        last=moment(state.last_heartbeat, now),
+        next=moment(state.next_cycle_at, now) if row.held_at(now) else None,
+        budget=state.budget,
+        model=state.model,
+        interval=stretch(round(state.interval_s * _NANOS)) if state.interval_s else "",
+        holder=row.holder,
+        error=state.last_error,
+        dispatched=state.dispatched,
+        resets=moment(state.resets_at, now),
+        patch=state.patch_name,
+    )
+
+
+def agents_view(
+    rows: Iterable[AgentRow], patches: Mapping[str, Sequence[Patch]], now: int
+) -> AgentsView:
+    """Return the page; *patches*: those by which each agent may be stopped, by its name."""
+    return AgentsView(
+        agents=tuple((beat(row, now), _switch(row.name, patches[row.name])) for row in rows)
+    )
+
+
+def _switch(agent: str, patches: Sequence[Patch]) -> Switch:
+    name = switch_of(agent)
+    return Switch(
+        name=name,
+        off=any(not is_enabled(patch.data, name) for patch in patches),
+        patches=tuple(f"{p.type} by {p.author}, version {p.version}" for p in patches),
+    )
+
+
+def _state(row: AgentRow, now: int) -> str:
+    if row.held_at(now):
+        return row.state.state or "idle"
+    return "dead" if row.holder else "stopped"
+
+
+def _reason(row: AgentRow, known: str, now: int) -> str:
+    if known == "dead":
+        return f"its lease ran out {_ago(row.lease_until, now)}: no heartbeat renews it"
+    if _late(row.state, now) and known != "stopped":
+        return f"its next cycle was due {_ago(row.state.next_cycle_at, now)}"
+    return row.state.reason
+
+
+def _late(state: AgentState, now: int) -> bool:
+    due = state.next_cycle_at
+    return bool(due) and now > due + _PATIENCE_NS + round(state.interval_s * _NANOS)
+
+
+def _ago(instant: int, now: int) -> str:
+    found = moment(instant, now)
+    return found.age if found else "long ago"

@@ -1,0 +1,244 @@
+"""The board as a page shows it: which tasks were asked for, and a row for each."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Final
+from urllib.parse import urlencode
+
+from earmark.board.listing import Wanted
+from earmark.board.task import TYPES, Priority, Status, Task, TaskCost
+from earmark.errors import InvalidTask
+from earmark.service.pages.shown import Moment, moment, usd
+from earmark.service.pages.views_agents import Beat
+
+#: Rows on a page.
+MOST: Final = 40
+#: How they may be sorted besides newest first.
+OLDEST, BY_PRIORITY = "oldest", "priority"
+
+_LONGEST: Final = 200
+_PLACE: Final = re.compile(r"([0-3])\.([0-9]{1,18})")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What the address asks for; an empty field asks for nothing in particular."""
+
+    status: str = ""
+    type: str = ""
+    priority: str = ""
+    label: str = ""
+    agent: str = ""
+    text: str = ""
+    order: str = ""
+    after: str = ""
+
+    def link(self, **changes: str) -> str:
+        """Return the address that asks for the same but for *changes*, from its first page on."""
+        asked = replace(self, **{"after": "", **changes})
+        given = {f.name: getattr(asked, f.name) for f in fields(asked)}
+        query = urlencode({name: value for name, value in given.items() if value})
+        return f"/?{query}" if query else "/"
+
+    @property
+    def narrowed(self) -> bool:
+        """Whether it asks for less than the whole board."""
+        return any((self.status, self.type, self.priority, self.label, self.agent, self.text))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One task of the list."""
+
+    id: str
+    number: int
+    series: str
+    title: str
+    """Without its series."""
+    status: str
+    type: str
+    priority: str
+    labels: tuple[str, ...]
+    claimed_by: str
+    cost: str
+    quality: str
+    created: Moment | None
+    completed: Moment | None
+    note: str
+    """Why it waits, or what went wrong."""
+    bad: bool
+    """Whether the note is about a failure."""
+    approval_wanted: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Count:
+    """How many tasks are in one state."""
+
+    status: str
+    number: int
+    link: str
+    chosen: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoardView:
+    """The page of the board."""
+
+    asked: Asked
+    rows: tuple[Row, ...]
+    counts: tuple[Count, ...]
+    total: int
+    beats: tuple[Beat, ...]
+    next_page: str
+    """The address of the page after this one; empty where there is none."""
+    first_page: str
+    """The address of the first page; empty where this is it."""
+    statuses: tuple[str, ...] = tuple(Status)
+    types: tuple[str, ...] = TYPES
+    priorities: tuple[str, ...] = tuple(each.name for each in Priority)
+
+    @property
+    def said(self) -> str:
+        """The counts as one sentence."""
+        told = [f"{count.number} {count.status}" for count in self.counts if count.number]
+        return "Tasks: " + (", ".join(told) or "none")
+
+
+def asked_of(query: Mapping[str, str]) -> Asked:
+    """Return what the query of an address asks for; names it does not know say nothing."""
+    names = {f.name for f in fields(Asked)}
+    return Asked(**{n: query[n].strip()[:_LONGEST] for n in names if n in query})
+
+
+def wanted_of(asked: Asked) -> tuple[Wanted, ...]:
+    """Return what to look for on the board, one after the other until a page is full.
+
+    Raises:
+        InvalidTask: It names a state, a priority or a place that there is not.
+    """
+    level, number = _place(asked.after)
+    first = Wanted(
+        status=frozenset({_status(asked.status)}) if asked.status else frozenset(),
+        type=asked.type or None,
+        label=asked.label or None,
+        priority=_priority(asked.priority) if asked.priority else None,
+        agent=asked.agent or None,
+        text=asked.text or None,
+        after=number,
+        newest_first=asked.order not in {OLDEST, BY_PRIORITY},
+    )
+    if asked.order != BY_PRIORITY or first.priority is not None:
+        return (first,)
+    levels = [each for each in Priority if each >= level]
+    return tuple(
+        replace(first, priority=each, after=number if each == level else 0) for each in levels
+    )
+
+
+def board_view(
+    asked: Asked,
+    found: Sequence[Task],
+    *,
+    costs: Mapping[str, TaskCost],
+    counts: Mapping[Status, int],
+    beats: tuple[Beat, ...],
+    now: int,
+) -> BoardView:
+    """Return the page; *found* holds one task more than fits on it where there is another page."""
+    page = found[:MOST]
+    last = page[-1] if len(found) > MOST else None
+    return BoardView(
+        asked=asked,
+        rows=tuple(row(task, costs.get(task.id), now) for task in page),
+        counts=tuple(_count(asked, status, counts.get(status, 0)) for status in Status),
+        total=sum(counts.values()),
+        beats=beats,
+        next_page=asked.link(after=f"{int(last.priority)}.{last.number}") if last else "",
+        first_page=asked.link() if asked.after else "",
+    )
+
+
+def row(task: Task, cost: TaskCost | None, now: int) -> Row:
+    """Return the line of one task."""
+    note, bad = _note(task, now)
+    return Row(
+        id=task.id,
+        number=task.number,
+        series=task.series,
+        title=bare_title(task),
+        status=task.status,
+        type=task.type,
+        priority=task.priority.name,
+        labels=task.labels,
+        claimed_by=task.claimed_by,
+        cost=_cost(cost),
+        quality=_quality(task),
+        created=moment(task.created_at, now),
+        completed=moment(task.completed_at, now),
+        note=note,
+        bad=bad,
+        approval_wanted=task.status is Status.PENDING and task.approval == "wanted",
+    )
+
+
+def bare_title(task: Task) -> str:
+    """Return the title without its series tag."""
+    return task.title.removeprefix(f"[{task.series}]").strip() if task.series else task.title
+
+
+def _note(task: Task, now: int) -> tuple[str, bool]:
+    if task.status in {Status.FAILED, Status.UNKNOWN}:
+        return task.error, True
+    if task.status is not Status.PENDING:
+        return "", False
+    if task.approval == "wanted":
+        return "waits for a person's approval", False
+    if task.waiting:
+        return f"waits for {task.waiting} of the tasks it needs", False
+    if task.error:
+        return f"last try: {task.error}", True
+    due = moment(task.due_at, now) if task.due_at > now else None
+    return (f"due {due.age}" if due else ""), False
+
+
+def _cost(cost: TaskCost | None) -> str:
+    if cost is None or not (cost.settled or cost.held):
+        return ""
+    held = f" + {cost.held} held" if cost.held else ""
+    return f"{usd(cost.settled)}{held}"
+
+
+def _quality(task: Task) -> str:
+    if task.quality is None:
+        return ""
+    return f"{task.quality.overall} % {'pass' if task.quality.passed else 'fail'}"
+
+
+def _count(asked: Asked, status: Status, number: int) -> Count:
+    chosen = asked.status == status
+    link = asked.link(status="" if chosen else str(status))
+    return Count(status=str(status), number=number, link=link, chosen=chosen)
+
+
+def _status(text: str) -> Status:
+    try:
+        return Status(text)
+    except ValueError:
+        raise InvalidTask(text=text, want="one of " + ", ".join(Status), kind="status") from None
+
+
+def _priority(text: str) -> Priority:
+    try:
+        return Priority[text.upper()]
+    except KeyError:
+        raise InvalidTask(text=text, want="P0, P1, P2 or P3", kind="priority") from None
+
+
+def _place(text: str) -> tuple[int, int]:
+    """Return the priority and the number of the last task of the page before: `1.532`."""
+    match = _PLACE.fullmatch(text or "0.0")
+    if match is None:
+        raise InvalidTask(text=text, want="the address that the page before gave", kind="place")
+    return int(match[1]), int(match[2])

@@ -1,0 +1,232 @@
+"""Budgets as the pages show them: the tree with its bars, and one budget with its limits."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from earmark.budget.budget import Budget
+from earmark.budget.limit import show_amount
+from earmark.budget.path import ancestors
+from earmark.ledger.answers import Balance
+from earmark.ledger.values import Entry, Reservation
+from earmark.service.pages.shown import Bar, Moment, bar, moment, usd
+from earmark.service.pages.views_burn import Chart, chart
+
+#: Finds the budget at exactly a path.
+Find = Callable[[str], Budget | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """One budget and its limits as they stand."""
+
+    budget: Budget
+    balances: Sequence[Balance]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PauseView:
+    """Why everything below a budget is refused."""
+
+    by: str
+    reason: str
+    until: Moment | None
+    budget: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """One budget of the tree."""
+
+    path: str
+    depth: int
+    bars: tuple[Bar, ...]
+    pause: PauseView | None
+    inherited: bool
+    """Whether a budget above it is what is paused."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TreeView:
+    """The page of all budgets."""
+
+    nodes: tuple[Node, ...]
+    runs: bool
+    """Whether the budgets of runs are shown, too."""
+    more: str
+    """The address of the page after this one; empty where there is none."""
+
+    @property
+    def said(self) -> str:
+        """What is paused, as one sentence."""
+        paused = [node.path for node in self.nodes if node.pause and not node.inherited]
+        return f"Paused: {', '.join(paused)}" if paused else f"{len(self.nodes)} budgets"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitView:
+    """One limit with its bar and its chart."""
+
+    bar: Bar
+    chart: Chart
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntryView:
+    """One entry of the books."""
+
+    number: int
+    at: Moment | None
+    kind: str
+    amount: str
+    budget: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldView:
+    """One open reservation."""
+
+    key: str
+    budget: str
+    amount: str
+    opened: Moment | None
+    deadline: Moment | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetView:
+    """The page of one budget."""
+
+    path: str
+    above: tuple[str, ...]
+    timezone: str
+    pause: PauseView | None
+    inherited: bool
+    limits: tuple[LimitView, ...]
+    extensions: tuple[str, ...]
+    limit_names: tuple[str, ...]
+    holds: tuple[HoldView, ...]
+    entries: tuple[EntryView, ...]
+    key: str
+    """The one reservation whose entries are shown; empty for all."""
+    below: tuple[str, ...]
+    form_key: str
+
+    @property
+    def said(self) -> str:
+        """How its limits stand, as one sentence."""
+        told = "; ".join(limit.bar.words for limit in self.limits) or "no limits"
+        return f"{'Paused. ' if self.pause else ''}{told}"
+
+
+# The tree -----------------------------------------------------------------------------------------
+
+
+def tree_view(shelves: Sequence[Shelf], find: Find, now: int, *, runs: bool, more: str) -> TreeView:
+    """Return the page of *shelves*; *find* looks for the budgets above them."""
+    nodes = tuple(_node(each, find, now) for each in shelves)
+    return TreeView(nodes=nodes, runs=runs, more=more)
+
+
+def _node(each: Shelf, find: Find, now: int) -> Node:
+    path = each.budget.path
+    pause = pause_of(path, find, now)
+    return Node(
+        path=path,
+        depth=min(3, path.count("/")),
+        bars=tuple(bar(balance, now) for balance in each.balances),
+        pause=pause,
+        inherited=pause is not None and pause.budget != path,
+    )
+
+
+def pause_of(path: str, find: Find, now: int) -> PauseView | None:
+    """Return the pause that refuses what *path* reserves: the one nearest the root."""
+    for each in reversed(ancestors(path)):
+        budget = find(each)
+        pause = budget.is_paused(now) if budget is not None else None
+        if pause is not None:
+            until = moment(pause.until, now) if pause.until else None
+            return PauseView(by=pause.actor, reason=pause.reason, until=until, budget=each)
+    return None
+
+
+# One budget ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetFacts:
+    """All that the page is made of."""
+
+    shelf: Shelf
+    find: Find
+    below: Sequence[Budget]
+    window: Sequence[Entry]
+    """Entries of its longest window, in order."""
+    latest: Sequence[Entry]
+    holds: Sequence[Reservation]
+    key: str
+    form_key: str
+    """Names the extension that the page's form may make, so that sent twice it adds once."""
+
+
+def budget_view(facts: BudgetFacts, now: int) -> BudgetView:
+    """Return the page of one budget."""
+    budget = facts.shelf.budget
+    pause = pause_of(budget.path, facts.find, now)
+    return BudgetView(
+        path=budget.path,
+        above=ancestors(budget.path)[:0:-1],
+        timezone=budget.timezone,
+        pause=pause,
+        inherited=pause is not None and pause.budget != budget.path,
+        limits=tuple(_limit(each, facts.window, now) for each in facts.shelf.balances),
+        extensions=_extensions(budget, now),
+        limit_names=tuple(str(limit) for limit in budget.limits),
+        holds=tuple(_hold(each, now) for each in facts.holds),
+        entries=tuple(_entry(each, now) for each in facts.latest),
+        key=facts.key,
+        below=tuple(each.path for each in facts.below if each.path != budget.path),
+        form_key=facts.form_key,
+    )
+
+
+def _extensions(budget: Budget, now: int) -> tuple[str, ...]:
+    return tuple(
+        f"{each.limit} more until {_exact(each.until, now)}"
+        + (f", by {each.actor}" if each.actor else "")
+        + (f": {each.reason}" if each.reason else "")
+        for each in budget.extensions
+        if now < each.until
+    )
+
+
+def _exact(instant: int, now: int) -> str:
+    found = moment(instant, now)
+    return found.exact if found else ""
+
+
+def _limit(balance: Balance, window: Sequence[Entry], now: int) -> LimitView:
+    return LimitView(bar=bar(balance, now), chart=chart(balance, window, now))
+
+
+def _hold(reservation: Reservation, now: int) -> HoldView:
+    return HoldView(
+        key=reservation.key,
+        budget=reservation.budget,
+        amount=usd(reservation.amount),
+        opened=moment(reservation.opened, now),
+        deadline=moment(reservation.expires, now),
+    )
+
+
+def _entry(entry: Entry, now: int) -> EntryView:
+    counted = entry.kind in {"reserve", "extend", "settle", "presume", "release"}
+    return EntryView(
+        number=entry.seq,
+        at=moment(entry.at, now),
+        kind=entry.kind,
+        amount=f"{show_amount('usd', entry.amounts.usd)} USD" if counted else "",
+        budget=entry.budget,
+        key=entry.key,
+    )

@@ -1,0 +1,185 @@
+"""Runs as the pages show them: the latest ones, and the statement of one, line by line."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from earmark.clock import NANOS_PER_SECOND
+from earmark.money import Money
+from earmark.runs.journal import RunRecord
+from earmark.runs.line import Line, Outcome
+from earmark.service.pages.shown import LONGEST_JSON, Moment, count, moment, usd
+
+_MARKS: Final = {"failed": "failed", "refused": "refused", "cancelled": "cancelled", "ok": "ok"}
+_MILLISECOND: Final = 1_000_000
+_SHORT_ID: Final = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRow:
+    """One run of the list."""
+
+    id: str
+    status: str
+    mark: str
+    composition: str
+    budget: str
+    limit: str
+    started: Moment | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunsView:
+    """The page of the latest runs."""
+
+    rows: tuple[RunRow, ...]
+    most: int
+
+    @property
+    def said(self) -> str:
+        """How many there are."""
+        return f"{len(self.rows)} runs"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineView:
+    """One attempt of one stage."""
+
+    stage: str
+    path: str
+    attempt: int
+    outcome: str
+    mark: str
+    presumed: bool
+    hold: str
+    settled: str
+    tokens: str
+    took: str
+    model: str
+    remark: str
+    books: str
+    """Where its reservation's entries are shown; empty where it made none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunView:
+    """The page of one run."""
+
+    id: str
+    status: str
+    mark: str
+    composition_id: str
+    budget: str
+    limit: str
+    started: Moment | None
+    ended: Moment | None
+    took: str
+    totals: tuple[tuple[str, str], ...]
+    alarm: str
+    """What the ledger booked beyond the lines; empty where nothing was."""
+    error: str
+    warnings: tuple[str, ...]
+    output: str
+    lines: tuple[LineView, ...]
+
+    @property
+    def said(self) -> str:
+        """How it stands."""
+        return f"Run {self.id}: {self.status}, {len(self.lines)} lines"
+
+
+def runs_view(records: Sequence[RunRecord], most: int, now: int) -> RunsView:
+    """Return the page of the latest runs."""
+    return RunsView(rows=tuple(_row(each, now) for each in records), most=most)
+
+
+def run_view(record: RunRecord, balance: tuple[Money, Money] | None, now: int) -> RunView:
+    """Return the page of one run; *balance*: what is settled and held on its budget now."""
+    statement = record.statement
+    error: Mapping[str, Any] = (statement.error if statement else None) or {}
+    odd = statement.unaccounted if statement else Money()
+    return RunView(
+        id=record.run_id,
+        status=record.status,
+        mark=_MARKS.get(record.status, "running"),
+        composition_id=record.composition_id,
+        budget=record.budget,
+        limit=usd(record.limit),
+        started=moment(record.started_at, now),
+        ended=moment(statement.ended_at, now) if statement else None,
+        took=_took(statement.duration_ns) if statement else "",
+        totals=_totals(record, balance),
+        alarm=f"the ledger has {odd} USD that no line explains" if odd else "",
+        error=str(error.get("message", "")),
+        warnings=statement.warnings if statement else (),
+        output=_output(statement.output if statement else None),
+        lines=tuple(_line(line, record.budget) for line in record.lines),
+    )
+
+
+def _row(record: RunRecord, now: int) -> RunRow:
+    return RunRow(
+        id=record.run_id,
+        status=record.status,
+        mark=_MARKS.get(record.status, "running"),
+        composition=record.composition_id[:_SHORT_ID],
+        budget=record.budget,
+        limit=usd(record.limit),
+        started=moment(record.started_at, now),
+    )
+
+
+def _totals(record: RunRecord, balance: tuple[Money, Money] | None) -> tuple[tuple[str, str], ...]:
+    """Return what it came to; while it runs, what the books say now."""
+    statement = record.statement
+    spent, held = balance or (Money(), Money())
+    if balance is None and statement is not None:
+        spent, held = statement.spent, statement.held
+    told = [("Spent", usd(spent)), ("Of", usd(record.limit)), ("Still held", usd(held))]
+    if statement is not None and statement.presumed:
+        told.append(("Of it presumed", f"{statement.presumed} USD: what it cost is not known"))
+    if statement is not None and statement.overrun:
+        told.append(("Above the holds", usd(statement.overrun)))
+    return tuple(told)
+
+
+def _line(line: Line, budget: str) -> LineView:
+    named = line.stage != line.stage_id
+    return LineView(
+        stage=line.stage if named else line.stage[:_SHORT_ID],
+        path=line.path or "/",
+        attempt=line.attempt,
+        outcome=line.outcome,
+        mark=_MARKS.get(line.outcome, "pending"),
+        presumed=line.presumed,
+        hold=usd(line.hold) if line.key else "",
+        settled=usd(line.settled) if line.key else "",
+        tokens="" if line.usage is None else count(line.usage.tokens),
+        took=_took(line.duration_ns),
+        model=line.model or "",
+        remark="; ".join(part for part in _remarks(line) if part),
+        books=f"/budgets/{budget}?key={line.key}" if line.key else "",
+    )
+
+
+def _remarks(line: Line) -> tuple[str, ...]:
+    return (
+        f"overrun {line.overrun}" if line.overrun else "",
+        "" if line.clamped_to is None else f"max_tokens lowered to {line.clamped_to}",
+        line.detail if line.outcome is not Outcome.OK else "",
+        line.note,
+    )
+
+
+def _took(nanos: int) -> str:
+    if nanos < 10 * _MILLISECOND:
+        return f"{nanos // 100_000 / 10} ms"
+    return f"{nanos / NANOS_PER_SECOND:.2f} s"
+
+
+def _output(value: Any) -> str:  # noqa: ANN401 - JSON of any kind
+    if value is None:
+        return ""
+    text = value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
+    return text[:LONGEST_JSON]

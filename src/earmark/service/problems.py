@@ -1,0 +1,163 @@
+"""Errors as HTTP answers: RFC 9457 problem documents, from the one table of outcomes.
+
+A refusal's numbers are members of the document. `x-should-retry` is what the providers' SDKs heed:
+a budget that is spent is 402 and final, one that is only held by what is in flight is 429 and soon
+worth another try. What the store complains of stays in the log: it may name hosts and files.
+"""
+
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any, Final
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from earmark.errors import (
+    OUTCOMES,
+    BudgetExceeded,
+    EarmarkError,
+    NoBudget,
+    StoreError,
+    StoreUnavailable,
+)
+from earmark.service.plain import told
+
+MEDIA_TYPE: Final = "application/problem+json"
+#: Seconds after which what was held may have come back.
+HELD_RETRY_S: Final = 2
+#: Seconds after which a store that was away may have come back.
+STORE_RETRY_S: Final = 1
+
+_LOG: Final = logging.getLogger("earmark.service")
+_TITLES: Final[Mapping[int, str]] = {
+    400: "Bad request",
+    401: "Token needed",
+    402: "Refused by a budget",
+    403: "Not allowed",
+    404: "Not found",
+    405: "Method not allowed",
+    409: "In conflict with what stands",
+    413: "Too large",
+    415: "Unknown media type",
+    421: "Wrong host",
+    422: "Key used before",
+    429: "Held by what is in flight",
+    500: "Internal error",
+    502: "A call failed",
+    503: "The store does not answer",
+}
+_RETRY: Final = {"x-should-retry": "true"}
+_FINAL: Final = {"x-should-retry": "false"}
+#: How many faults of one request are told.
+_MOST_FAULTS: Final = 20
+_LONGEST_FAULT: Final = 200
+
+
+class Problem(Exception):
+    """What the service itself says no to: no token, a wrong host, a key in use."""
+
+    def __init__(
+        self, status: int, code: str, detail: str, *, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.headers = dict(headers or {})
+
+    def answer(self, more: Mapping[str, Any] | None = None) -> Response:
+        """Return it as an HTTP answer, with the members *more*."""
+        return problem(self.status, self.code, self.detail, more=more, headers=self.headers)
+
+
+def problem(
+    status: int,
+    code: str,
+    detail: str,
+    *,
+    more: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Return a problem document; *more* are its further members."""
+    document = {
+        **told(more or {}),
+        "type": f"urn:earmark:problem:{code}",
+        "title": _TITLES.get(status, "Error"),
+        "status": status,
+        "code": code,
+        "detail": detail,
+    }
+    body = json.dumps(document, allow_nan=False)
+    return Response(body, status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
+
+
+def answer_to(error: EarmarkError) -> Response:
+    """Return the HTTP answer that says *error* with its facts."""
+    if isinstance(error, StoreError):
+        return _store_problem(error)
+    headers: Mapping[str, str] = {}
+    status = OUTCOMES[error.code].http_status
+    if isinstance(error, BudgetExceeded) and error.retryable:
+        status, headers = 429, {**_RETRY, "Retry-After": str(HELD_RETRY_S)}
+    elif isinstance(error, BudgetExceeded | NoBudget):
+        headers = _FINAL
+    return problem(status, error.code, str(error), more=error.facts(), headers=headers)
+
+
+def install_problems(app: FastAPI) -> None:
+    """Answer every error of *app* by a problem document."""
+    app.add_exception_handler(EarmarkError, _earmark_error)
+    app.add_exception_handler(Problem, _problem)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+def _store_problem(error: StoreError) -> Response:
+    _LOG.warning("store: %s", error)
+    detail = "the books cannot be read or written now; ask again with the same key"
+    headers = {**_RETRY, "Retry-After": str(STORE_RETRY_S)}
+    if not isinstance(error, StoreUnavailable):
+        detail, headers = "the books cannot be used: the service's log says why", {**_FINAL}
+    return problem(503, error.code, detail, headers=headers)
+
+
+async def _earmark_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, EarmarkError), "registered for it"
+    if isinstance(error, BudgetExceeded):
+        request.app.state.service.refusals[str(error.reason)] += 1
+    return answer_to(error)
+
+
+async def _problem(_: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem), "registered for it"
+    return error.answer()
+
+
+async def _invalid(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError), "registered for it"
+    faults = [_fault(each) for each in error.errors()[:_MOST_FAULTS]]
+    detail = "; ".join(f"{each['place']}: {each['detail']}" for each in faults)
+    return problem(400, "input_error", detail, more={"errors": faults})
+
+
+def _fault(error: Mapping[str, Any]) -> dict[str, str]:
+    # Without the value itself: what was sent by mistake may be a secret.
+    place = "/" + "/".join(str(part) for part in error["loc"])
+    said = str(error["msg"]).removeprefix("Value error, ")
+    return {"place": place[:_LONGEST_FAULT], "detail": said[:_LONGEST_FAULT]}
+
+
+async def _http_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException), "registered for it"
+    title = _TITLES.get(error.status_code, "Error")
+    code = title.lower().replace(" ", "_")
+    return problem(error.status_code, code, str(error.detail), headers=error.headers)
+
+
+async def _unexpected(_: Request, error: Exception) -> Response:
+    # The server logs it with its traceback; nothing of it leaves by HTTP.
+    _LOG.error("unexpected %s", type(error).__name__)
+    return problem(500, "error", "an error that nobody foresaw; the service's log has it")

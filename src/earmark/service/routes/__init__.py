@@ -1,0 +1,34 @@
+"""The routes of the API, one file for each thing, all under `/v1`; each names its scope."""
+
+from fastapi import APIRouter
+
+from earmark.service.routes import (
+    agents,
+    alerts,
+    audit,
+    budgets,
+    entries,
+    events,
+    nudges,
+    patches,
+    reservations,
+    runs,
+    tasks,
+)
+
+_PROBLEM = {
+    "description": "A problem document.",
+    "content": {
+        "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}},
+    },
+}
+
+
+def api() -> APIRouter:
+    """Return every route of the API."""
+    router = APIRouter(prefix="/v1", responses={"4XX": _PROBLEM, "5XX": _PROBLEM})
+    for part in (
+        budgets, reservations, entries, alerts, tasks, patches, nudges, runs, agents, events, audit,
+    ):  # fmt: skip
+        router.include_router(part.router)
+    return router

@@ -1,0 +1,33 @@
+"""Agents: who runs, under which name, and what each says of itself."""
+
+from typing import Any
+
+from fastapi import APIRouter
+
+from earmark.errors import NotFound
+from earmark.service import models
+from earmark.service.auth import Reader
+from earmark.service.context import TheService
+from earmark.service.keyed import KeyedRoute
+from earmark.service.plain import told
+from earmark.service.routes.given import Name
+from earmark.service.wire import agent_json
+
+router = APIRouter(route_class=KeyedRoute, tags=["agents"])
+
+
+@router.get("/agents", response_model=models.Page[models.Agent])
+def list_agents(service: TheService, _: Reader) -> dict[str, Any]:
+    """List every agent that ever ran, by name."""
+    now = service.clock.instant()
+    found = [agent_json(each, now) for each in service.desk.agents.all()]
+    return {"items": told(found), "next": None}
+
+
+@router.get("/agents/{name:path}", response_model=models.Agent)
+def get_one(service: TheService, _: Reader, name: Name) -> dict[str, Any]:
+    """Show one agent."""
+    found = service.desk.agents.get(name)
+    if found is None:
+        raise NotFound(kind="agent", name=name)
+    return told(agent_json(found, service.clock.instant()))

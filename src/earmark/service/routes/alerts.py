@@ -1,0 +1,42 @@
+"""Alerts: the thresholds that were crossed, each once for each interval."""
+
+from typing import Any
+
+from fastapi import APIRouter
+
+from earmark.ledger.store import Filter
+from earmark.ledger.values import Alert
+from earmark.service import models
+from earmark.service.auth import Reader
+from earmark.service.context import Service, TheService
+from earmark.service.keyed import KeyedRoute
+from earmark.service.paging import USUAL, Cursor, Limit, after_number, cursor_of
+from earmark.service.plain import told
+from earmark.service.routes.given import OnBudget
+from earmark.service.wire import alert_json
+
+router = APIRouter(route_class=KeyedRoute, tags=["alerts"])
+
+
+@router.get("/alerts", response_model=models.Page[models.Alert])
+def list_alerts(
+    service: TheService,
+    _: Reader,
+    *,
+    budget: OnBudget = None,
+    limit: Limit = USUAL,
+    cursor: Cursor = None,
+) -> dict[str, Any]:
+    """List alerts in the order of commits; those of one commit stay on one page."""
+    found = _alerts(service, budget, after_number(cursor), limit + 1)
+    if len(found) <= limit:
+        return {"items": told([alert_json(each) for each in found]), "next": None}
+    # One commit may cross many thresholds, and the cursor is the commit's number.
+    last = found[limit - 1].seq
+    kept = [each for each in found if each.seq < last]
+    kept += [each for each in _alerts(service, budget, last - 1, 10_000) if each.seq == last]
+    return {"items": told([alert_json(each) for each in kept]), "next": cursor_of(last)}
+
+
+def _alerts(service: Service, budget: str | None, after: int, most: int) -> list[Alert]:
+    return service.desk.ledger.store.alerts(Filter(budget=budget, after=after, most=most))

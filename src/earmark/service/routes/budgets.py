@@ -1,0 +1,120 @@
+"""Budgets: list and look, and for admins: set, pause, resume, extend."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+
+from earmark.budget.budget import Budget
+from earmark.service import models
+from earmark.service.auth import Admin, Reader
+from earmark.service.books import balances_of, find_budgets, get_budget
+from earmark.service.context import Service, TheService
+from earmark.service.keyed import KeyedRoute, Operation
+from earmark.service.paging import USUAL, Cursor, Limit, after_texts, page
+from earmark.service.plain import told
+from earmark.service.routes.given import BudgetPath, OnBudget, still_ahead
+from earmark.service.wire import balance_json, budget_json
+
+router = APIRouter(route_class=KeyedRoute, tags=["budgets"])
+
+#: How many budgets below one are shown with it; the list has them all.
+MOST_BELOW = 1000
+
+Runs = Annotated[bool, Query(description="Also the budgets that runs opened for themselves.")]
+
+
+@router.get("/budgets", response_model=models.Page[models.Budget])
+def list_budgets(
+    service: TheService,
+    _: Reader,
+    *,
+    prefix: OnBudget = None,
+    runs: Runs = False,
+    limit: Limit = USUAL,
+    cursor: Cursor = None,
+) -> dict[str, Any]:
+    """List budgets by path, each with its limits as they stand now."""
+    (after,) = after_texts(cursor, 1)
+    service.desk.ledger.sweep()
+    found = find_budgets(service.desk, prefix=prefix or "", after=after, most=limit + 1, runs=runs)
+    return page(found, limit, lambda each: _standing(service, each), lambda each: each.path)
+
+
+@router.get("/budgets/{path:path}", response_model=models.BudgetTree)
+def get_one(service: TheService, _: Reader, path: BudgetPath) -> dict[str, Any]:
+    """Show one budget and those below it, each with its limits as they stand now."""
+    service.desk.ledger.sweep()
+    return _tree(service, get_budget(service.desk, path))
+
+
+@router.put("/budgets/{path:path}", response_model=models.Budget)
+def set_budget(
+    service: TheService, caller: Admin, path: BudgetPath, body: models.BudgetBody
+) -> dict[str, Any]:
+    """Make a budget, or replace its limits; what was spent stays spent."""
+    budget = service.desk.ledger.set_budget(
+        path,
+        limits=body.limits,
+        timezone=body.timezone,
+        alerts=body.alerts,
+        actor=caller.name,
+        reason=body.reason,
+    )
+    return told(_standing(service, budget))
+
+
+@router.post("/budgets/{path:path}/pause", response_model=models.Budget)
+def pause(
+    service: TheService,
+    caller: Admin,
+    path: BudgetPath,
+    body: models.PauseBody,
+    _: Operation,
+) -> dict[str, Any]:
+    """Refuse every later reservation at or below a budget, until resumed or until then."""
+    until = None if body.until is None else still_ahead(body.until, service.clock)
+    ledger = service.desk.ledger
+    budget = ledger.pause(path, actor=caller.name, reason=body.reason, until=until)
+    return told(_standing(service, budget))
+
+
+@router.post("/budgets/{path:path}/resume", response_model=models.Budget)
+def resume(
+    service: TheService,
+    caller: Admin,
+    path: BudgetPath,
+    body: models.ReasonBody,
+    _: Operation,
+) -> dict[str, Any]:
+    """End a pause."""
+    budget = service.desk.ledger.resume(path, actor=caller.name, reason=body.reason)
+    return told(_standing(service, budget))
+
+
+@router.post("/budgets/{path:path}/extend", response_model=models.Budget)
+def extend(
+    service: TheService,
+    caller: Admin,
+    path: BudgetPath,
+    body: models.ExtensionBody,
+    operation: Operation,
+) -> dict[str, Any]:
+    """Add to a limit for a while; under an Idempotency-Key once, however often it is sent."""
+    until = still_ahead(body.until, service.clock)
+    budget = service.desk.ledger.extend_budget(
+        path, body.limit, until=until, actor=caller.name, reason=body.reason, key=operation
+    )
+    return told(_standing(service, budget))
+
+
+def _standing(service: Service, budget: Budget) -> dict[str, Any]:
+    return {
+        **budget_json(budget, service.clock.instant()),
+        "balances": [balance_json(each) for each in balances_of(service.desk, budget)],
+    }
+
+
+def _tree(service: Service, budget: Budget) -> dict[str, Any]:
+    found = find_budgets(service.desk, prefix=budget.path, after=budget.path, most=MOST_BELOW)
+    below = [_standing(service, each) for each in found]
+    return told({**_standing(service, budget), "below": below})

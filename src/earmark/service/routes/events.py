@@ -1,0 +1,51 @@
+"""Events: what happens, as it happens."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query
+from starlette.responses import StreamingResponse
+
+from earmark.service.auth import Reader
+from earmark.service.context import TheService
+from earmark.service.keyed import KeyedRoute
+from earmark.service.problems import Problem
+
+router = APIRouter(route_class=KeyedRoute, tags=["events"])
+
+_LARGEST = (1 << 63) - 1
+
+After = Annotated[
+    int | None, Query(ge=0, le=_LARGEST, description="Begin after this event of the board.")
+]
+LastEventId = Annotated[
+    str | None, Header(description="As a browser sends it that connects again: goes before after.")
+]
+_STREAM = {
+    "description": (
+        "A stream of events: `task` (its id is the number to go on after), `nudge`, `agent`,"
+        " `ledger` (entries were booked, in the trees that it names), `reset` (too much happened"
+        " meanwhile: look at everything again)."
+    ),
+    "content": {"text/event-stream": {"schema": {"type": "string"}}},
+}
+
+
+@router.get(
+    "/events", response_class=StreamingResponse, response_model=None, responses={200: _STREAM}
+)
+async def events(
+    service: TheService, _: Reader, after: After = None, last_event_id: LastEventId = None
+) -> StreamingResponse:
+    """Tell what happens from now on, or since an event, as server-sent events."""
+    since = after if last_event_id is None else _number(last_event_id)
+    return StreamingResponse(
+        service.live.told(since),
+        media_type="text/event-stream",
+        headers={"X-Accel-Buffering": "no"},
+    )
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal() or not text.isascii() or int(text[:20]) > _LARGEST:
+        raise Problem(400, "input_error", "Last-Event-ID is the number of an event of the board")
+    return int(text)

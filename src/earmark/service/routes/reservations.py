@@ -1,0 +1,114 @@
+"""Reservations: list and look, reserve, extend, settle, release."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+
+from earmark.clock import parse_duration
+from earmark.errors import InvalidDuration, NotFound
+from earmark.ledger.store import Filter
+from earmark.ledger.values import State
+from earmark.service import models
+from earmark.service.auth import Reader, Spender
+from earmark.service.context import TheService
+from earmark.service.keyed import KeyedRoute, Operation
+from earmark.service.paging import USUAL, Cursor, Limit, after_number, page
+from earmark.service.plain import told
+from earmark.service.routes.given import Key, OnBudget, Since, Until, instant
+from earmark.service.wire import reservation_json
+
+router = APIRouter(route_class=KeyedRoute, tags=["reservations"])
+
+#: A request that waits longer is one that somebody in between cuts off.
+LONGEST_WAIT = "60s"
+
+InState = Annotated[State | None, Query(description="Only those in this state.")]
+
+
+@router.get("/reservations", response_model=models.Page[models.Reservation])
+def list_reservations(
+    service: TheService,
+    _: Reader,
+    *,
+    budget: OnBudget = None,
+    state: InState = None,
+    since: Since = None,
+    until: Until = None,
+    limit: Limit = USUAL,
+    cursor: Cursor = None,
+) -> dict[str, Any]:
+    """List reservations in the order they were opened; on PostgreSQL, within a tree of budgets."""
+    wanted = Filter(
+        budget=budget,
+        state=state,
+        since=instant(since),
+        until=instant(until),
+        after=after_number(cursor),
+        most=limit + 1,
+    )
+    service.desk.ledger.sweep()
+    found = service.desk.ledger.store.reservations(wanted)
+    return page(found, limit, reservation_json, lambda each: each.seq)
+
+
+@router.get("/reservations/{key:path}", response_model=models.Reservation)
+def get_one(service: TheService, _: Reader, key: Key) -> dict[str, Any]:
+    """Show one reservation."""
+    service.desk.ledger.sweep()
+    found = service.desk.ledger.store.reservation(key)
+    if found is None:
+        raise NotFound(kind="reservation", name=key)
+    return told(reservation_json(found))
+
+
+@router.post("/reservations", response_model=models.Reservation, status_code=201)
+async def reserve(
+    service: TheService, _: Spender, body: models.ReserveBody, operation: Operation
+) -> dict[str, Any]:
+    """Hold an amount on every budget above a path, or on none; durable before it is answered.
+
+    Under an Idempotency-Key, or a `key`, once, however often it is sent. 402: it does not fit, and
+    asking again does not help; 429: it would fit if what is in flight came back.
+    """
+    found = await service.desk.ledger.as_async().reserve(
+        body.budget,
+        body.amount,
+        key=body.key or operation,
+        units={str(unit): count for unit, count in body.units.items()},
+        deadline=body.deadline,
+        wait=None if body.wait is None else _wait(body.wait),
+        labels=body.labels,
+    )
+    return told(reservation_json(found))
+
+
+@router.post("/reservations/{key:path}/settle", response_model=models.Reservation)
+def settle(
+    service: TheService, _: Spender, key: Key, body: models.AmountBody, _operation: Operation
+) -> dict[str, Any]:
+    """Replace a hold by what it really cost: all of it, also above the hold."""
+    units = {str(unit): count for unit, count in body.units.items()}
+    found = service.desk.ledger.settle(key, body.amount, units=units)
+    return told(reservation_json(found))
+
+
+@router.post("/reservations/{key:path}/release", response_model=models.Reservation)
+def release(service: TheService, _: Spender, key: Key, _operation: Operation) -> dict[str, Any]:
+    """Give all of a hold back: nothing was spent."""
+    return told(reservation_json(service.desk.ledger.release(key)))
+
+
+@router.post("/reservations/{key:path}/extend", response_model=models.Reservation)
+def extend(
+    service: TheService, _: Spender, key: Key, body: models.AmountBody, operation: Operation
+) -> dict[str, Any]:
+    """Add to a hold on all its budgets, or on none; under an Idempotency-Key once."""
+    units = {str(unit): count for unit, count in body.units.items()}
+    found = service.desk.ledger.extend(key, body.amount, units=units, operation=operation)
+    return told(reservation_json(found))
+
+
+def _wait(text: str) -> str:
+    if parse_duration(text) > parse_duration(LONGEST_WAIT):
+        raise InvalidDuration(text=text, want=f"at most {LONGEST_WAIT}", kind="wait")
+    return text

@@ -1,0 +1,80 @@
+"""How the service does: `/livez`, `/readyz`, `/health`, `/metrics`; probes need no token."""
+
+import json
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Header, Request, Response
+
+from earmark.service.context import TheService, service_of
+from earmark.service.problems import Problem
+from earmark.service.vitals import Finding
+
+router = APIRouter(tags=["state"])
+
+HEALTH: Final = "application/health+json"
+_OK: Final = 200
+_UNAVAILABLE: Final = 503
+
+
+def _checked(what: str) -> dict[int | str, dict[str, Any]]:
+    content = {HEALTH: {"schema": {"$ref": "#/components/schemas/Check"}}}
+    return {
+        200: {"description": f"It is {what}.", "content": content},
+        503: {"description": f"It is not {what}.", "content": content},
+    }
+
+
+@router.get("/livez", responses={200: _checked("alive")[200]}, response_class=Response)
+async def livez() -> Response:
+    """Say that the process answers; it says nothing of the store."""
+    return Response(b'{"status": "pass"}', media_type=HEALTH)
+
+
+@router.get("/readyz", responses=_checked("ready"), response_class=Response)
+async def readyz(request: Request) -> Response:
+    """Say whether the store can be read and written, and was recovered."""
+    return _answer(await service_of(request).vitals.ready(), whole=True)
+
+
+@router.get("/health", responses=_checked("healthy"), response_class=Response)
+async def health(request: Request) -> Response:
+    """Say how the heartbeat, the budget and the store do; at the cap it is `warn`, not `fail`.
+
+    Whoever may read gets the numbers; anybody else the status alone.
+    """
+    # Asked for a thousand times a second: what a dependency costs counts.
+    service = service_of(request)
+    finding = await service.vitals.health()
+    # Without a store there are no numbers in it, and nobody's token could be looked at.
+    whole = finding.is_public or (await service.gate.caller(request)).may("read")
+    return _answer(finding, whole=whole)
+
+
+_TEXT: Final = {"text/plain": {"schema": {"type": "string"}}}
+_METRICS: Final = {
+    "description": "The metrics.",
+    "content": {**_TEXT, "application/openmetrics-text": {"schema": {"type": "string"}}},
+}
+
+
+@router.get("/metrics", responses={200: _METRICS}, response_class=Response)
+async def metrics(
+    service: TheService,
+    request: Request,
+    accept: Annotated[str, Header(include_in_schema=False)] = "",
+) -> Response:
+    """Tell what the books say, in Prometheus' words, to whoever may read."""
+    caller = await service.gate.caller(request)
+    if not caller.may("read"):
+        raise Problem(401, "unauthorized", "metrics need a token with the scope 'read'")
+    try:
+        body, media_type = await service.metrics.written(accept)
+    except TimeoutError:
+        raise Problem(503, "store_unavailable", "the books take too long to read") from None
+    return Response(body, headers={"Content-Type": media_type})
+
+
+def _answer(finding: Finding, *, whole: bool) -> Response:
+    status = finding.document["status"]
+    body = finding.body if whole else json.dumps({"status": status}).encode()
+    return Response(body, _OK if finding.ok else _UNAVAILABLE, media_type=HEALTH)

@@ -1,0 +1,237 @@
+"""Tasks: list and look, add, and move: approve, deny, grade, accept, reject, retry, cancel."""
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Response
+
+from earmark.board.listing import Wanted
+from earmark.board.task import (
+    CompositionWork,
+    Draft,
+    ModelWork,
+    Priority,
+    Quality,
+    Status,
+    Task,
+    Work,
+)
+from earmark.clock import from_datetime
+from earmark.heartbeat.costs import task_cost, task_costs
+from earmark.service import models
+from earmark.service.auth import Admin, Reader, Spender
+from earmark.service.context import Service, TheService
+from earmark.service.keyed import KeyedRoute, Operation
+from earmark.service.paging import Cursor, Limit, after_number, page
+from earmark.service.plain import told
+from earmark.service.routes.given import Name, Word
+from earmark.service.wire import attempt_json, event_json, task_json
+
+router = APIRouter(route_class=KeyedRoute, tags=["tasks"])
+
+#: Fewer than of other things: each may bring a description of 256 KiB.
+USUAL = 50
+
+InStates = Annotated[list[Status], Query(max_length=len(Status), description="In one of them.")]
+OfPriority = Annotated[Literal["P0", "P1", "P2", "P3"] | None, Query()]
+Text = Annotated[str | None, Query(max_length=200, description="In the title or description.")]
+Newest = Annotated[bool, Query(description="The newest first.")]
+Costs = Annotated[bool, Query(description="With what each cost, from the ledger.")]
+
+
+@router.get("/tasks", response_model=models.Page[models.Task])
+def list_tasks(
+    service: TheService,
+    _: Reader,
+    *,
+    status: InStates = [],  # noqa: B006 - FastAPI's own form
+    type: Word = None,  # noqa: A002 - the task's own word
+    label: Word = None,
+    priority: OfPriority = None,
+    agent: Word = None,
+    text: Text = None,
+    newest: Newest = False,
+    costs: Costs = False,
+    limit: Limit = USUAL,
+    cursor: Cursor = None,
+) -> dict[str, Any]:
+    """List tasks in the order they were added."""
+    wanted = Wanted(
+        status=frozenset(status),
+        type=type,
+        label=label,
+        priority=None if priority is None else Priority[priority],
+        agent=agent,
+        text=text,
+        after=after_number(cursor),
+        most=min(limit, 999) + 1,
+        newest_first=newest,
+    )
+    found = service.desk.board.find(wanted)
+    forms = _forms(service, found, costs=costs)
+    return page(found, min(limit, 999), lambda each: forms[each.id], lambda each: each.number)
+
+
+@router.get("/tasks/{task_id}", response_model=models.TaskDetails)
+def get_one(service: TheService, _: Reader, task_id: Name) -> dict[str, Any]:
+    """Show one task with its cost, its tries and its history."""
+    board = service.desk.board
+    task = board.get(task_id)
+    tries = board.attempts(task.id)
+    return told(
+        {
+            **task_json(task, task_cost(service.desk.ledger, tries)),
+            "tries": [attempt_json(each) for each in tries],
+            "history": [event_json(each) for each in board.history(task.id)],
+        }
+    )
+
+
+@router.post("/tasks", response_model=models.Task, status_code=201)
+def add(
+    service: TheService,
+    caller: Spender,
+    body: models.TaskBody,
+    operation: Operation,
+    response: Response,
+) -> dict[str, Any]:
+    """Put a task on the board; under an Idempotency-Key once, however often it is sent."""
+    task = service.desk.board.add(
+        _draft(body), actor=caller.name, key=operation, approval_for=service.approval_for
+    )
+    response.headers["Location"] = f"/v1/tasks/{task.id}"
+    return told(task_json(task))
+
+
+@router.post("/tasks/{task_id}/grade", response_model=models.Task)
+def grade(
+    service: TheService,
+    caller: Spender,
+    task_id: Name,
+    body: models.GradeBody,
+    _operation: Operation,
+) -> dict[str, Any]:
+    """Say how good the result of a completed task is."""
+    quality = Quality(
+        overall=body.overall,
+        passed=body.passed,
+        graded_by=caller.name,
+        graded_at=service.clock.instant(),
+        note=body.note,
+    )
+    return told(task_json(service.desk.board.grade(task_id, quality, actor=caller.name)))
+
+
+@router.post("/tasks/{task_id}/accept", response_model=models.Task)
+def accept(
+    service: TheService,
+    caller: Spender,
+    task_id: Name,
+    body: models.NoteBody,
+    _operation: Operation,
+) -> dict[str, Any]:
+    """Take the result; tasks that need it wait for one less."""
+    return _moved(service.desk.board.accept, task_id, caller.name, body)
+
+
+@router.post("/tasks/{task_id}/reject", response_model=models.Task)
+def reject(
+    service: TheService,
+    caller: Spender,
+    task_id: Name,
+    body: models.NoteBody,
+    _operation: Operation,
+) -> dict[str, Any]:
+    """Do not take the result."""
+    return _moved(service.desk.board.reject, task_id, caller.name, body)
+
+
+@router.post("/tasks/{task_id}/retry", response_model=models.Task)
+def retry(
+    service: TheService,
+    caller: Spender,
+    task_id: Name,
+    body: models.NoteBody,
+    _operation: Operation,
+) -> dict[str, Any]:
+    """Make a failed, unknown or rejected task pending again."""
+    return _moved(service.desk.board.retry, task_id, caller.name, body)
+
+
+@router.post("/tasks/{task_id}/cancel", response_model=models.Task)
+def cancel(
+    service: TheService,
+    caller: Spender,
+    task_id: Name,
+    body: models.NoteBody,
+    _operation: Operation,
+) -> dict[str, Any]:
+    """Give up a task that nobody has begun."""
+    return _moved(service.desk.board.cancel, task_id, caller.name, body)
+
+
+@router.post("/tasks/{task_id}/approve", response_model=models.Task)
+def approve(
+    service: TheService,
+    caller: Admin,
+    task_id: Name,
+    body: models.NoteBody,
+    _operation: Operation,
+) -> dict[str, Any]:
+    """Let a task run that waits for a person."""
+    return _moved(service.desk.board.approve, task_id, caller.name, body)
+
+
+@router.post("/tasks/{task_id}/deny", response_model=models.Task)
+def deny(
+    service: TheService,
+    caller: Admin,
+    task_id: Name,
+    body: models.NoteBody,
+    _operation: Operation,
+) -> dict[str, Any]:
+    """Cancel a task that waits for a person."""
+    return _moved(service.desk.board.deny, task_id, caller.name, body)
+
+
+def _moved(
+    move: Callable[..., Task], task_id: str, actor: str, body: models.NoteBody
+) -> dict[str, Any]:
+    return told(task_json(move(task_id, actor=actor, note=body.note)))
+
+
+def _forms(service: Service, found: list[Task], *, costs: bool) -> dict[str, dict[str, Any]]:
+    if not costs:
+        return {each.id: task_json(each) for each in found}
+    tries = service.desk.board.attempts_of([each.id for each in found])
+    booked = task_costs(service.desk.ledger, tries)
+    return {each.id: task_json(each, booked[each.id]) for each in found}
+
+
+def _draft(body: models.TaskBody) -> Draft:
+    return Draft(
+        title=body.title,
+        description=body.description,
+        type=body.type,
+        priority=Priority[body.priority],
+        labels=tuple(body.labels),
+        destructive=body.destructive,
+        assignee=body.assignee,
+        work=_work(body.work),
+        needs=tuple(body.needs),
+        max_attempts=body.max_attempts,
+        due_at=0 if body.due_at is None else from_datetime(body.due_at),
+    )
+
+
+def _work(work: models.ModelWork | models.CompositionWork) -> Work:
+    match work:
+        case models.ModelWork():
+            return ModelWork(
+                model=work.model,
+                prompt=work.prompt,
+                system=work.system,
+                max_tokens=work.max_tokens,
+            )
+        case models.CompositionWork():
+            return CompositionWork(graph=work.graph, input=work.input, budget=work.budget)

@@ -1,0 +1,92 @@
+"""The process that serves: one socket, one event loop, and an end that loses no answer."""
+
+import signal
+import socket
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Final
+
+import uvicorn
+from fastapi import FastAPI
+
+from earmark.errors import InvalidConfig
+
+#: Seconds that requests under way may take when it is told to end.
+GRACE_S: Final = 10
+_BACKLOG: Final = 2048
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens at *host* and *port*; 0 takes a free port.
+
+    Raises:
+        InvalidConfig: It cannot; says why.
+    """
+    try:
+        (family, *_, address), *_ = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        return socket.create_server(address[:2], family=family, backlog=_BACKLOG)
+    except OSError as error:
+        detail = f"cannot listen at {host}, port {port}: {error.strerror or error}"
+        raise InvalidConfig(place="[service] host and port", detail=detail) from None
+
+
+def url_of(listener: socket.socket) -> str:
+    """Return the URL at which *listener* is reached."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def serve(app: FastAPI, listener: socket.socket, started: Callable[[], None]) -> None:
+    """Answer requests on *listener* until SIGTERM or SIGINT; those under way are answered first.
+
+    Args:
+        app: What answers.
+        listener: Closed in the end.
+        started: Called once it answers.
+    """
+    config = uvicorn.Config(
+        app,
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=GRACE_S,
+        backlog=_BACKLOG,
+    )
+    with _end_is_no_failure():
+        _Server(config, app, started).run([listener])
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, app: FastAPI, started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._app = app
+        self._on_start = started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._on_start()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # A stream of events has no end of its own, and would be waited for.
+        self._app.state.service.live.close()
+        await super().shutdown(sockets)
+
+
+@contextmanager
+def _end_is_no_failure() -> Generator[None]:
+    """Take no notice of the signals that the server raises again when it has ended by them."""
+    before = {each: signal.signal(each, _ignored) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+def _ignored(_number: int, _frame: FrameType | None) -> None:
+    """Go on: the server has ended, and the command comes to its own end."""

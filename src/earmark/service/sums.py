@@ -1,0 +1,121 @@
+"""Sums over all that was ever booked, for counters that no restart sets back.
+
+Read by aggregates in the database, where there is one: they take a second for some million rows,
+which is why `metrics` keeps what it was told for a while.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Final
+
+from earmark.budget.path import ancestors
+from earmark.heartbeat.desk import Desk
+from earmark.ledger.store import Filter
+from earmark.stores.tables import Rows
+
+Place = tuple[str, str, str]
+"""Budget, unit, window."""
+
+_IN_MEMORY: Final = "memory:"
+_RUNS: Final = "%run-________________%"
+_SETTLED: Final = (
+    'SELECT budget, unit, "window", sum(settled) FROM {schema}.account WHERE budget NOT LIKE ?'
+    ' GROUP BY budget, unit, "window"'
+)
+_PRESUMED: Final = (
+    "SELECT accounts, actual_usd, actual_calls, actual_tokens FROM {schema}.reservation"
+    " WHERE state = 'presumed'"
+)
+_OVERRUN: Final = (
+    "SELECT budget, sum(actual_usd - usd) FROM {schema}.reservation"
+    " WHERE state = 'settled' AND actual_usd > usd GROUP BY budget"
+)
+_EXPIRED: Final = (
+    "SELECT budget, count(*) FROM {schema}.entry WHERE kind = 'presume' GROUP BY budget"
+)
+_OLDEST: Final = (
+    "SELECT budget, min(opened) FROM {schema}.reservation WHERE state = 'open' GROUP BY budget"
+)
+_ACCOUNT: Final = 'SELECT budget, unit, "window" FROM {schema}.account WHERE id = ?'
+
+
+@dataclass(slots=True)
+class Sums:
+    """What the books come to; amounts are nano-USD, or counts, by the budget that was charged."""
+
+    settled: dict[Place, int] = field(default_factory=dict[Place, int])
+    """Over all intervals of each limit, with what is presumed."""
+    presumed: defaultdict[Place, int] = field(default_factory=lambda: defaultdict(int))
+    """The part of it whose true cost is not known yet."""
+    overrun: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
+    """What was settled above its hold, at or below each budget."""
+    expired: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
+    """Reservations that nobody settled in time, at or below each budget."""
+    oldest: dict[str, int] = field(default_factory=dict[str, int])
+    """When the oldest open reservation at or below each budget was made."""
+
+    def known(self, place: Place) -> int:
+        """Return what is known to be spent: it never falls, whatever is corrected."""
+        return self.settled.get(place, 0) - self.presumed[place]
+
+
+def sums_of(desk: Desk) -> Sums:
+    """Return the sums of *desk*'s books as of one commit."""
+    if desk.ledger.store.url == _IN_MEMORY:
+        return _from_memory(desk)
+    return desk.tables.read(_from_rows)
+
+
+def _from_rows(rows: Rows) -> Sums:
+    sums = Sums()
+    for budget, unit, window, settled in rows.run(_SETTLED, _RUNS):
+        sums.settled[budget, unit, window] = int(settled)
+    for accounts, usd, calls, tokens in rows.run(_PRESUMED):
+        counts = {"usd": usd, "calls": calls, "tokens": tokens or 0}
+        for number in accounts.split():
+            ((budget, unit, window),) = rows.run(_ACCOUNT, int(number))
+            sums.presumed[budget, unit, window] += counts[unit]
+    _fold(sums.overrun, rows.run(_OVERRUN))
+    _fold(sums.expired, rows.run(_EXPIRED))
+    _earliest(sums.oldest, rows.run(_OLDEST))
+    return sums
+
+
+def _from_memory(desk: Desk) -> Sums:
+    sums = Sums()
+    places: dict[int, Place] = {}
+    with closing(desk.ledger.store.snapshot()) as snapshot:
+        for account in snapshot.accounts():
+            line = account.line
+            place = places[account.id] = (line.budget, line.unit, line.window)
+            sums.settled[place] = sums.settled.get(place, 0) + account.settled
+        reservations = list(snapshot.reservations())
+        presumptions = [(each.budget, 1) for each in snapshot.entries() if each.kind == "presume"]
+    for each in reservations:
+        if each.state == "presumed" and each.actual is not None:
+            actual = each.actual
+            counts = {"usd": actual.usd, "calls": actual.calls, "tokens": actual.tokens or 0}
+            for number in each.accounts:
+                sums.presumed[places[number]] += counts[places[number][1]]
+    over = [(each.budget, each.overrun.in_nanos) for each in reservations if each.overrun]
+    _fold(sums.overrun, over)
+    _fold(sums.expired, presumptions)
+    wanted = Filter(state="open")
+    opened = [(each.budget, each.opened) for each in desk.ledger.store.reservations(wanted)]
+    _earliest(sums.oldest, opened)
+    return sums
+
+
+def _fold(into: defaultdict[str, int], found: Iterable[tuple[str, int]]) -> None:
+    """Add what was found to each budget and to those above it."""
+    for budget, amount in found:
+        for path in ancestors(budget):
+            into[path] += int(amount)
+
+
+def _earliest(into: dict[str, int], found: Iterable[tuple[str, int]]) -> None:
+    for budget, at in found:
+        for path in ancestors(budget):
+            into[path] = min(at, into.get(path, at))

@@ -1,0 +1,164 @@
+"""Tokens: who may use the service, and for what. The store keeps a digest, never the token."""
+
+import hmac
+import re
+from collections.abc import Iterable
+from hashlib import sha256
+from secrets import token_urlsafe
+from typing import Final
+
+from msgspec import Struct
+
+from earmark.clock import Clock
+from earmark.errors import InvalidKey, NotFound
+from earmark.ids import new_key
+from earmark.stores.tables import Row, Rows, Tables
+
+#: From the least to the most; each includes those before it. `spend`: reservations, tasks,
+#: acknowledgements. `admin`: budgets, approvals.
+SCOPES: Final = ("read", "spend", "admin")
+LONGEST_NAME: Final = 100
+
+_LOCK: Final = "token"
+_SHAPE: Final = re.compile(r"emk_([0-9a-f]{32})_([A-Za-z0-9_-]{43})")
+_COLUMNS: Final = "id, name, digest, scopes, created_at, expires_at, revoked_at"
+_ADD: Final = f"INSERT INTO {{schema}}.token ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, 0)"  # noqa: S608
+_GET: Final = f"SELECT {_COLUMNS} FROM {{schema}}.token WHERE id = ?"  # noqa: S608
+_ALL: Final = f"SELECT {_COLUMNS} FROM {{schema}}.token ORDER BY id"  # noqa: S608
+_REVOKE: Final = "UPDATE {schema}.token SET revoked_at = ? WHERE id = ? AND revoked_at = 0"
+
+
+class TokenRow(Struct, frozen=True, kw_only=True):
+    """What is known of a token; the token itself is not. Instants are nanoseconds, 0 for never."""
+
+    id: str
+    """UUID; not secret."""
+    name: str
+    scopes: tuple[str, ...]
+    created_at: int
+    expires_at: int
+    revoked_at: int
+
+    def is_valid(self, now: int) -> bool:
+        """Return whether it opens anything at the instant *now*."""
+        return not self.revoked_at and (not self.expires_at or now < self.expires_at)
+
+
+class Tokens:
+    """The tokens of one store; any thread may call."""
+
+    def __init__(self, tables: Tables, clock: Clock) -> None:
+        self._tables = tables
+        self._clock = clock
+
+    def create(self, name: str, scopes: Iterable[str], expires_at: int = 0) -> tuple[TokenRow, str]:
+        """Make a token; durable. Returns its row and the token itself, which is not kept.
+
+        Args:
+            name: Whom it is for: 1 to 100 printable characters.
+            scopes: Of `SCOPES`; the highest includes the others.
+            expires_at: The instant from which it opens nothing; 0 for never.
+
+        Raises:
+            InvalidKey: The name or a scope is none.
+        """
+        number = new_key(self._clock).replace("-", "")
+        secret = token_urlsafe(32)
+        row = TokenRow(
+            id=_id(number),
+            name=_check_name(name),
+            scopes=_check_scopes(scopes),
+            created_at=self._clock.instant(),
+            expires_at=expires_at,
+            revoked_at=0,
+        )
+        self._tables.write(_LOCK, lambda rows: _add(rows, row, _digest(secret)))
+        return row, f"emk_{number}_{secret}"
+
+    def check(self, secret: str) -> TokenRow | None:
+        """Return the row of the token *secret*; `None` if it opens nothing (any more)."""
+        shape = _SHAPE.fullmatch(secret)
+        if shape is None:
+            return None
+        found = self._tables.read(lambda rows: rows.run(_GET, _id(shape[1])))
+        kept = str(found[0][2]) if found else ""
+        # Compared in constant time, also where no token has that id.
+        if not hmac.compare_digest(kept, _digest(shape[2])):
+            return None
+        row = _row(found[0])
+        return row if row.is_valid(self._clock.instant()) else None
+
+    def get(self, token_id: str) -> TokenRow:
+        """Return the row of the token whose id is *token_id*.
+
+        Raises:
+            NotFound: There is none.
+        """
+        found = self._tables.read(lambda rows: rows.run(_GET, token_id))
+        if not found:
+            raise NotFound(kind="token", name=token_id, hint="`earmark token list` shows them")
+        return _row(found[0])
+
+    def all(self) -> list[TokenRow]:
+        """Return every token there ever was, in the order of creation."""
+        return [_row(row) for row in self._tables.read(lambda rows: rows.run(_ALL))]
+
+    def any_valid(self) -> bool:
+        """Return whether there is a token that opens something now."""
+        now = self._clock.instant()
+        return any(each.is_valid(now) for each in self.all())
+
+    def revoke(self, token_id: str) -> TokenRow:
+        """End a token for good; durable. A second time changes nothing.
+
+        Raises:
+            NotFound: There is none of that id.
+        """
+        now = self._clock.instant()
+        self._tables.write(_LOCK, lambda rows: rows.run(_REVOKE, now, token_id))
+        return self.get(token_id)
+
+
+def _add(rows: Rows, row: TokenRow, digest: str) -> None:
+    # Done before the connection was lost, perhaps.
+    if not rows.run(_GET, row.id):
+        scopes = " ".join(row.scopes)
+        rows.run(_ADD, row.id, row.name, digest, scopes, row.created_at, row.expires_at)
+
+
+def _row(row: Row) -> TokenRow:
+    number, name, _, scopes, created_at, expires_at, revoked_at = row
+    return TokenRow(
+        id=number,
+        name=name,
+        scopes=tuple(scopes.split()),
+        created_at=created_at,
+        expires_at=expires_at,
+        revoked_at=revoked_at,
+    )
+
+
+def _digest(secret: str) -> str:
+    # 256 random bits need no salt and no slow hash: there is nothing to guess.
+    return sha256(secret.encode()).hexdigest()
+
+
+def _id(number: str) -> str:
+    return "-".join((number[:8], number[8:12], number[12:16], number[16:20], number[20:]))
+
+
+def _check_name(name: str) -> str:
+    if not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
+        want = f"1 to {LONGEST_NAME} printable characters"
+        raise InvalidKey(text=name[:40], want=want, kind="name of a token")
+    return name
+
+
+def _check_scopes(scopes: Iterable[str]) -> tuple[str, ...]:
+    given = set(scopes)
+    strange = given.difference(SCOPES)
+    if strange or not given:
+        want = "one of " + ", ".join(SCOPES)
+        raise InvalidKey(text=", ".join(sorted(strange)), want=want, kind="scope")
+    highest = max(map(SCOPES.index, given))
+    return SCOPES[: highest + 1]

@@ -1,0 +1,125 @@
+"""Whether the service can work: asked thousands of times, looked at twice a second."""
+
+import json
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
+
+from earmark.clock import NANOS_PER_SECOND, Clock, iso
+from earmark.errors import EarmarkError, StoreError
+from earmark.heartbeat.desk import Desk, open_desk
+from earmark.heartbeat.health import health
+from earmark.service.fresh import Fresh
+from earmark.service.plain import told
+from earmark.stores.tables import Rows, Tables
+
+#: How old an answer may be, in seconds.
+FRESH_S: Final = 0.5
+#: How long the store may take before it counts as gone.
+PATIENCE_S: Final = 2.0
+#: How often it is tried whether the store can be written: a commit makes every other process look.
+WRITE_EVERY_S: Final = 5
+
+_PROBE: Final = (
+    'INSERT INTO {schema}.request (token_id, "key", fingerprint, at, status, body)'
+    " VALUES ('', 'probe', '', ?, 0, '')"
+    ' ON CONFLICT (token_id, "key") DO UPDATE SET at = excluded.at'
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found, and how it is told."""
+
+    ok: bool
+    document: dict[str, Any]
+    is_public: bool = True
+    """Whether it says nothing of anybody's budgets."""
+
+    @cached_property
+    def body(self) -> bytes:
+        """The document, written once for all who ask."""
+        return json.dumps(self.document, allow_nan=False).encode()
+
+
+class Vitals:
+    """Readiness and health of one service, on connections of their own."""
+
+    def __init__(self, desk: Desk, clock: Clock, *, agent: str | None = None) -> None:
+        """Look at *desk*'s store; *agent* is whose heartbeat health is about, else any."""
+        self._clock = clock
+        self._agent = agent
+        self._ledger = desk.ledger
+        self._opened = ExitStack()
+        self._desk: Desk | None = None
+        self._wrote_at: int | None = None
+        self._ready = Fresh(self._look, clock, fresh_s=FRESH_S)
+        self._health = Fresh(self._examine, clock, fresh_s=FRESH_S)
+
+    async def ready(self) -> Finding:
+        """Return whether the store can be read and written, and is as it should be."""
+        return await self._ask(self._ready)
+
+    async def health(self) -> Finding:
+        """Return how the heartbeat, the budget and the store do."""
+        ready = await self.ready()
+        if not ready.ok:
+            return Finding(ok=False, document={**ready.document, "status": "fail"})
+        return await self._ask(self._health)
+
+    def close(self) -> None:
+        """Let go of the threads and connections."""
+        self._ready.close()
+        self._health.close()
+        self._opened.close()
+
+    async def _ask(self, fresh: Fresh[Finding]) -> Finding:
+        try:
+            return await fresh.get(PATIENCE_S)
+        except TimeoutError:
+            return self._failed("store_unavailable", f"the store takes over {PATIENCE_S:g} s")
+        except StoreError as error:
+            return self._failed(error.code, "the store cannot be read or written")
+        except EarmarkError as error:
+            return self._failed(error.code, str(error))
+
+    def _failed(self, code: str, why: str) -> Finding:
+        check = {"status": "fail", "code": code, "output": why, "time": iso(self._clock.instant())}
+        return Finding(ok=False, document={"status": "fail", "checks": {"store": [check]}})
+
+    def _look(self) -> Finding:
+        tables = self._own().tables
+        tables.read(_read)
+        self._ledger.store.heads()
+        self._write_now_and_then(tables)
+        now = iso(self._clock.instant())
+        checks = {
+            name: [{"status": "pass", "time": now}] for name in ("store:read", "store:written")
+        }
+        return Finding(ok=True, document={"status": "pass", "checks": checks})
+
+    def _write_now_and_then(self, tables: Tables) -> None:
+        now = self._clock.elapsed()
+        wrote = self._wrote_at
+        if wrote is not None and now - wrote < WRITE_EVERY_S * NANOS_PER_SECOND:
+            return
+        self._wrote_at = None
+        at = self._clock.instant()
+        tables.write("request", lambda rows: rows.run(_PROBE, at))
+        self._wrote_at = now
+
+    def _examine(self) -> Finding:
+        found = health(self._own(), agent=self._agent, clock=self._clock)
+        document: dict[str, Any] = told(found)
+        return Finding(ok=document["status"] != "fail", document=document, is_public=False)
+
+    def _own(self) -> Desk:
+        # A slow query of somebody else's must not look like a store that is gone.
+        if self._desk is None:
+            self._desk = self._opened.enter_context(open_desk(self._ledger))
+        return self._desk
+
+
+def _read(rows: Rows) -> None:
+    rows.run("SELECT count(*) FROM {schema}.token")

@@ -1,0 +1,109 @@
+"""A backup: everything that stands in a store, in one SQLite file, audited before it is kept."""
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from earmark.clock import Clock
+from earmark.errors import NotFound, StoreCorrupt, StoreError
+from earmark.ledger.audit import AuditReport, Progress
+from earmark.stores.backup_sqlite import audit_file, copy_file, finish_file
+from earmark.stores.copy import copy_store
+from earmark.stores.upkeep import open_upkeep
+
+_SQLITE: Final = "sqlite:///"
+#: What a file is called until it is known to be good; beside it what SQLite makes meanwhile.
+_PARTIAL: Final = ".partial"
+_BESIDE: Final = ("", "-wal", "-shm", "-journal", "-turn")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupReport:
+    """What was copied."""
+
+    source: str
+    """The store's URL without a password."""
+    file: Path
+    size: int
+    """Bytes."""
+    audit: AuditReport
+    """Of the copy."""
+
+
+def back_up(source: str, file: Path, *, clock: Clock, progress: Progress) -> BackupReport:
+    """Copy everything that stands in *source* as of one commit to *file*, while others write.
+
+    The file gets its name when it is complete, audited and on the disk: there is a good one or
+    none. Open holds are open in it too.
+
+    Args:
+        source: The URL of the store.
+        file: A file that is not there yet.
+        clock: Where time comes from.
+        progress: Told what is copied or read and how much so far, now and then.
+
+    Raises:
+        StoreError: There is such a file already, or it cannot be made.
+        StoreCorrupt: The copy is not what its entries say, so neither are the books.
+        NotFound: There is no source.
+        InvalidConfig: The URL is none of a store that lasts.
+    """
+    place = open_upkeep(source, clock)
+    if not place.exists():
+        raise NotFound(kind="store", name=place.name)
+    partial = _claimed(file)
+    try:
+        _copy(source, partial, clock, progress)
+        report = audit_file(partial, progress)
+        if not report.ok:
+            detail = f"the books are wrong ({report.problems[0]}): the copy was not kept"
+            raise StoreCorrupt(store=place.name, detail=detail)
+        finish_file(partial)
+        size = partial.stat().st_size
+        _written(lambda: os.link(partial, file), file)
+        _sync_folder(file)
+    finally:
+        for end in _BESIDE:
+            Path(f"{partial}{end}").unlink(missing_ok=True)
+    return BackupReport(source=place.name, file=file, size=size, audit=report)
+
+
+def _claimed(file: Path) -> Path:
+    """Make the file that is filled, empty; nobody else fills it meanwhile."""
+    if file.exists():
+        raise StoreError(store=str(file), detail="it is there already: name a new file")
+    partial = file.with_name(file.name + _PARTIAL)
+    _written(
+        lambda: os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)), partial
+    )
+    return partial
+
+
+def _copy(source: str, partial: Path, clock: Clock, progress: Progress) -> None:
+    if source.startswith(_SQLITE):
+        copy_file(source.removeprefix(_SQLITE), partial, progress)
+    else:
+        copy_store(source, f"{_SQLITE}{partial}", with_holds=True, clock=clock, progress=progress)
+
+
+def _written(work: Callable[[], None], file: Path) -> None:
+    try:
+        work()
+    except OSError as error:
+        detail = error.strerror or str(error)
+        if isinstance(error, FileExistsError):
+            detail = "it is there already: another backup runs, or was killed; remove it"
+        raise StoreError(store=str(file), detail=detail) from None
+
+
+def _sync_folder(file: Path) -> None:
+    # A name that is not on the disk is a backup that is not there after a power cut.
+    with suppress(OSError):
+        folder = os.open(file.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

@@ -1,0 +1,58 @@
+"""`earmark token`: made, listed, revoked; the token itself is shown once."""
+
+import json
+
+from earmark.clock import SystemClock
+from earmark.service.tokens import Tokens
+from earmark.stores.open import open_ledger
+from earmark.stores.tables_sqlite import SqliteTables
+from support.shell import Shell
+
+
+def test_a_token_is_made_listed_and_revoked(shell: Shell) -> None:
+    """Its secret is on standard output once, and opens until it is revoked."""
+    made = shell.ok("token", "create", "ci", "--scope", "spend", "--expires", "90d")
+    secret = made.out.strip()
+    assert secret.startswith("emk_")
+    assert secret not in made.err
+    tables = SqliteTables(str(shell.folder / "earmark.db"))
+    row = Tokens(tables, SystemClock()).check(secret)
+    assert row is not None
+    assert row.scopes == ("read", "spend")
+    listed = shell.ok("token", "list")
+    assert "read spend" in listed.out
+    assert secret not in listed.out
+    (form,) = shell.json("token", "list")["tokens"]
+    assert form["id"] == row.id
+    assert form["expires_at"] > form["created_at"]
+    revoked = shell.json("token", "revoke", row.id)
+    assert revoked["revoked_at"] is not None
+    assert Tokens(tables, SystemClock()).check(secret) is None
+    assert "revoked" in shell.ok("token", "list").out
+    tables.close()
+
+
+def test_the_secret_is_in_the_json_of_its_making_only(shell: Shell) -> None:
+    """Programs get it as `token`."""
+    made = shell.json("token", "create", "ci", "--scope", "admin")
+    assert made["token"].startswith("emk_")
+    assert made["scopes"] == ["read", "spend", "admin"]
+    assert "token" not in json.dumps(shell.json("token", "list")["tokens"])
+
+
+def test_what_cannot_be_made_is_refused(shell: Shell) -> None:
+    """An unknown scope, a name that spoils a log, a moment that is past, an unknown id."""
+    assert shell("token", "create", "ci", "--scope", "root").code == 1
+    assert shell("token", "create", "a\nb", "--scope", "read").code == 1
+    assert shell("token", "create", "ci", "--scope", "read", "--expires", "2020-01-01").code == 1
+    assert shell("token", "create", "ci").code == 1
+    assert shell.json("token", "list")["tokens"] == []
+    assert shell("token", "revoke", "nobody").code == 1
+
+
+def test_no_books_are_made_by_looking(shell: Shell) -> None:
+    """Listing the tokens of books that are not there says so."""
+    assert shell("token", "list").code == 1
+    assert not (shell.folder / "earmark.db").exists()
+    with open_ledger("sqlite:///earmark.db"):
+        assert shell.json("token", "list")["tokens"] == []

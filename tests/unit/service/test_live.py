@@ -1,0 +1,245 @@
+"""Events: everybody hears what happens, once and in order, for the price of one look."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+
+from earmark.board.task import Draft
+from earmark.heartbeat.desk import Desk
+from earmark.service import live as live_module
+from earmark.service.live import HELLO, MOST_REPLAYED, MOST_WAITING, Happening, Live, Stream
+from support.service_house import House
+
+PATIENCE_S = 10
+
+
+@pytest.fixture
+def desk(house: House) -> Desk:
+    """A desk with one budget."""
+    house.budget()
+    return house.desk
+
+
+def add(desk: Desk, *titles: str) -> None:
+    """Put tasks on the board."""
+    for title in titles:
+        desk.board.add(Draft(title=title), actor="me")
+
+
+async def told(stream: AsyncGenerator[bytes], count: int) -> list[tuple[str, Any]]:
+    """Return the next *count* events of a stream: their kind and what they say."""
+    found: list[tuple[str, Any]] = []
+    async with asyncio.timeout(PATIENCE_S):
+        async for said in stream:
+            if said.startswith(b":"):
+                continue
+            fields = dict(each.split(": ", 1) for each in said.decode().strip().splitlines())
+            found.append((fields["event"], json.loads(fields["data"])))
+            if len(found) == count:
+                break
+    return found
+
+
+def with_live(desk: Desk, scenario: Callable[[Live], Awaitable[None]]) -> None:
+    """Run *scenario* with a live loop that looks a hundred times a second."""
+
+    async def run() -> None:
+        live = Live(desk, look_every_s=0.01)
+        await scenario(live)
+        live.close()
+        assert live.streams == 0
+        assert not [each for each in asyncio.all_tasks() if each.get_name() == "earmark live"]
+
+    asyncio.run(run())
+
+
+async def opened(live: Live, after: int | None = None) -> AsyncGenerator[bytes]:
+    """Return a stream that has begun: what happens from now on is heard."""
+    stream = live.told(after)
+    assert await anext(stream) == HELLO
+    return stream
+
+
+def test_everybody_hears_everything_once_and_in_order(desk: Desk) -> None:
+    """Two hundred streams, three tasks: the same three events in each."""
+
+    async def scenario(live: Live) -> None:
+        streams = [await opened(live) for _ in range(200)]
+        heard = [asyncio.ensure_future(told(each, 3)) for each in streams]
+        assert live.streams == 200
+        await asyncio.to_thread(add, desk, "a", "b", "c")
+        for each in await asyncio.gather(*heard):
+            assert [(kind, data["number"]) for kind, data in each] == [
+                ("task", 1), ("task", 2), ("task", 3),
+            ]  # fmt: skip
+        for stream in streams:
+            await stream.aclose()
+
+    with_live(desk, scenario)
+
+
+def test_each_kind_of_thing_is_told(desk: Desk) -> None:
+    """A task moved, a nudge raised, an agent reporting, an entry booked."""
+
+    async def scenario(live: Live) -> None:
+        async with aclosing(await opened(live)) as stream:
+            hears = asyncio.ensure_future(told(stream, 4))
+            await asyncio.to_thread(add, desk, "a")
+            await asyncio.to_thread(
+                desk.nudges.raise_, "paused", id="n", budget="acme", title="paused", data={}
+            )
+            await asyncio.to_thread(desk.agents.acquire, "Cloud Lu", "host:1", 10**9)
+            await asyncio.to_thread(desk.ledger.reserve, "acme", "1")
+            found = dict(await hears)
+        assert found["task"]["move"] == "added"
+        assert found["nudge"]["title"] == "paused"
+        assert found["agent"] == {"name": "Cloud Lu"}
+        assert found["ledger"] == {"trees": None}
+
+    with_live(desk, scenario)
+
+
+def test_a_listener_goes_on_where_it_was(desk: Desk) -> None:
+    """After a break it names the last number it has, and misses and repeats nothing."""
+    add(desk, "a", "b", "c")
+
+    async def scenario(live: Live) -> None:
+        async with aclosing(await opened(live, after=1)) as stream:
+            hears = asyncio.ensure_future(told(stream, 4))
+            await asyncio.to_thread(add, desk, "d", "e")
+            assert [data["number"] for _, data in await hears] == [2, 3, 4, 5]
+
+    with_live(desk, scenario)
+
+
+def test_a_listener_who_missed_too_much_is_told_to_look_again(desk: Desk) -> None:
+    """One event instead of thousands, and from then on each."""
+    board = desk.board
+    (first,) = [board.add(Draft(title="a"), actor="me")]
+    sql = (
+        "INSERT INTO {schema}.task_event"
+        " (number, task_id, at, actor, move, status, note, operation)"
+        " VALUES (?, ?, 0, 'me', 'noted', 'pending', '', ?)"
+    )
+
+    def fill(rows: Any) -> None:
+        for number in range(2, MOST_REPLAYED + 3):
+            rows.run(sql, number, first.id, f"op-{number}")
+
+    desk.tables.write("board", fill)
+
+    async def scenario(live: Live) -> None:
+        async with aclosing(await opened(live, after=1)) as stream:
+            hears = asyncio.ensure_future(told(stream, 2))
+            await asyncio.to_thread(add, desk, "b")
+            (reset, last), (task, data) = await hears
+        assert (reset, last) == ("reset", {"after": MOST_REPLAYED + 2})
+        assert (task, data["number"]) == ("task", MOST_REPLAYED + 3)
+
+    with_live(desk, scenario)
+
+
+def test_nobody_looks_when_nobody_listens(desk: Desk) -> None:
+    """The loop begins with the first stream, ends with the last, and can begin again."""
+
+    async def scenario(live: Live) -> None:
+        for title in "ab":
+            async with aclosing(await opened(live)) as stream:
+                hears = asyncio.ensure_future(told(stream, 1))
+                await asyncio.to_thread(add, desk, title)
+                ((_, data),) = await hears
+                assert data["move"] == "added"
+            assert live._loop is None
+
+    with_live(desk, scenario)
+
+
+def test_streams_end_when_the_service_does(desk: Desk) -> None:
+    """Those that are open, and those that come later."""
+
+    async def scenario(live: Live) -> None:
+        stream = await opened(live)
+        hears = asyncio.ensure_future(told(stream, 1))
+        live.close()
+        assert await hears == []
+        assert await told(await opened(live), 1) == []
+
+    with_live(desk, scenario)
+
+
+def test_a_reader_that_does_not_keep_up_is_let_go() -> None:
+    """It costs the memory of a thousand events and no more; what it has is in order."""
+
+    async def scenario() -> None:
+        stream = Stream()
+        for number in range(1, MOST_WAITING + 500):
+            stream.put(Happening.of("task", {"number": number}, number))
+        found: list[int] = []
+        while (happening := await stream.next(1)) is not None:
+            found.append(happening.number)
+        assert found == list(range(1, MOST_WAITING + 2))
+
+    asyncio.run(scenario())
+
+
+def test_what_two_looks_found_is_told_once() -> None:
+    """The past and the present overlap where a listener comes while something happens."""
+
+    async def scenario() -> None:
+        stream = Stream()
+        for number in (4, 5, 5, 4, 6):
+            stream.put(Happening.of("task", {"number": number}, number))
+        stream.put(Happening.of("agent", {"name": "a"}))
+        stream.put(Happening.of("agent", {"name": "a"}))
+        stream.end()
+        found: list[tuple[str, int]] = []
+        while (happening := await stream.next(1)) is not None:
+            found.append((happening.kind, happening.number))
+        assert found == [("task", 4), ("task", 5), ("task", 6), ("agent", 0), ("agent", 0)]
+
+    asyncio.run(scenario())
+
+
+def test_a_silent_stream_is_kept_open(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A comment now and then; it is no event."""
+    monkeypatch.setitem(vars(live_module), "PING_S", 0.02)
+
+    async def scenario(live: Live) -> None:
+        async with aclosing(await opened(live)) as stream, asyncio.timeout(PATIENCE_S):
+            assert await anext(stream) == b": ping\n\n"
+
+    with_live(desk, scenario)
+
+
+def test_the_loop_goes_on_when_the_store_comes_back(house: House) -> None:
+    """While it is away nothing is told; afterwards everything that happened is."""
+
+    async def scenario(live: Live) -> None:
+        async with aclosing(await opened(live)) as stream:
+            hears = asyncio.ensure_future(told(stream, 2))
+            await asyncio.to_thread(add, house.desk, "a")
+            house.line.down = True
+            while not live._trouble:  # noqa: ASYNC110 - each look is a step of the loop's own
+                await asyncio.sleep(0.005)
+            house.line.down = False
+            await asyncio.to_thread(add, house.desk, "b")
+            assert [data["number"] for _, data in await hears] == [1, 2]
+
+    with_live(house.desk, scenario)
+
+
+def test_the_api_replays_what_was_missed(house: House) -> None:
+    """`Last-Event-ID` goes before `after`; the stream ends with the service."""
+    add(house.desk, "a", "b", "c")
+    house.service.live.close()
+    answer = house.ask("get", "/v1/events?after=0")
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    assert answer.headers["cache-control"] == "no-store"
+    assert "event:" not in answer.text, "a service that ends has nothing more to tell"
+    for wrong in ("x", "-1", str(1 << 64), "1.5"):
+        house.no(400, "get", "/v1/events", headers={"Last-Event-ID": wrong})
+    house.no(400, "get", "/v1/events?after=-1")

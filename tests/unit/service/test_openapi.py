@@ -1,0 +1,104 @@
+"""The OpenAPI document is true: whatever it lets be sent, what comes back is as it says."""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from schemathesis import GenerationMode
+from schemathesis.checks import load_all_checks, not_a_server_error
+from schemathesis.python import asgi
+from schemathesis.specs.openapi import checks
+
+from earmark.board.task import Draft
+from support.service_house import House, house
+
+#: Valid requests of each operation, and requests with something wrong; a long run sends more.
+MORE = 20 if "EARMARK_FIRE_SECONDS" in os.environ else 1
+EXAMPLES = {GenerationMode.POSITIVE: 4 * MORE, GenerationMode.NEGATIVE: 3 * MORE}
+CHECKS = [
+    not_a_server_error,
+    checks.status_code_conformance,
+    checks.content_type_conformance,
+    checks.response_headers_conformance,
+    checks.response_schema_conformance,
+]
+
+
+@pytest.fixture(scope="module")
+def filled() -> Iterator[House]:
+    """A service with something of everything, known by the names that the schema suggests."""
+    with house(allowed_hosts=[asgi.HOST]) as opened:
+        opened.budget("acme/research", "10 usd per day", "100 calls per day")
+        opened.budget("0", "1 usd total")
+        ledger, desk = opened.desk.ledger, opened.desk
+        ledger.reserve("acme/research", "1", key="0")
+        ledger.settle(ledger.reserve("0", "1").key, "1")
+        for number in range(3):
+            desk.board.add(Draft(title=f"task {number}", destructive=number == 0), actor="me")
+        desk.quilt.put("0", "0", {"a": [1, None, {"b": "1"}]}, author="me")
+        desk.nudges.raise_("paused", id="0", title="paused", data={}, channels=["chat"])
+        desk.agents.acquire("0", "host:1", 10**12)
+        # A stream of events has no end of its own.
+        opened.service.live.close()
+        yield opened
+        asgi.shutdown_lifespans()
+
+
+@pytest.fixture(scope="module")
+def document(filled: House) -> Any:
+    """The document as it is served."""
+    load_all_checks()
+    return schemathesis.openapi.from_asgi("/openapi.json", filled.app)
+
+
+@pytest.mark.parametrize("mode", EXAMPLES, ids=lambda mode: mode.value)
+def test_every_answer_is_as_the_document_says(
+    document: Any, filled: House, mode: GenerationMode
+) -> None:
+    """No failure of the service's own, and every answer's status, type and form is declared."""
+    told = {"Authorization": f"Bearer {filled.secrets['admin']}"}
+    asked = 0
+    for found in document.get_all_operations():
+        operation = found.ok()
+        if mode is GenerationMode.NEGATIVE and not takes_anything(operation):
+            continue
+
+        @settings(
+            max_examples=EXAMPLES[mode],
+            deadline=None,
+            derandomize=True,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(case=operation.as_strategy(generation_mode=mode))
+        def as_declared(case: Any) -> None:
+            case.call_and_validate(headers=told, checks=CHECKS)
+
+        as_declared()
+        asked += 1
+    assert asked > 25
+
+
+def takes_anything(operation: Any) -> bool:
+    """Return whether there is anything in a request that could be wrong."""
+    return bool(operation.body or operation.query or operation.path_parameters)
+
+
+def test_the_document_names_scopes_keys_and_problems(filled: House) -> None:
+    """Tokens are its security scheme, writes take a key, every route may answer a problem."""
+    found = filled.client.get("/openapi.json").json()
+    assert found["components"]["securitySchemes"]["token"]["scheme"] == "bearer"
+    for path, methods in found["paths"].items():
+        for method, operation in methods.items():
+            if not path.startswith("/v1/"):
+                continue
+            where = f"{method} {path}"
+            assert operation["security"] == [{"token": []}], where
+            assert {"4XX", "5XX"} <= set(operation["responses"]), where
+            assert operation["description"].endswith("."), where
+            names = {each["name"].lower() for each in operation.get("parameters", [])}
+            assert ("idempotency-key" in names) == (method == "post"), where
+    assert "Problem" in found["components"]["schemas"]

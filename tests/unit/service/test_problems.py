@@ -1,0 +1,173 @@
+"""Every error leaves as a problem document that says what to do, and no more than that."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from earmark import errors
+from earmark.errors import OUTCOMES, BudgetExceeded, EarmarkError, Reason
+from earmark.money import Money
+from earmark.service.problems import answer_to
+from support.service_house import House
+
+FACTS: dict[str, Any] = {
+    "text": "x", "want": "y", "place": "/a", "detail": "d", "path": "f", "budget": "acme",
+    "key": "k", "field": "amount", "first": "1", "now": "2", "state": "settled", "task": "t",
+    "move": "accept", "status": "pending", "allowed": ("cancel",), "type": "budget", "name": "n",
+    "expected": 1, "stands": 2, "agent": "Cloud Lu", "holder": "host", "problems": ("p",),
+    "kind": "task", "billed": "unknown", "stage": "s", "attempt": 1, "store": "postgresql://h/d",
+    "reason": Reason.EXHAUSTED,
+}  # fmt: skip
+
+
+def leaves() -> list[type[EarmarkError]]:
+    """Return every class of the tree that has a row in the table of outcomes."""
+    found = [value for value in vars(errors).values() if isinstance(value, type)]
+    return [each for each in found if issubclass(each, EarmarkError) and each is not EarmarkError]
+
+
+def made(kind: type[EarmarkError]) -> EarmarkError:
+    """Return an error with a value in each of its fields."""
+    required = {
+        name: FACTS[name]
+        for name, each in kind.__dataclass_fields__.items()
+        if name != "statement" and name in FACTS and name != "status"
+    }
+    if kind is errors.TaskRefused:
+        required["status"] = "pending"
+    return kind(**required)
+
+
+@pytest.mark.parametrize("kind", leaves(), ids=lambda kind: kind.__name__)
+def test_every_error_has_its_form(kind: type[EarmarkError]) -> None:
+    """Its status is the table's, its members are its facts, its sentence is the error's own."""
+    error = made(kind)
+    answer = answer_to(error)
+    document = json.loads(answer.body)
+    assert answer.status_code == document["status"] == OUTCOMES[error.code].http_status
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert (document["code"], document["title"] != "Error") == (error.code, True)
+    if not isinstance(error, errors.StoreError):
+        assert document["detail"] == str(error)
+
+
+@pytest.mark.parametrize(
+    ("reason", "status", "retry"),
+    [
+        (Reason.EXHAUSTED, 402, "false"),
+        (Reason.TOO_LARGE, 402, "false"),
+        (Reason.PAUSED, 402, "false"),
+        (Reason.UNPRICED, 402, "false"),
+        (Reason.HELD, 429, "true"),
+    ],
+)
+def test_a_refusal_says_whether_to_ask_again(reason: Reason, status: int, retry: str) -> None:
+    """Only what is held is soon worth another try; the SDKs' own header says the same."""
+    error = BudgetExceeded(
+        reason=reason,
+        budget="acme",
+        limit=Money("10"),
+        settled=Money("9.5"),
+        held=Money("0.25"),
+        available=Money("0.25"),
+        requested=Money("1"),
+        resets_at=datetime(2026, 11, 23, tzinfo=UTC),
+    )
+    answer = answer_to(error)
+    document = json.loads(answer.body)
+    assert answer.status_code == status
+    assert answer.headers["x-should-retry"] == retry
+    assert (0 < int(answer.headers.get("retry-after", 0)) <= 30) == (retry == "true")
+    numbers = ("limit", "settled", "held", "available", "requested", "resets_at")
+    assert [document[name] for name in numbers] == [
+        "10", "9.5", "0.25", "0.25", "1", "2026-11-23T00:00:00Z",
+    ]  # fmt: skip
+    assert document["reason"] == reason
+    assert document["retryable"] is (retry == "true")
+
+
+def test_the_store_is_not_described_to_whoever_asks() -> None:
+    """Hosts, files and a server's own words stay in the log."""
+    error = errors.StoreUnavailable(store="postgresql://db.internal/x", detail="role 'bob' failed")
+    answer = answer_to(error)
+    said = bytes(answer.body).decode()
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"] == "1"
+    assert not {word for word in ("db.internal", "bob") if word in said}
+
+
+def test_a_refusal_of_the_ledger_arrives_with_its_numbers(house: House) -> None:
+    """Spent, too large, paused, held and unlimited are told apart over HTTP."""
+    house.budget("acme", "10 usd total")
+    reserve = ("post", "/v1/reservations")
+    house.ok(*reserve, json={"budget": "acme", "amount": "9", "key": "k"})
+    held = house.no(429, *reserve, json={"budget": "acme", "amount": "2"})
+    assert (held["reason"], held["held"], held["resets_at"]) == ("held", "9", None)
+    house.ok("post", "/v1/reservations/k/settle", json={"amount": "9"})
+    spent = house.no(402, *reserve, json={"budget": "acme", "amount": "2"})
+    assert (spent["reason"], spent["settled"], spent["retryable"]) == ("exhausted", "9", False)
+    large = house.no(402, *reserve, json={"budget": "acme", "amount": "10.000000001"})
+    assert (large["reason"], large["requested"]) == ("too_large", "10.000000001")
+    house.ok("post", "/v1/budgets/acme/pause", json={"reason": "lunch"})
+    paused = house.no(402, *reserve, json={"budget": "acme", "amount": "0.1"})
+    assert paused["reason"] == "paused"
+    assert "lunch" in paused["detail"]
+    nowhere = house.no(402, *reserve, json={"budget": "other", "amount": "0.1"})
+    assert nowhere["code"] == "no_budget"
+    assert house.service.refusals == {"held": 1, "exhausted": 1, "too_large": 1, "paused": 1}
+
+
+@pytest.mark.parametrize(
+    ("body", "place"),
+    [
+        ({"budget": "acme", "amount": 1.5}, "/body/amount"),
+        ({"budget": "acme", "amount": "-1"}, "/body/amount"),
+        ({"budget": "acme", "amount": "1e3"}, "/body/amount"),
+        ({"budget": "acme", "amount": "NaN"}, "/body/amount"),
+        ({"budget": "acme"}, "/body/amount"),
+        ({"budget": "a//b", "amount": "1"}, "/body/budget"),
+        ({"budget": "acme", "amount": "1", "wait": "long"}, "/body/wait"),
+        ({"budget": "acme", "amount": "1", "units": {"calls": 1.5}}, "/body/units/calls"),
+        ({"budget": "acme", "amount": "1", "units": {"euros": 1}}, "/body/units/euros/[key]"),
+        ({"budget": "acme", "amount": "1", "limits": []}, "/body/limits"),
+        ([], "/body"),
+    ],
+)
+def test_a_wrong_body_is_told_where_it_is_wrong(shared: House, body: Any, place: str) -> None:
+    """400 with the place of each fault; money as a number is one."""
+    problem = shared.no(400, "post", "/v1/reservations", json=body)
+    assert [each["place"] for each in problem["errors"]] == [place]
+
+
+@pytest.mark.parametrize("body", [b"{", b"\xff", b"[" * 100_000, b'"\\ud800"', b"1e999", b""])
+def test_a_body_that_is_no_json_is_bad_input(shared: House, body: bytes) -> None:
+    """Whatever the bytes are, the answer is 400 and never the service's own failure."""
+    headers = {"Content-Type": "application/json"}
+    shared.no(400, "post", "/v1/reservations", content=body, headers=headers)
+
+
+def test_a_wrong_value_is_not_sent_back(shared: House) -> None:
+    """What was sent by mistake may be a secret: the answer names its place alone."""
+    body = {"budget": "acme", "amount": "sk-secret-value", "oops": "hunter2"}
+    said = shared.ask("post", "/v1/reservations", json=body).text
+    assert "sk-secret-value" not in said
+    assert "hunter2" not in said
+
+
+def test_what_is_not_there_is_not_found(shared: House) -> None:
+    """404 names the kind and the name."""
+    for path, kind in {
+        "/v1/budgets/nope": "budget",
+        "/v1/reservations/nope": "reservation",
+        "/v1/tasks/00000000-0000-7000-8000-000000000000": "task",
+        "/v1/patches/budget/nope": "patch",
+        "/v1/patch-versions/budget/nope": "patch",
+        "/v1/nudges/nope": "nudge",
+        "/v1/runs/nope": "run",
+        "/v1/agents/nope": "agent",
+    }.items():
+        assert shared.no(404, "get", path)["kind"] == kind
+    assert shared.no(404, "get", "/v1/nothing")["code"] == "not_found"
+    assert shared.no(405, "delete", "/v1/tasks")["code"] == "method_not_allowed"
