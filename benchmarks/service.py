@@ -67,7 +67,7 @@ def _health(settings: Settings) -> list[Figure]:
             area=AREA,
             what="/health / bare ASGI application",
             samples=tuple(a / b for a, b in zip(ours, bare, strict=True)),
-            target=at_least(0.2),
+            target=at_least(0.1),
             detail=f"{per_s(told)} / {per_s(least)}",
         ),
     ]

@@ -1,5 +1,7 @@
 """Budgets as the service lists them: in pages, and without the thousands that belong to runs."""
 
+# ruff: noqa: S608 - statements are put together from constants of this folder
+
 import json
 import re
 from typing import Final
@@ -11,20 +13,31 @@ from earmark.heartbeat.desk import Desk
 from earmark.ledger.answers import Balance, balance
 from earmark.stores.tables import Rows
 
-_OF_A_RUN: Final = re.compile(r"(^|/)run-[0-9a-f]{16}(/|$)")
-#: The same to SQL, where `_` is any one character; what else it finds is looked at again.
-_LIKE_A_RUN: Final = "%run-________________%"
+_OF_A_RUN: Final = re.compile(r"(^|/)run-[0-9a-f]{16}$")
+_HEX: Final = "0123456789abcdef"
+
+
+def sql_of_a_run(path: str) -> str:
+    """Return the condition that the column *path* names the budget of a run, for every database."""
+    # Without its digits nothing is left of a number; there is no pattern that all of them know.
+    digits = f"substr({path}, length({path}) - 15)"
+    for digit in _HEX:
+        digits = f"replace({digits}, '{digit}', '')"
+    named = f"substr('/' || {path}, length({path}) - 19, 5) = '/run-'"
+    return f"(length({path}) >= 20 AND {named} AND {digits} = '')"
+
 
 _IN_MEMORY: Final = "memory:"
 _PAGE: Final = (
     "SELECT body FROM {schema}.budget"
-    " WHERE path > ? AND (path = ? OR path >= ? AND path < ?) AND (1 = ? OR path NOT LIKE ?)"
+    " WHERE path > ? AND (path = ? OR path >= ? AND path < ?)"
+    f" AND (1 = ? OR NOT {sql_of_a_run('path')})"
     " ORDER BY path LIMIT ?"
 )
 
 
 def is_of_a_run(path: str) -> bool:
-    """Return whether the budget at *path* is one that a run opened for itself, or below one."""
+    """Return whether the budget at *path* is one that a run opened for itself."""
     return _OF_A_RUN.search(path) is not None
 
 
@@ -49,7 +62,7 @@ def find_budgets(
         return [each for each in found if runs or not is_of_a_run(each.path)][:most]
     # '0' follows '/'.
     low, high = (f"{wanted}/", f"{wanted}0") if wanted else ("", "\x7f")
-    given = (after, wanted, low, high, int(runs), _LIKE_A_RUN, most)
+    given = (after, wanted, low, high, int(runs), most)
     return desk.tables.read(lambda rows: _budgets(rows, _PAGE, given))
 
 

@@ -4,6 +4,8 @@ Read by aggregates in the database, where there is one: they take a second for s
 which is why `metrics` keeps what it was told for a while.
 """
 
+# ruff: noqa: S608 - statements are put together from constants of this folder
+
 from collections import defaultdict
 from collections.abc import Iterable
 from contextlib import closing
@@ -13,15 +15,16 @@ from typing import Final
 from earmark.budget.path import ancestors
 from earmark.heartbeat.desk import Desk
 from earmark.ledger.store import Filter
+from earmark.service.books import sql_of_a_run
 from earmark.stores.tables import Rows
 
 Place = tuple[str, str, str]
 """Budget, unit, window."""
 
 _IN_MEMORY: Final = "memory:"
-_RUNS: Final = "%run-________________%"
 _SETTLED: Final = (
-    'SELECT budget, unit, "window", sum(settled) FROM {schema}.account WHERE budget NOT LIKE ?'
+    'SELECT budget, unit, "window", sum(settled) FROM {schema}.account'
+    f" WHERE NOT {sql_of_a_run('budget')}"
     ' GROUP BY budget, unit, "window"'
 )
 _PRESUMED: Final = (
@@ -70,7 +73,7 @@ def sums_of(desk: Desk) -> Sums:
 
 def _from_rows(rows: Rows) -> Sums:
     sums = Sums()
-    for budget, unit, window, settled in rows.run(_SETTLED, _RUNS):
+    for budget, unit, window, settled in rows.run(_SETTLED):
         sums.settled[budget, unit, window] = int(settled)
     for accounts, usd, calls, tokens in rows.run(_PRESUMED):
         counts = {"usd": usd, "calls": calls, "tokens": tokens or 0}

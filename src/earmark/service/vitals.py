@@ -4,10 +4,11 @@ import json
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Final
 
 from earmark.clock import NANOS_PER_SECOND, Clock, iso
-from earmark.errors import EarmarkError, StoreError
+from earmark.errors import EarmarkError, StoreError, StoreUnavailable
 from earmark.heartbeat.desk import Desk, open_desk
 from earmark.heartbeat.health import health
 from earmark.service.fresh import Fresh
@@ -21,6 +22,7 @@ PATIENCE_S: Final = 2.0
 #: How often it is tried whether the store can be written: a commit makes every other process look.
 WRITE_EVERY_S: Final = 5
 
+_SQLITE: Final = "sqlite:///"
 _PROBE: Final = (
     'INSERT INTO {schema}.request (token_id, "key", fingerprint, at, status, body)'
     " VALUES ('', 'probe', '', ?, 0, '')"
@@ -54,6 +56,8 @@ class Vitals:
         self._opened = ExitStack()
         self._desk: Desk | None = None
         self._wrote_at: int | None = None
+        self._place: tuple[int, int] | None = None
+        """The file that was first seen: its device and number."""
         self._ready = Fresh(self._look, clock, fresh_s=FRESH_S)
         self._health = Fresh(self._examine, clock, fresh_s=FRESH_S)
 
@@ -89,6 +93,7 @@ class Vitals:
         return Finding(ok=False, document={"status": "fail", "checks": {"store": [check]}})
 
     def _look(self) -> Finding:
+        self._check_place()
         tables = self._own().tables
         tables.read(_read)
         self._ledger.store.heads()
@@ -98,6 +103,25 @@ class Vitals:
             name: [{"status": "pass", "time": now}] for name in ("store:read", "store:written")
         }
         return Finding(ok=True, document={"status": "pass", "checks": checks})
+
+    def _check_place(self) -> None:
+        """Refuse a file that is not at its path any more: it can be written, and nobody reads it.
+
+        Raises:
+            StoreUnavailable: It was moved, removed or replaced.
+        """
+        store = self._ledger.store
+        if not store.url.startswith(_SQLITE):
+            return
+        try:
+            found = Path(store.url.removeprefix(_SQLITE)).stat()
+        except OSError as error:
+            raise StoreUnavailable(store=store.name, detail=str(error.strerror)) from None
+        place = (found.st_dev, found.st_ino)
+        self._place = self._place or place
+        if place != self._place:
+            why = "another file is in its place: start again"
+            raise StoreUnavailable(store=store.name, detail=why)
 
     def _write_now_and_then(self, tables: Tables) -> None:
         now = self._clock.elapsed()

@@ -2,6 +2,7 @@
 
 import asyncio
 from base64 import urlsafe_b64encode
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,25 @@ def test_every_item_comes_once_and_in_order(full: House, path: str, limit: int) 
     """Pages of one, of three, of exactly all, and one that has room for more."""
     name, expected = NAMES[path]
     assert [each[name] for each in everything(full, path, limit)] == expected
+
+
+def test_only_budgets_of_runs_are_left_out(full: House) -> None:
+    """A name that only resembles theirs is listed, on every store."""
+    kept = [
+        "dry-run-0123456789abcdef", "RUN-0123456789abcdef", "run-0123456789abcdeg",
+        "run-0123456789ABCDEF", "run-12345", "run-0123456789abcdef0", "x/run-of-the-mill-days",
+    ]  # fmt: skip
+    of_runs = ["run-0123456789abcdef", "x/run-0123456789abcdef", "x/y/run-ffffffffffffffff"]
+    for path in (*kept, *of_runs):
+        full.budget(f"names/{path}")
+    listed = {each["path"] for each in everything(full, "/v1/budgets?prefix=names", 4)}
+    assert listed == {f"names/{path}" for path in kept}
+    every = {each["path"] for each in everything(full, "/v1/budgets?prefix=names&runs=true", 4)}
+    assert every - listed == {f"names/{path}" for path in of_runs}
+    full.clock.advance(timedelta(seconds=2))
+    metrics = full.ask("get", "/metrics").text
+    assert all(f'budget="names/{path}"' in metrics for path in kept)
+    assert not any(f'budget="names/{path}"' in metrics for path in of_runs)
 
 
 def test_patches_come_by_type_and_name(full: House) -> None:

@@ -44,6 +44,24 @@ def test_a_store_that_closed_is_not_ready_and_never_healthy(tmp_path: Path) -> N
             assert str(tmp_path) not in answer.text
 
 
+def test_a_file_that_was_moved_away_is_gone(tmp_path: Path) -> None:
+    """Whoever has it open can go on writing to it, and nobody will find that: not ready."""
+    file = tmp_path / "books.db"
+    with house(f"sqlite:///{file}") as opened:
+        for away, status in ((True, 503), (False, 200)):
+            source, target = (file, tmp_path / "away") if away else (tmp_path / "away", file)
+            assert opened.ask("get", "/readyz", scope=None).status_code == (200 if away else 503)
+            source.rename(target)
+            opened.clock.advance(timedelta(seconds=FRESH_S))
+            assert opened.ask("get", "/readyz", scope=None).status_code == status
+        file.rename(tmp_path / "old")
+        (tmp_path / "other").write_bytes((tmp_path / "old").read_bytes())
+        (tmp_path / "other").rename(file)
+        opened.clock.advance(timedelta(seconds=FRESH_S))
+        assert opened.ask("get", "/health", scope=None).status_code == 503, "another's copy"
+        (tmp_path / "old").rename(file)
+
+
 def test_health_is_never_older_than_half_a_second(house: House) -> None:
     """What changed is seen when that is over, and not looked at again before."""
     house.budget()
