@@ -13,7 +13,7 @@ SET = ("budget", "set", "acme", "--limit")
 BAD = [
     # The command line itself.
     (["nosuch"], 1, "input_error", "No such command 'nosuch'"),
-    (["budgte", "show"], 1, "input_error", "Did you mean 'budget'?"),
+    (["budgte", "show"], 1, "input_error", "Did you mean 'budget'"),
     (["budget", "set"], 1, "input_error", "Missing argument 'PATH'"),
     (["audit", "extra"], 1, "input_error", "unexpected extra argument(s) (extra)"),
     (["audit", "--nosuch"], 1, "input_error", "No such option: --nosuch"),

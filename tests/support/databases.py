@@ -189,6 +189,7 @@ def drop_later_tables(connection: apsw.Connection) -> None:
     later = connection.execute(_LATER).fetchall()
     for (table,) in later:
         connection.execute(f"DROP TABLE {table}")
+    connection.execute("DROP INDEX IF EXISTS alert_by_seq")
 
 
 _LATER: Final = """
