@@ -1,5 +1,6 @@
 """Fixtures for every test."""
 
+import gc
 from collections.abc import Iterator
 
 import pytest
@@ -8,6 +9,12 @@ from earmark.provider.local import LocalModel
 from support.postgres_programs import NoPostgresError
 from support.postgres_server import PostgresServer, Server
 from support.postgres_session import end_session, shared_or_skip
+
+
+def pytest_collection_finish() -> None:
+    """Leave what was collected, which lives to the end, out of every later garbage collection."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
