@@ -166,7 +166,7 @@ def cancel(
     body: models.NoteBody,
     _operation: Operation,
 ) -> dict[str, Any]:
-    """Give up a task that nobody has begun."""
+    """Give up a task that nobody has begun, or that ended badly."""
     return _moved(service.desk.board.cancel, task_id, caller.name, body)
 
 
