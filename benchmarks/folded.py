@@ -1,4 +1,4 @@
-"""What SQLite can do with the ledger's rows: commits of 256 operations by one thread, no ledger."""
+"""What SQLite can do with the ledger's rows: commits of whole batches by one thread, no ledger."""
 
 # apsw's stubs name the type of a bytes-like value in a way that type checkers cannot resolve.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -18,8 +18,8 @@ from earmark.clock import NANOS_PER_SECOND, SystemClock
 from earmark.ids import new_key
 from earmark.stores.open import open_ledger
 
-BATCH: Final = 256
-_BATCHES_AT_ONCE: Final = 16
+#: So many operations are made ready before the clock runs.
+_AT_ONCE: Final = 4096
 _PRAGMAS: Final = (
     "PRAGMA synchronous = FULL",
     "PRAGMA wal_autocheckpoint = 1000",
@@ -62,7 +62,8 @@ class FoldedLoop:
     before the clock runs, so only SQLite and the disk are measured.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, batch: int) -> None:
+        self._size = batch
         self._rows = learn(path)
         self._database = apsw.Connection(str(path))
         for pragma in _PRAGMAS:
@@ -79,7 +80,7 @@ class FoldedLoop:
         """Return how many operations a second become durable."""
         taken = done = 0
         while taken < seconds * NANOS_PER_SECOND:
-            batches = [self._batch() for _ in range(_BATCHES_AT_ONCE)]
+            batches = [self._batch() for _ in range(_AT_ONCE // self._size)]
             began = perf_counter_ns()
             for batch in batches:
                 self._commit(batch)
@@ -92,7 +93,7 @@ class FoldedLoop:
         self._database.close()
 
     def _batch(self) -> Batch:
-        keys = [new_key(self._clock) for _ in range(BATCH // 2)]
+        keys = [new_key(self._clock) for _ in range(self._size // 2)]
         rows, (reserve, settle) = self._rows, self._rows.entries
         batch = Batch([], [], [])
         for key in keys:

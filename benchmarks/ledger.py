@@ -2,7 +2,9 @@
 
 All callers reserve and settle on one path of three budgets, the worst case: every operation changes
 the same three accounts. `fdatasync` is a 20 KiB overwrite of a preallocated file on the same disk,
-taken before and after each measurement of a round; `folded loop` is `benchmarks.folded`.
+taken before and after each measurement of a round; `folded loop` is `benchmarks.folded`: what
+SQLite does with the same rows when nothing is asked, decided or answered, so no ledger on these
+rows can do more per fdatasync than it does.
 """
 
 import statistics
@@ -53,7 +55,9 @@ class Rounds:
     loads: dict[str, list[Load]] = field(default_factory=dict[str, list[Load]])
     per_sync: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
     syncs: list[Syncs] = field(default_factory=list[Syncs])
-    folded: list[float] = field(default_factory=list[float])
+    folded: dict[int, list[float]] = field(default_factory=dict[int, list[float]])
+    """Operations per second of the folded loop by the size of its batches."""
+    folded_per_sync: dict[int, list[float]] = field(default_factory=dict[int, list[float]])
     one: list[Crew] = field(default_factory=list[Crew])
     crew: list[Crew] = field(default_factory=list[Crew])
 
@@ -93,8 +97,13 @@ def _round(rounds: Rounds, cases: Sequence[Case], settings: Settings, number: in
         rounds.loads.setdefault(case.name, []).append(load)
         around = statistics.mean(each.rate for each in syncs[-2:])
         rounds.per_sync.setdefault(case.name, []).append(load.rate / around)
+    for batch in (FEW, MANY):
+        rate = _folded(folder / f"folded-{number}-{batch}.db", batch, seconds)
+        syncs.append(fdatasync(folder, seconds * _SYNC_SHARE))
+        rounds.folded.setdefault(batch, []).append(rate)
+        around = statistics.mean(each.rate for each in syncs[-2:])
+        rounds.folded_per_sync.setdefault(batch, []).append(rate / around)
     rounds.syncs += syncs
-    rounds.folded.append(_folded(folder / f"folded-{number}.db", seconds))
     one, crew = crews(
         _books(folder / f"one-{number}.db"), _books(folder / f"crew-{number}.db"), seconds
     )
@@ -102,8 +111,8 @@ def _round(rounds: Rounds, cases: Sequence[Case], settings: Settings, number: in
     rounds.crew.append(crew)
 
 
-def _folded(path: Path, seconds: float) -> float:
-    with closing(FoldedLoop(path)) as loop:
+def _folded(path: Path, batch: int, seconds: float) -> float:
+    with closing(FoldedLoop(path, batch)) as loop:
         return loop.rate(seconds)
 
 
@@ -126,13 +135,20 @@ def _figures(rounds: Rounds, cases: Sequence[Case], hot: str) -> Iterable[Figure
             target=None if case.per_sync is None else at_least(case.per_sync),
             detail=described(rounds.loads[case.name]),
         )
-    loads = rounds.loads[hot]
+    for batch, ratios in rounds.folded_per_sync.items():
+        yield Figure(
+            area=AREA,
+            what=f"raw folded loop, batches of {batch}: ops per fdatasync",
+            samples=tuple(ratios),
+            detail=f"{per_s(statistics.median(rounds.folded[batch]))}; nothing decided or answered",
+        )
+    loads, folded = rounds.loads[hot], rounds.folded[MANY]
     yield Figure(
         area=AREA,
         what=f"{hot}: share of the raw folded loop",
-        samples=tuple(load.rate / raw for load, raw in zip(loads, rounds.folded, strict=True)),
+        samples=tuple(load.rate / raw for load, raw in zip(loads, folded, strict=True)),
         target=at_least(0.6),
-        detail=f"folded loop, batches of 256: {per_s(statistics.median(rounds.folded))}",
+        detail=f"folded loop, batches of {MANY}: {per_s(statistics.median(folded))}",
     )
     yield tail_figure(AREA, hot, loads)
     yield from process_figures(AREA, rounds.one, rounds.crew, share=0.5, fairness=at_most(0.15))

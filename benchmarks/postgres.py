@@ -3,7 +3,8 @@
 All callers reserve and settle on one path of three budgets, the worst case: every operation changes
 the same three accounts. A *raw commit* is a transaction of one inserted row on one connection of
 the same driver, taken before and after each measurement of a round; *one transaction per operation*
-is `benchmarks.postgres_baseline`, the best of 1, 8 and 32 connections.
+is `benchmarks.postgres_baseline`, the best of 1, 8 and 32 connections; the *raw folded batch* is
+`benchmarks.postgres_folded`.
 """
 
 import statistics
@@ -26,6 +27,7 @@ from benchmarks.callers import (
 from benchmarks.figure import Figure, at_least, per_s
 from benchmarks.load import Load, LoopFactory, fastest_loop, make_budgets, one_caller
 from benchmarks.postgres_baseline import RawCommits, prepare, transactions
+from benchmarks.postgres_folded import BATCH, folded
 from benchmarks.postgres_place import Place, postgres
 from benchmarks.raw import Syncs
 from benchmarks.settings import NotHereError, Settings, tell
@@ -56,6 +58,8 @@ class Rounds:
     loads: dict[str, list[Load]] = field(default_factory=dict[str, list[Load]])
     per_commit: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
     commits: list[Syncs] = field(default_factory=list[Syncs])
+    folded: list[float] = field(default_factory=list[float])
+    folded_per_commit: list[float] = field(default_factory=list[float])
     plain: list[dict[int, float]] = field(default_factory=list[dict[int, float]])
     """One transaction per operation: operations per second by the number of connections."""
     one: list[Crew] = field(default_factory=list[Crew])
@@ -101,6 +105,10 @@ def _round(
         rounds.loads.setdefault(case.name, []).append(load)
         around = statistics.mean(each.rate for each in commits[-2:])
         rounds.per_commit.setdefault(case.name, []).append(load.rate / around)
+    rounds.folded.append(folded(place.fresh(), seconds))
+    commits.append(raw.take(seconds * _RAW_SHARE))
+    around = statistics.mean(each.rate for each in commits[-2:])
+    rounds.folded_per_commit.append(rounds.folded[-1] / around)
     rounds.commits += commits
     one, crew = crews(_books(place), _books(place), seconds)
     rounds.one.append(one)
@@ -131,6 +139,12 @@ def _figures(rounds: Rounds, cases: Sequence[Case], hot: str) -> Iterable[Figure
             target=None if case.per_commit is None else at_least(case.per_commit),
             detail=f"{described(rounds.loads[case.name])}, server's not in it",
         )
+    yield Figure(
+        area=AREA,
+        what=f"raw folded batch of {BATCH}: ops per raw commit",
+        samples=tuple(rounds.folded_per_commit),
+        detail=f"{per_s(statistics.median(rounds.folded))}; nothing decided or answered",
+    )
     loads = rounds.loads[hot]
     yield Figure(
         area=AREA,

@@ -13,11 +13,13 @@ from benchmarks.__main__ import main
 from benchmarks.figure import Figure
 from benchmarks.fill import fill
 from benchmarks.folded import FoldedLoop, learn
-from benchmarks.load import LEAF, make_budgets, one_caller, tasks, threads
+from benchmarks.load import COST, HOLD, LEAF, make_budgets, one_caller, tasks, threads
 from benchmarks.postgres_baseline import prepare, transactions
+from benchmarks.postgres_folded import BATCH, folded
 from benchmarks.postgres_place import GIVEN, Place
 from benchmarks.raw import fdatasync, plain_books
 from benchmarks.settings import Settings
+from earmark.ledger.store import Filter
 from earmark.money import Money
 from earmark.stores.open import open_ledger
 from support.postgres_server import Server
@@ -73,7 +75,8 @@ def test_the_postgres_benchmark_measures_every_way_of_calling(
 ) -> None:
     """Tasks and processes are set against bare commits and one transaction per operation."""
     said = measured(postgres_area.measure(tiny(tmp_path)))
-    for what in ("1 caller", "16 tasks", "256 tasks", "4 processes", "raw commit", "per operation"):
+    ways = "1 caller", "16 tasks", "256 tasks", "4 processes"
+    for what in (*ways, "raw commit", "raw folded batch", "per operation"):
         assert any(what in each for each in said), what
     assert schemas(given) == 0, "nothing stays on a given server"
 
@@ -166,7 +169,7 @@ def test_callers_settle_all_they_reserve(tmp_path: Path) -> None:
 def test_the_folded_loop_writes_the_ledgers_own_rows(tmp_path: Path) -> None:
     """Its rows differ from the ledger's in key and number only, so both write as much."""
     file = tmp_path / "folded.db"
-    loop = FoldedLoop(file)
+    loop = FoldedLoop(file, 16)
     assert loop.rate(0.01) > 0
     loop.close()
     with open_ledger(f"sqlite:///{file}") as books:
@@ -175,6 +178,23 @@ def test_the_folded_loop_writes_the_ledgers_own_rows(tmp_path: Path) -> None:
     assert first.key != later.key
     same = ("budget", "asked", "hold", "state", "accounts", "actual", "labels")
     assert [getattr(first, name) for name in same] == [getattr(later, name) for name in same]
+
+
+def test_the_folded_batches_write_the_ledgers_own_rows(given: Server) -> None:
+    """The ledger reads what they wrote: holds of its size, all but the last batch's settled."""
+    place = Place(given)
+    url = place.fresh()
+    assert folded(url, 0.01) > 0
+    with open_ledger(url) as books:
+        written = books.store.reservations(Filter(most=10_000))
+        kinds = [entry.kind for entry in books.entries(LEAF, most=10_000)]
+    settled = [each for each in written if each.state == "settled"]
+    assert len(written) - len(settled) == BATCH // 2
+    assert (kinds.count("reserve"), kinds.count("settle")) == (len(written), len(settled))
+    assert {(each.budget, str(each.amount), str(each.settled)) for each in settled} == {
+        (LEAF, HOLD.rstrip("0"), COST)
+    }
+    place.clean()
 
 
 def test_what_a_settle_changes_is_learned_from_the_ledger(tmp_path: Path) -> None:
