@@ -9,7 +9,6 @@ with `synchronous=FULL`, and only then answer.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
 
-import fcntl
 import os
 import threading
 from collections.abc import Collection, Generator, Mapping, Sequence
@@ -37,6 +36,7 @@ from earmark.stores.migrations_sqlite import prepare_sqlite
 from earmark.stores.sqlite_errors import raise_translated, translated
 from earmark.stores.sqlite_rows import SqliteRows
 from earmark.stores.sqlite_snapshot import SqliteSnapshot
+from earmark.stores.sqlite_turn import PATIENCE_S, Turn
 
 #: Deadlines that pass at one time are presumed in pieces, so that no commit grows without bound.
 MOST_PRESUMED: Final = 1000
@@ -57,9 +57,15 @@ _PRAGMAS: Final = (
 class SqliteStore:
     """One writing and one reading connection to a file; any thread may call."""
 
-    def __init__(self, path: str | Path, *, vfs: str | None = None) -> None:
-        """Open or make the file at *path*, through the SQLite VFS *vfs* if one is named."""
+    def __init__(
+        self, path: str | Path, *, vfs: str | None = None, patience_s: float = PATIENCE_S
+    ) -> None:
+        """Open or make the file at *path*, through the SQLite VFS *vfs* if one is named.
+
+        *patience_s* is how long it waits for another process that has the turn to write.
+        """
         self._path = str(Path(path))
+        self._patience_s = patience_s
         self._vfs = vfs
         self._write_lock = threading.RLock()
         self._read_lock = threading.RLock()
@@ -74,15 +80,12 @@ class SqliteStore:
             if Path(self._path).is_dir():
                 raise IsADirectoryError(f"{self._path} is a folder")
             # A folder that is missing or read-only is found here, before SQLite's vaguer words.
-            self._turn = os.open(f"{self._path}-turn", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            files.callback(os.close, self._turn)
+            self._turn = Turn(self._path, self.name, patience_s=self._patience_s)
+            files.callback(self._turn.close)
             self._writer = self._connect(_READ_WRITE)
             files.callback(self._writer.close)
-            self._take_turn()
-            try:
+            with self._turn:
                 prepare_sqlite(self._writer, self.name, SystemClock())
-            finally:
-                self._give_turn()
             self._reader = self._connect(apsw.SQLITE_OPEN_READONLY)
             files.callback(self._reader.close)
             self._files = files.pop_all()
@@ -141,7 +144,7 @@ class SqliteStore:
                 raise_translated(error, self.name)
 
     def _transaction(self, batch: Sequence[Operation], now: int) -> list[Decision]:
-        self._take_turn()
+        self._turn.take()
         try:
             self._write("BEGIN IMMEDIATE")
             try:
@@ -153,7 +156,7 @@ class SqliteStore:
             self._books.written()
             return decisions
         finally:
-            self._give_turn()
+            self._turn.give()
 
     def _decide(self, batch: Sequence[Operation], now: int) -> list[Decision]:
         books = self._books
@@ -208,12 +211,6 @@ class SqliteStore:
         with self._read_lock:
             self._files.close()
             self._open()
-
-    def _take_turn(self) -> None:
-        fcntl.flock(self._turn, fcntl.LOCK_EX)
-
-    def _give_turn(self) -> None:
-        fcntl.flock(self._turn, fcntl.LOCK_UN)
 
     def watch(self, trees: Collection[str], seen: int, patience_s: float) -> int:
         """Return SQLite's own change counter, once it is not *seen* any more; looks often."""

@@ -4,11 +4,10 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
 
-import fcntl
 import os
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from functools import cache
 from typing import Any, Final, TypeVar
 
@@ -18,6 +17,7 @@ from earmark.clock import SystemClock
 from earmark.errors import StoreClosed
 from earmark.stores.migrations_sqlite import prepare_sqlite
 from earmark.stores.sqlite_errors import raise_translated
+from earmark.stores.sqlite_turn import Turn
 from earmark.stores.tables import Row, Rows
 
 T = TypeVar("T")
@@ -39,7 +39,7 @@ class SqliteTables:
         self._files = ExitStack()
         self._writer: _Rows | None = None
         self._reader: _Rows | None = None
-        self._turn = -1
+        self._turn: Turn | None = None
         self._guarded(self._open)
 
     @property
@@ -78,14 +78,8 @@ class SqliteTables:
 
     def _transaction(self, work: Callable[[Rows], T]) -> T:
         rows = self._used(writing=True)
-        if not self._in_memory:
-            fcntl.flock(self._turn, fcntl.LOCK_EX)
-        try:
+        with self._turn or nullcontext():
             return rows.within("BEGIN IMMEDIATE", work)
-        finally:
-            if not self._in_memory:
-                with suppress(OSError):
-                    fcntl.flock(self._turn, fcntl.LOCK_UN)
 
     def _view(self, work: Callable[[Rows], T]) -> T:
         return self._used(writing=False).within("BEGIN", work)
@@ -113,10 +107,8 @@ class SqliteTables:
                 # Never made here: to the ledger, a file without its tables is another program's.
                 writer = self._connect(apsw.SQLITE_OPEN_READWRITE)
                 files.callback(writer.close)
-                self._turn = os.open(
-                    f"{self._path}-turn", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644
-                )
-                files.callback(os.close, self._turn)
+                self._turn = Turn(self._path, self.name)
+                files.callback(self._turn.close)
                 reader = self._connect(apsw.SQLITE_OPEN_READONLY)
                 files.callback(reader.close)
                 self._writer, self._reader = _Rows(writer), _Rows(reader)

@@ -4,8 +4,6 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
 
-import fcntl
-import os
 from collections.abc import Generator, Iterable
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -19,6 +17,7 @@ from earmark.stores.migrations import Migration
 from earmark.stores.migrations_sqlite import migrate_sqlite, prepare_sqlite, sqlite_standing
 from earmark.stores.sqlite_errors import translated
 from earmark.stores.sqlite_snapshot import SqliteSnapshot
+from earmark.stores.sqlite_turn import Turn
 from earmark.stores.upkeep import TABLES, Row, Status, not_empty
 
 _COMPLETE: Final = """
@@ -98,12 +97,9 @@ class SqliteUpkeep:
     def _turn(self) -> Generator[None]:
         """Keep every other program from writing, as the store itself does."""
         with translated(self.name):
-            turn = os.open(f"{self._path}-turn", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(turn, fcntl.LOCK_EX)
+            turn = Turn(self._path, self.name)
+        with closing(turn), turn:
             yield
-        finally:
-            os.close(turn)
 
 
 class SqliteLoad:

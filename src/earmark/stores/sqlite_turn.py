@@ -1,0 +1,148 @@
+"""Whose turn it is to write a SQLite file: one process at a time, by a lock file beside it.
+
+A process that has the turn and is stopped (Ctrl-Z, a debugger, a stuck disk) keeps it. The others
+wait for a while and are then told who it is; they go on by themselves once the turn is given.
+"""
+
+import fcntl
+import os
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from earmark.errors import StoreUnavailable
+
+#: Seconds. Longer than any commit takes on a disk that works.
+PATIENCE_S: Final = 30.0
+
+_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+#: The kernel's list of locks, and where in a line of it the holder and the file stand:
+#: https://man7.org/linux/man-pages/man5/proc_locks.5.html
+_LOCKS: Final = Path("/proc/locks")
+_HOLDER, _FILE, _FIELDS = 4, 5, 8
+
+
+class Turn:
+    """The right to write one file; for one thread at a time, `with` takes and gives it."""
+
+    def __init__(self, path: str, name: str, *, patience_s: float = PATIENCE_S) -> None:
+        """Make the lock file of the database at *path*, called *name* in errors, if need be.
+
+        Raises:
+            OSError: It cannot be made.
+        """
+        self._path = f"{path}-turn"
+        self._name = name
+        self._patience_s = patience_s
+        self._file = os.open(self._path, _FLAGS, 0o644)
+        self._asker: _Asker | None = None
+        self._lent = -1
+
+    def take(self) -> None:
+        """Return when no other process writes, and keep the others from it.
+
+        Raises:
+            StoreUnavailable: Another process had the turn all the time; nothing was changed.
+        """
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._wait()
+
+    def give(self) -> None:
+        """Let the next process write."""
+        if self._lent >= 0:
+            lent, self._lent = self._lent, -1
+            os.close(lent)
+        else:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        """Close the lock file, which gives the turn."""
+        if self._lent >= 0:
+            self.give()
+        os.close(self._file)
+
+    def __enter__(self) -> None:
+        self.take()
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(OSError):
+            self.give()
+
+    def _wait(self) -> None:
+        asker = self._asker
+        if asker is None or not asker.is_wanted_again():
+            asker = _Asker(self._path)
+        # Kept while nobody waits for it: the next to wait goes on where this one stood in the line.
+        self._asker = asker
+        try:
+            asker.granted.wait(self._patience_s)
+        finally:
+            self._lent = asker.leave()
+        if self._lent < 0:
+            raise StoreUnavailable(store=self._name, detail=self._why())
+        self._asker = None
+
+    def _why(self) -> str:
+        return (
+            f"{_holder(self._path)} has had the turn to write for {self._patience_s:g} s;"
+            " nothing was changed: ask again when it is done"
+        )
+
+
+class _Asker:
+    """Stands in line, in a thread of its own: a lock file knows no time-outs."""
+
+    def __init__(self, path: str) -> None:
+        self.granted = threading.Event()
+        self._file = os.open(path, _FLAGS, 0o644)
+        self._lock = threading.Lock()
+        self._is_wanted = True
+        self._is_over = False
+        threading.Thread(target=self._stand, name="earmark-turn", daemon=True).start()
+
+    def is_wanted_again(self) -> bool:
+        """Return whether it still stands in line; then it takes what it is given."""
+        with self._lock:
+            self._is_wanted = not self._is_over
+            return self._is_wanted
+
+    def leave(self) -> int:
+        """Return the file that has the turn, or -1: then it is given at once if it comes later."""
+        with self._lock:
+            self._is_wanted = False
+            if not self.granted.is_set():
+                return -1
+            self._is_over = True
+            return self._file
+
+    def _stand(self) -> None:
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        with self._lock:
+            if self._is_wanted:
+                self.granted.set()
+            else:
+                self._is_over = True
+                os.close(self._file)
+
+
+def _holder(path: str) -> str:
+    """Return who has the lock of the file at *path*, as far as the system tells."""
+    with suppress(OSError, ValueError):
+        file = Path(path).stat()
+        place = f"{os.major(file.st_dev):02x}:{os.minor(file.st_dev):02x}:{file.st_ino}"
+        for line in _LOCKS.read_text(encoding="ascii").splitlines():
+            fields = line.split()
+            if len(fields) == _FIELDS and fields[_FILE] == place:
+                return _described(int(fields[_HOLDER]))
+    return "another process"
+
+
+def _described(process: int) -> str:
+    with suppress(OSError):
+        status = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
+        if status.rpartition(")")[2].split()[0] in {"T", "t"}:
+            return f"process {process}, which is stopped ('kill -CONT {process}' lets it go on),"
+    return f"process {process}"
