@@ -9,6 +9,9 @@ import secrets
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+import pytest
 
 from earmark.stores.migrations import known_migrations
 from support.postgres_programs import NoPostgresError
@@ -111,8 +114,6 @@ def shared_or_skip() -> Server:
     try:
         return shared_server()
     except NoPostgresError as missing:
-        import pytest
-
         pytest.skip(f"no PostgreSQL: {missing}")
 
 
@@ -124,3 +125,11 @@ def end_session() -> None:
             server.close()
         elif server is not None:
             server.drop(*_session.schemas)
+
+
+def password_of(url: str) -> str:
+    """Return the password in *url*; skips where the server at hand asks for none."""
+    password = urlsplit(url).password
+    if not password:
+        pytest.skip("EARMARK_TEST_POSTGRES names a server without a password")
+    return password

@@ -16,6 +16,7 @@ from earmark.stores.upkeep import open_upkeep
 from earmark.testing import ManualClock
 from support.ledger_books import STORES
 from support.postgres_server import Server
+from support.postgres_session import password_of
 from support.tcp_proxy import TcpProxy, cut_the_answer_to
 from support.written_runs import line, record, statement_of
 
@@ -80,9 +81,7 @@ def test_a_lost_answer_does_not_double_what_was_written(
 
 def test_the_password_is_in_no_error(url: str) -> None:
     """What PostgreSQL says to a wrong password, and what a debugger shows, is without it."""
-    password = urlsplit(url).password
-    assert password is not None
-    wrong = url.replace(password, "hush-hush")
+    wrong = url.replace(password_of(url), "hush-hush")
     with pytest.raises(StoreUnavailable, match="password authentication failed") as refused:
         open_upkeep(wrong, ManualClock()).status()
     shown = [*traceback.format_exception(refused.value), repr(vars(open_journal(wrong)))]
