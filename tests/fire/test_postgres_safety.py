@@ -7,7 +7,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
-from earmark.errors import BudgetExceeded, EarmarkError, StoreError
+from earmark.clock import NANOS_PER_SECOND, SystemClock
+from earmark.errors import BudgetExceeded, EarmarkError, StoreError, StoreUnavailable
 from earmark.stores.open import open_ledger
 from earmark.stores.postgres import PostgresStore
 from earmark.stores.postgres_link import DURABLE, TIMEOUTS
@@ -15,6 +16,17 @@ from support.pgbouncer import PgBouncer
 from support.postgres_programs import free_port
 from support.postgres_server import PostgresServer
 from support.postgres_session import fresh_url, password_of
+
+
+class Wrong(SystemClock):
+    """The machine's clock, some minutes ahead or behind."""
+
+    def __init__(self, minutes: int) -> None:
+        self.minutes = minutes
+
+    def instant(self) -> int:
+        """Return the wrong time."""
+        return super().instant() + self.minutes * 60 * NANOS_PER_SECOND
 
 
 @pytest.fixture
@@ -80,6 +92,17 @@ def test_a_database_that_is_not_there_is_said(tmp_path: Path) -> None:
     """The sentence says to make the database or to correct the URL."""
     url = urlsplit(fresh_url(tmp_path))
     assert "no such database" in said_by(urlunsplit(url._replace(path="/nobooks")))
+
+
+@pytest.mark.parametrize(("minutes", "words"), [(6, "ahead of"), (-6, "behind")])
+def test_a_host_whose_clock_is_wrong_is_refused(tmp_path: Path, minutes: int, words: str) -> None:
+    """More than five minutes from the server's it does not start; it would turn all windows."""
+    url, clock = fresh_url(tmp_path), Wrong(minutes)
+    with pytest.raises(StoreUnavailable, match=rf"clock is 3(59|60) s {words} the server's"):
+        open_ledger(url, clock=clock)
+    clock.minutes = minutes * 2 // 3
+    with open_ledger(url, clock=clock) as ledger:
+        ledger.set_budget("acme", limits=["1 usd total"])
 
 
 def test_tls_is_asked_for_as_the_url_says(tmp_path: Path) -> None:

@@ -13,12 +13,13 @@ from typing import TypeVar
 import psycopg
 
 from earmark.budget.budget import Budget
-from earmark.clock import Clock
+from earmark.clock import Clock, SystemClock
 from earmark.errors import StoreClosed
 from earmark.ledger.books import Books
 from earmark.ledger.store import Filter
 from earmark.ledger.values import Account, Alert, Decision, Entry, Operation, Reservation
 from earmark.stores.migrations_postgres import prepare_postgres
+from earmark.stores.postgres_clock import check_clock
 from earmark.stores.postgres_link import BEGIN_READING, Link, connect, raise_from, transaction
 from earmark.stores.postgres_rows import PostgresRows
 from earmark.stores.postgres_snapshot import PostgresSnapshot
@@ -47,7 +48,11 @@ class PostgresStore:
         self._rows.imagines = True
         self._watch = PostgresWatch(self._place)
         try:
-            prepare_postgres(self._writer.link.connection, self._place.schema, self.name, clock)
+            connection = self._writer.link.connection
+            # A test's own clock is where the test has set it.
+            if isinstance(clock, SystemClock):
+                check_clock(connection, clock, self._place)
+            prepare_postgres(connection, self._place.schema, self.name, clock)
             self._writer.learn_head()
         except psycopg.Error as error:
             self._writer.link.drop()
