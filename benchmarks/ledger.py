@@ -4,7 +4,7 @@ All callers reserve and settle on one path of three budgets, the worst case: eve
 the same three accounts. `fdatasync` is a 20 KiB overwrite of a preallocated file on the same disk,
 taken before and after each measurement of a round; `folded loop` is `benchmarks.folded`: what
 SQLite does with the same rows when nothing is asked, decided or answered, so no ledger on these
-rows can do more per fdatasync than it does.
+rows can do more per fdatasync than it does. `Only asked and answered` is `benchmarks.hollow`.
 """
 
 import statistics
@@ -27,6 +27,7 @@ from benchmarks.callers import (
 )
 from benchmarks.figure import Figure, at_least, at_most, per_s
 from benchmarks.folded import FoldedLoop
+from benchmarks.hollow import hollow_ledger
 from benchmarks.load import Load, fastest_loop, make_budgets, one_caller, threads
 from benchmarks.raw import Syncs, fdatasync
 from benchmarks.settings import Settings, tell
@@ -57,6 +58,9 @@ class Rounds:
     syncs: list[Syncs] = field(default_factory=list[Syncs])
     folded: dict[int, list[float]] = field(default_factory=dict[int, list[float]])
     """Operations per second of the folded loop by the size of its batches."""
+    hollow: list[Load] = field(default_factory=list[Load])
+    """What tasks get done whose operations are answered, and neither decided nor written."""
+    hollow_per_sync: list[float] = field(default_factory=list[float])
     folded_per_sync: dict[int, list[float]] = field(default_factory=dict[int, list[float]])
     one: list[Crew] = field(default_factory=list[Crew])
     crew: list[Crew] = field(default_factory=list[Crew])
@@ -88,27 +92,38 @@ def _threads(ledger: Ledger, seconds: float, *, callers: int) -> Load:
 
 def _round(rounds: Rounds, cases: Sequence[Case], settings: Settings, number: int) -> None:
     folder, seconds = settings.folder, settings.seconds
-    syncs = [fdatasync(folder, seconds * _SYNC_SHARE)]
+    _probe(rounds, settings)
     for place, case in enumerate(cases):
         with open_ledger(f"sqlite:///{folder / f'case-{number}-{place}.db'}") as ledger:
             make_budgets(ledger)
             load = case.drive(ledger, seconds)
-        syncs.append(fdatasync(folder, seconds * _SYNC_SHARE))
         rounds.loads.setdefault(case.name, []).append(load)
-        around = statistics.mean(each.rate for each in syncs[-2:])
-        rounds.per_sync.setdefault(case.name, []).append(load.rate / around)
-    for batch in (FEW, MANY):
-        rate = _folded(folder / f"folded-{number}-{batch}.db", batch, seconds)
-        syncs.append(fdatasync(folder, seconds * _SYNC_SHARE))
-        rounds.folded.setdefault(batch, []).append(rate)
-        around = statistics.mean(each.rate for each in syncs[-2:])
-        rounds.folded_per_sync.setdefault(batch, []).append(rate / around)
-    rounds.syncs += syncs
+        rounds.per_sync.setdefault(case.name, []).append(load.rate / _probe(rounds, settings))
+    _ceilings(rounds, settings, number)
     one, crew = crews(
         _books(folder / f"one-{number}.db"), _books(folder / f"crew-{number}.db"), seconds
     )
     rounds.one.append(one)
     rounds.crew.append(crew)
+
+
+def _probe(rounds: Rounds, settings: Settings) -> float:
+    """Return the syncs a second before and after what was just measured."""
+    rounds.syncs.append(fdatasync(settings.folder, settings.seconds * _SYNC_SHARE))
+    return statistics.mean(each.rate for each in rounds.syncs[-2:])
+
+
+def _ceilings(rounds: Rounds, settings: Settings, number: int) -> None:
+    """Measure what no ledger can pass: asking and answering alone, and writing alone."""
+    with hollow_ledger() as ledger:
+        load = drive_tasks(ledger, settings.seconds, callers=MANY, loop=fastest_loop()[1])
+    rounds.hollow.append(load)
+    rounds.hollow_per_sync.append(load.rate / _probe(rounds, settings))
+    for batch in (FEW, MANY):
+        path = settings.folder / f"folded-{number}-{batch}.db"
+        rate = _folded(path, batch, settings.seconds)
+        rounds.folded.setdefault(batch, []).append(rate)
+        rounds.folded_per_sync.setdefault(batch, []).append(rate / _probe(rounds, settings))
 
 
 def _folded(path: Path, batch: int, seconds: float) -> float:
@@ -135,6 +150,12 @@ def _figures(rounds: Rounds, cases: Sequence[Case], hot: str) -> Iterable[Figure
             target=None if case.per_sync is None else at_least(case.per_sync),
             detail=described(rounds.loads[case.name]),
         )
+    yield Figure(
+        area=AREA,
+        what=f"{hot}, only asked and answered: ops per fdatasync",
+        samples=tuple(rounds.hollow_per_sync),
+        detail=f"{described(rounds.hollow)}; nothing decided or written",
+    )
     for batch, ratios in rounds.folded_per_sync.items():
         yield Figure(
             area=AREA,
