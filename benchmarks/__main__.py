@@ -19,6 +19,7 @@ from typing import Final
 from benchmarks import (
     board,
     growth,
+    heartbeat,
     ledger,
     memory,
     peers,
@@ -41,6 +42,7 @@ AREAS: Final[dict[str, Area]] = {
     memory.AREA: memory.measure,
     board.AREA: board.measure,
     service.AREA: service.measure,
+    heartbeat.AREA: heartbeat.measure,
     runner.AREA: runner.measure,
     startup.AREA: startup.measure,
     policies.AREA: policies.measure,

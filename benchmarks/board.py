@@ -1,7 +1,6 @@
 """Whether the board slows down as tasks pile up on it, on each durable store.
 
-The large board is made by the database itself from tasks that were added: a third each is pending,
-accepted and cancelled, as on a board that has been in use.
+What is put on it: `benchmarks.fill_board`.
 """
 
 import statistics
@@ -10,9 +9,8 @@ from contextlib import ExitStack, closing, contextmanager
 from time import perf_counter_ns
 from typing import Final
 
-import psycopg
-
 from benchmarks.figure import Figure, Target, at_most, micros
+from benchmarks.fill_board import COMMON, RARE, WORD, fill
 from benchmarks.postgres_place import postgres
 from benchmarks.settings import NotHereError, Settings, tell
 from earmark.board.board import Board
@@ -20,17 +18,12 @@ from earmark.board.listing import Wanted
 from earmark.board.task import Draft, Status
 from earmark.stores.open import open_ledger
 from earmark.stores.open_tables import open_tables
-from earmark.stores.postgres_url import PostgresUrl
-from earmark.stores.tables import Rows
-from earmark.stores.upkeep import TABLES
 
 AREA: Final = "board"
 _AGENT: Final = "Cloud Lu"
 _LEASE_NS: Final = 3600 * 10**9
 _CLAIMED: Final = 3
 _PAGE: Final = 50
-#: So often each operation is timed in a round; the median counts.
-_TURNS: Final = 15
 
 #: What is asked of each board, and how much slower the large one may be.
 _ASKED: Final[dict[str, tuple[Callable[[Board, int], object], Target | None]]] = {
@@ -44,6 +37,24 @@ _ASKED: Final[dict[str, tuple[Callable[[Board, int], object], Target | None]]] =
             Wanted(
                 status=frozenset({Status.PENDING, Status.ACCEPTED}), most=_PAGE, newest_first=True
             )
+        ),
+        at_most(1.5),
+    ),
+    f"list {_PAGE} with a label that all have": (
+        lambda board, _: board.find(Wanted(label=COMMON, most=_PAGE, newest_first=True)),
+        at_most(1.5),
+    ),
+    "list the first 20, by a label that no other has": (
+        lambda board, _: board.find(Wanted(label=RARE, most=_PAGE, newest_first=True)),
+        at_most(1.5),
+    ),
+    "list the first 20, by a word that no other has": (
+        lambda board, _: board.find(Wanted(text=WORD, most=_PAGE, newest_first=True)),
+        None,
+    ),
+    "add 1 with 2 labels": (
+        lambda board, _: board.add(
+            Draft(title="one more", labels=(COMMON, "new")), actor="benchmark"
         ),
         at_most(1.5),
     ),
@@ -71,27 +82,27 @@ def _store(
     few, many = settings.tasks
     tell(f"board: filling {name} boards of {few:,} and {many:,} tasks")
     with ExitStack() as stack:
+        for url, tasks in zip(urls, settings.tasks, strict=True):
+            fill(url, tasks)
         boards = [stack.enter_context(_board(url)) for url in urls]
-        for board, url, tasks in zip(boards, urls, settings.tasks, strict=True):
-            fill(board, url, tasks)
         settle()
         times = {what: [(0.0, 0.0)] * 0 for what in _ASKED}
         for number in range(settings.rounds):
             tell(f"board: {name}: round {number + 1} of {settings.rounds}")
             for what in _ASKED:
-                times[what].append(_round(boards, settings.tasks, what))
+                times[what].append(_round(boards, settings, what))
     return [_figure(name, what, times[what], settings) for what in _ASKED]
 
 
-def _round(boards: list[Board], tasks: tuple[int, int], what: str) -> tuple[float, float]:
+def _round(boards: list[Board], settings: Settings, what: str) -> tuple[float, float]:
     """Return the median times on the two boards, asked in turns."""
     ask, _ = _ASKED[what]
     taken: tuple[list[int], list[int]] = ([], [])
-    for turn in range(_TURNS):
+    for turn in range(settings.turns):
         # Now one first, now the other: a disk that slows down does so for both.
         for which in (0, 1) if turn % 2 else (1, 0):
             began = perf_counter_ns()
-            ask(boards[which], tasks[which])
+            ask(boards[which], settings.tasks[which])
             taken[which].append(perf_counter_ns() - began)
             _give_back(boards[which])
     few, many = (statistics.median(each) for each in taken)
@@ -140,47 +151,3 @@ def _missing(store: str, settings: Settings, reason: str) -> list[Figure]:
 def _what(store: str, what: str, settings: Settings) -> str:
     few, many = settings.tasks
     return f"{store}: {what}: {many:,} tasks / {few:,}"
-
-
-# A board of many tasks ----------------------------------------------------------------------------
-
-#: One task is added; its row and its event are then copied under other ids and numbers.
-_SERIES: Final = (
-    "(WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) SELECT i FROM n)"
-)
-_TASKS: Final = {
-    "id": "'00000000-0000-7000-8000-' || (100000000000 + i)",
-    "number": "number + i",
-    "title": "title || i",
-    "status": "CASE i - i / 3 * 3 WHEN 0 THEN status WHEN 1 THEN 'accepted' ELSE 'cancelled' END",
-}
-_EVENTS: Final = {
-    "number": "number + i",
-    "task_id": _TASKS["id"],
-    "operation": "'filled/' || i",
-}
-
-
-def fill(board: Board, url: str, tasks: int) -> None:
-    """Make *tasks* tasks on an empty board."""
-    first = board.add(Draft(title="task ", description="# What to do\n" * 40), actor="benchmark")
-    with open_ledger(url) as ledger, closing(open_tables(ledger.store)) as tables:
-        if tasks > 1:
-            tables.write("board", lambda rows: _copy(rows, first.id, tasks - 1))
-    if not url.startswith("sqlite:"):
-        place = PostgresUrl.parse(url)
-        with psycopg.connect(place.conninfo, autocommit=True) as database:
-            # As autovacuum leaves tables that were filled in months.
-            for table in ("task", "task_event"):
-                database.execute(f'VACUUM ANALYZE "{place.schema}".{table}'.encode())
-
-
-def _copy(rows: Rows, first: str, copies: int) -> None:
-    for table, id_, instead in (("task", "id", _TASKS), ("task_event", "task_id", _EVENTS)):
-        columns = [name.strip() for name in TABLES[table].split(",")]
-        chosen = ", ".join(instead.get(name, name) for name in columns)
-        rows.run(
-            f"INSERT INTO {{schema}}.{table} ({TABLES[table]}) SELECT {chosen}"  # noqa: S608 - own
-            f" FROM {_SERIES} AS series, {{schema}}.{table} WHERE {id_} = ?",
-            *(copies, first),
-        )

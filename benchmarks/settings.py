@@ -22,6 +22,10 @@ class Settings:
     """Settled holds in the small and in the large table."""
     tasks: tuple[int, int] = (100, 100_000)
     """Tasks on the small and on the large board."""
+    turns: int = 11
+    """How often each operation on a board, cycle or page is timed in a round; the median counts."""
+    stores: tuple[str, ...] = ("SQLite", "PostgreSQL")
+    """On which of the two pages are measured."""
     streams: int = 200
     """Streams of events that are open at a time."""
     blocks: int = 1_000

@@ -214,6 +214,15 @@ def test_a_clock_that_steps_back_frees_nothing_early(board: Board, clock: Manual
     assert board.expired() == [old, new]
 
 
+def test_a_clock_that_steps_back_keeps_no_lost_task(board: Board, clock: ManualClock) -> None:
+    """A lease that ran out by the board's own time is over, though the clock shows less again."""
+    lost = claimed(board)
+    pass_lease(clock)
+    board.add(Draft(title="later"), actor="ann")
+    clock.set(clock.now - timedelta(days=1))
+    assert [task.id for task in board.expired()] == [lost.id]
+
+
 # States -------------------------------------------------------------------------------------------
 
 

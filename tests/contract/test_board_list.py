@@ -1,13 +1,19 @@
 """The board on every store: adding, keys, pages, filters, counts and the history."""
 
 from collections.abc import Iterator
+from contextlib import closing
+from datetime import timedelta
 
 import pytest
 
 from earmark.board.board import Board
+from earmark.board.counting import Counter
 from earmark.board.listing import Wanted
 from earmark.board.task import CompositionWork, Draft, ModelWork, Priority, Status
 from earmark.errors import InvalidTask, KeyReused, NotFound
+from earmark.stores.open import open_ledger
+from earmark.stores.open_tables import open_tables
+from earmark.stores.tables import Row, Rows
 from earmark.testing import ManualClock
 from support.board_books import AGENT, LEASE, Repeating, add, in_state, open_board, running
 
@@ -167,6 +173,77 @@ def test_tasks_are_counted_by_state(board: Board) -> None:
     assert {status for status, count in counts.items() if count} == {
         *(Status.RUNNING, Status.CANCELLED, Status.PENDING)
     }
+
+
+def test_counts_follow_what_others_do(url: str, clock: ManualClock) -> None:
+    """Whoever counted before sees each change by another, as one does who counts all anew."""
+    with open_ledger(url, clock=clock) as ledger, closing(open_tables(ledger.store)) as tables:
+        doing, looking = Board(tables, clock), Board(tables, clock)
+
+        def agree() -> dict[Status, int]:
+            counts = looking.counts()
+            assert counts == Board(tables, clock).counts()
+            return counts
+
+        assert set(agree().values()) == {0}
+        needed = in_state(doing, Status.GRADED)
+        for status in sorted(Status, key=lambda each: each is Status.PENDING):
+            in_state(doing, status)
+            agree()
+        # Several at once: one that was waiting for another, and two whose lease runs out.
+        add(doing, needs=(needed.id,))
+        doing.accept(needed.id, actor="ann")
+        doing.claim(AGENT, 5, lease_ns=LEASE)
+        assert agree()[Status.CLAIMED] == 3
+        clock.advance(timedelta(hours=1))
+        for task in doing.expired():
+            doing.take_back(task.id, task.version, to=Status.PENDING, reason="dead")
+        assert agree() == looking.counts()
+        assert sum(agree().values()) == len(doing.find(Wanted(most=1000)))
+
+
+class Heard:
+    """Tables of one commit that note what they are asked."""
+
+    def __init__(self, rows: Rows, said: list[str]) -> None:
+        self._rows = rows
+        self._said = said
+
+    def run(self, sql: str, *values: object) -> list[Row]:
+        """Run one statement."""
+        self._said.append(sql)
+        return self._rows.run(sql, *values)
+
+
+def test_counts_begin_anew_after_many_events(url: str, clock: ManualClock) -> None:
+    """Where more was decided than is worth following, everything is counted, and else not."""
+    with open_ledger(url, clock=clock) as ledger, closing(open_tables(ledger.store)) as tables:
+        board, counter = Board(tables, clock), Counter(most_new=2)
+
+        def counts_all() -> bool:
+            said: list[str] = []
+            counts = tables.read(lambda rows: counter.count(Heard(rows, said)))
+            assert counts == Board(tables, clock).counts()
+            return any("GROUP BY" in sql for sql in said)
+
+        assert counts_all()
+        for tasks, all_anew in ((0, False), (2, False), (3, True), (1, False)):
+            for _ in range(tasks):
+                add(board)
+            assert counts_all() is all_anew
+
+
+def test_tasks_of_a_priority_come_in_their_order(board: Board) -> None:
+    """Those of several states and of all are in the order of addition, page by page."""
+    for number in range(6):
+        task = add(board, f"{number}", priority=Priority(number % 2))
+        if number in {1, 5}:
+            board.cancel(task.id, actor="ann")
+    assert titles(board, priority=Priority.P1) == ["1", "3", "5"]
+    assert titles(board, priority=Priority.P1, newest_first=True, most=2) == ["5", "3"]
+    assert titles(board, priority=Priority.P1, after=2, most=1) == ["3"]
+    assert titles(board, priority=Priority.P0, status=frozenset({Status.CANCELLED})) == []
+    assert titles(board, priority=Priority.P2) == []
 
 
 def test_every_change_is_told_once(board: Board, clock: ManualClock) -> None:

@@ -107,6 +107,15 @@ def test_keys_are_found_by_how_they_begin(forest: Ledger) -> None:
     assert [each.key for each in forest.store.entries(wanted)] == held
 
 
+def test_several_keys_are_one_question(forest: Ledger) -> None:
+    """The reservations of the keys that are there, in the order of opening; of none, none."""
+    forest.settle("on acme/a", "0.5")
+    wanted = Filter(keys=["on acmf", "nobody", "on acme/a", "on acmf"])
+    assert [each.key for each in forest.store.reservations(wanted)] == ["on acme/a", "on acmf"]
+    assert [e.key for e in forest.store.reservations(Filter(keys=["on acme"], budget="acm"))] == []
+    assert forest.store.reservations(Filter(keys=())) == []
+
+
 def test_entries_page_by_number(forest: Ledger) -> None:
     """Pages continue after the last number seen and together give everything once."""
     pages, after = list[Entry](), 0

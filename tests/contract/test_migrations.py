@@ -13,12 +13,18 @@ import pytest
 from earmark.errors import SchemaMismatch
 from earmark.stores.migrations import known_migrations, read_migrations
 from earmark.stores.open import open_ledger
+from earmark.stores.upkeep import TABLES
 from support.databases import DATABASES, Database, made, next_program
 from support.ledger_books import check_books
 from support.ledger_workers import go
 
 NOTHING = ("nothing", "SELECT 1")
 TABLE = ("shelf", "CREATE TABLE {schema}.shelf (name TEXT)")
+#: Columns of a task that are whole numbers.
+WHOLE = (
+    *("priority", "destructive", "waiting", "attempts", "max_attempts", "lease_until", "due_at"),
+    *("created_at", "claimed_at", "started_at", "completed_at", "version"),
+)
 #: Half of it can be done.
 WRONG = ("wrong", "CREATE TABLE {schema}.half (name TEXT); SELECT no_such_function()")
 
@@ -68,6 +74,7 @@ def test_what_was_applied_is_not_applied_again(database: Database) -> None:
 OPEN = """
 import sys
 from earmark.stores.open import open_ledger
+from earmark.stores.upkeep import TABLES
 print("ready", flush=True)
 sys.stdin.readline()
 with open_ledger(sys.argv[1]) as ledger:
@@ -210,6 +217,35 @@ def test_an_empty_database_waits_for_no_post(database: Database) -> None:
     known = next_program(database, ("shelf_pre", TABLE[1]), ("shelf_post", "SELECT 1"), NOTHING)
     database.prepare(known)
     assert database.standing(known).pending == ()
+
+
+def test_every_table_is_one_that_is_copied(database: Database) -> None:
+    """A new table is in the list of all, unless it follows from the others."""
+    database.prepare()
+    sql = {
+        "sqlite": "SELECT name FROM sqlite_schema WHERE type = 'table'",
+        "postgres": "SELECT relname FROM pg_class WHERE relkind = 'r'"
+        " AND relnamespace = '{schema}'::regnamespace",
+    }[database.kind]
+    found = {name for (name,) in database.run(sql)}
+    assert found - set(TABLES) <= {"migration", "copied", "tree"}
+    assert set(TABLES) <= found
+
+
+def test_the_labels_of_tasks_that_are_there_are_found(database: Database) -> None:
+    """Tasks that an older program wrote are listed by each of their labels."""
+    known = known_migrations(database.kind)
+    before = [each.name for each in known].index("lists")
+    database.prepare(known[:before])
+    for number, labels in ((1, '["ops", "ü b", "ops"]'), (2, "[]"), (3, '["ops"]')):
+        row = {name.strip(): "" for name in TABLES["task"].split(",")}
+        row |= dict.fromkeys(WHOLE, 0) | {"id": f"{number}", "number": number, "labels": labels}
+        marks = ", ".join("?" * len(row))
+        sql = f"INSERT INTO {{schema}}.task ({', '.join(row)}) VALUES ({marks})"  # noqa: S608
+        database.run(sql, *row.values())
+    database.migrate(known)
+    found = database.run("SELECT label, number FROM {schema}.task_label ORDER BY label, number")
+    assert found == [("ops", 1), ("ops", 3), ("ü b", 1)]
 
 
 def test_migrations_are_numbered_without_a_gap(tmp_path: Path) -> None:

@@ -189,7 +189,8 @@ def drop_later_tables(connection: apsw.Connection) -> None:
     later = connection.execute(_LATER).fetchall()
     for (table,) in later:
         connection.execute(f"DROP TABLE {table}")
-    connection.execute("DROP INDEX IF EXISTS alert_by_seq")
+    for index in ("alert_by_seq", "reservation_presumed"):
+        connection.execute(f"DROP INDEX IF EXISTS {index}")
 
 
 _LATER: Final = """

@@ -32,7 +32,8 @@ def fill_tables(url: str, clock: Clock) -> None:
     with open_ledger(url, clock=clock) as ledger, closing(open_tables(ledger.store)) as tables:
         board = Board(tables, clock)
         first = board.add(Draft(title="[A-1] é \\N"), actor="ann", key="k")
-        board.add(Draft(title="needs it", needs=(first.id,)), actor="ann")
+        needing = Draft(title="needs it", needs=(first.id,), labels=("ü b", "ops"))
+        board.add(needing, actor="ann")
         (task,) = board.claim(AGENT, 5, lease_ns=LEASE)
         board.start(task, model="local/tiny", key=f"task-{task.id}-1", budget="c8")
         board.complete(task.id, 1, AGENT, {"a": "\t\\\n\0"}, input_tokens=1)

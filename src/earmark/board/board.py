@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, TypeVar
 
 from earmark.board import listing, rows, trail
 from earmark.board.adding import add_draft
+from earmark.board.counting import Counter
 from earmark.board.draft import checked, checked_name
 from earmark.board.listing import Wanted
 from earmark.board.moves import (
@@ -61,6 +62,7 @@ class Board:
         """Use *tables*, which stay the caller's to close, and *clock* for every instant."""
         self._tables = tables
         self._clock = clock
+        self._counter = Counter()
 
     def add(
         self,
@@ -100,7 +102,7 @@ class Board:
 
     def counts(self) -> dict[Status, int]:
         """Return how many tasks are in each state, zero where none is."""
-        return self._tables.read(listing.count_tasks)
+        return self._tables.read(self._counter.count)
 
     def attempts(self, task_id: str) -> list[Attempt]:
         """Return the tries of a task, the first one first."""

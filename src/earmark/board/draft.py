@@ -75,7 +75,7 @@ def _check_texts(draft: Draft) -> None:
 
 
 def _check_label(label: str) -> None:
-    # Without quotes, so that a label is found in the list of them as it is written there.
+    # Without quotes and backslashes, a label looks the same wherever it is written.
     if not (0 < len(label) <= LONGEST_LABEL and label.isprintable()) or set(label) & {'"', "\\"}:
         want = f"1 to {LONGEST_LABEL} printable characters without quotes and backslashes"
         raise _invalid(label, "label", want)

@@ -6,8 +6,9 @@ from typing import Final
 
 from earmark.board.rows import NUMBER, PRIORITY, READ_TASK, read_tasks
 from earmark.board.task import Priority, Status, Task
-from earmark.board.text import is_text, to_json
+from earmark.board.text import is_text
 from earmark.stores.tables import Row, Rows
+from earmark.stores.upkeep import TABLES
 
 #: The longest page of tasks; each may bring a description of 256 KiB.
 MOST: Final = 1_000
@@ -39,17 +40,10 @@ def find_tasks(rows: Rows, wanted: Wanted) -> list[Task]:
     most = min(wanted.most, MOST)
     if most <= 0 or not _sayable(wanted):
         return []
-    # The index gives one state's tasks in order; several states are merged here.
-    states = [str(status) for status in sorted(wanted.status)] or [""]
-    found = [row for status in states for row in _page(rows, wanted, status, most)]
+    # An index gives one state's tasks in order; several states are merged here.
+    found = [row for status in _states(wanted) for row in _page(rows, wanted, status, most)]
     found.sort(key=_number, reverse=wanted.newest_first)
     return read_tasks(rows, found[:most])
-
-
-def count_tasks(rows: Rows) -> dict[Status, int]:
-    """Return how many tasks are in each state."""
-    found = rows.run("SELECT status, count(*) FROM {schema}.task GROUP BY status")
-    return dict.fromkeys(Status, 0) | {Status(status): count for status, count in found}
 
 
 def ready_tasks(rows: Rows, agent: str, now: int, most: int) -> list[Task]:
@@ -80,27 +74,40 @@ _READY: Final = (
 _EXPIRED: Final = (
     f"{READ_TASK} WHERE lease_until > 0 AND lease_until <= ? ORDER BY lease_until, number LIMIT ?"
 )
+# The label's tasks come first and in their order, however many tasks do not have it: SQLite takes
+# the two as they stand.
+_READ_LABELLED: Final = (
+    f"SELECT {TABLES['task']} FROM"  # noqa: S608 - constants
+    " (SELECT label AS labelled, number AS place FROM {schema}.task_label) AS chosen"
+    " CROSS JOIN {schema}.task"
+)
+
+
+def _states(wanted: Wanted) -> list[str]:
+    # Those of a priority are in order for each state, too.
+    merged = wanted.priority is not None and wanted.label is None
+    return [str(status) for status in sorted(wanted.status or (Status if merged else ()))] or [""]
 
 
 def _page(rows: Rows, wanted: Wanted, status: str, most: int) -> list[Row]:
-    conditions = _conditions(wanted, status)
+    read, place = (READ_TASK, "number") if wanted.label is None else (_READ_LABELLED, "place")
+    conditions = _conditions(wanted, status, place)
     where = " AND ".join(condition for condition, _ in conditions) or "number > 0"
     order = "DESC" if wanted.newest_first else "ASC"
     values = [value for _, given in conditions for value in given]
-    return rows.run(f"{READ_TASK} WHERE {where} ORDER BY number {order} LIMIT ?", *values, most)
+    return rows.run(f"{read} WHERE {where} ORDER BY {place} {order} LIMIT ?", *values, most)
 
 
-def _conditions(wanted: Wanted, status: str) -> list[tuple[str, tuple[object, ...]]]:
+def _conditions(wanted: Wanted, status: str, place: str) -> list[tuple[str, tuple[object, ...]]]:
     after = max(0, min(wanted.after, LARGEST))
-    beyond = "number < ?" if wanted.newest_first else "number > ?"
+    beyond = f"{place} < ?" if wanted.newest_first else f"{place} > ?"
     each: list[tuple[bool, str, tuple[object, ...]]] = [
         (bool(status), "status = ?", (status,)),
         (after > 0, beyond, (after,)),
         (wanted.type is not None, "type = ?", (wanted.type,)),
         (wanted.priority is not None, "priority = ?", (int(wanted.priority or 0),)),
         (wanted.agent is not None, "agent = ?", (wanted.agent,)),
-        # Exact in every database: the label with its quotes is gone from the list without it.
-        (wanted.label is not None, "replace(labels, ?, '') <> labels", (_quoted(wanted.label),)),
+        (wanted.label is not None, "labelled = ? AND place = number", (wanted.label,)),
         (wanted.text is not None, _SAYS, (_pattern(wanted.text),) * 2),
     ]
     return [(condition, values) for asked, condition, values in each if asked]
@@ -109,10 +116,6 @@ def _conditions(wanted: Wanted, status: str) -> list[tuple[str, tuple[object, ..
 _SAYS: Final = (
     "(lower(title) LIKE lower(?) ESCAPE '!' OR lower(description) LIKE lower(?) ESCAPE '!')"
 )
-
-
-def _quoted(label: str | None) -> str:
-    return to_json(label or "", "label")
 
 
 def _pattern(text: str | None) -> str:

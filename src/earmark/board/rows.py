@@ -77,7 +77,7 @@ def read_tasks(rows: Rows, found: Sequence[Row]) -> list[Task]:
 
 
 def add_task(rows: Rows, task: Task) -> None:
-    """Write a new task and what it needs."""
+    """Write a new task, what it needs, and under which labels it is found."""
     form = {**_form(task), **_kept(task)}
     marks = ", ".join("?" * len(_TASK))
     rows.run(
@@ -87,6 +87,10 @@ def add_task(rows: Rows, task: Task) -> None:
     for needed in task.needs:
         rows.run(
             "INSERT INTO {schema}.task_need (task_id, needs_id) VALUES (?, ?)", task.id, needed
+        )
+    for label in task.labels:
+        rows.run(
+            "INSERT INTO {schema}.task_label (label, number) VALUES (?, ?)", label, task.number
         )
 
 

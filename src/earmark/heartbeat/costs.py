@@ -3,12 +3,18 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
+from msgspec import Struct
+
 from earmark.board.task import Attempt, TaskCost
+from earmark.budget.limit import USD
+from earmark.budget.window import Window
 from earmark.heartbeat.trail import reservations_of
 from earmark.ledger.ledger import Ledger
+from earmark.ledger.store import Filter
+from earmark.ledger.values import Account, Reservation
 from earmark.money import Money
 
-_NOTHING: Final = Money()
+_TOTAL: Final = str(Window.parse("total"))
 
 
 def task_cost(ledger: Ledger, attempts: Sequence[Attempt]) -> TaskCost:
@@ -17,23 +23,72 @@ def task_cost(ledger: Ledger, attempts: Sequence[Attempt]) -> TaskCost:
     Raises:
         StoreUnavailable: The books cannot be read.
     """
-    booked = [each for attempt in attempts for each in reservations_of(ledger, attempt)]
+    return task_costs(ledger, {"": attempts})[""]
+
+
+def task_costs(ledger: Ledger, attempts: Mapping[str, Sequence[Attempt]]) -> dict[str, TaskCost]:
+    """Return what each task cost, by the ids in *attempts*; see `task_cost`.
+
+    The calls of all of them are one question to the books; each composition's run is one or two.
+    """
+    keys = [each.key for tries in attempts.values() for each in tries if each.key]
+    found = ledger.store.reservations(Filter(keys=keys)) if keys else []
+    calls = {each.key: _of_reservations((each,)) for each in found}
+    return {
+        task_id: _cost(tries, [_of_try(ledger, each, calls) for each in tries])
+        for task_id, tries in attempts.items()
+    }
+
+
+class _Booked(Struct, frozen=True):
+    """What one try came to, in nano-USD."""
+
+    settled: int = 0
+    held: int = 0
+    presumed: int = 0
+
+
+def _cost(attempts: Sequence[Attempt], booked: Sequence[_Booked]) -> TaskCost:
     return TaskCost(
-        settled=_sum(each.settled or _NOTHING for each in booked),
-        held=_sum(each.amount for each in booked if each.state == "open"),
-        presumed=_sum(each.amount for each in booked if each.state == "presumed"),
+        settled=Money.nanos(sum(each.settled for each in booked)),
+        held=Money.nanos(sum(each.held for each in booked)),
+        presumed=Money.nanos(sum(each.presumed for each in booked)),
         input_tokens=_total(attempt.input_tokens for attempt in attempts),
         output_tokens=_total(attempt.output_tokens for attempt in attempts),
     )
 
 
-def task_costs(ledger: Ledger, attempts: Mapping[str, Sequence[Attempt]]) -> dict[str, TaskCost]:
-    """Return what each task cost, by the ids in *attempts*; see `task_cost`."""
-    return {task_id: task_cost(ledger, tries) for task_id, tries in attempts.items()}
+def _of_try(ledger: Ledger, attempt: Attempt, calls: Mapping[str, _Booked]) -> _Booked:
+    if attempt.key:
+        return calls.get(attempt.key, _Booked())
+    return _of_run(ledger, attempt) if attempt.run_id else _Booked()
 
 
-def _sum(amounts: Iterable[Money]) -> Money:
-    return Money.nanos(sum(amount.in_nanos for amount in amounts))
+def _of_run(ledger: Ledger, attempt: Attempt) -> _Booked:
+    """Return what a run came to: its budget is its own, and so is the account of its limit."""
+    store, path = ledger.store, attempt.budget
+    own = next((a for a in store.accounts(path, ledger.clock.instant()) if _is_own(a, path)), None)
+    if own is not None:
+        unknown = store.reservations(Filter(budget=path, state="presumed"))
+        presumed = _of_reservations(unknown).presumed
+        return _Booked(settled=own.settled, held=own.held, presumed=presumed)
+    # It never began; or somebody gave its budget other limits, which say less than the whole.
+    began = store.budget(path) is not None
+    return _of_reservations(reservations_of(ledger, attempt)) if began else _Booked()
+
+
+def _is_own(account: Account, path: str) -> bool:
+    line = account.line
+    return (line.budget, line.unit, line.window) == (path, USD, _TOTAL)
+
+
+def _of_reservations(found: Iterable[Reservation]) -> _Booked:
+    each = list(found)
+    return _Booked(
+        settled=sum(r.actual.usd for r in each if r.actual is not None),
+        held=sum(r.hold.usd for r in each if r.state == "open"),
+        presumed=sum(r.hold.usd for r in each if r.state == "presumed"),
+    )
 
 
 def _total(counts: Iterable[int | None]) -> int | None:

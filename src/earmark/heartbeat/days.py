@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 from zoneinfo import ZoneInfo
 
 from msgspec import Struct
@@ -12,7 +13,7 @@ from earmark.budget.path import ancestors
 from earmark.budget.window import Interval, Window
 from earmark.clock import NANOS_PER_SECOND, iso
 from earmark.ledger.ledger import Ledger
-from earmark.ledger.store import Filter
+from earmark.ledger.store import Filter, Store
 from earmark.ledger.values import Account
 from earmark.money import Money
 
@@ -141,9 +142,21 @@ def head_of(ledger: Ledger, budget: str) -> int:
 
 
 def books_of(ledger: Ledger, budget: str) -> str:
-    """Return which books these are: the instant of the first entry of *budget*'s tree."""
-    first = ledger.store.entries(Filter(budget=budget.partition("/")[0], most=1))
-    return iso(first[0].at) if first else ""
+    """Return which books these are: the instant of the first entry of *budget*'s tree.
+
+    It is looked for once: a first entry stays the first.
+    """
+    known = _FIRST.setdefault(ledger.store, {})
+    tree = budget.partition("/")[0]
+    if tree not in known:
+        first = ledger.store.entries(Filter(budget=tree, most=1))
+        if not first:
+            return ""
+        known[tree] = iso(first[0].at)
+    return known[tree]
+
+
+_FIRST: Final[WeakKeyDictionary[Store, dict[str, str]]] = WeakKeyDictionary()
 
 
 def usd(nanos: int) -> str:

@@ -23,6 +23,8 @@ class Filter:
     key: str | None = None
     prefix: str | None = None
     """Keys that begin so: found by the index of keys, however many others there are."""
+    keys: Collection[str] | None = None
+    """Reservations with one of these keys: one question for all of them."""
     state: State | None = None
     """Reservations in this state."""
     since: int | None = None

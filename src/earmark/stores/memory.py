@@ -256,6 +256,7 @@ def _matches(row: Reservation, wanted: Filter) -> bool:
     return (
         _within(row.budget, row.opened, wanted)
         and (wanted.key is None or row.key == wanted.key)
+        and (wanted.keys is None or row.key in wanted.keys)
         and (wanted.prefix is None or row.key.startswith(wanted.prefix))
         and (wanted.state is None or row.state == wanted.state)
         and row.seq > wanted.after

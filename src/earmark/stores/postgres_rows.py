@@ -17,6 +17,7 @@ from earmark.stores.rows import (
     Row,
     account_of,
     entry,
+    in_state,
     reservation,
     select,
 )
@@ -194,8 +195,10 @@ class PostgresRows:
 
     def reservations(self, wanted: Filter) -> Iterator[Reservation]:
         """Yield matching reservations in the order they were opened."""
-        tests = [('"key" = ?', wanted.key), ("state = ?", wanted.state)]
-        sql = select(RESERVATION_COLUMNS, "{s}.reservation", "opened", "seq", tests, wanted)
+        keys = None if wanted.keys is None else [*wanted.keys]
+        tests = [('"key" = ?', wanted.key), ('"key" = ANY(?)', keys)]
+        state = in_state(wanted.state)
+        sql = select(RESERVATION_COLUMNS, "{s}.reservation", "opened", "seq", tests, wanted, state)
         return map(reservation, self.all(*sql))
 
     def entries(self, wanted: Filter) -> Iterator[Entry]:

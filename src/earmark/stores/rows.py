@@ -3,10 +3,10 @@
 import json
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from earmark.ledger.store import Filter
-from earmark.ledger.values import Account, Alert, Amounts, Entry, Line, Reservation
+from earmark.ledger.values import Account, Alert, Amounts, Entry, Line, Reservation, State
 
 ACCOUNT_COLUMNS: Final = 'id, budget, unit, "window", start, "end", "limit", settled, held, alerted'
 RESERVATION_COLUMNS: Final = (
@@ -109,22 +109,40 @@ def select(
     order: str,
     tests: Iterable[tuple[str, object]],
     wanted: Filter,
+    fixed: str = "",
 ) -> tuple[str, list[Any]]:
-    """Return the statement, with `?` for values, that lists what is *wanted*, and its values."""
+    """Return the statement, with `?` for values, that lists what is *wanted*, and its values.
+
+    Of *tests*, one without a value asks for nothing; *fixed* is one that has none.
+    """
     where = [(f"{moment} >= ?", wanted.since), (f"{moment} < ?", wanted.until), *tests]
-    given = [(test, value) for test, value in where if value is not None]
+    given: list[tuple[str, tuple[object, ...]]] = [
+        (test, (value,)) for test, value in where if value is not None
+    ]
+    if fixed:
+        given.append((fixed, ()))
     if wanted.budget is not None:
-        given += [
-            ("(budget = ?", wanted.budget),
-            ("1 OR (budget >= ?", f"{wanted.budget}/"),
-            ("budget < ?))", f"{wanted.budget}0"),
-        ]
+        below = (wanted.budget, f"{wanted.budget}/", f"{wanted.budget}0")
+        given.append(("(budget = ? OR (budget >= ? AND budget < ?))", below))
     if wanted.prefix is not None:
-        given += [('"key" >= ?', wanted.prefix), ('"key" < ?', _after(wanted.prefix))]
-    given.append(("seq > ?", wanted.after))
-    clause = " AND ".join(test for test, _ in given).replace(" AND 1 OR ", " OR ")
+        span = (wanted.prefix, _after(wanted.prefix))
+        given.append(('"key" >= ? AND "key" < ?', span))
+    given.append(("seq > ?", (wanted.after,)))
+    clause = " AND ".join(test for test, _ in given)
     sql = f"SELECT {columns} FROM {table} WHERE {clause} ORDER BY {order} LIMIT ?"
-    return sql, [*(value for _, value in given), wanted.most]
+    return sql, [*(value for _, values in given for value in values), wanted.most]
+
+
+def in_state(state: State | None) -> str:
+    """Return the test of a reservation's state, for `select`.
+
+    The state is part of the statement: an index of one state's rows is of no use to one that the
+    server has prepared for any state.
+    """
+    return "" if state is None else _STATES.get(state, "1 = 0")
+
+
+_STATES: Final[dict[str, str]] = {each: f"state = '{each}'" for each in get_args(State)}
 
 
 def _after(prefix: str) -> str:

@@ -26,6 +26,7 @@ from earmark.stores.rows import (
     asked,
     entry,
     entry_row,
+    in_state,
     reservation,
     reservation_row,
     select,
@@ -43,9 +44,8 @@ FIND_ACCOUNT: Final = (
 LAST_ACCOUNT: Final = "SELECT coalesce(max(id), 0) FROM account"
 RESERVATION: Final = f'SELECT {RESERVATION_COLUMNS} FROM reservation WHERE "key" = ?'
 # One statement for a batch's keys, of any number: a list of placeholders would be compiled anew.
-RESERVATIONS_OF: Final = (
-    f'SELECT {RESERVATION_COLUMNS} FROM reservation WHERE "key" IN (SELECT value FROM json_each(?))'
-)
+_AMONG: Final = '"key" IN (SELECT value FROM json_each(?))'
+RESERVATIONS_OF: Final = f"SELECT {RESERVATION_COLUMNS} FROM reservation WHERE {_AMONG}"
 HIGHEST: Final = 'SELECT max("key") FROM reservation'
 OPERATION: Final = 'SELECT content FROM operation WHERE "key" = ?'
 # Copied from PostgreSQL, the last entry need not be the latest.
@@ -178,8 +178,12 @@ class SqliteRows:
 
     def reservations(self, wanted: Filter) -> Iterator[Reservation]:
         """Yield matching reservations in the order they were opened."""
-        tests = [('"key" = ?', wanted.key), ("state = ?", wanted.state)]
-        sql, values = select(RESERVATION_COLUMNS, "reservation", "opened", "seq", tests, wanted)
+        keys = None if wanted.keys is None else json.dumps([*wanted.keys])
+        tests = [('"key" = ?', wanted.key), (_AMONG, keys)]
+        state = in_state(wanted.state)
+        sql, values = select(
+            RESERVATION_COLUMNS, "reservation", "opened", "seq", tests, wanted, state
+        )
         return map(reservation, self._execute(sql, values))
 
     def entries(self, wanted: Filter) -> Iterator[Entry]:

@@ -40,6 +40,7 @@ TABLES: Final[Mapping[str, str]] = {
         " result, error, quality, version"
     ),
     "task_need": "task_id, needs_id",
+    "task_label": "label, number",
     "task_attempt": (
         'task_id, number, agent, model, "key", run_id, budget, started_at, ended_at, outcome,'
         " input_tokens, output_tokens"

@@ -2,16 +2,19 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from benchmarks import board, growth, ledger, memory, runner, service, startup
+from benchmarks import board, growth, heartbeat, ledger, memory, runner, service, startup
 from benchmarks import postgres as postgres_area
 from benchmarks.__main__ import main
 from benchmarks.figure import Figure
 from benchmarks.fill import fill
+from benchmarks.fill_board import ACCEPTED, COMMON, RARE, WORD
+from benchmarks.fill_board import fill as fill_board
 from benchmarks.folded import FoldedLoop, learn
 from benchmarks.load import COST, HOLD, LEAF, make_budgets, one_caller, tasks, threads
 from benchmarks.postgres_baseline import prepare, transactions
@@ -19,6 +22,10 @@ from benchmarks.postgres_folded import BATCH, folded
 from benchmarks.postgres_place import GIVEN, Place
 from benchmarks.raw import fdatasync, plain_books
 from benchmarks.settings import Settings
+from earmark.board.listing import Wanted
+from earmark.board.task import Status
+from earmark.heartbeat.costs import task_costs
+from earmark.heartbeat.desk import open_desk
 from earmark.ledger.store import Filter
 from earmark.money import Money
 from earmark.stores.open import open_ledger
@@ -33,6 +40,7 @@ def tiny(folder: Path) -> Settings:
         seconds=0.03,
         holds=(20, 60),
         tasks=(10, 40),
+        turns=1,
         streams=5,
         blocks=20,
         stages=5,
@@ -83,10 +91,45 @@ def test_the_postgres_benchmark_measures_every_way_of_calling(
 
 
 def test_the_service_benchmark_asks_a_real_server(tmp_path: Path) -> None:
-    """Health, streams of events and a page of tasks, each from a process of its own."""
-    said = measured(service.measure(tiny(tmp_path)))
-    for what in ("/health", "bare ASGI", "5 streams", "KiB", "page of 25 tasks"):
+    """Health, streams of events and pages, each from a process of its own."""
+    said = measured(service.measure(replace(tiny(tmp_path), stores=("SQLite",))))
+    for what in ("/health", "bare ASGI", "5 streams", "KiB"):
         assert any(what in each for each in said), what
+    for page in ("25 tasks as JSON", "the board", "a task", "the budgets", "the runs"):
+        assert f"SQLite: page: {page}: 40 tasks / 10" in said
+
+
+def test_the_heartbeat_benchmark_does_real_cycles(tmp_path: Path, given: Server) -> None:
+    """On each durable store, cycles that dispatch and cycles at the cap."""
+    said = measured(heartbeat.measure(tiny(tmp_path)))
+    kinds = ("a cycle that dispatches 3", "a cycle at the cap")
+    assert list(said) == [
+        f"{store}: {kind}: 40 tasks / 10" for store in ("SQLite", "PostgreSQL") for kind in kinds
+    ]
+    assert schemas(given) == 0
+
+
+def test_a_filled_board_is_as_if_it_had_been_used(tmp_path: Path, given: Server) -> None:
+    """Each third task is accepted and has its try and its cost; labels and counts are right."""
+    place = Place(given)
+    for url in (f"sqlite:///{tmp_path / 'board.db'}", place.fresh()):
+        fill_board(url, 100)
+        with open_ledger(url) as books, open_desk(books) as desk:
+            counts = {each: count for each, count in desk.board.counts().items() if count}
+            assert counts == {Status.PENDING: 34, Status.ACCEPTED: 33, Status.CANCELLED: 33}
+            accepted = desk.board.find(Wanted(status=frozenset({Status.ACCEPTED})))
+            costs = task_costs(books, desk.board.attempts_of([task.id for task in accepted]))
+            assert {cost.settled for cost in costs.values()} == {Money("0.042")}
+            assert accepted[0].id == ACCEPTED
+            for label, most in ((COMMON, 100), (RARE, 20)):
+                found = desk.board.find(Wanted(label=label, most=1000))
+                assert [task.number for task in found] == list(range(1, most + 1))
+                assert all(label in task.labels for task in found)
+            assert len(desk.board.find(Wanted(text=WORD, most=1000))) == 20
+            assert len(desk.nudges.find(acked=False)) == 60
+            wrong = books.audit().problems
+            assert all("/run-" in problem for problem in wrong), wrong
+    place.clean()
 
 
 def test_the_board_benchmark_measures_every_store(tmp_path: Path, given: Server) -> None:

@@ -1,0 +1,150 @@
+"""Whether a heartbeat's cycle slows down as tasks, holds, runs and nudges pile up.
+
+A real cycle, from the controls to the report, on each durable store; the model answers at once, so
+what is timed is Earmark's own work. In one kind of cycle three tasks are dispatched; in the other
+the budget is at its cap, and fifty tasks are looked at for one that fits.
+"""
+
+import asyncio
+import statistics
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager
+from time import perf_counter_ns
+from typing import Final
+
+from benchmarks.figure import Figure, at_most, micros
+from benchmarks.fill_board import fill
+from benchmarks.postgres_place import postgres
+from benchmarks.settings import NotHereError, Settings, tell
+from earmark.board.task import Draft, Priority
+from earmark.clock import SystemClock
+from earmark.config.settings import HeartbeatSettings
+from earmark.heartbeat.desk import Desk, open_desk
+from earmark.heartbeat.heartbeat import Heartbeat
+from earmark.heartbeat.house import House
+from earmark.heartbeat.report import CycleReport
+from earmark.stores.open import open_ledger
+from earmark.testing import ScriptedProvider
+
+AREA: Final = "heartbeat"
+_MODEL: Final = "scripted/at-once"
+_DISPATCHES: Final = 3
+#: How much slower a cycle may be where much has piled up.
+_AS_QUICK: Final = at_most(1.5)
+
+#: What a cycle does, and the limit it does it under.
+_KINDS: Final = {
+    f"a cycle that dispatches {_DISPATCHES}": "1000000 usd per day",
+    "a cycle at the cap": "0 usd per day",
+}
+_Times = dict[str, list[tuple[float, float]]]
+
+
+def measure(settings: Settings) -> list[Figure]:
+    """Return how much slower a cycle is on a board of many tasks than on one of few."""
+    files = [f"sqlite:///{settings.folder / name}.db" for name in ("few", "many")]
+    figures = _store("SQLite", files, settings)
+    with ExitStack() as stack:
+        try:
+            place = stack.enter_context(postgres())
+        except NotHereError as reason:
+            why = f"not measured: {reason}"
+            return [*figures, *(_figure("PostgreSQL", kind, [], settings, why) for kind in _KINDS)]
+        schemas = [place.fresh(), place.fresh()]
+        return [*figures, *_store("PostgreSQL", schemas, settings, place.flush)]
+
+
+def _store(
+    name: str, urls: list[str], settings: Settings, settle: Callable[[], None] = lambda: None
+) -> list[Figure]:
+    few, many = settings.tasks
+    tell(f"{AREA}: filling {name} boards of {few:,} and {many:,} tasks")
+    for url, tasks in zip(urls, settings.tasks, strict=True):
+        fill(url, tasks)
+    settle()
+    times: _Times = {kind: [] for kind in _KINDS}
+    with ExitStack() as stack:
+        loop = stack.enter_context(asyncio.Runner())
+        for kind, limit in _KINDS.items():
+            pair = [stack.enter_context(_beating(loop, url, limit)) for url in urls]
+            for number in range(settings.rounds):
+                tell(f"{AREA}: {name}: {kind}: round {number + 1} of {settings.rounds}")
+                times[kind].append(_round(loop, pair, settings.turns))
+    return [_figure(name, kind, times[kind], settings) for kind in _KINDS]
+
+
+def _round(loop: asyncio.Runner, pair: list["_Beating"], turns: int) -> tuple[float, float]:
+    """Return the median times of a cycle on the two boards, in turns."""
+    taken: tuple[list[int], list[int]] = ([], [])
+    for turn in range(turns):
+        # Now one first, now the other: a disk that slows down does so for both.
+        for which in (0, 1) if turn % 2 else (1, 0):
+            taken[which].append(pair[which].cycle(loop))
+    few, many = (statistics.median(each) for each in taken)
+    return few, many
+
+
+class _Beating:
+    """A heartbeat on a filled board."""
+
+    def __init__(self, desk: Desk, beat: Heartbeat, *, dispatches: int) -> None:
+        self._desk = desk
+        self._beat = beat
+        self._dispatches = dispatches
+
+    def cycle(self, loop: asyncio.Runner) -> int:
+        """Return the nanoseconds of one cycle; its tasks are there before, more urgent than all."""
+        for number in range(self._dispatches):
+            draft = Draft(title=f"now {number}", priority=Priority.P1)
+            self._desk.board.add(draft, actor="benchmark")
+        began = perf_counter_ns()
+        report = loop.run(self._beat.cycle())
+        took = perf_counter_ns() - began
+        self._check(report)
+        return took
+
+    def _check(self, report: CycleReport) -> None:
+        done = [each.outcome for each in report.dispatched]
+        state = "idle" if self._dispatches else "at_cap"
+        if (report.state, done) != (state, ["completed"] * self._dispatches) or report.errors:
+            raise RuntimeError(f"not the cycle that was to be measured: {report.line()}")
+
+
+@contextmanager
+def _beating(loop: asyncio.Runner, url: str, limit: str) -> Generator[_Beating]:
+    """Run a heartbeat under *limit* on the board at *url*; a first cycle has read what there is."""
+    dispatches = 0 if limit.startswith("0 ") else _DISPATCHES
+    name = f"agent-{dispatches}"
+    settings = HeartbeatSettings(
+        agent=name, budget=f"c8/{name}", model=_MODEL, max_dispatches=_DISPATCHES
+    )
+    clock = SystemClock()
+    house = House(providers={"scripted": ScriptedProvider(clock=clock)})
+    with open_ledger(url) as ledger, open_desk(ledger) as desk:
+        ledger.set_budget(settings.budget, limits=[limit])
+        beat = Heartbeat(desk, settings, house, clock=clock)
+        loop.run(beat.start())
+        try:
+            beating = _Beating(desk, beat, dispatches=dispatches)
+            beating.cycle(loop)
+            yield beating
+        finally:
+            loop.run(beat.stop())
+
+
+def _figure(
+    store: str, kind: str, times: list[tuple[float, float]], settings: Settings, why: str = ""
+) -> Figure:
+    few, many = settings.tasks
+    return Figure(
+        area=AREA,
+        what=f"{store}: {kind}: {many:,} tasks / {few:,}",
+        samples=tuple(large / small for small, large in times),
+        target=_AS_QUICK,
+        detail=why or _detail(times),
+    )
+
+
+def _detail(times: list[tuple[float, float]]) -> str:
+    small, large = (statistics.median(each) for each in zip(*times, strict=True))
+    return f"{micros(large)} / {micros(small)}"

@@ -1,0 +1,163 @@
+"""How databases find rows that are asked for often: by an index of those rows, not by all rows."""
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import apsw
+import pytest
+
+from earmark.board.board import Board
+from earmark.board.listing import Wanted
+from earmark.board.task import Draft, Priority, Status
+from earmark.heartbeat.asking import ask_for_all
+from earmark.ledger.store import Filter
+from earmark.ledger.values import State
+from earmark.nudges.nudges import Nudges
+from earmark.stores.migrations_sqlite import prepare_sqlite
+from earmark.stores.rows import RESERVATION_COLUMNS, in_state, select
+from earmark.stores.sqlite_rows import SqliteRows
+from earmark.stores.tables import Rows
+from earmark.testing import ManualClock
+from support.databases import PostgresDatabase, made
+
+#: As health asks: one budget, one day, one state.
+TODAY = Filter(budget="acme", state="presumed", since=5, until=9_000_000, most=1000)
+
+
+class Traced:
+    """A SQLite database in memory that tells how it finds what is read."""
+
+    def __init__(self) -> None:
+        self.connection = apsw.Connection(":memory:")
+        prepare_sqlite(self.connection, "books", ManualClock())
+
+    def plan(self, read: Callable[[], object]) -> str:
+        """Return how each statement of *read* is carried out."""
+        asked: list[tuple[str, object]] = []
+
+        def trace(_: object, sql: str, values: object) -> bool:
+            asked.append((sql, values))
+            return True
+
+        self.connection.exec_trace = trace
+        read()
+        self.connection.exec_trace = None
+        steps = [
+            str(row[3])
+            for sql, values in asked
+            if sql.startswith("SELECT")
+            for row in self.connection.execute(f"EXPLAIN QUERY PLAN {sql}", values)  # type: ignore[arg-type]
+        ]
+        return "; ".join(steps)
+
+    # As the tables' port, for a board.
+
+    def run(self, sql: str, *values: object) -> list[tuple[object, ...]]:
+        """Run one statement of the board."""
+        return self.connection.execute(sql.replace("{schema}.", ""), values).fetchall()  # type: ignore[arg-type]
+
+    def write(self, lock: str, work: Callable[[Rows], object]) -> object:
+        """Do *work*, in no transaction: nobody else is here."""
+        del lock
+        return work(self)
+
+    def read(self, work: Callable[[Rows], object]) -> object:
+        """Do *work*."""
+        return work(self)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "step"),
+    [
+        (TODAY, "SEARCH reservation USING INDEX reservation_presumed (opened>? AND opened<?)"),
+        (Filter(state="presumed"), "SCAN reservation USING INDEX reservation_presumed"),
+        (Filter(state="open", budget="a"), "SCAN reservation USING INDEX reservation_open"),
+        (Filter(keys=["a", "b"]), "SEARCH reservation USING PRIMARY KEY (key=?)"),
+        (Filter(prefix="run-1:"), "SEARCH reservation USING PRIMARY KEY (key>? AND key<?)"),
+    ],
+)
+def test_sqlite_reads_only_the_reservations_that_are_wanted(wanted: Filter, step: str) -> None:
+    """Those of a rare state by the index of that state, those of some keys by their keys."""
+    database = Traced()
+    rows = SqliteRows(database.connection)
+    assert step in database.plan(lambda: list(rows.reservations(wanted)))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "bounds"),
+    [
+        (Wanted(label="ops", newest_first=True), "(label=?)"),
+        (Wanted(label="ops", status=frozenset({Status.PENDING})), "(label=?)"),
+        (Wanted(label="ops", after=7, text="x"), "(label=? AND number>?)"),
+        (Wanted(label="ops", after=7, newest_first=True), "(label=? AND number<?)"),
+    ],
+)
+def test_sqlite_reads_only_the_tasks_of_a_label(wanted: Wanted, bounds: str) -> None:
+    """A page of them comes in its order: other tasks are not read, nothing is sorted."""
+    database = Traced()
+    board = Board(database, ManualClock())  # type: ignore[arg-type]
+    board.add(Draft(title="a", labels=("ops",)), actor="ann")
+    plan = database.plan(lambda: board.find(wanted))
+    assert f"SEARCH task_label USING PRIMARY KEY {bounds}" in plan
+    assert "number=?)" in plan.split("; ")[1], "each of them is found by its number"
+    assert "TEMP B-TREE" not in plan
+
+
+def test_sqlite_reads_only_the_tasks_of_a_state_and_priority() -> None:
+    """A page by urgency comes in its order from each state: nothing else is read or sorted."""
+    database = Traced()
+    board = Board(database, ManualClock())  # type: ignore[arg-type]
+    plan = database.plan(lambda: board.find(Wanted(priority=Priority.P1, after=7)))
+    found = "SEARCH task USING INDEX task_by_urgency (status=? AND priority=? AND number>?)"
+    assert plan.split("; ") == [found] * len(Status)
+
+
+def test_sqlite_reads_only_the_tasks_that_wait_for_a_person() -> None:
+    """Each cycle asks for them: those that may go without are not read."""
+    database = Traced()
+    desk = SimpleNamespace(tables=database)
+    plan = database.plan(lambda: ask_for_all(desk))  # type: ignore[arg-type]
+    assert plan.startswith("SEARCH task USING INDEX task_next (approval=?)")
+    assert "TEMP B-TREE" not in plan
+
+
+def test_sqlite_reads_only_the_nudges_that_are_open() -> None:
+    """Those that nobody acknowledged are found in their order by an index of them alone."""
+    database = Traced()
+    nudges = Nudges(database, ManualClock())  # type: ignore[arg-type]
+    plan = database.plan(lambda: nudges.find(acked=False, newest_first=True))
+    assert plan == "SEARCH nudge USING INDEX nudge_open (number>?)"
+
+
+FILL = """
+INSERT INTO {schema}.reservation ("key", budget, usd, calls, state, accounts, opened, expires,
+    closed, actual_usd, actual_calls, labels, seq, last)
+SELECT 'k' || i, 'acme', 1, 1, CASE WHEN i % 1000 = 0 THEN 'presumed' ELSE 'settled' END, '1',
+    i, i, i, 1, 1, '', i, i
+FROM generate_series(1, 5000) AS n (i)
+"""
+
+
+@pytest.mark.parametrize(("state", "index"), [("presumed", True), ("settled", False)])
+def test_postgres_reads_only_what_is_presumed(state: State, index: bool, tmp_path: Path) -> None:  # noqa: FBT001 - a case
+    """A statement that is prepared for any values still uses the index of that state's rows."""
+    with made("postgres", tmp_path) as database:
+        assert isinstance(database, PostgresDatabase)
+        database.prepare()
+        database.run(FILL)
+        database.run("ANALYZE {schema}.reservation")
+        wanted = Filter(budget="acme", state=state, since=1, until=9_000_000, most=1000)
+        sql, values = select(
+            RESERVATION_COLUMNS,
+            f"{database.schema}.reservation",
+            *("opened", "seq", (), wanted, in_state(wanted.state)),
+        )
+        marks = iter(range(1, len(values) + 1))
+        numbered = "".join(f"${next(marks)}" if c == "?" else c for c in sql)
+        given = ", ".join(repr(value) for value in values)
+        with database.connected() as connection:
+            connection.execute("SET plan_cache_mode = force_generic_plan")
+            connection.execute(f"PREPARE listing AS {numbered}")
+            plan = connection.execute(f"EXPLAIN EXECUTE listing ({given})").fetchall()
+    assert any("reservation_presumed" in line for (line,) in plan) is index, plan
