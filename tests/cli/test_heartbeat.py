@@ -3,7 +3,9 @@
 import json
 import re
 import signal
+import threading
 from collections.abc import Iterator
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -85,6 +87,16 @@ def test_the_seeds_task_costs_what_it_cost_everywhere(beats: Shell, stub: StubSe
     assert beats.json("audit")["ok"]
 
 
+def test_a_small_cost_is_written_out(beats: Shell, stub: StubServer) -> None:
+    """What costs a fraction of a cent is shown as people write it, as JSON and as text."""
+    stub.play(Scene(body=message({"input_tokens": 4, "output_tokens": 5}, model=MODEL, text="e-")))
+    add(beats)
+    beats.ok("heartbeat", "--once")
+    for how in ((), ("--json",)):
+        assert '"estimated_usd": 0.000087\n' in beats.ok("task", "show", "1", *how).out
+    assert beats.json("task", "show", "1")["result"]["cost"]["estimated_usd"] == 8.7e-05
+
+
 def test_no_key_is_ever_said(beats: Shell) -> None:
     """Neither the answer nor what people are told holds the provider's key."""
     add(beats)
@@ -162,5 +174,58 @@ def test_it_runs_until_it_is_told_to_stop(beats: Shell, stub: StubServer) -> Non
         done = ended(process)
     assert done.code == 0, done.err
     assert done.json["heartbeat"]["state"] == "stopped"
-    assert done.json["heartbeat"]["patch_name"].startswith("budget_")
-    assert beats.ok("heartbeat", "--once").code == 0
+    patch = done.json["heartbeat"]["patch_name"]
+    assert patch.startswith("budget_")
+    assert done.json["stopped"] == {
+        "agent": "Cloud Lu",
+        "why": "SIGTERM",
+        "cycles": 1,
+        "patch": patch,
+    }
+    said = f"earmark: 'Cloud Lu' stopped (SIGTERM) after 1 cycle; patch '{patch}' is written"
+    assert done.err.splitlines()[-1] == said
+    assert "stopped (--once) after 1 cycle; patch 'budget_" in beats.ok("heartbeat", "--once").err
+
+
+def test_a_change_of_its_file_is_seen_by_the_next_cycle(beats: Shell, stub: StubServer) -> None:
+    """A model written while it runs is its model; the command line stays above the file."""
+    arguments = ("-m", "earmark.cli.main", "heartbeat", "--interval", "100ms", "--agent", "Lu")
+    add(beats, "b", "--assignee", "nobody")
+    with started(*arguments, folder=beats.folder, ANTHROPIC_API_KEY="x") as process:
+        until_model(beats, f"anthropic/{MODEL}")
+        settings = SETTINGS.format(url=stub.url)
+        more = '[heartbeat]\nagent = "No"\nmodel = "anthropic/other"\ninterval = "1h"\n'
+        beats.write("earmark.toml", f"{settings}{more}")
+        assert until_model(beats, "anthropic/other")["interval_s"] == 0.1
+        process.send_signal(signal.SIGINT)
+        done = ended(process)
+    assert done.code == 0, done.err
+    assert "'Lu' stopped (SIGINT) after" in done.err.splitlines()[-1]
+
+
+def until_model(beats: Shell, model: str) -> Any:
+    """Return what status says of the heartbeat once that is its model; half a minute at most."""
+    due = monotonic() + 30
+    while monotonic() < due:
+        told = beats.json("heartbeat", "--status")["heartbeat"]
+        if told.get("model") == model:
+            return told
+    raise AssertionError(f"its model is not {model} in time: {told}")
+
+
+def test_one_cycle_is_stopped_by_a_signal_too(beats: Shell, stub: StubServer) -> None:
+    """SIGTERM to `--once`: what is under way has its grace and is booked, as without it."""
+    settings = SETTINGS.format(url=stub.url)
+    beats.write("earmark.toml", f'{settings}[heartbeat]\ngrace = "0s"\n')
+    task, never = add(beats), threading.Event()
+    stub.play(Scene(waits=never))
+    arguments = ("-m", "earmark.cli.main", "heartbeat", "--once", "--json")
+    with started(*arguments, folder=beats.folder, ANTHROPIC_API_KEY="x") as process:
+        assert stub.arrived.wait(30)
+        process.send_signal(signal.SIGTERM)
+        done = ended(process)
+    never.set()
+    assert (done.code, done.json["stopped"]["why"]) == (0, "SIGTERM"), done.err
+    assert [each["outcome"] for each in done.json["cycle"]["dispatched"]] == ["parked"]
+    assert beats.json("task", "show", task["id"])["status"] == "pending"
+    assert [each["state"] for each in beats.json("holds")["holds"]] == ["presumed"]

@@ -194,6 +194,16 @@ def test_an_overrun_is_seen_across_collections(outbox: Outbox) -> None:
     assert outbox.nudges.find()[0].data["key"] == one.key
 
 
+def test_a_hold_that_grew_since_the_last_collection_is_no_overrun(outbox: Outbox) -> None:
+    """Opened before it and extended after it, a hold is all of both."""
+    outbox.ledger.set_budget("c8", limits=["10 usd per day"])
+    hold = outbox.ledger.reserve("c8", "0.5")
+    assert outbox.collect() == 0
+    outbox.ledger.extend(hold.key, "0.2")
+    outbox.ledger.settle(hold.key, "0.6")
+    assert outbox.collect() == 0
+
+
 def test_an_unknown_outcome_is_told_once(outbox: Outbox, clock: ManualClock) -> None:
     """A hold whose deadline passed is one nudge; the truth, told later, is none."""
     outbox.ledger.set_budget("c8", limits=["10 usd per day"])

@@ -98,6 +98,14 @@ def test_nothing_is_half_raised(outbox: Outbox) -> None:
     assert outbox.quilt.find() == []
 
 
+def test_one_write_is_all_that_a_nudge_takes(outbox: Outbox) -> None:
+    """Where the store is gone right after it, the sibling's patch is there too."""
+    outbox.line.writes_left = 1
+    assert raise_one(outbox)
+    outbox.line.down, outbox.line.writes_left = False, -1
+    assert outbox.quilt.get("sibling_nudge", "a/1").version == 1
+
+
 def test_nudges_are_numbered_and_listed_in_pages(outbox: Outbox) -> None:
     """Numbers ascend from 1; pages meet, in both orders."""
     for number in range(5):

@@ -208,7 +208,7 @@ def test_a_cut_commit_is_one_nudge(
     with open_outbox(proxy.via(url), SystemClock()) as outbox:
         outbox.ledger.set_budget("c8", limits=["1 usd per day"], alerts=TENTHS)
         outbox.spend("c8", "1")
-        proxy.judge = cut_the_commit_of(b"nudge_mark", after=when == "after")
+        proxy.judge = cut_the_commit_of(b"nudge_mark (tree", after=when == "after")
         assert outbox.collect("hook") == 10
         assert proxy.cuts == 1
         check_told_once(outbox, ALL_TENTHS)

@@ -62,6 +62,7 @@ class BeatHouse:
         house: dict[str, Any] | None = None,
         channel: Channel | None = None,
         holder: str = "host:1",
+        reread: Callable[[], HeartbeatSettings | None] | None = None,
         **settings: Any,
     ) -> None:
         self.clock = clock or ManualClock()
@@ -87,7 +88,9 @@ class BeatHouse:
             courier = Courier(self.desk.nudges, {channel.name: channel}, self.clock)
             more |= {"courier": courier, "channels": (channel.name,)}
         self.house = House(providers={"scripted": self.provider}, **more)
-        self.beat = Heartbeat(self.desk, self.settings, self.house, clock=self.clock, holder=holder)
+        self.beat = Heartbeat(
+            self.desk, self.settings, self.house, clock=self.clock, holder=holder, reread=reread
+        )
         self._started = False
 
     # The board ------------------------------------------------------------------------------------
@@ -123,9 +126,9 @@ class BeatHouse:
         """Run a coroutine in the heartbeat's event loop."""
         return self._runner.run(work)
 
-    def start(self) -> Self:
+    def start(self, stop: asyncio.Event | None = None) -> Self:
         """Start the heartbeat."""
-        self.run(self.beat.start())
+        self.run(self.beat.start(stop))
         self._started = True
         return self
 

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from contextlib import redirect_stdout
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -21,6 +22,7 @@ from earmark.clock import NANOS_PER_SECOND, parse_duration
 from earmark.config import values
 from earmark.config.assemble import Key, Providers, key_from, no_key, policy_of, price_book
 from earmark.config.channels import channels_of
+from earmark.config.load import load_settings
 from earmark.config.settings import HeartbeatSettings, Settings
 from earmark.errors import InvalidConfig, InvalidDuration
 from earmark.heartbeat.desk import Desk, open_desk
@@ -28,7 +30,7 @@ from earmark.heartbeat.health import Health, health
 from earmark.heartbeat.heartbeat import Heartbeat
 from earmark.heartbeat.house import WHOLE, House
 from earmark.heartbeat.plan import Planned
-from earmark.heartbeat.report import CycleReport
+from earmark.heartbeat.reread import Reread
 from earmark.heartbeat.work import transports_of
 from earmark.nudges.courier import Courier
 
@@ -70,28 +72,46 @@ def heartbeat(
         _show_health(session, agent)
         return
     settings = settings_of(session)
-    told = _told(settings.heartbeat, agent, interval, budget)
+    given = _Given(agent, interval, budget)
+    told = given.over(settings.heartbeat)
     with open_books(session, settings) as ledger, open_desk(ledger, sibling=told.sibling) as desk:
         if simulate:
             asyncio.run(_simulate(session, settings, told, desk))
         else:
-            _beat(session, settings, told, desk, once=once)
+            _beat(session, settings, given, desk, once=once)
 
 
-def _told(
-    settings: HeartbeatSettings, agent: str | None, interval: str | None, budget: str | None
-) -> HeartbeatSettings:
-    given: dict[str, Any] = {}
-    if agent is not None:
-        given["agent"] = _agent(agent)
-    if interval is not None:
-        if not parse_duration(interval):
-            raise InvalidDuration(text=interval, want="a duration above 0")
-        seconds = parse_duration(interval) / NANOS_PER_SECOND
-        given["interval"] = timedelta(seconds=seconds)
-    if budget is not None:
-        given["budget"] = parse_path(budget)
-    return settings.model_copy(update=given)
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What the command line says of the heartbeat."""
+
+    agent: str | None
+    interval: str | None
+    budget: str | None
+
+    def over(self, settings: HeartbeatSettings) -> HeartbeatSettings:
+        """Return *settings* with it laid over them."""
+        given: dict[str, Any] = {}
+        if self.agent is not None:
+            given["agent"] = _agent(self.agent)
+        if self.interval is not None:
+            given["interval"] = _interval(self.interval)
+        if self.budget is not None:
+            given["budget"] = parse_path(self.budget)
+        return settings.model_copy(update=given)
+
+    def again(self, settings: Settings) -> Reread | None:
+        """Return what reads the file of *settings* anew; None if they come from none."""
+        file = settings.file
+        if file is None:
+            return None
+        return Reread(file, lambda: self.over(load_settings(file, os.environ).heartbeat))
+
+
+def _interval(text: str) -> timedelta:
+    if not parse_duration(text):
+        raise InvalidDuration(text=text, want="a duration above 0")
+    return timedelta(seconds=parse_duration(text) / NANOS_PER_SECOND)
 
 
 def _agent(name: str) -> str:
@@ -104,61 +124,75 @@ def _agent(name: str) -> str:
 # Running ------------------------------------------------------------------------------------------
 
 
-def _beat(
-    session: Session, settings: Settings, told: HeartbeatSettings, desk: Desk, *, once: bool
-) -> None:
+def _beat(session: Session, settings: Settings, given: _Given, desk: Desk, *, once: bool) -> None:
     signals = _Signals()
     try:
         # What stages print must not get between the lines of the answer.
         with redirect_stdout(sys.stderr):
-            form = asyncio.run(_run(session, settings, told, desk, signals, once=once))
+            form = asyncio.run(_run(session, settings, given, desk, signals, once=once))
     except asyncio.CancelledError:
         session.tell("ended at once: what was under way is booked")
         raise typer.Exit(_BY_SIGNAL + signals.last) from None
     session.answer(form)
+    session.tell(_farewell(**form["stopped"]))
+
+
+def _farewell(agent: str, why: str, cycles: int, patch: str | None) -> str:
+    count = "1 cycle" if cycles == 1 else f"{cycles} cycles"
+    wrote = f"patch '{patch}' is written" if patch else "its end could not be written"
+    return f"'{agent}' stopped ({why}) after {count}; {wrote}"
 
 
 async def _run(
     session: Session,
     settings: Settings,
-    told: HeartbeatSettings,
+    given: _Given,
     desk: Desk,
     signals: "_Signals",
     *,
     once: bool,
 ) -> dict[str, Any]:
+    told = given.over(settings.heartbeat)
     stop = signals.listen()
     providers = _providers(settings, desk, key_from(os.environ))
     try:
         house = _house(settings, desk, providers)
         beat = Heartbeat(
-            desk, told, house, clock=desk.ledger.clock, on_cycle=lambda done: _tell(session, done)
+            desk,
+            told,
+            house,
+            clock=desk.ledger.clock,
+            on_cycle=lambda done: session.tell(done.line()),
+            reread=given.again(settings),
         )
         session.tell(
             f"'{told.agent}' beats every {told.interval.total_seconds():g} s"
             f" on {desk.ledger.store.name}, paid by {told.budget}"
         )
-        return await _once(beat) if once else await _for_good(beat, stop)
+        done = await _once(beat, stop) if once else await _for_good(beat, stop)
     finally:
         await providers.aclose()
+    state = beat.state
+    stopped = {
+        "agent": state.agent,
+        "why": signal.Signals(signals.last).name if stop.is_set() else "--once",
+        "cycles": beat.cycles,
+        "patch": None if state.running else state.patch_name,
+    }
+    return {**done, "heartbeat": state, "stopped": stopped}
 
 
-async def _once(beat: Heartbeat) -> dict[str, Any]:
-    await beat.start()
+async def _once(beat: Heartbeat, stop: asyncio.Event) -> dict[str, Any]:
+    await beat.start(stop)
     try:
-        report = await beat.cycle()
+        return {"cycle": await beat.cycle()}
     finally:
         await beat.stop()
-    return {"cycle": report, "heartbeat": beat.state}
 
 
 async def _for_good(beat: Heartbeat, stop: asyncio.Event) -> dict[str, Any]:
     await beat.run(stop)
-    return {"heartbeat": beat.state}
-
-
-def _tell(session: Session, report: CycleReport) -> None:
-    session.tell(report.line())
+    return {}
 
 
 class _Signals:

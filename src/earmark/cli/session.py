@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar, Concatenate, ParamSpec, Protocol
 
 import typer
 
-from earmark.service.plain import plain
+from earmark.service.plain import decimals, plain
 
 P = ParamSpec("P")
 
@@ -68,8 +68,8 @@ class Session:
 
 def write_json(form: Mapping[str, Any]) -> None:
     """Write one JSON document to standard output, in ASCII so that no terminal can spoil it."""
-    jsonlib.dump(plain(form), sys.stdout, indent=2, allow_nan=False)
-    sys.stdout.write("\n")
+    text = jsonlib.dumps(plain(form), indent=2, allow_nan=False)
+    sys.stdout.write(f"{decimals(text)}\n")
 
 
 def group(help: str) -> typer.Typer:  # noqa: A002 - Typer's own word

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
 
 from earmark.admission.finish import to_the_end
@@ -11,10 +11,18 @@ from earmark.board.task import Attempt, CompositionWork, Task
 from earmark.clock import Clock, parse_duration
 from earmark.composition.parse import parse_composition
 from earmark.config.settings import HeartbeatSettings
-from earmark.errors import BudgetExceeded, EarmarkError, NoBudget, StageFailed, StoreError
+from earmark.errors import (
+    BudgetExceeded,
+    EarmarkError,
+    NoBudget,
+    Reason,
+    StageFailed,
+    StoreError,
+)
 from earmark.heartbeat.controls import Verdict
 from earmark.heartbeat.desk import Desk
-from earmark.heartbeat.ending import Ended, Endings, ended, seconds
+from earmark.heartbeat.ending import Ended, Endings, as_verdict, ended, seconds
+from earmark.heartbeat.gate import Gate
 from earmark.heartbeat.house import House
 from earmark.heartbeat.trail import is_unresolved, was_sent
 from earmark.heartbeat.tries import Tries
@@ -40,13 +48,16 @@ class Composer:
         *,
         tries: Tries,
         ends: Endings,
+        look: Callable[[Task], Verdict],
         clock: Clock,
     ) -> None:
+        """Use *look* before each call that costs: it says whether the task's may be sent."""
         self._desk = desk
         self._settings = settings
         self._house = house
         self._tries = tries
         self._ends = ends
+        self._look = look
         self._clock = clock
         interval_ns = parse_duration(settings.interval)
         self._wait_s = seconds(min(parse_duration(DEFAULT_WAIT), interval_ns))
@@ -65,17 +76,25 @@ class Composer:
         )
         if cancelled is not None:
             return await self._ends.held_up(task, Verdict(reason="the heartbeat was stopped"))
+        gate = Gate(lambda: self._look(task))
         try:
-            statement = await self._in_time(self.run(graph, work.input, work.budget, run_id))
+            statement = await self._in_time(self.run(graph, work.input, work.budget, run_id, gate))
         except StoreError:
             raise
         except (EarmarkError, TimeoutError) as error:
-            return await self._came_to_nothing(task, attempt, error)
+            return await self._came_to_nothing(task, attempt, error, gate.shut)
         except asyncio.CancelledError:
             return (await to_the_end(self._ends.cut_short(task, attempt)))[0]
         return (await to_the_end(self._answered(task, attempt, statement)))[0]
 
-    async def run(self, graph: str, given: Any, budget: str, run_id: str) -> Statement:  # noqa: ANN401 - JSON of any kind
+    async def run(
+        self,
+        graph: str,
+        given: Any,  # noqa: ANN401 - JSON of any kind
+        budget: str,
+        run_id: str,
+        gate: Gate,
+    ) -> Statement:
         """Run a composition to its end on a budget of its own; raises as `run_async`."""
         return await run_async(
             graph,
@@ -90,6 +109,7 @@ class Composer:
             wait=self._wait_s,
             timeout=self._settings.task_timeout,
             run_id=run_id,
+            gate=gate,
             clock=self._clock,
         )
 
@@ -115,13 +135,20 @@ class Composer:
             alarm.cancel()
 
     async def _came_to_nothing(
-        self, task: Task, attempt: Attempt, error: EarmarkError | TimeoutError
+        self,
+        task: Task,
+        attempt: Attempt,
+        error: EarmarkError | TimeoutError,
+        shut: Verdict | None,
     ) -> Ended:
         limit_s = self._settings.task_timeout.total_seconds()
         why = f"no end within {limit_s:g} s" if isinstance(error, TimeoutError) else str(error)
         ledger = self._desk.ledger
         if await asyncio.to_thread(is_unresolved, ledger, attempt):
             return await self._ends.unknown(task, attempt, why)
+        stopped = shut or _paused(error)
+        if stopped is not None:
+            return await self._ends.stopped(task, attempt, stopped)
         if not _may_pass(error, attempt):
             return await self._ends.failed(task, attempt, why, retry_at=None)
         refused = isinstance(error, BudgetExceeded | NoBudget)
@@ -155,6 +182,13 @@ class Composer:
         known = (tokens[0], tokens[1]) if counts else (None, None)
         await self._tries.complete(attempt, result, known)
         return ended(task, "completed", cost_usd=str(statement.spent))
+
+
+def _paused(error: EarmarkError | TimeoutError) -> Verdict | None:
+    """Return what *error* says of a pause; None if it is none."""
+    if isinstance(error, BudgetExceeded) and error.reason is Reason.PAUSED:
+        return as_verdict(error)
+    return None
 
 
 def _may_pass(error: EarmarkError | TimeoutError, attempt: Attempt) -> bool:

@@ -12,6 +12,7 @@ from earmark.clock import Clock
 from earmark.config.settings import HeartbeatSettings
 from earmark.errors import EarmarkError, NoBudget, StoreError
 from earmark.heartbeat.afford import Need, least_obstacle
+from earmark.heartbeat.asking import ask_for_all
 from earmark.heartbeat.controls import GO, Controls, Verdict
 from earmark.heartbeat.desk import Desk
 from earmark.heartbeat.dispatch import Dispatcher
@@ -98,7 +99,12 @@ class Cycle:
             desk, settings, house, controls=self._controls, leases=leases, clock=clock
         )
         self._grader = Grader(
-            desk, settings, house, composer=self._dispatcher.composer, clock=clock
+            desk,
+            settings,
+            house,
+            composer=self._dispatcher.composer,
+            look=self._controls.read,
+            clock=clock,
         )
         self.patches = BudgetPatches(desk, clock, agent=settings.agent, budget=settings.budget)
         self.stop = asyncio.Event()
@@ -130,6 +136,7 @@ class Cycle:
         graded, wrong = await self._grader.look_after()
         progress.graded += graded
         progress.errors += wrong
+        progress.verdict = self._grader.shut or progress.verdict
 
     def look(self) -> Verdict:
         """Return what is in the way of dispatching now; changes nothing."""
@@ -144,9 +151,9 @@ class Cycle:
         )
 
     async def _collected(self) -> int:
-        return await asyncio.to_thread(
-            collect, self._desk.ledger, self._desk.nudges, self._house.channels
-        )
+        desk, channels = self._desk, self._house.channels
+        told = await asyncio.to_thread(collect, desk.ledger, desk.nudges, channels)
+        return told + await asyncio.to_thread(ask_for_all, desk, channels)
 
     async def _allowed(self) -> Verdict:
         verdict = await asyncio.to_thread(self._controls.read)

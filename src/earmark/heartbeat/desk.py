@@ -1,6 +1,6 @@
 """Everything a heartbeat and the service work on: the books and the tables beside them."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -30,11 +30,17 @@ class Desk:
     quilt: Quilt
     nudges: Nudges
     agents: Agents
+    channels: Sequence[str] = ()
+    """Names of those that carry the nudges which are raised beside a heartbeat."""
 
 
 @contextmanager
-def open_desk(ledger: Ledger, *, sibling: str = DEFAULT_SIBLING) -> Generator[Desk]:
+def open_desk(
+    ledger: Ledger, *, sibling: str = DEFAULT_SIBLING, channels: Sequence[str] = ()
+) -> Generator[Desk]:
     """Open what stands beside *ledger*'s books; closed with the block, the ledger stays open.
+
+    Nudges are for *sibling*; those of tasks that wait for a person are carried by *channels*.
 
     Raises:
         StoreUnavailable: The store cannot be opened.
@@ -49,6 +55,7 @@ def open_desk(ledger: Ledger, *, sibling: str = DEFAULT_SIBLING) -> Generator[De
             quilt=Quilt(tables, clock),
             nudges=Nudges(tables, clock, recipient=sibling),
             agents=Agents(tables, clock),
+            channels=channels,
         )
     finally:
         if ledger.store.url != _IN_MEMORY:

@@ -30,7 +30,7 @@ from earmark.heartbeat.compose import Composer
 from earmark.heartbeat.controls import GO, Controls, Verdict
 from earmark.heartbeat.desk import Desk
 from earmark.heartbeat.ending import Ended, Endings, ended, seconds
-from earmark.heartbeat.gate import Gated
+from earmark.heartbeat.gate import Gate
 from earmark.heartbeat.house import House
 from earmark.heartbeat.leases import Leases
 from earmark.heartbeat.tries import Tries
@@ -68,7 +68,13 @@ class Dispatcher:
         )
         self._guard = Guard(desk.ledger.as_async(), policy=house.policy, clock=clock)
         self.composer = Composer(
-            desk, settings, house, tries=self._tries, ends=self._ends, clock=clock
+            desk,
+            settings,
+            house,
+            tries=self._tries,
+            ends=self._ends,
+            look=self._look_again,
+            clock=clock,
         )
         """Runs compositions; also those that grade."""
 
@@ -123,31 +129,24 @@ class Dispatcher:
         return await self._tried(task, work, attempt)
 
     async def _tried(self, task: Task, work: ModelWork, attempt: Attempt) -> Ended:
-        gates: list[Gated] = []
+        gate = Gate(lambda: self._last_look(task))
         try:
-            receipt = await self._paid(task, work, attempt, gates)
+            receipt = await self._paid(task, work, attempt, gate)
         except (KeyReused, StoreError):
             raise
         except EarmarkError as error:
-            shut = gates[0].shut if gates else None
-            if shut is not None:
-                return await self._ends.held_up(task, shut)
+            if gate.shut is not None:
+                return await self._ends.held_up(task, gate.shut)
             return await self._came_to_nothing(task, attempt, error)
         except asyncio.CancelledError:
             return (await to_the_end(self._ends.cut_short(task, attempt)))[0]
         return (await to_the_end(self._answered(task, attempt, receipt)))[0]
 
-    async def _paid(
-        self, task: Task, work: ModelWork, attempt: Attempt, gates: list[Gated]
-    ) -> Receipt:
+    async def _paid(self, task: Task, work: ModelWork, attempt: Attempt, gate: Gate) -> Receipt:
         provider = provider_of(attempt.model, self._house.providers)
-        gate = Gated(
-            provider.call(request_of(task, work, attempt.model)), lambda: self._last_look(task)
-        )
-        gates.append(gate)
         return await self._guard.spend(
             attempt.budget,
-            gate,
+            gate(provider.call(request_of(task, work, attempt.model))),
             key=attempt.key,
             wait=self._wait_s,
             timeout=self._settings.task_timeout,
@@ -160,6 +159,11 @@ class Dispatcher:
             return verdict
         mine = self._leases.holds(task.id)
         return GO if mine else Verdict(state="error", reason="the task was taken back")
+
+    def _look_again(self, task: Task) -> Verdict:
+        verdict = self._last_look(task)
+        # What was begun goes on into the quiet hours: cut off, it would be paid for twice.
+        return GO if verdict.state == "quiet" else verdict
 
     async def _came_to_nothing(self, task: Task, attempt: Attempt, error: EarmarkError) -> Ended:
         match error:

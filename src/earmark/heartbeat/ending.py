@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from earmark.board.task import Attempt, Status, Task
@@ -88,6 +88,17 @@ class Endings:
         """Fail the task, or let it be tried again from *retry_at* on while it has tries left."""
         after = await self._tries.fail(attempt, why, retry_at=retry_at, result=result)
         return ended(task, "retried" if after.status is Status.PENDING else "failed", why)
+
+    async def stopped(self, task: Task, attempt: Attempt, verdict: Verdict) -> Ended:
+        """Put back a task whose calls were stopped by *verdict* before all of them were sent.
+
+        A try that cost something counts: another one begins anew, and pays anew.
+        """
+        if not await asyncio.to_thread(was_sent, self._desk.ledger, attempt):
+            return await self.held_up(task, verdict)
+        due = self._soon(verdict.resets_at)
+        after = await self.failed(task, attempt, verdict.reason, retry_at=due)
+        return replace(after, verdict=verdict)
 
     async def unknown(self, task: Task, attempt: Attempt, why: str) -> Ended:
         """Leave the task to a person, and tell one."""

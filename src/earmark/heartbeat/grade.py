@@ -17,7 +17,9 @@ from earmark.clock import Clock
 from earmark.config.settings import GradeSettings, HeartbeatSettings
 from earmark.errors import EarmarkError, InvalidFile, StoreError, TaskRefused
 from earmark.heartbeat.compose import Composer
+from earmark.heartbeat.controls import Verdict
 from earmark.heartbeat.desk import Desk
+from earmark.heartbeat.gate import Gate, Look
 from earmark.heartbeat.house import House
 from earmark.ids import new_run_id
 from earmark.money import Money
@@ -44,14 +46,23 @@ class Grader:
         house: House,
         *,
         composer: Composer,
+        look: Look,
         clock: Clock,
     ) -> None:
+        """Use *composer* for compositions, each of whose calls is sent only if *look* says so."""
         self._desk = desk
         self._settings = settings
         self._house = house
         self._composer = composer
         self._clock = clock
         self._failures: dict[str, int] = {}
+        self._look = look
+        self._gate = Gate(look)
+
+    @property
+    def shut(self) -> Verdict | None:
+        """What stopped the last look at results before its end."""
+        return self._gate.shut
 
     async def look_after(self) -> tuple[int, list[str]]:
         """Grade what is completed and take what passes; return how many, and what went wrong.
@@ -60,12 +71,16 @@ class Grader:
             StoreError: The board or the books could not be read or written.
         """
         graded, wrong = 0, list[str]()
+        self._gate = Gate(self._look)
         for task in await self._ungraded():
             try:
                 graded += await self._graded(task)
             except StoreError:
                 raise
             except (EarmarkError, ValueError) as error:
+                if self.shut is not None:
+                    # No failure of the grader's: the task is looked at when the agent may act.
+                    return graded, wrong
                 wrong.append(self._failed(task, error))
         await self._take()
         return graded, wrong
@@ -90,7 +105,9 @@ class Grader:
             assert grade.composition is not None, "one of the two is given"
             graph = await asyncio.to_thread(_read, self._house.folder / grade.composition)
             run_id = new_run_id(self._clock)
-            statement = await self._composer.run(graph, task_json(task), str(grade.budget), run_id)
+            statement = await self._composer.run(
+                graph, task_json(task), str(grade.budget), run_id, self._gate
+            )
             value, by = statement.output, f"composition {grade.composition}, run {run_id}"
         return quality_of(value, by=by, at=self._clock.instant())
 

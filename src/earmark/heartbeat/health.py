@@ -17,6 +17,8 @@ _WORST_FIRST: Final[Sequence[Status]] = ("fail", "warn", "pass")
 
 #: A heartbeat that has not ended a cycle for so many intervals is stale.
 STALE_INTERVALS: Final = 2
+#: So many cycles after its turn the day's patch is late: what failed once is tried again in each.
+LATE_CYCLES: Final = 1
 #: Holds whose cost is unknown are counted up to here.
 MOST_UNRESOLVED: Final = 1000
 
@@ -104,7 +106,7 @@ def _examined(desk: Desk, row: AgentRow | None, now: int) -> Health:
     if row is None:
         beat = Check(name="heartbeat:age", status="warn", output="no heartbeat has run here yet")
         return _health(now, _NO_BEAT, {}, {}, [store, beat, deliveries])
-    checks = [store, _check_age(row, now), _check_state(row), deliveries]
+    checks = [store, _check_age(row, now), _check_state(row), _check_patch(row), deliveries]
     budget: Mapping[str, Any] = {}
     if row.state.budget:
         day = today(desk.ledger, row.state.budget, now)
@@ -240,6 +242,16 @@ def _check_state(row: AgentRow) -> Check:
         output=said if wrong else "",
         value=state.state,
     )
+
+
+def _check_patch(row: AgentRow) -> Check:
+    """Look whether the day's patch is late: a cycle that was to write it may end without."""
+    state = row.state
+    since = state.cycle_count - state.persisted_cycle
+    late = state.running and since > state.persist_every + LATE_CYCLES
+    output = f"the day's patch is late: it was not written for {since} cycles" if late else ""
+    status: Status = "warn" if late else "pass"
+    return Check(name="persistence:lag", status=status, output=output, value=since, unit="cycles")
 
 
 def _check_budget(spend: Spend) -> Check:

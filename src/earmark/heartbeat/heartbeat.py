@@ -24,6 +24,7 @@ from earmark.heartbeat.limits import set_default_limits
 from earmark.heartbeat.plan import Planned, plan
 from earmark.heartbeat.postman import Postman
 from earmark.heartbeat.report import AgentState, CycleReport
+from earmark.heartbeat.reread import changed, told_in
 from earmark.ids import new_run_id
 
 _log = logging.getLogger("earmark.heartbeat")
@@ -33,9 +34,6 @@ _AFTER_THE_TURN_NS: Final = 1_000_000
 _MILLISECOND: Final = 1_000_000
 #: States that end at an instant of their own, before the next cycle would come.
 _END_BY_THEMSELVES: Final = frozenset({"at_cap", "paused", "quiet"})
-_LONGEST_ERROR: Final = 1000
-#: Ends of a dispatch that somebody should hear of.
-_TROUBLE: Final = frozenset({"failed", "retried", "unknown", "lost"})
 
 
 class Heartbeat:
@@ -53,6 +51,7 @@ class Heartbeat:
         clock: Clock,
         holder: str | None = None,
         on_cycle: Callable[[CycleReport], None] | None = None,
+        reread: Callable[[], HeartbeatSettings | None] | None = None,
     ) -> None:
         """Use *desk* and *house*, which stay the caller's to close.
 
@@ -63,6 +62,7 @@ class Heartbeat:
             clock: For every instant and every wait.
             holder: Names this process to others; host, process and a few random digits if None.
             on_cycle: Told of each cycle that ended.
+            reread: Asked before each cycle for settings that have changed; None where none have.
         """
         self._desk = desk
         self._settings = settings
@@ -77,17 +77,22 @@ class Heartbeat:
             holder=self._holder,
             lease_ns=parse_duration(settings.lease),
         )
-        self._cycle = Cycle(
-            desk, settings, house, leases=self._leases, clock=clock, told=self._dispatching
-        )
+        self._reread = reread
+        self._cycle = self._cycle_of(settings)
         self._postman = Postman(house.courier, clock)
         self._interval_ns = parse_duration(settings.interval)
         self._state = AgentState()
+        self._cycles_before = 0
 
     @property
     def state(self) -> AgentState:
         """What it says of itself."""
         return self._state
+
+    @property
+    def cycles(self) -> int:
+        """How many it has done since it was started."""
+        return self._state.cycle_count - self._cycles_before
 
     @property
     def lost(self) -> bool:
@@ -104,8 +109,7 @@ class Heartbeat:
             AgentBusy: Another heartbeat runs under the name, or has taken it.
             StoreUnavailable, InvalidPatch: See `start`.
         """
-        self._cycle.stop = stop
-        await self.start()
+        await self.start(stop)
         try:
             async with self._leases, self._postman:
                 while not stop.is_set():
@@ -117,39 +121,44 @@ class Heartbeat:
         if cancelled is not None:
             raise cancelled
 
-    async def start(self) -> None:
+    async def start(self, stop: asyncio.Event | None = None) -> None:
         """Take the name, and take over what the books do not know yet; durable.
+
+        Once *stop* is set nothing more is claimed, and what is under way has its grace to end.
 
         Raises:
             AgentBusy: Another heartbeat runs under the name: says who, until when.
             StoreUnavailable: The store cannot be read or written.
             InvalidPatch: A budget patch from elsewhere says no amount.
         """
+        self._cycle.stop = stop or self._cycle.stop
         settings, agents = self._settings, self._desk.agents
         lease_ns = self._leases.lease_ns
         row = await asyncio.to_thread(agents.acquire, settings.agent, self._holder, lease_ns)
         try:
             self._state = await asyncio.to_thread(self._begun, row)
+            self._cycles_before = row.cycles
             await self._report()
         except BaseException:
             await asyncio.to_thread(agents.give_up, settings.agent, self._holder)
             raise
 
     async def cycle(self) -> CycleReport:
-        """Do one cycle; trouble with the store is part of its report.
+        """Do one cycle; trouble with the store or with a patch from elsewhere is in its report.
 
         Raises:
             AgentBusy: Another heartbeat has taken the name.
         """
         began = self._clock.elapsed()
         progress = Progress(number=self._state.cycle_count + 1)
+        await self._read_settings(progress)
         async with self._leases:
             try:
                 await self._cycle.run(progress)
                 await self._persist(progress)
             except AgentBusy:
                 raise
-            except StoreError as error:
+            except EarmarkError as error:
                 progress.errors.append(str(error))
         report = progress.report((self._clock.elapsed() - began) // _MILLISECOND)
         self._state = self._after(progress, report, began)
@@ -176,6 +185,39 @@ class Heartbeat:
         most = self._settings.max_dispatches
         planned = plan(self._desk, self._settings, self._house, self._clock, most=most)
         return self._cycle.look(), planned
+
+    # Its settings ---------------------------------------------------------------------------------
+
+    def _cycle_of(self, settings: HeartbeatSettings) -> Cycle:
+        return Cycle(
+            self._desk,
+            settings,
+            self._house,
+            leases=self._leases,
+            clock=self._clock,
+            told=self._dispatching,
+        )
+
+    async def _read_settings(self, progress: Progress) -> None:
+        if self._reread is None:
+            return
+        try:
+            told = await asyncio.to_thread(self._reread)
+        except EarmarkError as error:
+            progress.errors.append(f"the settings stay as they were: {error}")
+            return
+        if told is not None:
+            self._change(changed(self._settings, told))
+
+    def _change(self, settings: HeartbeatSettings) -> None:
+        if settings == self._settings:
+            return
+        _log.info("the settings have changed")
+        stop = self._cycle.stop
+        self._settings, self._cycle = settings, self._cycle_of(settings)
+        self._cycle.stop = stop
+        self._interval_ns = parse_duration(settings.interval)
+        self._state = told_in(self._state, settings)
 
     # Between the cycles ---------------------------------------------------------------------------
 
@@ -210,23 +252,17 @@ class Heartbeat:
         except BudgetExceeded as refusal:
             # Paused: no cycle dispatches before it is booked.
             _log.warning("a patch from elsewhere is not booked yet: %s", refusal)
-        known, settings, day = row.state, self._settings, self._cycle.patches.today()
+        known, day = told_in(row.state, self._settings), self._cycle.patches.today()
         return replace(
             known,
-            agent=settings.agent,
-            sibling=settings.sibling,
-            budget=settings.budget,
-            model=settings.model,
             running=True,
             started_at=self._clock.instant(),
             cycle_count=row.cycles,
-            interval_s=self._interval_ns / NANOS_PER_SECOND,
             state="idle",
             reason="",
             resets_at=0,
             dispatched=0,
             last_error="",
-            persist_every=settings.persist_every,
             # A first start has nothing to close before today.
             last_budget_date=known.last_budget_date or day.date,
             unclosed_since=known.unclosed_since or day.start,
@@ -255,7 +291,7 @@ class Heartbeat:
             reason=report.reason,
             resets_at=report.resets_at,
             dispatched=self._state.dispatched + sum(each.taken for each in progress.ended),
-            last_error=_trouble(report),
+            last_error=report.trouble(),
             store_ok=not progress.errors,
         )
 
@@ -293,11 +329,3 @@ def _persisted(state: AgentState, progress: Progress) -> AgentState:
         patch_name=done.name,
         unclosed_since=done.unclosed_since,
     )
-
-
-def _trouble(report: CycleReport) -> str:
-    """Return what went wrong in a cycle, as health says it; empty if nothing did."""
-    failed = [each.detail for each in report.dispatched if each.outcome in _TROUBLE]
-    count = f"{len(failed)} of {len(report.dispatched)} dispatches did not succeed: "
-    parts = [*report.errors, *([count + "; ".join(dict.fromkeys(failed))] if failed else [])]
-    return "; ".join(parts)[:_LONGEST_ERROR]

@@ -1,7 +1,7 @@
 """What a heartbeat says of itself: its state between cycles, and what one cycle did."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from msgspec import Struct, structs
 
@@ -10,6 +10,11 @@ from earmark.clock import iso
 State = Literal[
     "idle", "dispatching", "at_cap", "paused", "killed", "quiet", "error", "stopped", ""
 ]
+
+
+_LONGEST_ERROR: Final = 1000
+#: Ends of a dispatch that somebody should hear of.
+_TROUBLE: Final = frozenset({"failed", "retried", "unknown", "lost"})
 
 
 class AgentState(Struct, frozen=True, kw_only=True):
@@ -117,6 +122,13 @@ class CycleReport(Struct, frozen=True, kw_only=True):
         parts = [self.reason, *self.recovered, *done, *self.errors]
         said = "; ".join(part for part in parts if part)
         return f"cycle {self.number}: {self.state}" + (f": {said}" if said else "")
+
+    def trouble(self) -> str:
+        """Return what went wrong, as health says it; empty if nothing did."""
+        failed = [each.detail for each in self.dispatched if each.outcome in _TROUBLE]
+        count = f"{len(failed)} of {len(self.dispatched)} dispatches did not succeed: "
+        parts = [*self.errors, *([count + "; ".join(dict.fromkeys(failed))] if failed else [])]
+        return "; ".join(parts)[:_LONGEST_ERROR]
 
 
 def _moment(instant: int) -> str | None:

@@ -1,6 +1,7 @@
 """Attempts at stages: their input, their turn, their payment, their lines in the statement."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -53,6 +54,7 @@ class StageAttempts:
         tools: Tools,
         scribe: Scribe,
         clock: Clock,
+        gate: Callable[[Call], Call],
         on_event: OnEvent | None = None,
     ) -> None:
         self._prepared = prepared
@@ -63,6 +65,7 @@ class StageAttempts:
         self._scribe = scribe
         self._clock = clock
         self._on_event = on_event
+        self._gate = gate
         self._turns = asyncio.Semaphore(terms.concurrency)
         self._cache = PureCache()
         self._numbers: dict[str, int] = {}
@@ -144,7 +147,7 @@ class StageAttempts:
         attempt.bound = call.bound
         receipt = await self._guard.spend(
             self._terms.budget,
-            call,
+            self._gate(call),
             key=attempt.key,
             wait=self._terms.wait_s,
             timeout=self._timeout(attempt.leaf),
@@ -211,6 +214,11 @@ class StageAttempts:
     def _timeout(self, leaf: Leaf) -> float:
         own = leaf.kind.timeout_s
         return self._terms.timeout_s if own is None else own
+
+
+def ungated(call: Call) -> Call:
+    """Return *call* as it is: nothing but its budget may keep it from being sent."""
+    return call
 
 
 async def _never(_: int) -> None:

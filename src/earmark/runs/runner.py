@@ -7,11 +7,11 @@ the run and on every budget above it.
 """
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypedDict, Unpack
 
-from earmark.admission.call import Provider
+from earmark.admission.call import Call, Provider
 from earmark.admission.finish import booked, to_the_end
 from earmark.admission.guard import DEFAULT_TIMEOUT, DEFAULT_WAIT, Guard
 from earmark.admission.policy import STRICT, Policy
@@ -26,7 +26,7 @@ from earmark.ledger.async_ledger import AsyncLedger
 from earmark.ledger.ledger import Ledger
 from earmark.ledger.requests import Duration
 from earmark.money import AmountLike, Money
-from earmark.runs.attempts import StageAttempts, Terms
+from earmark.runs.attempts import StageAttempts, Terms, ungated
 from earmark.runs.closing import error_json, status_of, totals, unaccounted
 from earmark.runs.engine import Engine, Order
 from earmark.runs.engines.local import LocalEngine
@@ -68,6 +68,8 @@ class Options(TypedDict, total=False):
     """A new one unless given."""
     on_event: OnEvent | None
     """Told of each step as it happens."""
+    gate: Callable[[Call], Call]
+    """Given each call that may cost something; what it returns is made in its place."""
     clock: Clock | None
     """The ledger's unless given."""
 
@@ -155,6 +157,7 @@ class _Ask:
     policy: Policy
     engine: Engine
     on_event: OnEvent | None
+    gate: Callable[[Call], Call]
 
 
 def _ask(
@@ -196,6 +199,7 @@ def _ask(
         policy=options.get("policy", STRICT),
         engine=options.get("engine") or LocalEngine(clock),
         on_event=options.get("on_event"),
+        gate=options.get("gate", ungated),
     )
 
 
@@ -254,6 +258,7 @@ async def _carry_out(ask: _Ask, prepared: Prepared, ledger: AsyncLedger, scribe:
         tools=ask.tools,
         scribe=scribe,
         clock=ask.clock,
+        gate=ask.gate,
         on_event=ask.on_event,
     )
     order = Order(run_id=record.run_id, root=ask.record.composition.root, input=record.input)

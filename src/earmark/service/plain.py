@@ -1,8 +1,10 @@
 """What values are as JSON: amounts are decimal strings, instants RFC 3339, counts numbers."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from datetime import datetime
+from decimal import Decimal
 from enum import Enum
 from typing import Any, Final, cast
 
@@ -10,6 +12,8 @@ from typing import Any, Final, cast
 DEEPEST: Final = 200
 TOO_DEEP: Final = "… nested too deep to be shown"
 
+#: A text, in which nothing is looked for, or a number that Python writes with a negative exponent.
+_SMALL: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|-?\d(?:\.\d+)?e-(?:0\d|1[0-2])\b')
 _AS_IT_IS: Final = frozenset({int, bool, float, type(None)})
 
 
@@ -37,6 +41,16 @@ def plain(value: Any, *, left: int = DEEPEST, whole: bool = False) -> Any:  # no
     if kind is list:
         return [plain(each, left=left, whole=whole) for each in value]
     return _other(value, left, whole=whole)
+
+
+def decimals(text: str) -> str:
+    """Return JSON *text* with small numbers as people write amounts: `0.000082`, not `8.2e-05`."""
+    return _SMALL.sub(_written_out, text) if "e-" in text else text
+
+
+def _written_out(found: re.Match[str]) -> str:
+    said = found[0]
+    return said if said.startswith('"') else f"{Decimal(said):f}"
 
 
 def _other(value: Any, left: int, *, whole: bool) -> Any:  # noqa: ANN401

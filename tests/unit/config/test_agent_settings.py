@@ -65,6 +65,11 @@ def test_the_heartbeat_nudges_and_service_read(tmp_path: Path) -> None:
     assert (settings.service.port, settings.service.allowed_hosts) == (0, ("earmark.example",))
 
 
+def test_the_service_is_for_this_machine_unless_told() -> None:
+    """It listens at the machine's own address, which nobody else reaches."""
+    assert (ServiceSettings().host, ServiceSettings().loopback) == ("127.0.0.1", True)
+
+
 @pytest.mark.parametrize(
     ("host", "is_open"),
     [("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("db", False)],  # noqa: S104

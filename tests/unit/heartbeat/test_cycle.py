@@ -315,6 +315,7 @@ def test_a_budget_without_any_limit_runs_nothing() -> None:
         assert report.state == "error"
         assert "earmark budget set c8/cloud-lu" in report.reason
         assert beats.status(task) is Status.PENDING
+        assert [each.move for each in beats.board.history(task.id)] == ["added"]
 
 
 def test_limits_are_set_where_there_are_none() -> None:
@@ -344,6 +345,7 @@ def test_what_waits_for_a_person_is_not_dispatched(beats: BeatHouse) -> None:
     task = beats.add("rm -rf", destructive=True)
     other = beats.add("not mine", assignee="VS Lu")
     assert beats.cycle().dispatched == ()
+    assert beats.nudges() == ["approval"]
     beats.board.approve(task.id, actor="ann")
     beats.cycle(after=HALF_HOUR)
     assert (beats.status(task), beats.status(other)) == (Status.COMPLETED, Status.PENDING)

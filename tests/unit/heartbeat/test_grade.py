@@ -120,6 +120,23 @@ def test_a_composition_grades_on_the_agents_budget(tmp_path: Path) -> None:
         assert beats.spent == Money("0.25")
 
 
+def test_a_composition_that_grades_is_stopped_by_the_switch_too(tmp_path: Path) -> None:
+    """Set between two of its calls, it stops the second; that is no failure of the grader's."""
+    twice = {"op": "Sequential", "stages": [{"op": "Stage", "id": "judge"}] * 2}
+    graph = {"description": "g", "version": "0.1.0", "root": twice}
+    (tmp_path / "judge.json").write_text(json.dumps(graph))
+    judge = model_stage("judge", MODEL, "Judge {input}", max_tokens=1000)
+    grade = {"composition": "judge.json", "budget": "0.20"}
+    house = {"stages": (judge,), "folder": tmp_path}
+    with BeatHouse(grade=grade, house=house, accept="completed") as beats:
+        task = beats.add()
+        beats.when_sent(lambda: None)
+        beats.when_sent(lambda: beats.kill_switch(enabled=False))
+        report = beats.cycle()
+        assert (report.state, report.errors, report.graded) == ("killed", (), 0)
+        assert (len(beats.provider.sent), beats.status(task)) == (2, Status.COMPLETED)
+
+
 def test_a_killed_heartbeat_grades_nothing() -> None:
     """The kill switch stops everything that it does by itself."""
     with BeatHouse(grade=command(), accept="pass") as beats:

@@ -162,6 +162,33 @@ def test_what_went_wrong_is_told_within_a_cycle() -> None:
         assert beats.health().status == "pass"
 
 
+def test_a_patch_that_is_late_is_a_warning(beats: BeatHouse) -> None:
+    """One from elsewhere that says no amount ends no heartbeat, and keeps its own from its place.
+
+    It beats on, dispatches nothing and says which patch it is; a cycle after its turn the day's
+    patch is late, and health says for how long, until it stands.
+    """
+
+    def elsewhere(spend: str) -> None:
+        data = {"daily_spend": spend}
+        beats.desk.quilt.put("budget", "budget_2026-11-22", data, author="VS Lu")
+
+    beats.cycle()
+    elsewhere("much")
+    beats.fill(1)
+    assert beats.cycles(10).dispatched == ()
+    assert status(beats, "persistence:lag") == "pass", "it is tried again before that is said"
+    beats.cycles(1)
+    found = beats.health()
+    assert (found.status, found.heartbeat["state"]) == ("warn", "error")
+    assert status(beats, "persistence:lag") == "warn"
+    assert "correct patch 'budget_2026-11-22'" in found.output
+    assert "the day's patch is late: it was not written for 12 cycles" in found.output
+    elsewhere("0")
+    assert len(beats.cycles(1).dispatched) == 1
+    assert beats.health().status == "pass"
+
+
 def test_a_nudge_that_does_not_get_through_is_a_warning(beats: BeatHouse) -> None:
     """What a channel said stands in the check until the nudge is delivered."""
     beats.cycle()

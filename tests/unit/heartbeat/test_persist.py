@@ -6,8 +6,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from earmark.clock import iso
 from earmark.errors import InvalidPatch, StoreUnavailable
+from earmark.heartbeat.days import books_of
 from earmark.heartbeat.health import cycles_until_persist
+from earmark.ledger.store import Filter
+from earmark.ledger.values import Entry
 from earmark.money import Money
 from earmark.testing import HalfStream, ManualClock
 from support.beat_house import BeatHouse, answer
@@ -51,6 +55,17 @@ def test_the_patch_is_written_every_ten_cycles_and_at_the_end(beats: BeatHouse) 
     assert beats.patch(TODAY)["cycle_count"] == 13
 
 
+def test_health_says_when_the_patch_was_written_and_how_long_ago(beats: BeatHouse) -> None:
+    """The last one's moment and its age; neither before there is one."""
+    beats.cycle()
+    block = beats.health().persistence
+    assert (block["last_persist"], block["lag_s"]) == (None, None)
+    beats.cycles(9)
+    beats.clock.advance(timedelta(seconds=90))
+    block = beats.health().persistence
+    assert (block["last_persist"], block["lag_s"]) == ("2026-11-22T12:09:00Z", 90)
+
+
 def test_cycles_and_their_patches_go_on_after_a_restart(beats: BeatHouse) -> None:
     """The count is that of all restarts, and the next patch comes when it would have come."""
     beats.cycles(14)
@@ -60,6 +75,33 @@ def test_cycles_and_their_patches_go_on_after_a_restart(beats: BeatHouse) -> Non
         assert [second.cycles(1).persisted for _ in range(5)] == ["", "", "", "", TODAY]
         assert cycles_until_persist(20, 20, 10) == 10
         assert cycles_until_persist(29, 10, 10) == 0
+
+
+class Asked:
+    """Books of which only entries can be asked for, and how often they were."""
+
+    def __init__(self, beats: BeatHouse) -> None:
+        self.store = self
+        self.times = 0
+        self._beats = beats
+
+    def entries(self, wanted: Filter) -> list[Entry]:
+        """Return what is wanted."""
+        self.times += 1
+        return self._beats.ledger.store.entries(wanted)
+
+
+def test_the_first_entry_is_looked_for_once(beats: BeatHouse) -> None:
+    """Which books these are is asked for in every cycle, and stays: it is remembered by tree."""
+    began, books = iso(beats.clock.instant()), Asked(beats)
+    beats.cycle(after=timedelta(hours=1))
+    for _ in range(3):
+        assert books_of(books, "c8/cloud-lu") == began  # type: ignore[arg-type]
+    assert books.times == 1
+    # What has not begun may begin.
+    assert books_of(books, "later/on") == ""  # type: ignore[arg-type]
+    beats.ledger.set_budget("later", limits=["1 usd total"])
+    assert books_of(books, "later/on") == iso(beats.clock.instant())  # type: ignore[arg-type]
 
 
 ZONES = ["UTC", "Europe/Berlin", "America/Los_Angeles", "Pacific/Auckland"]

@@ -54,6 +54,23 @@ def test_cycles_come_by_the_interval(beats: BeatHouse) -> None:
     assert beats.beat.state.running is False
 
 
+def test_a_cycle_that_takes_its_time_does_not_put_the_next_one_off(beats: BeatHouse) -> None:
+    """The interval counts from where a cycle began, not from where it ended."""
+    beats.provider.play(answer(10, after=60))
+    beats.add()
+
+    async def script(stop: asyncio.Event) -> None:
+        await until(lambda: len(beats.provider.sent) == 1 and beats.clock.sleepers >= 3)
+        beats.clock.advance(timedelta(seconds=60))
+        await until(lambda: beats.beat.state.cycle_count == 1)
+        await until(lambda: beats.clock.sleepers == 2)
+        beats.clock.advance(HALF_HOUR - timedelta(seconds=60))
+        await until(lambda: beats.beat.state.cycle_count == 2)
+        stop.set()
+
+    running(beats, script)
+
+
 def test_a_cycle_at_the_cap_is_followed_when_the_window_turns() -> None:
     """It does not sleep through the turn: the next cycle comes then, not at the interval."""
     with BeatHouse(limits=["1 calls per 10min", "9 usd per day"]) as beats:

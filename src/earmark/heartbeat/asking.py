@@ -1,0 +1,68 @@
+"""Tasks that wait for a person: the sibling is nudged, once for each, however many look.
+
+Whoever adds such a task nudges; what a crash kept from being told is told by the next cycle.
+"""
+
+import logging
+from collections.abc import Sequence
+from typing import Final
+
+from earmark.board.rules import DESTRUCTIVE
+from earmark.board.task import Draft, Task
+from earmark.errors import StoreError
+from earmark.heartbeat.desk import Desk
+
+_log = logging.getLogger("earmark.heartbeat")
+
+#: So many that were not told yet are told in one cycle.
+MOST: Final = 20
+_UNASKED: Final = (
+    "SELECT id FROM {schema}.task WHERE status = 'pending' AND waiting = 0 AND approval = 'wanted'"
+    " AND NOT EXISTS (SELECT 1 FROM {schema}.nudge AS told"
+    " WHERE told.id = 'task/' || task.id || '/approval')"
+    # The order of the index `task_next`, which has them apart from what need not wait.
+    " ORDER BY assignee, priority, number LIMIT ?"
+)
+
+
+def put_on_board(
+    desk: Desk,
+    draft: Draft,
+    *,
+    actor: str,
+    key: str | None = None,
+    approval_for: frozenset[str] = DESTRUCTIVE,
+) -> Task:
+    """Put a task on the board, and nudge the sibling if it waits for a person; see `Board.add`."""
+    task = desk.board.add(draft, actor=actor, key=key, approval_for=approval_for)
+    if task.approval == "wanted":
+        try:
+            ask(desk, task, desk.channels)
+        except StoreError as error:
+            # The task is on the board, which is what was wanted; the next cycle tells it.
+            _log.warning("nobody was told yet that task %s waits for approval: %s", task.id, error)
+    return task
+
+
+def ask(desk: Desk, task: Task, channels: Sequence[str] = ()) -> bool:
+    """Nudge the sibling to approve or deny *task*; return whether nobody had before."""
+    return desk.nudges.raise_(
+        "approval",
+        id=f"task/{task.id}/approval",
+        title=f"Task #{task.number} waits for approval: {task.title}",
+        data={
+            "task": task.id,
+            "title": task.title,
+            "type": task.type,
+            "priority": task.priority.name,
+            "destructive": task.destructive,
+            "by": task.created_by,
+        },
+        channels=channels,
+    )
+
+
+def ask_for_all(desk: Desk, channels: Sequence[str] = ()) -> int:
+    """Nudge for tasks that wait for a person, and of which nobody was told; return how many."""
+    found = desk.tables.read(lambda rows: rows.run(_UNASKED, MOST))
+    return sum(ask(desk, desk.board.get(task_id), channels) for (task_id,) in found)

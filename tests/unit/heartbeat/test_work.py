@@ -1,0 +1,37 @@
+"""What a task asks of a model and what its result says, before and after the call."""
+
+from earmark.config.settings import ProviderSettings, Settings
+from earmark.heartbeat.work import as_text, bare, cost_json, transports_of
+from earmark.money import Money
+
+
+def test_a_result_names_the_way_to_its_model() -> None:
+    """The two makers' own APIs by name, and any other address that speaks the same."""
+    here = {"api": "openai", "base_url": "http://127.0.0.1:8080/v1"}
+    given = {
+        "local": ProviderSettings.model_validate(here),
+        "mine": ProviderSettings.model_validate({"api": "openai"}),
+        "proxy": ProviderSettings.model_validate({**here, "api": "anthropic"}),
+    }
+    settings = Settings.model_construct(providers=given)
+    assert transports_of(settings) == {
+        "anthropic": "anthropic_api",
+        "openai": "openai_api",
+        "local": "openai_compatible",
+        "mine": "openai_api",
+        "proxy": "anthropic_api",
+    }
+
+
+def test_a_cost_is_a_number_as_exact_as_the_money() -> None:
+    """What siblings read is a JSON number, of a fraction of a cent as of nothing."""
+    for amount in ("0.045864", "0.000000001", "0", "12"):
+        told = cost_json(Money(amount), 1, 2)
+        assert (told["input_tokens"], told["output_tokens"]) == (1, 2)
+        assert Money(f"{told['estimated_usd']:.9f}") == Money(amount)
+
+
+def test_a_model_is_shown_without_its_provider() -> None:
+    """A slash in the model's own name stays; an answer that is no text is shown as JSON."""
+    assert [bare(name) for name in ("a/b", "a/b/c", "b")] == ["b", "b/c", "b"]
+    assert (as_text("é"), as_text([{"type": "text"}])) == ("é", '[{"type": "text"}]')
