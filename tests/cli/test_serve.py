@@ -3,6 +3,10 @@
 import socket
 from typing import Final
 
+import pytest
+
+from earmark.cli.serve import cautions
+from earmark.config.settings import ServiceSettings
 from support.shell import Shell
 
 #: Where every machine listens that is told to listen everywhere.
@@ -32,3 +36,21 @@ def test_an_address_that_is_none_is_told(shell: Shell) -> None:
     shell.ok("token", "create", "me", "--scope", "read")
     assert "cannot listen" in shell("serve", "--host", "no.such.host.invalid").err
     assert shell("serve", "--port", "70000").code == 1
+
+
+@pytest.mark.parametrize(
+    ("host", "names", "said"),
+    [
+        ("127.0.0.1", [], []),
+        ("192.0.2.7", [], ["no TLS"]),
+        (EVERYWHERE, [], ["no TLS", "allowed_hosts"]),
+        (EVERYWHERE, ["books.example"], ["no TLS"]),
+    ],
+)
+def test_who_serves_others_is_told_what_that_means(
+    host: str, names: list[str], said: list[str]
+) -> None:
+    """That tokens travel in the clear, and that no other name is answered yet."""
+    found = list(cautions(ServiceSettings.model_validate({"host": host, "allowed_hosts": names})))
+    assert len(found) == len(said)
+    assert all(word in caution for word, caution in zip(said, found, strict=True))

@@ -220,8 +220,15 @@ def test_tasks_are_filtered_and_paged(shell: Shell) -> None:
 
 def test_the_configuration_says_who_is_asked(shell: Shell) -> None:
     """`approve` of `[heartbeat]` names the types that wait for a person."""
-    shell.write("earmark.toml", '[heartbeat]\napprove = ["deploy"]\n')
+    shell.write(
+        "earmark.toml",
+        '[heartbeat]\napprove = ["deploy"]\nsibling = "VS Lu"\n'
+        '[nudges.ops]\nkind = "command"\nargv = ["true"]\n',
+    )
     assert shell.json("task", "add", "t", "--type", "deploy")["approval"] == "wanted"
+    (nudge,) = shell.json("nudge", "list")["nudges"]
+    assert (nudge["kind"], nudge["recipient"]) == ("approval", "VS Lu")
+    assert [each["channel"] for each in nudge["deliveries"]] == ["ops"]
     assert shell.json("task", "add", "t", "--destructive")["approval"] == ""
 
 

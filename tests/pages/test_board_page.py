@@ -25,7 +25,8 @@ def listed(page: Page) -> list[str]:
 def test_an_empty_board_says_what_to_do(house: PageHouse) -> None:
     """Without tasks and heartbeats the page is a page."""
     page = house.visitor().read("/")
-    assert "The board is empty." in page.text
+    assert "The board is empty: earmark task add puts the first task on it." in page.text
+    assert "The board is empty: add the first task." in house.visitor("spend").read("/").text
     assert "No heartbeat ever ran here" in page.text
     assert "Log in to add tasks" in page.text
 

@@ -1,29 +1,23 @@
 """The pages in a real browser, on a real service with a real heartbeat behind it."""
 
+import asyncio
 import re
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, StorageState, expect, sync_playwright
+from playwright.sync_api import Browser, Page, StorageState, expect, sync_playwright
 
+from earmark.heartbeat.desk import open_desk
+from earmark.runs.journal_tables import TablesJournal
+from earmark.stores.open import open_ledger
+from support.page_eyes import CHROMIUM, FLAGS, PHONE, Eyes
 from support.page_house import HOSTILE
 from support.page_site import COST, Site, page_site
-
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
-DESK = {"width": 1280, "height": 800}
-PHONE = {"width": 360, "height": 740}
-#: What a console says when something is wrong.
-COMPLAINTS = {"error", "warning"}
-#: A loaded machine takes its time.
-expect.set_options(timeout=15_000)
+from support.written_runs import record, statement_of
 
 
 @pytest.fixture(scope="module")
@@ -43,46 +37,6 @@ def site(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     del browser  # first: without one there is nothing to start a site for
     with page_site(tmp_path_factory.mktemp("site")) as started:
         yield started
-
-
-@dataclass
-class Eyes:
-    """A person at a browser, and what the browser complains of meanwhile."""
-
-    browser: Browser
-    site: Site
-    remembered: StorageState | None = None
-    contexts: list[BrowserContext] = field(default_factory=list[BrowserContext])
-    faults: list[str] = field(default_factory=list[str])
-
-    def look(self, address: str = "/", **options: object) -> Page:
-        """Open a page in a browser of its own, logged in as before if somebody was."""
-        given = {"viewport": DESK, "storage_state": self.remembered, **options}
-        context = self.browser.new_context(**given)  # pyright: ignore[reportArgumentType]
-        self.contexts.append(context)
-        page = self.watched(context)
-        page.goto(self.site.url + address)
-        return page
-
-    def log_in(self) -> None:
-        """Log in with a token, and remember the session for whoever looks later."""
-        page = self.look("/login?next=/agents")
-        page.get_by_label("Token").fill(self.site.token)
-        page.get_by_role("button", name="Log in").click()
-        expect(page.get_by_role("heading", level=1)).to_have_text("Agents")
-        self.remembered = page.context.storage_state()
-        page.context.close()
-
-    def watched(self, context: BrowserContext) -> Page:
-        """Return a new page whose complaints, dialogs and requests are noted."""
-        page = context.new_page()
-        host = urlsplit(self.site.url).netloc
-        note = self.faults.append
-        page.on("console", lambda said: note(said.text) if said.type in COMPLAINTS else None)
-        page.on("pageerror", lambda error: note(str(error)))
-        page.on("dialog", lambda dialog: (note(dialog.message), dialog.dismiss()))
-        page.on("request", lambda r: None if urlsplit(r.url).netloc == host else note(r.url))
-        return page
 
 
 @pytest.fixture(scope="module")
@@ -313,6 +267,78 @@ def test_without_its_script_a_page_still_works(eyes: Eyes, site: Site) -> None:
     page.get_by_role("button", name="Cancel the task").click()
     expect(page.get_by_label("About the task").locator(".status").first).to_have_text("cancelled")
     expect(page.get_by_text("not any more")).to_be_visible()
+
+
+#: What a browser does to a page that nobody sees, and to one that somebody sees again.
+HIDES = """(hidden) => {
+  Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+  document.dispatchEvent(new Event("visibilitychange"));
+}"""
+
+
+def test_a_page_that_nobody_sees_gives_up_its_connection(eyes: Eyes, site: Site) -> None:
+    """A browser has six to a host: seven pages are open, each loads, and each is live when seen."""
+    board = eyes.look("/")
+    tabs = [board, *(board.context.new_page() for _ in range(6))]
+    for tab in tabs[1:]:
+        tabs[tabs.index(tab) - 1].evaluate(HIDES, arg=True)
+        tab.goto(f"{site.url}/agents")
+        expect(tab.locator("#link")).to_have_text("Live.")
+    site.add("[HID-1] Added while nobody looked", assignee="Nobody")
+    board.evaluate(HIDES, arg=False)
+    expect(board.get_by_role("link", name="Added while nobody looked")).to_be_visible()
+
+
+def in_its_loop(work: Coroutine[Any, Any, None]) -> None:
+    """Do *work* to its end, in a thread: this one's loop is the browser's."""
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, work).result()
+
+
+def test_a_run_a_nudge_and_a_switch_are_followed(eyes: Eyes, site: Site) -> None:
+    """The pages of runs, nudges and agents change without a reload, whoever changed what."""
+    pages = {at: eyes.look(at) for at in ("/runs", "/nudges?show=all", "/agents")}
+    for page in pages.values():
+        expect(page.locator("#link")).to_have_text("Live.")
+        page.evaluate("window.same = true")
+    with open_ledger(site.store) as ledger, open_desk(ledger) as desk:
+        journal = TablesJournal(desk.tables)
+        in_its_loop(journal.start(record("0123")))
+        row = pages["/runs"].get_by_role("row", name="0123")
+        expect(row).to_contain_text("running")
+        in_its_loop(journal.finish(statement_of("0123")))
+        expect(row).to_contain_text("ok")
+        desk.nudges.raise_("paused", id="seen", title="Look here", data={}, channels=["chat"])
+        nudge = pages["/nudges?show=all"].get_by_role("row", name="Look here")
+        expect(nudge).to_contain_text("waiting")
+        desk.nudges.ack("seen", "VS Lu")
+        expect(nudge).to_contain_text("by VS Lu")
+        desk.quilt.put("note", "cloud_lu_autonomous", {"enabled": False}, author="VS Lu")
+        expect(pages["/agents"].get_by_text("thrown: nothing is dispatched")).to_be_visible()
+        desk.quilt.put("note", "cloud_lu_autonomous", {"enabled": True}, author="VS Lu")
+        expect(pages["/agents"].get_by_text("not thrown")).to_be_visible()
+    assert all(page.evaluate("window.same") for page in pages.values())
+
+
+def test_a_session_that_ended_is_told(eyes: Eyes, site: Site) -> None:
+    """A page left open says so once, with the way back, and asks for nothing more."""
+    open_to_all = site.url
+    closed = site.serve("0", "--no-open-reads")
+    page = eyes.look("/login", storage_state=None)
+    site.url = open_to_all
+    page.get_by_label("Token").fill(site.token)
+    page.get_by_role("button", name="Log in").click()
+    expect(page.locator("#link")).to_have_text("Live.")
+    page.context.clear_cookies()
+    site.add("[END-1] Nobody is told", assignee="Nobody")
+    expect(page.locator("#link")).to_contain_text("your session has ended, log in again.")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    page.get_by_role("link", name="log in again").click()
+    expect(page.get_by_label("Token")).to_be_focused()
+    assert "/login?next=%2F" in asked[0]
+    closed.stop()
 
 
 def test_a_page_catches_up_after_a_break(browser: Browser, site: Site) -> None:

@@ -118,6 +118,7 @@ def test_what_the_configuration_says_a_person_approves(house: PageHouse) -> None
     admin.send("/tasks/new", title="a", type="deploy")
     admin.send("/tasks/new", title="b", destructive="yes")
     assert [task.approval for task in house.desk.board.find()] == ["wanted", ""]
+    assert [nudge.kind for nudge in house.desk.nudges.find()] == ["approval"]
 
 
 def test_the_form_sent_twice_makes_one_task(admin: Visitor, house: PageHouse) -> None:

@@ -90,6 +90,26 @@ def test_the_cookie_is_for_this_service_alone(house: PageHouse) -> None:
     assert secret[-40:] not in cookie
 
 
+@pytest.mark.parametrize(
+    ("said", "is_secure"),
+    [
+        ({}, False),
+        ({"X-Forwarded-Proto": "http"}, False),
+        ({"X-Forwarded-Proto": "HTTPS"}, True),
+        ({"X-Forwarded-Proto": "https, http"}, True),
+        ({"Forwarded": 'for=192.0.2.1;proto="https"'}, True),
+    ],
+)
+def test_behind_tls_the_cookie_never_leaves_it(
+    house: PageHouse, said: dict[str, str], *, is_secure: bool
+) -> None:
+    """A proxy that ends TLS says so: then the browser is told to send the cookie by TLS alone."""
+    form = {"token": house.token("read")}
+    answer = house.visitor().client.post("/login", data=form, headers=said)
+    parts = {part.strip() for part in answer.headers["set-cookie"].split(";")}
+    assert ("Secure" in parts) == is_secure
+
+
 def test_a_wrong_token_opens_nothing(house: PageHouse) -> None:
     """The login says so in words, sets no cookie and does not show the token again."""
     visitor = house.visitor()

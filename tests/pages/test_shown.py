@@ -91,3 +91,8 @@ def test_a_long_result_is_cut() -> None:
     text, cut = pretty({"response_text": "x" * LONGEST_JSON})
     assert cut
     assert len(text) == LONGEST_JSON
+
+
+def test_a_small_cost_in_a_result_is_written_out() -> None:
+    """Fractions of a cent are decimals on the page, as everywhere."""
+    assert '"estimated_usd": 0.000082' in pretty({"cost": {"estimated_usd": 8.2e-05}})[0]

@@ -1,6 +1,7 @@
 """A service with its pages, a board with a task in every state, and somebody who looks at it."""
 
-from collections.abc import Callable, Iterator
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -16,6 +17,10 @@ from earmark.board.task import Draft, Priority, Quality, Status, Task
 from earmark.config.settings import ServiceSettings
 from earmark.heartbeat.desk import Desk, open_desk
 from earmark.heartbeat.report import AgentState
+from earmark.runs.journal import RunRecord
+from earmark.runs.journals import journal_beside
+from earmark.runs.line import Line
+from earmark.runs.statement import Statement
 from earmark.service.app import create_app
 from earmark.service.context import Service
 from earmark.service.tokens import Tokens
@@ -175,6 +180,21 @@ class PageHouse:
             note=note,
         )
         return self.desk.board.grade(self.completed().id, quality, actor="VS Lu")
+
+    def write_run(
+        self, run: RunRecord, lines: Sequence[Line] = (), end: Statement | None = None
+    ) -> None:
+        """Write a run into the journal beside the books."""
+
+        async def write() -> None:
+            journal = journal_beside(self.desk.ledger.store)
+            await journal.start(run)
+            await journal.record(run.run_id, lines)
+            if end is not None:
+                await journal.finish(end)
+            await journal.aclose()
+
+        asyncio.run(write())
 
     def later(self, minutes: float) -> None:
         """Let time pass."""

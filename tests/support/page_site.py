@@ -82,9 +82,14 @@ class Site:
         self.processes.callback(running.stop)
         return running
 
-    def serve(self, port: str = "0") -> "Running":
+    @property
+    def store(self) -> str:
+        """Where the books are."""
+        return f"sqlite:///{self.folder}/books.db"
+
+    def serve(self, port: str = "0", *more: str) -> "Running":
         """Start the service; it answers at the site's URL."""
-        service = self.start("serve", "--port", port)
+        service = self.start("serve", "--port", port, *more)
         self.url = service.says("serving ").rsplit(" at ", 1)[1].strip()
         return service
 

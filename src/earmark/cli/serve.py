@@ -1,6 +1,6 @@
 """`earmark serve`: health, metrics, the API and the pages over HTTP."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 app = group("Serve health, metrics, the API and the pages over HTTP.")
 
+#: Addresses that are no name of this machine.
+_EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared, and not bound to
 _NEEDS = ("fastapi", "uvicorn", "httptools", "jinja2", "prometheus_client", "markdown_it")
 
 
@@ -50,7 +52,8 @@ def serve(
         # What a server needs takes a second to load: not before the settings are known to be good.
         from earmark.heartbeat.desk import open_desk  # noqa: PLC0415
 
-        with open_desk(ledger, sibling=settings.heartbeat.sibling) as desk:
+        sibling, channels = settings.heartbeat.sibling, tuple(settings.nudges)
+        with open_desk(ledger, sibling=sibling, channels=channels) as desk:
             _serve(session, settings, service, desk)
 
 
@@ -76,8 +79,19 @@ def _serve(session: Session, settings: Settings, service: ServiceSettings, desk:
             session.answer({"url": url})
             session.flush()
         session.tell(f"serving {desk.ledger.store.name} at {url}")
+        for caution in cautions(service):
+            session.tell(caution)
 
     serve(made, listener, started)
+
+
+def cautions(service: ServiceSettings) -> Iterator[str]:
+    """Yield what whoever serves others should know."""
+    if service.loopback:
+        return
+    yield "others reach it, and it speaks no TLS: a token sent to it can be read on its way"
+    if service.host in _EVERYWHERE and not service.allowed_hosts:
+        yield "it answers to no name but localhost: [service] allowed_hosts names others"
 
 
 def _check_reach(service: ServiceSettings, any_token: Callable[[], bool]) -> None:

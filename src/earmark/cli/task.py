@@ -2,34 +2,25 @@
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 from msgspec.structs import replace
 
 from earmark.board.board import Board
 from earmark.board.listing import Wanted
-from earmark.board.task import (
-    CompositionWork,
-    Draft,
-    ModelWork,
-    Priority,
-    Quality,
-    Status,
-    Task,
-    Work,
-)
+from earmark.board.task import Draft, ModelWork, Priority, Quality, Status, Task
 from earmark.cli import moments
 from earmark.cli.books import open_books, open_existing, operator, settings_of
-from earmark.cli.inputs import read_file, read_graph, read_input
 from earmark.cli.session import Session, command, group
+from earmark.cli.task_given import RunGiven, check_stdin, text_of, work_of
 from earmark.cli.task_shown import Shown, tasks_table
 from earmark.clock import from_datetime
-from earmark.composition.ast import Composition
-from earmark.errors import InvalidFile, NotFound
+from earmark.errors import NotFound
+from earmark.heartbeat.asking import put_on_board
 from earmark.heartbeat.costs import task_cost, task_costs
+from earmark.heartbeat.desk import open_desk
 from earmark.ledger.ledger import Ledger
 from earmark.service.wire import attempt_json, event_json, task_json
 from earmark.stores.open_tables import open_tables
@@ -42,8 +33,6 @@ TaskName = Annotated[
 Actor = Annotated[str | None, typer.Option(help="Who does it; you unless given.")]
 Note = Annotated[str, typer.Option(help="Why, kept in its history.")]
 Text = "TEXT|@FILE|-"
-
-_STDIN: Final = "-"
 
 
 class Urgency(StrEnum):
@@ -120,19 +109,19 @@ def add(
     actor: Actor = None,
 ) -> None:
     """Put a task on the board; a heartbeat gives it to a model, or runs its composition."""
-    _check_stdin(description, prompt, system, graph, input)
+    check_stdin(description, prompt, system, graph, input)
     asked = ModelWork(
-        model=model, prompt=_text(prompt), system=_text(system), max_tokens=max_tokens
+        model=model, prompt=text_of(prompt), system=text_of(system), max_tokens=max_tokens
     )
     draft = Draft(
         title=title,
-        description=_text(description),
+        description=text_of(description),
         type=type,
         priority=Priority[priority.value],
         labels=tuple(label or ()),
         destructive=destructive,
         assignee=assignee,
-        work=_work(asked, _Run(graph, input, budget)),
+        work=work_of(asked, RunGiven(graph, input, budget)),
         needs=tuple(needs or ()),
         max_attempts=attempts,
     )
@@ -142,10 +131,14 @@ def add(
 def _added(session: Session, draft: Draft, due: str | None, actor: str, key: str | None) -> Task:
     settings = settings_of(session)
     approval = frozenset(settings.heartbeat.approve)
-    with open_books(session, settings) as ledger, _board(ledger) as board:
+    sibling, channels = settings.heartbeat.sibling, tuple(settings.nudges)
+    with (
+        open_books(session, settings) as ledger,
+        open_desk(ledger, sibling=sibling, channels=channels) as desk,
+    ):
         start = moments.ahead(due, ledger.clock)
         dated = replace(draft, due_at=0 if start is None else from_datetime(start))
-        return board.add(dated, actor=actor, key=key, approval_for=approval)
+        return put_on_board(desk, dated, actor=actor, key=key, approval_for=approval)
 
 
 @command(app, "list")
@@ -234,46 +227,28 @@ def grade(
     _decide(session, task, say)
 
 
-@command(app)
-def approve(session: Session, task: TaskName, *, note: Note = "", actor: Actor = None) -> None:
-    """Let a task run that waits for a person."""
-    who = _who(actor)
-    _decide(session, task, lambda board, name: board.approve(name, actor=who, note=note))
+#: What is decided with a note and nothing else.
+_DECISIONS: Final = {
+    "approve": "Let a task run that waits for a person.",
+    "deny": "Cancel a task that waits for a person.",
+    "accept": "Take the result of a task: those that need it wait for one less.",
+    "reject": "Do not take the result of a task.",
+    "retry": "Give a failed, unknown or rejected task another try.",
+    "cancel": "Give up a task that nobody has started.",
+}
 
 
-@command(app)
-def deny(session: Session, task: TaskName, *, note: Note = "", actor: Actor = None) -> None:
-    """Cancel a task that waits for a person."""
-    who = _who(actor)
-    _decide(session, task, lambda board, name: board.deny(name, actor=who, note=note))
+def _add_decision(move: str, said: str) -> None:
+    def decide(session: Session, task: TaskName, *, note: Note = "", actor: Actor = None) -> None:
+        who = _who(actor)
+        _decide(session, task, lambda board, name: getattr(board, move)(name, actor=who, note=note))
+
+    decide.__doc__ = said
+    command(app, move)(decide)
 
 
-@command(app)
-def accept(session: Session, task: TaskName, *, note: Note = "", actor: Actor = None) -> None:
-    """Take the result of a task: those that need it wait for one less."""
-    who = _who(actor)
-    _decide(session, task, lambda board, name: board.accept(name, actor=who, note=note))
-
-
-@command(app)
-def reject(session: Session, task: TaskName, *, note: Note = "", actor: Actor = None) -> None:
-    """Do not take the result of a task."""
-    who = _who(actor)
-    _decide(session, task, lambda board, name: board.reject(name, actor=who, note=note))
-
-
-@command(app)
-def retry(session: Session, task: TaskName, *, note: Note = "", actor: Actor = None) -> None:
-    """Give a failed, unknown or rejected task another try."""
-    who = _who(actor)
-    _decide(session, task, lambda board, name: board.retry(name, actor=who, note=note))
-
-
-@command(app)
-def cancel(session: Session, task: TaskName, *, note: Note = "", actor: Actor = None) -> None:
-    """Give up a task that nobody has started."""
-    who = _who(actor)
-    _decide(session, task, lambda board, name: board.cancel(name, actor=who, note=note))
+for _move, _said in _DECISIONS.items():
+    _add_decision(_move, _said)
 
 
 def _decide(session: Session, task: str, decision: Callable[[Board, str], Task]) -> None:
@@ -307,49 +282,3 @@ def _get(board: Board, name: str) -> Task:
 
 def _who(actor: str | None) -> str:
     return operator() if actor is None else actor
-
-
-# What is given ------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Run:
-    graph: str | None
-    input: str | None
-    budget: str | None
-
-
-def _work(asked: ModelWork, run: _Run) -> Work:
-    if run.graph is None:
-        if run.input is not None or run.budget is not None:
-            raise typer.BadParameter("they are of a composition: give --graph too", param_hint=_RUN)
-        return asked
-    if asked != ModelWork():
-        raise typer.BadParameter("a composition names its own models", param_hint="'--graph'")
-    if run.budget is None:
-        raise typer.BadParameter("say the most it may spend", param_hint="'--budget'")
-    given: Any = None if run.input is None else read_input(run.input)
-    return CompositionWork(graph=_form(read_graph(run.graph)), input=given, budget=run.budget)
-
-
-_RUN: Final = "'--input' / '--budget'"
-
-
-def _form(composition: Composition) -> dict[str, Any]:
-    return read_input(composition.to_json(), "--graph")
-
-
-def _text(given: str) -> str:
-    """Return a text as it is, or what `@FILE` or standard input holds."""
-    if given != _STDIN and not given.startswith("@"):
-        return given
-    source = given.removeprefix("@")
-    try:
-        return read_file(source).decode()
-    except UnicodeDecodeError:
-        raise InvalidFile(path=source, detail="it is not text in UTF-8") from None
-
-
-def _check_stdin(*given: str | None) -> None:
-    if sum(each == _STDIN for each in given) > 1:
-        raise InvalidFile(path=_STDIN, detail="standard input can be one of them only")

@@ -2,7 +2,8 @@
 
 A program sends `Authorization: Bearer emk_…`. A browser gets a session by giving a token once; its
 cookie alone reads, and writes only together with the session's CSRF token from a form. Without
-either, reading is open where the service is bound to loopback and asked for by a loopback name.
+either, reading is open where the service is bound to loopback and asked for by a loopback name,
+unless the request was passed on by a proxy, as far as that can be seen: a proxy may say nothing.
 """
 
 import hmac
@@ -20,6 +21,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.concurrency import run_in_threadpool
 
 from earmark.clock import NANOS_PER_SECOND, Clock
+from earmark.errors import NotFound
 from earmark.service.problems import Problem
 from earmark.service.tokens import SCOPES, TokenRow, Tokens
 
@@ -28,7 +30,12 @@ SESSION_S: Final = 12 * 3600
 _MOST_SESSIONS: Final = 1000
 _CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="earmark"'}
 #: Somebody else's request, passed on: then a loopback address says nothing of who asks.
-_FORWARDED: Final = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
+_FORWARDED: Final = frozenset(
+    {"forwarded", "via", "x-real-ip", "x-client-ip", "true-client-ip", "cf-connecting-ip"}
+)
+_FORWARDED_PREFIX: Final = "x-forwarded"
+#: What no browser and no usual client speaks any more, and some proxies do, saying nothing else.
+_OF_PROXIES: Final = "1.0"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,12 +134,18 @@ class Gate:
             session = self._sessions.get(cookie)
         if session is None:
             return None
-        now = self._clock.instant()
-        row = self._tokens.get(session.token_id)
-        if now >= session.until or not row.is_valid(now):
+        row, now = self._row(session.token_id), self._clock.instant()
+        if row is None or now >= session.until or not row.is_valid(now):
             self.leave(cookie)
             return None
         return _caller(row, session.csrf)
+
+    def _row(self, token_id: str) -> TokenRow | None:
+        """Return the row of a token; None where other books stand in the place of those it had."""
+        try:
+            return self._tokens.get(token_id)
+        except NotFound:
+            return None
 
 
 def check_form(caller: Caller, csrf: str, scope: str) -> Caller:
@@ -193,7 +206,24 @@ def host_of(request_host: str) -> str:
 def is_local(request: Request) -> bool:
     """Return whether somebody on this machine asks, and not for somebody else."""
     own_name = is_loopback(host_of(request.headers.get("host", "")))
-    return own_name and not any(name in request.headers for name in _FORWARDED)
+    return own_name and not _was_passed_on(request)
+
+
+def is_secure(request: Request) -> bool:
+    """Return whether the browser speaks TLS, to us or to a proxy that says so.
+
+    Only what makes the answer stricter may hang on it: anybody can send these headers.
+    """
+    said = request.headers.get("x-forwarded-proto", "").partition(",")[0].strip().lower()
+    forwarded = request.headers.get("forwarded", "").lower().replace('"', "")
+    return request.url.scheme == "https" or said == "https" or "proto=https" in forwarded
+
+
+def _was_passed_on(request: Request) -> bool:
+    if request.scope.get("http_version") == _OF_PROXIES:
+        return True
+    names = request.headers.keys()
+    return any(name in _FORWARDED or name.startswith(_FORWARDED_PREFIX) for name in names)
 
 
 def _reading(scopes: tuple[str, ...]) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """What every request passes: a known host, a body of a size, and browsers told to be strict."""
 
+import asyncio
 from collections.abc import Collection
 from typing import Final
 
@@ -28,8 +29,13 @@ CACHING: Final = "no-store"
 #: Bytes of a request's body.
 LARGEST_BODY: Final = 1 << 20
 _MOST: Final = f"a request has at most {LARGEST_BODY:,} bytes"
+#: How long a body may pause on its way.
+PATIENCE_S: Final = 30.0
+_SLOW: Final = f"nothing more of the request came for {PATIENCE_S:g} s"
+#: Asked for under whatever name an orchestrator has for this machine; they tell nobody anything.
+PROBES: Final = frozenset({"/livez", "/readyz", "/health"})
 _DIGITS: Final = 10
-_STRICT: Final = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
+_RULES: Final = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
 _UNKEPT: Final = [(b"cache-control", CACHING.encode())]
 LOCAL_NAMES: Final = ("localhost", "127.0.0.1", "::1")
 
@@ -49,27 +55,52 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-
-        async def strict(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                given = message["headers"]
-                known = any(name == b"cache-control" for name, _ in given)
-                # Routes set none of these; were they there twice, the stricter one would count.
-                message["headers"] = [*given, *_STRICT, *([] if known else _UNKEPT)]
-            await send(message)
-
         headers = Headers(scope=scope)
-        wrong = self._wrong_host(headers.getlist("host")) or _too_large(headers)
-        await (wrong.answer() if wrong else self._app)(scope, _limited(receive), strict)
+        wrong = self._wrong_host(headers.getlist("host"), scope["path"]) or _too_large(headers)
+        answer = wrong.answer() if wrong else self._app
+        if scope["method"] == "HEAD":
+            # Whatever can be got can be asked for without its body: monitors do.
+            scope, send = {**scope, "method": "GET"}, _headless(send)
+        await answer(scope, _limited(receive), _strict(send))
 
-    def _wrong_host(self, given: list[str]) -> Problem | None:
+    def _wrong_host(self, given: list[str], path: str) -> Problem | None:
         host = host_of(given[0]).lower() if len(given) == 1 else ""
         if not host:
             return Problem(400, "input_error", "the request names no host, or not just one")
-        if self._any or host in self._names or host.endswith(self._endings):
+        if self._any or host in self._names or host.endswith(self._endings) or path in PROBES:
             return None
         detail = "this service does not answer to that host name: see [service] allowed_hosts"
         return Problem(421, "wrong_host", detail)
+
+
+def _strict(send: Send) -> Send:
+    """Return *send*, which tells browsers to be strict."""
+
+    async def strict(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            given = message["headers"]
+            known = any(name == b"cache-control" for name, _ in given)
+            # Routes set none of these; were they there twice, the stricter one would count.
+            message["headers"] = [*given, *_RULES, *([] if known else _UNKEPT)]
+        await send(message)
+
+    return strict
+
+
+def _headless(send: Send) -> Send:
+    """Return *send*, which sends an answer's head and nothing after it."""
+    done = False
+
+    async def headless(message: Message) -> None:
+        nonlocal done
+        if message["type"] == "http.response.start":
+            await send(message)
+        elif not done:
+            done = True
+            # A stream's body has no end: it is over here, and the stream hears of it.
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    return headless
 
 
 def _too_large(headers: Headers) -> Problem | None:
@@ -80,13 +111,20 @@ def _too_large(headers: Headers) -> Problem | None:
 
 
 def _limited(receive: Receive) -> Receive:
-    """Return *receive*, which ends a body that comes in pieces when they are too much."""
+    """Return *receive*, which ends a body that comes in pieces when they are too much or stop."""
     size = 0
+    complete = False
 
     async def measured() -> Message:
-        nonlocal size
-        message = await receive()
+        nonlocal size, complete
+        try:
+            # After the body, only the end of the connection is waited for.
+            async with asyncio.timeout(None if complete else PATIENCE_S):
+                message = await receive()
+        except TimeoutError:
+            raise HTTPException(408, _SLOW, {"Connection": "close"}) from None
         size += len(message.get("body", b""))
+        complete = not message.get("more_body", False)
         if size > LARGEST_BODY:
             # FastAPI passes this one on; of any other it would say that the body cannot be read.
             raise HTTPException(413, _MOST)

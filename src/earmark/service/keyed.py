@@ -161,7 +161,8 @@ def _begin(rows: Rows, place: _Place, now: int) -> _Kept | None:
         raise Problem(422, "key_reused", _OTHER)
     if status:
         return _Kept(status, body)
-    if now - at < LEASE_S * NANOS_PER_SECOND:
+    # Begun later than now, it was begun by a clock that was set back since.
+    if 0 <= now - at < LEASE_S * NANOS_PER_SECOND:
         raise Problem(409, "in_progress", _BUSY, headers={"Retry-After": "1"})
     rows.run(_TAKE, now, place.holder, place.token_id, place.key)
     return None

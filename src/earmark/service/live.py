@@ -1,25 +1,23 @@
 """What happens, told to everybody who listens: one look for all of them, however many they are.
 
-While somebody listens, one loop looks at the board, the nudges, the agents and the books a few
-times a second, in the order of their numbers. Each finding is written once, as a server-sent event,
-and handed to every stream. A stream that does not keep up is ended, so that a slow reader costs no
-memory: it connects again and goes on after the last number it has.
+While somebody listens, one loop looks (`look`) a few times a second. Each finding is written once,
+as a server-sent event, and handed to every stream. A stream that does not keep up is ended, so that
+a slow reader costs no memory: it connects again and goes on after the last number it has.
 """
 
 import asyncio
-import json
 import logging
 from collections.abc import AsyncGenerator, Collection
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
-from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
+from fastapi.sse import KEEPALIVE_COMMENT
 from starlette.concurrency import run_in_threadpool
 
 from earmark.errors import EarmarkError
 from earmark.heartbeat.desk import Desk
-from earmark.service.wire import event_json, nudge_event_json
+from earmark.service.look import Happening, Marks, look
+from earmark.service.wire import event_json
 
 #: How often it is looked, in seconds.
 LOOK_EVERY_S: Final = 0.2
@@ -27,45 +25,20 @@ LOOK_EVERY_S: Final = 0.2
 PING_S: Final = 15.0
 #: How many events a stream may be behind.
 MOST_WAITING: Final = 1000
+#: How many may listen at a time: a process may have a thousand connections, and answers others too.
+MOST_STREAMS: Final = 500
 #: How many of the events since somebody's last one are told one by one.
 MOST_REPLAYED: Final = 1000
 
 #: Sent when listening has begun: whatever happens from then on is told.
 HELLO: Final = b": here\n\n"
 
+#: Where nobody looked yet.
+_NOWHERE: Final[Marks] = {}
+
 _LOG: Final = logging.getLogger("earmark.service")
 
 _Said = AsyncGenerator[bytes]
-
-
-@dataclass(frozen=True, slots=True)
-class Happening:
-    """Something that happened, as it is told."""
-
-    kind: str
-    """`task`, `nudge`, `agent`, `ledger`; `reset`: too much to tell, look at everything again."""
-    data: dict[str, Any]
-    number: int = 0
-    """Of the board's event, for `task`: with it a stream goes on after a break."""
-    said: bytes = field(default=b"", compare=False)
-    """The same as a server-sent event."""
-
-    @classmethod
-    def of(cls, kind: str, data: dict[str, Any], number: int = 0) -> "Happening":
-        """Return it, written once for all streams."""
-        text = json.dumps(data, allow_nan=False)
-        said = format_sse_event(data_str=text, event=kind, id=str(number) if number else None)
-        return cls(kind, data, number, said)
-
-
-@dataclass(slots=True)
-class _Marks:
-    """Up to where it was looked; empty before the first look, which finds nothing and begins."""
-
-    event: int = -1
-    nudge: int = -1
-    agents: dict[str, int] | None = None
-    heads: dict[str, int] | None = None
 
 
 class Live:
@@ -75,7 +48,7 @@ class Live:
         self._desk = desk
         self._look_every_s = look_every_s
         self._streams: set[Stream] = set()
-        self._marks = _Marks()
+        self._marks = _NOWHERE
         self._begun = asyncio.Event()
         self._loop: asyncio.Task[None] | None = None
         self._closed = False
@@ -86,6 +59,11 @@ class Live:
         """How many listen."""
         return len(self._streams)
 
+    @property
+    def full(self) -> bool:
+        """Whether nobody else may listen now."""
+        return len(self._streams) >= MOST_STREAMS
+
     @asynccontextmanager
     async def listening(self, after: int | None = None) -> AsyncGenerator["Stream"]:
         """Give a stream of what happens from now on, or since the board's event *after*."""
@@ -95,7 +73,12 @@ class Live:
             # Looking begins before the past is read: what happens in between is found by both, and
             # told once, by its number.
             await self._begin()
-            await self._replay(stream, after)
+            try:
+                await self._replay(stream, after)
+            except EarmarkError as error:
+                # It connects again, and the past is still there when the store is.
+                self._say_trouble(error)
+                stream.end()
             if self._closed:
                 stream.end()
             yield stream
@@ -142,7 +125,7 @@ class Live:
         if self._streams or self._loop is None:
             return
         loop, self._loop = self._loop, None
-        self._marks = _Marks()
+        self._marks: Marks = {}
         self._begun.clear()
         loop.cancel()
         with suppress(asyncio.CancelledError):
@@ -150,7 +133,7 @@ class Live:
 
     async def _replay(self, stream: "Stream", after: int | None) -> None:
         if after is None or self._closed:
-            stream.upto = max(self._marks.event, 0)
+            stream.upto = self._marks.get("task", 0)
             return
         board = self._desk.board
         past = await run_in_threadpool(board.events, after, MOST_REPLAYED + 1)
@@ -164,8 +147,9 @@ class Live:
     async def _look_on(self) -> None:
         while not self._closed:
             try:
-                found = await run_in_threadpool(_look, self._desk, self._marks)
-            except EarmarkError as error:
+                # What a look that broke off had found is found by the next one.
+                self._marks, found = await run_in_threadpool(look, self._desk, self._marks)
+            except Exception as error:  # noqa: BLE001 - streams that hear nothing look like peace
                 self._say_trouble(error)
             else:
                 self._trouble = False
@@ -175,9 +159,10 @@ class Live:
                         stream.put(happening)
             await asyncio.sleep(self._look_every_s)
 
-    def _say_trouble(self, error: EarmarkError) -> None:
+    def _say_trouble(self, error: Exception) -> None:
         if not self._trouble:
-            _LOG.warning("events wait for the store: %s", error)
+            foreseen = isinstance(error, EarmarkError)
+            _LOG.warning("events wait: %s", error, exc_info=None if foreseen else error)
         self._trouble = True
 
 
@@ -215,51 +200,3 @@ class Stream:
         """
         async with asyncio.timeout(patience_s):
             return await self._waiting.get()
-
-
-# Where it is looked -------------------------------------------------------------------------------
-
-
-def _look(desk: Desk, marks: _Marks) -> list[Happening]:
-    """Return what happened since the last look."""
-    return [happening for part in _PARTS for happening in part(desk, marks)]
-
-
-def _tasks(desk: Desk, marks: _Marks) -> list[Happening]:
-    if marks.event < 0:
-        marks.event = desk.board.last_event()
-        return []
-    events = desk.board.events(marks.event)
-    marks.event = events[-1].number if events else marks.event
-    return [Happening.of("task", event_json(each), each.number) for each in events]
-
-
-def _nudges(desk: Desk, marks: _Marks) -> list[Happening]:
-    if marks.nudge < 0:
-        marks.nudge = desk.nudges.last_number()
-        return []
-    found = desk.nudges.find(after=marks.nudge)
-    marks.nudge = found[-1].number if found else marks.nudge
-    return [Happening.of("nudge", nudge_event_json(each)) for each in found]
-
-
-def _agents(desk: Desk, marks: _Marks) -> list[Happening]:
-    before = marks.agents
-    marks.agents = {each.name: each.updated_at for each in desk.agents.all()}
-    if before is None:
-        return []
-    changed = [name for name, at in marks.agents.items() if before.get(name) != at]
-    return [Happening.of("agent", {"name": name}) for name in changed]
-
-
-def _ledger(desk: Desk, marks: _Marks) -> list[Happening]:
-    before = marks.heads
-    marks.heads = dict(desk.ledger.store.heads())
-    if before is None or before == marks.heads:
-        return []
-    trees = [name for name, head in marks.heads.items() if before.get(name) != head]
-    # Where one order holds for all trees, nobody says which one it was.
-    return [Happening.of("ledger", {"trees": None if trees == [""] else trees})]
-
-
-_PARTS: Final = (_tasks, _nudges, _agents, _ledger)

@@ -55,7 +55,7 @@ def after_number(cursor: str | None) -> int:
         return 0
     mark = _mark(cursor)
     if type(mark) is not int or not 0 <= mark <= _LARGEST:
-        raise _strange()
+        raise strange_cursor()
     return mark
 
 
@@ -70,7 +70,7 @@ def after_texts(cursor: str | None, count: int) -> tuple[str, ...]:
     mark = _mark(cursor)
     texts = cast("list[object]", mark) if isinstance(mark, list) else [mark]
     if len(texts) != count or not all(_is_text(text) for text in texts):
-        raise _strange()
+        raise strange_cursor()
     return tuple(str(text) for text in texts)
 
 
@@ -78,7 +78,7 @@ def _mark(cursor: str) -> object:
     try:
         found: object = json.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except (ValueError, NotBase64, RecursionError):
-        raise _strange() from None
+        raise strange_cursor() from None
     return found
 
 
@@ -87,5 +87,6 @@ def _is_text(text: object) -> bool:
     return isinstance(text, str) and text.isprintable()
 
 
-def _strange() -> Problem:
+def strange_cursor() -> Problem:
+    """Return the answer to a cursor that no list gave."""
     return Problem(400, "input_error", "the cursor is not one of this list: start without one")

@@ -38,6 +38,7 @@ _TITLES: Final[Mapping[int, str]] = {
     403: "Not allowed",
     404: "Not found",
     405: "Method not allowed",
+    408: "Too slow",
     409: "In conflict with what stands",
     413: "Too large",
     415: "Unknown media type",

@@ -11,9 +11,12 @@ import uvicorn
 from fastapi import FastAPI
 
 from earmark.errors import InvalidConfig
+from earmark.service.heads import Heads
 
 #: Seconds that requests under way may take when it is told to end.
 GRACE_S: Final = 10
+#: Seconds after which a client that takes nothing, or is gone without a word, is let go.
+STALLED_S: Final = 60.0
 _BACKLOG: Final = 2048
 
 
@@ -25,10 +28,19 @@ def listen(host: str, port: int) -> socket.socket:
     """
     try:
         (family, *_, address), *_ = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        return socket.create_server(address[:2], family=family, backlog=_BACKLOG)
+        return _impatient(socket.create_server(address[:2], family=family, backlog=_BACKLOG))
     except OSError as error:
         detail = f"cannot listen at {host}, port {port}: {error.strerror or error}"
         raise InvalidConfig(place="[service] host and port", detail=detail) from None
+
+
+def _impatient(listener: socket.socket) -> socket.socket:
+    """Return *listener*, whose connections do not outlive their clients."""
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; elsewhere such a client is kept for longer
+        stalled_ms = round(STALLED_S * 1000)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, stalled_ms)
+    return listener
 
 
 def url_of(listener: socket.socket) -> str:
@@ -47,7 +59,7 @@ def serve(app: FastAPI, listener: socket.socket, started: Callable[[], None]) ->
     """
     config = uvicorn.Config(
         app,
-        http="httptools",
+        http=Heads,
         ws="none",
         lifespan="on",
         log_config=None,

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from earmark.nudges.nudges import Delivery, Nudge
     from earmark.quilt.quilt import Patch
     from earmark.runs.journal import RunRecord
+    from earmark.service.runs import ListedRun
     from earmark.service.tokens import TokenRow
 
 # The books ----------------------------------------------------------------------------------------
@@ -134,7 +135,7 @@ def share(alert: int) -> str:
     return f"{alert / PPM:.6f}".rstrip("0").rstrip(".")
 
 
-def run_json(record: "RunRecord") -> dict[str, Any]:
+def run_json(record: "RunRecord | ListedRun") -> dict[str, Any]:
     """Return a run without its lines and its statement."""
     return {
         "run_id": record.run_id,

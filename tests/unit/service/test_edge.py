@@ -1,7 +1,12 @@
 """The edge: known hosts only, strict browsers, bodies of a size."""
 
+import asyncio
+import json
+from typing import Any
+
 import pytest
 
+from earmark.service import edge
 from earmark.service.edge import CONTENT_POLICY
 from support.service_house import House, house
 
@@ -78,3 +83,55 @@ def test_a_body_has_at_most_a_mebibyte(shared: House) -> None:
     shared.no(413, "post", "/v1/tasks", content=pieces, headers=kind)
     shared.no(413, "post", "/v1/tasks", content=big, headers=kind, key="k")
     shared.ok("post", "/v1/tasks", json={"title": "small", "description": "x" * 200_000})
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("/livez", 200), ("/", 200), ("/v1/tasks", 200), ("/v1/events", 200), ("/v1/no", 404)],
+)
+def test_what_can_be_got_can_be_asked_for_without_its_body(
+    shared: House, path: str, status: int
+) -> None:
+    """Monitors send HEAD: the head of the answer to GET and nothing more, of a stream too."""
+    answer = shared.ask("head", path)
+    assert (answer.status_code, answer.content) == (status, b"")
+    assert answer.headers["content-type"]
+    assert shared.service.live.streams == 0
+
+
+def test_a_probe_is_answered_under_any_name(shared: House) -> None:
+    """Orchestrators ask by a machine's address; it is a status, and no numbers."""
+    told = {"Host": "10.0.0.7:8321"}
+    for path in ("/livez", "/readyz", "/health"):
+        answer = shared.ask("get", path, scope=None, headers=told)
+        assert (answer.status_code, "budget" in answer.json()) == (200, False), path
+    shared.no(421, "get", "/metrics", headers=told)
+
+
+def test_a_body_that_stops_on_its_way_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """408 after a while, and the request is over; it held a place and nothing was done."""
+    monkeypatch.setitem(vars(edge), "PATIENCE_S", 0.02)
+    said: list[Any] = []
+
+    async def stopped() -> Any:
+        if said:
+            await asyncio.Event().wait()
+        said.append("begun")
+        return {"type": "http.request", "body": b"{", "more_body": True}
+
+    async def send(message: Any) -> None:
+        said.append(message)
+
+    async def ask(app: Any, secret: str) -> None:
+        head = {"host": "127.0.0.1", "authorization": f"Bearer {secret}"}
+        scope = {
+            "type": "http", "method": "POST", "path": "/v1/tasks", "query_string": b"",
+            "headers": [(name.encode(), value.encode()) for name, value in head.items()],
+        }  # fmt: skip
+        async with asyncio.timeout(20):
+            await app(scope, stopped, send)
+
+    with house() as opened:
+        asyncio.run(ask(opened.app, opened.secrets["spend"]))
+        assert (said[1]["status"], json.loads(said[2]["body"])["code"]) == (408, "too_slow")
+        assert opened.desk.board.last_event() == 0

@@ -150,6 +150,15 @@ def test_what_a_process_did_before_it_died_is_not_done_twice(house: House, path:
     assert again.json() == row
 
 
+def test_a_clock_that_was_set_back_keeps_no_key(house: House) -> None:
+    """A process died amid it, and the clock went back an hour: the repeat does not wait for it."""
+    house.budget()
+    begun_and_died(house, RESERVE[1], BODY)
+    house.clock.set(house.clock.now - timedelta(hours=1))
+    assert house.ask(*RESERVE, json=BODY, key="k").status_code == 201
+    assert held(house) == "1"
+
+
 def test_a_move_of_a_task_that_was_done_is_refused_by_its_state(house: House) -> None:
     """A task's move has no name of its own: the repeat is told where the task stands."""
     task = house.ok("post", "/v1/tasks", json={"title": "think"})["id"]

@@ -4,15 +4,22 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from earmark.board.task import Draft
+from earmark.errors import StoreUnavailable
 from earmark.heartbeat.desk import Desk
+from earmark.nudges.nudges import Nudge, Nudges
+from earmark.runs.journal_tables import TablesJournal
 from earmark.service import live as live_module
-from earmark.service.live import HELLO, MOST_REPLAYED, MOST_WAITING, Happening, Live, Stream
-from support.service_house import House
+from earmark.service.live import HELLO, MOST_REPLAYED, MOST_WAITING, Live, Stream
+from earmark.service.look import Happening
+from support.service_house import House, house
+from support.written_runs import line, record, statement_of
 
 PATIENCE_S = 10
 
@@ -101,6 +108,35 @@ def test_each_kind_of_thing_is_told(desk: Desk) -> None:
         assert found["ledger"] == {"trees": None}
 
     with_live(desk, scenario)
+
+
+def test_what_no_number_counts_is_told_too(tmp_path: Path) -> None:
+    """A nudge on its way and acknowledged, a switch that was thrown, a run that ended."""
+    with house(f"sqlite:///{tmp_path}/books.db") as opened_:
+        desk = opened_.desk
+        journal = TablesJournal(desk.tables)
+        desk.nudges.raise_("paused", id="n", title="paused", data={}, channels=["chat"])
+        desk.agents.acquire("Cloud Lu", "host:1", 10**9)
+        asyncio.run(journal.start(record("r")))
+
+        async def scenario(live: Live) -> None:
+            async with aclosing(await opened(live)) as stream:
+                for do, told_of in (
+                    (lambda: desk.nudges.lease("chat", lambda _: 1), ("outbox", {"id": "n"})),
+                    (lambda: desk.nudges.ack("n", "me"), ("outbox", {"id": "n"})),
+                    (lambda: desk.quilt.put("x", SWITCH, {}, author="me"), ("agent", AGENT)),
+                    (lambda: asyncio.run(journal.record("r", [line(1)])), ("run", RUN)),
+                    (lambda: asyncio.run(journal.finish(statement_of("r"))), ("run", RUN)),
+                ):
+                    await asyncio.to_thread(do)
+                    assert await told(stream, 1) == [told_of]
+
+        with_live(desk, scenario)
+
+
+AGENT = {"name": "Cloud Lu"}
+RUN = {"run_id": "r"}
+SWITCH = "cloud_lu_autonomous"
 
 
 def test_a_listener_goes_on_where_it_was(desk: Desk) -> None:
@@ -230,6 +266,56 @@ def test_the_loop_goes_on_when_the_store_comes_back(house: House) -> None:
             assert [data["number"] for _, data in await hears] == [1, 2]
 
     with_live(house.desk, scenario)
+
+
+class Failing(Nudges):
+    """Nudges that cannot be read twice, once something is on the board."""
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__(desk.tables, desk.ledger.clock)
+        self.board = desk.board
+        self.fails = [StoreUnavailable(store="s", detail="gone"), KeyError("nobody foresaw it")]
+
+    def find(self, **wanted: Any) -> list[Nudge]:
+        """Fail, or return nudges."""
+        if self.board.last_event() and self.fails:
+            raise self.fails.pop()
+        return super().find(**wanted)
+
+
+def test_a_look_that_breaks_off_loses_nothing(desk: Desk) -> None:
+    """The board was looked at and the nudges could not be: the task is told by the next look."""
+    nudges = Failing(desk)
+
+    async def scenario(live: Live) -> None:
+        async with aclosing(await opened(live)) as stream:
+            hears = asyncio.ensure_future(told(stream, 1))
+            await asyncio.to_thread(add, desk, "a")
+            ((kind, data),) = await hears
+            assert (kind, data["number"], nudges.fails) == ("task", 1, [])
+
+    with_live(replace(desk, nudges=nudges), scenario)
+
+
+def test_a_past_that_cannot_be_read_ends_the_stream(house: House) -> None:
+    """It is ended, and not broken off by an error: whoever listens connects again."""
+
+    async def scenario(live: Live) -> None:
+        async with aclosing(await opened(live)):
+            house.line.down = True
+            async with aclosing(live.told(after=0)) as late, asyncio.timeout(PATIENCE_S):
+                assert [said async for said in late] == [HELLO]
+            house.line.down = False
+
+    with_live(house.desk, scenario)
+
+
+def test_a_service_has_so_many_listeners(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One more is told to come later, so that there is room for other requests."""
+    monkeypatch.setitem(vars(live_module), "MOST_STREAMS", 0)
+    answer = house.ask("get", "/v1/events")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "10")
+    assert answer.json()["code"] == "too_many"
 
 
 def test_the_api_replays_what_was_missed(house: House) -> None:

@@ -185,6 +185,7 @@ def test_a_task_is_added_approved_cancelled_and_shown(house: House) -> None:
         "a spender",
     )
     assert task["work"]["max_tokens"] == 4000
+    assert [each.kind for each in house.desk.nudges.find()] == ["approval"]
     assert house.ok("post", f"/v1/tasks/{task['id']}/approve", json={})["approval"] == "given"
     shown = house.ok("get", f"/v1/tasks/{task['id']}")
     assert [each["move"] for each in shown["history"]] == ["added", "approved"]

@@ -3,7 +3,9 @@
 from typing import Any
 
 import pytest
+from starlette.requests import Request
 
+from earmark.service.auth import is_local
 from earmark.service.tokens import SCOPES
 from support.service_house import House, house
 
@@ -129,8 +131,18 @@ def test_reading_is_open_on_this_machine_only(shared: House) -> None:
     """A request that somebody passed on is not one of this machine, though its address is."""
     assert shared.ask("get", "/v1/tasks", scope=None).status_code == 200
     assert shared.ask("get", "/v1/tasks", scope=None, headers={"Host": "localhost"}).is_success
-    for name in ("X-Forwarded-For", "Forwarded", "X-Real-IP", "X-Forwarded-Host"):
+    for name in (
+        "X-Forwarded-For", "Forwarded", "X-Real-IP", "X-Forwarded-Host", "X-Forwarded-Proto",
+        "Via", "CF-Connecting-IP", "True-Client-IP", "X-Client-IP", "X-Forwarded",
+    ):  # fmt: skip
         shared.no(401, "get", "/v1/tasks", scope=None, headers={name: "192.0.2.1"})
+
+
+def test_a_proxy_that_says_nothing_is_seen_by_how_it_speaks() -> None:
+    """Some pass requests on by HTTP/1.0 without a word of for whom: that is nobody's own."""
+    head = {"type": "http", "headers": [(b"host", b"127.0.0.1:8321")]}
+    assert is_local(Request({**head, "http_version": "1.1"}))
+    assert not is_local(Request({**head, "http_version": "1.0"}))
 
 
 def test_reading_is_not_open_at_another_address() -> None:

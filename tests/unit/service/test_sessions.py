@@ -42,9 +42,10 @@ def test_a_session_may_what_its_token_may(shut: House) -> None:
 
 
 def test_a_session_ends(shut: House) -> None:
-    """When it is left, when its token is revoked, and after twelve hours."""
+    """When it is left, its token is revoked or gone with its books, and after twelve hours."""
     gate = shut.service.gate
-    for end in ("leave", "revoke", "time"):
+    sql = "DELETE FROM {schema}.token WHERE id = ?"
+    for end in ("leave", "revoke", "gone", "time"):
         row, secret = shut.service.tokens.create("me", ["read"])
         cookie = gate.enter(secret)
         assert visitor(shut, cookie).may("read")
@@ -53,6 +54,8 @@ def test_a_session_ends(shut: House) -> None:
                 gate.leave(cookie)
             case "revoke":
                 shut.service.tokens.revoke(row.id)
+            case "gone":
+                shut.desk.tables.write("token", lambda rows, id_=row.id: rows.run(sql, id_))
             case _:
                 shut.clock.advance(timedelta(seconds=SESSION_S))
         assert not visitor(shut, cookie).may("read"), end

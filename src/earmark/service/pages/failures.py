@@ -2,6 +2,8 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from http import HTTPStatus
 from typing import Any, Final, cast
 from urllib.parse import quote
 
@@ -25,12 +27,27 @@ _TITLES: Final = {
     403: "Not allowed",
     404: "There is no such page",
     405: "Not that way",
+    408: "Too slow",
     409: "It has moved on meanwhile",
     413: "Too large",
     422: "Used before",
+    500: "Something broke",
     503: "The books cannot be reached now",
 }
+#: What to do about it.
+_NEXT: Final = {
+    400: "Go back and change what was sent.",
+    404: "Look at the address again; what it named may be gone, or not yet there.",
+    405: "This address takes no such request: begin at one of the pages.",
+    408: "Go back and send it again.",
+    413: "Go back and send less of it.",
+    500: "Try again; if it stays so, the service's log says why.",
+    503: "Nothing is lost. Try again in a moment; the service's log says why.",
+}
+_UNSAID: Final = {status.phrase for status in HTTPStatus}
 _UNAUTHORIZED: Final = 401
+#: From here on it is not the visitor's doing.
+_OURS: Final = 500
 #: Fields of a form that are not shown again.
 _SECRET: Final = frozenset({"csrf", "token", "key"})
 
@@ -76,17 +93,33 @@ def refusal(error: EarmarkError) -> Refused:
 
 def install_failures(app: FastAPI) -> None:
     """Give browsers a page where an address leads nowhere; programs get what they got before."""
-    documents = cast(
-        "Callable[[Request, Exception], Awaitable[Response]]", app.exception_handlers[HTTPException]
-    )
+    for kind in (HTTPException, Exception):
+        documents = cast("_Handler", app.exception_handlers[kind])
+        app.add_exception_handler(kind, partial(_answer, documents))
 
-    async def answer(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException), "registered for it"
-        if "text/html" in request.headers.get("accept", ""):
-            return _page(request, error.status_code, str(error.detail))
-        return await documents(request, error)
 
-    app.add_exception_handler(HTTPException, answer)
+_Handler = Callable[[Request, Exception], Awaitable[Response]]
+
+
+async def _answer(documents: _Handler, request: Request, error: Exception) -> Response:
+    document = await documents(request, error)
+    if "text/html" not in request.headers.get("accept", ""):
+        return document
+    await _find_visitor(request)
+    said = str(error.detail) if isinstance(error, HTTPException) else ""
+    answer = _page(request, document.status_code, "" if said in _UNSAID else said)
+    for name in ("allow", "connection"):
+        if name in document.headers:
+            answer.headers[name] = document.headers[name]
+    return answer
+
+
+async def _find_visitor(request: Request) -> None:
+    """Find out who looks, where no route of a page did."""
+    try:
+        request.state.visitor = await request.app.state.service.gate.visitor(request)
+    except EarmarkError:
+        request.state.visitor = NOBODY
 
 
 def _wanted(request: Request) -> str:
@@ -108,6 +141,13 @@ def _page(
         address=request.url.path,
         caller=getattr(request.state, "visitor", NOBODY),
     )
-    view = {"status": status, "detail": detail, "typed": kept}
+    view = {
+        "status": status,
+        "detail": detail,
+        "next": _NEXT.get(status, ""),
+        "back": _wanted(request),
+        "again": request.method == "GET" and status >= _OURS,
+        "typed": kept,
+    }
     headers = {"Retry-After": str(STORE_RETRY_S)} if status == 503 else None  # noqa: PLR2004
     return HTMLResponse(page("failure.html", frame, view), status, headers=headers)

@@ -29,7 +29,10 @@ def rendered(text: str) -> Markup:
     shown as it was typed.
     """
     if len(text) > LONGEST:
-        return Markup("<pre>{}</pre>").format(text)
+        return Markup(
+            '<p class="mute small">Shown as it was typed: longer than the {:,} characters up to'
+            " which Markdown is rendered.</p><pre>{}</pre>"
+        ).format(LONGEST, text)
     tokens = _MARKDOWN.parse(text)
     _lower(tokens)
     for token in _all(tokens):

@@ -49,6 +49,7 @@ class Visit:
 
 async def _anybody(request: Request) -> Visit:
     service: Service = request.app.state.service
+    check_text(request.scope["path"], *request.query_params.values())
     caller = await service.gate.visitor(request)
     request.state.visitor = caller
     return Visit(
@@ -109,6 +110,16 @@ async def form_of(request: Request) -> dict[str, str]:
     form = {name: value.replace("\r\n", "\n") for name, value in pairs}
     request.state.form = form
     return form
+
+
+def check_text(*texts: str) -> None:
+    """Refuse what no database can look for: a text with a zero in it.
+
+    Raises:
+        Problem: 400: one of *texts* is such.
+    """
+    if any("\0" in text for text in texts):
+        raise Problem(400, "input_error", "a text on a page has no zero characters")
 
 
 # What they get ------------------------------------------------------------------------------------

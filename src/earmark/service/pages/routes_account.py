@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from earmark.service.auth import COOKIE, SESSION_S
+from earmark.service.auth import COOKIE, SESSION_S, is_secure
 from earmark.service.pages.failures import PageRoute
 from earmark.service.pages.office import (
     Anybody,
@@ -43,7 +43,7 @@ async def enter(visit: Entering) -> Response:
         cookie,
         max_age=SESSION_S,
         path="/",
-        secure=visit.request.url.scheme == "https",
+        secure=is_secure(visit.request),
         httponly=True,
         samesite="strict",
     )

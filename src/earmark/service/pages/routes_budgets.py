@@ -8,7 +8,6 @@ from urllib.parse import urlencode
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from earmark.budget.budget import Budget
 from earmark.clock import from_datetime
 from earmark.errors import EarmarkError, InvalidPath, NotFound, StoreError
 from earmark.ids import new_key
@@ -35,15 +34,16 @@ MOST_LISTED: Final = 20
 @router.get("/budgets")
 def tree(visit: Reader) -> Response:
     """Show the budgets with their bars; those of runs on demand."""
-    desk, runs = visit.desk, visit.query("runs") == "all"
+    desk, after, runs = visit.desk, visit.query("after"), visit.query("runs") == "all"
     desk.ledger.sweep()
-    found = find_budgets(desk, after=visit.query("after"), most=MOST + 1, runs=runs)
+    found = find_budgets(desk, after=after, most=MOST + 1, runs=runs)
     view = tree_view(
         [Shelf(each, balances_of(desk, each)) for each in found[:MOST]],
         _finder(desk.ledger),
         visit.now,
         runs=runs,
-        more=_more(found, runs=runs),
+        next_page=_address(found[MOST - 1].path, runs=runs) if len(found) > MOST else "",
+        first_page=_address("", runs=runs) if after else "",
     )
     return shown(visit, "budgets.html", "Budgets", view, here="budgets")
 
@@ -144,8 +144,8 @@ def _listed(ledger: Ledger, path: str, key: str) -> list[Entry]:
     return latest_entries(ledger, path, MOST_LISTED)[::-1]
 
 
-def _more(found: list[Budget], *, runs: bool) -> str:
-    if len(found) <= MOST:
-        return ""
-    query = {"after": found[MOST - 1].path, **({"runs": "all"} if runs else {})}
-    return f"/budgets?{urlencode(query)}"
+def _address(after: str, *, runs: bool) -> str:
+    """Return the address of the page of the tree that goes on after the path *after*."""
+    query = {"after": after, "runs": "all" if runs else ""}
+    told = urlencode({name: value for name, value in query.items() if value})
+    return f"/budgets?{told}" if told else "/budgets"

@@ -7,9 +7,10 @@ from starlette.responses import Response
 
 from earmark.errors import NotFound
 from earmark.heartbeat.controls import switch_of
+from earmark.service.auth import allowed
 from earmark.service.pages.books import latest_alerts
 from earmark.service.pages.failures import PageRoute
-from earmark.service.pages.office import Reader, Spender, see_other, shown
+from earmark.service.pages.office import Reader, Spender, check_text, see_other, shown
 from earmark.service.pages.routes_account import own_address
 from earmark.service.pages.views_agents import agents_view
 from earmark.service.pages.views_nudges import MOST, nudges_view
@@ -39,7 +40,9 @@ def nudges(visit: Reader) -> Response:
 @router.post("/nudges/ack")
 def ack(visit: Spender) -> Response:
     """Note that somebody has seen a nudge."""
-    visit.desk.nudges.ack(visit.form.get("id", ""), visit.caller.name)
+    nudge = visit.form.get("id", "")
+    check_text(nudge)
+    visit.desk.nudges.ack(nudge, visit.caller.name)
     return see_other(own_address(visit.typed("back") or "/nudges"))
 
 
@@ -55,8 +58,11 @@ def agents(visit: Reader) -> Response:
 
 @router.post("/agents/switch")
 def switch(visit: Spender) -> Response:
-    """Keep an agent from dispatching, or let it again: every patch of the switch says so."""
+    """Keep an agent from dispatching; an admin lets it again, by every patch of the switch."""
+    if visit.form.get("to") == "on":
+        allowed(visit.caller, "admin")
     agent = visit.form.get("agent", "")
+    check_text(agent)
     if visit.desk.agents.get(agent) is None:
         raise NotFound(kind="agent", name=agent)
     quilt, name = visit.desk.quilt, switch_of(agent)

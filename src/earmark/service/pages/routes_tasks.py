@@ -9,6 +9,7 @@ from starlette.responses import Response
 from earmark.board.board import Board
 from earmark.board.task import TYPES, Priority, Task
 from earmark.errors import EarmarkError, NotFound, StoreError
+from earmark.heartbeat.asking import put_on_board
 from earmark.heartbeat.costs import task_cost
 from earmark.ids import new_key
 from earmark.service.auth import allowed
@@ -40,8 +41,8 @@ def add(visit: Spender) -> Response:
     desk, key = visit.desk, visit.typed("key") or new_key(visit.desk.ledger.clock)
     try:
         draft = draft_of(visit.form, desk.ledger.clock)
-        task = desk.board.add(
-            draft, actor=visit.caller.name, key=key, approval_for=visit.approval_for
+        task = put_on_board(
+            desk, draft, actor=visit.caller.name, key=key, approval_for=visit.approval_for
         )
     except EarmarkError as error:
         return _form(visit, key, refusal(error))

@@ -4,10 +4,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from earmark.clock import NANOS_PER_SECOND, from_datetime, to_datetime
 from earmark.ledger.answers import Balance
 from earmark.money import Money
+from earmark.service.plain import decimals
 
 #: What stands where nothing is known, as on a blank form.
 NOTHING: Final = "\N{EN DASH}"
@@ -105,6 +107,11 @@ def count(number: int | None) -> str:
     return NOTHING if number is None else f"{number:,}"
 
 
+def money_of(budget: str, key: str) -> str:
+    """Return the address at which the entries of the reservation *key* are shown."""
+    return f"/budgets/{budget}?{urlencode({'key': key})}"
+
+
 def bar(balance: Balance, now: int) -> Bar:
     """Return *balance* as a bar."""
     limit, settled, held = (
@@ -140,7 +147,7 @@ def amount_of(amount: Money | int) -> int:
 
 def pretty(value: Mapping[str, Any] | None) -> tuple[str, bool]:
     """Return JSON for people, cut where it is long, and whether it was cut."""
-    text = json.dumps(value, indent=2, ensure_ascii=False, sort_keys=False)
+    text = decimals(json.dumps(value, indent=2, ensure_ascii=False, sort_keys=False))
     return text[:LONGEST_JSON], len(text) > LONGEST_JSON
 
 

@@ -52,8 +52,10 @@ class TreeView:
     nodes: tuple[Node, ...]
     runs: bool
     """Whether the budgets of runs are shown, too."""
-    more: str
+    next_page: str
     """The address of the page after this one; empty where there is none."""
+    first_page: str
+    """The address of the first page; empty where this is it."""
 
     @property
     def said(self) -> str:
@@ -122,10 +124,12 @@ class BudgetView:
 # The tree -----------------------------------------------------------------------------------------
 
 
-def tree_view(shelves: Sequence[Shelf], find: Find, now: int, *, runs: bool, more: str) -> TreeView:
+def tree_view(
+    shelves: Sequence[Shelf], find: Find, now: int, *, runs: bool, next_page: str, first_page: str
+) -> TreeView:
     """Return the page of *shelves*; *find* looks for the budgets above them."""
     nodes = tuple(_node(each, find, now) for each in shelves)
-    return TreeView(nodes=nodes, runs=runs, more=more)
+    return TreeView(nodes=nodes, runs=runs, next_page=next_page, first_page=first_page)
 
 
 def _node(each: Shelf, find: Find, now: int) -> Node:

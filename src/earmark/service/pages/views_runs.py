@@ -4,13 +4,18 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from earmark.clock import NANOS_PER_SECOND
 from earmark.money import Money
 from earmark.runs.journal import RunRecord
 from earmark.runs.line import Line, Outcome
-from earmark.service.pages.shown import LONGEST_JSON, Moment, count, moment, usd
+from earmark.service.pages.shown import LONGEST_JSON, Moment, count, moment, money_of, usd
+from earmark.service.paging import cursor_of
+from earmark.service.runs import ListedRun, mark_of
 
+#: Runs on a page.
+MOST: Final = 50
 _MARKS: Final = {"failed": "failed", "refused": "refused", "cancelled": "cancelled", "ok": "ok"}
 _MILLISECOND: Final = 1_000_000
 _SHORT_ID: Final = 12
@@ -31,15 +36,18 @@ class RunRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunsView:
-    """The page of the latest runs."""
+    """A page of the runs."""
 
     rows: tuple[RunRow, ...]
-    most: int
+    next_page: str
+    """The address of the page after this one; empty where there is none."""
+    first_page: str
+    """The address of the first page; empty where this is it."""
 
     @property
     def said(self) -> str:
-        """How many there are."""
-        return f"{len(self.rows)} runs"
+        """How the latest one stands."""
+        return f"Run {self.rows[0].id}: {self.rows[0].status}" if self.rows else "No runs"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,9 +97,15 @@ class RunView:
         return f"Run {self.id}: {self.status}, {len(self.lines)} lines"
 
 
-def runs_view(records: Sequence[RunRecord], most: int, now: int) -> RunsView:
-    """Return the page of the latest runs."""
-    return RunsView(rows=tuple(_row(each, now) for each in records), most=most)
+def runs_view(found: Sequence[ListedRun], now: int, *, is_first: bool) -> RunsView:
+    """Return a page of runs; *found* holds one more than fits where there is another page."""
+    page = found[:MOST]
+    more = urlencode({"after": cursor_of(mark_of(page[-1]))}) if len(found) > MOST else ""
+    return RunsView(
+        rows=tuple(_row(each, now) for each in page),
+        next_page=f"/runs?{more}" if more else "",
+        first_page="" if is_first else "/runs",
+    )
 
 
 def run_view(record: RunRecord, balance: tuple[Money, Money] | None, now: int) -> RunView:
@@ -118,7 +132,7 @@ def run_view(record: RunRecord, balance: tuple[Money, Money] | None, now: int) -
     )
 
 
-def _row(record: RunRecord, now: int) -> RunRow:
+def _row(record: ListedRun, now: int) -> RunRow:
     return RunRow(
         id=record.run_id,
         status=record.status,
@@ -159,7 +173,7 @@ def _line(line: Line, budget: str) -> LineView:
         took=_took(line.duration_ns),
         model=line.model or "",
         remark="; ".join(part for part in _remarks(line) if part),
-        books=f"/budgets/{budget}?key={line.key}" if line.key else "",
+        books=money_of(budget, line.key) if line.key else "",
     )
 
 

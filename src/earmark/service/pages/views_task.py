@@ -17,7 +17,16 @@ from earmark.board.task import (
     TaskCost,
 )
 from earmark.errors import Refusal
-from earmark.service.pages.shown import LONGEST_JSON, Moment, count, moment, pretty, stretch, usd
+from earmark.service.pages.shown import (
+    LONGEST_JSON,
+    Moment,
+    count,
+    moment,
+    money_of,
+    pretty,
+    stretch,
+    usd,
+)
 from earmark.service.pages.views_agents import Beat
 from earmark.service.pages.views_board import bare_title
 
@@ -282,7 +291,7 @@ def _attempt(attempt: Attempt, now: int) -> AttemptView:
     if attempt.run_id:
         books, name = f"/runs/{attempt.run_id}", f"run {attempt.run_id}"
     elif attempt.key:
-        books, name = f"/budgets/{attempt.budget}?key={attempt.key}", attempt.key
+        books, name = money_of(attempt.budget, attempt.key), attempt.key
     return AttemptView(
         number=attempt.number,
         agent=attempt.agent,

@@ -10,6 +10,7 @@ from earmark.service import models
 from earmark.service.auth import Reader
 from earmark.service.context import Service, TheService
 from earmark.service.keyed import KeyedRoute
+from earmark.service.order import in_order
 from earmark.service.paging import USUAL, Cursor, Limit, after_number, cursor_of
 from earmark.service.plain import told
 from earmark.service.routes.given import OnBudget
@@ -39,4 +40,5 @@ def list_alerts(
 
 
 def _alerts(service: Service, budget: str | None, after: int, most: int) -> list[Alert]:
-    return service.desk.ledger.store.alerts(Filter(budget=budget, after=after, most=most))
+    wanted = Filter(budget=budget, after=after, most=most)
+    return in_order(service.desk, wanted, service.desk.ledger.store.alerts)

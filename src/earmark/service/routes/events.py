@@ -22,9 +22,12 @@ LastEventId = Annotated[
 ]
 _STREAM = {
     "description": (
-        "A stream of events: `task` (its id is the number to go on after), `nudge`, `agent`,"
-        " `ledger` (entries were booked, in the trees that it names), `reset` (too much happened"
-        " meanwhile: look at everything again)."
+        "A stream of events: `task` (its id is the number to go on after), `nudge` (one was"
+        " raised), `outbox` (one was delivered, tried or acknowledged), `agent` (it reported, or"
+        " its kill switch was moved), `run` (it began, went on or ended), `ledger` (entries were"
+        " booked, in the trees that it names), `reset` (too much happened meanwhile: look at"
+        " everything again). After a break tasks are told from that number on; ask again for the"
+        " rest."
     ),
     "content": {"text/event-stream": {"schema": {"type": "string"}}},
 }
@@ -37,6 +40,8 @@ async def events(
     service: TheService, _: Reader, after: After = None, last_event_id: LastEventId = None
 ) -> StreamingResponse:
     """Tell what happens from now on, or since an event, as server-sent events."""
+    if service.live.full:
+        raise Problem(503, "too_many", "too many listen already", headers={"Retry-After": "10"})
     since = after if last_event_id is None else _number(last_event_id)
     return StreamingResponse(
         service.live.told(since),

@@ -1,14 +1,17 @@
 """What several routes are given: names in paths and queries, moments that lie ahead."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Final
 
-from fastapi import Path, Query
+from fastapi import Depends, Path, Query
 from pydantic import AwareDatetime
 
 from earmark.clock import Clock, from_datetime
 from earmark.errors import InvalidDuration
+from earmark.ledger.store import Filter
 from earmark.service.models import PATH
+from earmark.service.paging import USUAL, Cursor, Limit, after_number
 
 #: What a database keeps: no control characters.
 NAME: Final = r"^[^\x00-\x1f\x7f]{1,500}$"
@@ -24,6 +27,36 @@ Since = Annotated[AwareDatetime | None, Query(description="Then or later.")]
 Until = Annotated[AwareDatetime | None, Query(description="Before then.")]
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a list of the books is asked for."""
+
+    wanted: Filter
+    """One item more than the page has, so that it is known whether there is another page."""
+    limit: int
+
+
+async def _asked(
+    budget: OnBudget = None,
+    since: Since = None,
+    until: Until = None,
+    limit: Limit = USUAL,
+    cursor: Cursor = None,
+) -> Asked:
+    wanted = Filter(
+        budget=budget,
+        since=_instant(since),
+        until=_instant(until),
+        after=after_number(cursor),
+        most=limit + 1,
+    )
+    return Asked(wanted, limit)
+
+
+#: A page of a list of the books: of which budget, from when until when, after which item.
+OfTheBooks = Annotated[Asked, Depends(_asked)]
+
+
 def still_ahead(moment: datetime, clock: Clock) -> datetime:
     """Return *moment* if it is not past.
 
@@ -36,6 +69,5 @@ def still_ahead(moment: datetime, clock: Clock) -> datetime:
     return moment
 
 
-def instant(moment: datetime | None) -> int | None:
-    """Return *moment* as nanoseconds since the epoch; None for None."""
+def _instant(moment: datetime | None) -> int | None:
     return None if moment is None else from_datetime(moment)

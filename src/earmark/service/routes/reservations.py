@@ -1,20 +1,21 @@
 """Reservations: list and look, reserve, extend, settle, release."""
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
 from earmark.clock import parse_duration
 from earmark.errors import InvalidDuration, NotFound
-from earmark.ledger.store import Filter
 from earmark.ledger.values import State
 from earmark.service import models
 from earmark.service.auth import Reader, Spender
 from earmark.service.context import TheService
 from earmark.service.keyed import KeyedRoute, Operation
-from earmark.service.paging import USUAL, Cursor, Limit, after_number, page
+from earmark.service.order import in_order
+from earmark.service.paging import page
 from earmark.service.plain import told
-from earmark.service.routes.given import Key, OnBudget, Since, Until, instant
+from earmark.service.routes.given import Key, OfTheBooks
 from earmark.service.wire import reservation_json
 
 router = APIRouter(route_class=KeyedRoute, tags=["reservations"])
@@ -27,28 +28,13 @@ InState = Annotated[State | None, Query(description="Only those in this state.")
 
 @router.get("/reservations", response_model=models.Page[models.Reservation])
 def list_reservations(
-    service: TheService,
-    _: Reader,
-    *,
-    budget: OnBudget = None,
-    state: InState = None,
-    since: Since = None,
-    until: Until = None,
-    limit: Limit = USUAL,
-    cursor: Cursor = None,
+    service: TheService, _: Reader, asked: OfTheBooks, state: InState = None
 ) -> dict[str, Any]:
-    """List reservations in the order they were opened; on PostgreSQL, within a tree of budgets."""
-    wanted = Filter(
-        budget=budget,
-        state=state,
-        since=instant(since),
-        until=instant(until),
-        after=after_number(cursor),
-        most=limit + 1,
-    )
+    """List reservations in the order they were opened, as entries are listed."""
     service.desk.ledger.sweep()
-    found = service.desk.ledger.store.reservations(wanted)
-    return page(found, limit, reservation_json, lambda each: each.seq)
+    wanted = replace(asked.wanted, state=state)
+    found = in_order(service.desk, wanted, service.desk.ledger.store.reservations)
+    return page(found, asked.limit, reservation_json, lambda each: each.seq)
 
 
 @router.get("/reservations/{key:path}", response_model=models.Reservation)

@@ -1,9 +1,9 @@
 """Tasks: list and look, add, and move: approve, deny, grade, accept, reject, retry, cancel."""
 
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Depends, Query, Response
 
 from earmark.board.listing import Wanted
 from earmark.board.task import (
@@ -17,9 +17,10 @@ from earmark.board.task import (
     Work,
 )
 from earmark.clock import from_datetime
+from earmark.heartbeat.asking import put_on_board
 from earmark.heartbeat.costs import task_cost, task_costs
 from earmark.service import models
-from earmark.service.auth import Admin, Reader, Spender
+from earmark.service.auth import Caller, Needs, Reader, Spender
 from earmark.service.context import Service, TheService
 from earmark.service.keyed import KeyedRoute, Operation
 from earmark.service.paging import Cursor, Limit, after_number, page
@@ -96,8 +97,12 @@ def add(
     response: Response,
 ) -> dict[str, Any]:
     """Put a task on the board; under an Idempotency-Key once, however often it is sent."""
-    task = service.desk.board.add(
-        _draft(body), actor=caller.name, key=operation, approval_for=service.approval_for
+    task = put_on_board(
+        service.desk,
+        _draft(body),
+        actor=caller.name,
+        key=operation,
+        approval_for=service.approval_for,
     )
     response.headers["Location"] = f"/v1/tasks/{task.id}"
     return told(task_json(task))
@@ -122,82 +127,36 @@ def grade(
     return told(task_json(service.desk.board.grade(task_id, quality, actor=caller.name)))
 
 
-@router.post("/tasks/{task_id}/accept", response_model=models.Task)
-def accept(
-    service: TheService,
-    caller: Spender,
-    task_id: Name,
-    body: models.NoteBody,
-    _operation: Operation,
-) -> dict[str, Any]:
-    """Take the result; tasks that need it wait for one less."""
-    return _moved(service.desk.board.accept, task_id, caller.name, body)
+#: What is decided with a note and nothing else: the move, the scope it takes, what it does.
+_DECISIONS: Final = (
+    ("accept", "spend", "Take the result; tasks that need it wait for one less."),
+    ("reject", "spend", "Do not take the result."),
+    ("retry", "spend", "Make a failed, unknown or rejected task pending again."),
+    ("cancel", "spend", "Give up a task that nobody has begun, or that ended badly."),
+    ("approve", "admin", "Let a task run that waits for a person."),
+    ("deny", "admin", "Cancel a task that waits for a person."),
+)
 
 
-@router.post("/tasks/{task_id}/reject", response_model=models.Task)
-def reject(
-    service: TheService,
-    caller: Spender,
-    task_id: Name,
-    body: models.NoteBody,
-    _operation: Operation,
-) -> dict[str, Any]:
-    """Do not take the result."""
-    return _moved(service.desk.board.reject, task_id, caller.name, body)
+def _add_decision(move: str, scope: str, said: str) -> None:
+    caller_ = Depends(Needs(scope))
+
+    @router.post(
+        f"/tasks/{{task_id}}/{move}", response_model=models.Task, name=move, description=said
+    )
+    def decide(
+        service: TheService,
+        caller: Annotated[Caller, caller_],
+        task_id: Name,
+        body: models.NoteBody,
+        _operation: Operation,
+    ) -> dict[str, Any]:
+        do: Callable[..., Task] = getattr(service.desk.board, move)
+        return told(task_json(do(task_id, actor=caller.name, note=body.note)))
 
 
-@router.post("/tasks/{task_id}/retry", response_model=models.Task)
-def retry(
-    service: TheService,
-    caller: Spender,
-    task_id: Name,
-    body: models.NoteBody,
-    _operation: Operation,
-) -> dict[str, Any]:
-    """Make a failed, unknown or rejected task pending again."""
-    return _moved(service.desk.board.retry, task_id, caller.name, body)
-
-
-@router.post("/tasks/{task_id}/cancel", response_model=models.Task)
-def cancel(
-    service: TheService,
-    caller: Spender,
-    task_id: Name,
-    body: models.NoteBody,
-    _operation: Operation,
-) -> dict[str, Any]:
-    """Give up a task that nobody has begun, or that ended badly."""
-    return _moved(service.desk.board.cancel, task_id, caller.name, body)
-
-
-@router.post("/tasks/{task_id}/approve", response_model=models.Task)
-def approve(
-    service: TheService,
-    caller: Admin,
-    task_id: Name,
-    body: models.NoteBody,
-    _operation: Operation,
-) -> dict[str, Any]:
-    """Let a task run that waits for a person."""
-    return _moved(service.desk.board.approve, task_id, caller.name, body)
-
-
-@router.post("/tasks/{task_id}/deny", response_model=models.Task)
-def deny(
-    service: TheService,
-    caller: Admin,
-    task_id: Name,
-    body: models.NoteBody,
-    _operation: Operation,
-) -> dict[str, Any]:
-    """Cancel a task that waits for a person."""
-    return _moved(service.desk.board.deny, task_id, caller.name, body)
-
-
-def _moved(
-    move: Callable[..., Task], task_id: str, actor: str, body: models.NoteBody
-) -> dict[str, Any]:
-    return told(task_json(move(task_id, actor=actor, note=body.note)))
+for _decision in _DECISIONS:
+    _add_decision(*_decision)
 
 
 def _forms(service: Service, found: list[Task], *, costs: bool) -> dict[str, dict[str, Any]]:

@@ -7,7 +7,7 @@ const REST = 4; // a page rests so many times as long as its last fetch took: cr
 const AGES_MS = 20_000;
 const AGAIN_MS = 2_000;
 const SELDOM_MS = 60_000;
-const KINDS = ["task", "ledger", "nudge", "agent"];
+const KINDS = ["task", "ledger", "run", "nudge", "outbox", "agent"];
 
 const announcer = document.getElementById("announce");
 const link = document.getElementById("link");
@@ -21,6 +21,7 @@ let wanted = new Set();
 let timer = 0;
 let fetching = false;
 let rest = QUIET_MS;
+let over = false; // the session has ended: only a person can go on
 
 function changed(kind) {
   wanted.add(kind);
@@ -28,7 +29,7 @@ function changed(kind) {
 }
 
 function soon(wait) {
-  if (!timer && !fetching && !document.hidden) timer = setTimeout(refresh, wait);
+  if (!timer && !fetching && !over && !document.hidden) timer = setTimeout(refresh, wait);
 }
 
 async function refresh() {
@@ -44,7 +45,7 @@ async function refresh() {
     rest = Math.max(QUIET_MS, REST * (performance.now() - begun));
   } catch {
     for (const kind of kinds) wanted.add(kind);
-    rest = AGAIN_MS;
+    rest = Math.min(Math.max(AGAIN_MS, 2 * rest), SELDOM_MS);
   }
   fetching = false;
   if (wanted.size) soon(rest);
@@ -59,9 +60,20 @@ async function fragment() {
   const own = document.body.dataset.address;
   const address = new URL(own === decodeURI(location.pathname) ? location.href : own, location.href);
   address.searchParams.set("fragment", "live");
-  const answer = await fetch(address, { headers: { accept: "text/html" }, redirect: "error" });
+  const answer = await fetch(address, { headers: { accept: "text/html" }, redirect: "manual" });
+  if (answer.type === "opaqueredirect") ended();
   if (!answer.ok) throw new Error(String(answer.status));
   return new DOMParser().parseFromString(await answer.text(), "text/html");
+}
+
+function ended() {
+  over = true;
+  silence();
+  const way = document.createElement("a");
+  way.href = `/login?next=${encodeURIComponent(document.body.dataset.address)}`;
+  way.textContent = "log in again";
+  link.replaceChildren("Not live now: your session has ended, ", way, ".");
+  announcer.textContent = link.textContent;
 }
 
 // Swapping ----------------------------------------------------------------------------------------
@@ -117,24 +129,46 @@ function mark(region, states) {
 
 // Listening ---------------------------------------------------------------------------------------
 
+// A browser keeps only a few connections to one host: a page that nobody sees gives up its own.
+
+let events = null;
+let later = 0;
 let again = AGAIN_MS;
 
 function listen() {
-  const events = new EventSource("/v1/events");
-  events.addEventListener("open", () => {
-    link.textContent = "Live.";
-    // What happened since the page was written, or since the stream broke, nobody told it.
-    for (const kind of KINDS) changed(kind);
-    again = AGAIN_MS;
-  });
-  events.addEventListener("error", () => {
-    link.textContent = "Not live now: the service does not answer.";
-    // Where nobody answers, the browser tries again; after a refusal it would not.
-    if (events.readyState === EventSource.CLOSED) setTimeout(listen, again);
-    again = Math.min(again * 2, SELDOM_MS);
-  });
+  if (events || over || document.hidden) return;
+  events = new EventSource("/v1/events");
+  events.addEventListener("open", opened);
+  events.addEventListener("error", broken);
   for (const kind of [...KINDS, "reset"]) events.addEventListener(kind, () => changed(kind));
-  addEventListener("pagehide", () => events.close());
+}
+
+function opened() {
+  link.textContent = "Live.";
+  again = AGAIN_MS;
+  rest = QUIET_MS;
+  clearTimeout(timer);
+  timer = 0;
+  // What happened since the page was written, or since the stream broke, nobody told it.
+  for (const kind of KINDS) changed(kind);
+}
+
+function broken() {
+  if (over) return;
+  link.textContent = "Not live now: the service does not answer.";
+  // Where nobody answers, the browser tries again; after a refusal it would not.
+  if (events.readyState === EventSource.CLOSED) {
+    silence();
+    later = setTimeout(listen, again);
+    changed("reset"); // what refuses events may be the end of the session, which the page is told
+  }
+  again = Math.min(again * 2, SELDOM_MS);
+}
+
+function silence() {
+  clearTimeout(later);
+  events?.close();
+  events = null;
 }
 
 // Ages --------------------------------------------------------------------------------------------
@@ -159,7 +193,7 @@ function refreshAges() {
 if (regions().length) {
   listen();
   setInterval(refreshAges, AGES_MS);
-  document.addEventListener("visibilitychange", () => {
-    if (!document.hidden && wanted.size) soon(QUIET_MS);
-  });
+  addEventListener("pagehide", silence);
+  addEventListener("pageshow", listen);
+  document.addEventListener("visibilitychange", () => (document.hidden ? silence() : listen()));
 }

@@ -1,0 +1,132 @@
+"""What happened since somebody last looked: at the board, the nudges, the agents, runs, books.
+
+A look costs about a millisecond, however much was ever written, and one look serves all listeners.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from fastapi.sse import format_sse_event
+
+from earmark.heartbeat.controls import switch_of
+from earmark.heartbeat.desk import Desk
+from earmark.service.wire import event_json, nudge_event_json
+from earmark.stores.tables import Row
+
+#: How many of the latest nudges and runs are watched: those that the first pages show.
+LATEST: Final = 50
+
+_ON_THEIR_WAY: Final = (
+    "SELECT n.id, n.acked_at, d.channel, d.state, d.tries FROM {schema}.nudge n"
+    " LEFT JOIN {schema}.nudge_delivery d ON d.nudge_id = n.id"
+    " WHERE n.number > (SELECT coalesce(max(number), 0) FROM {schema}.nudge) - ?"
+    " ORDER BY n.number, d.channel"
+)
+_RUNS: Final = (
+    "SELECT r.run_id, r.status,"
+    " (SELECT count(*) FROM {schema}.run_line l WHERE l.run_id = r.run_id)"
+    " FROM {schema}.run r ORDER BY r.started_at DESC, r.run_id DESC LIMIT ?"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """Something that happened, as it is told."""
+
+    kind: str
+    """`task`, `nudge`, `outbox`, `agent`, `run`, `ledger`; `reset`: look at everything again."""
+    data: dict[str, Any]
+    number: int = 0
+    """Of the board's event, for `task`: with it a stream goes on after a break."""
+    said: bytes = field(default=b"", compare=False)
+    """The same as a server-sent event."""
+
+    @classmethod
+    def of(cls, kind: str, data: dict[str, Any], number: int = 0) -> "Happening":
+        """Return it, written once for all streams."""
+        text = json.dumps(data, allow_nan=False)
+        said = format_sse_event(data_str=text, event=kind, id=str(number) if number else None)
+        return cls(kind, data, number, said)
+
+
+#: Up to where each part was looked at; empty before the first look, which finds nothing.
+Marks = Mapping[str, Any]
+Found = tuple[Any, list[Happening]]
+
+
+def look(desk: Desk, marks: Marks) -> tuple[Marks, list[Happening]]:
+    """Return the marks of this look, and what happened since *marks*; all of it, or an error."""
+    looked = {name: part(desk, marks.get(name)) for name, part in _PARTS.items()}
+    found = [happening for _, part in looked.values() for happening in part]
+    return {name: mark for name, (mark, _) in looked.items()}, found
+
+
+def _tasks(desk: Desk, before: int | None) -> Found:
+    if before is None:
+        return desk.board.last_event(), []
+    events = desk.board.events(before)
+    last = events[-1].number if events else before
+    return last, [Happening.of("task", event_json(each), each.number) for each in events]
+
+
+def _nudges(desk: Desk, before: int | None) -> Found:
+    if before is None:
+        return desk.nudges.last_number(), []
+    raised = desk.nudges.find(after=before)
+    last = raised[-1].number if raised else before
+    return last, [Happening.of("nudge", nudge_event_json(each)) for each in raised]
+
+
+def _outbox(desk: Desk, before: Mapping[str, list[Row]] | None) -> Found:
+    stands: dict[str, list[Row]] = {}
+    for id_, *rest in desk.tables.read(lambda rows: rows.run(_ON_THEIR_WAY, LATEST)):
+        stands.setdefault(id_, []).append(tuple(rest))
+    # One that was raised since is told of as such.
+    known = {id_: stands[id_] for id_ in stands.keys() & (before or {}).keys()}
+    return stands, _changed("outbox", "id", before, known)
+
+
+def _agents(desk: Desk, before: Mapping[str, Any] | None) -> Found:
+    stands = {each.name: (each.updated_at, _switch(desk, each.name)) for each in desk.agents.all()}
+    return stands, _changed("agent", "name", before, stands)
+
+
+def _switch(desk: Desk, agent: str) -> list[tuple[str, int]]:
+    return [(each.type, each.version) for each in desk.quilt.named(switch_of(agent))]
+
+
+def _runs(desk: Desk, before: Mapping[str, Any] | None) -> Found:
+    found = desk.tables.read(lambda rows: rows.run(_RUNS, LATEST))
+    stands = {run_id: how for run_id, *how in found}
+    return stands, _changed("run", "run_id", before, stands)
+
+
+def _ledger(desk: Desk, before: Mapping[str, int] | None) -> Found:
+    heads = dict(desk.ledger.store.heads())
+    if before is None or before == heads:
+        return heads, []
+    trees = [name for name, head in heads.items() if before.get(name) != head]
+    # Where one order holds for all trees, nobody says which one it was.
+    return heads, [Happening.of("ledger", {"trees": None if trees == [""] else trees})]
+
+
+def _changed(
+    kind: str, name: str, before: Mapping[str, Any] | None, stands: Mapping[str, Any]
+) -> list[Happening]:
+    """Return a happening for each that stands otherwise than *before*; none at the first look."""
+    if before is None:
+        return []
+    moved: Iterable[str] = (each for each, how in stands.items() if before.get(each) != how)
+    return [Happening.of(kind, {name: each}) for each in moved]
+
+
+_PARTS: Final[Mapping[str, Callable[[Desk, Any], Found]]] = {
+    "task": _tasks,
+    "nudge": _nudges,
+    "outbox": _outbox,
+    "agent": _agents,
+    "run": _runs,
+    "ledger": _ledger,
+}

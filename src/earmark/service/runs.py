@@ -1,0 +1,94 @@
+"""Runs as the service lists them: in pages, read on the desk's own connections."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from starlette.concurrency import run_in_threadpool
+
+from earmark.heartbeat.desk import Desk
+from earmark.money import Money
+from earmark.runs.journal import Journal
+from earmark.runs.journal_tables import TablesJournal
+from earmark.runs.journals import journal_beside
+from earmark.runs.statement import Status
+from earmark.service.paging import after_texts, strange_cursor
+from earmark.stores.tables import Row
+
+#: After which run a list goes on: when it began, and its id.
+Place = tuple[int, str]
+
+#: Above every instant: the first page begins there.
+_LAST: Final = (1 << 63) - 1
+_IN_MEMORY: Final = "memory:"
+_RUNS: Final = (
+    "SELECT run_id, composition_id, budget, limit_usd, started_at, status FROM {schema}.run"
+    " WHERE started_at < ? OR started_at = ? AND run_id < ?"
+    " ORDER BY started_at DESC, run_id DESC LIMIT ?"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ListedRun:
+    """One run without what it was given and what came of it."""
+
+    run_id: str
+    composition_id: str
+    budget: str
+    limit: Money
+    started_at: int
+    status: Status
+
+
+def journal_at(desk: Desk) -> Journal:
+    """Return the journal beside *desk*'s books; it opens nothing, and is not to be closed."""
+    store = desk.ledger.store
+    return journal_beside(store) if store.url == _IN_MEMORY else TablesJournal(desk.tables)
+
+
+async def find_runs(desk: Desk, after: Place | None, most: int) -> list[ListedRun]:
+    """Return a page of the runs, the newest first.
+
+    Args:
+        desk: Beside whose books they are.
+        after: The last run of the page before.
+        most: How many at most.
+    """
+    at, run_id = after or (_LAST, "")
+    if desk.ledger.store.url == _IN_MEMORY:
+        kept = await journal_at(desk).runs(limit=_LAST)
+        # Of one start the last comes first, as below.
+        order = sorted(kept, key=lambda run: (run.started_at, run.run_id), reverse=True)
+        found = [
+            _listed((r.run_id, r.composition_id, r.budget, r.limit, r.started_at, r.status))
+            for r in order
+            if (r.started_at, r.run_id) < (at, run_id)
+        ]
+        return found[:most]
+    rows = await run_in_threadpool(
+        desk.tables.read, lambda rows: rows.run(_RUNS, at, at, run_id, most)
+    )
+    return [_listed(row) for row in rows]
+
+
+def mark_of(run: ListedRun) -> list[str]:
+    """Return what the list goes on after, if *run* is the last of a page."""
+    return [str(run.started_at), run.run_id]
+
+
+def place_of(cursor: str | None) -> Place | None:
+    """Return the place that *cursor* names; None without one.
+
+    Raises:
+        Problem: 400: it is not one of this list.
+    """
+    if not cursor:
+        return None
+    at, run_id = after_texts(cursor, 2)
+    if not at.isdecimal() or not at.isascii() or int(at) > _LAST:
+        raise strange_cursor()
+    return int(at), run_id
+
+
+def _listed(row: Row) -> ListedRun:
+    run_id, composition_id, budget, limit, started_at, status = row
+    return ListedRun(run_id, composition_id, budget, Money(limit), started_at, Status(status))
