@@ -205,10 +205,12 @@ def test_a_webhook_that_hangs_does_not_stop_the_loop() -> None:
             async def script() -> None:
                 stop = asyncio.Event()
                 loop = asyncio.ensure_future(beats.beat.run(stop))
-                for number in range(1, 5):
-                    while beats.beat.state.cycle_count < number:
-                        await asyncio.to_thread(lambda: None)
-                    beats.clock.advance(HALF_HOUR)
+                # In less time than one nudge may take.
+                async with asyncio.timeout(10):
+                    for number in range(1, 5):
+                        while beats.beat.state.cycle_count < number:
+                            await asyncio.to_thread(lambda: None)
+                        beats.clock.advance(HALF_HOUR)
                 assert await asyncio.to_thread(receiver.arrived.wait, 20)
                 stop.set()
                 await loop

@@ -87,6 +87,24 @@ def test_the_attempt_is_written_before_the_model_is_asked() -> None:
         assert beats.status(task) is Status.COMPLETED
 
 
+def test_while_it_dispatches_it_says_so_and_is_not_stale() -> None:
+    """A call may take longer than two intervals: its heartbeat lives, and health knows it."""
+    with BeatHouse(answer(10, after=60), interval="10s") as beats:
+        beats.cycle()
+        beats.add()
+        seen: list[tuple[object, str]] = []
+
+        def look() -> None:
+            beats.clock.advance(timedelta(seconds=40))
+            found = beats.health()
+            seen.append((found.heartbeat["state"], found.status))
+            beats.clock.advance(timedelta(seconds=20))
+
+        beats.when_sent(look)
+        assert beats.cycle().state == "idle"
+        assert seen == [("dispatching", "pass")]
+
+
 # At the cap ---------------------------------------------------------------------------------------
 
 

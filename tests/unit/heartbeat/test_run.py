@@ -1,12 +1,14 @@
 """The loop: when the next cycle comes, how it stops, and who may run under a name."""
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
-from earmark.board.task import Status
+from earmark.board.task import Status, Task
 from earmark.errors import AgentBusy
 from earmark.money import Money
 from support.beat_house import BeatHouse, answer
@@ -131,6 +133,20 @@ def test_cancelled_it_books_before_it_goes(beats: BeatHouse) -> None:
     """A second signal ends it at once; what was sent is counted, and the name is free."""
     beats.provider.play(answer(10, after=300))
     task = beats.add()
+    park, give_up = beats.desk.board.park, beats.desk.agents.give_up
+    freed, early = threading.Event(), list[bool]()
+
+    def parked(*given: Any, **more: Any) -> Task:
+        # As long as a task is being put back, the name is not free.
+        early.append(freed.wait(0.2))
+        return park(*given, **more)
+
+    def given_up(name: str, holder: str) -> None:
+        freed.set()
+        give_up(name, holder)
+
+    beats.desk.board.park = parked  # type: ignore[method-assign]
+    beats.desk.agents.give_up = given_up  # type: ignore[method-assign]
 
     async def both() -> None:
         loop = asyncio.ensure_future(beats.beat.run(asyncio.Event()))
@@ -140,7 +156,7 @@ def test_cancelled_it_books_before_it_goes(beats: BeatHouse) -> None:
             await loop
 
     beats.run(both())
-    assert (beats.status(task), beats.spent) == (Status.PENDING, Money("0.10"))
+    assert (beats.status(task), beats.spent, early) == (Status.PENDING, Money("0.10"), [False])
     row = beats.desk.agents.get("Cloud Lu")
     assert row is not None
     assert not row.holder
