@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from earmark.errors import BudgetExceeded
+from earmark.errors import BudgetExceeded, Reason
 from earmark.ledger.ledger import Ledger
 from earmark.testing import ManualClock
 from support.ledger_books import only, standing
@@ -184,3 +184,34 @@ def test_a_fixed_window_is_aligned_to_midnight(ledger: Ledger, clock: ManualCloc
     assert (balance.starts_at, balance.resets_at) == (
         datetime(2026, 11, 22, 11, 45, tzinfo=UTC), datetime(2026, 11, 22, 12, 15, tzinfo=UTC),
     )  # fmt: skip
+
+
+def test_a_clock_that_steps_back_over_an_extensions_end_finds_it_in_force(
+    ledger: Ledger, clock: ManualClock
+) -> None:
+    """What was refused after the end wrote nothing; before the end, the raised limit counts."""
+    ledger.set_budget("acme", limits=["5 usd per day"])
+    begun = clock.now
+    ledger.extend_budget("acme", "3 usd per day", until=begun + timedelta(minutes=1))
+    clock.advance(timedelta(minutes=2))
+    with pytest.raises(BudgetExceeded):
+        ledger.reserve("acme", 8)
+    clock.set(begun + timedelta(seconds=30))
+    assert ledger.reserve("acme", 8).state == "open"
+    assert str(only(ledger, "acme").limit) == "8"
+
+
+def test_a_clock_that_steps_back_over_a_pauses_end_finds_it_in_force(
+    ledger: Ledger, clock: ManualClock
+) -> None:
+    """What was refused after the end wrote nothing; before the end, the pause counts."""
+    ledger.set_budget("acme", limits=["5 usd per day"])
+    begun = clock.now
+    ledger.pause("acme", until=begun + timedelta(minutes=1))
+    clock.advance(timedelta(minutes=2))
+    with pytest.raises(BudgetExceeded, match="limit"):
+        ledger.reserve("acme", 8)
+    clock.set(begun + timedelta(seconds=30))
+    with pytest.raises(BudgetExceeded) as refused:
+        ledger.reserve("acme", 1)
+    assert refused.value.reason is Reason.PAUSED
