@@ -287,6 +287,8 @@ class PostgresMachine(Machine):
     store = "postgres"
 
 
+# A failure is made small before it is told, which may take minutes.
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("machine", "examples"),
     [(MemoryMachine, 80), (SqliteMachine, 40), (PostgresMachine, 15)],
