@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from earmark.budget.limit import Limit
 from earmark.budget.path import parse_path
-from earmark.budget.window import Window, check_zone
+from earmark.budget.window import Interval, Window, check_zone
+from earmark.clock import END_OF_TIME
 from earmark.errors import InvalidLimit
 from earmark.money import LARGEST_LIMIT_NANOS
 
@@ -95,6 +96,17 @@ class Budget:
     def is_paused(self, at: int) -> Pause | None:
         """Return the pause in force at the instant *at*, if there is one."""
         return self.paused if self.paused is not None and self.paused.holds(at) else None
+
+    def unchanged_around(self, at: int) -> Interval:
+        """Return the stretch of time around the instant *at* in which no pause or extension ends.
+
+        It begins with such an end too: a clock may step back over it, and then it is still ahead.
+        """
+        ends = [extension.until for extension in self.extensions]
+        if self.paused is not None and self.paused.until is not None:
+            ends.append(self.paused.until)
+        start = max((end for end in ends if end <= at), default=0)
+        return Interval(start, min((end for end in ends if end > at), default=END_OF_TIME))
 
     def to_json(self) -> dict[str, Any]:
         """Return it as text and whole numbers; instants are nanoseconds since the epoch."""

@@ -283,8 +283,8 @@ class Books:
             in_force = budget.is_paused(now)
             if in_force is not None:
                 paused, pause = above, in_force
-            since = max(since, _last_change(budget, now))
-            until = min(until, _next_change(budget, now))
+            unchanged = budget.unchanged_around(now)
+            since, until = max(since, unchanged.start), min(until, unchanged.end)
             for limit in budget.limits:
                 interval = limit.window.interval(now, budget.timezone)
                 since, until = max(since, interval.start), min(until, interval.end)
@@ -371,26 +371,6 @@ class Books:
         if first is None:
             first = self._rows.operation(operation)
         return "" if first == content else first
-
-
-def _last_change(budget: Budget, now: int) -> int:
-    """Return the last instant up to *now* at which a pause or an extension of *budget* ended.
-
-    A refusal writes nothing, so the clock may step back over such an end: then it is ahead again.
-    """
-    return max((end for end in _ends(budget) if end <= now), default=0)
-
-
-def _next_change(budget: Budget, now: int) -> int:
-    """Return the first instant after *now* at which a pause or an extension of *budget* ends."""
-    return min((end for end in _ends(budget) if end > now), default=END_OF_TIME)
-
-
-def _ends(budget: Budget) -> list[int]:
-    ends = [extension.until for extension in budget.extensions]
-    if budget.paused is not None and budget.paused.until is not None:
-        ends.append(budget.paused.until)
-    return ends
 
 
 def _content(op: Extend) -> str:

@@ -8,6 +8,7 @@ import pytest
 
 from earmark.budget.budget import Budget, Extension, Pause, parse_alerts
 from earmark.budget.limit import Limit
+from earmark.clock import END_OF_TIME
 from earmark.errors import InputError, InvalidLimit
 
 DAILY = Limit.parse("10 usd per day")
@@ -20,6 +21,17 @@ def test_an_extension_counts_until_it_ends() -> None:
     budget = Budget(path="acme", limits=(DAILY, HOURLY), extensions=(TOPPED_UP,))
     assert budget.effective(DAILY, 999) == 12_000_000_000
     assert budget.effective(DAILY, 1000) == 10_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("at", "start", "end"), [(0, 0, 1000), (999, 0, 1000), (1000, 1000, 3000), (3000, 3000, None)]
+)
+def test_a_stretch_of_time_has_one_limit(at: int, start: int, end: int | None) -> None:
+    """It runs from the last end of an extension or a pause to the next, the last included."""
+    pause = Pause(actor="ana", reason="", until=3000)
+    budget = Budget(path="acme", limits=(DAILY,), extensions=(TOPPED_UP,), paused=pause)
+    found = budget.unchanged_around(at)
+    assert (found.start, found.end) == (start, END_OF_TIME if end is None else end)
 
 
 def test_an_extension_adds_to_its_own_limit_only() -> None:
