@@ -1,6 +1,6 @@
 """Measures Earmark against what the machine can do, and says whether the targets are met.
 
-    python -m benchmarks                      everything, about ten minutes
+    python -m benchmarks                      everything, a quarter of an hour
     python -m benchmarks ledger --rounds 5    one area
     python -m benchmarks growth --long        10,000,000 settled holds instead of 1,000,000
 

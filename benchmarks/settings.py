@@ -11,7 +11,7 @@ from benchmarks.figure import Figure
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What every area is told; the defaults take about ten minutes together."""
+    """What every area is told; the defaults take a quarter of an hour together."""
 
     folder: Path
     """Where databases are made; on the disk that is to be measured."""
