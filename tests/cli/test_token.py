@@ -1,6 +1,7 @@
 """`earmark token`: made, listed, revoked; the token itself is shown once."""
 
 import json
+from pathlib import Path
 
 from earmark.clock import SystemClock
 from earmark.service.tokens import Tokens
@@ -56,3 +57,12 @@ def test_no_books_are_made_by_looking(shell: Shell) -> None:
     assert not (shell.folder / "earmark.db").exists()
     with open_ledger("sqlite:///earmark.db"):
         assert shell.json("token", "list")["tokens"] == []
+
+
+def test_nothing_stays_open(shell: Shell) -> None:
+    """Each command closes every file it has opened."""
+    made = shell.json("token", "create", "ci", "--scope", "read")
+    shell.ok("token", "list")
+    shell.ok("token", "revoke", made["id"])
+    opened = [each.readlink() for each in Path("/proc/self/fd").iterdir() if each.is_symlink()]
+    assert not [each for each in opened if each.is_relative_to(shell.folder)]

@@ -1,5 +1,7 @@
 """`earmark token`: who may use the service, and for what."""
 
+from collections.abc import Generator
+from contextlib import closing, contextmanager
 from typing import Annotated, Final
 
 import typer
@@ -39,7 +41,8 @@ def create(
     """Make a token and print it: this once, as only its digest is kept."""
     with open_books(session, settings_of(session)) as ledger:
         until = 0 if expires is None else _instant(expires, ledger.clock)
-        row, secret = _tokens(ledger).create(name, [scope], until)
+        with _tokens(ledger) as tokens:
+            row, secret = tokens.create(name, [scope], until)
     session.answer({**token_json(row), "token": secret}, secret)
     session.tell("keep it now: it is not shown again")
 
@@ -47,8 +50,8 @@ def create(
 @command(app, "list")
 def list_(session: Session) -> None:
     """List every token there ever was; the tokens themselves are kept nowhere."""
-    with open_existing(session) as ledger:
-        found, now = _tokens(ledger).all(), ledger.clock.instant()
+    with open_existing(session) as ledger, _tokens(ledger) as tokens:
+        found, now = tokens.all(), ledger.clock.instant()
     table = Table(headings=_HEADINGS, rows=[_row(each, now) for each in found], empty="no tokens")
     session.answer({"tokens": [token_json(each) for each in found]}, table)
 
@@ -59,13 +62,15 @@ def revoke(
     token: Annotated[str, typer.Argument(metavar="ID", help="As `earmark token list` shows it.")],
 ) -> None:
     """End a token for good, and every session that was begun with it."""
-    with open_existing(session) as ledger:
-        row = _tokens(ledger).revoke(token)
+    with open_existing(session) as ledger, _tokens(ledger) as tokens:
+        row = tokens.revoke(token)
     session.answer(token_json(row), f"revoked {row.id} ({row.name})")
 
 
-def _tokens(ledger: Ledger) -> Tokens:
-    return Tokens(open_tables(ledger.store), ledger.clock)
+@contextmanager
+def _tokens(ledger: Ledger) -> Generator[Tokens]:
+    with closing(open_tables(ledger.store)) as tables:
+        yield Tokens(tables, ledger.clock)
 
 
 def _instant(text: str, clock: Clock) -> int:
