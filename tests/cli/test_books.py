@@ -44,6 +44,15 @@ def test_what_is_not_given_stays(shell: Shell) -> None:
     assert budget["limits"] == []
 
 
+def test_an_extension_of_no_limit_of_the_budget_is_refused(shell: Shell) -> None:
+    """It fails and names the limits there are; nothing is written."""
+    shell.ok("budget", "set", "acme", "--limit", "10 usd per day")
+    answer = shell("budget", "extend", "acme", "5 usd per week", "--until", SOON.isoformat())
+    assert answer.code == 1
+    assert "10 usd per day" in answer.err
+    assert shell.seq() == 1
+
+
 def test_show_means_one_budget_all_of_them_or_a_tree(shell: Shell) -> None:
     """PATH alone is that budget, with --tree what is below it too; runs' own only in a tree."""
     for path in ("acme", "acme/a", "acme/run-0123456789abcdef", "other"):
@@ -196,6 +205,21 @@ def test_the_configured_budgets_are_in_the_books(shell: Shell) -> None:
     shell.write("earmark.toml", '[budgets."c8"]\nlimits = ["20 usd per day"]\n')
     assert shell.json("budget", "show", "c8")["budgets"][0]["limits"] == ["20 usd per day"]
     assert shell.seq() == 2
+
+
+def test_what_is_not_configured_of_a_budget_stays(shell: Shell) -> None:
+    """A file that gives only limits leaves the zone and alerts, and settles down."""
+    first = ("--limit", "5 usd per day", "--timezone", "Europe/Berlin", "--alert", "0.5")
+    shell.ok("budget", "set", "c8", *first)
+    shell.write("earmark.toml", '[budgets."c8"]\nlimits = ["10 usd per day"]\n')
+    for _ in range(2):
+        (budget,) = shell.json("budget", "show", "c8")["budgets"]
+        assert budget["limits"] == ["10 usd per day"]
+        assert (budget["timezone"], budget["alerts"]) == ("Europe/Berlin", ["0.5"])
+    assert shell.seq() == 2
+    shell.write("earmark.toml", '[budgets."c8"]\nalerts = [0.9]\n')
+    (budget,) = shell.json("budget", "show", "c8")["budgets"]
+    assert (budget["limits"], budget["alerts"]) == (["10 usd per day"], ["0.9"])
 
 
 def test_a_configured_budget_is_changed_in_the_file(shell: Shell) -> None:

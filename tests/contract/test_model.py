@@ -22,7 +22,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from earmark.budget.budget import Budget, Extension, Pause
+from earmark.budget.budget import Extension, Pause
 from earmark.budget.limit import Limit
 from earmark.budget.window import Window
 from earmark.ledger.ledger import Ledger
@@ -69,13 +69,13 @@ limits = st.lists(
     max_size=3,
     unique_by=lambda limit: (limit.unit, limit.window),
 ).map(tuple)
+thresholds = st.sampled_from([(), (500_000,), (300_000, 500_000, 2_000_000)])
 hours = st.sampled_from([SECOND, 1800 * SECOND, 3 * 3600 * SECOND, 86_400 * SECOND])
 
 
-def budget(path: str, given: tuple[Limit, ...]) -> Budget:
-    """Return the budget at *path*; zone and thresholds stay what they are for a path."""
-    zone, alerts = ZONES.get(path, "UTC"), ALERTS.get(path, (800_000, 1_000_000))
-    return Budget(path=path, limits=given, timezone=zone, alerts=alerts)
+def first(path: str, limits: tuple[Limit, ...]) -> SetLimits:
+    """Return what sets *limits* on *path* with a zone and thresholds of its own."""
+    return SetLimits(path, limits, ZONES.get(path), ALERTS.get(path))
 
 
 class Machine(RuleBasedStateMachine):
@@ -109,9 +109,7 @@ class Machine(RuleBasedStateMachine):
     def begin(self, amount: int, leaf: tuple[Limit, ...]) -> None:
         """Start with a budget that has room and one below it."""
         root = (Limit(amount, "usd", WINDOWS[0]),)
-        self.ask(
-            SetLimits(budget("a", root), "", "", ""), SetLimits(budget("a/b", leaf), "", "", "")
-        )
+        self.ask(first("a", root), first("a/b", leaf))
 
     @rule(target=opened, path=paths, asked=amounts, ttl=hours, count=st.integers(1, 4))
     def reserve(self, path: str, asked: Amounts, ttl: int, count: int) -> MultipleResults[str]:
@@ -166,10 +164,10 @@ class Machine(RuleBasedStateMachine):
         """Close what was never opened."""
         self.ask(kind("nobody"))
 
-    @rule(path=spots, given=limits)
-    def limit(self, path: str, given: tuple[Limit, ...]) -> None:
-        """Change a budget's limits."""
-        self.ask(SetLimits(budget(path, given), "Ada", "", ""))
+    @rule(path=spots, given=limits | st.none(), alerts=thresholds | st.none())
+    def limit(self, path: str, given: tuple[Limit, ...] | None, alerts: tuple[int, ...]) -> None:
+        """Make a budget, or change its limits, its thresholds, both or nothing."""
+        self.ask(SetLimits(path, given, None, alerts, actor="Ada"))
 
     @rule(path=spots, lasts=hours | st.none(), name=names)
     def pause(self, path: str, lasts: int | None, name: str) -> None:

@@ -188,7 +188,7 @@ def check_replay(
     """Assert that the rules, folded over the order of commits, give each answer again."""
     model = SwiftModel()
     for budget in ledger.budgets(tree):
-        model.apply(SetLimits(budget, "", "", ""), 0)
+        model.apply(SetLimits(budget.path, budget.limits, budget.timezone, budget.alerts), 0)
     seen = len(model.entries)
     for each in placed:
         assert each.entry in {seen, seen + 1}, f"{entries[seen]} has no record"

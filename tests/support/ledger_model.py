@@ -173,7 +173,7 @@ class Model:
     # Budgets --------------------------------------------------------------------------------------
 
     def _on_budget(self, op: OnBudget, now: int) -> Decision:
-        path = op.budget.path if isinstance(op, SetLimits) else op.budget
+        path = op.budget
         first = self.operations.get(op.operation) if op.operation else None
         if first is not None:
             same = first == fingerprint(op)

@@ -58,8 +58,7 @@ class Extension:
 
     def adds_to(self, limit: Limit, at: int) -> bool:
         """Return whether it adds to *limit* at the instant *at*."""
-        same = self.limit.unit == limit.unit and self.limit.window == limit.window
-        return same and at < self.until
+        return self.limit.same_window(limit) and at < self.until
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -59,6 +59,10 @@ class Limit:
         amount, unit, total, window = match.groups()
         return cls(read_amount(unit, amount), unit, Window.parse(total or _recurring(window, text)))
 
+    def same_window(self, other: "Limit") -> bool:
+        """Return whether *other* limits the same unit in the same window, by whatever amount."""
+        return (self.unit, self.window) == (other.unit, other.window)
+
     def __str__(self) -> str:
         per = "total" if self.window.cut is Cut.TOTAL else f"per {self.window}"
         return f"{show_amount(self.unit, self.amount)} {self.unit} {per}"

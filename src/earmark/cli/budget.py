@@ -9,7 +9,6 @@ from zoneinfo import ZoneInfo
 import typer
 
 from earmark.budget.budget import Budget
-from earmark.budget.path import parse_path
 from earmark.cli import moments
 from earmark.cli.books import open_books, open_existing, operator, settings_of
 from earmark.cli.session import Session, command, group
@@ -19,7 +18,7 @@ from earmark.errors import InvalidConfig, NotFound
 from earmark.ledger.answers import Balance
 from earmark.ledger.ledger import Ledger
 from earmark.money import Money
-from earmark.service.wire import balance_json, budget_json, share
+from earmark.service.wire import balance_json, budget_json
 
 app = group("Set, show, pause, resume and extend budgets.")
 
@@ -44,7 +43,7 @@ def set_(
         ),
     ] = None,
     timezone: Annotated[
-        str | None, typer.Option(metavar="ZONE", help="In which its days turn; UTC unless given.")
+        str | None, typer.Option(metavar="ZONE", help="In which its days turn; UTC for a new one.")
     ] = None,
     alert: Annotated[
         list[str] | None,
@@ -64,12 +63,11 @@ def set_(
         detail = "this budget is set there: change it there, for the file comes first"
         raise InvalidConfig(place=f'budgets."{path}" in {settings.file}', detail=detail)
     with open_books(session, settings) as ledger:
-        known = _find(ledger, parse_path(path)) or Budget(path=path)
         budget = ledger.set_budget(
             path,
-            limits=limit or (() if no_limits else known.limits),
-            timezone=timezone or known.timezone,
-            alerts=alert or [share(each) for each in known.alerts],
+            limits=() if no_limits else limit or None,
+            timezone=timezone,
+            alerts=alert or None,
             actor=_who(actor),
             reason=reason,
         )
@@ -145,10 +143,6 @@ def extend(
 def _books(session: Session) -> Ledger:
     settings = settings_of(session)
     return open_books(session, settings) if settings.budgets else open_existing(session)
-
-
-def _find(ledger: Ledger, path: str) -> Budget | None:
-    return next((each for each in ledger.budgets(path) if each.path == path), None)
 
 
 def _who(actor: str | None) -> str:

@@ -13,8 +13,8 @@ _ACTOR: Final = "configuration"
 def apply_budgets(settings: Settings, ledger: Ledger) -> list[str]:
     """Set the configured budgets that the books have otherwise; return their paths.
 
-    Pauses and extensions stay, what was spent stays spent, and budgets that are only in the books
-    are left alone. Books that agree already are only read.
+    What is not configured of a budget stays as it is, and so do budgets that are only in the books,
+    pauses and extensions. What was spent stays spent. Books that agree already are only read.
     """
     if not settings.budgets:
         return []
@@ -35,8 +35,9 @@ def apply_budgets(settings: Settings, ledger: Ledger) -> list[str]:
 
 
 def _agrees(wanted: BudgetSettings, known: Budget | None) -> bool:
-    return known is not None and (wanted.limits, wanted.timezone, parse_alerts(wanted.alerts)) == (
-        known.limits,
-        known.timezone,
-        known.alerts,
+    return (
+        known is not None
+        and wanted.limits in {None, known.limits}
+        and wanted.timezone in {None, known.timezone}
+        and (wanted.alerts is None or parse_alerts(wanted.alerts) == known.alerts)
     )

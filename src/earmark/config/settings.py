@@ -83,12 +83,12 @@ class StoreSettings(_Table):
 
 
 class BudgetSettings(_Table):
-    """`[budgets."path"]`: one budget."""
+    """`[budgets."path"]`: one budget; what is not given stays as it is in the books."""
 
-    limits: Limits = ()
+    limits: Limits | None = None
     """`"10.50 usd per day"`, `"3 calls per 30min"`, `"100 usd total"`."""
-    timezone: Zone = "UTC"
-    alerts: Alerts = (0.8, 1.0)
+    timezone: Zone | None = None
+    alerts: Alerts | None = None
     """Shares of each limit at which it is told, ascending: 0.8 is 80 %."""
 
 

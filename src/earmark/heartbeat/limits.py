@@ -28,23 +28,23 @@ def set_default_limits(ledger: Ledger, settings: HeartbeatSettings) -> bool:
         return False
     own, *above = ancestors(settings.budget)
     if not above:
-        _set(ledger, own, settings.limits, alerts=(0.8, 1.0))
+        _set(ledger, own, settings.limits)
         return True
     cycles = [limit for limit in settings.limits if limit.window.cut is Cut.FIXED]
     longer = [limit for limit in settings.limits if limit.window.cut is not Cut.FIXED]
     if longer:
-        _set(ledger, above[0], longer, alerts=(0.8, 1.0))
+        _set(ledger, above[0], longer)
     if cycles:
         _set(ledger, own, cycles, alerts=())
     return True
 
 
-def _set(ledger: Ledger, path: str, limits: Sequence[Limit], alerts: Sequence[float]) -> None:
-    known = ledger.store.budget(path)
+def _set(
+    ledger: Ledger, path: str, limits: Sequence[Limit], alerts: Sequence[float] | None = None
+) -> None:
     ledger.set_budget(
         path,
         limits=limits,
-        timezone="UTC" if known is None else known.timezone,
         alerts=alerts,
         actor="earmark heartbeat",
         reason=_REASON,

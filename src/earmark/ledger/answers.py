@@ -77,11 +77,10 @@ def as_error(refused: Refused) -> EarmarkError:
         case "not_found":
             kind = "reservation" if refused.key else "budget"
             return NotFound(kind=kind, name=refused.key or refused.budget)
-        case "full":
-            text, want = f"another extension of {refused.budget}", f"at most {MOST_EXTENSIONS}"
-            return InvalidLimit(text=text, want=f"{want} that have not ended", kind="extension")
         case "exceeded":
             return _exceeded(refused)
+        case _:
+            return _no_extension(refused)
 
 
 def balance(account: Account, *, paused: bool) -> Balance:
@@ -99,6 +98,19 @@ def balance(account: Account, *, paused: bool) -> Balance:
         starts_at=to_datetime(line.start) if line.start else None,
         resets_at=_end(account.line),
         paused=paused,
+    )
+
+
+def _no_extension(refused: Refused) -> InvalidLimit:
+    """Return why a budget's limit cannot be extended: too many extensions, or no such limit."""
+    if refused.why == "full":
+        text, want = f"another extension of {refused.budget}", f"at most {MOST_EXTENSIONS}"
+        return InvalidLimit(text=text, want=f"{want} that have not ended", kind="extension")
+    want = f"one of {refused.first}, with what to add as its amount"
+    return InvalidLimit(
+        text=refused.now,
+        want=want if refused.first else "a limit first: it has none",
+        kind=f"limit of '{refused.budget}'",
     )
 
 

@@ -137,13 +137,13 @@ class AsyncLedger:
         self,
         path: str,
         *,
-        limits: Sequence[str | Limit] = (),
-        timezone: str = "UTC",
-        alerts: Iterable[float | str] = (0.8, 1.0),
+        limits: Sequence[str | Limit] | None = None,
+        timezone: str | None = None,
+        alerts: Iterable[float | str] | None = None,
         actor: str = "",
         reason: str = "",
     ) -> Budget:
-        """Make the budget at *path*, or replace its limits; see `Ledger.set_budget`."""
+        """Make the budget at *path*, or change what is given of it; see `Ledger.set_budget`."""
         return await self._budget(
             requests.set_limits(
                 path,

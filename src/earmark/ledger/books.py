@@ -330,7 +330,7 @@ class Books:
             return found
 
     def _apply_to_budget(self, op: OnBudget, now: int) -> Decision:
-        path = op.budget.path if isinstance(op.budget, Budget) else op.budget
+        path = op.budget
         content = fingerprint(op)
         first = self._repeat(op.operation, content) if op.operation else None
         if first == "":

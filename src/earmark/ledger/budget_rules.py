@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import replace
-from typing import assert_never
+from typing import Any, assert_never
 
 from earmark.budget.budget import MOST_EXTENSIONS, Budget
 from earmark.ledger.values import (
@@ -42,14 +42,18 @@ def decide_budget(op: OnBudget, budget: Budget | None, now: int, seq: int) -> De
 
 def fingerprint(op: OnBudget) -> str:
     """Return the content of *op*, for telling a repeat from another operation under its key."""
-    path = op.budget.path if isinstance(op, SetLimits) else op.budget
-    return json.dumps({**_data(op), "path": path}, sort_keys=True)
+    return json.dumps({**_asked(op), "path": op.budget}, sort_keys=True)
+
+
+def changed(op: SetLimits, budget: Budget | None) -> Budget:
+    """Return *budget* as *op* makes it: what *op* does not give is as it was, or the default."""
+    given: dict[str, Any] = {"limits": op.limits, "timezone": op.timezone, "alerts": op.alerts}
+    given = {name: value for name, value in given.items() if value is not None}
+    return replace(budget or Budget(path=op.budget), **given)
 
 
 def _set_limits(op: SetLimits, budget: Budget | None, now: int, seq: int) -> Decision:
-    wanted = op.budget
-    if budget is not None:
-        wanted = replace(wanted, paused=budget.paused, extensions=budget.extensions)
+    wanted = changed(op, budget)
     if wanted == budget:
         return Repeated(None, budget)
     return _accepted(op, wanted, "limit", now, seq)
@@ -66,6 +70,10 @@ def _change(
                 return Repeated(None, budget)
             return _accepted(op, replace(budget, paused=None), "resume", now, seq)
         case ExtendBudget():
+            added = op.extension.limit
+            if not any(added.same_window(limit) for limit in budget.limits):
+                there = ", ".join(map(str, budget.limits))
+                return Refused("no_limit", budget=op.budget, first=there, now=str(added))
             # Extensions that have ended are dropped here: the entries keep them.
             live = tuple(e for e in budget.extensions if now < e.until)
             if len(live) >= MOST_EXTENSIONS:
@@ -77,17 +85,30 @@ def _change(
 
 
 def _accepted(op: OnBudget, budget: Budget, kind: Kind, now: int, seq: int) -> Accepted:
-    data = json.dumps(_data(op), sort_keys=True)
+    data = json.dumps(_asked(op) | _result(op, budget), sort_keys=True)
     entry = Entry(seq, now, kind, op.operation, budget.path, _NOTHING, 0, data)
     return Accepted((), None, budget, entry)
 
 
-def _data(op: OnBudget) -> dict[str, object]:
+def _result(op: OnBudget, budget: Budget) -> dict[str, object]:
+    """Return what the entry of *op* says beside *op* itself: the whole budget it made."""
+    if not isinstance(op, SetLimits):
+        return {}
+    body = budget.to_json()
+    return {name: body[name] for name in ("path", "limits", "timezone", "alerts")}
+
+
+def _asked(op: OnBudget) -> dict[str, object]:
     match op:
         case SetLimits():
-            body = op.budget.to_json()
-            kept = {name: body[name] for name in ("path", "limits", "timezone", "alerts")}
-            return {**kept, "actor": op.actor, "reason": op.reason}
+            limits = None if op.limits is None else [str(limit) for limit in op.limits]
+            return {
+                "limits": limits,
+                "timezone": op.timezone,
+                "alerts": op.alerts,
+                "actor": op.actor,
+                "reason": op.reason,
+            }
         case PauseBudget():
             pause = op.pause
             return {"actor": pause.actor, "reason": pause.reason, "until": pause.until}

@@ -161,19 +161,24 @@ class Ledger:
         self,
         path: str,
         *,
-        limits: Sequence[str | Limit] = (),
-        timezone: str = "UTC",
-        alerts: Iterable[float | str] = (0.8, 1.0),
+        limits: Sequence[str | Limit] | None = None,
+        timezone: str | None = None,
+        alerts: Iterable[float | str] | None = None,
         actor: str = "",
         reason: str = "",
     ) -> Budget:
-        """Make the budget at *path*, or replace its limits; durable. What was spent stays spent.
+        """Make the budget at *path*, or change what is given of it; atomic and durable.
+
+        What is not given stays as it is, by whomever it was set; a list that is given replaces the
+        whole list. What was spent stays spent.
 
         Args:
             path: Where it stands: `acme/research/agent-7`.
-            limits: Such as `10.50 usd per day`, `3 calls per 30min`, `100 usd total`.
-            timezone: The IANA zone in which its windows turn.
-            alerts: Shares of each limit at which to alert, once per interval.
+            limits: Such as `10.50 usd per day`, `3 calls per 30min`, `100 usd total`; a new budget
+                has none unless given.
+            timezone: The IANA zone in which its windows turn; UTC for a new budget.
+            alerts: Shares of each limit at which to alert, once per interval and amount of the
+                limit; 0.8 and 1.0 for a new budget.
             actor: Who does it, kept in the entries.
             reason: Why, kept in the entries.
 
@@ -223,6 +228,7 @@ class Ledger:
 
         Raises:
             NotFound: No budget stands at *path*.
+            InvalidLimit: It has no limit of that unit and window: which it has is in the message.
         """
         request = requests.extend_budget(
             self.clock, path, limit, until=until, actor=actor, reason=reason, key=key

@@ -5,12 +5,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from earmark.budget.budget import Budget, Extension, Pause, check_note, parse_alerts
+from earmark.budget.budget import Extension, Pause, check_note, parse_alerts
 from earmark.budget.limit import Limit, read_amount
 from earmark.budget.path import parse_path
 from earmark.clock import Clock, from_datetime, parse_duration
 from earmark.errors import InvalidAmount, InvalidDuration, InvalidKey
 from earmark.ids import new_key
+from earmark.ledger.budget_rules import changed
 from earmark.ledger.values import (
     AS_HELD,
     Amounts,
@@ -99,21 +100,29 @@ def amounts(amount: AmountLike, units: Mapping[str, int] | None, calls: int = 1)
 def set_limits(
     path: str,
     *,
-    limits: Sequence[str | Limit],
-    timezone: str,
-    alerts: Iterable[float | str],
+    limits: Sequence[str | Limit] | None,
+    timezone: str | None,
+    alerts: Iterable[float | str] | None,
     actor: str,
     reason: str,
 ) -> SetLimits:
-    """Return the operation that makes or changes the budget at *path*."""
+    """Return the operation that makes or changes the budget at *path*; `None` is not given."""
     check_note(actor, reason)
-    budget = Budget(
-        path=parse_path(path),
-        limits=tuple(each if isinstance(each, Limit) else Limit.parse(each) for each in limits),
+    op = SetLimits(
+        parse_path(path),
+        limits=None if limits is None else tuple(map(_limit, limits)),
         timezone=timezone,
-        alerts=parse_alerts(alerts),
+        alerts=None if alerts is None else parse_alerts(alerts),
+        actor=actor,
+        reason=reason,
     )
-    return SetLimits(budget, actor, reason, "")
+    # Whether what is given can be in a budget: decided here, where it is one caller's error.
+    changed(op, None)
+    return op
+
+
+def _limit(given: str | Limit) -> Limit:
+    return given if isinstance(given, Limit) else Limit.parse(given)
 
 
 def pause(path: str, *, actor: str, reason: str, until: datetime | None) -> PauseBudget:
@@ -139,8 +148,9 @@ def extend_budget(
     key: str | None,
 ) -> ExtendBudget:
     """Return the operation that adds to a limit of the budget at *path* until *until*."""
-    added = limit if isinstance(limit, Limit) else Limit.parse(limit)
-    extension = Extension(limit=added, actor=actor, reason=reason, until=from_datetime(until))
+    extension = Extension(
+        limit=_limit(limit), actor=actor, reason=reason, until=from_datetime(until)
+    )
     # Keyed even when nobody asks: a batch that is applied again must not extend twice.
     return ExtendBudget(
         parse_path(path), extension, new_key(clock) if key is None else check_key(key)

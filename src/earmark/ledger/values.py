@@ -10,6 +10,7 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from earmark.budget.budget import Budget, Extension, Pause
+from earmark.budget.limit import Limit
 from earmark.clock import END_OF_TIME, to_datetime
 from earmark.errors import Reason
 from earmark.money import Money
@@ -157,12 +158,16 @@ class Presume(Struct, frozen=True, gc=False):
 
 
 class SetLimits(Struct, frozen=True, gc=False):
-    """Make or change a budget: its limits, time zone and alert thresholds."""
+    """Make or change a budget; what is `None` stays as it is when the operation is decided."""
 
-    budget: Budget
-    actor: str
-    reason: str
-    operation: str
+    budget: str
+    limits: tuple[Limit, ...] | None = None
+    timezone: str | None = None
+    alerts: tuple[int, ...] | None = None
+    """Thresholds in parts per million of each limit, ascending."""
+    actor: str = ""
+    reason: str = ""
+    operation: str = ""
 
 
 class PauseBudget(Struct, frozen=True, gc=False):
@@ -275,7 +280,7 @@ class Repeated(Struct, frozen=True, gc=False):
 class Refused(Struct, frozen=True, gc=False):
     """A decided no: nothing changed, nothing stored."""
 
-    why: Literal["exceeded", "no_budget", "key_reused", "closed", "not_found", "full"]
+    why: Literal["exceeded", "no_budget", "key_reused", "closed", "not_found", "full", "no_limit"]
     key: str = ""
     budget: str = ""
     reason: Reason | None = None

@@ -215,15 +215,12 @@ class Writer:
         names = {name for name, *_ in self._rows.due_trees(now)}
         keys: list[str] = []
         for op in batch:
-            if isinstance(op, _ON_BUDGET):
-                path = op.budget.path if isinstance(op, SetLimits) else op.budget
-                names.add(tree_of(path))
-            elif isinstance(op, Reserve):
+            if isinstance(op, (Reserve, *_ON_BUDGET)):
                 names.add(tree_of(op.budget))
             else:
                 keys.append(op.key)
         names.update(map(tree_of, self._rows.budgets_of(keys)))
-        for name in {tree_of(op.budget.path) for op in batch if isinstance(op, SetLimits)}:
+        for name in {tree_of(op.budget) for op in batch if isinstance(op, SetLimits)}:
             self._rows.add_tree(name)
         return sorted(names)
 
@@ -261,8 +258,7 @@ class Writer:
     def _fetch(self, batch: Sequence[Operation], now: int) -> None:
         """Read at once what *batch* needs, so that the fold asks for little more."""
         keys = {op.key for op in batch if not isinstance(op, _ON_BUDGET)}
-        paths = {op.budget for op in batch if isinstance(op, Reserve | PauseBudget | ResumeBudget)}
-        paths.update(op.budget.path for op in batch if isinstance(op, SetLimits))
+        paths = {op.budget for op in batch if isinstance(op, (Reserve, *_ON_BUDGET))}
         self._rows.fetch(self._books.unknown(paths), keys, now)
 
     def _presume_due(self, locked: Iterable[TreeRow], now: int) -> dict[str, int]:

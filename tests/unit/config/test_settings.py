@@ -85,7 +85,7 @@ def test_the_documented_example_reads(tmp_path: Path) -> None:
     settings = load(tmp_path, EXAMPLE)
     assert settings.budgets["c8"].limits == (Limit.parse("10 usd per day"),)
     assert settings.budgets["c8"].alerts == (0.8, 1.0)
-    assert settings.budgets["c8/cloud-lu"].timezone == "UTC"
+    assert settings.budgets["c8/cloud-lu"].timezone is None
     assert [str(x) for x in settings.budgets["c8/cloud-lu"].limits] == [
         "0.5 usd per 30min",
         "3 calls per 30min",

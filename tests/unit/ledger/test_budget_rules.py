@@ -29,7 +29,9 @@ NOW, SEQ = 100, 7
 
 def set_to(budget: Budget) -> SetLimits:
     """Return the operation that sets *budget*."""
-    return SetLimits(budget, "Ada", "why", "")
+    return SetLimits(
+        budget.path, budget.limits, budget.timezone, budget.alerts, actor="Ada", reason="why"
+    )
 
 
 CHANGES: list[tuple[Budget | None, OnBudget, Budget]] = [

@@ -116,13 +116,12 @@ def test_a_cancelled_wait_does_not_undo() -> None:
     """A task cancelled while its commit runs leaves the operation done."""
     store = Slow()
     committer = GroupCommitter(store, ManualClock())
-    from earmark.budget.budget import Budget
     from earmark.budget.limit import Limit
     from earmark.ledger.values import SetLimits
 
     store.gate.release()
     limits = (Limit.parse("1 usd per day"),)
-    committer.submit(SetLimits(Budget(path="acme", limits=limits), "", "", ""))
+    committer.submit(SetLimits("acme", limits))
     assert store.began.acquire(timeout=20)
 
     async def main() -> None:

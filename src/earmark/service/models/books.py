@@ -21,14 +21,14 @@ from earmark.service.models.base import (
 
 
 class BudgetBody(Body):
-    """What a budget is to be."""
+    """What to change of a budget; what is not given stays, a list replaces the whole list."""
 
-    limits: list[Annotated[str, Field(strict=True, max_length=100)]] = Field(
-        max_length=32, examples=[["10 usd per day", "3 calls per 30min"]]
+    limits: list[Annotated[str, Field(strict=True, max_length=100)]] | None = Field(
+        default=None, max_length=32, examples=[["10 usd per day", "3 calls per 30min"]]
     )
-    timezone: str = Field(default="UTC", strict=True, max_length=64)
-    alerts: list[Annotated[str, Field(strict=True, max_length=40)]] = Field(
-        default=["0.8", "1"], max_length=16
+    timezone: str | None = Field(default=None, strict=True, max_length=64)
+    alerts: list[Annotated[str, Field(strict=True, max_length=40)]] | None = Field(
+        default=None, max_length=16, description="Shares of each limit; a new budget has 0.8 and 1."
     )
     reason: Note = ""
 

@@ -51,7 +51,7 @@ def get_one(service: TheService, _: Reader, path: BudgetPath) -> dict[str, Any]:
 def set_budget(
     service: TheService, caller: Admin, path: BudgetPath, body: models.BudgetBody
 ) -> dict[str, Any]:
-    """Make a budget, or replace its limits; what was spent stays spent."""
+    """Make a budget, or change what is given of it; what was spent stays spent."""
     budget = service.desk.ledger.set_budget(
         path,
         limits=body.limits,
