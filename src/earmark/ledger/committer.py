@@ -11,10 +11,19 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from copy import copy
+from itertools import islice
 from typing import Final, Protocol, final
 
 from earmark.clock import Clock
-from earmark.errors import EarmarkError, StoreClosed, StoreUnavailable
+from earmark.errors import (
+    EarmarkError,
+    SchemaMismatch,
+    StoreClosed,
+    StoreCorrupt,
+    StoreError,
+    StoreUnavailable,
+)
 from earmark.ledger.store import Store
 from earmark.ledger.values import Decision, Operation
 
@@ -75,15 +84,64 @@ class DirectCommitter:
         self._closed = True
 
 
+@final
+class _Gate:
+    """Where a thread waits for its decision."""
+
+    __slots__ = ("decision", "error", "lock")
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.lock.acquire()
+        self.decision: Decision | None = None
+        self.error: EarmarkError | None = None
+
+    def open(self, decision: Decision | None, error: EarmarkError | None) -> None:
+        """Answer; the first answer counts, and an interrupted call is completed by the next."""
+        if self.decision is None and self.error is None:
+            self.decision = decision
+            self.error = error
+        try:
+            self.lock.release()
+        except RuntimeError:
+            return
+
+    def answer(self) -> Decision:
+        self.lock.acquire()
+        if self.error is not None:
+            raise self.error
+        assert self.decision is not None, "a gate opens with a decision or an error"
+        return self.decision
+
+
+# A plain pair for each operation: with hundreds of tasks, an object of its own would show.
+_Asker = _Gate | asyncio.Future[Decision]
+_Waiter = tuple[Operation, _Asker]
+
+#: The store cannot be used, whatever it is asked.
+_EVERYBODYS: Final = (StoreUnavailable, StoreClosed, StoreCorrupt, SchemaMismatch)
+
+
 class GroupCommitter:
-    """Gathers operations into batches; one commit at a time, in the order of arrival."""
+    """Gathers operations into batches; one commit at a time, in the order of arrival.
+
+    A caller's thread may be interrupted (Ctrl-C) at any line while it commits for others: those
+    whose operations it took are answered `StoreUnavailable`, which says that the outcome is not
+    known; the others are left to the committer's thread.
+    """
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self.committed: Committed = _tell_nobody
         self._store = store
         self._clock = clock
         self._queue: deque[_Waiter] = deque()
-        self._turn = threading.Lock()
+        # Reentrant, so that whoever is interrupted can tell whether it was acquired: only its
+        # owner can release it. No thread acquires it twice, see `_check`.
+        self._turn = threading.RLock()
+        self._owner = 0
+        """The thread that commits; written by the thread that has `_turn`."""
+        self._taken: list[_Waiter] = []
+        """The waiters of the running commit; read and written by the thread that has `_turn`."""
         self._bell = threading.Lock()
         self._bell.acquire()
         self._asleep = False
@@ -93,21 +151,28 @@ class GroupCommitter:
         self._thread.start()
 
     def submit(self, operation: Operation) -> Decision:
-        """Return the decision once it is durable; blocks the thread."""
+        """Return the decision once it is durable; blocks the thread.
+
+        Interrupted by an exception such as `KeyboardInterrupt`, the operation may be done or not.
+        """
         self._check()
         gate = _Gate()
-        self._queue.append((operation, gate))
-        # With nobody committing, commit here: a hand-over to the thread costs more than the rules.
-        if self._turn.acquire(blocking=False):
-            try:
+        try:
+            self._queue.append((operation, gate))
+            # With nobody committing, commit here: a hand-over to the thread costs more than the
+            # rules.
+            if self._turn.acquire(blocking=False):
                 self._commit()
-            finally:
                 self._turn.release()
-        if self._queue:
-            self._ring()
-        if self._closed:
-            self._refuse_late()
-        return gate.answer()
+            if self._queue:
+                self._ring()
+            if self._closed:
+                self._refuse_late()
+            return gate.answer()
+        except BaseException as error:
+            if gate.error is not error:
+                self._recover(error)
+            raise
 
     async def submit_async(self, operation: Operation) -> Decision:
         """Return the decision once it is durable; cancelling the wait does not undo it."""
@@ -145,6 +210,10 @@ class GroupCommitter:
                 store=self._store.name,
                 detail=f"{LONGEST_QUEUE} operations are waiting: ask again later",
             )
+        if self._owner and self._owner == threading.get_ident():
+            # A signal handler or a finaliser: the commit it interrupted would wait for itself.
+            detail = "this thread is in the middle of a commit: call from another thread"
+            raise StoreUnavailable(store=self._store.name, detail=detail)
 
     def _ring(self) -> None:
         # A bell rung twice is rung once: the sleeper looks at the whole queue.
@@ -157,8 +226,11 @@ class GroupCommitter:
     def _run(self) -> None:
         while True:
             while self._queue:
-                with self._turn:
-                    self._commit()
+                try:
+                    with self._turn:
+                        self._commit()
+                except BaseException as error:  # noqa: BLE001 - the thread serves the next batch
+                    self._recover(error)
             if self._closed:
                 return
             self._asleep = True
@@ -167,54 +239,53 @@ class GroupCommitter:
                 self._bell.acquire()
             self._asleep = False
 
+    def _recover(self, error: BaseException) -> None:
+        """Answer those whose commit this thread broke off by *error*, and leave the rest to others.
+
+        Safe to call wherever the thread was, with `_turn` or without.
+        """
+        if self._owner == threading.get_ident():
+            _fail(self._taken, _unknown(error, self._store))
+            self._taken.clear()
+            self._owner = 0
+        with contextlib.suppress(RuntimeError):
+            self._turn.release()
+        self._ring()
+
     def _commit(self) -> None:
-        queue = self._queue
-        count = min(len(queue), LARGEST_BATCH)
-        if not count:
-            return
-        batch = [queue.popleft() for _ in range(count)]
+        """Take a batch off the queue, decide it and answer; the caller has `_turn`."""
+        self._owner = threading.get_ident()
+        taken = self._taken
+        count = min(len(self._queue), LARGEST_BATCH)
+        # One step for the interpreter: an interrupt finds each waiter in the queue or in the batch.
+        taken.extend(islice(iter(self._queue.popleft, None), count))
+        if taken:
+            self._decide(taken)
+            taken.clear()
+        self._owner = 0
+
+    def _decide(self, waiters: Sequence[_Waiter]) -> None:
+        """Decide *waiters* in one commit; where one of them is at fault, the others do not fail.
+
+        What is wrong with the store is everybody's error. Anything else is somebody's: the batch is
+        halved, in order, until whoever it is fails alone.
+        """
         try:
-            decisions = self._store.apply(
-                [operation for operation, _ in batch], self._clock.instant()
-            )
-            self.committed(decisions)
-            _answer(batch, decisions)
-        except Exception as error:  # noqa: BLE001 - the answer to everybody in the batch
-            _fail(batch, _as_earmark(error, self._store))
-        except BaseException as error:
-            # An interrupt hit this thread in the middle: the others learn that nothing is known.
-            _fail(batch, _as_earmark(error, self._store))
-            raise
-
-
-@final
-class _Gate:
-    """Where a thread waits for its decision."""
-
-    __slots__ = ("decision", "error", "lock")
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.lock.acquire()
-        self.decision: Decision | None = None
-        self.error: EarmarkError | None = None
-
-    def open(self, decision: Decision | None, error: EarmarkError | None) -> None:
-        self.decision = decision
-        self.error = error
-        self.lock.release()
-
-    def answer(self) -> Decision:
-        self.lock.acquire()
-        if self.error is not None:
-            raise self.error
-        assert self.decision is not None, "a gate opens with a decision or an error"
-        return self.decision
-
-
-# A plain pair for each operation: with hundreds of tasks, an object of its own would show.
-_Asker = _Gate | asyncio.Future[Decision]
-_Waiter = tuple[Operation, _Asker]
+            decisions = self._store.apply([op for op, _ in waiters], self._clock.instant())
+        except _EVERYBODYS as error:
+            _fail(waiters, error)
+        except Exception as error:  # noqa: BLE001 - the answer to whom it belongs
+            if len(waiters) == 1:
+                _fail(waiters, _as_earmark(error, self._store))
+                return
+            half = len(waiters) // 2
+            self._decide(waiters[:half])
+            self._decide(waiters[half:])
+        else:
+            try:
+                self.committed(decisions)
+            finally:
+                _answer(waiters, decisions)
 
 
 def _answer(batch: Iterable[_Waiter], decisions: Iterable[Decision]) -> None:
@@ -234,13 +305,17 @@ def _answer(batch: Iterable[_Waiter], decisions: Iterable[Decision]) -> None:
 
 
 def _fail(batch: Iterable[_Waiter], error: EarmarkError) -> None:
-    """Hand *error* to each waiter that has no decision yet."""
+    """Hand each waiter that has no answer yet an error of its own, equal to *error*.
+
+    An exception that several threads raise would collect the tracebacks of all of them.
+    """
     for _, asker in batch:
+        own = copy(error)
+        own.__cause__ = error.__cause__
         if isinstance(asker, _Gate):
-            if asker.decision is None:
-                asker.open(None, error)
+            asker.open(None, own)
         else:
-            _call(asker.get_loop(), _deliver_error, asker, error)
+            _call(asker.get_loop(), _deliver_error, asker, own)
 
 
 def _call(loop: asyncio.AbstractEventLoop, what: Callable[..., None], *given: object) -> None:
@@ -260,10 +335,16 @@ def _deliver_error(future: "asyncio.Future[Decision]", error: EarmarkError) -> N
         future.set_exception(error)
 
 
-def _as_earmark(error: BaseException, store: Store) -> EarmarkError:
+def _as_earmark(error: Exception, store: Store) -> EarmarkError:
     if isinstance(error, EarmarkError):
         return error
-    return StoreUnavailable(store=store.name, detail=f"{type(error).__name__}: {error}")
+    detail = f"it could not be decided, and nothing of it was kept: {type(error).__name__}: {error}"
+    return StoreError(store=store.name, detail=detail)
+
+
+def _unknown(error: BaseException, store: Store) -> StoreUnavailable:
+    detail = f"interrupted by {type(error).__name__}; the outcome is unknown: ask again"
+    return StoreUnavailable(store=store.name, detail=f"{detail} with the same key")
 
 
 def _closed(store: Store, *, forked: bool = False) -> StoreClosed:

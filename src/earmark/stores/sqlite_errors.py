@@ -6,7 +6,7 @@ from typing import NoReturn
 
 import apsw
 
-from earmark.errors import StoreCorrupt, StoreUnavailable
+from earmark.errors import StoreCorrupt, StoreError, StoreUnavailable
 
 
 @contextmanager
@@ -24,6 +24,9 @@ def raise_translated(error: Exception, name: str) -> NoReturn:
         case apsw.NotADBError() | apsw.CorruptError():
             detail = f"the file is damaged or no SQLite database ({error}): restore a backup"
             raise StoreCorrupt(store=name, detail=detail) from error
+        case apsw.ConstraintError() | apsw.MismatchError() | apsw.TooBigError():
+            detail = f"a row cannot be kept, and nothing of it was ({error}): report this"
+            raise StoreError(store=name, detail=detail) from error
         case apsw.FullError():
             detail = "the disk is full; nothing was changed: free some space and ask again"
         case apsw.ReadOnlyError() | PermissionError():

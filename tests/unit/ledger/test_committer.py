@@ -7,12 +7,18 @@ from typing import Any
 
 import pytest
 
-from earmark.errors import EarmarkError, InvalidLimit, StoreClosed, StoreUnavailable
+from earmark.errors import (
+    EarmarkError,
+    InvalidLimit,
+    StoreClosed,
+    StoreCorrupt,
+    StoreError,
+    StoreUnavailable,
+)
 from earmark.ledger.committer import LARGEST_BATCH, GroupCommitter
 from earmark.ledger.values import Accepted, Amounts, Decision, Operation, Release, Reserve
 from earmark.stores.memory import MemoryStore
 from earmark.testing import ManualClock
-from support.ledger_workers import in_threads
 
 
 class Slow(MemoryStore):
@@ -23,15 +29,12 @@ class Slow(MemoryStore):
         self.batches: list[int] = []
         self.began = threading.Semaphore(0)
         self.gate = threading.Semaphore(0)
-        self.error: Exception | None = None
 
     def apply(self, batch: Sequence[Operation], now: int) -> list[Decision]:
         """Wait for the gate, then decide."""
         self.batches.append(len(batch))
         self.began.release()
         assert self.gate.acquire(timeout=20)
-        if self.error is not None:
-            raise self.error
         return super().apply(batch, now)
 
 
@@ -89,26 +92,123 @@ def test_an_answer_comes_after_the_commit() -> None:
     committer.close()
 
 
+class Faulty(Slow):
+    """Fails every batch that has one of the keys *wrong*, for that key's reason."""
+
+    def __init__(self, wrong: dict[str, Exception]) -> None:
+        super().__init__()
+        self.wrong = wrong
+        self.applied: list[list[str]] = []
+
+    def apply(self, batch: Sequence[Operation], now: int) -> list[Decision]:
+        """Fail, or decide and note the keys."""
+        self.batches.append(len(batch))
+        self.began.release()
+        assert self.gate.acquire(timeout=20)
+        keys = [op.key for op in batch if isinstance(op, Reserve)]
+        for key in keys:
+            if key in self.wrong:
+                raise self.wrong[key]
+        self.applied.append(keys)
+        return MemoryStore.apply(self, batch, now)
+
+
+def outcomes(
+    committer: GroupCommitter, store: Slow, threads: int, tasks: int
+) -> list[BaseException | Decision]:
+    """Submit from that many threads and tasks, all in one batch, and return all outcomes."""
+    found: dict[int, BaseException | Decision] = {}
+
+    def work(number: int) -> None:
+        try:
+            found[number] = committer.submit(ask(number))
+        except EarmarkError as error:
+            found[number] = error
+
+    crew = [threading.Thread(target=committer.submit, args=(ask(99),))]
+    crew[0].start()
+    assert store.began.acquire(timeout=20)
+    for number in range(threads):
+        crew.append(threading.Thread(target=work, args=(number,)))
+        crew[-1].start()
+        while len(committer._queue) <= number:  # pyright: ignore[reportPrivateUsage]
+            assert crew[-1].is_alive()
+
+    async def many() -> None:
+        waiting = [committer.submit_async(ask(threads + n)) for n in range(tasks)]
+        gathered = asyncio.gather(*waiting, return_exceptions=True)
+        await asyncio.sleep(0)
+        store.gate.release(1000)
+        found.update(enumerate(await gathered, start=threads))
+
+    asyncio.run(many())
+    for thread in crew:
+        thread.join()
+    return [found[number] for number in sorted(found)]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [StoreUnavailable(store="s", detail="d"), StoreCorrupt(store="s", detail="d")],
+    ids=lambda error: error.code,
+)
+def test_when_the_store_fails_everybody_gets_an_error_of_their_own(error: StoreError) -> None:
+    """Nobody's traceback is in another's error, the batch is tried once, and the next is another.
+
+    Raised in two threads, one exception collects the frames of both.
+    """
+    store = Faulty({"k1": error})
+    committer = GroupCommitter(store, ManualClock())
+    found = outcomes(committer, store, threads=4, tasks=4)
+    assert [str(each) for each in found] == [str(error)] * 8
+    assert len({id(each) for each in found}) == 8
+    assert error not in found
+    assert store.batches == [1, 8]
+    store.wrong.clear()
+    assert type(committer.submit(ask(9))).__name__ == "Refused"
+    committer.close()
+
+
+@pytest.mark.parametrize("wrong", [[0], [3], [7], [2, 5], list(range(8))])
 @pytest.mark.parametrize(
     ("error", "code"),
     [
-        (StoreUnavailable(store="s", detail="d"), "store_unavailable"),
-        (RuntimeError("broken"), "store_unavailable"),
         (InvalidLimit(text="x", want="y"), "invalid_limit"),
+        (OverflowError("int too large"), "store_error"),
     ],
 )
-def test_a_failed_batch_is_everybodys_error(error: Exception, code: str) -> None:
-    """When a commit fails, each caller in it gets the error, and the next batch is another."""
-    store, answers = Slow(), list[Any]()
-    store.error = error
+def test_a_member_at_fault_fails_alone(wrong: list[int], error: Exception, code: str) -> None:
+    """The others of its batch are decided, in their order, and each of them once."""
+    store = Faulty({f"k{number}": error for number in wrong})
     committer = GroupCommitter(store, ManualClock())
-    threads = submitting(committer, 5, answers)
+    found = outcomes(committer, store, threads=4, tasks=4)
+    for number, each in enumerate(found):
+        if number in wrong:
+            assert isinstance(each, EarmarkError)
+            assert each.code == code
+        else:
+            assert type(each).__name__ == "Refused"
+    rest = [f"k{number}" for number in range(8) if number not in wrong]
+    assert [key for keys in store.applied for key in keys] == ["k99", *rest]
+    committer.close()
+
+
+def test_a_signal_handler_in_the_middle_of_a_commit_is_refused() -> None:
+    """A thread that commits and calls again, from a handler, would wait for itself for ever."""
+    store = Slow()
     store.gate.release(10)
-    for thread in threads:
-        thread.join()
-    assert answers == [code] * 5
-    store.error = None
-    assert type(committer.submit(ask(9))).__name__ == "Refused"
+    committer = GroupCommitter(store, ManualClock())
+    told: list[str] = []
+
+    def again(_: Sequence[Decision]) -> None:
+        try:
+            committer.submit(ask(2))
+        except StoreUnavailable as error:
+            told.append(error.detail)
+
+    committer.committed = again
+    assert type(committer.submit(ask(1))).__name__ == "Refused"
+    assert told == ["this thread is in the middle of a commit: call from another thread"]
     committer.close()
 
 
@@ -187,11 +287,17 @@ def test_a_late_comer_is_refused_not_forgotten() -> None:
     # Let in: the one check that would refuse at the door is what a late comer has just passed.
     committer._check = lambda: None  # type: ignore[method-assign]  # pyright: ignore[reportPrivateUsage]
     asyncio.run(late())
+    has, let_go = threading.Event(), threading.Event()
+
+    def commits() -> None:
+        with committer._turn:  # pyright: ignore[reportPrivateUsage]
+            has.set()
+            assert let_go.wait(20)
+
+    other = threading.Thread(target=commits)
+    other.start()
+    assert has.wait(20)
     with pytest.raises(StoreClosed):
-        in_threads([lambda: late_thread(committer)])
-
-
-def late_thread(committer: GroupCommitter) -> None:
-    """Submit, while another thread seems to be committing."""
-    with committer._turn:  # pyright: ignore[reportPrivateUsage]
         committer.submit(ask(2))
+    let_go.set()
+    other.join()
