@@ -7,17 +7,19 @@ from typing import Any
 
 import pytest
 
-from earmark.composition.ast import Composition, Fanout, Retry, Sequential, Stage
+from earmark.composition.ast import Composition, Const, Fanout, Retry, Sequential, Stage
 from earmark.errors import (
     BudgetExceeded,
+    KeyReused,
     NotFound,
+    RunIdReused,
     StageFailed,
     StoreClosed,
     StoreUnavailable,
 )
 from earmark.money import Money
 from earmark.runs.journal import BATCH_LINES, Journal, MemoryJournal, RunRecord, Scribe
-from earmark.runs.journals import open_journal
+from earmark.runs.journals import journal_of, open_journal
 from earmark.runs.runner import run, run_async
 from earmark.runs.statement import Status
 from earmark.stages.kinds.python import stage
@@ -84,6 +86,86 @@ def test_a_statement_takes_the_place_of_the_lines(journal: Journal) -> None:
     assert (ended.status, ended.statement) == (Status.OK, statement_of("a", line(1), line(2)))
     assert ended.lines == (line(1), line(2))
     assert (other.status, other.lines) == (Status.RUNNING, (line(1),))
+
+
+def test_every_line_of_attempts_side_by_side_is_kept(kept: str) -> None:
+    """Paid stages that end at the same time each leave their line, under a number of its own."""
+    many = 8
+    seen: list[tuple[int, str]] = []
+
+    @stage
+    async def look(value: Any) -> Any:
+        journal = open_journal(kept)
+        (going_on,) = await journal.runs()
+        lines = (await journal.get(going_on.run_id)).lines
+        seen.extend((each.number, each.path) for each in lines)
+        await journal.aclose()
+        return value
+
+    root = Sequential((Fanout(Const(1), (Stage("work"),) * many), Stage("look")))
+    with open_ledger(kept) as ledger:
+        ledger.set_budget("acme", limits=["1 usd total"])
+        wide = Composition(description="", root=root)
+        run(wide, 1, ledger=ledger, under="acme", budget="1", stages=[work, look])
+    assert [number for number, _ in seen] == list(range(1, many + 1))
+    assert {path for _, path in seen} == {f"/stages/0/targets/{i}" for i in range(many)}
+
+
+def test_a_number_is_one_lines(journal: Journal) -> None:
+    """The same line again changes nothing; another line of that number is refused, and loud."""
+
+    async def main() -> RunRecord:
+        await journal.start(record("a"))
+        await journal.record("a", [line(1), line(2)])
+        await journal.record("a", [line(2), line(3)])
+        with pytest.raises(KeyReused, match="'a' was used before with line 3"):
+            await journal.record("a", [line(4), line(3, key="k")])
+        return await journal.get("a")
+
+    assert asyncio.run(main()).lines == (line(1), line(2), line(3))
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_a_run_id_is_used_once(journal: Journal, *, ended: bool) -> None:
+    """A second run of an id is refused, with the way out; the first stays as it is."""
+
+    async def main() -> tuple[RunRecord, RunRecord]:
+        await journal.start(record("a"))
+        await journal.record("a", [line(1)])
+        if ended:
+            await journal.finish(statement_of("a", line(1)))
+        before = await journal.get("a")
+        with pytest.raises(RunIdReused, match="give another run_id"):
+            await journal.start(record("a", started_at=2))
+        # Not even by an identical one: only the repeat of a write may find its own row.
+        with pytest.raises(RunIdReused):
+            await journal.start(record("a"))
+        return before, await journal.get("a")
+
+    before, after = asyncio.run(main())
+    assert before == after
+
+
+def test_a_reused_run_id_spends_nothing(url: str) -> None:
+    """Nothing runs under the id of an earlier run, and the earlier run's account stays."""
+    with open_ledger(url) as ledger:
+        ledger.set_budget("acme", limits=["1 usd total"])
+        given: dict[str, Any] = {"ledger": ledger, "under": "acme", "budget": "1", "run_id": "x"}
+        first = run(GRAPH, 1, stages=[work], **given)
+        entries = ledger.entries()
+        with pytest.raises(RunIdReused) as refused:
+            run(GRAPH, 2, stages=[work], **given)
+        assert refused.value.statement is None
+        assert ledger.entries() == entries
+
+        async def kept() -> RunRecord:
+            journal = await journal_of(ledger.as_async())
+            try:
+                return await journal.get("x")
+            finally:
+                await journal.aclose()
+
+        assert asyncio.run(kept()).statement == first
 
 
 def test_runs_are_listed_newest_first(journal: Journal) -> None:

@@ -11,6 +11,7 @@ from typing import Self
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from httpx2 import Response
+from msgspec import structs
 
 from earmark.board.rules import DESTRUCTIVE
 from earmark.board.task import Draft, Priority, Quality, Status, Task
@@ -189,7 +190,8 @@ class PageHouse:
         async def write() -> None:
             journal = journal_beside(self.desk.ledger.store)
             await journal.start(run)
-            await journal.record(run.run_id, lines)
+            numbered = [structs.replace(line, number=n) for n, line in enumerate(lines, start=1)]
+            await journal.record(run.run_id, numbered)
             if end is not None:
                 await journal.finish(end)
             await journal.aclose()

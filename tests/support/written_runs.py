@@ -27,7 +27,14 @@ def record(run_id: str, started_at: int = 1) -> RunRecord:
 def line(number: int, **facts: Any) -> Line:
     """Return a line that can be told from others."""
     facts = {"outcome": Outcome.OK, "started_at": number, **facts}
-    return Line(path=f"/stages/{number}", stage="work", stage_id="id", attempt=1, **facts)
+    return Line(
+        path=f"/stages/{number}",
+        stage="work",
+        stage_id="id",
+        number=number,
+        attempt=1,
+        **facts,
+    )
 
 
 def statement_of(run_id: str, *lines: Line) -> Statement:

@@ -16,6 +16,7 @@
     │  ├─ BudgetExceeded                the amount does not fit: why, where, by how much
     │  ├─ NoBudget                      no limit anywhere on the path
     │  ├─ KeyReused                     a key came back with other content
+    │  │  └─ RunIdReused                a run was asked for under an earlier run's id
     │  ├─ ReservationClosed             the reservation is no longer open
     │  ├─ TaskMoved                     somebody else moved the task on meanwhile
     │  ├─ TaskRefused                   the task's state does not allow the move
@@ -73,6 +74,7 @@ from earmark.errors.refusals import (
     Reason,
     Refusal,
     ReservationClosed,
+    RunIdReused,
     TaskMoved,
     TaskRefused,
     VersionConflict,
@@ -107,6 +109,7 @@ __all__ = [
     "Reason",
     "Refusal",
     "ReservationClosed",
+    "RunIdReused",
     "SchemaMismatch",
     "StageFailed",
     "StoreClosed",

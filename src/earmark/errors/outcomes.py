@@ -33,6 +33,7 @@ OUTCOMES: dict[str, Outcome] = {
     "budget_exceeded": Outcome(2, 402),
     "no_budget": Outcome(2, 402),
     "key_reused": Outcome(2, 422),
+    "run_id_reused": Outcome(2, 409),
     "reservation_closed": Outcome(2, 409),
     "check_failed": Outcome(2, 422),
     "version_conflict": Outcome(2, 409),

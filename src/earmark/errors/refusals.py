@@ -124,6 +124,19 @@ class KeyReused(Refusal):
 
 
 @dataclass(kw_only=True, eq=False)
+class RunIdReused(KeyReused):
+    """A run was asked for under the id of an earlier one; nothing was run or changed."""
+
+    code: ClassVar[str] = "run_id_reused"
+
+    def __str__(self) -> str:
+        return (
+            f"run '{self.key}' exists, {self.field} {self.first}: a run id is used once and a run"
+            " cannot be resumed: give another run_id, or none"
+        )
+
+
+@dataclass(kw_only=True, eq=False)
 class ReservationClosed(Refusal):
     """The reservation is no longer open, so it cannot be changed this way."""
 

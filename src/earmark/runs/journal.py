@@ -8,8 +8,9 @@ from typing import Any, Protocol
 
 from msgspec import Struct, structs
 
+from earmark.clock import iso
 from earmark.composition.ast import Composition
-from earmark.errors import NotFound
+from earmark.errors import KeyReused, NotFound, RunIdReused
 from earmark.money import Money
 from earmark.runs.line import Line
 from earmark.runs.statement import Statement, Status
@@ -36,11 +37,21 @@ class Journal(Protocol):
     """Where runs are written; the order of the calls is the order of their effects."""
 
     async def start(self, run: RunRecord) -> None:
-        """Write that a run begins; durable before it returns."""
+        """Write that a run begins; durable before it returns.
+
+        Raises:
+            RunIdReused: A run of that id exists; it stays as it is.
+        """
         ...
 
     async def record(self, run_id: str, lines: Sequence[Line]) -> None:
-        """Write attempts that ended; durable before it returns, all or none."""
+        """Write attempts that ended, under their numbers; durable before it returns, all or none.
+
+        Written again, the same lines change nothing.
+
+        Raises:
+            KeyReused: Another line has one of the numbers; none was written.
+        """
         ...
 
     async def finish(self, statement: Statement) -> None:
@@ -69,28 +80,38 @@ class MemoryJournal:
 
     def __init__(self) -> None:
         self._runs: dict[str, RunRecord] = {}
-        self._lines: dict[str, list[Line]] = {}
+        self._lines: dict[str, dict[int, Line]] = {}
 
     async def start(self, run: RunRecord) -> None:
         """Keep that a run begins."""
+        if run.run_id in self._runs:
+            raise reused(run, self._runs[run.run_id].started_at)
         self._runs[run.run_id] = run
-        self._lines[run.run_id] = []
+        self._lines[run.run_id] = {}
 
     async def record(self, run_id: str, lines: Sequence[Line]) -> None:
         """Keep attempts that ended."""
-        self._lines[run_id].extend(lines)
+        kept = self._lines[run_id]
+        for line in lines:
+            if kept.get(line.number, line) != line:
+                raise numbered_before(run_id, line)
+        kept.update((line.number, line) for line in lines)
 
     async def finish(self, statement: Statement) -> None:
         """Keep how the run ended."""
         run = self._runs[statement.run_id]
         self._runs[run.run_id] = structs.replace(run, status=statement.status, statement=statement)
-        self._lines[run.run_id] = list(statement.lines)
+        self._lines[run.run_id] = {}
 
     async def get(self, run_id: str) -> RunRecord:
         """Return a run with its lines."""
         if run_id not in self._runs:
             raise NotFound(kind="run", name=run_id)
-        return structs.replace(self._runs[run_id], lines=tuple(self._lines[run_id]))
+        run = self._runs[run_id]
+        if run.statement is not None:
+            return structs.replace(run, lines=run.statement.lines)
+        written = sorted(self._lines[run_id].items())
+        return structs.replace(run, lines=tuple(line for _, line in written))
 
     async def runs(self, *, limit: int = 100) -> list[RunRecord]:
         """Return the latest runs, newest first."""
@@ -101,14 +122,25 @@ class MemoryJournal:
         """Nothing was opened."""
 
 
+def reused(run: RunRecord, begun: int) -> RunIdReused:
+    """Return the refusal of a run whose id is that of one begun at the instant *begun*."""
+    return RunIdReused(key=run.run_id, field="begun at", first=iso(begun), now=iso(run.started_at))
+
+
+def numbered_before(run_id: str, line: Line) -> KeyReused:
+    """Return the refusal of a line whose number another line of the run has."""
+    now = f"{line.path or '/'}, attempt {line.attempt}"
+    return KeyReused(key=run_id, field=f"line {line.number}", first="another attempt", now=now)
+
+
 #: Free lines are kept back until so many of them have gathered.
 BATCH_LINES = 256
 
 
 class Scribe:
-    """Writes a run's lines: those that matter at once, the free ones with them or in batches.
+    """Numbers and writes a run's lines: those that matter at once, free ones with them or batched.
 
-    Not shared between runs; of two records written at once the second waits for the first.
+    Not shared between runs, and used in one event loop: that is why its count needs no lock.
     """
 
     def __init__(self, journal: Journal, run_id: str) -> None:
@@ -118,7 +150,8 @@ class Scribe:
         self.lines: list[Line] = []
 
     def add(self, line: Line) -> bool:
-        """Take a line; returns whether it is time to `flush`, as it is for lines that matter."""
+        """Number a line; returns whether it is time to `flush`, as it is for lines that matter."""
+        line = structs.replace(line, number=len(self.lines) + 1)
         self.lines.append(line)
         self._waiting.append(line)
         return line.matters or len(self._waiting) >= BATCH_LINES

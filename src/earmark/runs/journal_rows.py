@@ -51,10 +51,9 @@ def run_record(row: Sequence[Any], lines: Iterable[Sequence[Any]] = ()) -> RunRe
     )
 
 
-def line_rows(run_id: str, last: int, lines: Sequence[Line]) -> list[tuple[str, int, str]]:
-    """Return the rows of lines that follow on the one numbered *last*."""
-    texts = (dump(line.to_json()) for line in lines)
-    return [(run_id, number, text) for number, text in enumerate(texts, start=last + 1)]
+def line_rows(run_id: str, lines: Sequence[Line]) -> list[tuple[str, int, str]]:
+    """Return the rows of a run's lines."""
+    return [(run_id, line.number, dump(line.to_json())) for line in lines]
 
 
 def dump(value: Json) -> str:

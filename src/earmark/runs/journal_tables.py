@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
 from earmark.errors import NotFound
-from earmark.runs.journal import RunRecord
+from earmark.runs.journal import RunRecord, numbered_before, reused
 from earmark.runs.journal_rows import (
     LINE_COLUMNS,
     RUN_COLUMNS,
@@ -20,14 +20,16 @@ from earmark.stores.tables import Row, Rows, Tables
 
 T = TypeVar("T")
 
+_STARTED_AT: Final = RUN_COLUMNS.split(", ").index("started_at")
 #: Runs do not wait for each other's lines: each has one writer.
 _LOCK: Final = "run"
-# A write whose answer was lost is done again, and must then find its work done.
+# A write whose answer was lost is done again, and must then find its work done: what it finds in
+# its place is compared with what it writes.
 _START: Final = (
     f"INSERT INTO {{schema}}.run ({RUN_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - constants only
-    " ON CONFLICT (run_id) DO NOTHING"
+    " ON CONFLICT (run_id) DO NOTHING RETURNING run_id"
 )
-_LAST_LINE: Final = "SELECT coalesce(max(number), 0) FROM {schema}.run_line WHERE run_id = ?"
+_KEPT_LINE: Final = "SELECT line FROM {schema}.run_line WHERE run_id = ? AND number = ?"
 _FINISH: Final = "UPDATE {schema}.run SET status = ?, statement = ? WHERE run_id = ?"
 # The statement has the lines; kept twice they could disagree.
 _DROP_LINES: Final = "DELETE FROM {schema}.run_line WHERE run_id = ?"
@@ -53,20 +55,37 @@ class TablesJournal:
     async def start(self, run: RunRecord) -> None:
         """Write that a run begins."""
         row = run_row(run)
-        await self._write(run.run_id, lambda rows: rows.run(_START, *row))
+        sent: list[None] = []
+
+        def work(rows: Rows) -> None:
+            repeated = bool(sent)
+            sent.append(None)
+            if rows.run(_START, *row):
+                return
+            (kept,) = rows.run(_GET, run.run_id)
+            # Only the repeat of an unanswered write may find its own row.
+            if not repeated or tuple(kept) != row:
+                raise reused(run, int(kept[_STARTED_AT]))
+
+        await self._write(run.run_id, work)
 
     async def record(self, run_id: str, lines: Sequence[Line]) -> None:
         """Write attempts that ended."""
         if not lines:
             return
-        # The numbers are decided once: done again, the lines are the same lines.
-        ((last,),) = await self._read(lambda rows: rows.run(_LAST_LINE, run_id))
-        new = line_rows(run_id, last, lines)
+        new = line_rows(run_id, lines)
         marks = ", ".join(["(?, ?, ?)"] * len(new))
         sql = f"INSERT INTO {{schema}}.run_line ({LINE_COLUMNS}) VALUES {marks}"  # noqa: S608 - as above
-        sql += " ON CONFLICT (run_id, number) DO NOTHING"
+        sql += " ON CONFLICT (run_id, number) DO NOTHING RETURNING number"
         values = [value for row in new for value in row]
-        await self._write(run_id, lambda rows: rows.run(sql, *values))
+
+        def work(rows: Rows) -> None:
+            written = {number for (number,) in rows.run(sql, *values)}
+            for line, (_, number, text) in zip(lines, new, strict=True):
+                if number not in written and rows.run(_KEPT_LINE, run_id, number) != [(text,)]:
+                    raise numbered_before(run_id, line)
+
+        await self._write(run_id, work)
 
     async def finish(self, statement: Statement) -> None:
         """Write how the run ended."""

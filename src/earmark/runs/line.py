@@ -35,6 +35,8 @@ class Line(Struct, frozen=True, kw_only=True, gc=False):
     stage: str
     """The stage's name, or its reference where it has none."""
     stage_id: str
+    number: int = 0
+    """Counted by the run itself from 1, in the order its attempts ended."""
     attempt: int
     """The how manieth time this place of the graph was run, from 1."""
     outcome: Outcome
