@@ -15,6 +15,7 @@ from earmark.money import Money
 from earmark.pricing.bound import Bound, ModelBound
 from earmark.pricing.usage import Usage
 from earmark.runs.line import NOTHING, Line, Outcome
+from earmark.stages.kinds.jsontext import mended
 from earmark.stages.kinds.kind import StageKind
 
 #: A reservation's key shows its path where that keeps it short enough for the ledger.
@@ -32,6 +33,8 @@ class Leaf(Struct, frozen=True, kw_only=True, gc=False):
     config: Mapping[str, Any] | None
     wanted: NType
     """The type of its input; tells under which field a bare value goes."""
+    gives: NType
+    """The type of its output."""
     pure: bool
     free: bool
     """It cannot cost anything, so the ledger is not asked."""
@@ -88,6 +91,7 @@ class Attempt:
     def line(self, outcome: Outcome, booked: Booked | None = None, *, detail: str = "") -> Line:
         """Return its line; it ends now."""
         leaf, bound, clock = self.leaf, self.bound, self._clock
+        detail = mended(detail)
         ended = clock.elapsed()
         if booked is None or not booked.key:
             return Line(
@@ -99,7 +103,7 @@ class Attempt:
                 started_at=self._started_at,
                 duration_ns=ended - self._started,
                 detail=detail,
-                note="" if booked is None else booked.note,
+                note="" if booked is None else mended(booked.note),
             )
         return Line(
             path=leaf.path,
@@ -116,11 +120,11 @@ class Attempt:
             settled=booked.settled,
             overrun=booked.overrun,
             usage=booked.usage,
-            model=booked.model,
+            model=None if booked.model is None else mended(booked.model),
             price=bound.price if isinstance(bound, ModelBound) else None,
             clamped_to=booked.clamped_to,
             detail=detail,
-            note=booked.note,
+            note=mended(booked.note),
         )
 
     def failed(self, failure: CallFailed) -> StageFailed:
@@ -129,7 +133,7 @@ class Attempt:
             stage=self.leaf.name,
             path=self.leaf.path or "/",
             attempt=self.number,
-            detail=failure.detail,
+            detail=mended(failure.detail),
             retryable=failure.retryable,
         )
 

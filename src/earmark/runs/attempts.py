@@ -9,11 +9,12 @@ from earmark.admission.call import Call, Grant
 from earmark.admission.guard import Charge, Guard
 from earmark.clock import Clock
 from earmark.composition.nodes import RemoteStage, Stage
-from earmark.errors import CallFailed, EarmarkError, NotFound, Refusal
+from earmark.errors import CallFailed, EarmarkError, NotFound, Refusal, StoreError
 from earmark.ledger.async_ledger import AsyncLedger
 from earmark.money import Money
 from earmark.runs.attempt import Attempt, Booked, Leaf, of_charge, of_reservation
 from earmark.runs.cache import PureCache, cache_key
+from earmark.runs.checked import checked_call
 from earmark.runs.events import Event, OnEvent, StageEnded, StageRetried, StageStarted
 from earmark.runs.journal import Scribe
 from earmark.runs.line import NOTHING, Line, Outcome
@@ -103,11 +104,17 @@ class StageAttempts:
         try:
             if self._on_event is not None:
                 self._tell(StageStarted(path=leaf.path, stage=leaf.name, attempt=attempt.number))
-            call = leaf.kind.call(value, self._tools)
+            call = checked_call(leaf, value, self._tools)
             output, booked = await (self._free if leaf.free else self._paid)(attempt, call)
         except (asyncio.CancelledError, EarmarkError) as error:
             pass_on = self._pass_on_later
-            await self._write(await self._last_line(attempt, error))
+            try:
+                await self._write(await self._last_line(attempt, error))
+            except StoreError as trouble:
+                # Broken books end a retry, but do not hide a refusal or a cancellation.
+                if isinstance(error, CallFailed):
+                    raise
+                error.add_note(f"its line could not be written: {trouble}")
             if isinstance(error, CallFailed):
                 raise attempt.failed(error) from error
             raise

@@ -5,14 +5,18 @@ import logging
 from collections.abc import Sequence
 from datetime import datetime
 from enum import Enum
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from earmark.errors import EarmarkError, NotFound, Refusal
+from earmark.ledger.answers import Balance
 from earmark.ledger.async_ledger import AsyncLedger
 from earmark.money import Money
 from earmark.runs.line import NOTHING, Line
-from earmark.runs.statement import Status, total
-from earmark.stages.kinds.jsontext import Json
+from earmark.runs.statement import Statement, Status, total
+from earmark.stages.kinds.jsontext import Json, mended
+
+#: Reservations of a run are all wanted, however many there are.
+_ALL: Final = 1_000_000_000
 
 _log = logging.getLogger(__name__)
 
@@ -37,7 +41,7 @@ def error_json(error: BaseException | None) -> dict[str, Any] | None:
             return None
         case EarmarkError():
             facts = {name: _plain(value) for name, value in error.facts().items()}
-            return {**facts, "code": error.code, "message": str(error)}
+            return {**facts, "code": error.code, "message": mended(str(error))}
         case asyncio.CancelledError():
             return {"code": "cancelled", "message": "the run was cancelled"}
         case _:
@@ -46,15 +50,24 @@ def error_json(error: BaseException | None) -> dict[str, Any] | None:
 
 
 async def totals(ledger: AsyncLedger, budget: str) -> tuple[Money, Money]:
-    """Return what is settled and what is held on the run's budget; 0 where it was never made."""
+    """Return what is settled and what is held on the run's budget; 0 where it was never made.
+
+    Whatever limits the budget has by now, somebody may have changed them while the run went on:
+    its reservations say it where its one total limit in USD does not.
+    """
     try:
         balances = await ledger.balances(budget)
     except NotFound:
         return NOTHING, NOTHING
-    (balance,) = (each for each in balances if each.unit == "usd")
-    assert isinstance(balance.settled, Money)
-    assert isinstance(balance.held, Money)
-    return balance.settled, balance.held
+    match [each for each in balances if each.unit == "usd"]:
+        case [Balance(window="total", settled=Money() as settled, held=Money() as held)]:
+            return settled, held
+        case _:
+            made = await ledger.holds(budget, state=None, most=_ALL)
+    return (
+        total(each.settled for each in made if each.settled is not None),
+        total(each.amount for each in made if each.state == "open"),
+    )
 
 
 def unaccounted(run_id: str, spent: Money, held: Money, lines: Sequence[Line]) -> Money:
@@ -71,13 +84,28 @@ def unaccounted(run_id: str, spent: Money, held: Money, lines: Sequence[Line]) -
     return rest
 
 
+def carry(
+    statement: Statement, failure: BaseException | None, troubles: Sequence[Exception]
+) -> None:
+    """Give every error at the end of a run its statement; raise the last trouble of a good run."""
+    for error in troubles if failure is None else (failure, *troubles):
+        vars(error)["statement"] = statement
+    if failure is not None:
+        for trouble in troubles:
+            failure.add_note(f"at the end of run {statement.run_id}: {trouble}")
+    elif troubles:
+        raise troubles[-1]
+
+
 def _plain(value: object) -> Json:
     match value:
-        case None | bool() | int() | str() if not isinstance(value, Enum):
+        case str():
+            return mended(str(value))
+        case None | bool() | int() if not isinstance(value, Enum):
             return value
         case datetime():
             return value.isoformat()
         case tuple() | list():
             return [_plain(each) for each in cast("Sequence[object]", value)]
         case _:
-            return str(value)
+            return mended(str(value))

@@ -55,6 +55,7 @@ class Prepared:
             stage_id=spec.stage_id,
             config=config,
             wanted=spec.input,
+            gives=spec.output,
             pure=role.pure,
             free=role.free,
         )

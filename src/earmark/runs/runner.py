@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final, TypedDict, Unpack
 
 from earmark.admission.call import Call, Provider
-from earmark.admission.finish import booked, to_the_end
+from earmark.admission.finish import to_the_end
 from earmark.admission.guard import DEFAULT_TIMEOUT, DEFAULT_WAIT, Guard
 from earmark.admission.policy import STRICT, Policy
 from earmark.budget.path import ancestors, parse_path
@@ -27,7 +27,7 @@ from earmark.ledger.ledger import Ledger
 from earmark.ledger.requests import Duration
 from earmark.money import AmountLike, Money
 from earmark.runs.attempts import StageAttempts, Terms, ungated
-from earmark.runs.closing import error_json, status_of, totals, unaccounted
+from earmark.runs.closing import carry, error_json, status_of, totals, unaccounted
 from earmark.runs.engine import Engine, Order
 from earmark.runs.engines.local import LocalEngine
 from earmark.runs.events import OnEvent, RunEnded, RunStarted
@@ -35,8 +35,8 @@ from earmark.runs.journal import Journal, RunRecord, Scribe
 from earmark.runs.journals import journal_of
 from earmark.runs.line import NOTHING
 from earmark.runs.prepare import AnyStage, Prepared, library_of, prepare, read_graph
-from earmark.runs.statement import Statement
-from earmark.stages.kinds.jsontext import Json, write_json
+from earmark.runs.statement import Statement, total
+from earmark.stages.kinds.jsontext import Json, own_json
 from earmark.stages.kinds.kind import Tools
 
 DEFAULT_CONCURRENCY: Final = 16
@@ -168,12 +168,12 @@ def _ask(
     budget: AmountLike,
     options: Options,
 ) -> _Ask:
+    given = _own_input(given)
     clock = options.get("clock") or ledger.clock
     run_id = options.get("run_id") or new_run_id(clock)
     path = parse_path(f"{parse_path(under)}/run-{run_id}")
     concurrency = _concurrency(options.get("concurrency", DEFAULT_CONCURRENCY))
     wait = options.get("wait", DEFAULT_WAIT)
-    _check_json(given)
     return _Ask(
         record=RunRecord(
             run_id=run_id,
@@ -218,15 +218,14 @@ async def _execute(ask: _Ask, ledger: AsyncLedger, journal: Journal) -> Statemen
         )
         warnings = prepared.plan.warnings
         output = await _carry_out(ask, prepared, ledger, scribe)
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - raised again, once its statement is written
         failure = error
-        raise
-    finally:
-        ending = _close(ask, ledger, scribe, journal, output, failure, warnings)
-        # A run that is cancelled twice still gets its statement written before its loop ends.
-        statement = await booked(ending)
-        if isinstance(failure, EarmarkError):
-            failure.statement = statement
+    ending = _close(ask, ledger, scribe, journal, output, failure, warnings)
+    # A run that is cancelled twice still gets its statement written before its loop ends.
+    statement, cancelled = await to_the_end(ending)
+    if failure is not None:
+        raise failure
+    _raise_if(cancelled)
     return statement
 
 
@@ -263,7 +262,8 @@ async def _carry_out(ask: _Ask, prepared: Prepared, ledger: AsyncLedger, scribe:
     )
     order = Order(run_id=record.run_id, root=ask.record.composition.root, input=record.input)
     try:
-        return await ask.engine.execute(order, attempts)
+        # Outputs of one pure stage may stand in it several times.
+        return own_json(await ask.engine.execute(order, attempts))
     finally:
         attempts.close()
 
@@ -311,9 +311,21 @@ async def _close(
     failure: BaseException | None,
     warnings: tuple[str, ...],
 ) -> Statement:
+    """Write the statement of a run that is over.
+
+    It is raised what ended the run; where that was nothing, what kept its end from being written.
+    Either carries the statement as `statement`, written or not.
+    """
     record = ask.record
-    await ask.tools.aclose()
-    spent, held = await totals(ledger, record.budget)
+    troubles: list[Exception] = []
+    warnings = (*warnings, *await _closed(ask.tools))
+    try:
+        spent, held = await totals(ledger, record.budget)
+    except EarmarkError as error:
+        troubles.append(error)
+        spent = total(line.settled for line in scribe.lines)
+        held = total(line.held for line in scribe.lines)
+        warnings = (*warnings, "the ledger could not be read: the totals are those of the lines")
     statement = Statement(
         run_id=record.run_id,
         composition_id=record.composition_id,
@@ -330,10 +342,22 @@ async def _close(
         ended_at=ask.clock.instant(),
         warnings=warnings,
     )
-    await journal.finish(statement)
-    if ask.on_event is not None:
-        ask.on_event(RunEnded(statement=statement))
+    try:
+        await journal.finish(statement)
+        if ask.on_event is not None:
+            ask.on_event(RunEnded(statement=statement))
+    except Exception as error:  # noqa: BLE001 - raised below, unless the run failed before
+        troubles.append(error)
+    carry(statement, failure, troubles)
     return statement
+
+
+async def _closed(tools: Tools) -> tuple[str, ...]:
+    try:
+        await tools.aclose()
+    except Exception as error:  # noqa: BLE001 - connections that do not close change no fact
+        return (f"its connections could not be closed: {type(error).__name__}",)
+    return ()
 
 
 def _raise_if(cancelled: asyncio.CancelledError | None) -> None:
@@ -348,8 +372,8 @@ def _concurrency(given: int) -> int:
     return given
 
 
-def _check_json(given: Json) -> None:
+def _own_input(given: Json) -> Json:
     try:
-        write_json(given)
+        return own_json(given)
     except ValueError as error:
         raise InvalidConfig(place="input", detail=f"it is not JSON: {error}") from None

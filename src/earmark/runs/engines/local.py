@@ -27,7 +27,7 @@ from earmark.errors import Refusal, StageFailed, StoreError
 from earmark.runs.engine import Attempts, Order
 from earmark.runs.events import StageRetried
 from earmark.runs.routing import body_input, branch_input, merged, source_input
-from earmark.stages.kinds.jsontext import Json
+from earmark.stages.kinds.jsontext import Json, own_json
 
 _MS_PER_S = 1000
 #: Stages side by side that are begun at once; more would only wait for their turn, and each that
@@ -112,7 +112,7 @@ class _Walk:
             case Stage() | RemoteStage():
                 work = self._attempts.run(node, path, value)
             case Const(constant):
-                return constant
+                return own_json(constant)
             case Sequential():
                 work = self._sequential(node, value, path)
             case Parallel():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from earmark.admission.call import Call, Provider
 from earmark.composition.catalogue import Quote
-from earmark.stages.kinds.jsontext import Json
+from earmark.stages.kinds.jsontext import Json, mended
 from earmark.stages.stage import StageSpec
 
 if TYPE_CHECKING:
@@ -84,6 +84,6 @@ class Tools:
 
 
 def tail(text: str) -> str:
-    """Return the last part of *text*, short enough for an error's sentence."""
-    text = text.strip()
+    """Return the last part of *text*, mended, short enough for an error's sentence."""
+    text = mended(text).strip()
     return text if len(text) <= TAIL_CHARS else "…" + text[-TAIL_CHARS:]

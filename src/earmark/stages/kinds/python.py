@@ -16,15 +16,13 @@ from earmark.errors import CallFailed, InvalidStage, Refusal
 from earmark.money import AmountLike, Money
 from earmark.pricing.bound import Bound, DeclaredBound
 from earmark.stages.kinds.declare import EffectLike, TypeLike, declare, declared_cost
-from earmark.stages.kinds.jsontext import Json, write_json
+from earmark.stages.kinds.jsontext import Json, own_json
 from earmark.stages.kinds.kind import Tools, tail
 from earmark.stages.stage import StageSpec
 
 Function = Callable[[Any], Any]
 
 _NOTHING: Final = Money()
-#: Types whose every value JSON can say.
-_PLAIN: Final = frozenset({type(None), bool, int, str})
 
 
 class Costed:
@@ -76,7 +74,7 @@ class PythonStage:
         del tools
 
     def call(self, value: Json, tools: Tools) -> "PythonCall":
-        """Return the call that runs the function once on *value*."""
+        """Return the call that runs the function once on *value* itself, not on a copy."""
         return PythonCall(self, value, tools)
 
     def __call__(self, value: Json) -> Json:
@@ -127,8 +125,7 @@ class PythonCall:
             if isinstance(value, Costed):
                 reported.append(value.cost)
                 value = value.value
-            if type(value) not in _PLAIN:
-                write_json(value)  # only to see that it can be said
+            value = own_json(value)
         except (Refusal, CallFailed):
             raise
         except Exception as error:
