@@ -12,6 +12,8 @@ NANOS_PER_USD: Final = 1_000_000_000
 LARGEST_NANOS: Final = (1 << 53) - 1
 #: The largest limit: 2^62 nano-dollars, about 4.6 billion USD; sums of limits fit 64 bits.
 LARGEST_LIMIT_NANOS: Final = 1 << 62
+#: The largest sum that every store holds. What is settled and held on an account never exceeds it.
+LARGEST_SUM: Final = (1 << 63) - 1
 
 #: Longer texts are no amounts: 10 digits of dollars, a point, 9 digits and some zeros.
 LONGEST_TEXT: Final = 40

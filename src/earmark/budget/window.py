@@ -106,7 +106,8 @@ class Window:
         if self.cut is Cut.FIXED:
             start += (seconds - start) // self.seconds * self.seconds
             end = min(end, start + self.seconds)
-        return Interval(start * NANOS_PER_SECOND, end * NANOS_PER_SECOND)
+        # The last interval ends with time itself: what comes after is no number of a store.
+        return Interval(start * NANOS_PER_SECOND, min(end * NANOS_PER_SECOND, END_OF_TIME))
 
     def __str__(self) -> str:
         if self.cut is not Cut.FIXED:

@@ -9,6 +9,9 @@ from earmark.clock import END_OF_TIME, iso, to_datetime
 from earmark.errors import (
     BudgetExceeded,
     EarmarkError,
+    InputError,
+    InvalidAmount,
+    InvalidDuration,
     InvalidLimit,
     KeyReused,
     NoBudget,
@@ -17,7 +20,7 @@ from earmark.errors import (
     ReservationClosed,
 )
 from earmark.ledger.values import Account, Decision, Line, Refused, Reservation
-from earmark.money import Money
+from earmark.money import LARGEST_NANOS, LARGEST_SUM, Money
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,14 +75,13 @@ def as_error(refused: Refused) -> EarmarkError:
             return KeyReused(
                 key=refused.key, field=refused.field, first=refused.first, now=refused.now
             )
-        case "closed":
-            return ReservationClosed(key=refused.key, state=refused.first)
-        case "not_found":
-            kind = "reservation" if refused.key else "budget"
-            return NotFound(kind=kind, name=refused.key or refused.budget)
+        case "closed" | "not_found":
+            return _not_open(refused)
         case "exceeded":
             return _exceeded(refused)
-        case _:
+        case "too_late" | "uncountable":
+            return _uncountable(refused)
+        case "full" | "no_limit":
             return _no_extension(refused)
 
 
@@ -99,6 +101,33 @@ def balance(account: Account, *, paused: bool) -> Balance:
         resets_at=_end(account.line),
         paused=paused,
     )
+
+
+def _not_open(refused: Refused) -> ReservationClosed | NotFound:
+    if refused.why == "closed":
+        return ReservationClosed(key=refused.key, state=refused.first)
+    kind = "reservation" if refused.key else "budget"
+    return NotFound(kind=kind, name=refused.key or refused.budget)
+
+
+def _uncountable(refused: Refused) -> InputError:
+    """Return why an operation would lead to a number that no store can hold."""
+    if refused.why == "too_late":
+        text = f"the deadline of '{refused.key}'"
+        return InvalidDuration(text=text, want=f"one before {iso(END_OF_TIME)}")
+    what = f"what is added to '{refused.key or refused.budget}'"
+    account = refused.account
+    if account is None:
+        most = present("usd", LARGEST_NANOS)
+        want = f"at most {most} USD, or {LARGEST_NANOS} calls or tokens, in one reservation"
+        return InvalidAmount(text=what, want=want)
+    unit = account.line.unit
+    settled, held = present(unit, account.settled), present(unit, account.held)
+    want = (
+        f"less: '{account.line.budget}' has {settled} {unit} settled and {held} held,"
+        f" and can count up to {present(unit, LARGEST_SUM)}"
+    )
+    return InvalidAmount(text=what, want=want)
 
 
 def _no_extension(refused: Refused) -> InvalidLimit:

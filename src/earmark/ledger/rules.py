@@ -35,7 +35,7 @@ from earmark.ledger.values import (
     Settle,
     State,
 )
-from earmark.money import show_nanos
+from earmark.money import LARGEST_NANOS, LARGEST_SUM, show_nanos
 
 _MILLION = 1_000_000
 _NOTHING = Amounts(0, 0, 0)
@@ -47,7 +47,9 @@ def decide(
     """Return what *operation* does at instant *now*; nothing is changed here.
 
     Invariant: an accepted `Reserve` or `Extend` leaves `settled + held <= limit` on every account
-    of *scope*; nothing but these two adds to what is held.
+    of *scope*; nothing but these two adds to what is held. Whatever is accepted leaves
+    `settled + held <= LARGEST_SUM` on every account, no reservation with more than `LARGEST_NANOS`
+    of a unit and no deadline after the end of time: an open reservation can always be presumed.
     """
     match operation:
         case Reserve():
@@ -68,6 +70,8 @@ def _reserve(scope: Scope, known: Reservation | None, op: Reserve, now: int, seq
     if known is not None:
         return _repeat_reserve(known, op)
     amounts = op.amounts
+    if op.ttl > END_OF_TIME - now:
+        return Refused("too_late", key=op.key)
     if scope.pause is not None:
         return _paused(scope, amounts)
     if not scope.accounts:
@@ -101,10 +105,13 @@ def _extend(scope: Scope, known: Reservation | None, op: Extend, now: int, seq: 
         return _closed(known)
     if scope.pause is not None:
         return _paused(scope, op.amounts)
+    hold = _sum(known.hold, op.amounts)
+    if max(hold.usd, hold.calls, hold.tokens or 0) > LARGEST_NANOS:
+        return Refused("uncountable", key=op.key, budget=known.budget)
     changed = _hold(scope.accounts, op.amounts)
     if changed is None:
         return _why(scope.accounts, op.amounts)
-    grown = replace(known, hold=_sum(known.hold, op.amounts), last=seq)
+    grown = replace(known, hold=hold, last=seq)
     entry = Entry(seq, now, "extend", op.key, known.budget, op.amounts, known.last, op.operation)
     return Accepted(changed, grown, None, entry)
 
@@ -148,7 +155,7 @@ def _resolve(
     kind: Kind,
     now: int,
     seq: int,
-) -> Accepted:
+) -> Accepted | Refused:
     # A presumed reservation holds nothing any more: its whole hold is already settled.
     held = known.hold if known.state == "open" else _NOTHING
     before = known.actual or _NOTHING
@@ -160,6 +167,9 @@ def _resolve(
         back, more = usd if line.unit == "usd" else _moved(held, actual, before, line.unit)
         assert account.held >= back, "a hold is given back once"
         settled = account.settled + more
+        # What is held counts too, so that a hold can be presumed spent whatever comes before it.
+        if settled + account.held - back > LARGEST_SUM:
+            return Refused("uncountable", key=known.key, budget=line.budget, account=account)
         moved = Account(line, settled, account.held - back, account.alerted, account.alert_at)
         if settled >= account.alert_at:
             moved, crossed = told(moved, now, seq)

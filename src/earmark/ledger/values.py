@@ -280,7 +280,17 @@ class Repeated(Struct, frozen=True, gc=False):
 class Refused(Struct, frozen=True, gc=False):
     """A decided no: nothing changed, nothing stored."""
 
-    why: Literal["exceeded", "no_budget", "key_reused", "closed", "not_found", "full", "no_limit"]
+    why: Literal[
+        "exceeded",
+        "no_budget",
+        "key_reused",
+        "closed",
+        "not_found",
+        "full",
+        "no_limit",
+        "too_late",
+        "uncountable",
+    ]
     key: str = ""
     budget: str = ""
     reason: Reason | None = None

@@ -7,7 +7,7 @@ which is why `metrics` keeps what it was told for a while.
 # ruff: noqa: S608 - statements are put together from constants of this folder
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Final
@@ -21,9 +21,21 @@ from earmark.stores.tables import Rows
 Place = tuple[str, str, str]
 """Budget, unit, window."""
 
+_BITS: Final = 31
+
+
+def _parts(amount: str) -> str:
+    """Return the columns that sum *amount* in two parts: a sum of sums may be above 64 bits."""
+    return f"sum(({amount}) >> {_BITS}), sum(({amount}) & {(1 << _BITS) - 1})"
+
+
+def _whole(parts: Sequence[int]) -> int:
+    return (int(parts[0]) << _BITS) + int(parts[1])
+
+
 _IN_MEMORY: Final = "memory:"
 _SETTLED: Final = (
-    'SELECT budget, unit, "window", sum(settled) FROM {schema}.account'
+    f'SELECT budget, unit, "window", {_parts("settled")} FROM {{schema}}.account'
     f" WHERE NOT {sql_of_a_run('budget')}"
     ' GROUP BY budget, unit, "window"'
 )
@@ -32,7 +44,7 @@ _PRESUMED: Final = (
     " WHERE state = 'presumed'"
 )
 _OVERRUN: Final = (
-    "SELECT budget, sum(actual_usd - usd) FROM {schema}.reservation"
+    f"SELECT budget, {_parts('actual_usd - usd')} FROM {{schema}}.reservation"
     " WHERE state = 'settled' AND actual_usd > usd GROUP BY budget"
 )
 _EXPIRED: Final = (
@@ -73,14 +85,14 @@ def sums_of(desk: Desk) -> Sums:
 
 def _from_rows(rows: Rows) -> Sums:
     sums = Sums()
-    for budget, unit, window, settled in rows.run(_SETTLED):
-        sums.settled[budget, unit, window] = int(settled)
+    for budget, unit, window, *parts in rows.run(_SETTLED):
+        sums.settled[budget, unit, window] = _whole(parts)
     for accounts, usd, calls, tokens in rows.run(_PRESUMED):
         counts = {"usd": usd, "calls": calls, "tokens": tokens or 0}
         for number in accounts.split():
             ((budget, unit, window),) = rows.run(_ACCOUNT, int(number))
             sums.presumed[budget, unit, window] += counts[unit]
-    _fold(sums.overrun, rows.run(_OVERRUN))
+    _fold(sums.overrun, [(budget, _whole(parts)) for budget, *parts in rows.run(_OVERRUN)])
     _fold(sums.expired, rows.run(_EXPIRED))
     _earliest(sums.oldest, rows.run(_OLDEST))
     return sums

@@ -1,6 +1,7 @@
 """Whether the service can work: asked thousands of times, looked at twice a second."""
 
 import json
+import logging
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,6 +23,10 @@ PATIENCE_S: Final = 2.0
 #: How often it is tried whether the store can be written: a commit makes every other process look.
 WRITE_EVERY_S: Final = 5
 
+#: What has to work for the service to be ready.
+CHECKS: Final = ("store:read", "store:swept", "store:written")
+
+_LOG: Final = logging.getLogger("earmark.service")
 _SQLITE: Final = "sqlite:///"
 _PROBE: Final = (
     'INSERT INTO {schema}.request (token_id, "key", fingerprint, at, status, body)'
@@ -97,12 +102,28 @@ class Vitals:
         tables = self._own().tables
         tables.read(_read)
         self._ledger.store.heads()
+        if (failed := self._sweep()) is not None:
+            return failed
         self._write_now_and_then(tables)
         now = iso(self._clock.instant())
-        checks = {
-            name: [{"status": "pass", "time": now}] for name in ("store:read", "store:written")
-        }
+        checks = {name: [{"status": "pass", "time": now}] for name in CHECKS}
         return Finding(ok=True, document={"status": "pass", "checks": checks})
+
+    def _sweep(self) -> Finding | None:
+        """Presume what is past its deadline; return what is wrong where that fails.
+
+        Every operation does so first: where it fails, all of them do.
+        """
+        try:
+            self._ledger.sweep()
+        except StoreError:
+            raise
+        except Exception:  # noqa: BLE001 - whatever it is, the service is not ready
+            # Of any kind: what is in the books contradicts itself.
+            _LOG.exception("holds past their deadline cannot be presumed spent")
+            why = "holds past their deadline cannot be presumed spent: `earmark audit` tells more"
+            return self._failed("store_corrupt", why)
+        return None
 
     def _check_place(self) -> None:
         """Refuse a file that is not at its path any more: it can be written, and nobody reads it.

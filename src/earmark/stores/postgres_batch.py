@@ -21,6 +21,7 @@ from earmark.ledger.values import (
     Repeated,
     Reservation,
 )
+from earmark.money import LARGEST_SUM
 from earmark.stores.rows import Row, asked, numbers
 
 #: The place of `e_was` among the arrays of entries.
@@ -186,14 +187,17 @@ def _peaks(decisions: Sequence[Decision]) -> dict[int, int]:
 
 def _most(after: Account, before: Account, peak: int | None) -> int | None:
     """Return what may be settled and held before the batch for its holds to fit."""
-    return None if peak is None else after.line.limit - (peak - before.settled - before.held)
+    if peak is None:
+        return None
+    return min(after.line.limit - (peak - before.settled - before.held), LARGEST_SUM)
 
 
 def _below(after: Account, before: Account) -> int | None:
     """Return what must not be settled before the batch, or it would cross an alert."""
     if after.alert_at == END_OF_TIME:
         return None
-    return after.alert_at - (after.settled - before.settled)
+    below = after.alert_at - (after.settled - before.settled)
+    return None if below > LARGEST_SUM else below
 
 
 def _entries(batch: Batch) -> list[str]:

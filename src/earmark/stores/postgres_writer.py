@@ -46,8 +46,9 @@ MOST_PRESUMED: Final = 1000
 
 _ON_BUDGET: Final = (SetLimits, PauseBudget, ResumeBudget, ExtendBudget)
 #: Raised where a row is other than the batch was decided on: by the function, by a key that was
-#: used or an account that was made meanwhile, by a hold that was given back already.
-_CHANGED: Final = frozenset({"EM001", "23505", "23514"})
+#: used or an account that was made meanwhile, by a hold that was given back already; and where what
+#: others added meanwhile makes a number too large, which the rules refuse once they know of it.
+_CHANGED: Final = frozenset({"EM001", "23505", "23514", "22003"})
 
 _PUT_BUDGET: Final = (
     "INSERT INTO {s}.budget (path, body) VALUES (%s, %s)"

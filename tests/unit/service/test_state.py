@@ -27,7 +27,7 @@ def test_a_store_that_is_read_and_written_is_ready(tmp_path: Path) -> None:
     with house(f"sqlite:///{tmp_path}/books.db") as opened:
         answer = opened.ask("get", "/readyz", scope=None)
         assert (answer.status_code, answer.headers["content-type"]) == (200, HEALTH)
-        assert set(answer.json()["checks"]) == {"store:read", "store:written"}
+        assert set(answer.json()["checks"]) == {"store:read", "store:swept", "store:written"}
         sql = "SELECT at FROM {schema}.request WHERE \"key\" = 'probe'"
         assert opened.desk.tables.read(lambda rows: rows.run(sql))[0][0] == opened.clock.instant()
 

@@ -1,0 +1,96 @@
+"""Over HTTP too, amounts that no store can add up are refused alone, and all else goes on."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from earmark.ledger.values import AS_HELD, Amounts, Settle
+from earmark.money import LARGEST_NANOS, LARGEST_SUM
+from earmark.service.sums import sums_of
+from earmark.service.vitals import FRESH_S
+from support.ledger_books import STORES, tamper
+from support.postgres_session import recycle
+from support.service_house import House, house
+
+LARGEST = "9007199.254740991"
+
+
+@pytest.fixture(params=list(STORES))
+def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[House]:
+    """A service on each store."""
+    with house(STORES[request.param](tmp_path)) as found:
+        yield found
+    recycle(tmp_path)
+
+
+def test_settlements_that_no_store_can_add_up_are_refused_alone(opened: House) -> None:
+    """400 for the one; everybody else goes on, deadlines pass, and the service is ready."""
+    store, nearly = opened.desk.ledger.store, Amounts(LARGEST_SUM - LARGEST_NANOS, AS_HELD, None)
+    for path in ("acme", "other"):
+        opened.budget(path)
+    for day in range(2):
+        opened.clock.advance(timedelta(days=day))
+        for key in ("first", "full", "over", "held"):
+            path = "other" if key == "held" else "acme"
+            body = {"budget": path, "amount": "0", "key": f"{key}{day}", "deadline": "10min"}
+            opened.ok("post", "/v1/reservations", json=body)
+        store.apply([Settle(f"first{day}", nearly)], opened.clock.instant())
+    opened.ok("post", "/v1/reservations/full1/settle", json={"amount": LARGEST})
+    problem = opened.no(
+        400, "post", "/v1/reservations/over1/settle", json={"amount": "0.000000001"}
+    )
+    assert problem["code"] == "invalid_amount"
+    opened.clock.advance(timedelta(minutes=10))
+    found = opened.ok("get", "/v1/reservations?state=presumed")["items"]
+    assert {"over1", "held1"} <= {each["key"] for each in found}
+    assert opened.ask("get", "/readyz", scope=None).status_code == 200
+    assert opened.desk.ledger.audit().ok
+    # Counters add intervals up, and come to more than an account can.
+    total = 2 * LARGEST_SUM - LARGEST_NANOS
+    assert sums_of(opened.desk).settled["acme", "usd", "day"] == total
+    assert sums_of(opened.desk).overrun["acme"] == total
+    assert opened.ask("get", "/metrics").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("", {"budget": "acme", "amount": "1", "deadline": "11years"}),
+        ("", {"budget": "acme", "amount": "1", "deadline": "4000d"}),
+        ("", {"budget": "acme", "amount": "9007199.254740992"}),
+        ("", {"budget": "acme", "amount": "1", "units": {"calls": 2**53}}),
+        ("", {"budget": "acme", "amount": "1", "units": {"tokens": 2**63}}),
+        ("/k/extend", {"amount": LARGEST}),
+        ("/k/settle", {"amount": "9007199.254740992"}),
+        ("/k/settle", {"amount": "1", "units": {"tokens": 2**64}}),
+    ],
+)
+def test_amounts_and_deadlines_beyond_all_numbers_are_refused(
+    opened: House, path: str, body: dict[str, object]
+) -> None:
+    """400, and nothing is changed."""
+    opened.budget("acme", "4611686018 usd per day", f"{LARGEST_NANOS} calls per day")
+    held = {"budget": "acme", "amount": "1", "key": "k"}
+    before = opened.ok("post", "/v1/reservations", json=held)
+    opened.no(400, "post", f"/v1/reservations{path}", json=body)
+    assert opened.ok("get", "/v1/reservations/k") == before
+    assert opened.desk.ledger.audit().entries == 2
+
+
+@pytest.mark.parametrize("store", ["sqlite", "postgres"])
+def test_a_store_that_cannot_presume_what_is_due_is_not_ready(tmp_path: Path, store: str) -> None:
+    """Its books contradict themselves: no operation is possible, so it says so."""
+    with house(STORES[store](tmp_path)) as opened:
+        opened.budget("acme")
+        opened.desk.ledger.reserve("acme", 1, deadline="1h")
+        assert opened.ask("get", "/readyz", scope=None).status_code == 200
+        tamper(opened.desk.ledger, "UPDATE account SET held = 0")
+        opened.clock.advance(timedelta(hours=1, seconds=FRESH_S))
+        answer = opened.ask("get", "/readyz", scope=None)
+        assert (answer.status_code, answer.json()["status"]) == (503, "fail")
+        (check,) = answer.json()["checks"]["store"]
+        # A server's own constraint may find it before the rules do.
+        assert check["code"] in {"store_corrupt", "store_unavailable"}
+    recycle(tmp_path)
