@@ -8,7 +8,8 @@ import pytest
 
 from earmark.errors import BudgetExceeded
 from earmark.ledger.async_ledger import AsyncLedger
-from earmark.ledger.ledger import Ledger, Spend
+from earmark.ledger.ledger import Ledger
+from earmark.ledger.spend import Spend
 from earmark.money import Money
 from earmark.stores.open import open_async_ledger, open_ledger
 from earmark.testing import ManualClock

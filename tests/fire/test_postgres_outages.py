@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from earmark.errors import KeyReused
 from earmark.ledger.ledger import Ledger
 from earmark.stores.open import open_ledger
 from support.fire_nemesis import Nemesis
@@ -67,6 +68,33 @@ def test_what_was_cut_off_is_done_once(
         assert proxy.cuts == 1
         kinds = [entry.kind for entry in ledger.entries()[before:]]
         assert kinds == [asked]
+        check_books(ledger)
+
+
+@pytest.mark.parametrize("cut", [cut_the_answer_to, cut_within])
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_block_is_entered_on_the_hold_whose_answer_was_cut_off(
+    cut: Callable[[bytes], Judge], url: str, proxy: TcpProxy, *, alone: bool
+) -> None:
+    """Asked again on a new connection, the hold is still this entry's; a second entry's it is not.
+
+    Also where another process has written to the tree meanwhile, so that more has to be read.
+    """
+    with open_ledger(proxy.via(url)) as ledger, open_ledger(url) as other:
+        ledger.reserve("acme", "1.00", key="k1")
+        if not alone:
+            other.reserve("acme", "1.00", key="k2")
+        proxy.judge = cut(b"mine")
+        with ledger.spend("acme", "1.00", key="mine") as spend:
+            assert not spend.hold.repeated
+            with pytest.raises(KeyReused), other.spend("acme", "1.00", key="mine"):
+                pytest.fail("the block ran on another's hold")
+            spend.settle("0.25")
+        assert proxy.cuts == 1
+        proxy.judge = cut(b"k3")
+        assert not ledger.reserve("acme", "1.00", key="k3").repeated
+        assert ledger.reserve("acme", "1.00", key="k3").repeated
+        assert [entry.kind for entry in ledger.entries(key="mine")] == ["reserve", "settle"]
         check_books(ledger)
 
 

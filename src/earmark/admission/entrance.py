@@ -1,17 +1,18 @@
 """How a call gets its hold: the policy's ladder of amounts, in line with others."""
 
+import asyncio
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from earmark.admission.finish import to_the_end
 from earmark.admission.policy import Ask, Next, Policy, Refuse, Try, Wait, after, first_ask
 from earmark.clock import NANOS_PER_SECOND
-from earmark.errors import BudgetExceeded, KeyReused
+from earmark.errors import BudgetExceeded
 from earmark.ledger import requests
-from earmark.ledger.answers import reservation_of
+from earmark.ledger.answers import check_opened, reservation_of
 from earmark.ledger.async_ledger import AsyncLedger
-from earmark.ledger.values import Accepted, Release, Repeated, Reservation
+from earmark.ledger.undo import undo_abandoned, undo_async
+from earmark.ledger.values import Reservation
 from earmark.ledger.waiting import Blocked, Through, blocked_by
 from earmark.pricing.bound import Bound
 
@@ -53,7 +54,8 @@ class Entrance:
         Raises:
             BudgetExceeded: By how much, where, why.
             NoBudget: No budget on the path has a limit.
-            KeyReused: The key opened a reservation before; its call may have been sent.
+            KeyReused: The key opened a reservation before, which is open: its call is another's.
+            ReservationClosed: The key opened a reservation before; its call may have been sent.
             StoreError: The books could not be written. Nothing was sent; should the hold be in them
                 all the same, it is presumed at its deadline.
         """
@@ -109,16 +111,16 @@ class Entrance:
             deadline=order.ttl_ns / NANOS_PER_SECOND,
             labels=order.labels,
         )
-        decision, cancelled = await to_the_end(self._ledger.submit(operation))
-        if cancelled is not None:
-            if isinstance(decision, Accepted):
-                await to_the_end(self._ledger.submit(Release(order.key)))
-            raise cancelled
-        if isinstance(decision, Repeated):
-            raise KeyReused(
-                key=order.key, field="call", first="made already", now="to be made again"
-            )
-        return reservation_of(decision)
+        committer = self._ledger.sync.committer
+        try:
+            decision = await committer.submit_async(operation)
+        except asyncio.CancelledError:
+            await undo_async(committer, operation)
+            raise
+        except GeneratorExit:
+            undo_abandoned(committer, operation)
+            raise
+        return check_opened(reservation_of(decision))
 
 
 def _first(order: Order) -> Try:

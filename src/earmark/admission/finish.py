@@ -1,7 +1,7 @@
 """Work that a cancellation must not cut in half."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -22,9 +22,23 @@ async def to_the_end(work: Coroutine[Any, Any, T]) -> tuple[T, asyncio.Cancelled
     return task.result(), cancelled
 
 
-async def booked(work: Coroutine[Any, Any, T]) -> T:
-    """Return what *work* gives, once it is done; a cancellation is raised only then."""
-    result, cancelled = await to_the_end(work)
+async def booked(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Return what *work* gives, once it is done; a cancellation is raised only then.
+
+    It is idempotent: whoever ends a loop cancels all of its tasks, also the one that *work* runs
+    in, perhaps before its first step; then it is done again.
+    """
+    cancelled: asyncio.CancelledError | None = None
+    while True:
+        task = asyncio.ensure_future(work())
+        while not task.done():
+            try:
+                await asyncio.wait((task,))
+            except asyncio.CancelledError as error:
+                cancelled = error
+        if not task.cancelled():
+            break
     if cancelled is not None:
-        raise cancelled
-    return result
+        # Also where the booking failed: a cancellation that is swallowed is never seen.
+        raise cancelled from task.exception()
+    return task.result()

@@ -10,7 +10,7 @@ Whatever happens to a call, its reservation is booked by what is known of its co
     a time-out, any other exception   presumed
     a stream stopped at its hold      presumed; the hold is at most two steps ahead of the stream
     cancelled before it was sent      released
-    cancelled while it ran            presumed
+    cancelled while it ran            presumed, also where its loop was closed
 
 Between any two steps a crash leaves the hold counted, until its deadline presumes it. That deadline
 is later than the call can last, so no running call is ever presumed.
@@ -19,6 +19,7 @@ is later than the call can last, so no running call is ever presumed.
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from earmark.admission.call import Call, Grant, Reply
@@ -41,7 +42,8 @@ from earmark.errors import BudgetExceeded, CallFailed, EarmarkError, InvalidAmou
 from earmark.ids import new_key
 from earmark.ledger.async_ledger import AsyncLedger
 from earmark.ledger.requests import Duration
-from earmark.ledger.values import Reservation
+from earmark.ledger.undo import book_abandoned
+from earmark.ledger.values import Presume, Reservation
 from earmark.money import Money
 from earmark.pricing.bound import Bound
 from earmark.pricing.usage import Usage
@@ -112,10 +114,12 @@ class Guard:
             BudgetExceeded: It was not sent, for that reason; or it was a stream, stopped because
                 its hold could not grow, and the hold is presumed.
             NoBudget: No budget on the path has a limit; it was not sent.
-            KeyReused: The key opened a reservation before; it was not sent again.
+            KeyReused: The key opened a reservation before, which is open; it was not sent again.
+            ReservationClosed: As `KeyReused`, and it is closed.
             CallFailed: It failed; `charge` says how that was booked.
             StoreError: The books could not be written; a hold that stands stays counted.
-            asyncio.CancelledError: Once the cancelled call is booked.
+            asyncio.CancelledError: Once the cancelled call is booked; from the store's error, where
+                it could not be.
         """
         timeout_ns = parse_duration(timeout)
         order = self._order(under, call, key, timeout_ns + GRACE_NS, labels or {})
@@ -172,19 +176,22 @@ class Guard:
         try:
             reply = await self._send(sent, grant)
         except CallFailed as failure:
-            failure.charge = await booked(self._book_failure(sent, failure))
+            failure.charge = await booked(partial(self._book_failure, sent, failure))
             raise
         except TimeoutError as error:
             detail = f"{sent.call.name} gave no answer within {sent.timeout_s:g} s"
-            raise await booked(self._presumed(sent, detail)) from error
+            raise await booked(partial(self._presumed, sent, detail)) from error
         except (asyncio.CancelledError, EarmarkError):
-            await booked(self._presume(sent))
+            await booked(lambda: self._presume(sent))
+            raise
+        except GeneratorExit:
+            book_abandoned(self._ledger.sync.committer, Presume(sent.held.reservation.key))
             raise
         except Exception as error:
             # Its type only: the text of a foreign exception may hold a prompt or a key.
             detail = f"{sent.call.name} raised {type(error).__name__}"
-            raise await booked(self._presumed(sent, detail)) from error
-        return Receipt(reply, await booked(self._book_reply(sent, reply)))
+            raise await booked(partial(self._presumed, sent, detail)) from error
+        return Receipt(reply, await booked(lambda: self._book_reply(sent, reply)))
 
     async def _send(self, sent: _Sent, grant: Grant) -> Reply:
         loop = asyncio.get_running_loop()

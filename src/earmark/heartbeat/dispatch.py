@@ -22,6 +22,7 @@ from earmark.errors import (
     InvalidConfig,
     KeyReused,
     NoBudget,
+    ReservationClosed,
     StoreError,
     TaskMoved,
     TaskRefused,
@@ -87,7 +88,7 @@ class Dispatcher:
         self._leases.tasks.add(task.id)
         try:
             return await self._given(task)
-        except (TaskMoved, TaskRefused, KeyReused, StoreError) as error:
+        except (TaskMoved, TaskRefused, KeyReused, ReservationClosed, StoreError) as error:
             _log.warning("task %s is out of hand: %s", task.id, error)
             wrong = Verdict(state="error", reason=str(error))
             return ended(task, "lost", str(error), verdict=wrong if _is_store(error) else GO)
@@ -132,7 +133,7 @@ class Dispatcher:
         gate = Gate(lambda: self._last_look(task))
         try:
             receipt = await self._paid(task, work, attempt, gate)
-        except (KeyReused, StoreError):
+        except (KeyReused, ReservationClosed, StoreError):
             raise
         except EarmarkError as error:
             if gate.shut is not None:

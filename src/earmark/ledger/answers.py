@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from threading import Lock
+
+from msgspec.structs import replace
 
 from earmark.budget.budget import MOST_EXTENSIONS, Budget
 from earmark.budget.limit import present
@@ -19,7 +22,7 @@ from earmark.errors import (
     Reason,
     ReservationClosed,
 )
-from earmark.ledger.values import Account, Decision, Line, Refused, Reservation
+from earmark.ledger.values import Account, Decision, Line, Refused, Repeated, Reservation, Reserve
 from earmark.money import LARGEST_NANOS, LARGEST_SUM, Money
 
 
@@ -54,8 +57,37 @@ def reservation_of(decision: Decision) -> Reservation:
     """
     if isinstance(decision, Refused):
         raise as_error(decision)
-    assert decision.reservation is not None, "an operation on a reservation answers with one"
-    return decision.reservation
+    found = decision.reservation
+    assert found is not None, "an operation on a reservation answers with one"
+    if type(decision) is Repeated and not decision.retried:
+        return replace(found, repeated=True)
+    return found
+
+
+def check_first_entry(entered: Lock, operation: Reserve) -> None:
+    """Note that the block of *operation* is entered; *entered* is locked from then on.
+
+    Raises:
+        KeyReused: It was entered before: one block is one hold.
+    """
+    if not entered.acquire(blocking=False):
+        raise KeyReused(
+            key=operation.key, field="a block", first="entered", now="to be entered again"
+        )
+
+
+def check_opened(found: Reservation) -> Reservation:
+    """Return *found* if the request that got it opened it, and work may run on it.
+
+    Raises:
+        ReservationClosed: Its key was used before, or its deadline has passed: it is closed.
+        KeyReused: Its key was used before, and that reservation is open: it is another's.
+    """
+    if found.state != "open":
+        raise ReservationClosed(key=found.key, state=found.state)
+    if found.repeated:
+        raise KeyReused(key=found.key, field="work", first="under way", now="to be begun again")
+    return found
 
 
 def budget_of(decision: Decision) -> Budget:

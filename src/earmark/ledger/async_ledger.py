@@ -3,15 +3,21 @@
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from earmark.budget.budget import Budget
 from earmark.budget.limit import Limit
 from earmark.clock import Clock, parse_duration
 from earmark.ledger import requests
-from earmark.ledger.answers import Balance, budget_of, reservation_of
+from earmark.ledger.answers import (
+    Balance,
+    budget_of,
+    reservation_of,
+)
 from earmark.ledger.audit import AuditReport
 from earmark.ledger.requests import DEFAULT_DEADLINE, Duration
+from earmark.ledger.spend import AsyncSpend
+from earmark.ledger.undo import undo_abandoned, undo_async
 from earmark.ledger.values import (
     Alert,
     Decision,
@@ -20,7 +26,6 @@ from earmark.ledger.values import (
     Presume,
     Reservation,
     Reserve,
-    Settle,
     State,
 )
 from earmark.ledger.waiting import Turns
@@ -53,18 +58,36 @@ class AsyncLedger:
         deadline: Duration | datetime = DEFAULT_DEADLINE,
         wait: Duration | None = None,
         labels: Mapping[str, str] | None = None,
+        operation: str | None = None,
     ) -> Reservation:
         """Hold *amount* on every account above *budget*, or on none; see `Ledger.reserve`.
 
-        A cancelled wait for the store does not undo the reservation: its key finds it.
+        Cancelled while it waits for the store, it may have been done. Under a *key* of the
+        caller's it stands, and asking again finds it; without one it is released first.
         """
-        operation = requests.reserve(
-            self.clock, budget, amount, key=key, units=units, deadline=deadline, labels=labels
+        request = requests.reserve(
+            self.clock,
+            budget,
+            amount,
+            key=key,
+            units=units,
+            deadline=deadline,
+            labels=labels,
+            operation=operation,
         )
-        # Not `admit`: each coroutine in between is made, and passed at each wake-up.
-        if wait is None:
-            return reservation_of(await self.sync.committer.submit_async(operation))
-        return await self.admit(operation, wait)
+        try:
+            # Not `admit`: each coroutine in between is made, and passed at each wake-up.
+            if wait is None:
+                return reservation_of(await self.sync.committer.submit_async(request))
+            return await self.admit(request, wait)
+        except asyncio.CancelledError:
+            if key is None and operation is None:
+                await undo_async(self.sync.committer, request)
+            raise
+        except GeneratorExit:
+            if key is None and operation is None:
+                undo_abandoned(self.sync.committer, request)
+            raise
 
     async def admit(self, operation: Reserve, wait: Duration | None) -> Reservation:
         """Submit *operation*, in line with others if it may wait; see `reserve`."""
@@ -121,8 +144,12 @@ class AsyncLedger:
         deadline: Duration | datetime = DEFAULT_DEADLINE,
         wait: Duration | None = None,
         labels: Mapping[str, str] | None = None,
-    ) -> "AsyncSpend":
-        """Return an `async with` block that reserves on the way in and settles on the way out."""
+    ) -> AsyncSpend:
+        """Return an `async with` block that reserves on the way in and settles on the way out.
+
+        See `Ledger.spend`. Cancelled on its way in, it is not entered, and its hold is released;
+        cancelled inside or on its way out, it is booked before the cancellation goes on.
+        """
         operation = requests.reserve(
             self.clock, budget, up_to, key=key, units=units, deadline=deadline, labels=labels
         )
@@ -240,35 +267,3 @@ class AsyncLedger:
     async def aclose(self) -> None:
         """Commit what is queued and let go of the store."""
         await asyncio.to_thread(self.sync.close)
-
-
-class AsyncSpend:
-    """A block of work that costs at most its hold; see `AsyncLedger.spend`."""
-
-    __slots__ = ("_actual", "_ledger", "_operation", "_wait", "hold")
-
-    hold: Reservation
-    """The reservation, from the block's start on."""
-
-    def __init__(self, ledger: AsyncLedger, operation: Reserve, wait: Duration | None) -> None:
-        self._ledger = ledger
-        self._operation = operation
-        self._wait = wait
-        self._actual: Settle | None = None
-
-    def settle(self, amount: AmountLike, *, units: Mapping[str, int] | None = None) -> None:
-        """Say what the work cost; booked when the block ends, also when it ends by an exception."""
-        self._actual = requests.settle(self.hold.key, amount, units)
-
-    async def extend(self, amount: AmountLike) -> None:
-        """Add *amount* to the hold now; raises `BudgetExceeded` where it does not fit."""
-        self.hold = await self._ledger.extend(self.hold.key, amount)
-
-    async def __aenter__(self) -> Self:
-        self.hold = await self._ledger.admit(self._operation, self._wait)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        close = Presume(self.hold.key) if self._actual is None else self._actual
-        # The booking outlives a cancellation: it is queued before this first suspends.
-        self.hold = reservation_of(await self._ledger.sync.committer.submit_async(close))

@@ -70,6 +70,10 @@ class Rows(Protocol):
         """Return the content of the keyed operation that was accepted under *key*."""
         ...
 
+    def entry_data(self, seq: int) -> str:
+        """Return the `data` of the entry of that number."""
+        ...
+
 
 class Place(Struct, frozen=True, gc=False):
     """Which accounts lie above a path, and how long that answer holds."""
@@ -180,12 +184,27 @@ class Books:
             first = self._repeat(op.operation, _content(op))
             if first is not None:
                 return Repeated(known, None) if first == "" else _reused(op, first)
+        if type(op) is Release and op.opened_by and not self._opened_by(known, op.opened_by):
+            return Refused("not_found", key=op.key)
         decision = decide(self._scope(op, known, now), known, op, now, self.seq + 1)
         if type(decision) is Accepted:
             self._keep(decision)
             if type(op) is Extend and op.operation:
                 self.changes.operations.append((op.operation, _content(op)))
+        elif type(op) is Reserve and type(decision) is Repeated:
+            return replace(decision, retried=self._opened_by(known, op.operation))
         return decision
+
+    def _opened_by(self, known: Reservation | None, operation: str) -> bool:
+        """Return whether the request named *operation* opened *known*, in this batch or before."""
+        if known is None or not operation:
+            return False
+        if operation == known.key:
+            return True
+        for entry in self.changes.entries:
+            if entry.key == known.key and entry.kind == "reserve":
+                return entry.data == operation
+        return self._rows.entry_data(known.seq) == operation
 
     def _known(self, key: str) -> Reservation | None:
         found = self._open.get(key)

@@ -10,19 +10,25 @@ from earmark.budget.path import parse_path
 from earmark.clock import Clock, from_datetime, parse_duration
 from earmark.errors import NotFound
 from earmark.ledger import requests
-from earmark.ledger.answers import Balance, balance, budget_of, reservation_of
+from earmark.ledger.answers import (
+    Balance,
+    balance,
+    budget_of,
+    reservation_of,
+)
 from earmark.ledger.async_ledger import AsyncLedger
 from earmark.ledger.audit import AuditReport, audit
 from earmark.ledger.committer import Committer
 from earmark.ledger.requests import DEFAULT_DEADLINE, Duration
+from earmark.ledger.spend import Spend
 from earmark.ledger.store import Filter, Store
+from earmark.ledger.undo import undo
 from earmark.ledger.values import (
     Alert,
     Entry,
     Presume,
     Reservation,
     Reserve,
-    Settle,
     State,
 )
 from earmark.ledger.waiting import Turns
@@ -55,17 +61,21 @@ class Ledger:
         deadline: Duration | datetime = DEFAULT_DEADLINE,
         wait: Duration | None = None,
         labels: Mapping[str, str] | None = None,
+        operation: str | None = None,
     ) -> Reservation:
         """Hold *amount* on every account above *budget*, or on none; atomic and durable.
 
         Args:
             budget: The path that spends; every budget above it is charged too.
             amount: The most it can cost, in USD.
-            key: Names the operation; a repeat gives the first answer. A new one if not given.
+            key: Names the operation; a repeat gives the first answer, says that it is `repeated`,
+                and in which `state` it now is. A new one if not given.
             units: Other units, `{"tokens": 1200}`; `calls` counts 1 unless given.
             deadline: After it an unsettled reservation is presumed spent in full.
             wait: How long to wait in line when what is in flight is in the way.
             labels: Kept with the reservation; at most 4,096 characters of JSON.
+            operation: Names this request: asked again under the same name and key, it is known as
+                the one that opened the reservation, and its answer is not `repeated`.
 
         Raises:
             BudgetExceeded: It does not fit: why, on which budget, with the numbers.
@@ -73,10 +83,22 @@ class Ledger:
             KeyReused: The key was used with another budget or amount.
             StoreUnavailable: The outcome is unknown; call again with the same key.
         """
-        operation = requests.reserve(
-            self.clock, budget, amount, key=key, units=units, deadline=deadline, labels=labels
+        request = requests.reserve(
+            self.clock,
+            budget,
+            amount,
+            key=key,
+            units=units,
+            deadline=deadline,
+            labels=labels,
+            operation=operation,
         )
-        return self.admit(operation, wait)
+        try:
+            return self.admit(request, wait)
+        except KeyboardInterrupt:
+            if key is None and operation is None:
+                undo(self.committer, request)
+            raise
 
     def admit(self, operation: Reserve, wait: Duration | None) -> Reservation:
         """Submit *operation*, in line with others if it may wait; see `reserve`."""
@@ -145,10 +167,17 @@ class Ledger:
         deadline: Duration | datetime = DEFAULT_DEADLINE,
         wait: Duration | None = None,
         labels: Mapping[str, str] | None = None,
-    ) -> "Spend":
+    ) -> Spend:
         """Return a block that reserves on the way in and settles on the way out.
 
-        Without a call of `settle` inside the block, the whole hold counts as spent.
+        Without a call of `settle` inside the block, the whole hold counts as spent. The block is
+        entered only on a hold that this entry opened, so that no work runs twice on one hold.
+
+        Raises, on the way in:
+            ReservationClosed: The key was used before, and what it opened is closed.
+            KeyReused: The key was used before, and what it opened is another's, still under way.
+            BudgetExceeded, NoBudget, StoreUnavailable: As `reserve`; the same block may be entered
+                again.
         """
         operation = requests.reserve(
             self.clock, budget, up_to, key=key, units=units, deadline=deadline, labels=labels
@@ -342,37 +371,6 @@ class Ledger:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-class Spend:
-    """A block of work that costs at most its hold; see `Ledger.spend`."""
-
-    __slots__ = ("_actual", "_ledger", "_operation", "_wait", "hold")
-
-    hold: Reservation
-    """The reservation, from the block's start on."""
-
-    def __init__(self, ledger: Ledger, operation: Reserve, wait: Duration | None) -> None:
-        self._ledger = ledger
-        self._operation = operation
-        self._wait = wait
-        self._actual: Settle | None = None
-
-    def settle(self, amount: AmountLike, *, units: Mapping[str, int] | None = None) -> None:
-        """Say what the work cost; booked when the block ends, also when it ends by an exception."""
-        self._actual = requests.settle(self.hold.key, amount, units)
-
-    def extend(self, amount: AmountLike) -> None:
-        """Add *amount* to the hold now; raises `BudgetExceeded` where it does not fit."""
-        self.hold = self._ledger.extend(self.hold.key, amount)
-
-    def __enter__(self) -> Self:
-        self.hold = self._ledger.admit(self._operation, self._wait)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        close = Presume(self.hold.key) if self._actual is None else self._actual
-        self.hold = reservation_of(self._ledger.committer.submit(close))
 
 
 def _at(moment: datetime | None) -> int | None:

@@ -42,14 +42,18 @@ def reserve(
     units: Mapping[str, int] | None,
     deadline: Duration | datetime,
     labels: Mapping[str, str] | None,
+    operation: str | None = None,
 ) -> Reserve:
     """Return the operation that reserves *amount* on *path*."""
+    # A key that is made here is nobody else's, so it names the request as well.
+    operation = new_key(clock) if operation is None else check_key(operation)
     return Reserve(
-        new_key(clock) if key is None else check_key(key),
+        operation if key is None else check_key(key),
         parse_path(path),
         amounts(amount, units),
         _ttl(clock, deadline),
         _labels(labels) if labels else "",
+        operation,
     )
 
 

@@ -94,7 +94,8 @@ def _reserve(scope: Scope, known: Reservation | None, op: Reserve, now: int, seq
         seq,
         seq,
     )
-    entry = Entry(seq, now, "reserve", op.key, op.budget, amounts, 0, "")
+    name = "" if op.operation == op.key else op.operation
+    entry = Entry(seq, now, "reserve", op.key, op.budget, amounts, 0, name)
     return Accepted(changed, opened, None, entry)
 
 

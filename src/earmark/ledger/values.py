@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Final, Literal
 
 from msgspec import Struct
+from msgspec.structs import astuple
 
 from earmark.budget.budget import Budget, Extension, Pause
 from earmark.budget.limit import Limit
@@ -90,6 +91,20 @@ class Reservation(Struct, frozen=True, gc=False):
     """The number of the entry that opened it; entries are numbered in the order of commits."""
     last: int
     """The number of its latest entry."""
+    repeated: bool = False
+    """Whether this answers a request whose key was used before, so that it opened nothing.
+
+    It says how the answer came about and is no part of the reservation: it is not stored, and two
+    answers about one reservation are equal.
+    """
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Reservation):
+            return NotImplemented
+        return astuple(self)[:-1] == astuple(other)[:-1]
+
+    def __hash__(self) -> int:
+        return hash(astuple(self)[:-1])
 
     @property
     def amount(self) -> Money:
@@ -128,6 +143,12 @@ class Reserve(Struct, frozen=True, gc=False):
     amounts: Amounts
     ttl: int
     labels: str = ""
+    operation: str = ""
+    """Names this one request, and is kept in its entry unless it is *key*.
+
+    Applied again after a lost connection, it is known by this as the request that opened the
+    reservation, where another one with the same key is a repeat. Empty: any second one is a repeat.
+    """
 
 
 class Extend(Struct, frozen=True, gc=False):
@@ -149,6 +170,8 @@ class Release(Struct, frozen=True, gc=False):
     """Give all of a reservation back: nothing was spent."""
 
     key: str
+    opened_by: str = ""
+    """Only if the `Reserve` of this `operation` opened it; else nothing is found to release."""
 
 
 class Presume(Struct, frozen=True, gc=False):
@@ -229,7 +252,8 @@ class Entry(Struct, frozen=True, gc=False):
     prior: int
     """The entry before this one on the same reservation; 0 for the first."""
     data: str
-    """JSON: actor, reason, budget, labels; empty for plain reservations."""
+    """Of a `reserve` or `extend` the name of the request, if it is not the key; of a change of a
+    budget JSON."""
 
     @property
     def moment(self) -> datetime:
@@ -275,6 +299,8 @@ class Repeated(Struct, frozen=True, gc=False):
 
     reservation: Reservation | None
     budget: Budget | None
+    retried: bool = False
+    """Done by this very request, which was applied again because its answer was lost."""
 
 
 class Refused(Struct, frozen=True, gc=False):

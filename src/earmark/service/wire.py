@@ -125,8 +125,8 @@ def labels_of(reservation: Reservation) -> Mapping[str, str]:
 
 def data_of(entry: Entry) -> Mapping[str, Any]:
     """Return what an entry says beside its amounts."""
-    if entry.kind == "extend":
-        return {"operation": entry.data}
+    if entry.kind in {"reserve", "extend"}:
+        return {"operation": entry.data} if entry.data else {}
     return json.loads(entry.data) if entry.data else {}
 
 

@@ -178,6 +178,9 @@ class _Rows:
     def operation(self, key: str) -> str | None:
         return self.operations.get(key)
 
+    def entry_data(self, seq: int) -> str:
+        return self.entries[seq - 1].data
+
     def place(self, accounts: dict[int, Account], unwritten: set[int]) -> None:
         for number in unwritten.intersection(accounts):
             line = accounts[number].line

@@ -30,7 +30,7 @@ _TAKES: Final = frozenset({"reserve", "extend"})
 _CLOSES: Final = frozenset({"settle", "release", "presume"})
 _ON_RESERVATION: Final = _TAKES | _CLOSES
 
-#: What `apply_1` and `apply_one_1` of the schema are called with.
+#: What `apply_1` and `apply_one_2` of the schema are called with.
 KINDS: Final = (
     "bigint bigint boolean boolean "
     "text[] bigint[] int[] int[] bigint[] int[] bigint[] "
@@ -43,7 +43,7 @@ KINDS: Final = (
 )
 KINDS_ONE: Final = (
     "bigint bigint text bigint bigint[] bigint[] bigint[] bigint[] bigint[] "
-    "text text text bigint bigint bigint bigint bigint text text"
+    "text text text bigint bigint bigint bigint bigint text text text"
 )
 
 
@@ -106,7 +106,7 @@ def arguments(batch: Batch) -> list[Any]:
 
 
 def single(batch: Batch) -> list[Any] | None:
-    """Return what `apply_one_1` is called with, or nothing where there is more to write."""
+    """Return what `apply_one_2` is called with, or nothing where there is more to write."""
     entries = batch.changes.entries
     if len(entries) != 1 or len(batch.trees) != 1 or batch.locked or batch.unwritten:
         return None
@@ -118,7 +118,7 @@ def single(batch: Batch) -> list[Any] | None:
         batch.now, batch.until, name, tree.exact, *_accounts(batch)[:-1],
         entry.kind, entry.key, entry.budget, amounts.usd, amounts.calls, amounts.tokens,
         entry.prior, row.expires - row.opened if opens else None,
-        numbers(row.accounts) if opens else None, row.labels,
+        numbers(row.accounts) if opens else None, row.labels, entry.data,
     ]  # fmt: skip
 
 
@@ -296,7 +296,7 @@ class Numbers:
         known = decision.reservation
         reservation = None if known is None else self.reservation(known)
         if isinstance(decision, Repeated):
-            return Repeated(reservation, decision.budget)
+            return replace(decision, reservation=reservation)
         return replace(decision, reservation=reservation, entry=self._entry(decision.entry))
 
     def reservation(self, row: Reservation) -> Reservation:

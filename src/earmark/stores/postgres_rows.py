@@ -129,6 +129,11 @@ class PostgresRows:
         found = self.all('SELECT content FROM {s}.operation WHERE "key" = ?', (key,))
         return found[0][0] if found else None
 
+    def entry_data(self, seq: int) -> str:
+        """Return the `data` of the entry of that number."""
+        ((data,),) = self.all("SELECT data FROM {s}.entry WHERE seq = ?", (seq,))
+        return data
+
     def budgets_of(self, keys: Collection[str]) -> set[str]:
         """Return the budgets that *keys* were reserved on."""
         if not keys:

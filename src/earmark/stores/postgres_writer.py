@@ -71,7 +71,7 @@ class Writer:
         self.link = link
         self._schema = f'"{schema}"'
         self._apply = Call(f"{self._schema}.apply_1", KINDS)
-        self._apply_one = Call(f"{self._schema}.apply_one_1", KINDS_ONE)
+        self._apply_one = Call(f"{self._schema}.apply_one_2", KINDS_ONE)
         self._rows = PostgresRows(schema)
         self._books = Books(self._rows)
         self._trees: dict[str, Tree] = {}

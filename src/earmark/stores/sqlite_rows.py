@@ -48,6 +48,7 @@ _AMONG: Final = '"key" IN (SELECT value FROM json_each(?))'
 RESERVATIONS_OF: Final = f"SELECT {RESERVATION_COLUMNS} FROM reservation WHERE {_AMONG}"
 HIGHEST: Final = 'SELECT max("key") FROM reservation'
 OPERATION: Final = 'SELECT content FROM operation WHERE "key" = ?'
+ENTRY_DATA: Final = "SELECT data FROM entry WHERE seq = ?"
 # Copied from PostgreSQL, the last entry need not be the latest.
 LAST_ENTRY: Final = (
     "SELECT seq, max(at, (SELECT coalesce(max(at), 0) FROM copied)) FROM entry"
@@ -161,6 +162,12 @@ class SqliteRows:
         """Return the content of the operation that was accepted under *key*."""
         row = self._first(OPERATION, (key,))
         return None if row is None else row[0]
+
+    def entry_data(self, seq: int) -> str:
+        """Return the `data` of the entry of that number."""
+        row = self._first(ENTRY_DATA, (seq,))
+        assert row is not None, f"entry {seq} of a reservation is in the store"
+        return row[0]
 
     def head(self) -> tuple[int, int]:
         """Return the number and instant of the last entry; zeros without one."""

@@ -7,7 +7,7 @@ import pytest
 
 from earmark.admission.call import Grant, Reply
 from earmark.admission.guard import GRACE_NS, Receipt
-from earmark.errors import BudgetExceeded, KeyReused, NoBudget, Reason
+from earmark.errors import BudgetExceeded, NoBudget, Reason, ReservationClosed
 from earmark.money import Money
 from earmark.pricing.bound import Bound, DeclaredBound
 from earmark.pricing.usage import Usage
@@ -186,7 +186,7 @@ def test_one_key_is_sent_once() -> None:
     house = House()
     house.spend(HandCall(free), key="attempt-1")
     again = HandCall(free)
-    with pytest.raises(KeyReused):
+    with pytest.raises(ReservationClosed):
         house.spend(again, key="attempt-1")
     assert again.grants == []
 

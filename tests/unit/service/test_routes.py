@@ -128,6 +128,8 @@ def test_a_reservation_lives_and_ends(house: House) -> None:
         "labels": {"who": "me"}, "units": {"calls": 2},
     }  # fmt: skip
     hold = house.ok("post", "/v1/reservations", json=reserve)
+    assert hold["repeated"] is False
+    assert house.ok("post", "/v1/reservations", json=reserve) == {**hold, "repeated": True}
     assert (hold["key"], hold["state"], hold["units"]) == ("call/1", "open", {"calls": 2})
     assert (hold["deadline"], hold["labels"]) == ("2026-11-22T12:10:00Z", {"who": "me"})
     more = house.ok("post", "/v1/reservations/call/1/extend", json={"amount": "0.5"})

@@ -37,6 +37,7 @@ from earmark.service.models.books import (
     ReasonBody,
     Reservation,
     ReserveBody,
+    Reserved,
     Run,
     RunStatement,
 )
@@ -82,6 +83,7 @@ __all__ = [
     "ReasonBody",
     "Reservation",
     "ReserveBody",
+    "Reserved",
     "Run",
     "RunStatement",
     "Task",

@@ -139,6 +139,13 @@ class Reservation(Form):
     seq: int
 
 
+class Reserved(Reservation):
+    """A reservation, and whether the request opened it."""
+
+    repeated: bool
+    """Whether its key was used before: nothing was opened, and `state` is what it is by now."""
+
+
 class Entry(Form):
     """One accepted operation."""
 

@@ -47,14 +47,16 @@ def get_one(service: TheService, _: Reader, key: Key) -> dict[str, Any]:
     return told(reservation_json(found))
 
 
-@router.post("/reservations", response_model=models.Reservation, status_code=201)
+@router.post("/reservations", response_model=models.Reserved, status_code=201)
 async def reserve(
     service: TheService, _: Spender, body: models.ReserveBody, operation: Operation
 ) -> dict[str, Any]:
     """Hold an amount on every budget above a path, or on none; durable before it is answered.
 
-    Under an Idempotency-Key, or a `key`, once, however often it is sent. 402: it does not fit, and
-    asking again does not help; 429: it would fit if what is in flight came back.
+    Under an Idempotency-Key, or a `key`, once, however often it is sent; `repeated` says whether
+    the key was used before, so that no work is begun on a hold that another request opened.
+    402: it does not fit, and asking again does not help; 429: it would fit if what is in flight
+    came back.
     """
     found = await service.desk.ledger.as_async().reserve(
         body.budget,
@@ -64,8 +66,9 @@ async def reserve(
         deadline=body.deadline,
         wait=None if body.wait is None else _wait(body.wait),
         labels=body.labels,
+        operation=operation,
     )
-    return told(reservation_json(found))
+    return told({**reservation_json(found), "repeated": found.repeated})
 
 
 @router.post("/reservations/{key:path}/settle", response_model=models.Reservation)

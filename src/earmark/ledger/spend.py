@@ -1,0 +1,127 @@
+"""Blocks of work that cost at most their hold: `Spend` for threads, `AsyncSpend` for tasks."""
+
+import asyncio
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Self
+
+from earmark.errors import EarmarkError
+from earmark.ledger import requests
+from earmark.ledger.answers import check_first_entry, check_opened, reservation_of
+from earmark.ledger.requests import Duration
+from earmark.ledger.undo import book_abandoned, undo, undo_abandoned, undo_async
+from earmark.ledger.values import Presume, Reservation, Reserve, Settle
+from earmark.money import AmountLike
+
+if TYPE_CHECKING:
+    from earmark.ledger.async_ledger import AsyncLedger
+    from earmark.ledger.ledger import Ledger
+
+
+class Spend:
+    """A block of work that costs at most its hold; see `Ledger.spend`."""
+
+    __slots__ = ("_actual", "_entered", "_ledger", "_operation", "_wait", "hold")
+
+    hold: Reservation
+    """The reservation, from the block's start on."""
+
+    def __init__(self, ledger: "Ledger", operation: Reserve, wait: Duration | None) -> None:
+        self._ledger = ledger
+        self._operation = operation
+        self._wait = wait
+        self._entered = threading.Lock()
+        self._actual: Settle | None = None
+
+    def settle(self, amount: AmountLike, *, units: Mapping[str, int] | None = None) -> None:
+        """Say what the work cost; booked when the block ends, also when it ends by an exception."""
+        self._actual = requests.settle(self.hold.key, amount, units)
+
+    def extend(self, amount: AmountLike) -> None:
+        """Add *amount* to the hold now; raises `BudgetExceeded` where it does not fit."""
+        self.hold = self._ledger.extend(self.hold.key, amount)
+
+    def __enter__(self) -> Self:
+        check_first_entry(self._entered, self._operation)
+        try:
+            found = self._ledger.admit(self._operation, self._wait)
+        except KeyboardInterrupt:
+            undo(self._ledger.committer, self._operation)
+            raise
+        except EarmarkError:
+            self._entered.release()
+            raise
+        self.hold = check_opened(found)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        close = Presume(self.hold.key) if self._actual is None else self._actual
+        self.hold = reservation_of(self._ledger.committer.submit(close))
+
+
+class AsyncSpend:
+    """A block of work that costs at most its hold; see `AsyncLedger.spend`."""
+
+    __slots__ = ("_actual", "_entered", "_ledger", "_operation", "_wait", "hold")
+
+    hold: Reservation
+    """The reservation, from the block's start on."""
+
+    def __init__(self, ledger: "AsyncLedger", operation: Reserve, wait: Duration | None) -> None:
+        self._ledger = ledger
+        self._operation = operation
+        self._wait = wait
+        self._entered = threading.Lock()
+        self._actual: Settle | None = None
+
+    def settle(self, amount: AmountLike, *, units: Mapping[str, int] | None = None) -> None:
+        """Say what the work cost; booked when the block ends, also when it ends by an exception."""
+        self._actual = requests.settle(self.hold.key, amount, units)
+
+    async def extend(self, amount: AmountLike) -> None:
+        """Add *amount* to the hold now; raises `BudgetExceeded` where it does not fit."""
+        self.hold = await self._ledger.extend(self.hold.key, amount)
+
+    async def __aenter__(self) -> Self:
+        committer = self._ledger.sync.committer
+        check_first_entry(self._entered, self._operation)
+        try:
+            found = await self._ledger.admit(self._operation, self._wait)
+        except asyncio.CancelledError:
+            await undo_async(committer, self._operation)
+            raise
+        except GeneratorExit:
+            undo_abandoned(committer, self._operation)
+            raise
+        except EarmarkError:
+            self._entered.release()
+            raise
+        self.hold = check_opened(found)
+        return self
+
+    async def __aexit__(self, _: object, ended_by: BaseException | None, __: object) -> None:
+        close = Presume(self.hold.key) if self._actual is None else self._actual
+        if isinstance(ended_by, GeneratorExit):
+            book_abandoned(self._ledger.sync.committer, close)
+            return
+        # Queued before this first suspends, it is booked whatever happens to the task.
+        try:
+            decision = await self._ledger.sync.committer.submit_async(close)
+        except EarmarkError as error:
+            if isinstance(ended_by, asyncio.CancelledError):
+                # A cancellation that is swallowed is never seen by whoever cancelled.
+                raise ended_by from error
+            raise
+        except asyncio.CancelledError as cancelled:
+            with suppress(asyncio.CancelledError):
+                await self._wait_booked(close, cancelled)
+            raise
+        self.hold = reservation_of(decision)
+
+    async def _wait_booked(self, close: Presume | Settle, cancelled: BaseException) -> None:
+        """Wait until *close* is booked, which is on its way; asked again, it is only answered."""
+        try:
+            self.hold = reservation_of(await self._ledger.sync.committer.submit_async(close))
+        except EarmarkError as error:
+            cancelled.__cause__ = error
