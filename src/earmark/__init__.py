@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from earmark.apis.cost import cost
     from earmark.composition.ast import Composition
     from earmark.composition.parse import parse_composition
     from earmark.errors import (
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from earmark.ledger.values import Entry, Reservation
     from earmark.money import Money
     from earmark.pricing.book import PriceBook
-    from earmark.pricing.cost import cost
     from earmark.pricing.usage import Usage
     from earmark.runs.runner import run, run_async
     from earmark.runs.statement import Statement
@@ -66,7 +66,7 @@ _HOMES: Final = {
     "Statement": "earmark.runs.statement",
     "StoreError": "earmark.errors",
     "Usage": "earmark.pricing.usage",
-    "cost": "earmark.pricing.cost",
+    "cost": "earmark.apis.cost",
     "open": "earmark.stores.open:open_ledger",
     "open_async": "earmark.stores.open:open_async_ledger",
     "parse_composition": "earmark.composition.parse",

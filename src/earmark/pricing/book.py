@@ -1,9 +1,9 @@
 """The price book: what a model costs at a moment; the user's prices first, then the price list."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 from earmark.clock import NANOS_PER_SECOND, to_datetime
 from earmark.pricing import snapshot
@@ -11,7 +11,7 @@ from earmark.pricing.bill import Rate, unpriced
 from earmark.pricing.own import OwnPrices, own_rates
 from earmark.pricing.price import Price, Tariff
 from earmark.pricing.units import UNITS
-from earmark.pricing.usage import AUTO, STANDARD, Usage, tier_name
+from earmark.pricing.usage import AUTO, STANDARD, tier_name
 
 __all__ = ["Price", "PriceBook"]
 
@@ -60,29 +60,6 @@ class PriceBook:
                 f' [prices."{price.name}"]'
             )
         return price
-
-    def usage(
-        self,
-        body: Mapping[str, Any],
-        *,
-        provider: str,
-        model: str | None = None,
-        api: str | None = None,
-    ) -> Usage:
-        """Return the usage a provider's reply reports, with the service tier it names.
-
-        Args:
-            body: The decoded reply, its `usage` block included.
-            provider: Who answered.
-            model: Not needed to read; kept so that callers name what they read.
-            api: The dialect (`openai`, `anthropic`) or the price list's name of the API flavour;
-                `None` tries the provider's flavours in turn.
-
-        Raises:
-            InvalidUsage: The reply names no usage, or counts that cannot be.
-        """
-        del model
-        return snapshot.read_usage(body, provider, api)
 
     def _own_name(self, model: str, provider: str | None) -> str | None:
         names = [f"{provider}/{model}"] if provider else []

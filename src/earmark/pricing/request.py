@@ -8,6 +8,7 @@ from typing import Any, Final, cast
 
 from earmark.errors import InvalidUsage
 from earmark.pricing.bill import unpriced
+from earmark.pricing.json_values import items, mapping
 from earmark.pricing.units import MODALITIES, UNITS, Unit
 from earmark.pricing.usage import LARGEST_COUNT, STANDARD, Usage, tier_name
 
@@ -151,17 +152,6 @@ def request_tier(options: Mapping[str, Any]) -> str:
     if asked.get("inference_geo") == "us":
         tiers.append("inference_geo=us")
     return "+".join(tier for tier in tiers if tier != STANDARD) or STANDARD
-
-
-def mapping(value: object) -> Mapping[str, Any]:
-    """Return *value* if it is a JSON object, else an empty one."""
-    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
-
-
-def items(value: object) -> Sequence[Any]:
-    """Return *value* if it is a JSON array, else an empty one."""
-    is_list = isinstance(value, Sequence) and not isinstance(value, str | bytes)
-    return cast("Sequence[Any]", value) if is_list else ()
 
 
 def _flat(options: Mapping[str, Any]) -> dict[str, Any]:

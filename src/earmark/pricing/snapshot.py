@@ -3,33 +3,23 @@
 Loading it takes a quarter of a second, so it is imported at the first look-up and not before.
 """
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from earmark.errors import InvalidUsage
 from earmark.pricing.bill import Rate
 from earmark.pricing.price import Tariff
-from earmark.pricing.request import items, mapping
 from earmark.pricing.units import UNITS_BY_PRICE_KEY, missing_prices
-from earmark.pricing.usage import STANDARD, Usage, tier_name
+from earmark.pricing.usage import STANDARD, tier_name
 
 if TYPE_CHECKING:
-    from genai_prices.types import ModelInfo, ModelPrice, Provider, TieredPrices, UsageExtractor
+    from genai_prices.types import ExtractPath, ModelInfo, ModelPrice, Provider, TieredPrices
 
 #: Variants a request asks for by a tier's name; others are the provider's choice.
 _TIER_KEYS: Final = frozenset({"service_tier", "processing", "speed"})
-
-#: The dialects of `earmark.toml`'s `api`: whose extractors read them, in the order tried.
-_DIALECTS: Final = {
-    "openai": ("openai", ("chat", "responses", "embeddings")),
-    "anthropic": ("anthropic", ("default",)),
-}
-_FLAVORS: Final = ("default", "chat", "responses", "anthropic", "embeddings")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,82 +111,51 @@ def _rate(kind: str, value: "Decimal | TieredPrices") -> Rate:
     return Rate(kind, value.base, tuple((tier.start, tier.price) for tier in value.tiers))
 
 
-def read_usage(body: Mapping[str, Any], provider: str, api: str | None) -> Usage:
-    """Return the usage a reply reports, in our units.
+@dataclass(frozen=True, slots=True)
+class ListedCounter:
+    """One counter the list knows: where it stands in the usage, and the kind it adds to."""
 
-    Raises:
-        InvalidUsage: The reply names no usage, or counts that cannot be.
+    path: str
+    kind: str
+    required: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ListedCounters:
+    """The counters of one provider's API flavour."""
+
+    root: tuple[str, ...]
+    counters: tuple[ListedCounter, ...]
+
+
+def listed_counters(provider: str) -> dict[str, ListedCounters]:
+    """Return the counters the list names for each API flavour of a provider.
+
+    Counters that it picks out of lists by a label are left out: whoever reads by this table sees
+    them as unknown.
     """
-    _check_one_model(body)
-    problem = "the reply names no usage"
-    for extractor in _extractors(provider, api):
-        try:
-            _, found = extractor.extract(body)
-        except ValueError as error:
-            problem = str(error)
-            continue
-        counts = {kind: _whole(count) for kind, count in vars(found).items()}
-        return Usage(_with_hidden(counts, body), tier=_tier(body))
-    raise InvalidUsage(detail=problem)
-
-
-def _extractors(provider: str, api: str | None) -> "Iterator[UsageExtractor]":
-    """Yield the readers to try, the likeliest first."""
-    reader, flavors = _DIALECTS.get(api or "", (provider, (api,) if api else _FLAVORS))
     listed = _providers().get(provider)
-    own = {one.api_flavor: one for one in (listed.extractors if listed else None) or ()}
-    yield from (own[flavor] for flavor in flavors if flavor in own)
-    if api in _DIALECTS:
-        yield from (own[flavor] for flavor in (api, "default") if flavor in own)
-        generic = {one.api_flavor: one for one in _providers()[reader].extractors or ()}
-        yield from (generic[flavor] for flavor in flavors)
+    return {
+        extractor.api_flavor: ListedCounters(
+            (extractor.root,)
+            if isinstance(extractor.root, str)
+            else tuple(map(str, extractor.root)),
+            tuple(
+                ListedCounter(path, mapping.dest, mapping.required)
+                for mapping in extractor.mappings
+                if (path := _dotted(mapping.path)) is not None
+            ),
+        )
+        for extractor in (listed.extractors if listed else None) or ()
+    }
 
 
-def _whole(count: object) -> int:
-    # Seconds of audio may come as a fraction; counted up, a cost is never too low.
-    if isinstance(count, float | Decimal):
-        return math.ceil(count)
-    return count  # pyright: ignore[reportReturnType] - Usage checks it
-
-
-def _with_hidden(counts: dict[str, int], body: Mapping[str, Any]) -> dict[str, int]:
-    """Count tokens that only the total shows as output.
-
-    Google's OpenAI-compatible API leaves reasoning out of `completion_tokens` and bills it.
-    """
-    total: object = mapping(body.get("usage")).get("total_tokens")
-    if type(total) is not int:
-        return counts
-    hidden = total - counts.get("input_tokens", 0) - counts.get("output_tokens", 0)
-    if hidden <= 0:
-        return counts
-    return {**counts, "output_tokens": counts.get("output_tokens", 0) + hidden}
-
-
-def _check_one_model(body: Mapping[str, Any]) -> None:
-    """Refuse a reply that bills a second model, whose tokens its totals leave out.
-
-    Anthropic lists such calls (its advisor tool) as iterations that name a model of their own.
-    """
-    for iteration in items(mapping(body.get("usage")).get("iterations")):
-        other = mapping(iteration).get("model")
-        if other is not None and other != body.get("model"):
-            raise InvalidUsage(detail=f"the reply bills another model too: {str(other)[:60]!r}")
-
-
-def _tier(body: Mapping[str, Any]) -> str:
-    """Return the tier the reply was billed at; empty where it does not say."""
-    inner = mapping(body.get("usage") or body.get("usageMetadata"))
-    if inner.get("inference_geo") == "us":
-        # Anthropic bills US-only inference above the list price, which the list does not hold.
-        return "inference_geo=us"
-    named = [inner.get("speed"), body.get("service_tier"), inner.get("service_tier")]
-    named += [inner.get("trafficType"), inner.get("serviceTier")]
-    tiers = [tier_name(str(name)) for name in named if name]
-    special = [tier for tier in tiers if tier != STANDARD]
-    if "auto" in special:
-        return ""
-    return "+".join(special) if special else (STANDARD if tiers else "")
+def _dotted(path: "ExtractPath") -> str | None:
+    """Return the path with dots; `None` if a step of it is chosen by a label."""
+    if isinstance(path, str):
+        return path
+    steps = [step for step in path if isinstance(step, str)]
+    return ".".join(steps) if len(steps) == len(path) else None
 
 
 @cache

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from earmark.admission.call import Grant
+from earmark.apis.replies import read_reply
 from earmark.errors import BudgetExceeded, InvalidUsage
 from earmark.money import Money
 from earmark.pricing.book import PriceBook
@@ -77,11 +78,13 @@ def bill(answer: Answer, order: Order) -> Bill:
     if not answer.body.get("usage"):
         return Bill(cost=None, note="no usage in the reply")
     try:
-        usage = order.book.usage(
-            answer.body, provider=order.price.provider, model=order.price.model, api=order.api
-        )
+        reading = read_reply(answer.body, provider=order.price.provider, api=order.api)
     except (BudgetExceeded, InvalidUsage) as error:
         return Bill(cost=None, note=f"the usage cannot be read: {error}")
+    usage = reading.usage
+    if reading.unknown:
+        counters = ", ".join(reading.unknown)
+        return Bill(cost=None, usage=usage, note=f"no price is known for {counters}")
     doubt = _doubt(usage, answer, order)
     if doubt:
         return Bill(cost=None, usage=usage, note=doubt)

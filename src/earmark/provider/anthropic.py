@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from earmark.admission.call import Grant, ModelRequest
+from earmark.apis.anthropic_messages import larger_counts
 from earmark.clock import Clock
 from earmark.errors import InvalidConfig
 from earmark.pricing.book import PriceBook
@@ -236,7 +237,7 @@ class _Sum:
         return _read({**self._message, "usage": self._usage, "content": blocks})
 
     def _count(self, usage: Mapping[str, Any]) -> None:
-        self._usage |= {name: count for name, count in usage.items() if count is not None}
+        self._usage = larger_counts(self._usage, usage)
 
     def _end(self, usage: Mapping[str, Any]) -> None:
         """Take in the last counts: cumulative, and those left out stand (same source).

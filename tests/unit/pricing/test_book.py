@@ -11,6 +11,8 @@ import pytest
 from genai_prices.data import providers
 from genai_prices.types import ModelPrice, TimeOfDateConstraint
 
+from earmark.apis.cost import cost
+from earmark.apis.replies import read_reply
 from earmark.clock import from_datetime
 from earmark.errors import BudgetExceeded, InvalidConfig, InvalidUsage, Reason
 from earmark.money import Money
@@ -21,6 +23,13 @@ from earmark.pricing.usage import Usage
 AT = from_datetime(datetime(2026, 11, 22, 12, tzinfo=UTC))
 BOOK = PriceBook()
 LOCAL = {"local/smollm2-135m": {"input_mtok": "0.10", "output_mtok": "0.40"}}
+
+
+def read_usage(body: dict[str, Any], *, provider: str, api: str | None = None) -> Usage:
+    """Return what a reply reports, all of it known."""
+    reading = read_reply(body, provider=provider, api=api)
+    assert reading.unknown == ()
+    return reading.usage
 
 
 def _refused(book: PriceBook, model: str, **more: Any) -> str:
@@ -167,14 +176,14 @@ def test_the_tier_the_provider_chooses_is_bounded_by_the_dearest() -> None:
 def test_the_tier_of_a_reply_is_read(body: dict[str, Any], tier: str) -> None:
     """The tier a provider says it billed is part of the usage."""
     usage = {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}
-    read = BOOK.usage({"model": "gpt-5", "usage": usage, **body}, provider="openai", api="openai")
+    read = read_usage({"model": "gpt-5", "usage": usage, **body}, provider="openai", api="openai")
     assert read == Usage({"input_tokens": 3, "output_tokens": 4}, tier=tier)
 
 
 def test_inference_bound_to_one_country_is_refused() -> None:
     """Anthropic bills US-only inference above the list price: unpriced, not billed as usual."""
     body = {"usage": {"input_tokens": 1, "output_tokens": 1, "inference_geo": "us"}}
-    usage = BOOK.usage(body, provider="anthropic", api="anthropic")
+    usage = read_usage(body, provider="anthropic", api="anthropic")
     with pytest.raises(BudgetExceeded, match="inference_geo=us"):
         BOOK.resolve("anthropic/claude-opus-4-6", at=AT).cost(usage)
 
@@ -258,13 +267,13 @@ def test_a_context_window_that_can_be_passed_is_none() -> None:
 def test_a_reply_without_a_usable_usage_is_refused(body: dict[str, Any]) -> None:
     """Missing, negative, NaN, huge or misplaced counts are no usage, rather than one of 0."""
     with pytest.raises(InvalidUsage):
-        BOOK.usage(body, provider="openai", api="openai")
+        read_usage(body, provider="openai", api="openai")
 
 
 def test_tokens_only_the_total_shows_are_counted() -> None:
     """Reasoning left out of the output but in the total is billed as output."""
     usage = {"prompt_tokens": 35, "completion_tokens": 12, "total_tokens": 109}
-    read = BOOK.usage({"usage": usage}, provider="local", api="openai")
+    read = read_usage({"usage": usage}, provider="local", api="openai")
     assert read == Usage.of(input_tokens=35, output_tokens=74)
 
 
@@ -272,16 +281,17 @@ def test_a_reply_that_bills_a_second_model_is_refused() -> None:
     """Tokens of an advisor model, which the totals leave out, are not taken for nothing."""
     advisor = {"type": "advisor_message", "model": "claude-opus-4-8", "input_tokens": 2518}
     usage = {"input_tokens": 1, "output_tokens": 1, "iterations": [{"type": "message"}, advisor]}
+    body = {"model": "claude-sonnet-5", "usage": usage}
     with pytest.raises(InvalidUsage, match="claude-opus-4-8"):
-        BOOK.usage({"model": "claude-sonnet-5", "usage": usage}, provider="anthropic")
+        cost("claude-sonnet-5", provider="anthropic", body=body)
 
 
 def test_replies_of_unlisted_servers_are_read_by_dialect() -> None:
     """A local server's reply is read as its `api` says: OpenAI's or Anthropic's."""
     chat = {"usage": {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11}}
-    assert BOOK.usage(chat, provider="local", api="openai").tokens == 11
+    assert read_usage(chat, provider="local", api="openai").tokens == 11
     block = {"input_tokens": 5, "cache_read_input_tokens": 4, "output_tokens": 2}
-    read = BOOK.usage({"usage": block}, provider="local", api="anthropic")
+    read = read_usage({"usage": block}, provider="local", api="anthropic")
     assert read == Usage.of(input_tokens=9, cache_read_tokens=4, output_tokens=2)
 
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from earmark.apis.cost import cost
 from earmark.errors import InvalidUsage
 from earmark.money import Money
-from earmark.pricing.cost import cost
 from earmark.pricing.usage import Usage
 
 AT = datetime(2026, 11, 22, tzinfo=UTC)

@@ -1,0 +1,31 @@
+"""Amazon Bedrock's Converse API: what its replies count. Requests to it are not supported yet."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from earmark.apis.counters import INFORMATION, Counter, CounterTable, counts
+
+#: Source: Bedrock API reference, "TokenUsage" and "CacheDetail", 2026-11. `inputTokens` leaves out
+#: what was read from and written to the cache; `…Count` are older names of the same numbers.
+COUNTERS: Final = CounterTable(
+    counters={
+        "inputTokens": counts("input_tokens"),
+        "outputTokens": counts("output_tokens"),
+        "totalTokens": INFORMATION,
+        "cacheReadInputTokens": counts("input_tokens", "cache_read_tokens", alias_of="read"),
+        "cacheReadInputTokenCount": counts("input_tokens", "cache_read_tokens", alias_of="read"),
+        "cacheWriteInputTokens": counts("input_tokens", "cache_write_tokens", alias_of="write"),
+        "cacheWriteInputTokenCount": counts("input_tokens", "cache_write_tokens", alias_of="write"),
+        "cacheDetails.5m": counts("cache_write_5m_tokens"),
+        "cacheDetails.1h": counts("cache_write_1h_tokens"),
+    },
+    required=("inputTokens", "outputTokens"),
+    labels={"cacheDetails": ("ttl", "inputTokens")},
+)
+PROVIDERS: Final[Mapping[str, Mapping[str, Counter]]] = {}
+
+
+def fees(body: Mapping[str, Any]) -> Mapping[str, int]:
+    """Return the units that only the content of a reply shows: none in this API."""
+    del body
+    return {}

@@ -1,0 +1,168 @@
+"""Reads the counters of a reply by a table; a counter that no table lists is never dropped.
+
+Each API has a `CounterTable`: the path of every counter its replies hold, and the kinds of
+`earmark.pricing.units` it counts towards. A non-zero number at any other path makes the cost
+unknown, and the reading names it.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from earmark.errors import InvalidUsage
+from earmark.pricing.json_values import items, mapping
+
+#: No provider nests its counters deeper; what lies beneath is reported as unknown.
+_DEEPEST: Final = 6
+#: So many unknown counters are named in one sentence.
+_MOST_NAMED: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """The kinds a counter adds to; none if its units are in other counters, or cost nothing."""
+
+    kinds: tuple[str, ...] = ()
+    alias_of: str = ""
+    """Counters with one alias are names of one number: the largest of them counts."""
+
+
+def counts(*kinds: str, alias_of: str = "") -> Counter:
+    """Return a counter of *kinds*: a part is counted towards its whole where the API says so."""
+    return Counter(kinds, alias_of)
+
+
+#: A counter whose units are part of another one's, or that costs nothing.
+INFORMATION: Final = Counter()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CounterTable:
+    """Every counter of one API's usage object."""
+
+    counters: Mapping[str, Counter]
+    """By path, with dots: `prompt_tokens_details.cached_tokens`."""
+    required: tuple[str, ...]
+    """Counters without which the usage is no usage of this API."""
+    total: str = ""
+    """The counter of all tokens; what it has beyond input and output is billed as output."""
+    labels: Mapping[str, tuple[str, str]] = field(default_factory=dict[str, tuple[str, str]])
+    """For a list of counters: the members that hold a counter's name and its number.
+
+    `promptTokensDetails: [{"modality": "TEXT", "tokenCount": 9}]` is read as the path
+    `promptTokensDetails.TEXT`.
+    """
+
+    def merged(self, more: Mapping[str, Counter]) -> "CounterTable":
+        """Return this table with the counters of one provider in it; they come first."""
+        return CounterTable(
+            counters={**self.counters, **more},
+            required=self.required,
+            total=self.total,
+            labels=self.labels,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What a table makes of a usage object."""
+
+    counts: dict[str, int]
+    unknown: tuple[str, ...] = ()
+    """`path = number` of each non-zero counter that the table does not list."""
+
+
+def read_counters(usage: Mapping[str, Any], table: CounterTable) -> Counted:
+    """Return the units of *usage* by kind, and the counters that *table* does not list.
+
+    Raises:
+        InvalidUsage: A required counter is missing, or a listed one is not a number.
+    """
+    for name in table.required:
+        if usage.get(name) is None:
+            raise InvalidUsage(detail=f"the usage has no {name}")
+    found: dict[str, int] = {}
+    kinds: dict[str, tuple[str, ...]] = {}
+    unknown: list[str] = []
+    for path, value in _leaves(usage, table, ""):
+        counter = table.counters.get(path)
+        if counter is None:
+            if _is_counter(value):
+                unknown.append(f"{path} = {str(value)[:20]}")
+        elif counter.kinds and value is not None:
+            name = counter.alias_of or path
+            found[name] = max(found.get(name, 0), _whole(path, value))
+            kinds[name] = counter.kinds
+    total: dict[str, int] = {}
+    for name, number in found.items():
+        for kind in kinds[name]:
+            total[kind] = total.get(kind, 0) + number
+    return Counted(_with_hidden(total, usage, table), tuple(unknown[:_MOST_NAMED]))
+
+
+def _leaves(value: object, table: CounterTable, path: str) -> Iterator[tuple[str, object]]:
+    """Yield the path and value of everything in *value* that is no object and no list.
+
+    An object or a list that the table lists as a whole is left out.
+    """
+    if path in table.counters and isinstance(value, Mapping | list | tuple):
+        return
+    if path.count(".") + path.count("[") >= _DEEPEST:
+        yield path, value
+    elif found := mapping(value):
+        for key, inner in found.items():
+            yield from _leaves(inner, table, f"{path}.{key}" if path else str(key))
+    elif listed := items(value):
+        yield from _listed(path, listed, table)
+    else:
+        yield path, value
+
+
+def _listed(
+    path: str, listed: Sequence[object], table: CounterTable
+) -> Iterator[tuple[str, object]]:
+    """Yield the counters of a list: by their labels where the table names such, else by place."""
+    label, number = table.labels.get(path, ("", ""))
+    sums: dict[str, int] = {}
+    for index, each in enumerate(listed):
+        entry = mapping(each)
+        if label and set(entry) == {label, number}:
+            labelled = f"{path}.{entry[label]}"
+            sums[labelled] = sums.get(labelled, 0) + _whole(labelled, entry[number] or 0)
+        else:
+            yield from _leaves(each, table, f"{path}[{index}]")
+    yield from sums.items()
+
+
+def _is_counter(value: object) -> bool:
+    """Whether *value* counts something: a number that is not zero, or what may hide one."""
+    if isinstance(value, bool) or not value:
+        return False
+    if isinstance(value, str):
+        return value.strip().lstrip("+-").replace(".", "", 1).isdigit() and float(value) != 0
+    return True
+
+
+def _whole(path: str, value: object) -> int:
+    """Return a count as a whole number; a fraction, of seconds of audio, is counted up."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf:
+        return math.ceil(value)
+    raise InvalidUsage(detail=f"{path} is {str(value)[:40]!r}; a count is a whole number")
+
+
+def _with_hidden(
+    counted: dict[str, int], usage: Mapping[str, Any], table: CounterTable
+) -> dict[str, int]:
+    """Count tokens that only the total shows as output.
+
+    Google's OpenAI-compatible API leaves reasoning out of `completion_tokens` and bills it.
+    """
+    total = usage.get(table.total) if table.total else None
+    if total is None:
+        return counted
+    known = counted.get("input_tokens", 0) + counted.get("output_tokens", 0)
+    hidden = _whole(table.total, total) - known
+    if hidden > 0:
+        counted["output_tokens"] = counted.get("output_tokens", 0) + hidden
+    return counted

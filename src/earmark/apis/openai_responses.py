@@ -1,0 +1,83 @@
+"""OpenAI's Responses API, and its image API, which counts in the same words."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from earmark.apis.counters import INFORMATION, Counter, CounterTable, counts
+from earmark.pricing.json_values import items, mapping
+
+#: Source: OpenAI API reference, "The response object", "Images", and the types of the `openai` SDK
+#: 3.57. Cache writes of both lifetimes are in `cache_write_tokens`; the price list knows one rate,
+#: so those that live 12 hours have no price of their own and are reported as unknown.
+COUNTERS: Final = CounterTable(
+    counters={
+        "input_tokens": counts("input_tokens"),
+        "output_tokens": counts("output_tokens"),
+        "total_tokens": INFORMATION,
+        "input_tokens_details.cached_tokens": counts("cache_read_tokens", alias_of="cached"),
+        "input_tokens_details.cache_write_tokens": counts("cache_write_tokens"),
+        "input_tokens_details.cache_write_tokens_details.ttl_30m_tokens": INFORMATION,
+        "input_tokens_details.text_tokens": counts("input_text_tokens"),
+        "input_tokens_details.image_tokens": counts("input_image_tokens"),
+        "input_tokens_details.audio_tokens": counts("input_audio_tokens"),
+        "output_tokens_details.reasoning_tokens": counts("output_reasoning_tokens"),
+        "output_tokens_details.text_tokens": counts("output_text_tokens"),
+        "output_tokens_details.image_tokens": counts("output_image_tokens"),
+        "output_tokens_details.audio_tokens": counts("output_audio_tokens"),
+        # The transcription API's name for the same parts.
+        "input_token_details.text_tokens": counts("input_text_tokens"),
+        "input_token_details.audio_tokens": counts("input_audio_tokens"),
+        "seconds": counts("audio_seconds", "input_audio_seconds"),
+        # Money that a gateway in between says it costs: no unit, and never billed from here.
+        "cost": INFORMATION,
+        "cost_details": INFORMATION,
+        "pydantic_ai_gateway": INFORMATION,
+    },
+    required=(),
+    total="total_tokens",
+)
+
+_XAI_TOOLS: Final = {
+    "web_search_calls": counts("web_searches", alias_of="web searches"),
+    "x_search_calls": counts("social_searches", alias_of="social searches"),
+    "code_interpreter_calls": counts("code_executions", alias_of="code executions"),
+    "file_search_calls": counts("storage_searches", alias_of="storage searches"),
+    "document_search_calls": counts("storage_searches", alias_of="storage searches"),
+}
+PROVIDERS: Final[Mapping[str, Mapping[str, Counter]]] = {
+    # Source: xAI, "Tools", "Usage and pricing", 2026-11. `num_…` repeat what the details hold.
+    "x-ai": {
+        **_XAI_TOOLS,
+        **{f"server_side_tool_usage_details.{name}": row for name, row in _XAI_TOOLS.items()},
+        "num_sources_used": INFORMATION,
+        "num_server_side_tools_used": INFORMATION,
+        "cost_in_usd_ticks": INFORMATION,
+    },
+    # Source: genai-prices 0.2.3 and Perplexity, "Agent API", 2026-11.
+    "perplexity": {
+        "input_tokens_details.cache_read_input_tokens": counts(
+            "cache_read_tokens", alias_of="cached"
+        ),
+        "tool_calls_details.search_web.invocation": counts("web_searches"),
+    },
+    # Azure counts the searches of its web tool in the usage, as Anthropic does.
+    "azure": {"web_search_requests": counts("web_searches", alias_of="web searches")},
+}
+
+#: Items of the output that are one use of a billed tool. Source: OpenAI, "Pricing", built-in
+#: tools, 2026-11. A search that only opened a page is free there; counted, it is never too little.
+_BILLED_ITEMS: Final = {
+    "web_search_call": "web_searches",
+    "file_search_call": "storage_searches",
+    "code_interpreter_call": "code_executions",
+}
+
+
+def fees(body: Mapping[str, Any]) -> Mapping[str, int]:
+    """Return the uses of billed tools, which stand in the output and not in the usage."""
+    used: dict[str, int] = {}
+    for item in items(body.get("output")):
+        kind = _BILLED_ITEMS.get(str(mapping(item).get("type")))
+        if kind is not None:
+            used[kind] = used.get(kind, 0) + 1
+    return used

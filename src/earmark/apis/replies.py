@@ -1,0 +1,184 @@
+"""From a provider's reply to the units it bills: the API's table is chosen, never tried.
+
+The API is the one the caller names, else the one whose counters the reply has; the provider adds
+the counters that only it has. What no table lists makes the cost unknown: `Reading.unknown`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final
+
+from earmark.apis import (
+    anthropic_messages,
+    bedrock_converse,
+    gemini,
+    openai_chat,
+    openai_responses,
+)
+from earmark.apis.counters import Counted, Counter, CounterTable, counts, read_counters
+from earmark.errors import InvalidUsage
+from earmark.pricing import snapshot
+from earmark.pricing.json_values import mapping
+from earmark.pricing.usage import STANDARD, Usage, tier_name
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a reply reports: the units that are known, and the counters that are not."""
+
+    usage: Usage
+    unknown: tuple[str, ...] = ()
+    """`path = number` of each non-zero counter that no table of the API lists."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Api:
+    root: str
+    """The member of a reply that holds its counters."""
+    table: CounterTable
+    providers: Mapping[str, Mapping[str, Counter]]
+    fees: Callable[[Mapping[str, Any]], Mapping[str, int]]
+
+
+def _api(module: Any, root: str = "usage") -> _Api:  # noqa: ANN401 - a module of this package
+    return _Api(root, module.COUNTERS, module.PROVIDERS, module.fees)
+
+
+_APIS: Final = {
+    "openai": _api(openai_chat),
+    "openai-responses": _api(openai_responses),
+    "anthropic": _api(anthropic_messages),
+    "gemini": _api(gemini, "usageMetadata"),
+    "bedrock-converse": _api(bedrock_converse),
+}
+#: The price list's names of API flavours that these APIs are; `default` differs by provider.
+_FLAVORS: Final = {
+    "chat": "openai",
+    "embeddings": "openai",
+    "openai-embeddings": "openai",
+    "responses": "openai-responses",
+    "images": "openai-responses",
+}
+#: Counters that only Anthropic's API has.
+_ANTHROPIC: Final = frozenset(
+    {
+        "cache_creation",
+        "cache_creation_input_tokens",
+        "cache_read_input_tokens",
+        "iterations",
+        "server_tool_use",
+    }
+)
+
+
+def read_reply(
+    body: Mapping[str, Any], *, provider: str, api: str | None = None, cache_lifetime: str = ""
+) -> Reading:
+    """Return the units *body* reports, in the names of `earmark.pricing.units`.
+
+    Args:
+        body: The decoded reply, or what a stream adds up to, its usage included.
+        provider: Who answered.
+        api: `openai`, `openai-responses`, `anthropic`, `gemini`, `bedrock-converse`, or the price
+            list's name of a flavour; `None` recognises the API by the names of its counters.
+        cache_lifetime: The longest cache lifetime the request asked for, such as `1h`.
+
+    Raises:
+        InvalidUsage: The reply names no usage, or counts that cannot be.
+    """
+    name = _FLAVORS.get(api or "", api)
+    if name is None or name == "default":
+        name = _recognised(body, provider) or name
+    known = _APIS.get(name or "")
+    if known is None:
+        return _read_listed(body, provider, name)
+    usage = mapping(body.get(known.root))
+    if not usage:
+        raise InvalidUsage(detail=f"the reply has no {known.root}")
+    table = _table(name, provider)
+    if name == "anthropic":
+        counted = anthropic_messages.read_usage(usage, table, body.get("model"), cache_lifetime)
+    else:
+        counted = read_counters(usage, table)
+    return _reading(counted, known.fees(body), body)
+
+
+def _recognised(body: Mapping[str, Any], provider: str) -> str | None:
+    """Return the API whose counters a reply has."""
+    if mapping(body.get("usageMetadata")):
+        return "gemini"
+    usage = mapping(body.get("usage"))
+    if "prompt_tokens" in usage:
+        return "openai"
+    if "inputTokens" in usage:
+        return "bedrock-converse"
+    if "input_tokens" not in usage and "output_tokens" not in usage:
+        return None
+    if provider == "anthropic" or body.get("type") == "message" or usage.keys() & _ANTHROPIC:
+        return "anthropic"
+    return "openai-responses"
+
+
+@lru_cache(maxsize=256)
+def _table(name: str, provider: str) -> CounterTable:
+    known = _APIS[name]
+    more = known.providers.get(provider)
+    return known.table.merged(more) if more else known.table
+
+
+def _read_listed(body: Mapping[str, Any], provider: str, flavor: str | None) -> Reading:
+    """Read an API that has no file here by the counters the price list names for it.
+
+    Without a flavour it is the one whose usage stands where the reply has one.
+    """
+    for name, (root, table) in _listed_tables(provider).items():
+        usage = body
+        for step in root:
+            usage = mapping(usage.get(step))
+        if usage and flavor in {name, None}:
+            return _reading(read_counters(usage, table), {}, body)
+    raise InvalidUsage(
+        detail=f"the reply of '{provider}' has no usage of a known API: name its api"
+    )
+
+
+@lru_cache(maxsize=256)
+def _listed_tables(provider: str) -> dict[str, tuple[tuple[str, ...], CounterTable]]:
+    found: dict[str, tuple[tuple[str, ...], CounterTable]] = {}
+    for flavor, listed in snapshot.listed_counters(provider).items():
+        rows: dict[str, tuple[str, ...]] = {}
+        for row in listed.counters:
+            rows[row.path] = (*rows.get(row.path, ()), row.kind)
+        required = (row.path for row in listed.counters if row.required and "." not in row.path)
+        table = CounterTable(
+            counters={path: counts(*kinds) for path, kinds in rows.items()},
+            required=tuple(dict.fromkeys(required)),
+        )
+        found[flavor] = (listed.root, table)
+    return found
+
+
+def _reading(counted: Counted, fees: Mapping[str, int], body: Mapping[str, Any]) -> Reading:
+    units = counted.counts
+    for kind, used in fees.items():
+        # The usage and the output may both show the same uses.
+        units[kind] = max(units.get(kind, 0), used)
+    return Reading(Usage(units, tier=_tier(body)), counted.unknown)
+
+
+def _tier(body: Mapping[str, Any]) -> str:
+    """Return the tier the reply was billed at; empty where it does not say."""
+    inner = mapping(body.get("usage") or body.get("usageMetadata"))
+    if inner.get("inference_geo") == "us":
+        # Anthropic bills US-only inference above the list price, which the list does not hold.
+        return "inference_geo=us"
+    named = [inner.get("speed"), body.get("service_tier"), inner.get("service_tier")]
+    named += [inner.get("trafficType"), inner.get("serviceTier")]
+    # Bedrock names the tier in an object of its own: {"type": "priority"}.
+    named.append(mapping(body.get("serviceTier")).get("type"))
+    tiers = [tier_name(str(name)) for name in named if name]
+    special = [tier for tier in tiers if tier != STANDARD]
+    if "auto" in special:
+        return ""
+    return "+".join(special) if special else (STANDARD if tiers else "")
