@@ -10,11 +10,15 @@ from support.shell import DRAFT_AND_CRITICS, FAILING, STAGES, Shell
 
 @pytest.fixture
 def shell(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> Shell:
-    """A shell in an empty folder, without any variable of Earmark's."""
+    """A shell in an empty folder, without any variable of Earmark's, where no file is allowed."""
     for variable in ("EARMARK_STORE", "EARMARK_CONFIG", "OPENAI_API_KEY", "ANTHROPIC_API_KEY"):
         monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
     monkeypatch.chdir(tmp_path)
     return Shell(tmp_path, capsys)
 

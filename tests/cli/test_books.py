@@ -197,12 +197,12 @@ def test_looking_makes_no_books(shell: Shell, command: list[str]) -> None:
 
 def test_the_configured_budgets_are_in_the_books(shell: Shell) -> None:
     """`[budgets]` of earmark.toml are set once in the books; a change of the file changes them."""
-    shell.write("earmark.toml", '[budgets."c8"]\nlimits = ["10 usd per day"]\n')
+    shell.configure('[budgets."c8"]\nlimits = ["10 usd per day"]\n')
     (budget,) = shell.json("budget", "show")["budgets"]
     assert (budget["path"], budget["limits"]) == ("c8", ["10 usd per day"])
     shell.ok("budget", "show")
     assert shell.seq() == 1
-    shell.write("earmark.toml", '[budgets."c8"]\nlimits = ["20 usd per day"]\n')
+    shell.configure('[budgets."c8"]\nlimits = ["20 usd per day"]\n')
     assert shell.json("budget", "show", "c8")["budgets"][0]["limits"] == ["20 usd per day"]
     assert shell.seq() == 2
 
@@ -224,7 +224,7 @@ def test_what_is_not_configured_of_a_budget_stays(shell: Shell) -> None:
 
 def test_a_configured_budget_is_changed_in_the_file(shell: Shell) -> None:
     """`budget set` of a budget the file sets is refused: the file would undo it."""
-    shell.write("earmark.toml", '[budgets."c8"]\nlimits = ["10 usd per day"]\n')
+    shell.configure('[budgets."c8"]\nlimits = ["10 usd per day"]\n')
     answer = shell("budget", "set", "c8", "--limit", "99 usd per day")
     assert answer.code == 1
     assert "change it there" in answer.err
@@ -236,7 +236,7 @@ def test_the_store_is_named_by_option_variable_or_file(
 ) -> None:
     """`--store` comes before EARMARK_STORE, which comes before earmark.toml."""
     limit = ("--limit", "1 usd total")
-    shell.write("earmark.toml", '[store]\nurl = "sqlite:///file.db"\n')
+    shell.configure('[store]\nurl = "sqlite:///file.db"\n')
     shell.ok("budget", "set", "a", *limit)
     monkeypatch.setenv("EARMARK_STORE", "sqlite:///variable.db")
     shell.ok("budget", "set", "a", *limit)

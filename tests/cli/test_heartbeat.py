@@ -45,7 +45,7 @@ def stub() -> Iterator[StubServer]:
 def beats(shell: Shell, stub: StubServer, monkeypatch: pytest.MonkeyPatch) -> Shell:
     """A shell whose provider is the stub."""
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-made-up")
-    shell.write("earmark.toml", SETTINGS.format(url=stub.url))
+    shell.configure(SETTINGS.format(url=stub.url))
     return shell
 
 
@@ -195,7 +195,7 @@ def test_a_change_of_its_file_is_seen_by_the_next_cycle(beats: Shell, stub: Stub
         until_model(beats, f"anthropic/{MODEL}")
         settings = SETTINGS.format(url=stub.url)
         more = '[heartbeat]\nagent = "No"\nmodel = "anthropic/other"\ninterval = "1h"\n'
-        beats.write("earmark.toml", f"{settings}{more}")
+        beats.configure(f"{settings}{more}")
         assert until_model(beats, "anthropic/other")["interval_s"] == 0.1
         process.send_signal(signal.SIGINT)
         done = ended(process)
@@ -216,7 +216,7 @@ def until_model(beats: Shell, model: str) -> Any:
 def test_one_cycle_is_stopped_by_a_signal_too(beats: Shell, stub: StubServer) -> None:
     """SIGTERM to `--once`: what is under way has its grace and is booked, as without it."""
     settings = SETTINGS.format(url=stub.url)
-    beats.write("earmark.toml", f'{settings}[heartbeat]\ngrace = "0s"\n')
+    beats.configure(f'{settings}[heartbeat]\ngrace = "0s"\n')
     task, never = add(beats), threading.Event()
     stub.play(Scene(waits=never))
     arguments = ("-m", "earmark.cli.main", "heartbeat", "--once", "--json")

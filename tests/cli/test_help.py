@@ -36,6 +36,7 @@ Commands:
              account.
   serve      Serve health, metrics, the API and the pages over HTTP.
   token      Make, list and revoke the service's tokens.
+  config     Show the configuration in force, and allow one that was found.
   backup     Copy the books while they are in use, and audit the copy.
   store      Show, migrate and copy what the books are kept in.
   demo       See it work: a real model on this machine, no key, no account.
@@ -47,6 +48,7 @@ Commands:
 LEAVES = [
     *(["plan"], ["run"], ["trace"], ["price"], ["entries"], ["audit"], ["demo"], ["holds"]),
     *(["heartbeat"], ["serve"], ["model"], ["backup"]),
+    *(["config", name] for name in ("show", "allow", "revoke", "list")),
     *(["budget", name] for name in ("set", "show", "pause", "resume", "extend")),
     *(["holds", name] for name in ("settle", "release")),
     *(["quilt", name] for name in ("get", "put", "list", "history")),

@@ -93,7 +93,7 @@ KEEPS = "import sys; open('event.json', 'wb').write(sys.stdin.buffer.read())"
 def channels(shell: Shell, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> Shell:
     """A shell with a channel of each kind."""
     argv = json.dumps([sys.executable, "-c", KEEPS])
-    shell.write("earmark.toml", CONFIG.format(url=receiver.url, argv=argv))
+    shell.configure(CONFIG.format(url=receiver.url, argv=argv))
     monkeypatch.setenv("HOOK_SECRET", "whsec_" + base64.b64encode(SECRET).decode())
     monkeypatch.setenv("CHAT_URLS", f"json://ann:s3cret@127.0.0.1:{receiver.port}/chat")
     return shell
@@ -162,5 +162,5 @@ def test_a_channel_has_to_be_configured(channels: Shell) -> None:
     answer = channels("nudge", "test", "mail")
     assert answer.code == 1
     assert "no channel 'mail': there is hook, chat, file" in answer.err
-    channels.write("earmark.toml", "")
+    channels.configure("")
     assert "no channel is configured" in channels("nudge", "test").err

@@ -23,9 +23,7 @@ def test_without_counts_there_is_only_the_price(shell: Shell) -> None:
 
 def test_a_price_of_ones_own_comes_first(shell: Shell) -> None:
     """`[prices]` of earmark.toml price what no list knows."""
-    shell.write(
-        "earmark.toml", '[prices."local/mine"]\ninput_mtok = "0.10"\noutput_mtok = "0.40"\n'
-    )
+    shell.configure('[prices."local/mine"]\ninput_mtok = "0.10"\noutput_mtok = "0.40"\n')
     found = shell.json("price", "local/mine", "--output-tokens", "1000000")
     assert (found["source"], found["call"]["cost"]) == ("own", "0.4")
 

@@ -147,7 +147,7 @@ def test_a_configured_model_is_called_and_paid(
     shell.write("graph.json", graph(stage("draft")))
     with StubServer() as server:
         server.play(Scene(body=json.dumps(REPLY).encode()))
-        shell.write("earmark.toml", CONFIG.format(url=server.url))
+        shell.configure(CONFIG.format(url=server.url))
         ask = ("run", "graph.json", "--input", '{"topic": "tea"}', "--budget", "1")
         plan = shell.json("plan", "graph.json")
         assert plan["lines"][0]["kind"] == "model"

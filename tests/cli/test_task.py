@@ -220,8 +220,7 @@ def test_tasks_are_filtered_and_paged(shell: Shell) -> None:
 
 def test_the_configuration_says_who_is_asked(shell: Shell) -> None:
     """`approve` of `[heartbeat]` names the types that wait for a person."""
-    shell.write(
-        "earmark.toml",
+    shell.configure(
         '[heartbeat]\napprove = ["deploy"]\nsibling = "VS Lu"\n'
         '[nudges.ops]\nkind = "command"\nargv = ["true"]\n',
     )

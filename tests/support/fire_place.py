@@ -145,7 +145,8 @@ class Place:
 
     def started(self, *arguments: str) -> "AbstractContextManager[subprocess.Popen[str]]":
         """Start `earmark` in a process of its own, which the block outlives."""
-        return started("-m", "earmark.cli.main", *arguments, folder=self.folder)
+        command = ("-m", "earmark.cli.main", *arguments, "--config", str(self._config))
+        return started(*command, folder=self.folder)
 
     def here(self, *arguments: str) -> Done:
         """Run `earmark` in this process, which saves it the time to start."""

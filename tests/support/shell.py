@@ -92,6 +92,11 @@ class Shell:
         (self.folder / name).write_text(text)
         return name
 
+    def configure(self, text: str) -> None:
+        """Put an `earmark.toml` in the folder, and allow it."""
+        self.write("earmark.toml", text)
+        self.ok("config", "allow")
+
     def seq(self) -> int:
         """Return the number of the last entry in the books, 0 if there are none."""
         if not (self.folder / "earmark.db").exists():

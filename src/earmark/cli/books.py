@@ -4,12 +4,13 @@ import os
 from getpass import getuser
 from typing import Final
 
+from earmark.cli.allowing import allow, can_ask, confirm
 from earmark.cli.session import Session
 from earmark.clock import SystemClock
 from earmark.config.budgets import apply_budgets
 from earmark.config.load import load_settings
 from earmark.config.settings import Settings
-from earmark.errors import NotFound
+from earmark.errors import ConfigNotAllowed, NotFound
 from earmark.ledger.ledger import Ledger
 from earmark.stores.open import open_ledger
 from earmark.stores.upkeep import open_upkeep
@@ -17,8 +18,23 @@ from earmark.stores.upkeep import open_upkeep
 _LASTING: Final = ("sqlite:///", "postgresql:", "postgres:")
 
 
-def settings_of(session: Session) -> Settings:
-    """Return the settings of the file and the environment; raises `InvalidConfig`."""
+def settings_of(session: Session, *, ask: bool = True) -> Settings:
+    """Return the settings of the file and the environment.
+
+    Where a file was found that its user has not allowed, they are asked if *ask* and there is a
+    terminal whose foreground this is; what runs in the background is never stopped by a question.
+
+    Raises:
+        InvalidConfig: A setting cannot be used.
+        ConfigNotAllowed: A file was found, and it is not allowed.
+    """
+    try:
+        return load_settings(session.config, os.environ)
+    except ConfigNotAllowed as refusal:
+        if not (ask and not session.json and can_ask() and confirm(refusal)):
+            raise
+        allow(refusal)
+    # The file is read again: what was shown and allowed is what is used, or it is refused.
     return load_settings(session.config, os.environ)
 
 
@@ -38,13 +54,13 @@ def open_books(session: Session, settings: Settings) -> Ledger:
     return ledger
 
 
-def open_existing(session: Session) -> Ledger:
-    """Open books that are there, and leave them as they are.
+def open_existing(session: Session, *, ask: bool = True) -> Ledger:
+    """Open books that are there, and leave them as they are; *ask* as of `settings_of`.
 
     Raises:
         NotFound: There are none: a mistyped name must not make new books.
     """
-    url = store_of(session, settings_of(session))
+    url = store_of(session, settings_of(session, ask=ask))
     if url.startswith(_LASTING) and url not in _LASTING:
         upkeep = open_upkeep(url, SystemClock())
         if not upkeep.exists():

@@ -22,7 +22,7 @@ from earmark.clock import NANOS_PER_SECOND, parse_duration
 from earmark.config import values
 from earmark.config.assemble import Key, Providers, key_from, no_key, policy_of, price_book
 from earmark.config.channels import channels_of
-from earmark.config.load import load_settings
+from earmark.config.load import reload_settings
 from earmark.config.settings import HeartbeatSettings, Settings
 from earmark.errors import InvalidConfig, InvalidDuration
 from earmark.heartbeat.desk import Desk, open_desk
@@ -71,7 +71,7 @@ def heartbeat(
     if status:
         _show_health(session, agent)
         return
-    settings = settings_of(session)
+    settings = settings_of(session, ask=False)
     given = _Given(agent, interval, budget)
     told = given.over(settings.heartbeat)
     with open_books(session, settings) as ledger, open_desk(ledger, sibling=told.sibling) as desk:
@@ -102,10 +102,11 @@ class _Given:
 
     def again(self, settings: Settings) -> Reread | None:
         """Return what reads the file of *settings* anew; None if they come from none."""
-        file = settings.file
-        if file is None:
+        if settings.file is None:
             return None
-        return Reread(file, lambda: self.over(load_settings(file, os.environ).heartbeat))
+        return Reread(
+            settings.file, lambda: self.over(reload_settings(settings, os.environ).heartbeat)
+        )
 
 
 def _interval(text: str) -> timedelta:
@@ -275,7 +276,7 @@ def _row(planned: Planned) -> tuple[str, ...]:
 
 
 def _show_health(session: Session, agent: str | None) -> None:
-    with open_existing(session) as ledger, open_desk(ledger) as desk:
+    with open_existing(session, ask=False) as ledger, open_desk(ledger) as desk:
         found = health(desk, agent=agent, clock=ledger.clock)
     session.answer(found.to_json(), *_health_parts(found))
     if found.status == "fail":

@@ -38,6 +38,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "model": ("model", "Serve the small local model to other programs: no key, no account."),
     "serve": ("serve", "Serve health, metrics, the API and the pages over HTTP."),
     "token": ("token", "Make, list and revoke the service's tokens."),
+    "config": ("config", "Show the configuration in force, and allow one that was found."),
     "backup": ("backup", "Copy the books while they are in use, and audit the copy."),
     "store": ("store", "Show, migrate and copy what the books are kept in."),
     "demo": ("demo", "See it work: a real model on this machine, no key, no account."),

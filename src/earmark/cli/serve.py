@@ -44,7 +44,7 @@ def serve(
     On the machine's own address reading is open; every write needs a token of `earmark token`.
     """
     _check_installed()
-    settings = settings_of(session)
+    settings = settings_of(session, ask=False)
     given = {"host": host, "port": port, "open_reads": open_reads}
     told = {name: value for name, value in given.items() if value is not None}
     service = settings.service.model_copy(update=told)

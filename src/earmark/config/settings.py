@@ -1,6 +1,6 @@
 """The settings there are: one frozen class per table of `earmark.toml`, with its defaults.
 
-Setting names are the public contract; the reference in the documentation follows these classes.
+Setting names are the public contract; the documentation follows these classes.
 """
 
 from collections.abc import Mapping
@@ -78,8 +78,7 @@ class StoreSettings(_Table):
     """`[store]`: where the books are."""
 
     url: Text = Field(default=DEFAULT_STORE, repr=False)
-    """`sqlite:///path`, `memory:` …; a relative path is one from the file's folder. Also
-    `EARMARK_STORE`. It may hold a password, so it is not shown."""
+    """A relative path is one from the file's folder. It may hold a password: it is not shown."""
 
 
 class BudgetSettings(_Table):
@@ -363,6 +362,8 @@ class Settings(Document):
 
     file: Path | None = None
     """The file that was read, if there was one; its folder is what relative paths start from."""
+    found: bool = False
+    """Whether the file was found in the working directory or above it, and not named."""
 
 
 #: Sections with settings of their own.

@@ -22,6 +22,7 @@
     │  ├─ TaskRefused                   the task's state does not allow the move
     │  ├─ VersionConflict               somebody else changed it first: the version that stands
     │  ├─ AgentBusy                     another heartbeat runs under that name
+    │  ├─ ConfigNotAllowed              a configuration file that was found, and never allowed
     │  └─ CheckFailed                   a composition's types, effects or prices are refused
     ├─ NotFound                         no such thing by that name
     ├─ CallFailed                       one call failed; says what is known of its cost
@@ -69,6 +70,7 @@ from earmark.errors.refusals import (
     AgentBusy,
     BudgetExceeded,
     CheckFailed,
+    ConfigNotAllowed,
     KeyReused,
     NoBudget,
     Reason,
@@ -86,6 +88,7 @@ __all__ = [
     "BudgetExceeded",
     "CallFailed",
     "CheckFailed",
+    "ConfigNotAllowed",
     "EarmarkError",
     "FloatAmount",
     "InputError",

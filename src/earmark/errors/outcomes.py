@@ -40,6 +40,7 @@ OUTCOMES: dict[str, Outcome] = {
     "task_moved": Outcome(2, 409),
     "task_refused": Outcome(2, 409),
     "agent_busy": Outcome(2, 409),
+    "config_not_allowed": Outcome(2, 409),
     "not_found": Outcome(1, 404),
     "call_failed": Outcome(3, 502),
     "stage_failed": Outcome(3, 502),

@@ -1,5 +1,6 @@
 """Decided noes, with their numbers."""
 
+import shlex
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -226,3 +227,35 @@ class CheckFailed(Refusal):
 
     def __str__(self) -> str:
         return "composition refused: " + "; ".join(self.problems)
+
+
+@dataclass(kw_only=True, eq=False)
+class ConfigNotAllowed(Refusal):
+    """A configuration that was found in a folder, not named, and that nobody allowed yet."""
+
+    code: ClassVar[str] = "config_not_allowed"
+    file: str
+    sha256: str = ""
+    """Of the bytes that were read."""
+    changed: bool = False
+    """Whether another content of this file is allowed."""
+    sets: tuple[str, ...] = ()
+    """One line for each setting, those that run code or send data first."""
+
+    @property
+    def command(self) -> str:
+        """The command that allows it."""
+        return f"earmark config allow {shlex.quote(self.file)}"
+
+    def __str__(self) -> str:
+        state = "has changed since it was allowed" if self.changed else "is not allowed yet"
+        more = f", and {len(self.sets) - 1} more" if len(self.sets) > 1 else ""
+        sets = f" ({self.sets[0]}{more})" if self.sets else ""
+        return (
+            f"{self.file} was found, not named, and {state}{sets}:"
+            f" read it, then allow it with `{self.command}`, or name it with --config"
+        )
+
+    def facts(self) -> dict[str, Any]:
+        """Return the typed fields by name, `command` among them."""
+        return {**super().facts(), "command": self.command}

@@ -189,14 +189,14 @@ def test_the_nearest_file_above_is_found(tmp_path: Path) -> None:
     """The file is looked for from the working directory upwards, and the nearest one counts."""
     deep = tmp_path / "a" / "b"
     deep.mkdir(parents=True)
-    (tmp_path / "earmark.toml").write_text("[run]\nconcurrency = 1\n")
+    (tmp_path / "earmark.toml").write_text('[store]\nurl = "sqlite:///far.db"\n')
     assert find_config(deep) == tmp_path / "earmark.toml"
-    assert load_settings(None, {}, start=deep).run.concurrency == 1
-    (tmp_path / "a" / "earmark.toml").write_text("[run]\nconcurrency = 2\n")
-    assert load_settings(None, {}, start=deep).run.concurrency == 2
+    assert load_settings(None, {}, start=deep).store.url == f"sqlite:///{tmp_path}/far.db"
+    (tmp_path / "a" / "earmark.toml").write_text('[store]\nurl = "sqlite:///near.db"\n')
+    assert load_settings(None, {}, start=deep).store.url == f"sqlite:///{tmp_path}/a/near.db"
     assert load_settings(None, {}, start=deep).file == tmp_path / "a" / "earmark.toml"
     elsewhere = {"EARMARK_CONFIG": str(tmp_path / "earmark.toml")}
-    assert load_settings(None, elsewhere, start=deep).run.concurrency == 1
+    assert load_settings(None, elsewhere, start=deep).file == tmp_path / "earmark.toml"
 
 
 def test_a_store_in_a_file_is_beside_it(tmp_path: Path) -> None:
