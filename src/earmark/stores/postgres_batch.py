@@ -159,7 +159,7 @@ def _new_accounts(batch: Batch) -> list[str]:
 
 
 def _accounts(batch: Batch) -> list[str]:
-    changes, peaks = batch.changes, _peaks(batch.decisions)
+    changes, room = batch.changes, _room(batch.decisions)
     after = list(changes.accounts.values())
     before = [changes.before[account.line.id] for account in after]
     both = list(zip(after, before, strict=True))
@@ -168,28 +168,32 @@ def _accounts(batch: Batch) -> list[str]:
         _ints(a.line.limit for a in after),
         _ints(a.settled - b.settled for a, b in both),
         _ints(a.held - b.held for a, b in both),
-        _maybe([_most(a, b, peaks.get(a.line.id)) for a, b in both]),
+        _maybe([_most(b, room.get(b.line.id)) for b in before]),
         _maybe([_below(a, b) for a, b in both]),
     ]
 
 
-def _peaks(decisions: Sequence[Decision]) -> dict[int, int]:
-    """Return the most that was settled and held on each account when a hold was admitted."""
-    peaks: dict[int, int] = {}
+def _room(decisions: Sequence[Decision]) -> dict[int, int]:
+    """Return the least that was free on each account after a hold was admitted.
+
+    Each hold is set against the limit that it was admitted under: a batch may change limits, and a
+    limit that was lowered afterwards takes nothing back.
+    """
+    room: dict[int, int] = {}
     for decision in decisions:
         if type(decision) is Accepted and decision.entry.kind in _TAKES:
             for account in decision.accounts:
-                number, total = account.line.id, account.settled + account.held
-                if total > peaks.get(number, -1):
-                    peaks[number] = total
-    return peaks
+                number, free = account.line.id, account.available
+                if free < room.get(number, END_OF_TIME):
+                    room[number] = free
+    return room
 
 
-def _most(after: Account, before: Account, peak: int | None) -> int | None:
+def _most(before: Account, room: int | None) -> int | None:
     """Return what may be settled and held before the batch for its holds to fit."""
-    if peak is None:
+    if room is None:
         return None
-    return min(after.line.limit - (peak - before.settled - before.held), LARGEST_SUM)
+    return min(before.settled + before.held + room, LARGEST_SUM)
 
 
 def _below(after: Account, before: Account) -> int | None:
