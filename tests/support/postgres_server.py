@@ -182,8 +182,11 @@ class PostgresServer(Server):
         """Start the server, from now on with *settings* too; return once it takes connections."""
         assert self._process is None, "the server runs"
         self._settings.update(settings)
-        options = [f"--{name}={value}" for name, value in self._settings.items()]
-        self._process = self._run("postgres", "-D", str(self.folder / "data"), *options)
+        # In its file, not among its arguments: what `ALTER SYSTEM` says goes before the file only.
+        lines = [f"{name} = '{value}'\n" for name, value in self._settings.items()]
+        with (self.folder / "data" / "postgresql.conf").open("a") as file:
+            file.writelines(lines)
+        self._process = self._run("postgres", "-D", str(self.folder / "data"))
         ready = threading.Event()
         self._reader = threading.Thread(target=self._read, args=(self._process, ready), daemon=True)
         self._reader.start()

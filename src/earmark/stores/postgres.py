@@ -13,13 +13,13 @@ from typing import TypeVar
 import psycopg
 
 from earmark.budget.budget import Budget
-from earmark.clock import Clock, SystemClock
+from earmark.clock import Clock
 from earmark.errors import StoreClosed
 from earmark.ledger.books import Books
 from earmark.ledger.store import Filter
 from earmark.ledger.values import Account, Alert, Decision, Entry, Operation, Reservation
 from earmark.stores.migrations_postgres import prepare_postgres
-from earmark.stores.postgres_clock import check_clock
+from earmark.stores.postgres_clock import HostClock
 from earmark.stores.postgres_link import BEGIN_READING, Link, connect, raise_from, transaction
 from earmark.stores.postgres_rows import PostgresRows
 from earmark.stores.postgres_snapshot import PostgresSnapshot
@@ -34,7 +34,13 @@ class PostgresStore:
     """Books in one schema of a PostgreSQL database; any thread may call."""
 
     def __init__(self, url: str, clock: Clock) -> None:
-        """Open or make the books at *url*; *clock* says when a migration was applied."""
+        """Open or make the books at *url*.
+
+        Args:
+            url: Where they are; its password is never shown.
+            clock: Says when a migration was applied. The machine's own is compared with the
+                server's, now and at each commit.
+        """
         self.url = url
         """The URL, its password included: never shown."""
         self._place = PostgresUrl.parse(url)
@@ -42,16 +48,14 @@ class PostgresStore:
         self._closed = False
         self._write_lock = threading.RLock()
         self._read_lock = threading.RLock()
-        self._writer = Writer(Link(self._place), self._place.schema)
+        host = HostClock(clock, self._place)
+        self._writer = Writer(Link(self._place, host.check), self._place.schema, host)
         self._reader = Link(self._place)
         self._rows = PostgresRows(self._place.schema)
         self._rows.imagines = True
         self._watch = PostgresWatch(self._place)
         try:
             connection = self._writer.link.connection
-            # A test's own clock is where the test has set it.
-            if isinstance(clock, SystemClock):
-                check_clock(connection, clock, self._place)
             prepare_postgres(connection, self._place.schema, self.name, clock)
             self._writer.learn_head()
         except psycopg.Error as error:

@@ -1,8 +1,12 @@
-"""Whether this host and the server agree on what time it is."""
+"""Whether this host and the server agree on what time it is: at the start, and at each commit.
+
+A commit takes the host's time along, and the statement that writes compares it with the server's
+before it does anything: a clock that is set wrong while a program runs reaches no entry.
+"""
 
 from typing import Final
 
-from earmark.clock import NANOS_PER_SECOND, Clock
+from earmark.clock import NANOS_PER_SECOND, Clock, SystemClock
 from earmark.errors import StoreUnavailable
 from earmark.stores.postgres_link import Connection
 from earmark.stores.postgres_url import PostgresUrl
@@ -11,11 +15,16 @@ from earmark.stores.postgres_url import PostgresUrl
 #: https://web.mit.edu/kerberos/krb5-latest/doc/admin/conf_files/krb5_conf.html (clockskew).
 LARGEST_SKEW_NS: Final = 300 * NANOS_PER_SECOND
 
+#: SQL that is false where the instant `{at}` is too far from the server's; null is not compared.
+AGREES: Final = (
+    "({at} IS NULL OR"
+    f" abs(extract(epoch FROM statement_timestamp()) * 1000000000 - {{at}}) <= {LARGEST_SKEW_NS})"
+)
 _NOW: Final = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 
 
 def check_clock(connection: Connection, clock: Clock, url: PostgresUrl) -> None:
-    """Refuse to start where the host's clock is far from the server's.
+    """Refuse a connection where the host's clock is far from the server's.
 
     Books take the later of a caller's time and that of their last entry. A host that is a day ahead
     would turn every host's windows a day early: what was spent today would count as yesterday's.
@@ -35,3 +44,30 @@ def check_clock(connection: Connection, clock: Clock, url: PostgresUrl) -> None:
             " wrong time for everybody: set the clocks (NTP)"
         )
         raise StoreUnavailable(store=url.name, detail=detail)
+
+
+class HostClock:
+    """The clock of this host, for comparing it with the server's; a test's own is not compared."""
+
+    def __init__(self, clock: Clock, url: PostgresUrl) -> None:
+        self._clock = clock
+        self._url = url
+        # A test's own clock is where the test has set it.
+        self._compared = isinstance(clock, SystemClock) and not url.unsafe
+
+    def check(self, connection: Connection) -> None:
+        """Refuse a new connection to a server whose clock is far from this host's.
+
+        Raises:
+            StoreUnavailable: They are more than five minutes apart.
+        """
+        if self._compared:
+            check_clock(connection, self._clock, self._url)
+
+    def reading(self, now: int) -> int | None:
+        """Return what `AGREES` compares for a commit at *now*; nothing for a test's own clock.
+
+        Both the instant that the caller read before and the present one must agree with the server:
+        of the two it is the later one that would turn windows too early.
+        """
+        return max(now, self._clock.instant()) if self._compared else None

@@ -2,16 +2,16 @@
 
 import os
 import threading
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, Final, NoReturn, TypeVar, cast
 
 import psycopg
 from psycopg.errors import error_from_result
-from psycopg.pq import ExecStatus
+from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.pq.abc import Buffer, PGresult
 
-from earmark.errors import StoreCorrupt, StoreError, StoreUnavailable
+from earmark.errors import EarmarkError, InvalidKey, StoreCorrupt, StoreUnavailable
 from earmark.stores.postgres_url import PostgresUrl
 from earmark.stores.rows import Row
 
@@ -29,27 +29,57 @@ TIMEOUTS: Final = {
     "statement_timeout": 30_000,
     "idle_in_transaction_session_timeout": 5_000,
 }
-_FOR_NOW: Final = "; ".join(f"SET LOCAL {name} = {value}" for name, value in TIMEOUTS.items())
+
+
+def _pins(scope: str, timeouts: Mapping[str, int]) -> str:
+    """Return SQL that sets what must not depend on how the server, database or user is set up.
+
+    What a session has set for itself stays when the server's configuration is loaded again. Off,
+    `synchronous_commit` would lose what was acknowledged; its other values are the owner's choice.
+    """
+    pinned = {**timeouts, "search_path": "pg_catalog", "array_nulls": "on"}
+    synchronous = "coalesce(nullif(current_setting('synchronous_commit'), 'off'), 'on')"
+    is_local = str(scope == "LOCAL").lower()
+    settings = [f"SET {scope} {name} = {value}" for name, value in pinned.items()]
+    settings.append(f"SELECT set_config('synchronous_commit', {synchronous}, {is_local})")
+    return "; ".join(settings)
+
+
+_READING: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 #: In front of every transaction: a pooler may give each one another server connection.
-BEGIN: Final = f"BEGIN; {_FOR_NOW}".encode()
+BEGIN: Final = f"BEGIN ISOLATION LEVEL read committed; {_pins('LOCAL', TIMEOUTS)}".encode()
 #: One view of the books for several reads.
-BEGIN_READING: Final = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {_FOR_NOW}".encode()
-_FOR_GOOD: Final = "; ".join(f"SET {name} = {value}" for name, value in TIMEOUTS.items()).encode()
+BEGIN_READING: Final = f"{_READING}; {_pins('LOCAL', TIMEOUTS)}".encode()
+#: The same for as long as it takes: an audit of millions of rows.
+BEGIN_SNAPSHOT: Final = f"{_READING}; {_pins('LOCAL', dict.fromkeys(TIMEOUTS, 0))}".encode()
+_FOR_GOOD: Final = (
+    f"{_pins('SESSION', TIMEOUTS)}; SET default_transaction_isolation = 'read committed'".encode()
+)
 
 #: Settings without which an acknowledged commit can be lost, or a torn page be kept.
 DURABLE: Final = ("fsync", "synchronous_commit", "full_page_writes")
+#: SQL that is true where a commit now is kept, whatever has been configured since it was checked.
+SAFE: Final = " AND ".join(f"current_setting('{name}') <> 'off'" for name in DURABLE)
 #: Deadlock, serialisation failure, a key used at the same moment, no lock in time, statement or
 #: transaction took too long.
 _AGAIN: Final = frozenset({"40P01", "40001", "23505", "55P03", "57014", "25P03", "25P04"})
-#: The server or the network went away; whether the last statement was done is not known.
-_LOST: Final = ("08", "57P")
+#: The server or the network went away, and whether the last statement was done is not known; or
+#: the session has lost what was prepared in it.
+_LOST: Final = ("08", "57P", "26000")
+#: Without a code of the server, these are the driver's refusal of a value or a statement.
+_REFUSED_HERE: Final = (psycopg.DataError, psycopg.ProgrammingError, psycopg.NotSupportedError)
+#: What text is kept in, and the encodings of databases that hold every character.
+_UTF8: Final = b"UTF8"
+_ENCODINGS: Final = frozenset({"UTF8", "SQL_ASCII"})
 
 
 class Link:
     """A connection that is made when it is needed; one thread uses it at a time."""
 
-    def __init__(self, url: PostgresUrl) -> None:
+    def __init__(self, url: PostgresUrl, check: Callable[[Connection], None] | None = None) -> None:
+        """Connect to *url* when asked; *check* refuses a new connection by raising."""
         self.url = url
+        self._check_more = check
         self.pooled = False
         """Whether a pooler stands between: then nothing of a session outlives a transaction."""
         self._connection: Connection | None = None
@@ -57,14 +87,15 @@ class Link:
 
     @property
     def connection(self) -> Connection:
-        """The connection; made now if there is none, or if the last one was lost.
+        """The connection; made now if there is none, or if the last one is lost or was changed.
 
         Raises:
             psycopg.Error: The server cannot be reached now.
             StoreUnavailable: It refuses the user or the database, or is not safe.
         """
         held = self._connection
-        if held is None or held.closed:
+        if held is None or held.closed or not _is_idle(held):
+            self.drop()
             held = self._connection = self._connect()
         return held
 
@@ -72,20 +103,25 @@ class Link:
         made = _connected(self.url)
         try:
             self.pooled = is_pooled(made)
+            check_server(made, self.url)
+            if self._check_more is not None:
+                self._check_more(made)
             if self.pooled:
                 made.prepare_threshold = None
             else:
                 made.execute(_FOR_GOOD, prepare=False)
-            check_server(made, self.url)
         except BaseException:
             made.close()
             raise
         return made
 
     def _is_lost(self, error: psycopg.Error) -> bool:
+        held = self._connection
+        if held is None or held.closed:
+            return True
+        state = _state(error)
         # What has no code is the driver's own trouble with the connection, not the server's answer.
-        state, held = _state(error), self._connection
-        return held is None or held.closed or not state or state.startswith(_LOST)
+        return state.startswith(_LOST) if state else not isinstance(error, _REFUSED_HERE)
 
     def drop(self) -> None:
         """Let go of the connection: the next use makes a new one."""
@@ -98,10 +134,12 @@ class Link:
     def steadily(self, work: Callable[[], T], undone: Callable[[], None] = lambda: None) -> T:
         """Return what *work* gives; done again, on a new connection, when it was cut off.
 
-        *work* is safe to repeat. *undone* is called before each repetition.
+        *work* is safe to repeat. *undone* is called before each repetition. Only what can pass is
+        tried again: a lost connection or session, a conflict, a lock or a time limit.
 
         Raises:
             StoreUnavailable: The server did not come back; what *work* did is not known.
+            InvalidKey: A text has a character that PostgreSQL cannot keep; nothing was done.
         """
         pause = threading.Event()
         for left in reversed(range(len(PAUSES_S))):
@@ -115,6 +153,9 @@ class Link:
                     raise_from(error, self.url)
                 if not left:
                     raise_from(error, self.url)
+            except UnicodeEncodeError as error:
+                undone()
+                raise unstorable(error.object[error.start : error.end]) from None
             except BaseException:
                 # Interrupted, perhaps between a statement and its answer.
                 undone()
@@ -132,7 +173,9 @@ def transaction(connection: Connection, begin: bytes = BEGIN) -> Generator[None]
         yield
     except BaseException:
         with suppress(psycopg.Error):
-            connection.execute("ROLLBACK", prepare=False)
+            # Not by the driver: after a ROLLBACK it drops every prepared statement of the session,
+            # those it did not make itself included. None of ours refers to what was rolled back.
+            _check(connection, connection.pgconn.exec_(b"ROLLBACK"))
         raise
     connection.execute("COMMIT", prepare=False)
 
@@ -140,21 +183,36 @@ def transaction(connection: Connection, begin: bytes = BEGIN) -> Generator[None]
 class Call:
     """A call of one of the schema's functions; it costs half of what a cursor's statement does.
 
-    The statement is prepared once a connection, and its values are text as the server reads it.
+    The statement is prepared once a connection, and its values are text as the server reads it. A
+    session that has lost it answers with an error that `Link.steadily` makes a new connection for.
     """
 
-    def __init__(self, function: str, kinds: str) -> None:
-        """Call *function* with arguments of *kinds*, type names with spaces between them."""
+    def __init__(self, function: str, kinds: str, condition: str = "") -> None:
+        """Call *function* with arguments of *kinds*, type names with spaces between them.
+
+        *condition* is SQL of settings and times; `{at}` in it is one more argument, an instant in
+        nanoseconds or null. Where it is false, the function is not called.
+        """
         marks = [f"${n}::{kind}" for n, kind in enumerate(kinds.split(), start=1)]
-        self._query = f"SELECT * FROM {function}({', '.join(marks)})".encode()
+        query = f"SELECT * FROM {function}({', '.join(marks)})"
+        if condition:
+            query += f" WHERE {condition.format(at=f'${len(marks) + 1}::bigint')}"
+        self._query = query.encode()
         self._name = function.encode()
         self._connection: Connection | None = None
 
     def __call__(self, connection: Connection, values: Iterable[object], *, pooled: bool) -> Row:
-        """Return the one row of the function's answer as text; blocks until it is there."""
+        """Return the one row of the function's answer as text; blocks until it is there.
+
+        Raises:
+            SessionUnfit: The condition is false.
+        """
         given: list[Buffer | None] = [
             None if value is None else str(value).encode() for value in values
         ]
+        # The server reads a text up to its first NUL, and would keep less than it was given.
+        if b"\0" in b"".join(filter(None, given)):
+            raise unstorable("\0")
         server = connection.pgconn
         if pooled:
             return _only_row(connection, server.exec_params(self._query, given))
@@ -165,11 +223,29 @@ class Call:
         return _only_row(connection, server.exec_prepared(self._name, cast("list[Buffer]", given)))
 
 
+class SessionUnfit(psycopg.OperationalError):
+    """The session or the server is no longer as it was when the connection was checked."""
+
+    def __str__(self) -> str:
+        return "the server's settings or the clocks are not as they were"
+
+
 def _only_row(connection: Connection, answer: PGresult) -> Row:
     _check(connection, answer)
+    if not answer.ntuples:
+        raise SessionUnfit
     assert answer.ntuples == 1, "a function with OUT parameters gives one row"
     found = [answer.get_value(0, column) for column in range(answer.nfields)]
     return tuple(None if value is None else value.decode() for value in found)
+
+
+def _is_idle(connection: Connection) -> bool:
+    """Return whether the session is between transactions and speaks UTF-8, as it was made."""
+    server = connection.pgconn
+    return (
+        server.transaction_status == TransactionStatus.IDLE
+        and server.parameter_status(b"client_encoding") == _UTF8
+    )
 
 
 def _check(connection: Connection, answer: PGresult) -> None:
@@ -210,12 +286,16 @@ def check_server(connection: Connection, url: PostgresUrl) -> None:
 
     Raises:
         StoreUnavailable: One of `fsync`, `synchronous_commit` and `full_page_writes` is off, the
-            server only reads, or it is older than PostgreSQL 15.
+            server only reads, it is older than PostgreSQL 15, or the database's encoding has no
+            place for some characters.
     """
     if connection.info.server_version < OLDEST * 10_000:
         detail = f"PostgreSQL {connection.info.server_version // 10_000} is too old"
         raise StoreUnavailable(store=url.name, detail=f"{detail}: use {OLDEST} or newer")
-    settings = durability(connection)
+    settings = _settings(connection, (*DURABLE, _READS, _ENCODING))
+    if (encoding := settings.pop(_ENCODING)) not in _ENCODINGS:
+        detail = f"the database keeps text in {encoding}, which cannot hold every character"
+        raise StoreUnavailable(store=url.name, detail=f"{detail}: make one with ENCODING 'UTF8'")
     if settings.pop(_READS) == "on":
         raise StoreUnavailable(store=url.name, detail=_MEANINGS["25006"])
     off = [name for name, value in settings.items() if value == "off"]
@@ -230,24 +310,37 @@ def check_server(connection: Connection, url: PostgresUrl) -> None:
 
 OLDEST: Final = 15
 _READS: Final = "transaction_read_only"
+_ENCODING: Final = "server_encoding"
 
 
 def durability(connection: Connection) -> dict[str, str]:
     """Return the settings that decide whether a commit is made and survives a power cut."""
+    return _settings(connection, (*DURABLE, _READS))
+
+
+def _settings(connection: Connection, names: Collection[str]) -> dict[str, str]:
     query = "SELECT name, current_setting(name) FROM unnest(%s::text[]) AS s (name)"
-    rows = connection.execute(query, ([*DURABLE, _READS],), prepare=False).fetchall()
+    rows = connection.execute(query, ([*names],), prepare=False).fetchall()
     return {str(name): str(value) for name, value in rows}
 
 
 def raise_from(error: Exception, url: PostgresUrl) -> NoReturn:
     """Raise what *error* of the driver means to users, without the password."""
-    if isinstance(error, StoreError):
+    if isinstance(error, EarmarkError):
         raise error
     # No `from error`: a traceback would print the driver's own words, and they are not ours.
     raise _meant(error, url) from None
 
 
-def _meant(error: Exception, url: PostgresUrl) -> StoreError:
+def unstorable(text: str) -> InvalidKey:
+    """Return the refusal of a text with the character *text*, which PostgreSQL cannot keep."""
+    return InvalidKey(text=text, want="text without NUL and without half characters", kind="text")
+
+
+def _meant(error: Exception, url: PostgresUrl) -> EarmarkError:
+    if isinstance(error, psycopg.DataError) and not error.sqlstate:
+        # The one value that the driver itself refuses is a text with a NUL.
+        return unstorable("\0")
     state = _state(error) or _refusal(str(error))
     said = url.hide(" ".join(_said(error).split()))
     for start, detail in _MEANINGS.items():

@@ -9,7 +9,7 @@ import psycopg
 
 from earmark.budget.budget import Budget
 from earmark.ledger.values import Account, Entry, Reservation
-from earmark.stores.postgres_link import Connection, raise_from
+from earmark.stores.postgres_link import BEGIN_SNAPSHOT, Connection, raise_from
 from earmark.stores.postgres_rows import PostgresRows
 from earmark.stores.postgres_url import PostgresUrl
 from earmark.stores.rows import (
@@ -22,8 +22,6 @@ from earmark.stores.rows import (
     reservation,
 )
 
-#: No time-out: an audit of millions of rows takes as long as it takes.
-_BEGIN: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _AT_ONCE: Final = 5_000
 
 #: Where a tree is not what its entries say: numbers lost in the middle or at the end.
@@ -49,7 +47,7 @@ class PostgresSnapshot:
         self._url = url
         self._names = count()
         with self._translated():
-            connection.execute(_BEGIN)
+            connection.execute(BEGIN_SNAPSHOT, prepare=False)
 
     def budgets(self) -> list[Budget]:
         """Return every budget."""

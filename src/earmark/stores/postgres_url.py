@@ -88,7 +88,8 @@ def _read(url: str) -> tuple[SplitResult, list[tuple[str, str]]]:
 def _conninfo(url: str, given: set[str]) -> str:
     defaults = {key: value for key, value in _PATIENCE.items() if key not in given}
     try:
-        return make_conninfo(url, **defaults)
+        # Whatever the environment or the database would have: text is UTF-8 on the way.
+        return make_conninfo(url, **defaults, client_encoding="UTF8")
     except ProgrammingError as error:
         # libpq names an option it does not know, and repeats a URL it cannot read.
         option = re.search(r'invalid URI query parameter: "([^"]*)"', str(error))

@@ -37,7 +37,8 @@ from earmark.stores.postgres_batch import (
     tree_of,
     written,
 )
-from earmark.stores.postgres_link import Call, Connection, Link, transaction
+from earmark.stores.postgres_clock import AGREES, HostClock
+from earmark.stores.postgres_link import SAFE, Call, Connection, Link, transaction
 from earmark.stores.postgres_rows import PostgresRows, TreeRow
 from earmark.stores.rows import Row, alert_row
 
@@ -67,11 +68,15 @@ _SET_ALERTED: Final = "UPDATE {s}.account SET alerted = %s WHERE id = %s"
 class Writer:
     """The working set of one process and the connection it writes through; for one thread."""
 
-    def __init__(self, link: Link, schema: str) -> None:
+    def __init__(self, link: Link, schema: str, host: HostClock) -> None:
         self.link = link
+        self._host = host
+        self._read_at = 0
+        """When the batch was asked for, by the clock of this host."""
         self._schema = f'"{schema}"'
-        self._apply = Call(f"{self._schema}.apply_1", KINDS)
-        self._apply_one = Call(f"{self._schema}.apply_one_2", KINDS_ONE)
+        holds = AGREES if link.url.unsafe else f"{AGREES} AND {SAFE}"
+        self._apply = Call(f"{self._schema}.apply_1", KINDS, holds)
+        self._apply_one = Call(f"{self._schema}.apply_one_2", KINDS_ONE, holds)
         self._rows = PostgresRows(schema)
         self._books = Books(self._rows)
         self._trees: dict[str, Tree] = {}
@@ -83,7 +88,7 @@ class Writer:
     def apply(self, batch: Sequence[Operation], now: int) -> list[Decision]:
         """Decide and keep *batch* in one transaction; what is past its deadline goes first."""
         self._rows.connection = self.link.connection
-        now = max(now, self._at)
+        self._read_at, now = now, max(now, self._at)
         if not batch and not self._rows.due_trees(now):
             return []
         decisions = self._quickly(batch, now) if batch else None
@@ -310,6 +315,7 @@ class Writer:
 
     def _called(self, call: Call, values: list[Any], folded: Batch) -> Row:
         pooled = self.link.pooled
+        values = [*values, self._host.reading(self._read_at)]
         if folded.locked or not pooled:
             return call(self._connection, values, pooled=pooled)
         # What a pooler gives has no time-outs of ours but those of the transaction.

@@ -5,15 +5,25 @@ import threading
 from collections.abc import Callable
 from functools import cache
 from hashlib import sha256
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from earmark.errors import StoreClosed
 from earmark.stores.migrations_postgres import in_schema
-from earmark.stores.postgres_link import BEGIN, BEGIN_READING, Connection, Link, transaction
+from earmark.stores.postgres_link import (
+    BEGIN,
+    BEGIN_READING,
+    SAFE,
+    Connection,
+    Link,
+    SessionUnfit,
+    transaction,
+)
 from earmark.stores.postgres_url import PostgresUrl
 from earmark.stores.tables import Row, Rows
 
 T = TypeVar("T")
+
+_LOCK: Final = f"SELECT {SAFE} FROM pg_advisory_xact_lock(%s)".encode()
 
 
 class PostgresTables:
@@ -41,7 +51,9 @@ class PostgresTables:
             connection = self._writer.connection
             with transaction(connection, BEGIN):
                 # First, and by itself: every later statement sees what its last holder committed.
-                connection.execute("SELECT pg_advisory_xact_lock(%s)", (self._number(lock),))
+                row = connection.execute(_LOCK, (self._number(lock),)).fetchone()
+                if row is not None and not (row[0] or self._url.unsafe):
+                    raise SessionUnfit
                 return work(_Rows(connection, self._url.schema))
 
         with self._write_lock:
