@@ -43,10 +43,14 @@ def earmark(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 class Served:
-    """A process that serves the books at a URL; it may be killed and started again."""
+    """A process that serves the books at a URL; it may be killed and started again.
 
-    def __init__(self, store: str, folder: Path, *options: str) -> None:
+    It may have *files* file descriptors open, if that is not None.
+    """
+
+    def __init__(self, store: str, folder: Path, *options: str, files: int | None = None) -> None:
         self.store = store
+        self._limit = () if files is None else ("sh", "-c", f'ulimit -n {files} && exec "$@"', "sh")
         self._folder = folder
         self._options = options
         self.url = ""
@@ -62,7 +66,7 @@ class Served:
 
     def start(self) -> None:
         """Start it; returns when it answers."""
-        command = [*EARMARK, "serve", "--json", "--port", str(self._port)]
+        command = [*self._limit, *EARMARK, "serve", "--json", "--port", str(self._port)]
         with self.said.open("a") as errors:
             self._process = subprocess.Popen(
                 [*command, "--store", self.store, *self._options],

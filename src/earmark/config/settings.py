@@ -324,6 +324,12 @@ class ServiceSettings(_Table):
     """Whether reading needs no token on the machine's own address."""
     allowed_hosts: Texts = ()
     """Names by which it may be asked, besides `localhost` and the address."""
+    head_timeout: Timeout = timedelta(seconds=20)
+    """How long a request's head may take to arrive, and a connection may be idle."""
+    body_timeout: Timeout = timedelta(seconds=30)
+    """How long its body may take."""
+    pending_per_address: Count = 256
+    """Connections of one address without a complete request; for one more the oldest is closed."""
 
     @property
     def loopback(self) -> bool:

@@ -57,6 +57,7 @@ class Application(FastAPI):
 
     def __init__(self, service: Service) -> None:
         self._hosts = {*LOCAL_NAMES, service.settings.host, *service.settings.allowed_hosts}
+        self._body_s = service.settings.body_timeout.total_seconds()
         super().__init__(
             title="Earmark",
             version=__version__,
@@ -69,7 +70,7 @@ class Application(FastAPI):
 
     def build_middleware_stack(self) -> ASGIApp:
         """Return what answers requests: strict about hosts, also when an error is answered."""
-        return Edge(super().build_middleware_stack(), self._hosts)
+        return Edge(super().build_middleware_stack(), self._hosts, self._body_s)
 
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document; what every route may answer is in it once."""

@@ -1,6 +1,7 @@
 """What every request passes: a known host, a body of a size, and browsers told to be strict."""
 
 import asyncio
+import logging
 from collections.abc import Collection
 from typing import Final
 
@@ -29,12 +30,11 @@ CACHING: Final = "no-store"
 #: Bytes of a request's body.
 LARGEST_BODY: Final = 1 << 20
 _MOST: Final = f"a request has at most {LARGEST_BODY:,} bytes"
-#: How long a body may pause on its way.
-PATIENCE_S: Final = 30.0
-_SLOW: Final = f"nothing more of the request came for {PATIENCE_S:g} s"
 #: Asked for under whatever name an orchestrator has for this machine; they tell nobody anything.
 PROBES: Final = frozenset({"/livez", "/readyz", "/health"})
 _DIGITS: Final = 10
+_LONGEST_LOGGED: Final = 100
+_LOG: Final = logging.getLogger("earmark.service")
 _RULES: Final = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
 _UNKEPT: Final = [(b"cache-control", CACHING.encode())]
 LOCAL_NAMES: Final = ("localhost", "127.0.0.1", "::1")
@@ -43,9 +43,13 @@ LOCAL_NAMES: Final = ("localhost", "127.0.0.1", "::1")
 class Edge:
     """ASGI middleware around everything, error answers included."""
 
-    def __init__(self, app: ASGIApp, hosts: Collection[str]) -> None:
-        """Answer requests for *hosts*: names, `*.example.com`, or `*` for every one."""
+    def __init__(self, app: ASGIApp, hosts: Collection[str], body_s: float) -> None:
+        """Answer requests for *hosts*: names, `*.example.com`, or `*` for every one.
+
+        A body may take *body_s* seconds, however it is divided.
+        """
         self._app = app
+        self._body_s = body_s
         self._names = frozenset(host.lower() for host in hosts if not host.startswith("*"))
         self._endings = tuple(host[1:].lower() for host in hosts if host.startswith("*."))
         self._any = "*" in hosts
@@ -61,7 +65,7 @@ class Edge:
         if scope["method"] == "HEAD":
             # Whatever can be got can be asked for without its body: monitors do.
             scope, send = {**scope, "method": "GET"}, _headless(send)
-        await answer(scope, _limited(receive), _strict(send))
+        await answer(scope, _limited(scope, receive, self._body_s), _strict(send))
 
     def _wrong_host(self, given: list[str], path: str) -> Problem | None:
         host = host_of(given[0]).lower() if len(given) == 1 else ""
@@ -110,19 +114,26 @@ def _too_large(headers: Headers) -> Problem | None:
     return Problem(413, "too_large", _MOST)
 
 
-def _limited(receive: Receive) -> Receive:
-    """Return *receive*, which ends a body that comes in pieces when they are too much or stop."""
+def _limited(scope: Scope, receive: Receive, body_s: float) -> Receive:
+    """Return *receive*, which ends a body that is too large, too slow, or broken off."""
     size = 0
     complete = False
+    loop = asyncio.get_running_loop()
+    ends_at = loop.time() + body_s
 
     async def measured() -> Message:
         nonlocal size, complete
         try:
             # After the body, only the end of the connection is waited for.
-            async with asyncio.timeout(None if complete else PATIENCE_S):
+            async with asyncio.timeout_at(None if complete else ends_at):
                 message = await receive()
         except TimeoutError:
-            raise HTTPException(408, _SLOW, {"Connection": "close"}) from None
+            slow = f"the request did not arrive within {body_s:g} s"
+            raise HTTPException(408, slow, {"Connection": "close"}) from None
+        if message["type"] == "http.disconnect" and not complete:
+            _LOG.warning(
+                "%s %r: the connection ended before the request was complete", *_target(scope)
+            )
         size += len(message.get("body", b""))
         complete = not message.get("more_body", False)
         if size > LARGEST_BODY:
@@ -131,3 +142,7 @@ def _limited(receive: Receive) -> Receive:
         return message
 
     return measured
+
+
+def _target(scope: Scope) -> tuple[str, str]:
+    return scope["method"], scope["path"][:_LONGEST_LOGGED]

@@ -13,6 +13,7 @@ from typing import Any, Final
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from earmark.errors import (
     OUTCOMES,
@@ -113,6 +114,7 @@ def install_problems(app: FastAPI) -> None:
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(Exception, _unexpected)
 
 
@@ -156,6 +158,11 @@ async def _http_error(_: Request, error: Exception) -> Response:
     title = _TITLES.get(error.status_code, "Error")
     code = title.lower().replace(" ", "_")
     return problem(error.status_code, code, str(error.detail), headers=error.headers)
+
+
+async def _gone(_: Request, _error: Exception) -> Response:
+    # Nobody is there to read it; the edge has logged it, and a traceback would say nothing more.
+    return Response(status_code=400)
 
 
 async def _unexpected(_: Request, error: Exception) -> Response:

@@ -10,14 +10,21 @@ from typing import Final
 import uvicorn
 from fastapi import FastAPI
 
+from earmark.config.settings import ServiceSettings
 from earmark.errors import InvalidConfig
-from earmark.service.heads import Heads
+from earmark.service.connections import ConnectionLimits, Connections, most_connections
 
 #: Seconds that requests under way may take when it is told to end.
 GRACE_S: Final = 10
 #: Seconds after which a client that takes nothing, or is gone without a word, is let go.
 STALLED_S: Final = 60.0
+#: Connections that may wait to be accepted.
 _BACKLOG: Final = 2048
+#: Seconds for the answer that a body took too long, after which the connection is closed anyway.
+_ANSWER_S: Final = 2.0
+#: How many are accepted before those are seen to that were: none of the process's descriptors must
+#: be left to the store in between.
+_ACCEPTED_AT_ONCE: Final = 64
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -49,17 +56,28 @@ def url_of(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
+def connection_limits(settings: ServiceSettings) -> ConnectionLimits:
+    """Return what connections may take, as *settings* and the process's limits have it."""
+    return ConnectionLimits(
+        head_s=settings.head_timeout.total_seconds(),
+        body_s=settings.body_timeout.total_seconds() + _ANSWER_S,
+        pending_per_address=settings.pending_per_address,
+        total=most_connections(),
+    )
+
+
 def serve(app: FastAPI, listener: socket.socket, started: Callable[[], None]) -> None:
     """Answer requests on *listener* until SIGTERM or SIGINT; those under way are answered first.
 
     Args:
-        app: What answers.
+        app: What answers, made by `create_app`.
         listener: Closed in the end.
         started: Called once it answers.
     """
+    connections = Connections(connection_limits(app.state.service.settings))
     config = uvicorn.Config(
         app,
-        http=Heads,
+        http=connections.protocol,  # pyright: ignore[reportArgumentType] - it is only called
         ws="none",
         lifespan="on",
         log_config=None,
@@ -67,7 +85,7 @@ def serve(app: FastAPI, listener: socket.socket, started: Callable[[], None]) ->
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=GRACE_S,
-        backlog=_BACKLOG,
+        backlog=_ACCEPTED_AT_ONCE,
     )
     with _end_is_no_failure():
         _Server(config, app, started).run([listener])
@@ -81,6 +99,8 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        for each in sockets or ():
+            each.listen(_BACKLOG)  # the loop took it for the number it accepts at once, too
         self._on_start()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from earmark.service import edge
 from earmark.service.edge import CONTENT_POLICY
 from support.service_house import House, house
 
@@ -108,16 +107,17 @@ def test_a_probe_is_answered_under_any_name(shared: House) -> None:
     shared.no(421, "get", "/metrics", headers=told)
 
 
-def test_a_body_that_stops_on_its_way_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """408 after a while, and the request is over; it held a place and nothing was done."""
-    monkeypatch.setitem(vars(edge), "PATIENCE_S", 0.02)
+@pytest.mark.parametrize("drips", [False, True], ids=["stops", "drips"])
+def test_a_body_that_does_not_arrive_is_answered_with_408(*, drips: bool) -> None:
+    """After its total time, whether it stops or goes on byte by byte; nothing was done."""
     said: list[Any] = []
+    begun = asyncio.Event()
 
-    async def stopped() -> Any:
-        if said:
-            await asyncio.Event().wait()
-        said.append("begun")
-        return {"type": "http.request", "body": b"{", "more_body": True}
+    async def receive() -> Any:
+        if begun.is_set():
+            await (asyncio.sleep(0) if drips else asyncio.Event().wait())
+        begun.set()
+        return {"type": "http.request", "body": b"", "more_body": True}
 
     async def send(message: Any) -> None:
         said.append(message)
@@ -129,9 +129,9 @@ def test_a_body_that_stops_on_its_way_is_not_waited_for(monkeypatch: pytest.Monk
             "headers": [(name.encode(), value.encode()) for name, value in head.items()],
         }  # fmt: skip
         async with asyncio.timeout(20):
-            await app(scope, stopped, send)
+            await app(scope, receive, send)
 
-    with house() as opened:
+    with house(body_timeout="20ms") as opened:
         asyncio.run(ask(opened.app, opened.secrets["spend"]))
-        assert (said[1]["status"], json.loads(said[2]["body"])["code"]) == (408, "too_slow")
+        assert (said[0]["status"], json.loads(said[1]["body"])["code"]) == (408, "too_slow")
         assert opened.desk.board.last_event() == 0
