@@ -1,8 +1,13 @@
 """Who may see and send what: sessions, CSRF tokens, scopes, and where a login leads."""
 
+import re
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 
 from earmark.board.task import Status
+from earmark.service import pages
 from support.page_house import HOSTILE, PageHouse, Visitor, page_house
 
 #: Every form of the pages, with what it needs at least.
@@ -108,6 +113,93 @@ def test_behind_tls_the_cookie_never_leaves_it(
     answer = house.visitor().client.post("/login", data=form, headers=said)
     parts = {part.strip() for part in answer.headers["set-cookie"].split(";")}
     assert ("Secure" in parts) == is_secure
+
+
+def test_behind_tls_the_cookie_is_one_that_no_other_host_can_set(house: PageHouse) -> None:
+    """Its name has the prefix with which browsers hold to that; another of its old name is none."""
+    tls = {"X-Forwarded-Proto": "https"}
+    client = house.visitor().client
+    given = client.post("/login", data={"token": house.token("read")}, headers=tls)
+    name, _, rest = given.headers["set-cookie"].partition("=")
+    assert name == "__Host-earmark_session"
+    assert {"Secure", "Path=/"} <= {part.strip() for part in rest.split(";")}
+    assert "domain" not in rest.lower()
+    value = rest.partition(";")[0]
+    for sent, status in ((f"{name}={value}", 200), (f"earmark_session={value}", 303)):
+        client.cookies.clear()
+        assert client.get("/", headers={**tls, "Cookie": sent}).status_code == status
+    client.cookies.clear()
+    csrf = re.search(
+        r'name="csrf" value="([^"]+)"',
+        client.get("/", headers={**tls, "Cookie": f"{name}={value}"}).text,
+    )
+    assert csrf is not None
+    client.cookies.clear()
+    out = client.post(
+        "/logout", data={"csrf": csrf[1]}, headers={**tls, "Cookie": f"{name}={value}"}
+    )
+    assert out.headers["set-cookie"].startswith(f'{name}=""; ')
+    assert "Secure" in out.headers["set-cookie"], "a browser would leave it otherwise"
+
+
+#: What browsers and others say of where a form comes from, and whether it is taken.
+ORIGINS = [
+    ({"Origin": "http://127.0.0.1:8321"}, True),
+    ({"Origin": "https://127.0.0.1:8321"}, True),
+    ({"Origin": "http://evil.example"}, False),
+    ({"Origin": "http://127.0.0.1:9999"}, False),
+    ({"Origin": "http://127.0.0.1"}, False),
+    ({"Origin": "http://localhost:8321"}, False),
+    ({"Origin": "null"}, False),
+    ({"Origin": "http://127.0.0.1:port"}, False),
+    ({"Origin": ""}, False),
+    ({"Origin": "http://127.0.0.1:8321", "X-Forwarded-Proto": "https"}, False),
+    ({"Origin": "https://127.0.0.1:8321", "X-Forwarded-Proto": "https"}, True),
+    ({"Sec-Fetch-Site": "same-origin"}, True),
+    ({"Sec-Fetch-Site": "none"}, True),
+    ({"Sec-Fetch-Site": "same-site"}, False),
+    ({"Sec-Fetch-Site": "cross-site"}, False),
+    ({"Sec-Fetch-Site": "cross-site", "Origin": "http://127.0.0.1:8321"}, False),
+    ({"Sec-Fetch-Site": "same-origin", "Origin": "https://books.example"}, True),
+    ({}, True),
+]
+
+
+@pytest.mark.parametrize(("said", "is_taken"), ORIGINS)
+def test_a_login_sent_by_another_site_begins_no_session(
+    house: PageHouse, said: dict[str, str], *, is_taken: bool
+) -> None:
+    """Otherwise a page of theirs could make a visitor work in a session of theirs."""
+    form = {"token": house.token("admin")}
+    answer = house.visitor().client.post("/login", data=form, headers=said)
+    assert ("set-cookie" in answer.headers) == is_taken
+    assert answer.status_code == (303 if is_taken else 403)
+
+
+def posts(router: Any) -> Iterator[str]:
+    """Yield the path of every route that takes a POST, of the routers within *router* too."""
+    for route in router.routes:
+        if hasattr(route, "original_router"):
+            yield from posts(route.original_router)
+        elif "POST" in route.methods:
+            yield route.path
+
+
+def test_every_form_of_the_pages_is_refused_from_another_site(house: PageHouse) -> None:
+    """Each POST there is outside the API, with the session's own CSRF token too."""
+    admin = house.visitor("admin")
+    task = house.add("a").id
+    forms = set(posts(pages.router()))
+    assert {"/login", "/logout", "/tasks/new", "/agents/switch"} <= forms
+    filled = {"task_id": task, "move": "cancel", "path:path": "c8"}
+    for form in sorted(forms):
+        address = re.sub(r"{([^}]+)}", lambda found: filled[found[1]], form)
+        data = {"csrf": admin.csrf, "title": "b", "token": house.token("admin")}
+        answer = admin.client.post(address, data=data, headers={"Origin": "http://evil.example"})
+        assert answer.status_code == 403, address
+        assert "another site" in answer.text
+    assert untouched(house)
+    admin.read("/tasks/new")
 
 
 def test_a_wrong_token_opens_nothing(house: PageHouse) -> None:

@@ -25,9 +25,13 @@ from earmark.errors import NotFound
 from earmark.service.problems import Problem
 from earmark.service.tokens import SCOPES, TokenRow, Tokens
 
-COOKIE: Final = "earmark_session"
+_COOKIE: Final = "earmark_session"
+#: What a browser takes over TLS only and from this very host, so that no other site can set it.
+_HOST_PREFIX: Final = "__Host-"
 SESSION_S: Final = 12 * 3600
 _MOST_SESSIONS: Final = 1000
+#: `none`: the person themselves, who sent the form once more.
+_OWN_SITES: Final = frozenset({"same-origin", "none"})
 _CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="earmark"'}
 #: Somebody else's request, passed on: then a loopback address says nothing of who asks.
 _FORWARDED: Final = frozenset(
@@ -94,7 +98,7 @@ class Gate:
 
         Before a write, `check_form` is due.
         """
-        cookie = request.cookies.get(COOKIE)
+        cookie = request.cookies.get(cookie_name(request))
         found = None if cookie is None else await run_in_threadpool(self._of_session, cookie)
         if found is not None:
             return found
@@ -161,6 +165,43 @@ def check_form(caller: Caller, csrf: str, scope: str) -> Caller:
     return allowed(caller, scope)
 
 
+def check_origin(request: Request) -> None:
+    """Refuse a form that a page of another site sent; a client that is no browser says nothing.
+
+    `Sec-Fetch-Site` is the browser's own word and decides where there is one: a proxy may have
+    changed the host that the origin is compared with.
+
+    Raises:
+        Problem: 403: another site sent it.
+    """
+    site = request.headers.get("sec-fetch-site")
+    origin = request.headers.get("origin")
+    if site is not None:
+        own = site.lower() in _OWN_SITES
+    else:
+        own = origin is None or _is_own(origin, request)
+    if not own:
+        raise Problem(403, "forbidden", "a page of another site sent the form: load the page here")
+
+
+def _is_own(origin: str, request: Request) -> bool:
+    try:
+        parts = urlsplit(origin)
+        port = parts.port
+    except ValueError:
+        return False
+    schemes = {"https"} if is_secure(request) else {"http", "https"}
+    if parts.scheme not in schemes or parts.hostname is None:
+        return False
+    host = request.headers.get("host", "")
+    usual = 443 if parts.scheme == "https" else 80
+    return (parts.hostname, port or usual) == (host_of(host).lower(), _port(host) or usual)
+
+
+def _port(request_host: str) -> int | None:
+    return urlsplit(f"//{request_host}").port if host_of(request_host) else None
+
+
 def allowed(caller: Caller, scope: str) -> Caller:
     """Return *caller* if they may *scope*.
 
@@ -209,6 +250,11 @@ def is_local(request: Request) -> bool:
     return own_name and not _was_passed_on(request)
 
 
+def cookie_name(request: Request) -> str:
+    """Return what the session's cookie is called: where TLS is, one that only TLS can set."""
+    return f"{_HOST_PREFIX}{_COOKIE}" if is_secure(request) else _COOKIE
+
+
 def is_secure(request: Request) -> bool:
     """Return whether the browser speaks TLS, to us or to a proxy that says so.
 
@@ -216,7 +262,7 @@ def is_secure(request: Request) -> bool:
     """
     said = request.headers.get("x-forwarded-proto", "").partition(",")[0].strip().lower()
     forwarded = request.headers.get("forwarded", "").lower().replace('"', "")
-    return request.url.scheme == "https" or said == "https" or "proto=https" in forwarded
+    return request.scope.get("scheme") == "https" or said == "https" or "proto=https" in forwarded
 
 
 def _was_passed_on(request: Request) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from starlette.requests import Request
 
-from earmark.service.auth import COOKIE, SESSION_S, Caller, check_form
+from earmark.service.auth import SESSION_S, Caller, check_form
 from earmark.service.problems import Problem
 from support.service_house import House, house
 
@@ -22,7 +22,7 @@ def shut() -> Iterator[House]:
 
 def visitor(opened: House, cookie: str) -> Caller:
     """Return who comes with *cookie*."""
-    headers = [(b"host", b"127.0.0.1"), (b"cookie", f"{COOKIE}={cookie}".encode())]
+    headers = [(b"host", b"127.0.0.1"), (b"cookie", f"earmark_session={cookie}".encode())]
     request = Request({"type": "http", "headers": headers})
     portal = opened.client.portal
     assert portal is not None
@@ -35,7 +35,7 @@ def test_a_session_may_what_its_token_may(shut: House) -> None:
     cookie = gate.enter(f"  {shut.secrets['admin']}\n")
     found = visitor(shut, cookie)
     assert (found.name, found.scopes) == ("a adminer", ("read", "spend", "admin"))
-    headers = {"Cookie": f"{COOKIE}={cookie}"}
+    headers = {"Cookie": f"earmark_session={cookie}"}
     assert shut.ask("get", "/v1/tasks", scope=None, headers=headers).is_success
     shut.no(403, "post", "/v1/tasks", scope=None, headers=headers, json={"title": "x"})
     shut.no(403, "get", "/v1/audit", scope=None, headers=headers)

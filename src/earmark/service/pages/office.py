@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from earmark.heartbeat.desk import Desk
-from earmark.service.auth import Caller, Gate, allowed, check_form
+from earmark.service.auth import Caller, Gate, allowed, check_form, check_origin
 from earmark.service.context import Service
 from earmark.service.pages.render import Frame, fragment, page
 from earmark.service.problems import Problem
@@ -69,6 +69,7 @@ async def _reader(request: Request) -> Visit:
 
 
 async def _entering(request: Request) -> Visit:
+    check_origin(request)
     return replace(await _anybody(request), form=await form_of(request))
 
 

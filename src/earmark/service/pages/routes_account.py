@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from earmark.service.auth import COOKIE, SESSION_S, is_secure
+from earmark.service.auth import SESSION_S, cookie_name, is_secure
 from earmark.service.pages.failures import PageRoute
 from earmark.service.pages.office import (
     Anybody,
@@ -39,7 +39,7 @@ async def enter(visit: Entering) -> Response:
         return _form(visit, back, Refused(sentence=problem.detail, status=problem.status))
     answer = see_other(own_address(back))
     answer.set_cookie(
-        COOKIE,
+        cookie_name(visit.request),
         cookie,
         max_age=SESSION_S,
         path="/",
@@ -53,9 +53,11 @@ async def enter(visit: Entering) -> Response:
 @router.post("/logout")
 def leave(visit: Sender) -> Response:
     """End the session."""
-    visit.gate.leave(visit.request.cookies.get(COOKIE, ""))
+    name = cookie_name(visit.request)
+    visit.gate.leave(visit.request.cookies.get(name, ""))
     answer = see_other("/login")
-    answer.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
+    secure = is_secure(visit.request)
+    answer.delete_cookie(name, path="/", secure=secure, httponly=True, samesite="strict")
     return answer
 
 
