@@ -41,8 +41,10 @@ def process(*arguments: str) -> Iterator[Served]:
 
 
 def served(url: str) -> AbstractContextManager[Served]:
-    """Run `earmark serve` on the books at *url*."""
-    return process("-m", "earmark.cli.main", "serve", "--port", "0", "--json", "--store", url)
+    """Run `earmark serve` on the books at *url*; whoever asks may read."""
+    return process(
+        "-m", "earmark.cli.main", "serve", "--open-reads", "--port", "0", "--json", "--store", url
+    )
 
 
 def _url_said(lines: Iterable[str]) -> str:

@@ -72,7 +72,7 @@ def test_told_to_end_it_answers_what_is_under_way(store: str, tmp_path: Path) ->
         waits = threads.submit(
             served.ask, "post", "/v1/reservations", json={**wanted, "wait": "60s"}
         )
-        streams = threads.submit(listen, served.url)
+        streams = threads.submit(listen, served)
         until(lambda: served.ask("get", "/v1/tasks").status_code == 200)
         with closing(httpx2.Client(base_url=served.url)) as early:
             assert early.get("/livez").status_code == 200
@@ -89,12 +89,9 @@ def test_told_to_end_it_answers_what_is_under_way(store: str, tmp_path: Path) ->
             served.ask("get", "/livez")
 
 
-def listen(url: str) -> int:
+def listen(served: Served) -> int:
     """Listen until the stream ends; return how many pieces came."""
-    with (
-        httpx2.Client(base_url=url, timeout=60) as client,
-        client.stream("GET", "/v1/events") as stream,
-    ):
+    with served.client() as client, client.stream("GET", "/v1/events") as stream:
         return sum(1 for _ in stream.iter_bytes())
 
 

@@ -59,7 +59,7 @@ def test_an_error_that_nobody_foresaw_is_a_page(house: PageHouse) -> None:
     """It says so and what to do, and nothing of what broke; a program gets a document."""
     desk = replace(house.desk, nudges=Broken(house.desk.tables, house.clock))
     house.app.state.service = Service.on(
-        desk, ServiceSettings(), house.clock, agent=None, approval_for=DESTRUCTIVE
+        desk, ServiceSettings(open_reads=True), house.clock, agent=None, approval_for=DESTRUCTIVE
     )
     client = TestClient(house.app, base_url="http://127.0.0.1", raise_server_exceptions=False)
     visitor = Visitor(client)

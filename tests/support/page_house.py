@@ -225,7 +225,8 @@ def _app_of(desk: Desk, clock: ManualClock, settings: ServiceSettings) -> FastAP
 
 @contextmanager
 def page_house(store: str = "memory:", **settings: object) -> Iterator[PageHouse]:
-    """Open a service on *store*; closed with the block."""
+    """Open a service on *store*, closed with the block; usually with open reads."""
+    settings = {"open_reads": True, **settings}
     clock = ManualClock()
     with open_ledger(store, clock=clock) as ledger, open_desk(ledger) as desk:
         opened = PageHouse(desk, clock, ServiceSettings(**settings))  # pyright: ignore[reportArgumentType]

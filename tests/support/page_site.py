@@ -34,6 +34,8 @@ output_mtok = "15"
 limits = ["10 usd per day"]
 [budgets."c8/cloud-lu"]
 limits = ["0.50 usd per 30min", "100 calls per 30min"]
+[service]
+open_reads = true
 [heartbeat]
 budget = "c8/cloud-lu"
 model = "stub/m"

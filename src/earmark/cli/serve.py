@@ -1,18 +1,21 @@
 """`earmark serve`: health, metrics, the API and the pages over HTTP."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import closing
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from earmark.cli.books import open_books, settings_of
+from earmark.cli.first_token import make_first_token
 from earmark.cli.session import Session, command, group
 from earmark.config.settings import ServiceSettings, Settings
 from earmark.errors import InvalidConfig
 
 if TYPE_CHECKING:
     from earmark.heartbeat.desk import Desk
+    from earmark.service.tokens import Tokens
 
 app = group("Serve health, metrics, the API and the pages over HTTP.")
 
@@ -35,13 +38,14 @@ def serve(
         bool | None,
         typer.Option(
             "--open-reads/--no-open-reads",
-            help="Whether reading needs no token, which it may on this machine only.",
+            help="Whether anybody on this machine may read without a token; not unless told.",
         ),
     ] = None,
 ) -> None:
     """Serve until SIGTERM or Ctrl-C; requests under way are answered first.
 
-    On the machine's own address reading is open; every write needs a token of `earmark token`.
+    Reading and writing need a token. The first one is made at the first start, and shown if this is
+    a terminal; `earmark token` makes others.
     """
     _check_installed()
     settings = settings_of(session, ask=False)
@@ -63,7 +67,8 @@ def _serve(session: Session, settings: Settings, service: ServiceSettings, desk:
     from earmark.service.tokens import Tokens  # noqa: PLC0415
 
     clock = desk.ledger.clock
-    _check_reach(service, Tokens(desk.tables, clock).any_valid)
+    tokens = Tokens(desk.tables, clock)
+    _check_reach(service, tokens)
     made = create_app(
         desk,
         settings=service,
@@ -82,11 +87,15 @@ def _serve(session: Session, settings: Settings, service: ServiceSettings, desk:
         for caution in cautions(service):
             session.tell(caution)
 
-    serve(made, listener, started)
+    with closing(listener):  # also where no token can be made
+        make_first_token(session, tokens, desk.ledger.store.url)
+        serve(made, listener, started)
 
 
 def cautions(service: ServiceSettings) -> Iterator[str]:
-    """Yield what whoever serves others should know."""
+    """Yield what whoever serves others, or reads without a token, should know."""
+    if service.reads_are_open:
+        yield "anybody on this machine may read, and so may whoever a proxy on it lets through"
     if service.loopback:
         return
     yield "others reach it, and it speaks no TLS: a token sent to it can be read on its way"
@@ -94,11 +103,11 @@ def cautions(service: ServiceSettings) -> Iterator[str]:
         yield "it answers to no name but localhost: [service] allowed_hosts names others"
 
 
-def _check_reach(service: ServiceSettings, any_token: Callable[[], bool]) -> None:
-    if service.loopback or any_token():
+def _check_reach(service: ServiceSettings, tokens: "Tokens") -> None:
+    if service.loopback or not tokens.all() or tokens.any_valid():
         return
     detail = (
-        f"others reach {service.host}, and there is no token yet that could let anybody in:"
+        f"others reach {service.host}, and every token has expired or was revoked:"
         " make one first, `earmark token create NAME --scope admin`"
     )
     raise InvalidConfig(place="[service] host", detail=detail)

@@ -320,15 +320,15 @@ class ServiceSettings(_Table):
     """The address it listens at; every other than the machine's own needs tokens for reading."""
     port: Port = 8321
     """0 takes a free one."""
-    open_reads: Flag = True
-    """Whether reading needs no token on the machine's own address."""
+    open_reads: Flag = False
+    """Whether anybody on this machine may read without a token; never at another address."""
     allowed_hosts: Texts = ()
     """Names by which it may be asked, besides `localhost` and the address."""
     head_timeout: Timeout = timedelta(seconds=20)
     """How long a request's head may take to arrive, and a connection may be idle."""
     body_timeout: Timeout = timedelta(seconds=30)
     """How long its body may take."""
-    pending_per_address: Count = 256
+    pending_per_address: Count = 500
     """Connections of one address without a complete request; for one more the oldest is closed."""
 
     @property

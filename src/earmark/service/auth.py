@@ -2,8 +2,9 @@
 
 A program sends `Authorization: Bearer emk_…`. A browser gets a session by giving a token once; its
 cookie alone reads, and writes only together with the session's CSRF token from a form. Without
-either, reading is open where the service is bound to loopback and asked for by a loopback name,
-unless the request was passed on by a proxy, as far as that can be seen: a proxy may say nothing.
+either nothing is read but `/livez` and `/readyz`. With `open_reads` anybody on this machine reads,
+where the service is bound to loopback and asked for by a loopback name, unless the request was
+passed on by a proxy, as far as that can be seen: a proxy may say nothing.
 """
 
 import hmac

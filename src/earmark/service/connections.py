@@ -53,7 +53,7 @@ class ConnectionLimits:
     """Seconds for a request's head, from the connection or the last answer."""
     body_s: float = 30.0
     """Seconds for its body."""
-    pending_per_address: int = 256
+    pending_per_address: int = 500
     """Connections of one address without a complete request."""
     total: int = 1 << 20
     """Connections of all addresses, whatever they do."""

@@ -24,6 +24,7 @@ _SHAPE: Final = re.compile(r"emk_([0-9a-f]{32})_([A-Za-z0-9_-]{43})")
 _COLUMNS: Final = "id, name, digest, scopes, created_at, expires_at, revoked_at"
 _ADD: Final = f"INSERT INTO {{schema}}.token ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, 0)"  # noqa: S608
 _GET: Final = f"SELECT {_COLUMNS} FROM {{schema}}.token WHERE id = ?"  # noqa: S608
+_ANY: Final = "SELECT id FROM {schema}.token ORDER BY id LIMIT 1"
 _ALL: Final = f"SELECT {_COLUMNS} FROM {{schema}}.token ORDER BY id"  # noqa: S608
 _REVOKE: Final = "UPDATE {schema}.token SET revoked_at = ? WHERE id = ? AND revoked_at = 0"
 
@@ -62,8 +63,21 @@ class Tokens:
         Raises:
             InvalidKey: The name or a scope is none.
         """
+        row, token = self._new(name, scopes, expires_at)
+        self._tables.write(_LOCK, lambda rows: _add(rows, row, token))
+        return row, token
+
+    def create_first(self, name: str, scopes: Iterable[str]) -> tuple[TokenRow, str] | None:
+        """Make a token if there never was one, in one transaction; `None` if there was.
+
+        Of several processes that ask at once, one gets a token. See `create`.
+        """
+        row, token = self._new(name, scopes, 0)
+        is_first = self._tables.write(_LOCK, lambda rows: _add_first(rows, row, token))
+        return (row, token) if is_first else None
+
+    def _new(self, name: str, scopes: Iterable[str], expires_at: int) -> tuple[TokenRow, str]:
         number = new_key(self._clock).replace("-", "")
-        secret = token_urlsafe(32)
         row = TokenRow(
             id=_id(number),
             name=_check_name(name),
@@ -72,8 +86,7 @@ class Tokens:
             expires_at=expires_at,
             revoked_at=0,
         )
-        self._tables.write(_LOCK, lambda rows: _add(rows, row, _digest(secret)))
-        return row, f"emk_{number}_{secret}"
+        return row, f"emk_{number}_{token_urlsafe(32)}"
 
     def check(self, secret: str) -> TokenRow | None:
         """Return the row of the token *secret*; `None` if it opens nothing (any more)."""
@@ -119,11 +132,19 @@ class Tokens:
         return self.get(token_id)
 
 
-def _add(rows: Rows, row: TokenRow, digest: str) -> None:
+def _add(rows: Rows, row: TokenRow, token: str) -> None:
     # Done before the connection was lost, perhaps.
     if not rows.run(_GET, row.id):
-        scopes = " ".join(row.scopes)
+        scopes, (_, _, secret) = " ".join(row.scopes), token.split("_", 2)
+        digest = _digest(secret)
         rows.run(_ADD, row.id, row.name, digest, scopes, row.created_at, row.expires_at)
+
+
+def _add_first(rows: Rows, row: TokenRow, token: str) -> bool:
+    ids = [each[0] for each in rows.run(_ANY)]
+    if not ids:
+        _add(rows, row, token)
+    return ids in ([], [row.id])  # the latter: done before the connection was lost
 
 
 def _row(row: Row) -> TokenRow:

@@ -66,7 +66,8 @@ def test_the_heartbeat_nudges_and_service_read(tmp_path: Path) -> None:
 
 
 def test_the_service_is_for_this_machine_unless_told() -> None:
-    """It listens at the machine's own address, which nobody else reaches."""
+    """It listens at the machine's own address, and reading takes a token there, too."""
+    assert not ServiceSettings().reads_are_open
     assert (ServiceSettings().host, ServiceSettings().loopback) == ("127.0.0.1", True)
 
 

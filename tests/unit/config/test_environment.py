@@ -87,7 +87,7 @@ def test_everything_can_come_from_the_environment(tmp_path: Path) -> None:
             "EARMARK_NUDGES__HOOK__KIND": "webhook",
             "EARMARK_NUDGES__HOOK__URL": "http://127.0.0.1:1/",
             "EARMARK_SERVICE__PORT": "8000",
-            "EARMARK_SERVICE__OPEN_READS": "false",
+            "EARMARK_SERVICE__OPEN_READS": "true",
         },
         start=tmp_path,
     )
@@ -105,7 +105,7 @@ def test_everything_can_come_from_the_environment(tmp_path: Path) -> None:
     assert settings.heartbeat.grade is not None
     assert settings.heartbeat.grade.command == ("grade",)
     assert settings.nudges["hook"].url == "http://127.0.0.1:1/"
-    assert (settings.service.port, settings.service.open_reads) == (8000, False)
+    assert (settings.service.port, settings.service.open_reads) == (8000, True)
 
 
 def test_an_empty_variable_is_not_set(tmp_path: Path) -> None:

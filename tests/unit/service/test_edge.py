@@ -99,11 +99,13 @@ def test_what_can_be_got_can_be_asked_for_without_its_body(
 
 
 def test_a_probe_is_answered_under_any_name(shared: House) -> None:
-    """Orchestrators ask by a machine's address; it is a status, and no numbers."""
+    """Orchestrators ask by a machine's address; health needs a token there, too."""
     told = {"Host": "10.0.0.7:8321"}
-    for path in ("/livez", "/readyz", "/health"):
+    for path in ("/livez", "/readyz"):
         answer = shared.ask("get", path, scope=None, headers=told)
         assert (answer.status_code, "budget" in answer.json()) == (200, False), path
+    shared.no(401, "get", "/health", scope=None, headers=told)
+    assert shared.ask("get", "/health", scope="read", headers=told).status_code == 200
     shared.no(421, "get", "/metrics", headers=told)
 
 

@@ -30,7 +30,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 def samples(opened: House) -> Samples:
     """Return every sample by its name and the values of its labels."""
     opened.clock.advance(timedelta(seconds=FRESH_S))
-    answer = opened.ask("get", "/metrics", scope=None)
+    answer = opened.ask("get", "/metrics")
     assert answer.status_code == 200, answer.text
     return {
         (sample.name, *sample.labels.values()): sample.value
@@ -42,7 +42,7 @@ def samples(opened: House) -> Samples:
 def test_every_name_is_there(house: House) -> None:
     """The names that dashboards and alerts rely on, with their types."""
     house.budget("acme", "10 usd per day", "3 calls per day")
-    answer = house.ask("get", "/metrics", scope=None)
+    answer = house.ask("get", "/metrics")
     types = {each.name: each.type for each in text_string_to_metric_families(answer.text)}
     assert (
         types.items()
@@ -61,7 +61,7 @@ def test_every_name_is_there(house: House) -> None:
         }.items()
     )
     accepts = {"Accept": "application/openmetrics-text; version=1.0.0"}
-    opened = house.ask("get", "/metrics", scope=None, headers=accepts)
+    opened = house.ask("get", "/metrics", headers=accepts)
     assert opened.headers["content-type"].startswith("application/openmetrics-text")
     assert {each.name for each in open_families(opened.text)} == set(types)
 
@@ -165,4 +165,4 @@ def test_metrics_of_a_store_that_is_gone_are_none(tmp_path: Path) -> None:
         samples(opened)
         opened.desk.ledger.store.close()
         opened.clock.advance(timedelta(seconds=FRESH_S))
-        opened.no(503, "get", "/metrics", scope=None)
+        opened.no(503, "get", "/metrics")

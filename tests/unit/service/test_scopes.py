@@ -37,7 +37,7 @@ WRITES: dict[tuple[str, str], tuple[str, Any]] = {
 #: Reads that take more than `read`.
 GUARDED_READS = {"/v1/audit": "admin"}
 #: What anybody is told: that the process lives, and whether it can work.
-OPEN = {"/livez", "/readyz", "/health"}
+OPEN = {"/livez", "/readyz"}
 
 
 def operations(service: House) -> set[tuple[str, str]]:
@@ -54,9 +54,16 @@ def test_the_table_above_has_every_write(shared: House) -> None:
 
 @pytest.fixture(scope="module")
 def shut() -> Any:
-    """A service that reads nothing to anybody without a token."""
-    with house(open_reads=False) as opened:
+    """A service as it is unless told otherwise: it reads nothing to anybody without a token."""
+    with house() as opened:
         opened.budget()
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def unlocked() -> Any:
+    """A service with `open_reads`."""
+    with house(open_reads=True) as opened:
         yield opened
 
 
@@ -114,28 +121,30 @@ def test_what_steers_heartbeats_takes_an_admin(shut: House, kind: str) -> None:
     assert shut.ask("put", note, scope="spend", json={"data": {"enabled": False}}).is_success
 
 
-def test_whoever_may_not_read_is_told_no_numbers(shut: House) -> None:
-    """Health without a token is a status and nothing else."""
-    assert shut.ask("get", "/health", scope=None).json() == {"status": "warn"}
+def test_whoever_may_not_read_is_told_no_health(shut: House) -> None:
+    """Neither its numbers nor its status, but that the store is gone."""
+    problem = shut.no(401, "get", "/health", scope=None)
+    assert "budget" not in problem
     assert "budget" in shut.ask("get", "/health", scope="read").json()
 
 
-def test_a_token_that_opens_nothing_is_refused_even_where_reading_is_open(shared: House) -> None:
+def test_a_token_that_opens_nothing_is_refused_even_where_reading_is_open(unlocked: House) -> None:
     """Who sends a wrong token is told so, not taken for anybody."""
     for header in ("Bearer emk_nothing", "Bearer", "Basic YTpi", "bearer  "):
-        problem = shared.no(401, "get", "/v1/tasks", scope=None, headers={"Authorization": header})
+        wrong = {"Authorization": header}
+        problem = unlocked.no(401, "get", "/v1/tasks", scope=None, headers=wrong)
         assert problem["code"] == "unauthorized"
 
 
-def test_reading_is_open_on_this_machine_only(shared: House) -> None:
+def test_open_reads_are_for_this_machine_only(unlocked: House) -> None:
     """A request that somebody passed on is not one of this machine, though its address is."""
-    assert shared.ask("get", "/v1/tasks", scope=None).status_code == 200
-    assert shared.ask("get", "/v1/tasks", scope=None, headers={"Host": "localhost"}).is_success
+    assert unlocked.ask("get", "/v1/tasks", scope=None).status_code == 200
+    assert unlocked.ask("get", "/v1/tasks", scope=None, headers={"Host": "localhost"}).is_success
     for name in (
         "X-Forwarded-For", "Forwarded", "X-Real-IP", "X-Forwarded-Host", "X-Forwarded-Proto",
         "Via", "CF-Connecting-IP", "True-Client-IP", "X-Client-IP", "X-Forwarded",
     ):  # fmt: skip
-        shared.no(401, "get", "/v1/tasks", scope=None, headers={name: "192.0.2.1"})
+        unlocked.no(401, "get", "/v1/tasks", scope=None, headers={name: "192.0.2.1"})
 
 
 def test_a_proxy_that_says_nothing_is_seen_by_how_it_speaks() -> None:
@@ -147,11 +156,11 @@ def test_a_proxy_that_says_nothing_is_seen_by_how_it_speaks() -> None:
 
 def test_reading_is_not_open_at_another_address() -> None:
     """Bound to an address that others reach, or by another name, nobody reads without a token."""
-    with house(host="192.0.2.7", allowed_hosts=["books.example"]) as opened:
+    with house(open_reads=True, host="192.0.2.7", allowed_hosts=["books.example"]) as opened:
         for name in ("192.0.2.7:8321", "books.example", "127.0.0.1"):
             opened.no(401, "get", "/v1/tasks", scope=None, headers={"Host": name})
             assert opened.ask("get", "/v1/tasks", headers={"Host": name}).is_success
-    with house(allowed_hosts=["books.example"]) as opened:
+    with house(open_reads=True, allowed_hosts=["books.example"]) as opened:
         opened.no(401, "get", "/v1/tasks", scope=None, headers={"Host": "books.example"})
 
 

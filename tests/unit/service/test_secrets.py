@@ -18,7 +18,7 @@ PASSWORD = "hunter2-of-the-database"  # noqa: S105 - looked for, and nobody's
 @pytest.fixture
 def busy(tmp_path: Path) -> Iterator[House]:
     """A service that was used: every route has something to show."""
-    with house(STORES["sqlite"](tmp_path)) as opened:
+    with house(STORES["sqlite"](tmp_path), open_reads=True) as opened:
         opened.budget()
         for scope in ("spend", "admin"):
             body = {"budget": "acme", "amount": "1", "key": f"of-{scope}"}

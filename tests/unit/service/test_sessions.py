@@ -16,7 +16,7 @@ from support.service_house import House, house
 @pytest.fixture
 def shut() -> Iterator[House]:
     """A service in which nobody reads without a token."""
-    with house(open_reads=False) as opened:
+    with house() as opened:
         yield opened
 
 

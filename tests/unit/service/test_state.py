@@ -35,7 +35,7 @@ def test_a_store_that_is_read_and_written_is_ready(tmp_path: Path) -> None:
 def test_a_store_that_closed_is_not_ready_and_never_healthy(tmp_path: Path) -> None:
     """503 as soon as an answer may be half a second old; health fails with it."""
     with house(f"sqlite:///{tmp_path}/books.db") as opened:
-        assert opened.ask("get", "/health", scope=None).status_code == 200
+        assert opened.ask("get", "/health").status_code == 200
         opened.desk.ledger.store.close()
         opened.clock.advance(timedelta(seconds=FRESH_S))
         for path in ("/readyz", "/health"):
@@ -58,18 +58,18 @@ def test_a_file_that_was_moved_away_is_gone(tmp_path: Path) -> None:
         (tmp_path / "other").write_bytes((tmp_path / "old").read_bytes())
         (tmp_path / "other").rename(file)
         opened.clock.advance(timedelta(seconds=FRESH_S))
-        assert opened.ask("get", "/health", scope=None).status_code == 503, "another's copy"
+        assert opened.ask("get", "/health").status_code == 503, "another's copy"
         (tmp_path / "old").rename(file)
 
 
 def test_health_is_never_older_than_half_a_second(house: House) -> None:
     """What changed is seen when that is over, and not looked at again before."""
     house.budget()
-    first = house.ok("get", "/health", scope=None)
+    first = house.ok("get", "/health")
     house.desk.agents.acquire("Cloud Lu", "host:1", 10**12)
-    assert house.ok("get", "/health", scope=None) == first
+    assert house.ok("get", "/health") == first
     house.clock.advance(timedelta(seconds=FRESH_S))
-    later = house.ok("get", "/health", scope=None)
+    later = house.ok("get", "/health")
     assert later["as_of"] == "2026-11-22T12:00:00.500000Z"
     assert later["heartbeat"] != first["heartbeat"]
 
@@ -90,12 +90,12 @@ def test_health_has_the_seeds_blocks_and_a_status_that_a_probe_understands(house
         "started_at": house.clock.instant(),
     }  # fmt: skip
     beat(house, AgentState(**state, state="idle"))
-    fine = house.ask("get", "/health", scope=None)
+    fine = house.ask("get", "/health")
     assert (fine.status_code, fine.json()["status"]) == (200, "pass")
     ledger = house.desk.ledger
     ledger.settle(ledger.reserve("c8/cloud-lu", "1").key, "1")
     beat(house, AgentState(**state, state="at_cap", reason="spent"))
-    capped = house.ask("get", "/health", scope=None)
+    capped = house.ask("get", "/health")
     document = capped.json()
     assert (capped.status_code, document["status"]) == (200, "warn")
     assert document["heartbeat"]["cycle_count"] == 7
@@ -104,7 +104,7 @@ def test_health_has_the_seeds_blocks_and_a_status_that_a_probe_understands(house
     )
     assert {"persist_interval", "cycles_until_persist"} <= set(document["persistence"])
     house.clock.advance(timedelta(hours=2))
-    dead = house.ask("get", "/health", scope=None)
+    dead = house.ask("get", "/health")
     assert (dead.status_code, dead.json()["status"]) == (503, "fail")
 
 

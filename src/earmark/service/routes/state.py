@@ -1,10 +1,10 @@
-"""How the service does: `/livez`, `/readyz`, `/health`, `/metrics`; probes need no token."""
+"""Health and metrics: `/livez` and `/readyz` for everybody, the others for who may read."""
 
-import json
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Request, Response
 
+from earmark.service.auth import unauthorized
 from earmark.service.context import TheService, service_of
 from earmark.service.problems import Problem
 from earmark.service.vitals import Finding
@@ -33,21 +33,22 @@ async def livez() -> Response:
 @router.get("/readyz", responses=_checked("ready"), response_class=Response)
 async def readyz(request: Request) -> Response:
     """Say whether the store can be read and written, and was recovered."""
-    return _answer(await service_of(request).vitals.ready(), whole=True)
+    return _answer(await service_of(request).vitals.ready())
 
 
 @router.get("/health", responses=_checked("healthy"), response_class=Response)
 async def health(request: Request) -> Response:
     """Say how the heartbeat, the budget and the store do; at the cap it is `warn`, not `fail`.
 
-    Whoever may read gets the numbers; anybody else the status alone.
+    It is for whoever may read; that the store cannot be read is told to everybody.
     """
     # Asked for a thousand times a second: what a dependency costs counts.
     service = service_of(request)
     finding = await service.vitals.health()
     # Without a store there are no numbers in it, and nobody's token could be looked at.
-    whole = finding.is_public or (await service.gate.caller(request)).may("read")
-    return _answer(finding, whole=whole)
+    if not finding.is_public and not (await service.gate.caller(request)).may("read"):
+        raise unauthorized("health needs a token with the scope 'read'")
+    return _answer(finding)
 
 
 _TEXT: Final = {"text/plain": {"schema": {"type": "string"}}}
@@ -66,7 +67,7 @@ async def metrics(
     """Tell what the books say, in Prometheus' words, to whoever may read."""
     caller = await service.gate.caller(request)
     if not caller.may("read"):
-        raise Problem(401, "unauthorized", "metrics need a token with the scope 'read'")
+        raise unauthorized("metrics need a token with the scope 'read'")
     try:
         body, media_type = await service.metrics.written(accept)
     except TimeoutError:
@@ -74,7 +75,5 @@ async def metrics(
     return Response(body, headers={"Content-Type": media_type})
 
 
-def _answer(finding: Finding, *, whole: bool) -> Response:
-    status = finding.document["status"]
-    body = finding.body if whole else json.dumps({"status": status}).encode()
-    return Response(body, _OK if finding.ok else _UNAVAILABLE, media_type=HEALTH)
+def _answer(finding: Finding) -> Response:
+    return Response(finding.body, _OK if finding.ok else _UNAVAILABLE, media_type=HEALTH)
