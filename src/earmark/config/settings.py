@@ -5,7 +5,6 @@ Setting names are the public contract; the documentation follows these classes.
 
 from collections.abc import Mapping
 from datetime import time, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, cast
 
@@ -334,12 +333,7 @@ class ServiceSettings(_Table):
     @property
     def loopback(self) -> bool:
         """Whether only this machine can reach it."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return values.is_loopback(self.host)
 
     @property
     def reads_are_open(self) -> bool:

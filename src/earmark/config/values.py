@@ -8,6 +8,8 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping
 from datetime import time, timedelta
+from functools import lru_cache
+from ipaddress import ip_address
 from typing import Any, Final, NoReturn, TypeVar, cast
 from urllib.parse import urlsplit
 
@@ -313,3 +315,14 @@ def _need_table(value: object) -> dict[str, Any]:
     if given is None:
         _refuse(f"give a table, not {show(value)}")
     return given
+
+
+@lru_cache(maxsize=256)
+def is_loopback(host: str) -> bool:
+    """Return whether *host*, a name or an address, is this machine to itself only."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -11,7 +11,6 @@ import hmac
 from collections import OrderedDict
 from dataclasses import dataclass
 from functools import lru_cache
-from ipaddress import ip_address
 from secrets import token_urlsafe
 from threading import Lock
 from typing import Annotated, Final
@@ -22,6 +21,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.concurrency import run_in_threadpool
 
 from earmark.clock import NANOS_PER_SECOND, Clock
+from earmark.config.values import is_loopback
 from earmark.errors import NotFound
 from earmark.service.problems import Problem
 from earmark.service.tokens import SCOPES, TokenRow, Tokens
@@ -221,17 +221,6 @@ def unauthorized(detail: str) -> Problem:
     """Return the answer to who has no valid token."""
     how = "`earmark token create` makes one; send it as 'Authorization: Bearer emk_…'"
     return Problem(401, "unauthorized", f"{detail}: {how}", headers=_CHALLENGE)
-
-
-@lru_cache(maxsize=256)
-def is_loopback(host: str) -> bool:
-    """Return whether *host*, a name or an address, is this machine to itself only."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 @lru_cache(maxsize=256)
