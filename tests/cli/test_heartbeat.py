@@ -111,7 +111,9 @@ def test_a_missing_key_holds_tasks_up_and_says_which(
     """Of the configuration, not of the task: it waits, and the report names the variable."""
     monkeypatch.delenv("ANTHROPIC_API_KEY")
     task = add(beats)
-    report = beats.json("heartbeat", "--once")["cycle"]
+    ended = beats("heartbeat", "--once", "--json")
+    assert ended.code == 1, "a cycle that went wrong is no success"
+    report = ended.json["cycle"]
     assert report["state"] == "error"
     assert "the variable ANTHROPIC_API_KEY holds no key" in report["reason"]
     assert beats.json("task", "show", task["id"])["status"] == "pending"

@@ -142,12 +142,14 @@ class Board:
 
     # By an agent ----------------------------------------------------------------------------------
 
-    def claim(self, agent: str, most: int, *, lease_ns: int) -> list[Task]:
+    def claim(
+        self, agent: str, most: int, *, lease_ns: int, only: Collection[str] | None = None
+    ) -> list[Task]:
         """Claim up to *most* tasks for *agent*, by priority and age, each for *lease_ns*.
 
         One transaction, whatever other processes do: a task is claimed once. It takes what is
         pending, due, approved where that is asked, not waiting for another task, and for this agent
-        or any.
+        or any; with *only*, of the tasks with these ids, as far as they are among the first 1,000.
         """
         checked_name(agent, "agent")
 
@@ -155,7 +157,11 @@ class Board:
             if done := trail.events_under(turn.rows, turn.operation):
                 return _in_order(rows.tasks_of(turn.rows, [event.task_id for event in done]))
             move = Claim(agent=agent, lease_until=turn.now + lease_ns)
-            ready = listing.ready_tasks(turn.rows, agent, turn.now, most)
+            ready = listing.ready_tasks(
+                turn.rows, agent, turn.now, most if only is None else listing.MOST
+            )
+            if only is not None:
+                ready = [task for task in ready if task.id in only][: max(0, most)]
             return [turn.move(task, move, actor=agent, part=i) for i, task in enumerate(ready)]
 
         return self._write(work)

@@ -30,6 +30,7 @@ from earmark.heartbeat.health import Health, health
 from earmark.heartbeat.heartbeat import Heartbeat
 from earmark.heartbeat.house import WHOLE, House
 from earmark.heartbeat.plan import Planned
+from earmark.heartbeat.report import CycleReport
 from earmark.heartbeat.reread import Reread
 from earmark.heartbeat.work import transports_of
 from earmark.nudges.courier import Courier
@@ -46,7 +47,9 @@ _HEADINGS: Final = ("#", "task", "priority", "model", ">bound usd", "fits", "why
 def heartbeat(
     session: Session,
     *,
-    once: Annotated[bool, typer.Option("--once", help="Do one cycle and end.")] = False,
+    once: Annotated[
+        bool, typer.Option("--once", help="Do one cycle and end; 1 if it went wrong.")
+    ] = False,
     simulate: Annotated[
         bool, typer.Option("--simulate", help="Show what a cycle would dispatch; change nothing.")
     ] = False,
@@ -136,6 +139,9 @@ def _beat(session: Session, settings: Settings, given: _Given, desk: Desk, *, on
         raise typer.Exit(_BY_SIGNAL + signals.last) from None
     session.answer(form)
     session.tell(_farewell(**form["stopped"]))
+    cycle: CycleReport | None = form.get("cycle")
+    if cycle is not None and (cycle.errors or cycle.state == "error"):
+        raise typer.Exit(_FAILED)
 
 
 def _farewell(agent: str, why: str, cycles: int, patch: str | None) -> str:

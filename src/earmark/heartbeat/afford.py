@@ -35,9 +35,24 @@ class Obstacle(Struct, frozen=True, kw_only=True):
     """When its interval ends; 0 for a total."""
 
     @property
+    def is_final(self) -> bool:
+        """Whether no window and nobody's settlement ends it; see `is_final`."""
+        return is_final(self.refusal)
+
+    @property
     def passes(self) -> bool:
         """Whether it goes away once what is in flight has settled."""
         return self.refusal.reason is Reason.HELD
+
+
+def is_final(refusal: BudgetExceeded) -> bool:
+    """Return whether what was refused can never fit.
+
+    A limit of 0 refuses everything that costs: it is there to stop, and fails nobody.
+    """
+    if refusal.reason is Reason.UNPRICED:
+        return True
+    return refusal.reason is Reason.TOO_LARGE and bool(refusal.limit)
 
 
 def obstacle(accounts: Iterable[Account], need: Need) -> Obstacle | None:

@@ -2,23 +2,24 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, NamedTuple
 
 from earmark.admission.finish import to_the_end
-from earmark.board.task import Status, Task
+from earmark.board.task import ModelWork, Status, Task
 from earmark.clock import Clock
 from earmark.config.settings import HeartbeatSettings
 from earmark.errors import EarmarkError, NoBudget, StoreError
-from earmark.heartbeat.afford import Need, least_obstacle
+from earmark.heartbeat.afford import Need, least_obstacle, obstacle
 from earmark.heartbeat.asking import ask_for_all
 from earmark.heartbeat.controls import GO, Controls, Verdict
 from earmark.heartbeat.desk import Desk
 from earmark.heartbeat.dispatch import Dispatcher
 from earmark.heartbeat.ending import Ended, as_verdict
 from earmark.heartbeat.grade import Grader
-from earmark.heartbeat.house import House
+from earmark.heartbeat.house import WHOLE, House
 from earmark.heartbeat.leases import Leases
 from earmark.heartbeat.persist import BudgetPatches, Persisted
 from earmark.heartbeat.plan import needs_of
@@ -66,6 +67,17 @@ class Progress:
     @property
     def _state(self) -> State:
         return self.verdict.state or ("error" if self.errors else "idle")
+
+
+class _Outlook(NamedTuple):
+    """What the next ready tasks can expect of the budget."""
+
+    verdict: Verdict = GO
+    """What is in the way of all that may fit at some time."""
+    hopeless: frozenset[str] = frozenset()
+    """Questions to models that can never fit: dispatched, they fail."""
+    oversized: frozenset[str] = frozenset()
+    """Compositions that name a larger budget than can ever be: they may cost less."""
 
 
 class Cycle:
@@ -141,7 +153,7 @@ class Cycle:
     def look(self) -> Verdict:
         """Return what is in the way of dispatching now; changes nothing."""
         verdict = self._controls.read()
-        return verdict if not verdict.ok else self._affordable()
+        return verdict if not verdict.ok else self._outlook().verdict
 
     async def _recovered(self) -> list[Task]:
         # Deadlines come first: they decide what the trail of a lost task says.
@@ -175,11 +187,16 @@ class Cycle:
         for _ in range(MOST_ROUNDS):
             if not left or self.stop.is_set():
                 return
-            verdict = await asyncio.to_thread(self._affordable)
-            if not verdict.ok:
-                progress.verdict = verdict
-                return
-            tasks = await self._claimed(left)
+            outlook = await asyncio.to_thread(self._outlook)
+            only = outlook.hopeless
+            # What can never fit is claimed first, to fail: it takes no place of others.
+            most = len(only) if only and self._house.policy is WHOLE else left
+            if not only and not outlook.verdict.ok:
+                only = outlook.oversized
+                if not only:
+                    progress.verdict = outlook.verdict
+                    return
+            tasks = await self._claimed(most, only)
             if not tasks:
                 return
             if not progress.ended:
@@ -191,21 +208,38 @@ class Cycle:
             if progress.verdict.state not in {"", "at_cap"}:
                 return
 
-    async def _claimed(self, most: int) -> list[Task]:
-        agent, lease_ns = self._settings.agent, self._leases.lease_ns
-        return await asyncio.to_thread(self._desk.board.claim, agent, most, lease_ns=lease_ns)
+    async def _claimed(self, most: int, only: Collection[str]) -> list[Task]:
+        claim = partial(
+            self._desk.board.claim,
+            self._settings.agent,
+            most,
+            lease_ns=self._leases.lease_ns,
+            only=only or None,
+        )
+        return await asyncio.to_thread(claim)
 
-    def _affordable(self) -> Verdict:
+    def _outlook(self) -> "_Outlook":
         ready = self._desk.board.ready(self._settings.agent, MOST_LOOKED_AT)
         if not ready:
-            return GO
+            return _Outlook()
         budget = self._settings.budget
         accounts = self._desk.ledger.store.accounts(budget, self._clock.instant())
         if not accounts:
-            return Verdict(state="error", reason=str(NoBudget(budget=budget)))
-        needs = needs_of(ready, self._settings, self._house)
-        found = least_obstacle(accounts, (need or Need(usd=0, calls=0) for need in needs))
-        return GO if found is None else as_verdict(found.refusal)
+            return _Outlook(verdict=Verdict(state="error", reason=str(NoBudget(budget=budget))))
+        others: list[Need] = []
+        asks: set[str] = set()
+        compositions: set[str] = set()
+        for task, need in zip(ready, needs_of(ready, self._settings, self._house), strict=True):
+            found = None if need is None else obstacle(accounts, need)
+            if found is None or not found.is_final:
+                others.append(need or Need(usd=0, calls=0))
+            elif isinstance(task.work, ModelWork):
+                asks.add(task.id)
+            else:
+                compositions.add(task.id)
+        found = least_obstacle(accounts, others)
+        verdict = GO if found is None else as_verdict(found.refusal)
+        return _Outlook(verdict, frozenset(asks), frozenset(compositions))
 
     async def _all_of(self, tasks: list[Task]) -> list[Ended]:
         """Dispatch *tasks* at once; return what became of each."""

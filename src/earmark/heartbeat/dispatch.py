@@ -67,6 +67,8 @@ class Dispatcher:
         self._ends = Endings(
             desk, self._tries, clock, interval_ns=interval_ns, channels=house.channels
         )
+        self._urgent: set[str] = set()
+        """Tasks under way of which a person was told that they run."""
         self._guard = Guard(desk.ledger.as_async(), policy=house.policy, clock=clock)
         self.composer = Composer(
             desk,
@@ -94,13 +96,12 @@ class Dispatcher:
             return ended(task, "lost", str(error), verdict=wrong if _is_store(error) else GO)
         finally:
             self._leases.tasks.discard(task.id)
+            self._urgent.discard(task.id)
 
     async def _given(self, task: Task) -> Ended:
         verdict = await asyncio.to_thread(self._controls.read)
         if not verdict.ok:
             return await self._ends.held_up(task, verdict, began=False)
-        if task.priority is Priority.P0:
-            await asyncio.to_thread(self._tell_of, task)
         match task.work:
             case ModelWork():
                 return await self._to_model(task, task.work)
@@ -155,11 +156,16 @@ class Dispatcher:
         )
 
     def _last_look(self, task: Task) -> Verdict:
+        """Return whether a call of *task*, whose budget is held by now, may be sent."""
         verdict = self._controls.read()
         if not verdict.ok:
             return verdict
-        mine = self._leases.holds(task.id)
-        return GO if mine else Verdict(state="error", reason="the task was taken back")
+        if not self._leases.holds(task.id):
+            return Verdict(state="error", reason="the task was taken back")
+        if task.priority is Priority.P0 and task.id not in self._urgent:
+            self._tell_of(task)
+            self._urgent.add(task.id)
+        return GO
 
     def _look_again(self, task: Task) -> Verdict:
         verdict = self._last_look(task)

@@ -4,11 +4,12 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from earmark.board.task import Attempt, Status, Task
 from earmark.clock import NANOS_PER_SECOND, Clock, from_datetime
 from earmark.errors import BudgetExceeded, Reason
+from earmark.heartbeat.afford import is_final
 from earmark.heartbeat.controls import GO, Verdict
 from earmark.heartbeat.desk import Desk
 from earmark.heartbeat.recover import nudge_unknown
@@ -19,9 +20,6 @@ from earmark.heartbeat.tries import Tries
 _log = logging.getLogger("earmark.heartbeat")
 
 Outcome = Literal["completed", "failed", "retried", "unknown", "parked", "lost"]
-
-#: Refusals that no window and nobody else's settlement ends.
-_NEVER: Final = frozenset({Reason.TOO_LARGE, Reason.UNPRICED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,8 +70,9 @@ class Endings:
 
     async def refused(self, task: Task, attempt: Attempt, refusal: BudgetExceeded) -> Ended:
         """Put the task back until there is budget; fail it where there never will be."""
-        if refusal.reason in _NEVER:
-            return await self.failed(task, attempt, str(refusal), retry_at=None)
+        if is_final(refusal):
+            failed = await self.failed(task, attempt, str(refusal), retry_at=None)
+            return replace(failed, taken=False)
         return await self.held_up(task, as_verdict(refusal))
 
     async def failed(

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from earmark.board.task import ModelWork, Priority, Status
+from earmark.board.task import CompositionWork, ModelWork, Priority, Status
 from earmark.errors import AgentBusy
 from earmark.heartbeat.costs import task_cost, task_costs
 from earmark.heartbeat.recover import recover
@@ -156,8 +156,45 @@ def test_what_is_too_dear_leaves_its_place_to_what_fits() -> None:
         report = beats.cycle()
         assert beats.status(dear) is Status.FAILED
         assert "it is more than the whole limit" in beats.board.get(dear.id).error
-        assert [beats.status(task) for task in cheap].count(Status.COMPLETED) == 2
-        assert len(report.dispatched) == 3
+        assert [beats.status(task) for task in cheap] == [Status.COMPLETED] * 3
+        assert len(report.dispatched) == 4
+
+
+@pytest.mark.parametrize("spent", [False, True], ids=["nothing spent", "at the cap"])
+@pytest.mark.parametrize("before", [0, 1, 4], ids=["alone", "behind one", "behind many"])
+def test_what_can_never_fit_fails_in_the_first_cycle(before: int, *, spent: bool) -> None:
+    """Alone or not, and also while the window is used up; what may fit later only waits."""
+    with BeatHouse(limits=["0.50 usd per day"]) as beats:
+        if spent:
+            beats.ledger.settle(beats.ledger.reserve("c8/cloud-lu", "0.50").key, "0.50")
+        others = [beats.add(f"{n}", priority=Priority.P0) for n in range(before)]
+        dear = [
+            beats.add(f"dear {n}", priority=Priority.P3, work=ModelWork(max_tokens=9000))
+            for n in range(5)
+        ]
+        report = beats.cycle()
+        assert {beats.status(task) for task in dear} == {Status.FAILED}
+        assert "it is more than the whole limit" in beats.board.get(dear[0].id).error
+        done = 0 if spent else min(before, 3)
+        assert [beats.status(task) for task in others].count(Status.COMPLETED) == done
+        assert report.state == ("at_cap" if spent and before else "idle")
+        assert len(beats.provider.sent) == done
+        assert [beats.board.get(task.id).attempts for task in others] == [1] * done + [0] * (
+            before - done
+        )
+
+
+def test_a_composition_that_names_too_large_a_budget_is_tried_where_nothing_else_can_be() -> None:
+    """It may cost less than it names: the books decide when its stages run."""
+    graph = {"description": "d", "version": "1", "root": {"op": "Const", "value": "done"}}
+    with BeatHouse(limits=["0.15 usd per day"]) as beats:
+        beats.fill(1)
+        beats.cycle()
+        composed = beats.add("c", work=CompositionWork(graph=graph, input=None, budget="5"))
+        waits = beats.add("waits", priority=Priority.P0)
+        beats.cycle()
+        assert beats.status(composed) is Status.COMPLETED
+        assert (beats.status(waits), beats.board.get(waits.id).attempts) == (Status.PENDING, 0)
 
 
 def test_a_task_that_only_waits_for_money_has_not_tried(beats: BeatHouse) -> None:
@@ -327,7 +364,7 @@ def test_a_budget_without_any_limit_runs_nothing() -> None:
         beats.start()
         # Its own limits are the first thing it sets; somebody takes them away again.
         for path in ("c8", "c8/cloud-lu"):
-            beats.ledger.set_budget(path)
+            beats.ledger.set_budget(path, limits=[])
         task = beats.add()
         report = beats.cycle()
         assert report.state == "error"
@@ -376,6 +413,28 @@ def test_a_p0_task_nudges_a_person_once_and_runs(beats: BeatHouse) -> None:
     assert beats.status(task) is Status.COMPLETED
     assert beats.nudges() == ["urgent"]
     assert beats.desk.nudges.get(f"task/{task.id}/p0").title == "P0 task runs: prod is down"
+
+
+def test_a_p0_task_that_does_not_run_nudges_nobody() -> None:
+    """Refused by the budget, for good or for now, or failed before a call: nothing runs."""
+    with BeatHouse(limits=["0.15 usd per day"]) as beats:
+        beats.ledger.settle(beats.ledger.reserve("c8/cloud-lu", "0.10").key, "0.10")
+        late = beats.add("late", priority=Priority.P0)
+        small = beats.add("small", work=ModelWork(max_tokens=100))
+        large = beats.add("large", priority=Priority.P0, work=ModelWork(max_tokens=9000))
+        wrong = beats.add("wrong", priority=Priority.P0, work=ModelWork(model="nobody/m"))
+        beats.cycle()
+        assert beats.status(small) is Status.COMPLETED, "others could be dispatched"
+        assert (beats.status(late), beats.board.get(late.id).attempts) == (Status.PENDING, 0)
+        assert "parked" in [each.move for each in beats.board.history(late.id)]
+        assert beats.status(large) is Status.FAILED
+        assert not beats.board.get(wrong.id).result
+        assert "urgent" not in beats.nudges()
+        beats.clock.set(beats.clock.now.replace(day=23, hour=1))
+        beats.cycle()
+        assert beats.status(late) is Status.COMPLETED
+        assert beats.desk.nudges.get(f"task/{late.id}/p0").title == "P0 task runs: late"
+        assert beats.nudges().count("urgent") == 1
 
 
 # What it would do ---------------------------------------------------------------------------------
