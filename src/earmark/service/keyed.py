@@ -25,6 +25,7 @@ from starlette.exceptions import HTTPException
 from earmark.clock import NANOS_PER_SECOND, Clock
 from earmark.errors import EarmarkError, StoreError
 from earmark.ids import new_key
+from earmark.service.json_body import JsonRequest, check_json
 from earmark.service.problems import Problem
 from earmark.stores.tables import Rows, Tables
 
@@ -35,6 +36,7 @@ KEPT_S: Final = 24 * 3600
 LEASE_S: Final = 5
 
 _LOCK: Final = "request"
+_WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 _HEADER: Final = "idempotency-key"
 _REPLAYED: Final = {"Idempotent-Replayed": "true"}
 #: Headers that belong to an answer.
@@ -187,10 +189,13 @@ class KeyedRoute(APIRoute):
         """Return the handler, with that before it."""
         handler = super().get_route_handler()
 
-        async def handle(request: Request) -> Response:
+        async def handle(given: Request) -> Response:
+            request = JsonRequest(given.scope, given.receive)
             service = request.app.state.service
             caller = await service.gate.caller(request)
             request.state.caller = caller
+            if request.method in _WITH_BODY:
+                await check_json(request)
             key = request.headers.get(_HEADER)
             if request.method != "POST" or key is None or not caller.token_id:
                 return await handler(request)

@@ -32,23 +32,64 @@ HELD_RETRY_S: Final = 2
 STORE_RETRY_S: Final = 1
 
 _LOG: Final = logging.getLogger("earmark.service")
-_TITLES: Final[Mapping[int, str]] = {
-    400: "Bad request",
-    401: "Token needed",
-    402: "Refused by a budget",
-    403: "Not allowed",
-    404: "Not found",
-    405: "Method not allowed",
-    408: "Too slow",
-    409: "In conflict with what stands",
-    413: "Too large",
-    415: "Unknown media type",
-    421: "Wrong host",
-    422: "Key used before",
-    429: "Held by what is in flight",
-    500: "Internal error",
-    502: "A call failed",
-    503: "The store does not answer",
+#: What a problem is called: each code has a title of its own, which no other has.
+TITLES: Final[Mapping[str, str]] = {
+    # Of the table of outcomes:
+    "error": "Internal error",
+    "input_error": "Bad request",
+    "invalid_amount": "Not an amount",
+    "float_amount": "An amount as a binary fraction",
+    "invalid_duration": "Not a duration or a moment",
+    "invalid_limit": "Not a limit",
+    "invalid_path": "Not a budget path",
+    "invalid_key": "Not a key or a name",
+    "invalid_usage": "Usage that cannot be read",
+    "invalid_composition": "Not a composition",
+    "invalid_stage": "Not a stage",
+    "invalid_config": "Configuration that cannot be used",
+    "invalid_file": "A file that cannot be used",
+    "invalid_patch": "Not a patch",
+    "invalid_nudge": "Not a nudge",
+    "invalid_task": "Not a task",
+    "refusal": "Refused",
+    "budget_exceeded": "Refused by a budget",
+    "no_budget": "No limit on the path",
+    "key_reused": "Key used before",
+    "run_id_reused": "Run id used before",
+    "config_not_allowed": "Configuration not allowed yet",
+    "reservation_closed": "Reservation closed",
+    "check_failed": "Composition refused before it runs",
+    "version_conflict": "Another version by now",
+    "task_moved": "Task moved on",
+    "task_refused": "Not possible in the task's state",
+    "agent_busy": "Agent name in use",
+    "not_found": "Not found",
+    "call_failed": "A call failed",
+    "stage_failed": "A stage failed",
+    "store_error": "Store error",
+    "store_unavailable": "The store does not answer",
+    "store_closed": "The store is closed",
+    "store_corrupt": "The store is damaged",
+    "schema_mismatch": "The store has another schema",
+    # Of the service itself:
+    "unauthorized": "Token needed",
+    "forbidden": "Not allowed",
+    "in_progress": "Still being answered",
+    "too_many": "Too many listeners",
+    "wrong_host": "Wrong host",
+    "too_large": "Too large",
+    "too_slow": "Too slow",
+    "method_not_allowed": "Method not allowed",
+    "unsupported_media_type": "Unknown media type",
+}
+#: The codes of what the framework refuses, by status.
+_CODES: Final[Mapping[int, str]] = {
+    400: "input_error",
+    404: "not_found",
+    405: "method_not_allowed",
+    408: "too_slow",
+    413: "too_large",
+    415: "unsupported_media_type",
 }
 _RETRY: Final = {"x-should-retry": "true"}
 _FINAL: Final = {"x-should-retry": "false"}
@@ -86,7 +127,7 @@ def problem(
     document = {
         **told(more or {}),
         "type": f"urn:earmark:problem:{code}",
-        "title": _TITLES.get(status, "Error"),
+        "title": TITLES.get(code, "Error"),
         "status": status,
         "code": code,
         "detail": detail,
@@ -155,8 +196,7 @@ def _fault(error: Mapping[str, Any]) -> dict[str, str]:
 
 async def _http_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException), "registered for it"
-    title = _TITLES.get(error.status_code, "Error")
-    code = title.lower().replace(" ", "_")
+    code = _CODES.get(error.status_code, "error")
     return problem(error.status_code, code, str(error.detail), headers=error.headers)
 
 

@@ -1,15 +1,20 @@
 """Every error leaves as a problem document that says what to do, and no more than that."""
 
+import ast
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi import FastAPI, HTTPException
+from starlette.testclient import TestClient
 
 from earmark import errors
 from earmark.errors import OUTCOMES, BudgetExceeded, EarmarkError, Reason
 from earmark.money import Money
-from earmark.service.problems import answer_to
+from earmark.service import problems
+from earmark.service.problems import TITLES, Problem, answer_to, problem
 from support.service_house import House
 
 FACTS: dict[str, Any] = {
@@ -18,7 +23,7 @@ FACTS: dict[str, Any] = {
     "move": "accept", "status": "pending", "allowed": ("cancel",), "type": "budget", "name": "n",
     "expected": 1, "stands": 2, "agent": "Cloud Lu", "holder": "host", "problems": ("p",),
     "kind": "task", "billed": "unknown", "stage": "s", "attempt": 1, "store": "postgresql://h/d",
-    "reason": Reason.EXHAUSTED,
+    "reason": Reason.EXHAUSTED, "file": "f",
 }  # fmt: skip
 
 
@@ -48,9 +53,58 @@ def test_every_error_has_its_form(kind: type[EarmarkError]) -> None:
     document = json.loads(answer.body)
     assert answer.status_code == document["status"] == OUTCOMES[error.code].http_status
     assert answer.headers["content-type"] == "application/problem+json"
-    assert (document["code"], document["title"] != "Error") == (error.code, True)
+    assert (document["code"], document["title"]) == (error.code, TITLES[error.code])
     if not isinstance(error, errors.StoreError):
         assert document["detail"] == str(error)
+
+
+def codes_of_the_service() -> set[str]:
+    """Return the code of every problem that the service's own source makes."""
+    found: set[str] = set()
+    for file in Path(problems.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            match node:
+                case ast.Call(
+                    func=ast.Name("Problem" | "problem"),
+                    args=[_, ast.Constant(str(code)), *_],
+                ):
+                    found.add(code)
+                case _:
+                    continue
+    return found
+
+
+def test_every_problem_has_a_title_of_its_own() -> None:
+    """Each code of the table of outcomes, of the service and of the framework; no two alike."""
+    own = codes_of_the_service()
+    assert {"unauthorized", "wrong_host", "too_many", "in_progress"} <= own
+    assert {*OUTCOMES, *own} <= set(TITLES)
+    assert len(set(TITLES.values())) == len(TITLES)
+    for code, title in TITLES.items():
+        assert json.loads(bytes(problem(422, code, "d").body))["title"] == title
+        assert json.loads(bytes(Problem(422, code, "d").answer().body))["title"] == title
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (400, "input_error"), (404, "not_found"), (405, "method_not_allowed"),
+        (408, "too_slow"), (413, "too_large"), (415, "unsupported_media_type"), (418, "error"),
+    ],
+)  # fmt: skip
+def test_what_the_framework_refuses_has_a_code_of_the_same_list(status: int, code: str) -> None:
+    """Its code is one that other problems have, too, and the status is its own."""
+    app = FastAPI()
+    problems.install_problems(app)
+
+    @app.get("/")
+    def fails() -> None:
+        raise HTTPException(status, "why")
+
+    answer = TestClient(app).get("/")
+    document = answer.json()
+    assert (answer.status_code, document["code"], document["detail"]) == (status, code, "why")
+    assert document["title"] == TITLES[code]
 
 
 @pytest.mark.parametrize(
@@ -146,6 +200,34 @@ def test_a_body_that_is_no_json_is_bad_input(shared: House, body: bytes) -> None
     """Whatever the bytes are, the answer is 400 and never the service's own failure."""
     headers = {"Content-Type": "application/json"}
     shared.no(400, "post", "/v1/reservations", content=body, headers=headers)
+
+
+@pytest.mark.parametrize(
+    ("body", "name"),
+    [
+        ('{"budget": "acme", "amount": "1", "amount": "900"}', "amount"),
+        ('{"budget": "acme", "amount": "1", "amount": "1"}', "amount"),
+        ('{"budget": "acme", "amount": "1", "units": {"calls": 1, "calls": 2}}', "calls"),
+        ('{"budget": "acme", "amount": "1", "\\u0061mount": "2"}', "amount"),
+    ],
+)
+@pytest.mark.parametrize(
+    "kind", ["application/json", "application/merge-patch+json; charset=utf-8"]
+)
+def test_a_member_that_is_there_twice_is_refused(
+    shared: House, body: str, name: str, kind: str
+) -> None:
+    """With an Idempotency-Key and without; which of the two would count is nobody's guess."""
+    shared.budget()
+    for key in (None, f"key-{len(body)}-{name}"):
+        answer = shared.no(
+            400, "post", "/v1/reservations", content=body, key=key, headers={"Content-Type": kind}
+        )
+        assert (answer["code"], answer["detail"]) == (
+            "input_error",
+            f"the member '{name}' is there twice",
+        )
+    assert shared.desk.ledger.holds() == []
 
 
 def test_a_wrong_value_is_not_sent_back(shared: House) -> None:

@@ -30,7 +30,7 @@ _TITLES: Final = {
     408: "Too slow",
     409: "It has moved on meanwhile",
     413: "Too large",
-    422: "Used before",
+    422: "That cannot be carried out",
     500: "Something broke",
     503: "The books cannot be reached now",
 }

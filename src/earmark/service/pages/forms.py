@@ -1,12 +1,12 @@
 """From what was typed into a form to what the desk takes; wrong words raise an `InputError`."""
 
-import json
 from collections.abc import Mapping
 from typing import Any, Final
 
 from earmark.board.task import CompositionWork, Draft, ModelWork, Priority, Quality, Work
 from earmark.clock import Clock, from_datetime
-from earmark.errors import InvalidTask
+from earmark.composition.document import load
+from earmark.errors import InvalidComposition, InvalidTask
 from earmark.service.moments import still_ahead
 
 COMPOSITION: Final = "composition"
@@ -100,6 +100,7 @@ def _table(text: str) -> Mapping[str, Any]:
 
 def _json(text: str, kind: str) -> Any:  # noqa: ANN401 - JSON of any kind
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InvalidTask(text=text[:60], want=f"JSON: {error}", kind=kind) from None
+        return load(text)
+    except InvalidComposition as error:
+        where = f" at {error.place}" if error.place else ""
+        raise InvalidTask(text=text[:60], want=f"JSON: {error.detail}{where}", kind=kind) from None

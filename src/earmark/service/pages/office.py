@@ -102,7 +102,7 @@ async def form_of(request: Request) -> dict[str, str]:
     """
     sent = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if sent != _FORM_TYPE:
-        raise Problem(415, "input_error", f"this takes a form, {_FORM_TYPE}")
+        raise Problem(415, "unsupported_media_type", f"this takes a form, {_FORM_TYPE}")
     try:
         text = (await request.body()).decode()
         pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=MOST_FIELDS, errors="strict")
