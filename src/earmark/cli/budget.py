@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import typer
 
 from earmark.budget.budget import Budget
+from earmark.budget.share import percent
 from earmark.cli import moments
 from earmark.cli.books import open_books, open_existing, operator, settings_of
 from earmark.cli.session import Session, command, group
@@ -205,8 +206,7 @@ def _used(balance: Balance) -> str:
     limit, left = _count(balance.limit), _count(balance.available)
     if not limit:
         return "" if left == 0 else "over"
-    # In whole percent, rounded up: 100 % is shown when something was refused or soon will be.
-    return f"{-(-(limit - left) * 100 // limit)} %"
+    return f"{percent(limit - left, limit)} %"
 
 
 def _count(amount: Money | int) -> int:

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from earmark.budget.limit import USD
 from earmark.budget.path import ancestors
+from earmark.budget.share import percent_to_hundredths
 from earmark.budget.window import Interval, Window
 from earmark.clock import NANOS_PER_SECOND, iso
 from earmark.ledger.ledger import Ledger
@@ -62,8 +63,7 @@ class Spend(Struct, frozen=True, kw_only=True):
         """Return how much of the limit is settled or held, in percent; 100 of a limit of 0."""
         if self.limit is None:
             return None
-        used = self.settled + self.held
-        return round(100 * used / self.limit, 2) if self.limit else 100.0
+        return percent_to_hundredths(self.settled + self.held, self.limit)
 
 
 def today(ledger: Ledger, budget: str, now: int) -> Day:

@@ -2,18 +2,18 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from earmark.budget.budget import PPM
 from earmark.budget.limit import USD, show_amount
+from earmark.budget.share import threshold_percent
 from earmark.clock import END_OF_TIME, iso, to_datetime
 from earmark.ledger.values import Alert, Entry
 from earmark.money import show_nanos
 from earmark.nudges.nudge import Draft
 
 #: Parts per million in one per cent.
-_PER_CENT: Final = PPM // 100
 
 
 def of_alert(alert: Alert, zone: str) -> Draft:
@@ -25,7 +25,7 @@ def of_alert(alert: Alert, zone: str) -> Draft:
     full = alert.threshold >= PPM
     unit, limit = alert.unit, show_amount(alert.unit, alert.limit)
     settled = show_amount(unit, alert.settled)
-    per_cent = _per_cent(alert.threshold)
+    per_cent = threshold_percent(alert.threshold)
     total = alert.window == "total"
     of_what = f"{limit} {_unit(unit)} " + ("in total" if total else f"per {alert.window}")
     resets = "" if alert.end == END_OF_TIME else f", resets {_minute(alert.end)}"
@@ -150,11 +150,6 @@ def _date(alert: Alert, zone: str) -> str:
     """Return the day it was spent on: within its interval, also when it was settled later."""
     at = to_datetime(min(alert.at, alert.end - 1))
     return at.astimezone(ZoneInfo(zone)).date().isoformat()
-
-
-def _per_cent(threshold: int) -> int | float:
-    whole, rest = divmod(threshold, _PER_CENT)
-    return threshold / _PER_CENT if rest else whole
 
 
 def _unit(unit: str) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlencode
 
+from earmark.budget.share import percent
 from earmark.clock import NANOS_PER_SECOND, from_datetime, to_datetime
 from earmark.ledger.answers import Balance
 from earmark.money import Money
@@ -119,7 +120,7 @@ def bar(balance: Balance, now: int) -> Bar:
     )  # fmt: skip
     taken = settled + held
     settled_part = _part(settled, limit)
-    percent = 100 if not limit else taken * 100 // limit
+    used = percent(taken, limit)
     return Bar(
         unit=balance.unit,
         name=limit_name(balance),
@@ -128,9 +129,9 @@ def bar(balance: Balance, now: int) -> Bar:
         available=str(balance.available),
         settled_part=settled_part,
         held_part=min(_part(held, limit), 1000 - settled_part),
-        percent=percent,
+        percent=used,
         resets=None if balance.resets_at is None else moment(from_datetime(balance.resets_at), now),
-        level="full" if percent >= 100 else "near" if percent >= 80 else "ok",  # noqa: PLR2004 - %
+        level="full" if used >= 100 else "near" if used >= 80 else "ok",  # noqa: PLR2004 - %
     )
 
 

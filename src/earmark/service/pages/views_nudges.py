@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from earmark.budget.budget import PPM
 from earmark.budget.limit import show_amount
+from earmark.budget.share import threshold_percent
 from earmark.ledger.values import Alert
 from earmark.nudges.nudges import Delivery, Nudge
 from earmark.service.pages.shown import Moment, moment, pretty
@@ -103,7 +103,7 @@ def nudges_view(
 def _alert(alert: Alert, now: int) -> AlertView:
     window = "total" if alert.window == "total" else f"per {alert.window}"
     return AlertView(
-        share=f"{alert.threshold * 100 // PPM} %",
+        share=f"{threshold_percent(alert.threshold)} %",
         limit=f"{show_amount(alert.unit, alert.limit)} {alert.unit} {window}",
         settled=f"{show_amount(alert.unit, alert.settled)} {alert.unit}",
         budget=alert.budget,
