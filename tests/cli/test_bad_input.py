@@ -4,7 +4,7 @@ import apsw
 import pytest
 
 from earmark.stores.open import open_ledger
-from support.shell import Shell
+from support.shell import LEAVES, Shell
 
 RUN = ("run", "graph.json", "--stages", "stages.py", "--input", '"hi"')
 SET = ("budget", "set", "acme", "--limit")
@@ -137,12 +137,32 @@ def test_bad_input(messy: Shell, typed: list[str], code: int, error: str, part: 
     assert answer.err.startswith("earmark: ")
     assert answer.err.count("\n") == 1
     assert part in answer.err
-    machine = messy(*typed, "--json")
-    assert machine.code == code
-    assert machine.json["error"]["code"] == error
-    assert part in machine.json["error"]["message"]
-    assert machine.err == answer.err
+    for machine in (messy(*typed, "--json"), messy("--json", *typed)):
+        assert machine.code == code
+        assert machine.json["error"]["code"] == error
+        assert part in machine.json["error"]["message"]
+        assert machine.err == answer.err
     assert messy.seq() == before
+
+
+@pytest.mark.parametrize("leaf", [*LEAVES, ["budget"], ["nope"], []], ids=" ".join)
+def test_a_usage_error_of_any_command_is_json_where_that_is_asked_for(
+    shell: Shell, leaf: list[str]
+) -> None:
+    """One document on standard output with exit code 1, wherever `--json` is typed."""
+    for typed in (["--json", *leaf, "--no-such"], [*leaf, "--no-such", "--json"]):
+        answer = shell(*typed)
+        assert answer.code == 1
+        assert answer.json["error"]["code"] == "input_error"
+        assert answer.err == f"earmark: {answer.json['error']['message']}\n"
+
+
+def test_an_error_of_the_system_is_json_where_that_is_asked_for(books: Shell) -> None:
+    """Also one that no command foresaw: a folder that is not there any more."""
+    books.write("blocked", "a file where a folder is wanted")
+    answer = books("--json", "--config", "blocked/earmark.toml", "budget", "show")
+    assert answer.code == 1
+    assert answer.json["error"]["message"] in answer.err
 
 
 def test_a_graph_of_a_hundred_megabytes(workshop: Shell) -> None:

@@ -1,5 +1,6 @@
 """The books from the command line: budgets, holds, entries, audit."""
 
+import shlex
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -189,10 +190,30 @@ def test_looking_makes_no_books(shell: Shell, command: list[str]) -> None:
     """A mistyped store is told, not made: nothing appears in the folder."""
     answer = shell(*command, "--store", "sqlite:///typo.db")
     assert answer.code == 1
-    assert answer.err == (
-        "earmark: no store 'sqlite:///typo.db': `earmark budget set` makes the first books\n"
-    )
+    assert answer.err.startswith("earmark: no store 'sqlite:///typo.db': ")
+    assert answer.err.count("\n") == 1
+    assert str(shell.folder / "typo.db") in answer.err, "it says where it looked"
     assert list(shell.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("named", [[], ["--store", "sqlite:///some where.db"]], ids=str)
+def test_the_advice_for_a_store_that_is_not_there_works_as_typed(
+    shell: Shell, named: list[str]
+) -> None:
+    """The command it names makes the books that were missed."""
+    said = shell("holds", *named).err
+    assert all(how in said for how in ("--store", "EARMARK_STORE", "[store] url"))
+    command = shlex.split(said[said.rindex("`earmark ") + 1 : said.rindex("`")])
+    assert command[0] == "earmark"
+    shell.ok(*command[1:])
+    shell.ok("holds", *named)
+
+
+def test_a_folder_that_is_not_there_is_named(shell: Shell) -> None:
+    """No command makes books in it."""
+    said = shell("holds", "--store", f"sqlite:///{shell.folder}/nope/books.db").err
+    assert f"there is no folder {shell.folder}/nope" in said
+    assert "budget set" not in said
 
 
 def test_the_configured_budgets_are_in_the_books(shell: Shell) -> None:

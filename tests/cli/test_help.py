@@ -4,7 +4,7 @@ import pytest
 from typer.main import get_command
 
 from earmark.cli.main import COMMANDS, app
-from support.shell import Shell
+from support.shell import LEAVES, Shell
 
 HELP = """\
 Usage: earmark [OPTIONS] COMMAND [ARGS]...
@@ -43,21 +43,6 @@ Commands:
 
   Exit codes: 0 done, 1 bad input, 2 refused, 3 a stage failed.
 """
-
-#: Every command and subcommand.
-LEAVES = [
-    *(["plan"], ["run"], ["trace"], ["price"], ["entries"], ["audit"], ["demo"], ["holds"]),
-    *(["heartbeat"], ["serve"], ["model"], ["backup"]),
-    *(["config", name] for name in ("show", "allow", "revoke", "list")),
-    *(["budget", name] for name in ("set", "show", "pause", "resume", "extend")),
-    *(["holds", name] for name in ("settle", "release")),
-    *(["quilt", name] for name in ("get", "put", "list", "history")),
-    *(["nudge", name] for name in ("list", "ack", "test")),
-    *(["token", name] for name in ("create", "list", "revoke")),
-    *(["store", name] for name in ("status", "migrate", "copy")),
-    *(["task", name] for name in ("add", "list", "show", "grade", "approve", "deny", "accept")),
-    *(["task", name] for name in ("reject", "retry", "cancel")),
-]
 
 
 @pytest.mark.parametrize("how", [[], ["--help"], ["-h"]])

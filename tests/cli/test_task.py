@@ -9,9 +9,10 @@ from contextlib import contextmanager
 import pytest
 
 from earmark.board.board import Board
-from earmark.board.task import Task
+from earmark.board.task import Draft, Task
 from earmark.cli.task_shown import age, safe
 from earmark.clock import SystemClock
+from earmark.heartbeat.desk import open_desk
 from earmark.ledger.ledger import Ledger
 from earmark.stores.open import open_ledger
 from earmark.stores.open_tables import open_tables
@@ -209,13 +210,24 @@ def test_tasks_are_filtered_and_paged(shell: Shell) -> None:
         return [each["title"] for each in shell.json("task", "list", *arguments)["tasks"]]
 
     assert titles("--status", "cancelled") == titles("--type", "is_b") == ["b"]
-    assert titles("--status", "cancelled", "--status", "pending") == ["a", "b", "c"]
+    assert titles("--status", "cancelled", "--status", "pending") == ["c", "b", "a"]
+    assert titles("--oldest") == ["a", "b", "c"]
     assert titles("--label", "c") == titles("--text", "C") == ["c"]
     assert titles("--priority", "P0") == titles("--agent", AGENT) == []
-    assert titles("--newest", "--limit", "2") == ["c", "b"]
+    assert titles("--newest", "--limit", "2") == titles("--limit", "2") == ["c", "b"]
     page = shell("task", "list", "--limit", "2")
     assert "go on with --after 2" in page.err
-    assert titles("--after", "2") == ["c"]
+    assert titles("--after", "2") == ["a"]
+    assert titles("--oldest", "--after", "2") == ["c"]
+
+
+def test_of_many_tasks_the_newest_are_listed(shell: Shell) -> None:
+    """What was just added is on the page, however many there are."""
+    with open_ledger("sqlite:///earmark.db") as ledger, open_desk(ledger) as desk:
+        for number in range(60):
+            desk.board.add(Draft(title=f"t{number}"), actor="ann")
+    listed = shell.json("task", "list")["tasks"]
+    assert [each["title"] for each in listed] == [f"t{n}" for n in range(59, 9, -1)]
 
 
 def test_the_configuration_says_who_is_asked(shell: Shell) -> None:

@@ -49,6 +49,22 @@ DRAFT_AND_CRITICS = graph(
 FAILING = graph({"op": "Sequential", "stages": [stage("draft"), stage("fails")]})
 
 
+#: Every command and subcommand.
+LEAVES = [
+    *(["plan"], ["run"], ["trace"], ["price"], ["entries"], ["audit"], ["demo"], ["holds"]),
+    *(["heartbeat"], ["serve"], ["model"], ["backup"]),
+    *(["config", name] for name in ("show", "allow", "revoke", "list")),
+    *(["budget", name] for name in ("set", "show", "pause", "resume", "extend")),
+    *(["holds", name] for name in ("settle", "release")),
+    *(["quilt", name] for name in ("get", "put", "list", "history")),
+    *(["nudge", name] for name in ("list", "ack", "test")),
+    *(["token", name] for name in ("create", "list", "revoke")),
+    *(["store", name] for name in ("status", "migrate", "copy")),
+    *(["task", name] for name in ("add", "list", "show", "grade", "approve", "deny", "accept")),
+    *(["task", name] for name in ("reject", "retry", "cancel")),
+]
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What a command left behind."""

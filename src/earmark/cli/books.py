@@ -2,6 +2,8 @@
 
 import os
 from getpass import getuser
+from pathlib import Path
+from shlex import quote
 from typing import Final
 
 from earmark.cli.allowing import allow, can_ask, confirm
@@ -64,9 +66,23 @@ def open_existing(session: Session, *, ask: bool = True) -> Ledger:
     if url.startswith(_LASTING) and url not in _LASTING:
         upkeep = open_upkeep(url, SystemClock())
         if not upkeep.exists():
-            hint = "`earmark budget set` makes the first books"
-            raise NotFound(kind="store", name=upkeep.name, hint=hint)
+            raise NotFound(kind="store", name=upkeep.name, hint=_how_to_name(session, url))
     return open_ledger(url)
+
+
+def _how_to_name(session: Session, url: str) -> str:
+    """Return what to do where there are no books at *url*: a command that works as it is typed."""
+    path = Path(url.removeprefix("sqlite:///")).absolute()
+    there = ""
+    if url.startswith("sqlite:"):
+        if not path.parent.is_dir():
+            return f"there is no folder {path.parent}: check the name"
+        there = f"there is no file {path}; "
+    named = f" --store {quote(session.store)}" if session.store else ""
+    return (
+        f"{there}name yours by --store, EARMARK_STORE or [store] url, or make new books:"
+        f" `earmark budget set acme --limit '10 usd per day'{named}`"
+    )
 
 
 def operator() -> str:

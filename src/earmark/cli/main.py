@@ -107,13 +107,17 @@ def start(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code; the entry point of `earmark`."""
     _never_fail_to_print()
+    given = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        code = _outcome(sys.argv[1:] if arguments is None else list(arguments))
+        code = _outcome(given)
         sys.stdout.flush()
     except BrokenPipeError:
         return _give_up_output(_BROKEN_PIPE)
     except OSError as error:
-        _complain(error.strerror or str(error))
+        said = error.strerror or str(error)
+        with suppress(OSError):  # standard output itself may be what failed
+            _fail(given, said, {"error": {"code": "error", "message": said}})
+            sys.stdout.flush()
         return _give_up_output(_BAD_INPUT)
     except KeyboardInterrupt:
         return _INTERRUPTED
@@ -124,7 +128,7 @@ def _outcome(given: list[str]) -> int:
     # Not Typer's own `main`, which prints errors its way and hides a broken pipe.
     command = get_command(app)
     try:
-        with command.make_context("earmark", given) as context:
+        with command.make_context("earmark", [*given]) as context:  # it takes them out
             command.invoke(context)
     except typer.Exit as leave:
         return leave.exit_code

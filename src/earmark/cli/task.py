@@ -158,10 +158,12 @@ def list_(
         str | None, typer.Option(metavar="TEXT", help="With this in title or description.")
     ] = None,
     after: Annotated[int, typer.Option(min=0, help="Go on after the task of this number.")] = 0,
-    newest: Annotated[bool, typer.Option("--newest", help="The latest ones first.")] = False,
+    newest: Annotated[
+        bool, typer.Option("--newest/--oldest", help="Which come first: the newest unless told.")
+    ] = True,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 50,
 ) -> None:
-    """List tasks in the order they were added, with what each has cost."""
+    """List tasks, the newest first, with what each has cost."""
     wanted = Wanted(
         status=frozenset(status or ()),
         type=type,
