@@ -2,12 +2,14 @@
 
 import os
 from contextlib import ExitStack
+from shlex import quote
 from typing import Annotated, Final
 
 import typer
 
 from earmark.cli.demo.house import House, open_house
 from earmark.cli.demo.steps import Shown, burst, pipeline, prove, refusal
+from earmark.cli.invoked import own_command
 from earmark.cli.session import Session, command, group
 from earmark.errors import InvalidConfig
 
@@ -51,4 +53,5 @@ def _form(house: House, shown: list[Shown]) -> dict[str, object]:
 
 def _closing(house: House, audit: Shown) -> str:
     verdict = "Nothing was overspent" if audit.ok else "THE BOOKS ARE WRONG"
-    return f"\n{verdict}. Look around: `earmark --store {house.url} budget show --tree`"
+    look = f"{own_command()} --store {quote(house.url)} budget show --tree"
+    return f"\n{verdict}. Look around: `{look}`"
