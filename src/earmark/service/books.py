@@ -4,13 +4,18 @@
 
 import json
 import re
-from typing import Final
+from collections.abc import Iterable, Sequence
+from typing import Final, cast
 
 from earmark.budget.budget import Budget
 from earmark.budget.path import parse_path
 from earmark.errors import NotFound
 from earmark.heartbeat.desk import Desk
 from earmark.ledger.answers import Balance, balance
+from earmark.ledger.books import Books
+from earmark.ledger.books import Rows as BooksRows
+from earmark.ledger.values import Account
+from earmark.stores.rows import ACCOUNT_COLUMNS, account_of
 from earmark.stores.tables import Rows
 
 _OF_A_RUN: Final = re.compile(r"(^|/)run-[0-9a-f]{16}$")
@@ -34,6 +39,11 @@ _PAGE: Final = (
     f" AND (1 = ? OR NOT {sql_of_a_run('path')})"
     " ORDER BY path LIMIT ?"
 )
+_LAST: Final = "SELECT at FROM {schema}.entry ORDER BY seq DESC LIMIT 1"
+_ACCOUNTS: Final = f"SELECT {ACCOUNT_COLUMNS} FROM {{schema}}.account WHERE "
+_AT_PLACE: Final = '(budget = ? AND unit = ? AND "window" = ? AND start = ?)'
+#: Terms of one statement: each is a look into the index, and databases bound how deep they nest.
+_PLACES_AT_ONCE: Final = 200
 
 
 def is_of_a_run(path: str) -> bool:
@@ -82,9 +92,63 @@ def get_budget(desk: Desk, path: str) -> Budget:
 def balances_of(desk: Desk, budget: Budget) -> list[Balance]:
     """Return each limit of *budget* in its current interval."""
     now = desk.ledger.clock.instant()
+    return _own(budget, desk.ledger.store.accounts(budget.path, now), now)
+
+
+def balances_of_all(desk: Desk, budgets: Sequence[Budget]) -> list[list[Balance]]:
+    """Return for each of *budgets* what `balances_of` does, with a few queries for all of them."""
+    if desk.ledger.store.url == _IN_MEMORY:
+        return [balances_of(desk, each) for each in budgets]
+    now = desk.ledger.clock.instant()
+    return desk.tables.read(lambda rows: _read_balances(rows, budgets, now))
+
+
+def _read_balances(rows: Rows, budgets: Sequence[Budget], now: int) -> list[list[Balance]]:
+    # As the stores have it: time in the books never runs back.
+    moment = max([now, *(at for (at,) in rows.run(_LAST))])
+    # To find accounts, `Books` asks for no other rows than these.
+    books = Books(cast("BooksRows", _Fetched(rows, budgets, moment)))
+    return [_own(each, books.accounts_of(each.path, moment), now) for each in budgets]
+
+
+def _own(budget: Budget, accounts: Iterable[Account], now: int) -> list[Balance]:
     paused = budget.is_paused(now) is not None
-    accounts = desk.ledger.store.accounts(budget.path, now)
     return [balance(each, paused=paused) for each in accounts if each.line.budget == budget.path]
+
+
+class _Fetched:
+    """The rows of some budgets and of their accounts in one interval each, read at once.
+
+    It knows no other budget, so that nothing is read of those above them.
+    """
+
+    def __init__(self, rows: Rows, budgets: Sequence[Budget], now: int) -> None:
+        self._budgets = {each.path: each for each in budgets}
+        places = [
+            (each.path, limit.unit, str(limit.window), start)
+            for each in budgets
+            for limit in each.limits
+            for start in (limit.window.interval(now, each.timezone).start,)
+        ]
+        self._accounts: dict[tuple[str, str, str, int], Account] = {}
+        for first in range(0, len(places), _PLACES_AT_ONCE):
+            some = places[first : first + _PLACES_AT_ONCE]
+            sql = _ACCOUNTS + " OR ".join([_AT_PLACE] * len(some))
+            for row in rows.run(sql, *(value for place in some for value in place)):
+                line = (found := account_of(row)).line
+                self._accounts[line.budget, line.unit, line.window, line.start] = found
+
+    def budget(self, path: str) -> Budget | None:
+        """Return the budget at *path*, if it is one of them."""
+        return self._budgets.get(path)
+
+    def find_account(self, budget: str, unit: str, window: str, start: int) -> Account | None:
+        """Return an account that was read; one that was never opened is not there."""
+        return self._accounts.get((budget, unit, window, start))
+
+    def next_account(self) -> int:
+        """Return a number above those of all accounts: none of these is ever written."""
+        return 1 << 62
 
 
 def _budgets(rows: Rows, sql: str, given: tuple[object, ...]) -> list[Budget]:

@@ -20,7 +20,7 @@ from earmark.clock import NANOS_PER_SECOND, Clock
 from earmark.heartbeat.desk import Desk, open_desk
 from earmark.ledger.answers import Balance
 from earmark.money import NANOS_PER_USD, Money
-from earmark.service.books import balances_of, find_budgets
+from earmark.service.books import balances_of_all, find_budgets
 from earmark.service.fresh import Fresh
 from earmark.service.sums import Sums, sums_of
 
@@ -73,7 +73,7 @@ class Metrics:
         desk.ledger.sweep()
         sums = sums_of(desk)
         budgets = find_budgets(desk)
-        balances = [each for budget in budgets for each in balances_of(desk, budget)]
+        balances = [each for of_one in balances_of_all(desk, budgets) for each in of_one]
         paths = [budget.path for budget in budgets]
         return [
             *_standing(balances),

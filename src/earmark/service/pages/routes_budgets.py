@@ -13,7 +13,7 @@ from earmark.errors import EarmarkError, InvalidPath, NotFound, StoreError
 from earmark.ids import new_key
 from earmark.ledger.ledger import Ledger
 from earmark.ledger.values import Entry
-from earmark.service.books import balances_of, find_budgets, get_budget
+from earmark.service.books import balances_of, balances_of_all, find_budgets, get_budget
 from earmark.service.moments import still_ahead
 from earmark.service.pages.books import latest_entries
 from earmark.service.pages.failures import PageRoute, refusal
@@ -37,8 +37,9 @@ def tree(visit: Reader) -> Response:
     desk, after, runs = visit.desk, visit.query("after"), visit.query("runs") == "all"
     desk.ledger.sweep()
     found = find_budgets(desk, after=after, most=MOST + 1, runs=runs)
+    listed = found[:MOST]
     view = tree_view(
-        [Shelf(each, balances_of(desk, each)) for each in found[:MOST]],
+        [Shelf(*each) for each in zip(listed, balances_of_all(desk, listed), strict=True)],
         _finder(desk.ledger),
         visit.now,
         runs=runs,

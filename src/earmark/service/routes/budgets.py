@@ -5,9 +5,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 
 from earmark.budget.budget import Budget
+from earmark.ledger.answers import Balance
 from earmark.service import models
 from earmark.service.auth import Admin, Reader
-from earmark.service.books import balances_of, find_budgets, get_budget
+from earmark.service.books import balances_of, balances_of_all, find_budgets, get_budget
 from earmark.service.context import Service, TheService
 from earmark.service.keyed import KeyedRoute, Operation
 from earmark.service.paging import USUAL, Cursor, Limit, after_texts, page
@@ -36,8 +37,12 @@ def list_budgets(
     """List budgets by path, each with its limits as they stand now."""
     (after,) = after_texts(cursor, 1)
     service.desk.ledger.sweep()
-    found = find_budgets(service.desk, prefix=prefix or "", after=after, most=limit + 1, runs=runs)
-    return page(found, limit, lambda each: _standing(service, each), lambda each: each.path)
+    desk = service.desk
+    found = find_budgets(desk, prefix=prefix or "", after=after, most=limit + 1, runs=runs)
+    forms = {
+        each.path: form for each, form in zip(found, _all_standing(service, found), strict=True)
+    }
+    return page(found, limit, lambda each: forms[each.path], lambda each: each.path)
 
 
 @router.get("/budgets/{path:path}", response_model=models.BudgetTree)
@@ -108,13 +113,22 @@ def extend(
 
 
 def _standing(service: Service, budget: Budget) -> dict[str, Any]:
+    return _form(service, budget, balances_of(service.desk, budget))
+
+
+def _all_standing(service: Service, budgets: list[Budget]) -> list[dict[str, Any]]:
+    found = balances_of_all(service.desk, budgets)
+    return [_form(service, *each) for each in zip(budgets, found, strict=True)]
+
+
+def _form(service: Service, budget: Budget, balances: list[Balance]) -> dict[str, Any]:
     return {
         **budget_json(budget, service.clock.instant()),
-        "balances": [balance_json(each) for each in balances_of(service.desk, budget)],
+        "balances": [balance_json(each) for each in balances],
     }
 
 
 def _tree(service: Service, budget: Budget) -> dict[str, Any]:
     found = find_budgets(service.desk, prefix=budget.path, after=budget.path, most=MOST_BELOW)
-    below = [_standing(service, each) for each in found]
-    return told({**_standing(service, budget), "below": below})
+    own, *below = _all_standing(service, [budget, *found])
+    return told({**own, "below": below})
