@@ -93,7 +93,10 @@ class EffectSet:
     effects: tuple[Effect, ...]
 
     def __init__(self, effects: Iterable[Effect] = (UNKNOWN,)) -> None:
-        object.__setattr__(self, "effects", tuple(sorted(set(effects), key=_order)))
+        # Two spellings of one path are one effect: the lesser text stays, in whatever order given.
+        ordered = sorted(set(effects), key=lambda effect: (_order(effect), str(effect)))
+        once = {_order(effect): effect for effect in reversed(ordered)}
+        object.__setattr__(self, "effects", tuple(reversed(once.values())))
 
     @property
     def names(self) -> frozenset[EffectName]:
@@ -229,20 +232,32 @@ def _text(form: Fields, name: str) -> str:
     return value
 
 
-def _order(effect: Effect) -> tuple[int, int, str]:
+def _order(effect: Effect) -> tuple[int, int, tuple[tuple[int, str], ...]]:
     match effect:
         case Cost(amount):
-            return 0, amount.in_nanos, ""
+            return 0, amount.in_nanos, ()
         case FsRead(path):
-            return 2, 0, path
+            return 2, 0, _components(path)
         case FsWrite(path):
-            return 3, 0, path
+            return 3, 0, _components(path)
         case Llm(model):
-            return 4, 0, model
+            return 4, 0, ((0, model),)
         case Simple(kind):
-            return _RANK[kind], 0, ""
+            return _RANK[kind], 0, ()
         case _:
             assert_never(effect)
+
+
+def _components(path: str) -> tuple[tuple[int, str], ...]:
+    """Return what a path is compared by: root, `.` at the beginning, `..`, then names.
+
+    The format compares paths as Rust's `std::path::Path` does on Unix, component by component:
+    `/a/b` comes before `/a-b`, and `/a//b/.` is `/a/b`.
+    """
+    root = ((0, ""),) if path.startswith("/") else ()
+    here = ((1, ""),) if path == "." or path.startswith("./") else ()
+    parts = (part for part in path.split("/") if part not in {"", "."})
+    return (*root, *here, *(((2, "") if part == ".." else (3, part)) for part in parts))
 
 
 _RANK = {"Fallible": 1, "Network": 5, "NonDeterministic": 6, "Process": 7, "Pure": 8, "Unknown": 9}

@@ -1,7 +1,8 @@
 """The stages at hand, and how a reference in a composition finds the one it means.
 
-A reference is a whole id, the beginning of one that no other has, or a name. It never means one of
-several: what is ambiguous is refused with the candidates named.
+A reference is a whole id, a name, or the beginning of an id that no other has, of eight digits or
+more; the first of these that there is. It never means one of several: what is ambiguous is refused
+with the candidates named.
 """
 
 from bisect import bisect_left, insort
@@ -15,6 +16,8 @@ from earmark.composition.nodes import Pinning
 from earmark.errors import InvalidStage, NotFound
 from earmark.stages.stage import Active, Deprecated, Draft, Lifecycle, StageSpec, Tombstone
 
+#: The beginning of an id has at least so many digits: names such as `add` and `bad` are none.
+LEAST_DIGITS: Final = 8
 #: How many successors of deprecated stages are followed.
 MAX_HOPS: Final = 10
 _SHOWN_CANDIDATES = 5
@@ -171,7 +174,7 @@ class StageLibrary(Generic[T]):
             return reference
         if reference in self._signatures:
             return self._best(self._signatures[reference])
-        candidates = self._by_name(reference) | self._by_prefix(reference)
+        candidates = self._by_name(reference) or self._by_prefix(reference)
         if not candidates:
             raise NotFound(kind="stage", name=reference, hint=self._near(reference))
         if len(candidates) > 1:
@@ -186,7 +189,7 @@ class StageLibrary(Generic[T]):
         return active or best
 
     def _by_prefix(self, reference: str) -> set[str]:
-        if not reference or len(reference) >= _ID_DIGITS or not _HEX.issuperset(reference):
+        if not LEAST_DIGITS <= len(reference) < _ID_DIGITS or not _HEX.issuperset(reference):
             return set()
         signatures = _beginning(self._signature_ids, reference)
         best = {self._best(self._signatures[signature]) for signature in signatures}
@@ -238,7 +241,10 @@ class StageLibrary(Generic[T]):
             return "is it " + " or ".join(f"'{name}'" for name in near) + "?"
         if not self._stages:
             return "the library is empty"
-        return f"give an id, the beginning of one, or the name of one of {len(self):,} stages"
+        return (
+            f"give an id, its first {LEAST_DIGITS} digits or more, or the name of one of"
+            f" {len(self):,} stages"
+        )
 
     def _several(self, candidates: set[str]) -> str:
         ordered = sorted(candidates)

@@ -1,5 +1,8 @@
 """Effects: read, printed, ordered, and the price among them."""
 
+import json
+from hashlib import sha256
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,6 +26,7 @@ from earmark.composition.effects import (
 )
 from earmark.errors import InvalidComposition
 from earmark.money import Money
+from earmark.stages.stage import parse_stage
 from unit.composition.generators import money, texts
 
 simple = st.sampled_from([FALLIBLE, NETWORK, NON_DETERMINISTIC, PROCESS, PURE, UNKNOWN])
@@ -55,6 +59,40 @@ def test_effects_are_written_in_the_formats_order() -> None:
         {"effect": "Pure"},
         {"effect": "Unknown"},
     ]
+
+
+def test_paths_are_ordered_component_by_component() -> None:
+    """As the format orders them: a path before what is in it, `..` before names."""
+    ordered = ["", "/", "/..", "/a", "/a/b", "/a/b/c", "/a b", "/a-b", "/a.b", "/ab", "/é"]
+    ordered += [".", "./a", "..", "a", "a/b", "a!"]
+    made = EffectSet([*map(FsWrite, reversed(ordered)), *map(FsRead, reversed(ordered))])
+    paths = [effect["path"] for effect in made.to_json()["effects"]]
+    assert paths == ordered * 2
+
+
+@pytest.mark.parametrize("same", ["/a//b", "/a/./b", "/a/b/", "//a/b", "/a/b/."])
+def test_two_spellings_of_a_path_are_one_effect(same: str) -> None:
+    """Only separators and dots differ: the set has it once, whichever comes first."""
+    for paths in ([same, "/a/b"], ["/a/b", same]):
+        (kept,) = EffectSet(map(FsRead, paths)).effects
+        assert kept == FsRead(min(same, "/a/b"))
+    assert len(EffectSet([FsRead(same), FsWrite(same)]).effects) == 2
+
+
+def test_the_id_of_a_stage_with_several_paths_is_the_formats() -> None:
+    """A stage whose paths stand in the format's order is not taken for a changed one."""
+    effects = [{"effect": "FsRead", "path": path} for path in ("/a/b", "/a-b")]
+    content: dict[str, object] = {
+        "name": "s",
+        "input": {"kind": "Text"},
+        "output": {"kind": "Text"},
+        "effects": {"effects": effects},
+        "implementation_hash": "h",
+    }
+    identity = sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode())
+    signature = {name: content[name] for name in content if name != "name"}
+    parsed = parse_stage({"name": "s", "id": identity.hexdigest(), "signature": signature})
+    assert parsed.stage_id == identity.hexdigest()
 
 
 @pytest.mark.parametrize(
