@@ -55,6 +55,26 @@ def test_a_run_for_people(workshop: Shell) -> None:
     assert workshop.ok("trace", run["run_id"]).out == answer.out
 
 
+@pytest.mark.parametrize(("more", "attempts"), [((), 4), (("--max-repeats", "1"), 2)])
+def test_the_settings_and_the_command_say_how_many_attempts_are_repeated(
+    workshop: Shell, more: tuple[str, ...], attempts: int
+) -> None:
+    """The option comes before `run.max_repeats`."""
+    root: dict[str, object] = stage("missing-model")
+    for _ in range(4):
+        root = {"op": "Retry", "stage": root, "max_attempts": 4}
+    workshop.write("again.json", graph(root))
+    workshop.write(
+        "earmark.toml",
+        '[run]\nmax_repeats = 3\n[stages.missing-model]\nkind = "process"\nargv = ["false"]\n',
+    )
+    given = ("--config", "earmark.toml", *HI, "--budget", "1", "--json")
+    answer = workshop("run", "again.json", *given, *more)
+    assert answer.code == 2
+    error = answer.json["error"]
+    assert (error["code"], error["most"]) == ("too_many_repeats", attempts - 1)
+
+
 def test_a_run_that_does_not_fit_is_refused_with_its_statement(workshop: Shell) -> None:
     """Exit code 2; the statement has the refusal's numbers; nothing was spent."""
     answer = workshop("run", "graph.json", *WITH, *HI, "--budget", "0.01", "--json")

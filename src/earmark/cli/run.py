@@ -53,6 +53,9 @@ def run(
     concurrency: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="At most so many stages at once.")
     ] = None,
+    max_repeats: Annotated[
+        int | None, typer.Option(metavar="N", min=0, help="At most so many repeated attempts.")
+    ] = None,
     wait: Annotated[
         str | None, typer.Option(metavar="TIME", help="How long a call waits for budget: 30s.")
     ] = None,
@@ -67,6 +70,9 @@ def run(
     settings = settings_of(session)
     at_hand = known(settings, stages or [])
     options = _options(at_hand, concurrency, wait, timeout)
+    repeats = settings.run.max_repeats if max_repeats is None else max_repeats
+    if repeats is not None:
+        options["max_repeats"] = repeats
     options["allow"] = allowed(at_hand, allow)
     with open_books(session, settings) as ledger:
         _warn_of_typo(session, ledger, order.under)

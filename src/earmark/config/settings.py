@@ -45,6 +45,7 @@ Effects = Annotated[EffectSet, PlainValidator(values.effects)]
 Type = Annotated[NType, PlainValidator(values.type_)]
 Tokens = Annotated[int, PlainValidator(values.whole(1, 100_000_000))]
 Count = Annotated[int, PlainValidator(values.whole(1, 10_000))]
+Repeats = Annotated[int, PlainValidator(values.whole(0, 1_000_000_000))]
 Prices = Annotated[Mapping[str, Mapping[str, str]], PlainValidator(values.prices)]
 Bytes = Annotated[int, PlainValidator(values.whole(1, 1 << 30))]
 Texts = Annotated[tuple[str, ...], PlainValidator(values.texts)]
@@ -224,6 +225,8 @@ class RunSettings(_Table):
 
     concurrency: Count | None = None
     """How many stages run at once; None: the runner's own limit."""
+    max_repeats: Repeats | None = None
+    """How many attempts of a run may repeat an earlier one; None: the runner's own limit."""
 
 
 class GradeSettings(_Table):

@@ -23,6 +23,7 @@
     │  ├─ VersionConflict               somebody else changed it first: the version that stands
     │  ├─ AgentBusy                     another heartbeat runs under that name
     │  ├─ ConfigNotAllowed              a configuration file that was found, and never allowed
+    │  ├─ TooManyRepeats                the retries of a run wanted more attempts than it may make
     │  └─ CheckFailed                   a composition's types, effects or prices are refused
     ├─ NotFound                         no such thing by that name
     ├─ CallFailed                       one call failed; says what is known of its cost
@@ -79,6 +80,7 @@ from earmark.errors.refusals import (
     RunIdReused,
     TaskMoved,
     TaskRefused,
+    TooManyRepeats,
     VersionConflict,
 )
 
@@ -121,5 +123,6 @@ __all__ = [
     "StoreUnavailable",
     "TaskMoved",
     "TaskRefused",
+    "TooManyRepeats",
     "VersionConflict",
 ]

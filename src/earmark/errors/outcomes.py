@@ -35,6 +35,7 @@ OUTCOMES: dict[str, Outcome] = {
     "key_reused": Outcome(2, 422),
     "run_id_reused": Outcome(2, 409),
     "reservation_closed": Outcome(2, 409),
+    "too_many_repeats": Outcome(2, 422),
     "check_failed": Outcome(2, 422),
     "version_conflict": Outcome(2, 409),
     "task_moved": Outcome(2, 409),

@@ -219,6 +219,21 @@ class AgentBusy(Refusal):
 
 
 @dataclass(kw_only=True, eq=False)
+class TooManyRepeats(Refusal):
+    """A run's retries wanted one more repeated attempt than the run may make; it was not made."""
+
+    code: ClassVar[str] = "too_many_repeats"
+    path: str
+    most: int
+
+    def __str__(self) -> str:
+        return (
+            f"at {self.path}: {self.most} attempts were repeated, as many as this run may:"
+            " nest fewer retries, or raise max_repeats"
+        )
+
+
+@dataclass(kw_only=True, eq=False)
 class CheckFailed(Refusal):
     """A composition was refused before a call was made: its types, effects, prices or policy."""
 

@@ -9,7 +9,7 @@ from earmark.admission.call import Call, Grant
 from earmark.admission.guard import Charge, Guard
 from earmark.clock import Clock
 from earmark.composition.nodes import RemoteStage, Stage
-from earmark.errors import CallFailed, EarmarkError, NotFound, Refusal, StoreError
+from earmark.errors import CallFailed, EarmarkError, NotFound, Refusal, StoreError, TooManyRepeats
 from earmark.ledger.async_ledger import AsyncLedger
 from earmark.money import Money
 from earmark.runs.attempt import Attempt, Booked, Leaf, of_charge, of_reservation
@@ -37,6 +37,8 @@ class Terms:
     timeout_s: float
     wait_s: float | None
     """How long an attempt may wait in line for budget; None asks once."""
+    max_repeats: int
+    """How many attempts may repeat an earlier one of their place, over all retries together."""
 
 
 class StageAttempts:
@@ -70,12 +72,15 @@ class StageAttempts:
         self._turns = asyncio.Semaphore(terms.concurrency)
         self._cache = PureCache()
         self._numbers: dict[str, int] = {}
+        self._visited: set[str] = set()
+        self._repeats = 0
         self._spent = 0
         self._free_grant = _free_grant(terms.timeout_s)
         self._watches: dict[float, Watch] = {}
 
     async def run(self, node: Stage | RemoteStage, path: str, value: Json) -> Json:
         """Attempt the stage *node* once, or take its output from the cache; see `Attempts`."""
+        self._count(path)
         leaf = self._prepared.leaf(node, path)
         if leaf.config is not None:
             value = overlay_config(value, leaf.config, leaf.wanted)
@@ -87,6 +92,15 @@ class StageAttempts:
         if cached:
             await self._write(self._begin(leaf).line(Outcome.CACHED))
         return output
+
+    def _count(self, path: str) -> None:
+        """Refuse one repeat too many: nested retries multiply, and free stages have no budget."""
+        if path not in self._visited:
+            self._visited.add(path)
+            return
+        if self._repeats >= self._terms.max_repeats:
+            raise TooManyRepeats(path=path or "/", most=self._terms.max_repeats)
+        self._repeats += 1
 
     def close(self) -> None:
         """Let go of the timers; nothing is under way any more."""

@@ -41,6 +41,7 @@ from earmark.stages.kinds.kind import Tools
 
 DEFAULT_CONCURRENCY: Final = 16
 MOST_CONCURRENCY: Final = 1024
+DEFAULT_REPEATS: Final = 10_000
 
 
 class Options(TypedDict, total=False):
@@ -52,6 +53,8 @@ class Options(TypedDict, total=False):
     """Model providers by the name before the slash of a stage's model."""
     concurrency: int
     """How many attempts may be under way at once; 16 unless given."""
+    max_repeats: int
+    """How many attempts may repeat an earlier one, over all retries together; 10,000."""
     policy: Policy
     """How much to hold for a call; `STRICT` unless given."""
     wait: Duration | None
@@ -127,10 +130,12 @@ async def run_async(
     Raises:
         InputError: The graph, the path, an amount or an option is none; nothing was run.
         BudgetExceeded, NoBudget, CheckFailed: The run was refused, before or while it ran.
+        RunIdReused: A run of that id exists; nothing was run, and it has no statement.
+        TooManyRepeats: Its retries wanted more attempts than `max_repeats` allows.
         StageFailed: A stage failed for good.
         StoreError: The books or the journal could not be written.
         asyncio.CancelledError: The run was cancelled; what was under way is booked.
-            All but the first and the last carry the run's `statement`.
+            All but InputError and RunIdReused carry the run's `statement`.
     """
     composition = read_graph(graph)
     ask = _ask(composition, input, ledger, under, budget, options)
@@ -191,6 +196,7 @@ def _ask(
             concurrency=concurrency,
             timeout_s=parse_duration(options.get("timeout", DEFAULT_TIMEOUT)) / NANOS_PER_SECOND,
             wait_s=None if wait is None else parse_duration(wait) / NANOS_PER_SECOND,
+            max_repeats=_repeats(options.get("max_repeats", DEFAULT_REPEATS)),
         ),
         clock=clock,
         stages=tuple(options.get("stages", ())),
@@ -369,6 +375,13 @@ def _concurrency(given: int) -> int:
     if not 1 <= given <= MOST_CONCURRENCY:
         detail = f"{given} attempts at once: it takes 1 to {MOST_CONCURRENCY:,}"
         raise InvalidConfig(place="concurrency", detail=detail)
+    return given
+
+
+def _repeats(given: int) -> int:
+    if isinstance(given, bool) or not isinstance(given, int) or given < 0:  # pyright: ignore[reportUnnecessaryIsInstance] - from a caller's settings
+        detail = f"{given!r} repeats: it is a whole number, 0 for none"
+        raise InvalidConfig(place="max_repeats", detail=detail)
     return given
 
 

@@ -176,13 +176,14 @@ def test_admission_and_run_read(tmp_path: Path) -> None:
         allow_unpriced = ["network", "llm"]
         [run]
         concurrency = 8
+        max_repeats = 0
         """,
     )
     assert settings.admission.policy == "elastic"
     assert settings.admission.wait == timedelta(0)
     assert settings.admission.allow_free == ("local/smollm2-135m",)
     assert settings.admission.allow_unpriced == ("network", "llm")
-    assert settings.run.concurrency == 8
+    assert (settings.run.concurrency, settings.run.max_repeats) == (8, 0)
 
 
 def test_the_nearest_file_above_is_found(tmp_path: Path) -> None:
@@ -230,7 +231,7 @@ def test_every_section_can_come_from_the_environment() -> None:
         ("[stor]\nurl = 'x'", "stor", "unknown setting 'stor': did you mean store?"),
         ("[budget.c8]\nlimits = []", "budget", "did you mean budgets?"),
         ("[run]\nconcurency = 1", "run.concurency", "did you mean concurrency?"),
-        ("[run]\nx = 1", "run.x", "there are concurrency"),
+        ("[run]\nx = 1", "run.x", "there are concurrency, max_repeats"),
         ("[budgets.c8]\nlimit = []", "budgets.c8.limit", "did you mean limits?"),
         ("[store]\nurl = 5", "store.url", "give text in quotes, not 5"),
         ("[store]\nurl = ''", "store.url", "characters"),

@@ -415,6 +415,8 @@ def test_input_of_another_type_is_refused_before_a_call(house: Any) -> None:
         {"budget": "NaN"},
         {"budget": 0.5},
         {"concurrency": 0},
+        {"max_repeats": -1},
+        {"max_repeats": True},
         {"timeout": "soon"},
         {"run_id": "a b/c"},
         {"given": float("nan")},
