@@ -19,9 +19,12 @@ class Quote:
     """What one attempt at a stage can cost, as far as is known before its input is."""
 
     min: Money
+    """What every attempt that succeeds settles; 0 where it may settle less than it holds."""
     max: Money | None
     """None: nobody knows until the input is there; the hold will then be bounded all the same."""
     note: str = ""
+    hold: Money = Money()  # noqa: RUF009 - immutable
+    """What every attempt holds at least: where that does not fit, it cannot begin."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,14 +67,15 @@ def price(
 ) -> Quote | None:
     """Return what one attempt costs, or None where that is unknown and not allowed to be.
 
-    A quote comes first, then the declared costs. Without either the stage is free, unless it has an
+    A quote comes first, then the declared costs: the most an attempt costs and what it holds, while
+    what it settles may be less. Without either the stage is free, unless it has an
     effect that may cost money and is not in *allow*. A model declared to cost nothing has no price.
     """
     if quote is not None:
         return quote
     cost = effects.cost
     if cost or (cost is not None and "llm" not in effects.names):
-        return Quote(cost, cost, "declared")
+        return Quote(Money(), cost, "declared", hold=cost)
     risky = sorted((effects.names & UNPRICED) - set(allow))
     if risky:
         return None

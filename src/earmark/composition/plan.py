@@ -1,17 +1,18 @@
 """What a composition will cost, before it runs: a line for each occurrence of a stage, and in all.
 
 Exact and linear. A sum over what runs, the dearest arm of a `Branch` at most and the cheapest at
-least, a `Retry` all its attempts at most and one at least.
+least, a `Retry` all its attempts at most and one at least. A pure stage, whose equal inputs are
+paid once, counts once at least.
 """
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from earmark.composition.ast import Composition
 from earmark.composition.catalogue import Catalogue, Quote
-from earmark.composition.check import Checked, check
+from earmark.composition.check import Checked, Occurrence, check
 from earmark.composition.effects import EffectName
 from earmark.composition.nodes import (
     Branch,
@@ -41,7 +42,8 @@ class Line:
     stage_id: str
     kind: str
     min: Money
-    """The least it adds to a run that succeeds: one attempt; 0 where its arm may not be taken."""
+    """The least it adds to a run that succeeds: one attempt; 0 where its arm may not be taken, or
+    where an equal pure stage may have been paid before."""
     max: Money | None
     """The most it adds: every attempt; None where one has no bound before its input is known."""
     attempts: int
@@ -64,6 +66,8 @@ class Plan:
     """The least a run that succeeds costs."""
     max: Money | None
     """The most a run costs; None where a stage has no bound before its input is known."""
+    hold: Money
+    """The largest hold that every run that succeeds makes: a budget needs room for it at once."""
     lines: tuple[Line, ...]
     """In document order."""
     input: NType
@@ -103,12 +107,14 @@ def plan(composition: Composition, catalogue: Catalogue, *, allow: Collection[st
 def plan_of(composition: Composition, checked: Checked) -> Plan:
     """Return what a composition costs, given what its check found."""
     lines: list[Line] = []
+    counted: set[str] = set()
     root = _Reached("", composition.root, attempts=1, certain=True)
-    total = fold(root, partial(_open, checked, lines))
+    total = fold(root, partial(_open, checked, lines, counted))
     return Plan(
         composition_id=composition.id,
         min=total.min,
         max=total.max,
+        hold=total.hold,
         lines=tuple(lines),
         input=checked.input,
         output=checked.output,
@@ -141,18 +147,29 @@ class _Reached:
 
 
 def _open(
-    checked: Checked, lines: list[Line], at: _Reached
+    checked: Checked, lines: list[Line], counted: set[str], at: _Reached
 ) -> tuple[list[_Reached], Callable[[Sequence[Quote]], Quote]]:
     match at.node:
         case Stage() | RemoteStage():
             occurrence = checked.occurrences[at.path]
-            quote = occurrence.quote or _FREE
+            quote = _at_least(occurrence, at, counted)
             lines.append(_line(at, checked, quote))
             return [], lambda _: quote
         case Const():
             return [], lambda _: _FREE
         case _:
             return at.parts(), partial(_combine, at.node)
+
+
+def _at_least(occurrence: Occurrence, at: _Reached, counted: set[str]) -> Quote:
+    """Return what the occurrence costs, at least nothing where another may have paid for it."""
+    quote, signature = occurrence.quote or _FREE, occurrence.signature
+    if not signature.effects.is_pure:
+        return quote
+    if at.certain and signature.id not in counted:
+        counted.add(signature.id)
+        return quote
+    return replace(quote, min=_NOTHING)
 
 
 def _line(at: _Reached, checked: Checked, quote: Quote) -> Line:
@@ -182,7 +199,7 @@ def _combine(node: Node, parts: Sequence[Quote]) -> Quote:
             return _chosen(node, parts)
         case Retry():
             most = parts[0].max
-            return Quote(parts[0].min, None if most is None else most * node.max_attempts)
+            return replace(parts[0], max=None if most is None else most * node.max_attempts)
         case _:
             return _sum(parts)
 
@@ -195,13 +212,15 @@ def _chosen(node: Branch, parts: Sequence[Quote]) -> Quote:
     dearest = (
         None if if_true.max is None or if_false.max is None else max(if_true.max, if_false.max)
     )
-    return _sum([predicate, Quote(min(if_true.min, if_false.min), dearest)])
+    least, hold = min(if_true.min, if_false.min), min(if_true.hold, if_false.hold)
+    return _sum([predicate, Quote(least, dearest, hold=hold)])
 
 
 def _sum(parts: Sequence[Quote]) -> Quote:
     most = [part.max.in_nanos for part in parts if part.max is not None]
     total = Money.nanos(sum(most)) if len(most) == len(parts) else None
-    return Quote(Money.nanos(sum(part.min.in_nanos for part in parts)), total)
+    least = Money.nanos(sum(part.min.in_nanos for part in parts))
+    return Quote(least, total, hold=max((part.hold for part in parts), default=_NOTHING))
 
 
 def _constant(node: Branch) -> bool | None:

@@ -112,9 +112,10 @@ async def run_async(
 ) -> Statement:
     """Run a composition under its own budget below *under*, and return its statement.
 
-    The run's budget is `<under>/run-<id>` with `<budget> usd total`. A composition that costs more
-    than is there even at its least is refused before a call is made; one that may cost more runs,
-    and is refused where the next call does not fit.
+    The run's budget is `<under>/run-<id>` with `<budget> usd total`. A composition that cannot
+    succeed, because it costs or holds more than can ever be there even at its least, is refused
+    before a call is made; one that may cost more runs, and is refused where the next call does not
+    fit.
 
     Args:
         graph: The composition, or its JSON text.
@@ -275,10 +276,12 @@ async def _carry_out(ask: _Ask, prepared: Prepared, ledger: AsyncLedger, scribe:
 
 
 async def _refuse_hopeless(ask: _Ask, plan: Plan, ledger: AsyncLedger) -> None:
-    """Refuse a composition whose least cost is more than can be had on some budget by waiting."""
-    least = plan.min
-    if not least:
-        return
+    """Refuse a composition that cannot succeed, however long it waits.
+
+    That is one whose largest certain hold is more than a limit, or whose least cost is more than
+    what a limit for all time has left.
+    """
+    least = max(plan.min, plan.hold)
     if least > ask.record.limit:
         raise _too_little(ask.record.budget, "total", least, ask.record.limit, NOTHING)
     for path in ancestors(ask.under):
@@ -288,8 +291,15 @@ async def _refuse_hopeless(ask: _Ask, plan: Plan, ledger: AsyncLedger) -> None:
             continue
         for balance in balances:
             limit, settled = balance.limit, balance.settled
-            if isinstance(limit, Money) and isinstance(settled, Money) and least > limit - settled:
-                raise _too_little(path, balance.window, least, limit, settled)
+            if not isinstance(limit, Money) or not isinstance(settled, Money):
+                continue
+            if balance.window == "total":
+                needed, room = least, limit - settled
+            else:
+                # A later interval has all of its limit again.
+                needed, room = plan.hold, limit
+            if needed > room:
+                raise _too_little(path, balance.window, needed, limit, settled)
 
 
 def _too_little(
@@ -304,7 +314,7 @@ def _too_little(
         held=NOTHING,
         available=limit - settled,
         requested=least,
-        detail="the least the composition costs",
+        detail="the least the composition costs, or holds at once",
     )
 
 

@@ -26,7 +26,7 @@ from earmark.composition.ast import (
     children,
 )
 from earmark.composition.catalogue import Quote
-from earmark.composition.effects import Llm
+from earmark.composition.effects import PURE, Llm
 from earmark.composition.plan import Plan, plan
 from earmark.composition.types import ANY, BOOL
 from earmark.errors import CheckFailed
@@ -42,18 +42,31 @@ COSTS = {
     "five": "0.05",
     "tiny": "0.000000001",
 }
+
+
+def exactly(cost: str) -> Quote:
+    """The quote of a stage that cannot settle less than it declares."""
+    return Quote(Money(cost), Money(cost), "declared", hold=Money(cost))
+
+
 LIBRARY = library(
     *(declared(name, cost=cost) for name, cost in COSTS.items() if name != "ask"),
+    declared("upto", cost="0.04"),
+    declared("pure", ANY, ANY, PURE, cost="0.02"),
+    declared("other", ANY, ANY, PURE, cost="0.03"),
     declared("ask", ANY, BOOL, cost="0.003"),
     declared("model", ANY, ANY, Llm("m")),
     declared("prompted", ANY, ANY, Llm("m")),
     quotes={
+        **{name: exactly(cost) for name, cost in COSTS.items() if cost},
+        "pure": exactly("0.02"),
+        "other": exactly("0.03"),
         "model": Quote(Money("0.001"), Money("0.25"), "200 tokens out"),
         "prompted": Quote(Money(0), None, "its prompt is not known yet"),
     },
 )
 FREE, ONE, TWO, FIVE = Stage("free"), Stage("one"), Stage("two"), Stage("five")
-ASK = Stage("ask")
+ASK, UPTO, PURE_, OTHER = Stage("ask"), Stage("upto"), Stage("pure"), Stage("other")
 
 
 def planned(root: Node, **options: Any) -> Plan:
@@ -81,7 +94,14 @@ TOTALS: list[tuple[Node, str, str]] = [
     (Retry(Branch(predicate=ASK, if_true=ONE, if_false=FIVE), 2), "0.013", "0.106"),
     (Stage("model"), "0.001", "0.25"),
     (Retry(Stage("model"), 3), "0.001", "0.75"),
-    (RemoteStage("http://h", input=ANY, output=ANY, cost=Money("0.0005")), "0.0005", "0.0005"),
+    (RemoteStage("http://h", input=ANY, output=ANY, cost=Money("0.0005")), "0", "0.0005"),
+    (UPTO, "0", "0.04"),
+    (Sequential((UPTO, UPTO, ONE)), "0.01", "0.09"),
+    (Sequential((PURE_, PURE_, OTHER, PURE_)), "0.05", "0.09"),
+    (Parallel({"a": Retry(PURE_, 3), "b": PURE_}), "0.02", "0.08"),
+    (Branch(predicate=ASK, if_true=PURE_, if_false=OTHER), "0.003", "0.033"),
+    (Branch(predicate=Const(True), if_true=PURE_, if_false=ONE), "0.02", "0.02"),
+    (Sequential((Branch(predicate=ASK, if_true=PURE_, if_false=ONE), PURE_)), "0.023", "0.043"),
     (Retry(Stage("tiny"), 1000), "0.000000001", "0.000001"),
 ]
 
@@ -91,6 +111,24 @@ def test_a_plan_totals_every_operator(root: Node, least: str, most: str) -> None
     """Sums over what runs; of a branch one arm; of a retry one attempt to all."""
     result = planned(root)
     assert (result.min, result.max) == (Money(least), Money(most))
+
+
+HOLDS: list[tuple[Node, str]] = [
+    (FREE, "0"),
+    (Sequential((UPTO, ONE, UPTO)), "0.04"),
+    (Retry(Parallel({"a": FIVE, "b": TWO}), 4), "0.05"),
+    (Branch(predicate=ASK, if_true=UPTO, if_false=TWO), "0.02"),
+    (Branch(predicate=ASK, if_true=FIVE, if_false=FREE), "0.003"),
+    (Branch(predicate=Const(True), if_true=FIVE, if_false=FREE), "0.05"),
+    (Sequential((PURE_, PURE_)), "0.02"),
+    (Stage("prompted"), "0"),
+]
+
+
+@pytest.mark.parametrize(("root", "hold"), HOLDS)
+def test_the_hold_is_the_largest_that_cannot_be_avoided(root: Node, hold: str) -> None:
+    """Of the stages that every run gets to; what each of two arms needs is unavoidable too."""
+    assert planned(root).hold == Money(hold)
 
 
 def test_each_occurrence_has_its_own_line() -> None:

@@ -151,8 +151,9 @@ def test_arm_not_taken_costs_nothing_but_is_planned(house: Any) -> None:
     root = Branch(predicate=Stage("gate"), if_true=Stage("a"), if_false=Stage("b"))
     statement = house.run(root, budget=cents(60), stages=[gate, costly("a", 60), costly("b", 5)])
     assert statement.spent == Money(cents(5))
-    started = house.events[0]
-    assert (started.plan.min, started.plan.max) == (Money(cents(5)), Money(cents(60)))
+    planned = house.events[0].plan
+    assert (planned.min, planned.max) == (Money(), Money(cents(60)))
+    assert planned.hold == Money(cents(5))
 
 
 def test_constant_costs_nothing(house: Any) -> None:

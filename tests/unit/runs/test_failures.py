@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from earmark.composition.ast import Const, Fanout, Parallel, Retry, Sequential, Stage
+from earmark.composition.ast import Const, Fanout, Node, Parallel, Retry, Sequential, Stage
 from earmark.errors import (
     BudgetExceeded,
     CallFailed,
@@ -21,6 +21,7 @@ from earmark.money import Money
 from earmark.runs.events import StageEnded, StageRetried
 from earmark.runs.line import Outcome
 from earmark.runs.statement import Status
+from earmark.stages.kinds.process import process_stage
 from earmark.stages.kinds.python import Costed, report_cost, stage
 from earmark.testing import ManualClock
 
@@ -131,7 +132,8 @@ def test_stage_that_does_not_fit_is_not_made(house: Any) -> None:
     """A call that does not fit the run's budget is refused with the numbers, and costs nothing."""
     root = Sequential((Retry(DEAR, 1), Fanout(DEAR, (WORK,))))
     _, statement = house.fail(BudgetExceeded, root, stages=STAGES, budget="1.19")
-    assert statement.spent == Money()
+    assert outcomes(statement) == [("dear", "ok"), ("dear", "refused")]
+    assert statement.spent == Money("0.60")
 
     @stage(cost="0.60")
     async def sometimes(value: Any) -> Any:
@@ -151,15 +153,51 @@ def test_stage_that_does_not_fit_is_not_made(house: Any) -> None:
     house.check(statement)
 
 
-def test_plan_that_costs_too_much_at_least_is_refused_before_a_call(house: Any) -> None:
-    """A composition whose least cost is above its budget is refused with the numbers, unrun."""
-    error, statement = house.fail(
-        BudgetExceeded, Sequential((WORK, DEAR)), stages=STAGES, budget="0.69"
-    )
-    assert (error.reason, error.requested) == (Reason.TOO_LARGE, Money("0.70"))
+@pytest.mark.parametrize(
+    ("root", "budget", "needed"),
+    [
+        (Sequential((WORK, DEAR)), "0.59", "0.60"),
+        (Retry(Sequential((WORK, Fanout(WORK, (DEAR,)))), 3), "0.59", "0.60"),
+        # These cannot settle less than they hold, so their sum is certain.
+        (Sequential((Stage("exact"), WORK, Stage("exact"))), "0.59", "0.60"),
+    ],
+)
+def test_what_can_never_fit_is_refused_before_a_call(
+    house: Any, root: Node, budget: str, needed: str
+) -> None:
+    """What every run must hold at once, or cost, is above its budget: refused, with the numbers."""
+    exact = process_stage("exact", ["echo", "1"], cost="0.30")
+    error, statement = house.fail(BudgetExceeded, root, stages=[*STAGES, exact], budget=budget)
+    assert (error.reason, error.requested) == (Reason.TOO_LARGE, Money(needed))
     assert statement.lines == ()
     assert statement.status is Status.REFUSED
     assert house.books.budgets("acme")[1:] == []
+
+
+def test_what_may_fit_is_run(house: Any) -> None:
+    """Equal pure calls are paid once, and what settles less than it holds leaves room for more."""
+    pure = stage(name="pure", cost="1", effects=["Pure"])(lambda value: value)
+    twice = Sequential((Stage("pure"), Stage("pure")))
+    assert house.run(twice, 1, stages=[pure], budget="1").spent == Money(1)
+
+    less = stage(name="less", cost="0.02")(lambda value: Costed(value, "0.0125"))
+    twice = Sequential((Stage("less"), Stage("less")))
+    assert house.run(twice, 1, stages=[less], budget="0.035").spent == Money("0.025")
+
+
+def test_what_fits_tomorrow_is_not_refused_for_ever(make_house: Any) -> None:
+    """A window that is spent today does not stand against a run that may go on until it ends."""
+    clock = ManualClock()
+    house = make_house("1 usd per day", clock=clock)
+    house.run(DEAR, stages=STAGES)
+
+    @stage
+    async def overnight(value: Any) -> Any:
+        clock.advance(timedelta(days=1))
+        return value
+
+    statement = house.run(Sequential((Stage("overnight"), DEAR)), stages=[overnight, dear])
+    assert statement.spent == Money("0.60")
 
 
 def test_plan_above_a_budget_higher_up_is_refused_before_a_call(make_house: Any) -> None:

@@ -95,7 +95,7 @@ def test_lost_connection_counts_as_spent(house: Any, server: StubServer) -> None
 
 def test_remote_that_does_not_fit_is_not_asked(house: Any, server: StubServer) -> None:
     """A remote stage is refused like any other, before the request is made."""
-    root = Parallel({"a": node(server, "0.60"), "b": node(server, "0.60")})
+    root = Parallel({"a": node(server, "1.60"), "b": node(server, "0.60")})
     house.fail(BudgetExceeded, root, "x")
     assert server.requests == []
 

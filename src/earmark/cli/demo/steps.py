@@ -55,8 +55,9 @@ def pipeline(house: House) -> Shown:
 
 
 def refusal(house: House) -> Shown:
-    """Run the same under a budget below the plan's least: refused before a call is made."""
-    least = _plan(house, "update.json").min
+    """Run the same under a budget below a hold it must make: refused before a call is made."""
+    planned = _plan(house, "update.json")
+    least = max(planned.min, planned.hold)
     limit = Money.nanos(least.in_nanos // 2)
     house.say(f"\n== 3. The same under {limit} USD, too small for the plan ==")
     try:

@@ -56,7 +56,8 @@ class ModelStage:
     def quote(self, tools: Tools) -> Quote | None:
         """Return what one question can cost, as far as its input does not matter.
 
-        At the least one input token, as a model that was asked has read something. At the most a
+        At the least one input token, perhaps a cached one, as a model that was asked has read
+        something. At the most a
         full context window and all output tokens; nobody knows where the window is not known and
         the prompt has fields.
         """
@@ -66,13 +67,16 @@ class ModelStage:
             return Quote(_NOTHING, bound.cost() if not empty else None)
         least = _least(bound.price)
         if not empty:
-            return Quote(least, bound.cost())
+            return Quote(least, bound.cost(), hold=least)
         window = bound.price.context_window
         if window is None:
-            return Quote(least, None, "its prompt decides how much goes in")
+            return Quote(least, None, "its prompt decides how much goes in", hold=least)
         most = max(window, bound.input_tokens)
         return Quote(
-            least, replace(bound, input_tokens=most).cost(), "a full context window at most"
+            least,
+            replace(bound, input_tokens=most).cost(),
+            "a full context window at most",
+            hold=least,
         )
 
     def call(self, value: Json, tools: Tools) -> Call:
@@ -180,7 +184,10 @@ def _input_type(names: tuple[str, ...]) -> NType:
 
 def _least(price: Price) -> Money:
     try:
-        return price.cost(Usage.of(input_tokens=1))
+        return min(
+            price.cost(Usage.of(input_tokens=1)),
+            price.cost(Usage.of(input_tokens=1, cache_read_tokens=1)),
+        )
     except BudgetExceeded:
         return _NOTHING
 

@@ -65,8 +65,11 @@ class ProcessStage:
         return not self.cost and self.prints is Prints.VALUE
 
     def quote(self, tools: Tools) -> Quote | None:
-        """Leave its price to the declared cost."""
+        """Return the declared cost where the program cannot report another."""
         del tools
+        if self.prints is Prints.VALUE and self.cost:
+            return Quote(self.cost, self.cost, "declared", hold=self.cost)
+        return None
 
     def call(self, value: Json, tools: Tools) -> "ProcessCall":
         """Return the call that runs the program once; *tools* are not needed."""
