@@ -45,15 +45,12 @@ Effects = Annotated[EffectSet, PlainValidator(values.effects)]
 Type = Annotated[NType, PlainValidator(values.type_)]
 Tokens = Annotated[int, PlainValidator(values.whole(1, 100_000_000))]
 Count = Annotated[int, PlainValidator(values.whole(1, 10_000))]
-Repeats = Annotated[int, PlainValidator(values.whole(0, 1_000_000_000))]
 Prices = Annotated[Mapping[str, Mapping[str, str]], PlainValidator(values.prices)]
 Bytes = Annotated[int, PlainValidator(values.whole(1, 1 << 30))]
 Texts = Annotated[tuple[str, ...], PlainValidator(values.texts)]
 Argv = Annotated[tuple[str, ...], PlainValidator(values.argv)]
 Variable = Annotated[str, PlainValidator(values.variable)]
 Flag = Annotated[bool, PlainValidator(values.flag)]
-Port = Annotated[int, PlainValidator(values.whole(0, 65_535))]
-Hours = Annotated[tuple[time, time], PlainValidator(values.hours)]
 
 FreeEffect = Literal["llm", "network", "unknown"]
 
@@ -225,7 +222,7 @@ class RunSettings(_Table):
 
     concurrency: Count | None = None
     """How many stages run at once; None: the runner's own limit."""
-    max_repeats: Repeats | None = None
+    max_repeats: Annotated[int | None, PlainValidator(values.whole(0, 1_000_000_000))] = None
     """How many attempts of a run may repeat an earlier one; None: the runner's own limit."""
 
 
@@ -270,7 +267,7 @@ class HeartbeatSettings(_Table):
     """How long one dispatch may take."""
     grace: Wait = timedelta(seconds=30)
     """How long dispatches under way may go on after it was told to stop."""
-    quiet_hours: Hours | None = None
+    quiet_hours: Annotated[tuple[time, time], PlainValidator(values.hours)] | None = None
     """`"22:00-07:00"`, in the budget's time zone: nothing is dispatched in them."""
     approve: Texts = ("destructive",)
     """Tasks that a person approves first: `destructive`, types, priorities such as `P0`."""
@@ -320,7 +317,7 @@ class ServiceSettings(_Table):
 
     host: Text = "127.0.0.1"
     """The address it listens at; every other than the machine's own needs tokens for reading."""
-    port: Port = 8321
+    port: Annotated[int, PlainValidator(values.whole(0, 65_535))] = 8321
     """0 takes a free one."""
     open_reads: Flag = False
     """Whether anybody on this machine may read without a token; never at another address."""
