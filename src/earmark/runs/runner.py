@@ -15,12 +15,11 @@ from earmark.admission.call import Call, Provider
 from earmark.admission.finish import to_the_end
 from earmark.admission.guard import DEFAULT_TIMEOUT, DEFAULT_WAIT, Guard
 from earmark.admission.policy import STRICT, Policy
-from earmark.budget.path import ancestors, parse_path
+from earmark.budget.path import parse_path
 from earmark.clock import NANOS_PER_SECOND, Clock, parse_duration
 from earmark.composition.ast import Composition
 from earmark.composition.check import check_input
-from earmark.composition.plan import Plan
-from earmark.errors import BudgetExceeded, EarmarkError, InvalidConfig, NotFound, Reason
+from earmark.errors import EarmarkError, InvalidConfig
 from earmark.ids import new_run_id
 from earmark.ledger.async_ledger import AsyncLedger
 from earmark.ledger.ledger import Ledger
@@ -31,9 +30,9 @@ from earmark.runs.closing import carry, error_json, status_of, totals, unaccount
 from earmark.runs.engine import Engine, Order
 from earmark.runs.engines.local import LocalEngine
 from earmark.runs.events import OnEvent, RunEnded, RunStarted
+from earmark.runs.hopeless import refuse_hopeless
 from earmark.runs.journal import Journal, RunRecord, Scribe
 from earmark.runs.journals import journal_of
-from earmark.runs.line import NOTHING
 from earmark.runs.prepare import AnyStage, Prepared, library_of, prepare, read_graph
 from earmark.runs.statement import Statement, total
 from earmark.stages.kinds.jsontext import Json, own_json
@@ -239,7 +238,7 @@ async def _execute(ask: _Ask, ledger: AsyncLedger, journal: Journal) -> Statemen
 async def _carry_out(ask: _Ask, prepared: Prepared, ledger: AsyncLedger, scribe: Scribe) -> Json:
     record, terms = ask.record, ask.terms
     check_input(record.input, prepared.plan.input)
-    await _refuse_hopeless(ask, prepared.plan, ledger)
+    await refuse_hopeless(prepared.plan, record, ledger, under=ask.under)
     await ledger.set_budget(
         terms.budget,
         limits=[f"{record.limit} usd total"],
@@ -273,49 +272,6 @@ async def _carry_out(ask: _Ask, prepared: Prepared, ledger: AsyncLedger, scribe:
         return own_json(await ask.engine.execute(order, attempts))
     finally:
         attempts.close()
-
-
-async def _refuse_hopeless(ask: _Ask, plan: Plan, ledger: AsyncLedger) -> None:
-    """Refuse a composition that cannot succeed, however long it waits.
-
-    That is one whose largest certain hold is more than a limit, or whose least cost is more than
-    what a limit for all time has left.
-    """
-    least = max(plan.min, plan.hold)
-    if least > ask.record.limit:
-        raise _too_little(ask.record.budget, "total", least, ask.record.limit, NOTHING)
-    for path in ancestors(ask.under):
-        try:
-            balances = await ledger.balances(path)
-        except NotFound:
-            continue
-        for balance in balances:
-            limit, settled = balance.limit, balance.settled
-            if not isinstance(limit, Money) or not isinstance(settled, Money):
-                continue
-            if balance.window == "total":
-                needed, room = least, limit - settled
-            else:
-                # A later interval has all of its limit again.
-                needed, room = plan.hold, limit
-            if needed > room:
-                raise _too_little(path, balance.window, needed, limit, settled)
-
-
-def _too_little(
-    budget: str, window: str, least: Money, limit: Money, settled: Money
-) -> BudgetExceeded:
-    return BudgetExceeded(
-        reason=Reason.TOO_LARGE if least > limit else Reason.EXHAUSTED,
-        budget=budget,
-        window=window if window == "total" else f"per {window}",
-        limit=limit,
-        settled=settled,
-        held=NOTHING,
-        available=limit - settled,
-        requested=least,
-        detail="the least the composition costs, or holds at once",
-    )
 
 
 async def _close(
