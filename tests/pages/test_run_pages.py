@@ -61,7 +61,8 @@ def test_a_line_leads_to_its_entries(house: PageHouse) -> None:
     house.write_run(record("hhhh"), [line(1, **cost)])
     visitor = house.visitor()
     links = [each["href"] for each in visitor.read("/runs/hhhh").all("a")]
-    (link,) = [each for each in links if "key=" in each]
+    link, unwritten = [each for each in links if "key=" in each]
+    assert "another" in unwritten
     entries = visitor.read(link)
     assert f"Entries of {key}" in entries.text
     assert "Latest entries" not in entries.text

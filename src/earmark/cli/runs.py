@@ -9,18 +9,19 @@ from earmark.errors import NotFound
 from earmark.ledger.ledger import Ledger
 from earmark.runs.journal import Journal, RunRecord
 from earmark.runs.journals import journal_beside
+from earmark.runs.reconcile import reconciled
 
 T = TypeVar("T")
 
 
 def run_of(ledger: Ledger, run_id: str) -> RunRecord:
-    """Return a run with its lines.
+    """Return a run with its lines, those of one without a statement as the books have them now.
 
     Raises:
         NotFound: The journal has no such run.
     """
     try:
-        return _read(ledger, lambda journal: journal.get(run_id))
+        return reconciled(_read(ledger, lambda journal: journal.get(run_id)), ledger)
     except NotFound as error:
         error.hint = "`earmark trace` lists the latest"
         raise

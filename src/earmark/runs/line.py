@@ -25,6 +25,8 @@ class Outcome(StrEnum):
     """A pure stage had this input before in the run; the output was taken from there, free."""
     CANCELLED = "cancelled"
     """A sibling failed, or the run was cancelled, while it was under way."""
+    UNKNOWN = "unknown"
+    """It has a reservation and no line: it is under way, or its run was cut off."""
 
 
 class Line(Struct, frozen=True, kw_only=True, gc=False):

@@ -7,9 +7,10 @@ from starlette.concurrency import run_in_threadpool
 
 from earmark.heartbeat.desk import Desk
 from earmark.money import Money
-from earmark.runs.journal import Journal
+from earmark.runs.journal import Journal, RunRecord
 from earmark.runs.journal_tables import TablesJournal
 from earmark.runs.journals import journal_beside
+from earmark.runs.reconcile import reconciled
 from earmark.runs.statement import Status
 from earmark.service.paging import after_texts, strange_cursor
 from earmark.stores.tables import Row
@@ -43,6 +44,16 @@ def journal_at(desk: Desk) -> Journal:
     """Return the journal beside *desk*'s books; it opens nothing, and is not to be closed."""
     store = desk.ledger.store
     return journal_beside(store) if store.url == _IN_MEMORY else TablesJournal(desk.tables)
+
+
+async def get_run(desk: Desk, run_id: str) -> RunRecord:
+    """Return a run, the lines of one without a statement as the books have them now.
+
+    Raises:
+        NotFound: The journal has no such run.
+    """
+    record = await journal_at(desk).get(run_id)
+    return await run_in_threadpool(reconciled, record, desk.ledger)
 
 
 async def find_runs(desk: Desk, after: Place | None, most: int) -> list[ListedRun]:

@@ -11,7 +11,7 @@ from earmark.money import Money
 from earmark.service.pages.failures import PageRoute
 from earmark.service.pages.office import Reader, shown
 from earmark.service.pages.views_runs import MOST, run_view, runs_view
-from earmark.service.runs import find_runs, journal_at, place_of
+from earmark.service.runs import find_runs, get_run, place_of
 
 router: Final = APIRouter(route_class=PageRoute)
 
@@ -28,7 +28,7 @@ async def runs(visit: Reader) -> Response:
 @router.get("/runs/{run_id}")
 async def run(visit: Reader, run_id: str) -> Response:
     """Show one run with its lines and its totals."""
-    record = await journal_at(visit.desk).get(run_id)
+    record = await get_run(visit.desk, run_id)
     balance = await run_in_threadpool(_balance, visit.desk.ledger, record.budget, visit.now)
     view = run_view(record, balance, visit.now)
     return shown(visit, "run.html", f"Run {run_id}", view, here="runs")

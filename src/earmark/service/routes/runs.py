@@ -11,7 +11,7 @@ from earmark.service.keyed import KeyedRoute
 from earmark.service.paging import USUAL, Cursor, Limit, page
 from earmark.service.plain import told
 from earmark.service.routes.given import Name
-from earmark.service.runs import find_runs, journal_at, mark_of, place_of
+from earmark.service.runs import find_runs, get_run, mark_of, place_of
 from earmark.service.wire import run_json
 
 router = APIRouter(route_class=KeyedRoute, tags=["runs"])
@@ -29,7 +29,7 @@ async def list_runs(
 @router.get("/runs/{run_id:path}", response_model=models.RunStatement)
 async def get_one(service: TheService, _: Reader, run_id: Name) -> dict[str, Any]:
     """Show what a run cost, line by line; one that has no statement goes on, or was cut off."""
-    record = await journal_at(service.desk).get(run_id)
+    record = await get_run(service.desk, run_id)
     if record.statement is not None:
         return told(record.statement)
     return told({**run_json(record), "lines": record.lines})

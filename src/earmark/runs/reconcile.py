@@ -1,0 +1,70 @@
+"""A run that was cut off, or goes on, as its journal and the books tell it together.
+
+A line and the settlement it is about are two commits: a process that is killed between them leaves
+the settlement without its line. Both carry the key of the reservation, so nothing is lost: what the
+books have of a run without a line is a line too, of an outcome that nobody wrote down.
+"""
+
+import json
+from typing import Any, Final
+
+from msgspec import structs
+
+from earmark.ledger.ledger import Ledger
+from earmark.ledger.values import Reservation
+from earmark.runs.journal import RunRecord
+from earmark.runs.line import NOTHING, Line, Outcome
+
+#: All reservations of a run are wanted, however many there are.
+_ALL: Final = 1_000_000_000
+_NOTE: Final = "no line was written: it is under way, or the run was cut off"
+
+
+def reconciled(record: RunRecord, ledger: Ledger) -> RunRecord:
+    """Return a run without a statement with the books' say on each of its attempts, as of now.
+
+    What its lines settled and held adds up to what the ledger has on its budget. A run that has a
+    statement is returned as it is. To be read from the journal before it is given here: a line that
+    is written meanwhile must not be missed in both.
+
+    Raises:
+        StoreError: The books cannot be read.
+    """
+    if record.statement is not None:
+        return record
+    made = {each.key: each for each in ledger.holds(record.budget, state=None, most=_ALL)}
+    lines = [_as_booked(line, made.pop(line.key, None)) for line in record.lines]
+    first = 1 + max((line.number for line in lines), default=0)
+    lines.extend(_unwritten(each, number) for number, each in enumerate(made.values(), start=first))
+    return structs.replace(record, lines=tuple(lines))
+
+
+def _as_booked(line: Line, made: Reservation | None) -> Line:
+    if made is None:
+        return line
+    return structs.replace(
+        line,
+        state=made.state,
+        hold=made.amount,
+        settled=made.settled or NOTHING,
+        overrun=made.overrun,
+    )
+
+
+def _unwritten(made: Reservation, number: int) -> Line:
+    labels: dict[str, Any] = json.loads(made.labels) if made.labels else {}
+    path = str(labels.get("path", ""))
+    attempt = made.key.rpartition("#")[2]
+    line = Line(
+        path="" if path == "/" else path,
+        stage=str(labels.get("stage", "")),
+        stage_id="",
+        number=number,
+        attempt=int(attempt) if attempt.isdecimal() and attempt.isascii() else 1,
+        outcome=Outcome.UNKNOWN,
+        started_at=made.opened,
+        key=made.key,
+        model=labels.get("model"),
+        note=_NOTE,
+    )
+    return _as_booked(line, made)
