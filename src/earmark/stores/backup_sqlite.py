@@ -14,6 +14,7 @@ import apsw
 from earmark.ledger.audit import AuditReport, Progress, audit_snapshot
 from earmark.stores.migrations_sqlite import sqlite_standing
 from earmark.stores.sqlite_errors import translated
+from earmark.stores.sqlite_file import SqliteFile
 from earmark.stores.sqlite_snapshot import SqliteSnapshot
 
 #: Pages copied at a time, between two words of progress: 16 MiB.
@@ -31,10 +32,10 @@ def copy_file(source: str, target: Path, progress: Progress) -> None:
     name = f"sqlite:///{source}"
     with (
         translated(name),
-        closing(apsw.Connection(source, flags=apsw.SQLITE_OPEN_READONLY)) as books,
+        closing(SqliteFile(source, name, prepare=None, writes=False)) as file,
         closing(apsw.Connection(str(target))) as copy,
     ):
-        books.set_busy_timeout(5000)
+        books = file.reader
         copy.execute("PRAGMA synchronous = FULL")
         # One view from the first page to the last: without it, each commit of another process
         # would begin the copy anew.
@@ -45,6 +46,8 @@ def copy_file(source: str, target: Path, progress: Progress) -> None:
                 backup.step(_AT_ONCE)
                 progress("pages copied", backup.page_count - backup.remaining)
         books.execute("COMMIT")
+        # A copy of a file that is not at its path any more is not a copy of the books.
+        file.check()
 
 
 def audit_file(file: Path, progress: Progress) -> AuditReport:

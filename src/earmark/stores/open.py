@@ -43,12 +43,22 @@ def open_ledger(url: str, *, clock: Clock | None = None) -> Ledger:
     if scheme == "sqlite" and rest.startswith("///") and len(rest) > len("///"):
         from earmark.stores.sqlite import SqliteStore  # noqa: PLC0415 - loads what is used
 
-        store = SqliteStore(rest.removeprefix("///"))
+        store = SqliteStore(_file_of(url))
         return Ledger(store, GroupCommitter(store, clock), clock)
     if scheme in {"postgresql", "postgres"}:
         store = _postgres(url, clock)
         return Ledger(store, GroupCommitter(store, clock), clock)
     raise InvalidConfig(place="store URL", detail=f"'{scheme}:' is no store: give {_WANT}")
+
+
+def _file_of(url: str) -> str:
+    path = url.removeprefix("sqlite:///")
+    if path.startswith(":memory:"):
+        detail = "'sqlite:///:memory:' would be gone with the process: give 'memory:' if it may be"
+        raise InvalidConfig(place="store URL", detail=detail)
+    if "\0" in path:
+        raise InvalidConfig(place="store URL", detail="a path has no NUL in it")
+    return path
 
 
 def _postgres(url: str, clock: Clock) -> "PostgresStore":

@@ -11,16 +11,16 @@ with `synchronous=FULL`, and only then answer.
 
 import os
 import threading
-from collections.abc import Collection, Generator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import apsw
 
 from earmark.budget.budget import Budget
 from earmark.clock import SystemClock
-from earmark.errors import StoreClosed, StoreError
+from earmark.errors import StoreClosed, StoreCorrupt, StoreError
 from earmark.ledger.books import Books
 from earmark.ledger.store import Filter
 from earmark.ledger.values import (
@@ -34,6 +34,7 @@ from earmark.ledger.values import (
 )
 from earmark.stores.migrations_sqlite import prepare_sqlite
 from earmark.stores.sqlite_errors import raise_translated, translated
+from earmark.stores.sqlite_file import Identity, SqliteFile, real_path
 from earmark.stores.sqlite_rows import SqliteRows
 from earmark.stores.sqlite_snapshot import SqliteSnapshot
 from earmark.stores.sqlite_turn import PATIENCE_S, Turn
@@ -43,7 +44,8 @@ MOST_PRESUMED: Final = 1000
 #: How often the file is looked at while somebody waits for another process: a read of one page.
 LOOK_EVERY_S: Final = 0.05
 
-_READ_WRITE: Final = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+T = TypeVar("T")
+
 # The WAL stays short because each commit checkpoints past 1,000 pages: a background checkpointer
 # let it grow to hundreds of megabytes. No mmap_size: several processes write.
 _PRAGMAS: Final = (
@@ -65,31 +67,44 @@ class SqliteStore:
         *patience_s* is how long it waits for another process that has the turn to write.
         """
         self._path = str(Path(path))
+        # Where it is now: a relative path means another file once the process changes its folder.
+        self._url = f"sqlite:///{os.path.abspath(path)}"  # noqa: PTH100 - a link stays one
         self._patience_s = patience_s
         self._vfs = vfs
         self._write_lock = threading.RLock()
         self._read_lock = threading.RLock()
         self._process = os.getpid()
         self._closed = False
-        self._files = ExitStack()
-        self._open()
-
-    def _open(self) -> None:
+        self._acknowledged = 0
+        """The number of the last entry of which a caller here was told."""
         self._broken = True
-        with translated(self.name), ExitStack() as files:
-            if Path(self._path).is_dir():
-                raise IsADirectoryError(f"{self._path} is a folder")
-            # A folder that is missing or read-only is found here, before SQLite's vaguer words.
-            self._turn = Turn(self._path, self.name, patience_s=self._patience_s)
-            files.callback(self._turn.close)
-            self._writer = self._connect(_READ_WRITE)
-            files.callback(self._writer.close)
+        with translated(self.name):
+            self._open(None)
+
+    def _open(self, same_as: Identity | None) -> None:
+        """Open the file, which is *same_as* the one that was open before."""
+        path = self._url.removeprefix("sqlite:///")
+        if Path(path).is_dir():
+            raise IsADirectoryError(f"{self._path} is a folder")
+        # A folder that is missing or read-only is found here, before SQLite's vaguer words.
+        self._turn = Turn(real_path(path), self.name, patience_s=self._patience_s)
+        try:
             with self._turn:
-                prepare_sqlite(self._writer, self.name, SystemClock())
-            self._reader = self._connect(apsw.SQLITE_OPEN_READONLY)
-            files.callback(self._reader.close)
-            self._files = files.pop_all()
-        self._broken = False
+                self._file = SqliteFile(
+                    path,
+                    self.name,
+                    prepare=lambda made: prepare_sqlite(made, self.name, SystemClock()),
+                    pragmas=_PRAGMAS,
+                    vfs=self._vfs,
+                    same_as=same_as,
+                )
+                self._reader, self._writer = self._file.reader, self._file.writer
+                # What a program wrote before it or its disk failed is found in the log, and may be
+                # on no disk yet: it is synced before a repeat is answered by it.
+                self._writer.pragma("wal_checkpoint")
+        except BaseException:
+            self._turn.close()
+            raise
         # One cursor for all: a connection makes a new one for each statement.
         self._write = self._writer.cursor().execute
         self._rows = SqliteRows(self._writer)
@@ -98,13 +113,17 @@ class SqliteStore:
         self._last_at = 0
         self._next_due = 0
         self._read_rows = SqliteRows(self._reader)
+        self._check_nothing_lost()
+        self._broken = False
 
-    def _connect(self, flags: int) -> apsw.Connection:
-        connection = apsw.Connection(self._path, flags=flags, vfs=self._vfs)
-        connection.set_busy_timeout(5000)
-        for pragma in _PRAGMAS:
-            connection.execute(pragma)
-        return connection
+    def _check_nothing_lost(self) -> None:
+        last, _ = self._rows.head()
+        if last < self._acknowledged:
+            detail = (
+                f"the file ends with entry {last}, but entry {self._acknowledged} was acknowledged:"
+                " its log was removed or an old file put in its place; restore the newest copy"
+            )
+            raise StoreCorrupt(store=self.name, detail=detail)
 
     @property
     def name(self) -> str:
@@ -113,8 +132,8 @@ class SqliteStore:
 
     @property
     def url(self) -> str:
-        """The store's URL; there is no password in it."""
-        return self.name
+        """The store's URL with an absolute path; there is no password in it."""
+        return self._url
 
     # Writing --------------------------------------------------------------------------------------
 
@@ -122,7 +141,8 @@ class SqliteStore:
         """Decide and keep *batch* in one durable transaction; see `earmark.ledger.store.Store`.
 
         After a failed commit nobody knows what the disk holds: the file is opened anew and the
-        batch applied once more, where what was kept answers as repeated.
+        batch applied once more, where what was kept answers as repeated. After an interrupt at
+        whatever line, it is opened anew by the next call.
         """
         self._check_process()
         with self._write_lock:
@@ -141,20 +161,39 @@ class SqliteStore:
                     self._broken = True
                     raise_translated(error, self.name)
             except (apsw.Error, OSError) as error:
+                self._file.check()
                 raise_translated(error, self.name)
+            except BaseException as error:
+                self._broken = self._broken or not isinstance(error, Exception)
+                raise
 
     def _transaction(self, batch: Sequence[Operation], now: int) -> list[Decision]:
-        self._turn.take()
         try:
+            self._turn.take()
+            self._file.check()
             self._write("BEGIN IMMEDIATE")
-            try:
-                decisions = self._decide(batch, now)
-                self._write("COMMIT")
-            except BaseException:
-                self._roll_back()
-                raise
+            decisions = self._decide(batch, now)
+            self._write("COMMIT")
+            # Nobody is told of what was committed to a file that nobody else will read.
+            self._file.check()
             self._books.written()
-            return decisions
+            self._acknowledged = self._books.seq
+            self._turn.give()
+        except BaseException:
+            self._undo()
+            raise
+        return decisions
+
+    def _undo(self) -> None:
+        """Roll back and give the turn, from wherever the transaction was left."""
+        self._seen = -1
+        self._books.forget()
+        self._rows.fetched_nothing()
+        try:
+            if self._writer.in_transaction:
+                self._writer.execute("ROLLBACK")
+        except apsw.Error:
+            self._broken = True
         finally:
             self._turn.give()
 
@@ -195,22 +234,17 @@ class SqliteStore:
         more = len(due) == MOST_PRESUMED
         self._next_due = now if more else self._rows.next_due(now)
 
-    def _roll_back(self) -> None:
-        self._seen = -1
-        self._books.forget()
-        self._rows.fetched_nothing()
-        if self._writer.in_transaction:
-            self._writer.execute("ROLLBACK")
-
     def _mend(self) -> None:
-        """Open the file anew if it failed before."""
-        if not self._broken:
+        """Open the file anew if it failed or was interrupted before, or is not at its path."""
+        if not (self._broken or self._file.is_lost):
             return
+        self._broken = True
         # The descriptor that failed to sync may answer "synced" next time; a new one tells the
         # truth.
         with self._read_lock:
-            self._files.close()
-            self._open()
+            self._turn.close()
+            self._file.abandon()
+            self._open(self._file.identity)
 
     def watch(self, trees: Collection[str], seen: int, patience_s: float) -> int:
         """Return SQLite's own change counter, once it is not *seen* any more; looks often."""
@@ -224,59 +258,95 @@ class SqliteStore:
 
     def _changes(self) -> int:
         """Return a number that moves when any process commits, this one included."""
-        with self._reading():
-            return int(str(self._reader.pragma("data_version")))
+        return self._read(lambda _: int(str(self._reader.pragma("data_version"))))
 
     # Reading --------------------------------------------------------------------------------------
 
     def heads(self) -> Mapping[str, int]:
         """Return the number of the last entry: one order holds for all."""
-        with self._reading() as rows:
-            return {"": rows.head()[0]}
+        return self._read(lambda rows: {"": rows.head()[0]})
 
     def accounts(self, path: str, now: int) -> tuple[Account, ...]:
         """Return the accounts above *path*, leaf first, in the intervals that contain *now*."""
-        with self._reading() as rows, _Transaction(self._reader):
-            return Books(rows).accounts_of(path, max(now, rows.head()[1]))
+
+        def read(rows: SqliteRows) -> tuple[Account, ...]:
+            # One view of the file for several reads.
+            self._reader.execute("BEGIN")
+            found = Books(rows).accounts_of(path, max(now, rows.head()[1]))
+            self._reader.execute("COMMIT")
+            return found
+
+        return self._read(read)
 
     def budget(self, path: str) -> Budget | None:
         """Return the budget at exactly *path*."""
-        with self._reading() as rows:
-            return rows.budget(path)
+        return self._read(lambda rows: rows.budget(path))
 
     def budgets(self, prefix: str | None) -> list[Budget]:
         """Return the budgets at or below *prefix*, by path."""
-        with self._reading() as rows:
-            return rows.budgets(prefix)
+        return self._read(lambda rows: rows.budgets(prefix))
 
     def reservation(self, key: str) -> Reservation | None:
         """Return what *key* opened."""
-        with self._reading() as rows:
-            return rows.reservation(key)
+        return self._read(lambda rows: rows.reservation(key))
 
     def reservations(self, wanted: Filter) -> list[Reservation]:
         """Return matching reservations in the order they were opened."""
-        with self._reading() as rows:
-            return list(rows.reservations(wanted))
+        return self._read(lambda rows: list(rows.reservations(wanted)))
 
     def entries(self, wanted: Filter) -> list[Entry]:
         """Return matching entries in the order of commits."""
-        with self._reading() as rows:
-            return list(rows.entries(wanted))
+        return self._read(lambda rows: list(rows.entries(wanted)))
 
     def alerts(self, wanted: Filter) -> list[Alert]:
         """Return the alerts of matching budgets in the order of commits."""
-        with self._reading() as rows:
-            return list(rows.alerts(wanted))
+        return self._read(lambda rows: list(rows.alerts(wanted)))
 
     def snapshot(self) -> SqliteSnapshot:
         """Return everything as of one commit, on a connection of its own."""
         self._check_process()
         self._check_open()
         with translated(self.name):
-            connection = self._connect(apsw.SQLITE_OPEN_READONLY)
-            connection.execute("BEGIN")
-            return SqliteSnapshot(connection, self.name)
+            self._file.check()
+            file = SqliteFile(
+                self._url.removeprefix("sqlite:///"),
+                self.name,
+                prepare=None,
+                vfs=self._vfs,
+                same_as=self._file.identity,
+                writes=False,
+            )
+            file.reader.execute("BEGIN")
+            return SqliteSnapshot(file.reader, self.name, file)
+
+    def _read(self, work: Callable[[SqliteRows], T]) -> T:
+        """Return what *work* reads, if it is the file at its path that was read."""
+        self._check_process()
+        if self._broken or self._file.is_lost:
+            with self._write_lock, translated(self.name):
+                self._check_open()
+                self._mend()
+        with self._read_lock:
+            self._check_open()
+            try:
+                found = work(self._read_rows)
+                self._file.check()
+            except BaseException as error:
+                self._end_reading(error)
+                raise
+            return found
+
+    def _end_reading(self, error: BaseException) -> None:
+        """Make the reading connection ready for the next, and raise *error* as the store's own."""
+        if not isinstance(error, Exception):
+            self._broken = True
+            return
+        with suppress(apsw.Error):
+            if self._reader.in_transaction:
+                self._reader.execute("ROLLBACK")
+        if isinstance(error, apsw.Error | OSError):
+            self._file.check()
+            raise_translated(error, self.name)
 
     def close(self) -> None:
         """Close the file; everything acknowledged is already durable."""
@@ -284,7 +354,8 @@ class SqliteStore:
             return
         with self._write_lock, self._read_lock:
             self._closed = True
-            self._files.close()
+            self._turn.close()
+            self._file.close()
 
     def _check_process(self) -> None:
         # A forked child shares the parent's file descriptors, and may have copied a locked lock.
@@ -295,27 +366,3 @@ class SqliteStore:
     def _check_open(self) -> None:
         if self._closed:
             raise StoreClosed(store=self.name, detail="closed")
-
-    @contextmanager
-    def _reading(self) -> Generator[SqliteRows]:
-        self._check_process()
-        if self._broken:
-            with self._write_lock:
-                self._check_open()
-                self._mend()
-        with self._read_lock, translated(self.name):
-            self._check_open()
-            yield self._read_rows
-
-
-class _Transaction:
-    """One view of the file for several reads."""
-
-    def __init__(self, connection: apsw.Connection) -> None:
-        self._connection = connection
-
-    def __enter__(self) -> None:
-        self._connection.execute("BEGIN")
-
-    def __exit__(self, *_: object) -> None:
-        self._connection.execute("COMMIT")

@@ -13,6 +13,7 @@ from earmark.budget.budget import Budget
 from earmark.ledger.store import Filter
 from earmark.ledger.values import Account, Entry, Reservation
 from earmark.stores.sqlite_errors import translated
+from earmark.stores.sqlite_file import SqliteFile
 from earmark.stores.sqlite_rows import SqliteRows
 
 _COPIED: Final = "SELECT last, entries FROM copied"
@@ -27,10 +28,16 @@ FROM entry
 class SqliteSnapshot:
     """All rows as of one commit; other processes go on writing meanwhile."""
 
-    def __init__(self, connection: apsw.Connection, name: str) -> None:
-        """Read through *connection*, which is in a transaction and is closed in the end."""
+    def __init__(
+        self, connection: apsw.Connection, name: str, file: SqliteFile | None = None
+    ) -> None:
+        """Read through *connection*, which is in a transaction, and is of *file* if that is given.
+
+        Either is closed in the end.
+        """
         self._connection = connection
         self._name = name
+        self._file = file
 
     @property
     def gapless(self) -> bool:
@@ -65,6 +72,9 @@ class SqliteSnapshot:
     def problems(self) -> list[str]:
         """Return what SQLite's own check of the file finds."""
         with translated(self._name):
+            if self._file is not None:
+                # What was read until now is worth nothing if it is not the file at its path.
+                self._file.check()
             rows = self._connection.execute("PRAGMA integrity_check(20)")
             found = [str(row[0]) for row in rows]
             return [*([] if found == ["ok"] else found), *self._missing()]
@@ -88,4 +98,7 @@ class SqliteSnapshot:
 
     def close(self) -> None:
         """End the snapshot."""
-        self._connection.close()
+        if self._file is None:
+            self._connection.close()
+        else:
+            self._file.close()

@@ -2,14 +2,21 @@
 
 A process that has the turn and is stopped (Ctrl-Z, a debugger, a stuck disk) keeps it. The others
 wait for a while and are then told who it is; they go on by themselves once the turn is given.
+
+The lock is `flock`'s, which belongs to an open file: a forked child shares it with its parent and
+would keep it for as long as it lives, so that it closes its copies first thing. The alternative,
+`fcntl`'s record locks, are not inherited, but lost as soon as anybody in the process closes any
+descriptor of the file.
 """
 
 import fcntl
+import io
 import os
 import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
+from weakref import WeakSet
 
 from earmark.errors import StoreUnavailable
 
@@ -23,8 +30,37 @@ _LOCKS: Final = Path("/proc/locks")
 _HOLDER, _FILE, _FIELDS = 4, 5, 8
 
 
+class _LockFile(io.FileIO):
+    """An open lock file; closed, and so unlocked, with the last reference or by a fork."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path, "rb+", opener=_open)
+        _lock_files.add(self)
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def _open(path: str, _: int) -> int:
+    return os.open(path, _FLAGS, 0o644)
+
+
+_lock_files: "WeakSet[_LockFile]" = WeakSet()
+
+
+def _close_in_child() -> None:
+    for file in list(_lock_files):
+        file.close()
+
+
+os.register_at_fork(after_in_child=_close_in_child)
+
+
 class Turn:
-    """The right to write one file; for one thread at a time, `with` takes and gives it."""
+    """The right to write one file; for one thread at a time, `with` takes and gives it.
+
+    A thread that is interrupted in `take` or `give` calls `give` to be rid of whatever it got.
+    """
 
     def __init__(self, path: str, name: str, *, patience_s: float = PATIENCE_S) -> None:
         """Make the lock file of the database at *path*, called *name* in errors, if need be.
@@ -35,9 +71,9 @@ class Turn:
         self._path = f"{path}-turn"
         self._name = name
         self._patience_s = patience_s
-        self._file = os.open(self._path, _FLAGS, 0o644)
+        self._file = _LockFile(self._path)
+        self._number = self._file.fileno()
         self._asker: _Asker | None = None
-        self._lent = -1
 
     def take(self) -> None:
         """Return when no other process writes, and keep the others from it.
@@ -46,23 +82,22 @@ class Turn:
             StoreUnavailable: Another process had the turn all the time; nothing was changed.
         """
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._number, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self._wait()
 
     def give(self) -> None:
-        """Let the next process write."""
-        if self._lent >= 0:
-            lent, self._lent = self._lent, -1
-            os.close(lent)
-        else:
-            fcntl.flock(self._file, fcntl.LOCK_UN)
+        """Let the next process write; without the turn, nothing happens."""
+        if self._asker is not None and self._asker.give():
+            self._asker = None
+        fcntl.flock(self._number, fcntl.LOCK_UN)
 
     def close(self) -> None:
-        """Close the lock file, which gives the turn."""
-        if self._lent >= 0:
-            self.give()
-        os.close(self._file)
+        """Close the lock file, which gives the turn; closing it again does nothing."""
+        if self._asker is not None:
+            self._asker.give()
+        self._number = -1
+        self._file.close()
 
     def __enter__(self) -> None:
         self.take()
@@ -74,16 +109,12 @@ class Turn:
     def _wait(self) -> None:
         asker = self._asker
         if asker is None or not asker.is_wanted_again():
-            asker = _Asker(self._path)
-        # Kept while nobody waits for it: the next to wait goes on where this one stood in the line.
-        self._asker = asker
-        try:
-            asker.granted.wait(self._patience_s)
-        finally:
-            self._lent = asker.leave()
-        if self._lent < 0:
+            # Known here before it asks: whatever it gets, `give` finds it.
+            asker = self._asker = _Asker(self._path)
+            asker.thread.start()
+        asker.granted.wait(self._patience_s)
+        if not asker.has_turn():
             raise StoreUnavailable(store=self._name, detail=self._why())
-        self._asker = None
 
     def _why(self) -> str:
         return (
@@ -93,30 +124,40 @@ class Turn:
 
 
 class _Asker:
-    """Stands in line, in a thread of its own: a lock file knows no time-outs."""
+    """Stands in line, in a thread of its own: a lock file knows no time-outs.
+
+    Kept while nobody waits for it: the next to wait goes on where this one stood in the line.
+    """
 
     def __init__(self, path: str) -> None:
         self.granted = threading.Event()
-        self._file = os.open(path, _FLAGS, 0o644)
+        self.thread = threading.Thread(target=self._stand, name="earmark-turn", daemon=True)
+        self._file = _LockFile(path)
         self._lock = threading.Lock()
         self._is_wanted = True
         self._is_over = False
-        threading.Thread(target=self._stand, name="earmark-turn", daemon=True).start()
 
     def is_wanted_again(self) -> bool:
         """Return whether it still stands in line; then it takes what it is given."""
         with self._lock:
-            self._is_wanted = not self._is_over
+            self._is_wanted = self.thread.is_alive() and not self._is_over
             return self._is_wanted
 
-    def leave(self) -> int:
-        """Return the file that has the turn, or -1: then it is given at once if it comes later."""
+    def has_turn(self) -> bool:
+        """Return whether it was given the turn; if not, nobody wants it any more."""
+        with self._lock:
+            self._is_wanted = self.granted.is_set()
+            return self._is_wanted
+
+    def give(self) -> bool:
+        """Give what it has or will be given; return whether it had the turn."""
         with self._lock:
             self._is_wanted = False
             if not self.granted.is_set():
-                return -1
+                return False
             self._is_over = True
-            return self._file
+            self._file.close()
+            return True
 
     def _stand(self) -> None:
         fcntl.flock(self._file, fcntl.LOCK_EX)
@@ -125,7 +166,7 @@ class _Asker:
                 self.granted.set()
             else:
                 self._is_over = True
-                os.close(self._file)
+                self._file.close()
 
 
 def _holder(path: str) -> str:

@@ -7,8 +7,9 @@
 import os
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack, nullcontext, suppress
+from contextlib import suppress
 from functools import cache
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import apsw
@@ -16,13 +17,14 @@ import apsw
 from earmark.clock import SystemClock
 from earmark.errors import StoreClosed
 from earmark.stores.migrations_sqlite import prepare_sqlite
-from earmark.stores.sqlite_errors import raise_translated
+from earmark.stores.sqlite_errors import translated
+from earmark.stores.sqlite_file import Identity, SqliteFile, real_path
 from earmark.stores.sqlite_turn import Turn
 from earmark.stores.tables import Row, Rows
 
 T = TypeVar("T")
 
-_PRAGMAS: Final = "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON"
+_PRAGMAS: Final = ("PRAGMA synchronous = FULL", "PRAGMA foreign_keys = ON")
 
 
 class SqliteTables:
@@ -31,105 +33,138 @@ class SqliteTables:
     def __init__(self, path: str) -> None:
         """Use the file at *path*, in which a ledger made the tables; `:memory:` is made here."""
         self._path = path
-        self._in_memory = path == ":memory:"
         self._process = os.getpid()
         self._closed = False
+        self._broken = False
         self._write_lock = threading.RLock()
-        self._read_lock = self._write_lock if self._in_memory else threading.RLock()
-        self._files = ExitStack()
-        self._writer: _Rows | None = None
-        self._reader: _Rows | None = None
+        self._file: SqliteFile | None = None
         self._turn: Turn | None = None
-        self._guarded(self._open)
+        if path == ":memory:":
+            connection = apsw.Connection(path)
+            connection.execute("; ".join(_PRAGMAS))
+            prepare_sqlite(connection, self.name, SystemClock())
+            self._read_lock = self._write_lock
+            self._writer = self._reader = _Rows(connection)
+        else:
+            self._read_lock = threading.RLock()
+            with translated(self.name):
+                self._open(None)
 
     @property
     def name(self) -> str:
         """The store's URL."""
-        return "memory:" if self._in_memory else f"sqlite:///{self._path}"
+        return "memory:" if self._path == ":memory:" else f"sqlite:///{self._path}"
 
     def write(self, lock: str, work: Callable[[Rows], T]) -> T:
-        """Do *work* in one durable transaction; a file has one writer, whatever the lock."""
+        """Do *work* in one durable transaction; a file has one writer, whatever the lock.
+
+        Once more if the disk failed: what was kept is found, or nothing was.
+        """
         del lock
-        with self._write_lock:
-            return self._guarded(lambda: self._twice(work))
+        with self._write_lock, translated(self.name):
+            self._mend()
+            try:
+                return self._transaction(work)
+            except apsw.IOError:
+                # The descriptor that failed to sync may answer "synced" next time.
+                self._broken = True
+                self._mend()
+                return self._transaction(work)
 
     def read(self, work: Callable[[Rows], T]) -> T:
         """Do *work* on one commit."""
-        with self._read_lock:
-            return self._guarded(lambda: self._view(work))
+        if self._is_unusable():
+            with self._write_lock, translated(self.name):
+                self._mend()
+        with self._read_lock, translated(self.name):
+            self._check_open()
+            return self._within(self._reader, "BEGIN", work)
 
     def close(self) -> None:
         """Close the file; what is in memory lasts as long as somebody has it."""
-        if self._in_memory or self._process != os.getpid():
+        if self._file is None or self._process != os.getpid():
             return
         with self._write_lock, self._read_lock:
             self._closed = True
-            self._drop()
-
-    def _twice(self, work: Callable[[Rows], T]) -> T:
-        """Do *work*, once more if the disk failed: what was kept is found, or nothing was."""
-        try:
-            return self._transaction(work)
-        except apsw.IOError:
-            # The descriptor that failed to sync may answer "synced" next time.
-            with self._read_lock:
-                self._drop()
-            return self._transaction(work)
+            if self._turn is not None:
+                self._turn.close()
+            self._file.close()
 
     def _transaction(self, work: Callable[[Rows], T]) -> T:
-        rows = self._used(writing=True)
-        with self._turn or nullcontext():
-            return rows.within("BEGIN IMMEDIATE", work)
+        turn = self._turn
+        if turn is None:
+            return self._within(self._writer, "BEGIN IMMEDIATE", work)
+        try:
+            turn.take()
+            found = self._within(self._writer, "BEGIN IMMEDIATE", work)
+            turn.give()
+        except BaseException:
+            turn.give()
+            raise
+        return found
 
-    def _view(self, work: Callable[[Rows], T]) -> T:
-        return self._used(writing=False).within("BEGIN", work)
+    def _within(self, rows: "_Rows", begin: str, work: Callable[[Rows], T]) -> T:
+        """Return what *work* gives, its changes committed to the file that is at its path."""
+        try:
+            if self._file is not None:
+                self._file.check()
+            found = rows.within(begin, work)
+            if self._file is not None:
+                self._file.check()
+        except BaseException as error:
+            # Interrupted anywhere: what is in memory is rolled back, a file is opened anew.
+            self._broken = self._broken or not isinstance(error, Exception)
+            rows.roll_back()
+            raise
+        return found
 
-    def _used(self, *, writing: bool) -> "_Rows":
+    def _is_unusable(self) -> bool:
+        return self._file is not None and (self._broken or self._file.is_lost)
+
+    def _mend(self) -> None:
+        """Open the file anew if it failed or was interrupted before.
+
+        A file that is not at its path is waited for: unlike the entries, rows are not numbered, and
+        nothing would tell whether some went with a log that was removed.
+        """
+        self._check_open()
+        if self._file is None or not self._is_unusable():
+            return
+        if self._file.is_lost:
+            self._file.check()
+        if not self._broken:
+            return
+        self._broken = True
+        with self._read_lock:
+            if self._turn is not None:
+                self._turn.close()
+            self._file.abandon()
+            self._open(self._file.identity)
+
+    def _check_open(self) -> None:
         if self._process != os.getpid():
             why = "opened before this process was forked: open it in here"
             raise StoreClosed(store=self.name, detail=why)
         if self._closed:
             raise StoreClosed(store=self.name, detail="closed")
-        if self._writer is None or self._reader is None:
-            self._open()
-        rows = self._writer if writing else self._reader
-        assert rows is not None, "just opened"
-        return rows
 
-    def _open(self) -> None:
-        with ExitStack() as files:
-            if self._in_memory:
-                connection = self._connect(apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
-                files.callback(connection.close)
-                prepare_sqlite(connection, self.name, SystemClock())
-                self._writer = self._reader = _Rows(connection)
-            else:
-                # Never made here: to the ledger, a file without its tables is another program's.
-                writer = self._connect(apsw.SQLITE_OPEN_READWRITE)
-                files.callback(writer.close)
-                self._turn = Turn(self._path, self.name)
-                files.callback(self._turn.close)
-                reader = self._connect(apsw.SQLITE_OPEN_READONLY)
-                files.callback(reader.close)
-                self._writer, self._reader = _Rows(writer), _Rows(reader)
-            self._files = files.pop_all()
-
-    def _connect(self, flags: int) -> apsw.Connection:
-        connection = apsw.Connection(self._path, flags=flags)
-        connection.set_busy_timeout(5000)
-        connection.execute(_PRAGMAS)
-        return connection
-
-    def _drop(self) -> None:
-        self._writer = self._reader = None
-        with suppress(apsw.Error, OSError):
-            self._files.close()
-
-    def _guarded(self, work: Callable[[], T]) -> T:
+    def _open(self, same_as: Identity | None) -> None:
+        """Open the file, never made here: one without tables is another program's to the ledger."""
+        Path(self._path).stat()
+        turn = Turn(real_path(self._path), self.name)
         try:
-            return work()
-        except (apsw.Error, OSError) as error:
-            raise_translated(error, self.name)
+            with turn:
+                file = SqliteFile(
+                    self._path, self.name, prepare=None, pragmas=_PRAGMAS, same_as=same_as
+                )
+                # What is found in the log may be on no disk yet, see `SqliteStore`.
+                file.writer.pragma("wal_checkpoint")
+        except BaseException:
+            turn.close()
+            raise
+        self._turn, self._file = turn, file
+        self._writer, self._reader = _Rows(file.writer), _Rows(file.reader)
+        self._broken = False
 
 
 class _Rows:
@@ -143,15 +178,17 @@ class _Rows:
         return self._connection.execute(_plain(sql), values).fetchall()
 
     def within(self, begin: str, work: Callable[[Rows], T]) -> T:
-        """Return what *work* gives, its changes committed."""
+        """Return what *work* gives, its changes committed; else the caller rolls back."""
         self._connection.execute(begin)
-        try:
-            found = work(self)
-            self._connection.execute("COMMIT")
-        finally:
+        found = work(self)
+        self._connection.execute("COMMIT")
+        return found
+
+    def roll_back(self) -> None:
+        """End a transaction, if there is one, without its changes."""
+        with suppress(apsw.Error):
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
-        return found
 
 
 @cache

@@ -16,6 +16,7 @@ from earmark.errors import NotFound
 from earmark.stores.migrations import Migration
 from earmark.stores.migrations_sqlite import migrate_sqlite, prepare_sqlite, sqlite_standing
 from earmark.stores.sqlite_errors import translated
+from earmark.stores.sqlite_file import real_path
 from earmark.stores.sqlite_snapshot import SqliteSnapshot
 from earmark.stores.sqlite_turn import Turn
 from earmark.stores.upkeep import TABLES, Row, Status, not_empty
@@ -97,7 +98,7 @@ class SqliteUpkeep:
     def _turn(self) -> Generator[None]:
         """Keep every other program from writing, as the store itself does."""
         with translated(self.name):
-            turn = Turn(self._path, self.name)
+            turn = Turn(real_path(self._path), self.name)
         with closing(turn), turn:
             yield
 
