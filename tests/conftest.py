@@ -4,11 +4,26 @@ import gc
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from earmark.provider.local import LocalModel
 from support.postgres_programs import NoPostgresError
 from support.postgres_server import PostgresServer, Server
 from support.postgres_session import end_session, shared_or_skip
+
+#: How fast examples are made, and how many of them are thrown away by chance, decides nothing.
+settings.register_profile(
+    "suite",
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[
+        HealthCheck.too_slow,
+        HealthCheck.data_too_large,
+        HealthCheck.filter_too_much,
+        HealthCheck.large_base_example,
+    ],
+)
+settings.load_profile("suite")
 
 
 def pytest_collection_finish() -> None:

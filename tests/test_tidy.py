@@ -83,6 +83,40 @@ def test_a_test_neither_sleeps_nor_mocks(path: Path) -> None:
     assert used & BANNED_IN_TESTS == set()
 
 
+#: What waits for something, and where among its arguments a limit in seconds may be.
+WAITS = {
+    "asyncio.timeout": 0, "asyncio.wait_for": 1, "join": 0, "wait": 0, "wait_for": 1, "acquire": 1,
+    "result": 0, "communicate": 1, "settimeout": 0, "Client": 9, "subprocess.run": 9, "timeout": 0,
+}  # fmt: skip
+#: Shorter ones are pauses between two looks, or the wait itself is what a test is about.
+LONGEST_PAUSE_S = 1
+CLOCKS = re.compile(r"\b(?:monotonic|perf_counter|elapsed)(?:_ns)?\(\) - \w+ *<|\btook *<")
+
+
+def seconds_waited(path: Path) -> Iterator[str]:
+    """Yield where a test waits for no longer than a number of seconds that is written there."""
+    text = (ROOT / path).read_text(encoding="utf-8")
+    for node in ast.walk(ast.parse(text)):
+        if not isinstance(node, ast.Call):
+            continue
+        name = ast.unparse(node.func)
+        place = WAITS.get(name, WAITS.get(name.rpartition(".")[2]))
+        if place is None:
+            continue
+        given = [each.value for each in node.keywords if each.arg == "timeout"]
+        for value in [*node.args[place : place + 1], *given]:
+            seconds = value.value if isinstance(value, ast.Constant) else None
+            if isinstance(seconds, int | float) and seconds > LONGEST_PAUSE_S:
+                yield f"{path}:{node.lineno}: {ast.unparse(node)[:80]}"
+    yield from (f"{path}: {found}" for found in CLOCKS.findall(text))
+
+
+def test_the_pace_of_the_machine_decides_nothing() -> None:
+    """Tests wait as long as it takes, up to the one `LAST_RESORT_S`, and compare no durations."""
+    own = [path for path in PYTHON if path.parts[0] == "tests" and path.name != "test_tidy.py"]
+    assert [found for path in own for found in seconds_waited(path)] == []
+
+
 @pytest.mark.parametrize("path", PYTHON, ids=str)
 def test_a_name_says_what_is_inside(path: Path) -> None:
     """No file or folder is called utils, helpers, common or manager."""

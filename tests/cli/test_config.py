@@ -8,6 +8,7 @@ from time import monotonic
 import pytest
 
 from support.fire_place import ended, started
+from support.last_resort import LAST_RESORT_S
 from support.shell import Shell, graph, stage
 
 #: What somebody's checkout may bring: code that leaves a trace when it is imported.
@@ -44,7 +45,7 @@ def on_a_terminal(checkout: Shell, typed: str, *arguments: str) -> subprocess.Co
         input=typed,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=LAST_RESORT_S,
         check=False,
     )
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from support.fire_place import ended, started
+from support.last_resort import LAST_RESORT_S
 from support.shell import Shell
 from support.stub_server import Scene, StubServer, message
 
@@ -168,7 +169,7 @@ def test_it_runs_until_it_is_told_to_stop(beats: Shell, stub: StubServer) -> Non
     config = str(beats.folder / "earmark.toml")
     arguments = ("-m", "earmark.cli.main", "heartbeat", "--json", "--config", config)
     with started(*arguments, folder=beats.folder, ANTHROPIC_API_KEY="x") as process:
-        assert stub.arrived.wait(30)
+        assert stub.arrived.wait(LAST_RESORT_S)
         second = beats("heartbeat", "--once")
         assert second.code == 2
         assert re.search(rf"'Cloud Lu' is run by \S+:{process.pid}:\w+ until", second.err)
@@ -207,7 +208,7 @@ def test_a_change_of_its_file_is_seen_by_the_next_cycle(beats: Shell, stub: Stub
 
 def until_model(beats: Shell, model: str) -> Any:
     """Return what status says of the heartbeat once that is its model; half a minute at most."""
-    due = monotonic() + 30
+    due = monotonic() + LAST_RESORT_S
     while monotonic() < due:
         told = beats.json("heartbeat", "--status")["heartbeat"]
         if told.get("model") == model:
@@ -223,7 +224,7 @@ def test_one_cycle_is_stopped_by_a_signal_too(beats: Shell, stub: StubServer) ->
     stub.play(Scene(waits=never))
     arguments = ("-m", "earmark.cli.main", "heartbeat", "--once", "--json")
     with started(*arguments, folder=beats.folder, ANTHROPIC_API_KEY="x") as process:
-        assert stub.arrived.wait(30)
+        assert stub.arrived.wait(LAST_RESORT_S)
         process.send_signal(signal.SIGTERM)
         done = ended(process)
     never.set()

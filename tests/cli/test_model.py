@@ -8,6 +8,8 @@ from pathlib import Path
 
 import httpx2
 
+from support.last_resort import LAST_RESORT_S
+
 
 def test_the_local_model_answers_until_it_is_told_to_stop(tmp_path: Path) -> None:
     """It says where it answers, answers there, and ends well when asked to."""
@@ -23,7 +25,9 @@ def test_the_local_model_answers_until_it_is_told_to_stop(tmp_path: Path) -> Non
             said += line
         where = json.loads(said)
         asked = {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 3}
-        answer = httpx2.post(f"{where['openai_url']}/chat/completions", json=asked, timeout=60)
+        answer = httpx2.post(
+            f"{where['openai_url']}/chat/completions", json=asked, timeout=LAST_RESORT_S
+        )
         served.send_signal(signal.SIGTERM)
-        assert served.wait(20) == 0
+        assert served.wait(LAST_RESORT_S) == 0
     assert answer.json()["usage"]["completion_tokens"] == 3

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from support.last_resort import LAST_RESORT_S
 from support.shell import Shell, graph, stage
 from support.stub_server import Scene, StubServer
 
@@ -193,7 +194,7 @@ from earmark.stages.kinds.python import stage
 @stage(cost="0.05")
 async def slow(value):
     print("begun", file=sys.stderr, flush=True)
-    await asyncio.sleep(60)
+    await asyncio.sleep(9999)
 """
 
 
@@ -217,7 +218,7 @@ def test_an_interrupted_run_is_booked_and_stated(
             if line == "begun\n":
                 break
         process.send_signal(number)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=LAST_RESORT_S)
     assert process.returncode == code
     statement = json.loads(out)
     assert (statement["status"], statement["presumed"]) == ("cancelled", "0.05")

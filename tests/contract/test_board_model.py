@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -313,7 +313,6 @@ class PostgresMachine(Machine):
 
 
 # A failure is made small before it is told, which may take minutes.
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("machine", "examples"),
     [(MemoryMachine, 50), (SqliteMachine, 20), (PostgresMachine, 8)],
@@ -329,6 +328,5 @@ def test_any_sequence_of_moves_is_decided_by_the_rules(
             max_examples=examples * (10 if "EARMARK_FIRE_SECONDS" in os.environ else 1),
             stateful_step_count=50,
             deadline=None,
-            suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
         ),
     )

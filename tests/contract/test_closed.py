@@ -14,6 +14,7 @@ from earmark.ledger.ledger import Ledger
 from earmark.stores.memory import MemoryStore
 from earmark.stores.open import open_async_ledger, open_ledger
 from earmark.testing import ManualClock
+from support.last_resort import LAST_RESORT_S
 from support.ledger_books import STORES
 from support.ledger_workers import in_threads
 
@@ -116,7 +117,7 @@ def test_closing_under_tasks_answers_everybody() -> None:
         tasks = [asyncio.create_task(work(ledger)) for _ in range(8)]
         await asyncio.sleep(0)
         closer.start()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(LAST_RESORT_S):
             assert set(await asyncio.gather(*tasks)) == {"store_closed"}
         closer.join()
 

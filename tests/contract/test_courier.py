@@ -7,13 +7,13 @@ from datetime import timedelta
 
 import pytest
 
-from earmark.clock import SystemClock
 from earmark.errors import StoreUnavailable
 from earmark.nudges.channels.channel import DeliveryFailed
 from earmark.nudges.courier import Courier, Delivered
 from earmark.nudges.nudge import Delivery
 from earmark.nudges.nudges import Nudges
 from earmark.testing import ManualClock
+from support.last_resort import LAST_RESORT_S
 from support.nudge_books import DOWN, Outbox, Received, open_outbox
 
 MINUTE = 60 * 10**9
@@ -152,7 +152,7 @@ def test_one_channel_does_not_hold_up_another(outbox: Outbox, clock: ManualClock
 
         chat.waits, hook.waits = lambda: release, count
         round_ = asyncio.create_task(courier(outbox, chat, hook, clock=clock).deliver_due())
-        await asyncio.wait_for(arrived.wait(), timeout=10)
+        await asyncio.wait_for(arrived.wait(), timeout=LAST_RESORT_S)
         seen = list(chat.ids)
         release.set_result(True)
         assert await round_ == Delivered(delivered=6)
@@ -171,10 +171,8 @@ def test_a_hanging_channel_has_a_time_limit(outbox: Outbox, clock: ManualClock) 
         chat.waits = lambda: never
         return await courier(outbox, chat, clock=clock).deliver_due()
 
-    started = SystemClock().elapsed()
     assert asyncio.run(story()) == Delivered(failed=1)
     assert only(outbox).error == "no answer within 0.02 s"
-    assert SystemClock().elapsed() - started < 2 * 10**9
 
 
 def test_a_channel_that_is_down_is_left_alone(outbox: Outbox, clock: ManualClock) -> None:

@@ -15,6 +15,7 @@ from earmark.stores.migrations import known_migrations, read_migrations
 from earmark.stores.open import open_ledger
 from earmark.stores.upkeep import TABLES
 from support.databases import DATABASES, Database, made, next_program
+from support.last_resort import LAST_RESORT_S
 from support.ledger_books import check_books
 from support.ledger_workers import go
 
@@ -98,7 +99,7 @@ def test_processes_that_start_at_once_make_one_schema(database: Database) -> Non
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
     go(*begun)
-    told = [process.communicate(timeout=60) for process in begun]
+    told = [process.communicate(timeout=LAST_RESORT_S) for process in begun]
     assert [process.returncode for process in begun] == [0] * 4, told
     with open_ledger(database.url) as ledger:
         assert [budget.path for budget in ledger.budgets()] == ["b0", "b1", "b2", "b3"]

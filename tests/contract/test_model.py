@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
@@ -286,7 +286,6 @@ class PostgresMachine(Machine):
 
 
 # A failure is made small before it is told, which may take minutes.
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("machine", "examples"),
     [(MemoryMachine, 80), (SqliteMachine, 40), (PostgresMachine, 15)],
@@ -302,6 +301,5 @@ def test_any_sequence_of_operations_is_decided_by_the_rules(
             max_examples=examples * (10 if "EARMARK_FIRE_SECONDS" in os.environ else 1),
             stateful_step_count=30,
             deadline=None,
-            suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
         ),
     )

@@ -96,7 +96,6 @@ def _plain(amount: Money | int) -> int:
     return amount if isinstance(amount, int) else amount.in_nanos
 
 
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize(("store", "examples"), [("memory", 150), ("sqlite", 80), ("postgres", 25)])
 def test_any_sequence_of_extremes_stays_within_the_numbers_of_a_store(
     store: str, examples: int

@@ -28,7 +28,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 def test_three_heartbeats_share_a_board_and_a_cap(store: str, tmp_path: Path) -> None:
     """Each task is sent once, calls stop exactly at the limit, and each alert is one nudge."""
     limits = (f"{CAP} calls per day", "1 usd per day")
-    with Till() as till, beat_place(tmp_path, till, *limits, store=store, lease="5s") as place:
+    with Till() as till, beat_place(tmp_path, till, *limits, store=store, lease="10min") as place:
         till.answer = honest(seed=3)
         tasks = place.fill(TASKS)
         with zygote(tmp_path) as beats:

@@ -72,7 +72,7 @@ def test_a_heartbeat_killed_at_any_moment(tmp_path: Path) -> None:
             pid = place.started(beats)
             assert with_patience(lambda: not unfinished(place))
             check_ended_once(place)
-            assert cycles(place) >= 30
+            assert cycles(place) > 0
             check_cap(place, beats, pid)
         place.check_quiet()
         place.mend()

@@ -21,6 +21,7 @@ from support.beat_house import BeatHouse, answer
 from support.beat_place import BeatPlace, beat_place, with_patience
 from support.beat_zygote import zygote
 from support.fire_till import Till, honest
+from support.last_resort import LAST_RESORT_S
 from support.postgres_server import PostgresServer
 from support.webhook_receiver import SECRET, Receiver
 
@@ -172,7 +173,7 @@ def test_a_webhook_that_is_down_for_an_hour_holds_nothing_up() -> None:
     """Tasks go on, health names the channel, and when it is back each nudge has come once."""
     clock = ManualClock()
     with Receiver() as receiver:
-        hook = WebhookChannel("hook", receiver.url, SECRET, clock=clock, timeout_s=5)
+        hook = WebhookChannel("hook", receiver.url, SECRET, clock=clock, timeout_s=LAST_RESORT_S)
         port = receiver.port
         receiver.stop()
         with BeatHouse(clock=clock, channel=hook) as beats:
@@ -198,20 +199,23 @@ def test_a_webhook_that_hangs_does_not_stop_the_loop() -> None:
     clock = ManualClock()
     with Receiver() as receiver:
         receiver.holds = threading.Event()
-        hook = WebhookChannel("hook", receiver.url, SECRET, clock=clock, timeout_s=20)
+        hook = WebhookChannel("hook", receiver.url, SECRET, clock=clock, timeout_s=LAST_RESORT_S)
         with BeatHouse(clock=clock, channel=hook) as beats:
             beats.fill(10)
 
             async def script() -> None:
                 stop = asyncio.Event()
                 loop = asyncio.ensure_future(beats.beat.run(stop))
-                # In less time than one nudge may take.
-                async with asyncio.timeout(10):
+                # In less time than one nudge may take, which has no end here.
+                async with asyncio.timeout(LAST_RESORT_S / 2):
                     for number in range(1, 5):
                         while beats.beat.state.cycle_count < number:
                             await asyncio.to_thread(lambda: None)
                         beats.clock.advance(HALF_HOUR)
-                assert await asyncio.to_thread(receiver.arrived.wait, 20)
+                assert await asyncio.to_thread(receiver.arrived.wait, LAST_RESORT_S)
+                assert receiver.holds is not None
+                assert not receiver.holds.is_set()
+                receiver.holds.set()
                 stop.set()
                 await loop
 

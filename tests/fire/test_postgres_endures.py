@@ -1,6 +1,7 @@
 """Clients and server are killed, stopped and cut off, again and again: one order explains it all.
 
-`EARMARK_FIRE_SECONDS=600` makes the trial as long as that; `EARMARK_TEST_SEED` repeats one.
+Each blow is struck once; `EARMARK_FIRE_SECONDS=600` goes on for so long; `EARMARK_TEST_SEED`
+repeats a trial.
 """
 
 import json
@@ -14,12 +15,13 @@ import pytest
 
 from earmark.stores.open import open_ledger
 from support.fire_nemesis import Nemesis
+from support.last_resort import LAST_RESORT_S
 from support.ledger_clients import Clients
 from support.ledger_history import check_history, counts
 from support.postgres_server import PostgresServer
 from support.tcp_proxy import TcpProxy, cut_by_chance
 
-SECONDS = float(os.environ.get("EARMARK_FIRE_SECONDS", "6"))
+SECONDS = float(os.environ.get("EARMARK_FIRE_SECONDS", "0"))
 #: What is stopped or cut off comes back within this time; a lock's holder gets five seconds.
 LONGEST_S = 0.7 if SECONDS < 60 else 8.0
 BETWEEN_S = 0.6 if SECONDS < 60 else 3.0
@@ -42,7 +44,7 @@ def proxy(doomed_postgres: PostgresServer) -> Iterator[TcpProxy]:
         yield made
 
 
-@pytest.mark.timeout(120 + 3 * SECONDS)
+@pytest.mark.timeout(2 * LAST_RESORT_S + 3 * SECONDS)
 def test_nothing_acknowledged_is_lost_whatever_dies(
     doomed_postgres: PostgresServer, proxy: TcpProxy, dice: random.Random, tmp_path: Path
 ) -> None:
@@ -61,6 +63,7 @@ def test_nothing_acknowledged_is_lost_whatever_dies(
             nemesis.pause(0, BETWEEN_S)
             nemesis.strike()
         proxy.judge = None
+        clients.until_accepted(50)
         clients.until_answered(time.monotonic_ns())
         unknown = clients.finish()
     history = clients.history
@@ -68,4 +71,3 @@ def test_nothing_acknowledged_is_lost_whatever_dies(
         check_history(ledger, history)
     report = {"blows": nemesis.done, "cuts": proxy.cuts, "asked": counts(history), "lost": unknown}
     print(json.dumps(report, indent=1))  # noqa: T201 - for `pytest -s`
-    assert counts(history)["Accepted"] > 50

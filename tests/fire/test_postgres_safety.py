@@ -143,5 +143,5 @@ def test_a_pooler_in_transaction_mode_will_do(
             # Woken from the other ledger, though nothing is notified through a pool.
             held = one.reserve("acme", "5.5", key="all")
             one.release(held.key)
-            assert two.reserve("acme", "5.5", wait="20s").state == "open"
+            assert two.reserve("acme", "5.5", wait="10min").state == "open"
             assert one.audit().ok

@@ -18,6 +18,7 @@ from earmark.pricing.book import PriceBook
 from earmark.provider import Api, open_provider
 from earmark.provider.local import LocalModel, LocalSettings
 from support.calls import ask, grant, send
+from support.last_resort import LAST_RESORT_S
 
 #: Prices in nano-dollars a token: 100 in, 10 cached, 400 out.
 BOOK = PriceBook(
@@ -214,7 +215,7 @@ def test_the_server_ends_with_the_process_that_started_it() -> None:
         host, port = owner.stdout.readline().decode().split("//")[1].split("/")[0].split(":")
         with socket.create_connection((host, int(port))) as watch:
             owner.kill()
-            watch.settimeout(20)
+            watch.settimeout(LAST_RESORT_S)
             assert watch.recv(1) == b"", "the server's end closes its connections"
 
 

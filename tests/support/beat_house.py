@@ -1,6 +1,7 @@
 """A heartbeat to test: books, a board, a scripted model and a clock that stands still."""
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import replace
@@ -30,6 +31,7 @@ from earmark.quilt.quilt import Quilt
 from earmark.stores.open import open_ledger
 from earmark.testing import Answer, ManualClock, ScriptedProvider
 from earmark.testing.scripted import Scripted, ScriptedCall
+from support.last_resort import LAST_RESORT_S, until
 from support.shaky_tables import ShakyTables
 
 T = TypeVar("T")
@@ -147,13 +149,17 @@ class BeatHouse:
         reports = [self.cycle(after=every) for _ in range(count)]
         return reports[-1]
 
-    def pass_time(self, by: timedelta) -> None:
-        """Move the clock from another thread, and let the event loop do what is due."""
-        loop = self._runner.get_loop()
-        loop.call_soon_threadsafe(self.clock.advance, by)
-        # Leases are renewed in a thread, and it is their turn to end first.
-        for _ in range(2):
-            asyncio.run_coroutine_threadsafe(_a_while(), loop).result(10)
+    def pass_time(self, by: timedelta, *, sleepers: int = 0) -> None:
+        """Move the clock from another thread; return once so many sleep on it again."""
+        moved = threading.Event()
+
+        def move() -> None:
+            self.clock.advance(by)
+            moved.set()
+
+        self._runner.get_loop().call_soon_threadsafe(move)
+        assert moved.wait(LAST_RESORT_S)
+        until(lambda: self.clock.sleepers >= sleepers)
 
     def stop(self) -> None:
         """Stop the heartbeat."""
@@ -236,11 +242,6 @@ class _Watched(ScriptedProvider):
             return await playing
         finally:
             playing.cancel()
-
-
-async def _a_while() -> None:
-    for _ in range(10):
-        await asyncio.to_thread(lambda: None)
 
 
 def _over(desk: Desk, line: ShakyTables, clock: ManualClock) -> Desk:

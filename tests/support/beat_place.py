@@ -14,7 +14,8 @@ from earmark.ledger.answers import Balance
 from earmark.money import Money
 from earmark.stores.open import open_ledger
 from support.beat_zygote import Zygote
-from support.fire_till import PATIENCE_S, Till
+from support.fire_till import Till
+from support.last_resort import LAST_RESORT_S
 
 BUDGET: Final = "c8/cloud-lu"
 
@@ -144,7 +145,7 @@ class BeatPlace:
         assert self.booked() == self.till.owed
 
 
-def with_patience(done: Callable[[], object], seconds: float = PATIENCE_S) -> bool:
+def with_patience(done: Callable[[], object], seconds: float = LAST_RESORT_S) -> bool:
     """Look again and again whether something is *done*; return whether it was in time."""
     tick = threading.Event()
     for _ in range(round(seconds / 0.02)):

@@ -24,12 +24,17 @@ PROGRAMS: Final = __file__
 
 
 def claim_all(url: str, agent: str) -> None:
-    """Claim what there is, up to three at a time, and tell the ids in the order they came."""
+    """Claim what there is, up to three at a time, and tell the ids in the order they came.
+
+    After the first claim it says so, and waits for the word to go on.
+    """
     clock = SystemClock()
     with open_ledger(url) as ledger, closing(open_tables(ledger.store)) as tables:
         board = Board(tables, clock)
         say_ready()
-        mine: list[str] = []
+        mine = [task.id for task in board.claim(agent, 3, lease_ns=3600 * SECOND)]
+        print("claimed", flush=True)  # noqa: T201 - how a worker speaks
+        sys.stdin.readline()
         while found := board.claim(agent, 3, lease_ns=3600 * SECOND):
             mine += [task.id for task in found]
     print(json.dumps(mine))  # noqa: T201 - how a worker speaks

@@ -83,7 +83,7 @@ class SqliteDatabase:
         """Give a connection of one's own."""
         # Each is its own file handle, so the turn is left out: SQLite's own lock must do.
         connection = apsw.Connection(self.url.removeprefix("sqlite:///"))
-        connection.set_busy_timeout(5000)
+        connection.set_busy_timeout(600_000)
         try:
             yield connection
         finally:

@@ -32,7 +32,8 @@ from earmark.runs.statement import Statement
 from earmark.stages.kinds.kind import StageKind
 from earmark.stores.open import open_ledger
 from support.calls import ask
-from support.fire_till import PATIENCE_S, Till
+from support.fire_till import Till
+from support.last_resort import LAST_RESORT_S
 from support.shell import graph, stage
 
 SETTINGS: Final = """
@@ -330,7 +331,7 @@ def total(amounts: Iterable[str]) -> Money:
 
 def ended(process: "subprocess.Popen[str]") -> Done:
     """Return what a process left behind, once it has ended."""
-    out, err = process.communicate(timeout=PATIENCE_S)
+    out, err = process.communicate(timeout=LAST_RESORT_S)
     return Done(process.returncode, out, err)
 
 

@@ -10,13 +10,11 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
+from support.last_resort import LAST_RESORT_S
 from support.stub_server import Received, Scene, StubServer, completion
 
 #: Nano-USD per token, in and out, by model: what `fire_place` writes into its prices.
 PRICES: Final[Mapping[str, tuple[int, int]]] = {"m": (1000, 2000), "dear": (3000, 6000)}
-
-#: Longer than anything here takes.
-PATIENCE_S: Final = 60.0
 
 Answer = Callable[[Received], Scene]
 
@@ -91,12 +89,12 @@ class Till(StubServer):
                 pass
         for thread in threading.enumerate():
             if thread.name.endswith("(process_request_thread)"):
-                thread.join(PATIENCE_S)
+                thread.join(LAST_RESORT_S)
 
     def until_asked(self, times: int) -> None:
         """Return once *times* requests have come in."""
         with self._asked:
-            came = self._asked.wait_for(lambda: len(self.requests) >= times, PATIENCE_S)
+            came = self._asked.wait_for(lambda: len(self.requests) >= times, LAST_RESORT_S)
         assert came, f"{len(self.requests)} of {times} requests came"
 
 

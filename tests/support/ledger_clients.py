@@ -35,15 +35,14 @@ from earmark.ledger.values import (
     Settle,
 )
 from earmark.stores.open import open_ledger
-from support.ledger_history import NEVER, Record
+from support.last_resort import LAST_RESORT_S, until
+from support.ledger_history import NEVER, Record, counts
 from support.ledger_workers import HOUR, go, in_threads, result, say_ready, start_all
 
 #: Where `start_all` finds the programs of this file.
 PROGRAMS: Final = __file__
 #: Reservations that one thread keeps open.
 MOST_OPEN: Final = 8
-#: Longer than it takes anybody to notice that the server is back.
-PATIENCE_S: Final = 30
 
 
 def steady(
@@ -93,6 +92,7 @@ def endure(
     It comes *after* clients that were killed, if any, and goes on with what they left.
     """
     done, lost = threading.Event(), Counter[str]()
+    _be_patient()
     ledger = _opened(url)
 
     def work(number: int) -> None:
@@ -126,9 +126,18 @@ def _asked(ledger: Ledger, operation: Operation, out: int) -> Decision | str:
     return decision
 
 
+def _be_patient() -> None:
+    """Have the store try again for as long as a server may need to start on a busy machine."""
+    from earmark.stores import postgres_link
+
+    pauses = postgres_link.PAUSES_S
+    tries = round(LAST_RESORT_S / pauses[-1])
+    vars(postgres_link)["PAUSES_S"] = (*pauses, *pauses[-1:] * tries)
+
+
 def _opened(url: str) -> Ledger:
     pause = threading.Event()
-    for _ in range(20):
+    for _ in range(6000):
         try:
             return open_ledger(url)
         except StoreUnavailable:
@@ -253,19 +262,21 @@ class Clients:
 
     def until_answered(self, since: int, threads: Sequence[str] | None = None) -> None:
         """Return once each thread that runs, or each of *threads*, was answered after *since*."""
-        pause = threading.Event()
-        waiting = self.threads() if threads is None else list(threads)
-        for _ in range(PATIENCE_S * 20):
-            waiting = [name for name in waiting if not self.answered(name, since)]
-            if not waiting:
-                return
-            pause.wait(0.05)
-        raise AssertionError(f"{waiting} were not answered in {PATIENCE_S} s")
+        for name in self.threads() if threads is None else threads:
+            until(lambda name=name: self.answered(name, since), every_s=0.05)
 
-    def answered(self, thread: str, since: int, until: int = NEVER) -> bool:
-        """Return whether *thread* was answered between two moments."""
+    def until_accepted(self, count: int) -> None:
+        """Return once so many operations of all clients have been accepted."""
+        until(lambda: counts(self.history)["Accepted"] >= count, every_s=0.2)
+
+    def answered(self, thread: str, since: int) -> bool:
+        """Return whether *thread* was answered after *since*."""
+        return self.answers(thread, since) > 0
+
+    def answers(self, thread: str, since: int) -> int:
+        """Return how often *thread* was answered after *since*."""
         records = _records(self._folder / thread)
-        return any(since < record.answered < until for record in records)
+        return sum(since < record.answered < NEVER for record in records)
 
     def threads(self, *names: str) -> list[str]:
         """Return the names of the threads of these clients, or of all that run."""

@@ -23,6 +23,7 @@ from earmark.errors import BudgetExceeded, EarmarkError, Refusal
 from earmark.ledger.ledger import Ledger
 from earmark.ledger.values import Amounts, Extend, Operation, Presume, Release, Reserve, Settle
 from earmark.stores.open import open_ledger
+from support.last_resort import LAST_RESORT_S
 from support.ledger_books import STORES
 from support.ledger_history import Record
 
@@ -76,7 +77,7 @@ def go(*processes: "subprocess.Popen[str]") -> None:
 
 def result(process: "subprocess.Popen[str]") -> Any:
     """Return what *process* told at its end."""
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=LAST_RESORT_S)
     assert process.returncode == 0, f"a worker ended with {process.returncode}"
     return json.loads(output)
 

@@ -18,7 +18,7 @@ PHONE = {"width": 360, "height": 740}
 #: What a console says when something is wrong.
 COMPLAINTS = {"error", "warning"}
 #: A loaded machine takes its time.
-expect.set_options(timeout=15_000)
+expect.set_options(timeout=600_000)
 
 
 @dataclass

@@ -15,6 +15,7 @@ import httpx2
 from earmark.clock import SystemClock
 from earmark.service.tokens import Tokens
 from earmark.stores.tables_sqlite import SqliteTables
+from support.last_resort import LAST_RESORT_S
 from support.stub_server import Scene, StubServer, completion
 
 #: What the first requirements' task used, and what that costs at 3 and 15 USD a million.
@@ -41,7 +42,6 @@ budget = "c8/cloud-lu"
 model = "stub/m"
 interval = "300ms"
 """
-_PATIENCE_S = 60
 
 
 @dataclass
@@ -149,14 +149,14 @@ class Running:
     def kill(self) -> None:
         """End it as a power cut would."""
         self._process.kill()
-        self._process.wait(_PATIENCE_S)
+        self._process.wait(LAST_RESORT_S)
 
     def stop(self) -> None:
         """End it as an operator would; a second time does nothing."""
         self._process.send_signal(signal.SIGTERM)
         with self._process:
             try:
-                self._process.wait(_PATIENCE_S)
+                self._process.wait(LAST_RESORT_S)
             except subprocess.TimeoutExpired:
                 self._process.kill()
             if self._rest.ident is not None:

@@ -10,8 +10,9 @@ from typing import Final, Self
 
 import pytest
 
+from support.last_resort import LAST_RESORT_S
 from support.postgres_programs import free_port
-from support.postgres_server import DATABASE, NOBODY, PATIENCE_S, USER, PostgresServer
+from support.postgres_server import DATABASE, NOBODY, USER, PostgresServer
 
 #: Nothing is ignored or mended for clients. Nobody reads its log once it runs, so it writes none.
 _SETTINGS: Final = """
@@ -91,7 +92,7 @@ class PgBouncer:
         """End it and remove its folder."""
         if self._process is not None:
             self._process.kill()
-            self._process.communicate(timeout=PATIENCE_S)
+            self._process.communicate(timeout=LAST_RESORT_S)
         if self._folder is not None:
             self._folder.cleanup()
 

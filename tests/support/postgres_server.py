@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, Self
 from urllib.parse import quote, urlencode
 
+from support.last_resort import LAST_RESORT_S
+
 from .postgres_programs import NoPostgresError, free_port, programs
 
 if TYPE_CHECKING:
@@ -31,8 +33,6 @@ NOBODY: Final = 65534
 DATABASE: Final = "books"
 #: Who the ledger is on the server: owner of the database, and nothing more.
 USER: Final = "earmark"
-#: Longer than anything here takes.
-PATIENCE_S: Final = 60
 #: PostgreSQL 18.6 overlooks a fast stop that comes while it restarts itself after the death of a
 #: backend; after so long it is stopped at once.
 OVERLOOKED_S: Final = 5
@@ -190,7 +190,7 @@ class PostgresServer(Server):
         ready = threading.Event()
         self._reader = threading.Thread(target=self._read, args=(self._process, ready), daemon=True)
         self._reader.start()
-        ready.wait(PATIENCE_S)
+        ready.wait(LAST_RESORT_S)
         if self._process.poll() is not None:
             self._process = None
             raise NoPostgresError("PostgreSQL did not start: " + " ".join(list(self.log)[-5:]))
@@ -200,7 +200,7 @@ class PostgresServer(Server):
         import psycopg
 
         pause = threading.Event()
-        for _ in range(PATIENCE_S * 20):
+        for _ in range(12_000):
             with suppress(psycopg.OperationalError):
                 self.connect().close()
                 return
@@ -249,7 +249,7 @@ class PostgresServer(Server):
             f"--pwfile={secret}", "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C",
             "--no-sync", "--no-instructions",
         )  # fmt: skip
-        _, complaints = made.communicate(timeout=PATIENCE_S)
+        _, complaints = made.communicate(timeout=LAST_RESORT_S)
         secret.unlink()
         if made.returncode:
             raise NoPostgresError(f"initdb failed: {complaints.strip()}")
@@ -302,12 +302,12 @@ class PostgresServer(Server):
             process.wait(OVERLOOKED_S)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGQUIT)
-            process.wait(PATIENCE_S)
+            process.wait(LAST_RESORT_S)
         for watch in watched:
-            select.select([watch], [], [], PATIENCE_S)
+            select.select([watch], [], [], LAST_RESORT_S)
             os.close(watch)
         if self._reader is not None:
-            self._reader.join(PATIENCE_S)
+            self._reader.join(LAST_RESORT_S)
 
 
 def _keeper(folder: Path) -> "subprocess.Popen[bytes]":

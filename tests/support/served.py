@@ -5,10 +5,8 @@ import os
 import signal
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -18,10 +16,9 @@ import httpx2
 from earmark.service.tokens import Tokens
 from earmark.stores.open import open_ledger
 from earmark.stores.open_tables import open_tables
+from support.last_resort import LAST_RESORT_S
 
 EARMARK: Final = (sys.executable, "-m", "earmark.cli.main")
-#: Longer than anything here takes.
-PATIENCE_S: Final = 60.0
 
 
 def environment() -> dict[str, str]:
@@ -38,7 +35,7 @@ def earmark(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=PATIENCE_S,
+        timeout=LAST_RESORT_S,
     )
 
 
@@ -94,13 +91,13 @@ class Served:
     def kill(self) -> None:
         """End it as a power cut does."""
         self.process.kill()
-        self.process.wait(PATIENCE_S)
+        self.process.wait(LAST_RESORT_S)
         self._shut()
 
     def terminate(self) -> int:
         """Ask it to end; returns its exit code."""
         self.process.send_signal(signal.SIGTERM)
-        code = self.process.wait(PATIENCE_S)
+        code = self.process.wait(LAST_RESORT_S)
         self._shut()
         return code
 
@@ -112,7 +109,7 @@ class Served:
     def client(self) -> Iterator[httpx2.Client]:
         """Give a client with the token, which keeps its connections."""
         headers = {"Authorization": f"Bearer {self.token}"}
-        with httpx2.Client(base_url=self.url, headers=headers, timeout=PATIENCE_S) as client:
+        with httpx2.Client(base_url=self.url, headers=headers, timeout=LAST_RESORT_S) as client:
             yield client
 
     def ask(self, method: str, path: str, **given: Any) -> httpx2.Response:
@@ -132,13 +129,3 @@ class Served:
     ) -> None:
         if self.process.poll() is None:
             self.kill()
-
-
-def until(true: Callable[[], bool], *, within: timedelta = timedelta(seconds=PATIENCE_S)) -> None:
-    """Look until *true*; fails when it takes longer than *within*."""
-    pause = threading.Event()
-    for _ in range(round(within.total_seconds() / 0.05)):
-        if true():
-            return
-        pause.wait(0.05)
-    raise AssertionError("it did not come true")

@@ -13,6 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Literal, Self
 
+from support.last_resort import LAST_RESORT_S
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
@@ -109,7 +111,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.stub.bill.append(scene.billed)
         self.stub.arrived.set()
         if scene.waits is not None:
-            scene.waits.wait(30)
+            scene.waits.wait(LAST_RESORT_S)
         if scene.dies == "after":
             self._drop()
         elif scene.events is None:

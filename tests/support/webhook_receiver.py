@@ -11,6 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
 
+from support.last_resort import LAST_RESORT_S
+
 SECRET = bytes(range(24))
 
 
@@ -98,7 +100,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.receiver.posts.append(Post(self.path, headers, body, _is_signed(headers, body)))
         self.receiver.arrived.set()
         if self.receiver.holds is not None:
-            self.receiver.holds.wait(30)
+            self.receiver.holds.wait(LAST_RESORT_S)
         status, more = self.receiver.answers.pop(0) if self.receiver.answers else (204, {})
         self.send_response(status)
         for name, value in more.items():

@@ -16,9 +16,10 @@ from typing import cast
 import psycopg
 import pytest
 
+from support.last_resort import LAST_RESORT_S
 from support.network import Network
 from support.pgbouncer import PgBouncer
-from support.postgres_server import PATIENCE_S, Mode, PostgresServer, Server
+from support.postgres_server import Mode, PostgresServer, Server
 from support.postgres_session import fresh_url
 from support.tcp_proxy import TcpProxy, cut_by_chance, cut_the_answer_to
 
@@ -113,7 +114,7 @@ def test_no_orphan_is_left() -> None:
         assert Path(folder).exists()
         process.kill()
     for watch in watched:
-        assert select.select([watch], [], [], PATIENCE_S)[0], "it still runs"
+        assert select.select([watch], [], [], LAST_RESORT_S)[0], "it still runs"
         os.close(watch)
     assert not Path(folder).exists()
 
@@ -179,7 +180,7 @@ def test_a_frozen_line_says_nothing(proxy: TcpProxy, url: str) -> None:
                 caller.recv(1)
         assert answers == []
         proxy.thaw()
-        asking.join(PATIENCE_S)
+        asking.join(LAST_RESORT_S)
         assert answers == [7]
         assert proxy.cut() >= 1
         with pytest.raises(psycopg.OperationalError):

@@ -18,6 +18,7 @@ from support.guard_house import (
     free,
     raises,
 )
+from support.last_resort import LAST_RESORT_S
 
 
 def test_reply_with_cost_is_settled_to_it() -> None:
@@ -218,7 +219,7 @@ def test_cancelled_in_line_leaves_no_trace() -> None:
         with pytest.raises(asyncio.CancelledError):
             await first
         house.books.release(hold.key)
-        await asyncio.wait_for(second, 5)
+        await asyncio.wait_for(second, LAST_RESORT_S)
         assert house.ledger.turns.waiting == 0
 
     asyncio.run(scenario())

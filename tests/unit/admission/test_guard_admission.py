@@ -20,6 +20,7 @@ from support.guard_house import (
     free,
     micro,
 )
+from support.last_resort import LAST_RESORT_S
 
 
 def test_exactly_ten_of_sixty_four() -> None:
@@ -117,7 +118,7 @@ def test_waits_for_the_window_to_end() -> None:
         task = asyncio.create_task(house.guard.spend("acme", HandCall(free), wait="31min"))
         await all_wait()
         house.clock.advance(timedelta(minutes=30))
-        receipt = await asyncio.wait_for(task, 5)
+        receipt = await asyncio.wait_for(task, LAST_RESORT_S)
         assert receipt.charge.waited_ns == 30 * 60 * 10**9
 
     asyncio.run(scenario())
@@ -132,7 +133,7 @@ def test_a_raised_limit_lets_in_who_waits() -> None:
         task = asyncio.create_task(house.guard.spend("acme", HandCall(free)))
         await all_wait()
         house.books.set_budget("acme", limits=["2 usd total"])
-        assert (await asyncio.wait_for(task, 5)).charge.state == "settled"
+        assert (await asyncio.wait_for(task, LAST_RESORT_S)).charge.state == "settled"
 
     asyncio.run(scenario())
 

@@ -20,6 +20,7 @@ from support.guard_house import (
     micro,
     streaming,
 )
+from support.last_resort import LAST_RESORT_S
 
 
 def test_clamped_call_is_told() -> None:
@@ -52,7 +53,7 @@ def test_waits_for_more_before_it_is_clamped() -> None:
         await all_wait()
         assert call.grants == []
         house.books.settle(hold.key, micro(3000).decimal)
-        assert (await asyncio.wait_for(task, 5)).charge.clamped_to == 900
+        assert (await asyncio.wait_for(task, LAST_RESORT_S)).charge.clamped_to == 900
 
     asyncio.run(scenario())
 

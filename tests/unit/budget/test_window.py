@@ -68,7 +68,7 @@ def interval(window: str, text: str, zone: str = "UTC", fold: int = 0) -> Interv
 @example(at("2007-11-04T02:31"), "America/St_Johns", "day")
 @example(at("2007-11-04T02:31"), "America/St_Johns", "7h")
 @example(at("2026-04-04T15:00"), "Australia/Lord_Howe", "hour")
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1500)
 def test_intervals_tile_time(instant: int, zone: str, name: str) -> None:
     """Every instant lies in its interval, and the next interval begins where that one ends."""
     window = Window.parse(name)
@@ -82,7 +82,7 @@ def test_intervals_tile_time(instant: int, zone: str, name: str) -> None:
 
 
 @given(st.integers(FIRST, LAST), st.sampled_from(ZONES))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_windows_nest(instant: int, zone: str) -> None:
     """An hour never reaches beyond its day, nor a day beyond its month and week."""
     day = Window.parse("day").interval(instant, zone)

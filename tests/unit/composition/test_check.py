@@ -4,7 +4,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from earmark.composition.ast import (
@@ -319,7 +319,7 @@ def _has(value: Any, name: str) -> bool:
     return isinstance(value, dict) and name in value
 
 
-@settings(max_examples=500, suppress_health_check=[HealthCheck.filter_too_much])
+@settings(max_examples=500)
 @given(typed_nodes, st.sampled_from(list(SOURCES)))
 def test_a_checked_graph_never_gives_a_stage_the_wrong_type(root: Node, source: str) -> None:
     """If a graph checks, every stage of a run gets what it takes and gives what it says."""
@@ -331,7 +331,7 @@ def test_a_checked_graph_never_gives_a_stage_the_wrong_type(root: Node, source: 
     assert validate(run(root, SOURCES[source][1]), result.output) == []
 
 
-@settings(max_examples=500, suppress_health_check=[HealthCheck.filter_too_much])
+@settings(max_examples=500)
 @given(typed_nodes, st.sampled_from(list(SOURCES)))
 def test_an_input_that_every_stage_takes_is_never_refused(root: Node, source: str) -> None:
     """An input with which a run would succeed passes the check of the run's input."""

@@ -15,6 +15,7 @@ from earmark.quilt.quilt import Patch
 from earmark.stages.kinds.model import model_stage
 from earmark.testing import HalfStream
 from support.beat_house import MODEL, BeatHouse, answer
+from support.last_resort import LAST_RESORT_S
 
 STAGE = {"op": "Stage", "id": "draft"}
 
@@ -190,7 +191,7 @@ def test_what_runs_beside_a_stopped_call_settles() -> None:
 
         async def script() -> None:
             cycle = asyncio.ensure_future(beats.beat.cycle())
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(LAST_RESORT_S):
                 while not looked.is_set():
                     await asyncio.to_thread(lambda: None)
             for _ in range(10):

@@ -12,13 +12,14 @@ from earmark.board.task import Status, Task
 from earmark.errors import AgentBusy
 from earmark.money import Money
 from support.beat_house import BeatHouse, answer
+from support.last_resort import LAST_RESORT_S
 
 HALF_HOUR = timedelta(minutes=30)
 
 
 async def until(condition: Callable[[], bool]) -> None:
     """Return once *condition* holds; it is looked at again and again, for ten seconds at most."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LAST_RESORT_S):
         while not condition():
             await asyncio.to_thread(lambda: None)
 

@@ -19,6 +19,7 @@ from earmark.ledger.committer import LARGEST_BATCH, GroupCommitter
 from earmark.ledger.values import Accepted, Amounts, Decision, Operation, Release, Reserve
 from earmark.stores.memory import MemoryStore
 from earmark.testing import ManualClock
+from support.last_resort import LAST_RESORT_S
 
 
 class Slow(MemoryStore):
@@ -34,7 +35,7 @@ class Slow(MemoryStore):
         """Wait for the gate, then decide."""
         self.batches.append(len(batch))
         self.began.release()
-        assert self.gate.acquire(timeout=20)
+        assert self.gate.acquire(timeout=LAST_RESORT_S)
         return super().apply(batch, now)
 
 
@@ -63,7 +64,7 @@ def test_a_batch_is_what_arrived_meanwhile() -> None:
     store, answers = Slow(), list[Any]()
     committer = GroupCommitter(store, ManualClock())
     first = submitting(committer, 1, answers)
-    assert store.began.acquire(timeout=20)
+    assert store.began.acquire(timeout=LAST_RESORT_S)
 
     async def many() -> int:
         tasks = [committer.submit_async(ask(n)) for n in range(LARGEST_BATCH + 3)]
@@ -83,7 +84,7 @@ def test_an_answer_comes_after_the_commit() -> None:
     store, answers = Slow(), list[Any]()
     committer = GroupCommitter(store, ManualClock())
     threads = submitting(committer, 3, answers)
-    assert store.began.acquire(timeout=20)
+    assert store.began.acquire(timeout=LAST_RESORT_S)
     assert answers == []
     store.gate.release(10)
     for thread in threads:
@@ -104,7 +105,7 @@ class Faulty(Slow):
         """Fail, or decide and note the keys."""
         self.batches.append(len(batch))
         self.began.release()
-        assert self.gate.acquire(timeout=20)
+        assert self.gate.acquire(timeout=LAST_RESORT_S)
         keys = [op.key for op in batch if isinstance(op, Reserve)]
         for key in keys:
             if key in self.wrong:
@@ -127,7 +128,7 @@ def outcomes(
 
     crew = [threading.Thread(target=committer.submit, args=(ask(99),))]
     crew[0].start()
-    assert store.began.acquire(timeout=20)
+    assert store.began.acquire(timeout=LAST_RESORT_S)
     for number in range(threads):
         crew.append(threading.Thread(target=work, args=(number,)))
         crew[-1].start()
@@ -222,11 +223,11 @@ def test_a_cancelled_wait_does_not_undo() -> None:
     store.gate.release()
     limits = (Limit.parse("1 usd per day"),)
     committer.submit(SetLimits("acme", limits))
-    assert store.began.acquire(timeout=20)
+    assert store.began.acquire(timeout=LAST_RESORT_S)
 
     async def main() -> None:
         task = asyncio.create_task(committer.submit_async(ask(1)))
-        assert await asyncio.to_thread(store.began.acquire, timeout=20)
+        assert await asyncio.to_thread(store.began.acquire, timeout=LAST_RESORT_S)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -244,7 +245,7 @@ def test_a_loop_that_is_gone_holds_nobody_up() -> None:
     loop = asyncio.new_event_loop()
     task = loop.create_task(committer.submit_async(ask(1)))
     loop.run_until_complete(asyncio.sleep(0))
-    assert store.began.acquire(timeout=20)
+    assert store.began.acquire(timeout=LAST_RESORT_S)
     threads = submitting(committer, 2, answers)
     task.cancel()
     loop.run_until_complete(asyncio.wait({task}))
@@ -261,7 +262,7 @@ def test_what_is_queued_is_committed_before_closing() -> None:
     store, answers = Slow(), list[Any]()
     committer = GroupCommitter(store, ManualClock())
     threads = submitting(committer, 4, answers)
-    assert store.began.acquire(timeout=20)
+    assert store.began.acquire(timeout=LAST_RESORT_S)
     store.gate.release(10)
     for thread in threads:
         thread.join()
@@ -280,7 +281,7 @@ def test_a_late_comer_is_refused_not_forgotten() -> None:
     async def late() -> None:
         waiting = committer.submit_async(ask(1))
         with pytest.raises(StoreClosed):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(LAST_RESORT_S):
                 await waiting
 
     committer.close()
@@ -292,11 +293,11 @@ def test_a_late_comer_is_refused_not_forgotten() -> None:
     def commits() -> None:
         with committer._turn:  # pyright: ignore[reportPrivateUsage]
             has.set()
-            assert let_go.wait(20)
+            assert let_go.wait(LAST_RESORT_S)
 
     other = threading.Thread(target=commits)
     other.start()
-    assert has.wait(20)
+    assert has.wait(LAST_RESORT_S)
     with pytest.raises(StoreClosed):
         committer.submit(ask(2))
     let_go.set()

@@ -17,6 +17,7 @@ from earmark.ledger.waiting import Turns, Watch
 from earmark.money import NANOS_PER_USD, Money
 from earmark.stores.open import open_ledger
 from earmark.testing import ManualClock
+from support.last_resort import LAST_RESORT_S
 
 HOUR_NS = 3600 * 10**9
 URLS = ("memory:", "sqlite:///{path}/books.db")
@@ -32,7 +33,7 @@ def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
 
 async def all_wait(ledger: Ledger, count: int) -> None:
     """Return once *count* wait in line; fails if that never happens."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(LAST_RESORT_S):
         while ledger.turns.waiting < count:  # noqa: ASYNC110 - other threads bring it about
             await asyncio.sleep(0.001)
 
@@ -41,11 +42,11 @@ def test_thread_gets_what_a_thread_gives_back(ledger: Ledger) -> None:
     """A thread that waits is let in when another one settles."""
     hold = ledger.reserve("acme", 1)
     got: list[Reservation] = []
-    thread = threading.Thread(target=lambda: got.append(ledger.reserve("acme", 1, wait="20s")))
+    thread = threading.Thread(target=lambda: got.append(ledger.reserve("acme", 1, wait="10min")))
     thread.start()
     asyncio.run(all_wait(ledger, 1))
     ledger.settle(hold.key, 0)
-    thread.join(20)
+    thread.join(LAST_RESORT_S)
     assert [each.amount for each in got] == [Money(1)]
 
 
@@ -54,7 +55,7 @@ def test_task_gets_what_a_thread_gives_back(ledger: Ledger) -> None:
 
     async def scenario() -> Reservation:
         hold = ledger.reserve("acme", 1)
-        task = asyncio.create_task(ledger.as_async().reserve("acme", 1, wait="20s"))
+        task = asyncio.create_task(ledger.as_async().reserve("acme", 1, wait="10min"))
         await all_wait(ledger, 1)
         await asyncio.to_thread(ledger.release, hold.key)
         return await task
@@ -71,7 +72,7 @@ def test_order_of_arrival_is_the_order_of_admission(ledger: Ledger) -> None:
         order: list[int] = []
 
         async def visit(number: int) -> None:
-            mine = await books.reserve("acme", 1, wait="20s")
+            mine = await books.reserve("acme", 1, wait="10min")
             order.append(number)
             await books.release(mine.key)
 
@@ -92,9 +93,9 @@ def test_newcomer_does_not_overtake(ledger: Ledger) -> None:
     async def scenario() -> None:
         books = ledger.as_async()
         hold = await books.reserve("acme", "0.5")
-        large = asyncio.create_task(books.reserve("acme", 1, wait="20s"))
+        large = asyncio.create_task(books.reserve("acme", 1, wait="10min"))
         await all_wait(ledger, 1)
-        small = asyncio.create_task(books.reserve("acme", "0.1", wait="20s"))
+        small = asyncio.create_task(books.reserve("acme", "0.1", wait="10min"))
         await all_wait(ledger, 2)
         await books.release(hold.key)
         first = await large
@@ -152,7 +153,7 @@ async def blind(
         await asyncio.sleep(0)
     assert turns.waiting == 1
     await change(turns)
-    return await asyncio.wait_for(task, 5)
+    return await asyncio.wait_for(task, LAST_RESORT_S)
 
 
 def test_what_is_given_back_here_needs_no_looking() -> None:
@@ -208,7 +209,7 @@ def test_other_process_gives_back(tmp_path: Path) -> None:
         hold = other.reserve("acme", 1)
 
         async def scenario() -> Reservation:
-            task = asyncio.create_task(mine.as_async().reserve("acme", 1, wait="20s"))
+            task = asyncio.create_task(mine.as_async().reserve("acme", 1, wait="10min"))
             await all_wait(mine, 1)
             await asyncio.to_thread(other.release, hold.key)
             return await task
@@ -222,7 +223,7 @@ def test_sixty_four_threads_share_ten(ledger: Ledger) -> None:
 
     def work() -> None:
         try:
-            hold = ledger.reserve("acme", "0.1", wait="20s")
+            hold = ledger.reserve("acme", "0.1", wait="10min")
         except BudgetExceeded as refusal:
             outcomes.append(refusal.reason)
         else:
@@ -233,7 +234,7 @@ def test_sixty_four_threads_share_ten(ledger: Ledger) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(LAST_RESORT_S)
     assert outcomes.count("in") == 10
     assert outcomes.count(Reason.EXHAUSTED) == 54
     assert ledger.turns.waiting == 0
@@ -261,5 +262,5 @@ def test_an_unreadable_store_is_looked_at_again() -> None:
     waiter = queue.join("acme", turn.set)
     queue.blocked(waiter, "acme")
     watch.ensure()
-    assert turn.wait(10)
+    assert turn.wait(LAST_RESORT_S)
     queue.leave(waiter)

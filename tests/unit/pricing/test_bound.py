@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from earmark.clock import from_datetime
@@ -91,7 +91,6 @@ def _within(draw: st.DrawFn, bound: ModelBound, impossible: frozenset[str]) -> U
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-@settings(deadline=None)
 @given(data=st.data())
 def test_no_usage_within_the_bound_costs_more_than_the_bound(
     name: str, data: st.DataObject
@@ -112,7 +111,6 @@ def test_no_usage_within_the_bound_costs_more_than_the_bound(
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-@settings(deadline=None)
 @given(available=st.integers(0, 10**10), most=st.integers(0, 10**6), choices=st.integers(1, 4))
 def test_the_largest_output_is_the_last_that_fits(
     name: str, available: int, most: int, choices: int
@@ -127,7 +125,6 @@ def test_the_largest_output_is_the_last_that_fits(
     assert largest == most or bound.cost(largest + 1) > money
 
 
-@settings(deadline=None)
 @given(first=st.integers(0, 10**6), more=st.integers(0, 10**6))
 def test_a_longer_call_is_never_bounded_lower(first: int, more: int) -> None:
     """More input or output tokens never lower the bound, whatever the steps of the price."""
@@ -268,7 +265,6 @@ def test_a_declared_bound_is_what_was_declared() -> None:
     assert DeclaredBound(Money(1)).tokens() is None
 
 
-@settings(deadline=None)
 @given(st.integers(0, 10**9), st.integers(0, 10**9))
 def test_one_rounding_up(tokens_in: int, tokens_out: int) -> None:
     """A cost is the exact sum, rounded up to the next nano-dollar, once."""

@@ -4,7 +4,7 @@ import sys
 import unicodedata
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from toktok import batch_count
 
@@ -14,7 +14,6 @@ ENCODINGS = ["o200k_base", "cl100k_base", "o200k_harmony"]
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
-@settings(deadline=None)
 @given(st.text())
 @example("")
 @example("a\u0301\ufdfa\u3042\U0001f600")
@@ -34,7 +33,6 @@ def test_every_character_is_within_its_bound() -> None:
     assert all(n <= byte_bound(text) for text, n in zip(texts, counted, strict=True))
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_the_bound_holds_for_normalised_text_too(text: str) -> None:
     """A tokenizer that normalises first makes at most a token of each byte of either form."""

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from earmark.service.edge import CONTENT_POLICY
+from support.last_resort import LAST_RESORT_S
 from support.service_house import House, house
 
 
@@ -130,7 +131,7 @@ def test_a_body_that_does_not_arrive_is_answered_with_408(*, drips: bool) -> Non
             "type": "http", "method": "POST", "path": "/v1/tasks", "query_string": b"",
             "headers": [(name.encode(), value.encode()) for name, value in head.items()],
         }  # fmt: skip
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(LAST_RESORT_S):
             await app(scope, receive, send)
 
     with house(body_timeout="20ms") as opened:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from earmark.service.keyed import KEPT_S, LEASE_S
+from support.last_resort import LAST_RESORT_S
 from support.service_house import House
 
 RESERVE = ("post", "/v1/reservations")
@@ -104,7 +105,7 @@ def test_one_who_asks_while_the_first_is_answered_is_told_so(house: House) -> No
         _until(lambda: house.desk.ledger.turns.waiting == 1)
         second = threads.submit(house.ask, *RESERVE, json=waiting, key="k")
         try:
-            busy = second.result(timeout=20)
+            busy = second.result(timeout=LAST_RESORT_S)
         finally:
             house.ok("post", f"/v1/reservations/{blocker['key']}/release")
         assert (busy.status_code, busy.json()["code"]) == (409, "in_progress")

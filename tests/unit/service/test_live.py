@@ -18,10 +18,9 @@ from earmark.runs.journal_tables import TablesJournal
 from earmark.service import live as live_module
 from earmark.service.live import HELLO, MOST_REPLAYED, MOST_WAITING, Live, Stream
 from earmark.service.look import Happening
+from support.last_resort import LAST_RESORT_S
 from support.service_house import House, house
 from support.written_runs import line, record, statement_of
-
-PATIENCE_S = 10
 
 
 @pytest.fixture
@@ -40,7 +39,7 @@ def add(desk: Desk, *titles: str) -> None:
 async def told(stream: AsyncGenerator[bytes], count: int) -> list[tuple[str, Any]]:
     """Return the next *count* events of a stream: their kind and what they say."""
     found: list[tuple[str, Any]] = []
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(LAST_RESORT_S):
         async for said in stream:
             if said.startswith(b":"):
                 continue
@@ -245,7 +244,7 @@ def test_a_silent_stream_is_kept_open(desk: Desk, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(vars(live_module), "PING_S", 0.02)
 
     async def scenario(live: Live) -> None:
-        async with aclosing(await opened(live)) as stream, asyncio.timeout(PATIENCE_S):
+        async with aclosing(await opened(live)) as stream, asyncio.timeout(LAST_RESORT_S):
             assert await anext(stream) == b": ping\n\n"
 
     with_live(desk, scenario)
@@ -303,7 +302,7 @@ def test_a_past_that_cannot_be_read_ends_the_stream(house: House) -> None:
     async def scenario(live: Live) -> None:
         async with aclosing(await opened(live)):
             house.line.down = True
-            async with aclosing(live.told(after=0)) as late, asyncio.timeout(PATIENCE_S):
+            async with aclosing(live.told(after=0)) as late, asyncio.timeout(LAST_RESORT_S):
                 assert [said async for said in late] == [HELLO]
             house.line.down = False
 

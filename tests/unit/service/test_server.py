@@ -13,8 +13,8 @@ from uvicorn.server import ServerState
 
 from earmark.service import server
 from earmark.service.connections import LARGEST_HEAD, ConnectionLimits, Connections, network_of
+from support.last_resort import LAST_RESORT_S
 
-PATIENCE_S = 20
 REFUSED = b"HTTP/1.1 431"
 
 
@@ -64,7 +64,7 @@ async def served(keep_alive: int = 0, **limits: Any) -> AsyncIterator[Site]:
         lambda: connections.protocol(config, state, {}), "127.0.0.1", 0
     )
     site = Site(server.sockets[0].getsockname(), app)
-    async with server, asyncio.timeout(PATIENCE_S):
+    async with server, asyncio.timeout(LAST_RESORT_S):
         with site.connections:
             yield site
 
@@ -252,7 +252,7 @@ def test_who_takes_nothing_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         served, _ = listener.accept()
         with closing(served):
-            served.settimeout(PATIENCE_S)
+            served.settimeout(LAST_RESORT_S)
             with pytest.raises(TimeoutError) as ended:
                 served.sendall(b"x" * (64 << 20))  # more than all buffers between them
             assert ended.value.errno is not None, "the kernel ended it, not this test's patience"

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from earmark.errors import CallFailed, InvalidDuration, InvalidStage
 from earmark.money import Money
 from earmark.stages.kinds.kind import TAIL_CHARS, Tools
 from earmark.stages.kinds.process import ProcessStage, process_stage
+from support.last_resort import until
 
 
 async def _quiet(_: int) -> None:
@@ -48,10 +48,9 @@ def alive(pid: int) -> bool:
         return False
 
 
-def dies(pid: int) -> bool:
-    """Whether the process, which was killed, is gone within 10 seconds."""
-    pause = threading.Event()
-    return any(not alive(pid) or pause.wait(0.01) for _ in range(1000))
+def shell(script: str, **options: Any) -> ProcessStage:
+    """Return the stage that runs a shell, which is there at once."""
+    return process_stage("p", ["/bin/sh", "-c", script], **options)
 
 
 ECHO = "import json,sys; json.dump({'got': json.load(sys.stdin)}, sys.stdout)"
@@ -127,40 +126,27 @@ def test_program_that_does_not_exist_costs_nothing() -> None:
 def test_time_limit_kills_the_program_and_its_children(tmp_path: Path) -> None:
     """After its time the whole process group is killed."""
     pids = tmp_path / "pids"
-    code = (
-        "import subprocess,sys,os,time\n"
-        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
-        f"open({str(pids)!r}, 'w').write(f'{{os.getpid()}} {{child.pid}}')\n"
-        "time.sleep(600)"
-    )
-    failure = fail(program(code, cost="0.05", timeout="2s"))
+    script = f"sleep 9999 & echo $$ $! > '{pids}'; sleep 9999"
+    failure = fail(shell(script, cost="0.05", timeout="2s"))
     assert failure.detail == "no answer after 2 s; killed"
     assert (failure.billed, failure.cost) == ("yes", Money("0.05"))
-    assert all(dies(int(pid)) for pid in pids.read_text().split())
+    for pid in pids.read_text().split():
+        until(lambda pid=pid: not alive(int(pid)))
 
 
 def test_child_that_keeps_the_pipe_open_is_killed_too(tmp_path: Path) -> None:
     """A child left behind cannot hold up a stage whose program has ended."""
     pid = tmp_path / "pid"
-    code = (
-        "import subprocess,sys\n"
-        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
-        f"open({str(pid)!r}, 'w').write(str(child.pid))"
-    )
-    assert "no answer after 2 s" in fail(program(code, timeout="2s")).detail
-    assert dies(int(pid.read_text()))
+    failure = fail(shell(f"sleep 9999 & echo $! > '{pid}'", timeout="2s"))
+    assert "no answer after 2 s" in failure.detail
+    until(lambda: not alive(int(pid.read_text())))
 
 
 def test_child_that_left_the_group_does_not_hang_the_stage(tmp_path: Path) -> None:
     """Even a daemon that holds the pipes only costs the time limit."""
     pid = tmp_path / "pid"
-    code = (
-        "import subprocess,sys\n"
-        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'],"
-        " start_new_session=True)\n"
-        f"open({str(pid)!r}, 'w').write(str(child.pid))"
-    )
-    assert "no answer after 2 s" in fail(program(code, timeout="2s")).detail
+    failure = fail(shell(f"setsid sleep 9999 & echo $! > '{pid}'", timeout="2s"))
+    assert "no answer after 2 s" in failure.detail
     os.kill(int(pid.read_text()), 9)
 
 
@@ -189,7 +175,8 @@ def test_cancelled_attempt_kills_the_program(tmp_path: Path) -> None:
             await task
         return int(pid)
 
-    assert dies(asyncio.run(main()))
+    pid = asyncio.run(main())
+    until(lambda: not alive(pid))
 
 
 def test_environment_and_directory_are_what_was_said(tmp_path: Path) -> None:
