@@ -3,13 +3,18 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint bench fmt clean
+.PHONY: demo test fire lint bench fmt clean
 
 demo: $(VENV)/demo.done
 	$(BIN)/earmark demo $(ARGS)
 
 test: $(VENV)/dev.done
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 $(ARGS)
+
+# What kills, cuts off and wears out, for minutes instead of moments; `make test` has its short form.
+fire: export EARMARK_FIRE_SECONDS ?= 60
+fire: $(VENV)/dev.done
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 2 tests/fire tests/contract/test_model.py tests/contract/test_board_model.py $(ARGS)
 
 lint: $(VENV)/dev.done
 	$(BIN)/ruff format --check .
