@@ -4,8 +4,8 @@ Every problem is found and told with its place; one refusal carries them all. Ou
 the leaves up, inputs are then pushed from the root down the way the runner will pass them.
 """
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Generator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from earmark.composition.ast import Composition
@@ -23,14 +23,19 @@ from earmark.composition.flow import Shape, given_to_children, shape_of, stage_i
 from earmark.composition.nodes import (
     Branch,
     Const,
+    Fanout,
+    Let,
+    Merge,
     Node,
     RemoteStage,
+    Sequential,
     Stage,
     children,
     fold,
 )
 from earmark.composition.subtype import fits_all, mismatch, validate
 from earmark.composition.types import ANY, BOOL, NType
+from earmark.composition.unify import Bindings, has_variables
 from earmark.errors import CheckFailed, NotFound
 
 #: How many problems of one composition are told.
@@ -75,7 +80,7 @@ def check(
     """
     state = _State(catalogue, parse_allowed(allow))
     shape = fold(("", composition.root), partial(_open, state))
-    _push_inputs(state, composition.root)
+    output = _push_inputs(state, composition.root)
     if state.problems:
         raise CheckFailed(problems=_told(state))
     # Looked up once for each set of effects, however often its stage occurs.
@@ -83,7 +88,7 @@ def check(
     every = (effects.names for effects in sets.values())
     return Checked(
         input=shape.input or ANY,
-        output=shape.output,
+        output=output,
         effects=tuple(sorted(frozenset[EffectName]().union(*every))),
         warnings=tuple(dict.fromkeys(state.warnings)),
         occurrences=state.occurrences,
@@ -108,7 +113,8 @@ class _State:
     problems: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     warnings: list[str] = field(default_factory=list[str])
     occurrences: dict[str, Occurrence] = field(default_factory=dict[str, Occurrence])
-    outputs: dict[str, NType] = field(default_factory=dict[str, NType])
+    shapes: dict[str, Shape] = field(default_factory=dict[str, Shape])
+    """What each node takes and gives where nothing is known of its input."""
     unfit: set[str] = field(default_factory=set[str])
     """Nodes whose parts want inputs that no one value can be."""
     order: dict[str, int] = field(default_factory=dict[str, int])
@@ -139,8 +145,7 @@ def _close(state: _State, path: str, node: Node, kids: Sequence[Shape]) -> Shape
     shape = shape_of(node, occurrence.signature if occurrence else None, kids)
     if shape.input is None:
         state.unfit.add(path)
-    known = Shape(shape.input or ANY, shape.output, shape.depth)
-    state.outputs[path] = known.output
+    known = state.shapes[path] = Shape(shape.input or ANY, shape.output, shape.depth)
     return known
 
 
@@ -191,47 +196,82 @@ def _without_secrets(url: str) -> str:
     return f"{scheme}://{host.rpartition('@')[2]}{slash}{path.partition('?')[0]}"
 
 
-def _push_inputs(state: _State, root: Node) -> None:
-    waiting: list[tuple[str, Node, NType]] = [("", root, ANY)]
-    while waiting:
-        path, node, given = waiting.pop()
-        # With a known input, the parts it does not fit say so themselves.
-        if path in state.unfit and fits_all(given):
-            state.refuse(path, "no input can fit all of its parts")
-        _check_node(state, path, node, given)
-        kids = children(node)
-        if not kids:
-            continue
-        outputs = [state.outputs[path + label] for label, _ in kids]
-        inputs = given_to_children(node, given, outputs)
-        for (label, child), type_ in zip(kids, inputs, strict=True):
-            waiting.append((path + label, child, type_))
+_Visit = Generator[tuple[str, Node, NType], NType, NType]
 
 
-def _check_node(state: _State, path: str, node: Node, given: NType) -> None:
-    match node:
-        case Stage() | RemoteStage():
-            occurrence = state.occurrences.get(path)
-            if occurrence is None:
-                return
-            signature = occurrence.signature
-            config = node.config if isinstance(node, Stage) else None
-            wanted = stage_input(signature.input, config).type
-            if why := mismatch(given, wanted):
-                state.refuse(path, f"takes {wanted}, but is given {given}: {why}")
-        case Branch():
-            _check_predicate(state, path, node)
-        case _:
-            pass
+def _push_inputs(state: _State, root: Node) -> NType:
+    """Hand each node what it will be given, from the root on; return what the root gives.
+
+    What a stage with type variables gives depends on what it is given, so each part is visited
+    after the parts its input comes from. The visits under way are a list, not a recursion.
+    """
+    visits, answer = [_visit(state, "", root, ANY)], None
+    while True:
+        try:
+            part = next(visits[-1]) if answer is None else visits[-1].send(answer)
+        except StopIteration as done:
+            answer = done.value
+            visits.pop()
+            if not visits:
+                return answer
+        else:
+            visits.append(_visit(state, *part))
+            answer = None
 
 
-def _check_predicate(state: _State, path: str, node: Branch) -> None:
+def _visit(state: _State, path: str, node: Node, given: NType) -> _Visit:
+    # With a known input, the parts it does not fit say so themselves.
+    if path in state.unfit and fits_all(given):
+        state.refuse(path, "no input can fit all of its parts")
+    kids = children(node)
+    if not kids:
+        return _leaf_output(state, path, node, given)
+    shapes = [state.shapes[path + label] for label, _ in kids]
+    outputs = [shape.output for shape in shapes]
+    inputs = given_to_children(node, given, outputs)
+    # Here begin the parts whose input is what others gave.
+    fed = 1 if isinstance(node, Fanout) else len(kids) - 1
+    for i, (label, child) in enumerate(kids):
+        if isinstance(node, Sequential):
+            inputs[i] = outputs[i - 1] if i else given
+        elif i == fed and isinstance(node, Fanout | Merge | Let):
+            inputs = given_to_children(node, given, outputs)
+        outputs[i] = yield path + label, child, inputs[i]
+    if isinstance(node, Branch):
+        _check_predicate(state, path, node, outputs[0])
+    if all(output is shape.output for output, shape in zip(outputs, shapes, strict=True)):
+        return state.shapes[path].output
+    told = [replace(shape, output=output) for shape, output in zip(shapes, outputs, strict=True)]
+    return shape_of(node, None, told).output
+
+
+def _leaf_output(state: _State, path: str, node: Node, given: NType) -> NType:
+    """Return what a stage or a constant gives; refuse what does not fit the stage."""
+    output = state.shapes[path].output
+    occurrence = state.occurrences.get(path)
+    if occurrence is None:
+        return output
+    config = node.config if isinstance(node, Stage) else None
+    wanted = stage_input(occurrence.signature.input, config).type
+    if why := mismatch(given, wanted):
+        state.refuse(path, f"takes {wanted}, but is given {given}: {why}")
+        return output
+    if not has_variables(wanted):
+        return output
+    bindings = Bindings()
+    bindings.bind(wanted, given)
+    for problem in bindings.problems:
+        state.refuse(path, f"takes {wanted}, but is given {given}: {problem}")
+    return bindings.apply(output) if has_variables(output) else output
+
+
+def _check_predicate(state: _State, path: str, node: Branch, output: NType) -> None:
     predicate = node.predicate
     if isinstance(predicate, Const) and not isinstance(predicate.value, bool):
         state.refuse(
             f"{path}/predicate", f"a predicate is true or false, not {shown(predicate.value)}"
         )
-    elif why := mismatch(state.outputs[f"{path}/predicate"], BOOL):
+    elif why := mismatch(output, BOOL):
         state.refuse(f"{path}/predicate", f"a predicate gives a Bool: {why}")
 
 
