@@ -27,6 +27,7 @@ PLAN = Plan(
     composition_id="c" * 64,
     min=Money("0.09"),
     max=None,
+    hold=Money(),
     lines=(),
     input=ANY,
     output=ANY,

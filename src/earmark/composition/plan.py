@@ -86,6 +86,7 @@ class Plan:
             "composition_id": self.composition_id,
             "min": str(self.min),
             "max": _amount_json(self.max),
+            "hold": str(self.hold),
             "lines": [line.to_json() for line in self.lines],
             "input": type_json(self.input),
             "output": type_json(self.output),

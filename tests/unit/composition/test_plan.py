@@ -192,7 +192,7 @@ def test_a_plan_is_json_with_decimal_strings() -> None:
     """Amounts leave as exact decimal strings, never as floats."""
     form = planned(Retry(ONE, 3)).to_json()
     assert json.loads(json.dumps(form)) == form
-    assert (form["min"], form["max"]) == ("0.01", "0.03")
+    assert (form["min"], form["max"], form["hold"]) == ("0.01", "0.03", "0.01")
     [line] = form["lines"]
     assert line.pop("stage_id") == LIBRARY.resolve("one").stage.spec.stage_id
     assert line == {
