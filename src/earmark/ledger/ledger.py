@@ -336,11 +336,25 @@ class Ledger:
         after: int = 0,
         most: int = 1000,
     ) -> list[Entry]:
-        """Return matching entries in the order of commits; *after* is the number to go on from."""
+        """Return matching entries in the order of commits; *after* is the number to go on from.
+
+        Who goes on after the last one it was given misses none and gets none twice, on every store
+        and over any number of budgets: the list ends before a number that a commit under way may
+        still have. On PostgreSQL such a commit is waited for, unless *budget* or *key* is given.
+
+        Raises:
+            StoreUnavailable: Somebody writes to the books and does not finish.
+        """
         self.sweep()
         return self.store.entries(
             Filter(
-                budget=budget, key=key, since=_at(since), until=_at(until), after=after, most=most
+                budget=budget,
+                key=key,
+                since=_at(since),
+                until=_at(until),
+                after=after,
+                most=most,
+                complete=True,
             )
         )
 

@@ -34,6 +34,8 @@ class Filter:
     after: int = 0
     """Entries with a higher number: the cursor of a page."""
     most: int = 1_000_000_000
+    complete: bool = False
+    """End before the first number that something still being written may come before or have."""
 
 
 class Store(Protocol):

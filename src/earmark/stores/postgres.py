@@ -8,13 +8,13 @@ again under the same keys: what had been done answers as repeated.
 import os
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import psycopg
 
 from earmark.budget.budget import Budget
 from earmark.clock import Clock
-from earmark.errors import StoreClosed
+from earmark.errors import StoreClosed, StoreUnavailable
 from earmark.ledger.books import Books
 from earmark.ledger.store import Filter
 from earmark.ledger.values import Account, Alert, Decision, Entry, Operation, Reservation
@@ -28,6 +28,11 @@ from earmark.stores.postgres_watch import PostgresWatch
 from earmark.stores.postgres_writer import Writer
 
 T = TypeVar("T")
+N = TypeVar("N", Entry, Reservation, Alert)
+
+#: After which pauses it is looked whether those who write have finished: for twelve seconds, longer
+#: than the server lets anybody keep a lock and say nothing.
+LOOK_PAUSES_S: Final = (0.005,) * 100 + (0.1,) * 115
 
 
 class PostgresStore:
@@ -117,15 +122,15 @@ class PostgresStore:
 
     def reservations(self, wanted: Filter) -> list[Reservation]:
         """Return matching reservations in the order they were opened."""
-        return self._read(lambda rows: list(rows.reservations(wanted)))
+        return self._in_order(wanted, lambda rows: list(rows.reservations(wanted)))
 
     def entries(self, wanted: Filter) -> list[Entry]:
         """Return matching entries in the order of commits."""
-        return self._read(lambda rows: list(rows.entries(wanted)))
+        return self._in_order(wanted, lambda rows: list(rows.entries(wanted)))
 
     def alerts(self, wanted: Filter) -> list[Alert]:
         """Return the alerts of matching budgets in the order of commits."""
-        return self._read(lambda rows: list(rows.alerts(wanted)))
+        return self._in_order(wanted, lambda rows: list(rows.alerts(wanted)))
 
     def snapshot(self) -> PostgresSnapshot:
         """Return everything as of one commit, on a connection of its own."""
@@ -141,6 +146,32 @@ class PostgresStore:
             self._writer.link.drop()
             self._reader.drop()
             self._watch.close()
+
+    def _in_order(self, wanted: Filter, read: Callable[[PostgresRows], list[N]]) -> list[N]:
+        """Return what *read* finds, up to where nothing else can come in between if so *wanted*.
+
+        Each tree takes its numbers under its own lock, so a number may be there to be read before a
+        lower one of another tree: who went on after it would never see the lower one. Within one
+        tree, numbers are in the order of commits.
+        """
+        if not wanted.complete or wanted.budget is not None or wanted.key is not None:
+            return self._read(read)
+        last = self._last_complete()
+        return [each for each in self._read(read) if each.seq <= last]
+
+    def _last_complete(self) -> int:
+        """Return a number up to which everything that was ever numbered is there to be read."""
+        last = self._read(PostgresRows.last_number)
+        # Who begins later takes higher numbers.
+        waited_for = self._read(PostgresRows.writers)
+        pause = threading.Event()
+        for pause_s in LOOK_PAUSES_S:
+            if not waited_for:
+                return last
+            pause.wait(pause_s)
+            waited_for &= self._read(PostgresRows.writers)
+        detail = "somebody writes to the books and does not finish: ask again, or for one budget"
+        raise StoreUnavailable(store=self.name, detail=detail)
 
     def _read(self, work: Callable[[PostgresRows], T]) -> T:
         def attempt() -> T:

@@ -186,6 +186,15 @@ class PostgresRows:
         )
         return last, at
 
+    def last_number(self) -> int:
+        """Return the highest number that any entry was given, committed or not."""
+        ((last,),) = self.all("SELECT last_value FROM {s}.entry_seq")
+        return last
+
+    def writers(self) -> set[str]:
+        """Return the transactions that may have taken numbers and are not finished."""
+        return {transaction for (transaction,) in self.all(_WRITERS)}
+
     # Lists ----------------------------------------------------------------------------------------
 
     def budgets(self, prefix: str | None) -> list[Budget]:
@@ -225,6 +234,13 @@ class PostgresRows:
         return map(reservation, self.all(sql, values))
 
 
+#: Who takes numbers has locked rows of this table first, and keeps it until all is to be read.
+_WRITERS: Final = (
+    "SELECT DISTINCT virtualtransaction FROM pg_locks"
+    " WHERE relation = CAST('{s}.tree' AS regclass) AND locktype = 'relation'"
+    " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    " AND (mode = 'RowShareLock' OR mode = 'RowExclusiveLock')"
+)
 _OPEN_IN: Final = "state = 'open' AND split_part(budget, '/', 1) = ?"
 _ADD_TREE: Final = (
     "INSERT INTO {s}.tree (name, last, entries, at, next_due, budgets_at, waited_until)"
