@@ -189,7 +189,7 @@ def drop_later_tables(connection: apsw.Connection) -> None:
     later = connection.execute(_LATER).fetchall()
     for (table,) in later:
         connection.execute(f"DROP TABLE {table}")
-    for index in ("alert_by_seq", "reservation_presumed"):
+    for index in ("alert_by_seq", "reservation_presumed", "entry_change"):
         connection.execute(f"DROP INDEX IF EXISTS {index}")
 
 

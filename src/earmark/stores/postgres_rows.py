@@ -18,6 +18,7 @@ from earmark.stores.rows import (
     account_of,
     entry,
     in_state,
+    of_key,
     reservation,
     select,
 )
@@ -217,7 +218,7 @@ class PostgresRows:
 
     def entries(self, wanted: Filter) -> Iterator[Entry]:
         """Yield matching entries in the order of commits."""
-        tests = [('"key" = ?', wanted.key)]
+        tests = [(of_key("{s}."), wanted.key)]
         return map(entry, self.all(*select(ENTRY_COLUMNS, "{s}.entry", "at", "seq", tests, wanted)))
 
     def alerts(self, wanted: Filter) -> Iterator[Alert]:

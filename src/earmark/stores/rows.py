@@ -133,6 +133,26 @@ def select(
     return sql, [*(value for _, values in given for value in values), wanted.most]
 
 
+def of_key(schema: str = "") -> str:
+    """Return the test of an entry's key, for `select`; *schema* comes before a table's name.
+
+    No index has the keys of all entries, which every operation would have to write. A reservation's
+    row leads to its last entry, and each entry to the one before it.
+    """
+    return f"""seq IN (
+        WITH RECURSIVE wanted ("key") AS (SELECT CAST(? AS text)), chain (seq) AS (
+            SELECT last FROM {schema}reservation WHERE "key" = (SELECT "key" FROM wanted)
+            UNION ALL
+            SELECT e.prior FROM chain JOIN {schema}entry e ON e.seq = chain.seq WHERE e.prior > 0
+        )
+        SELECT seq FROM chain
+        UNION ALL
+        SELECT seq FROM {schema}entry WHERE "key" = (SELECT "key" FROM wanted)
+            AND kind <> 'reserve' AND kind <> 'extend' AND kind <> 'settle' AND kind <> 'release'
+            AND kind <> 'presume'
+    )"""
+
+
 def in_state(state: State | None) -> str:
     """Return the test of a reservation's state, for `select`.
 

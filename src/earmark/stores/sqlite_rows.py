@@ -27,6 +27,7 @@ from earmark.stores.rows import (
     entry,
     entry_row,
     in_state,
+    of_key,
     reservation,
     reservation_row,
     select,
@@ -195,7 +196,7 @@ class SqliteRows:
 
     def entries(self, wanted: Filter) -> Iterator[Entry]:
         """Yield matching entries in the order of commits."""
-        tests = [('"key" = ?', wanted.key)]
+        tests = [(of_key(), wanted.key)]
         sql, values = select(ENTRY_COLUMNS, "entry", "at", "seq", tests, wanted)
         return map(entry, self._execute(sql, values))
 

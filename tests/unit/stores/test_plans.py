@@ -1,6 +1,6 @@
 """How databases find rows that are asked for often: by an index of those rows, not by all rows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,7 +15,7 @@ from earmark.ledger.store import Filter
 from earmark.ledger.values import State
 from earmark.nudges.nudges import Nudges
 from earmark.stores.migrations_sqlite import prepare_sqlite
-from earmark.stores.rows import RESERVATION_COLUMNS, in_state, select
+from earmark.stores.rows import ENTRY_COLUMNS, RESERVATION_COLUMNS, in_state, of_key, select
 from earmark.stores.sqlite_rows import SqliteRows
 from earmark.stores.tables import Rows
 from earmark.testing import ManualClock
@@ -82,6 +82,16 @@ def test_sqlite_reads_only_the_reservations_that_are_wanted(wanted: Filter, step
     database = Traced()
     rows = SqliteRows(database.connection)
     assert step in database.plan(lambda: list(rows.reservations(wanted)))
+
+
+def test_sqlite_reads_only_the_entries_of_a_key() -> None:
+    """From a reservation's row along its entries, and others by an index that no reserve writes."""
+    database = Traced()
+    rows = SqliteRows(database.connection)
+    plan = database.plan(lambda: list(rows.entries(Filter(key="a")))).split("; ")
+    assert "SEARCH entry USING INTEGER PRIMARY KEY (rowid=?)" in plan
+    assert [step for step in plan if "SCAN" in step and "entry" in step] == []
+    assert any("USING INDEX entry_change (key=?)" in step for step in plan)
 
 
 @pytest.mark.parametrize(
@@ -153,11 +163,41 @@ def test_postgres_reads_only_what_is_presumed(state: State, index: bool, tmp_pat
             f"{database.schema}.reservation",
             *("opened", "seq", (), wanted, in_state(wanted.state)),
         )
-        marks = iter(range(1, len(values) + 1))
-        numbered = "".join(f"${next(marks)}" if c == "?" else c for c in sql)
-        given = ", ".join(repr(value) for value in values)
-        with database.connected() as connection:
-            connection.execute("SET plan_cache_mode = force_generic_plan")
-            connection.execute(f"PREPARE listing AS {numbered}")
-            plan = connection.execute(f"EXPLAIN EXECUTE listing ({given})").fetchall()
-    assert any("reservation_presumed" in line for (line,) in plan) is index, plan
+        plan = generic_plan(database, sql, values)
+    assert any("reservation_presumed" in line for line in plan) is index, plan
+
+
+def test_postgres_reads_only_the_entries_of_a_key(tmp_path: Path) -> None:
+    """Those of one key are found by indexes, in a table of any size."""
+    with made("postgres", tmp_path) as database:
+        assert isinstance(database, PostgresDatabase)
+        database.prepare()
+        database.run(FILL)
+        database.run(FILL_ENTRIES)
+        database.run("ANALYZE {schema}.reservation, {schema}.entry")
+        place = f"{database.schema}."
+        tests = [(of_key(place), "k77")]
+        sql, values = select(ENTRY_COLUMNS, f"{place}entry", "at", "seq", tests, Filter(key="k77"))
+        plan = generic_plan(database, sql, values)
+    assert [line for line in plan if "Seq Scan on entry" in line] == []
+    assert [line for line in plan if "Seq Scan on reservation" in line] == []
+
+
+FILL_ENTRIES = """
+INSERT INTO {schema}.entry (seq, at, kind, "key", budget, usd, calls, tokens, prior, data)
+SELECT i, i, CASE WHEN i % 2 = 0 THEN 'settle' ELSE 'reserve' END, 'k' || (i + 1) / 2, 'acme', 1, 1,
+    NULL, CASE WHEN i % 2 = 0 THEN i - 1 ELSE 0 END, ''
+FROM generate_series(1, 10000) AS n (i)
+"""
+
+
+def generic_plan(database: PostgresDatabase, sql: str, values: Sequence[object]) -> list[str]:
+    """Return how the server does a statement that is prepared for any values."""
+    marks = iter(range(1, len(values) + 1))
+    numbered = "".join(f"${next(marks)}" if c == "?" else c for c in sql)
+    given = ", ".join(repr(value) for value in values)
+    with database.connected() as connection:
+        connection.execute("SET plan_cache_mode = force_generic_plan")
+        connection.execute(f"PREPARE listing AS {numbered}".encode())
+        plan = connection.execute(f"EXPLAIN EXECUTE listing ({given})".encode()).fetchall()
+    return [line for (line,) in plan]
