@@ -39,9 +39,12 @@ def serving(folder: Path, stderr: int, *options: str, **variables: str) -> Itera
     assert process.stdout is not None
     os.close(stderr)
     with process, process.stdout:
-        yield process.stdout
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(PATIENCE_S) == 0
+        try:
+            yield process.stdout
+        finally:
+            process.send_signal(signal.SIGTERM)
+            code = process.wait(PATIENCE_S)
+        assert code == 0
 
 
 def started(said: IO[str]) -> str:
