@@ -232,13 +232,13 @@ def test_what_is_not_configured_of_a_budget_stays(shell: Shell) -> None:
     """A file that gives only limits leaves the zone and alerts, and settles down."""
     first = ("--limit", "5 usd per day", "--timezone", "Europe/Berlin", "--alert", "0.5")
     shell.ok("budget", "set", "c8", *first)
-    shell.write("earmark.toml", '[budgets."c8"]\nlimits = ["10 usd per day"]\n')
+    shell.configure('[budgets."c8"]\nlimits = ["10 usd per day"]\n')
     for _ in range(2):
         (budget,) = shell.json("budget", "show", "c8")["budgets"]
         assert budget["limits"] == ["10 usd per day"]
         assert (budget["timezone"], budget["alerts"]) == ("Europe/Berlin", ["0.5"])
     assert shell.seq() == 2
-    shell.write("earmark.toml", '[budgets."c8"]\nalerts = [0.9]\n')
+    shell.configure('[budgets."c8"]\nalerts = [0.9]\n')
     (budget,) = shell.json("budget", "show", "c8")["budgets"]
     assert (budget["limits"], budget["alerts"]) == (["10 usd per day"], ["0.9"])
 

@@ -56,6 +56,7 @@ TITLES: Final[Mapping[str, str]] = {
     "no_budget": "No limit on the path",
     "key_reused": "Key used before",
     "run_id_reused": "Run id used before",
+    "too_many_repeats": "Too many repeated attempts",
     "config_not_allowed": "Configuration not allowed yet",
     "reservation_closed": "Reservation closed",
     "check_failed": "Composition refused before it runs",

@@ -23,7 +23,7 @@ FACTS: dict[str, Any] = {
     "move": "accept", "status": "pending", "allowed": ("cancel",), "type": "budget", "name": "n",
     "expected": 1, "stands": 2, "agent": "Cloud Lu", "holder": "host", "problems": ("p",),
     "kind": "task", "billed": "unknown", "stage": "s", "attempt": 1, "store": "postgresql://h/d",
-    "reason": Reason.EXHAUSTED, "file": "f",
+    "reason": Reason.EXHAUSTED, "file": "f", "most": 1,
 }  # fmt: skip
 
 

@@ -75,6 +75,7 @@ def test_amounts_and_deadlines_beyond_all_numbers_are_refused(
     held = {"budget": "acme", "amount": "1", "key": "k"}
     before = opened.ok("post", "/v1/reservations", json=held)
     opened.no(400, "post", f"/v1/reservations{path}", json=body)
+    assert before.pop("repeated") is False, "only who makes it is told so"
     assert opened.ok("get", "/v1/reservations/k") == before
     assert opened.desk.ledger.audit().entries == 2
 
