@@ -38,7 +38,15 @@ ON_AND_ON = {"ignore_eos": True, "temperature": 0, "seed": 1}
 def opened(api: Api, model: LocalModel) -> Provider:
     """Open a provider on the local model."""
     url = model.openai_url if api == "openai" else model.anthropic_url
-    return open_provider("local", api=api, book=BOOK, clock=SystemClock(), base_url=url)
+    return open_provider(
+        "local",
+        api=api,
+        book=BOOK,
+        clock=SystemClock(),
+        base_url=url,
+        # llama.cpp's own, on its Messages API too: what is sampled, bounded by `max_tokens`.
+        allowed_options=frozenset(ON_AND_ON),
+    )
 
 
 def write(text: str, **more: object) -> ModelRequest:

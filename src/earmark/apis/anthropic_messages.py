@@ -5,7 +5,86 @@ from dataclasses import replace
 from typing import Any, Final
 
 from earmark.apis.counters import INFORMATION, Counted, Counter, CounterTable, counts, read_counters
+from earmark.apis.options import (
+    SCHEMA,
+    TEXT,
+    RequestTable,
+    ServerTool,
+    brings,
+    fields,
+    one_of,
+    refused,
+)
 from earmark.pricing.json_values import items, mapping
+
+_ANOTHER_PRICE: Final = refused("it changes who bills what, at a price no list has: leave it out")
+_COMPACTION: Final = brings("a summary of the conversation", loops=True)
+_BLOCK: Final = frozenset({"cache_control"})
+
+#: Source: Claude API reference, "Create a message", its tool and beta guides, and the types of the
+#: `anthropic` SDK 2.14, 2026-11. `max_tokens` includes thinking.
+REQUEST: Final = RequestTable(
+    options={
+        **dict.fromkeys(
+            (
+                # Read by whoever asks for the bound: they are part of it.
+                *("model", "messages", "system", "stream", "max_tokens", "tools"),
+                *("service_tier", "speed", "inference_geo"),
+                *("cache_control", "metadata", "stop_sequences", "temperature", "top_k", "top_p"),
+                *("thinking", "tool_choice", "user_profile_id"),
+            ),
+            TEXT,
+        ),
+        "output_config": SCHEMA,
+        "output_format": SCHEMA,
+        "response_format": SCHEMA,
+        # Edits that clear only shorten the input; compaction is a call of its own.
+        "context_management": fields(
+            edits=fields(
+                type=one_of("clear_tool_uses_20250919", "clear_thinking_20251015"),
+                trigger=TEXT,
+                keep=TEXT,
+                clear_at_least=TEXT,
+                exclude_tools=TEXT,
+                clear_tool_inputs=TEXT,
+            )
+        ),
+        "compaction": _COMPACTION,
+        "container": brings("a container"),
+        "thread": brings("a stored thread"),
+        "mcp_servers": brings("MCP servers", loops=True),
+        "file_ids": brings("files"),
+        "skills": brings("skills"),
+        "documents": brings("documents"),
+        "fallbacks": refused("another model may answer, at another price: name one model"),
+        "billing_policy": _ANOTHER_PRICE,
+        "fallback_credit_token": _ANOTHER_PRICE,
+        "workspace_id": _ANOTHER_PRICE,
+        "diagnostics": refused("what it costs is not published: leave it out"),
+        "betas": refused("a beta may change the bill: it is a header, not an option"),
+    },
+    message_fields=frozenset({"role", "content", "cache_control", "id", "type"}),
+    text_parts={
+        "text": _BLOCK | {"text", "citations"},
+        "thinking": frozenset({"thinking", "signature"}),
+        "redacted_thinking": frozenset({"data"}),
+        "tool_use": _BLOCK | {"id", "name", "input", "caller", "toolset_name"},
+        "tool_result": _BLOCK | {"tool_use_id", "content", "is_error", "toolset_name"},
+        "mcp_tool_use": _BLOCK | {"id", "name", "input", "server_name"},
+        "mcp_tool_result": _BLOCK | {"tool_use_id", "content", "is_error"},
+        "server_tool_use": _BLOCK | {"id", "name", "input", "caller"},
+        "search_result": _BLOCK | {"source", "title", "content", "citations"},
+    },
+    media_parts={"image": frozenset({"image"}), "document": frozenset({"text", "image"})},
+    function_tools=frozenset({"custom", "function"}),
+    client_tools=("bash_", "text_editor_", "computer_", "memory_", "browser_toolset_"),
+    server_tools={
+        "web_search_": ServerTool(unit="web_searches"),
+        "code_execution_": ServerTool(unit="code_executions"),
+        "web_fetch_": ServerTool(needs_max_uses=False),
+        "tool_search_tool_": ServerTool(needs_max_uses=False),
+    },
+)
 
 #: Source: Claude API reference, "Messages", "Prompt caching", "Web search tool" ("each web search
 #: counts as one use"), "Web fetch tool" ("no additional charges"), and the types of the

@@ -1,9 +1,103 @@
-"""OpenAI's Chat Completions API and the servers that speak it: what its replies count."""
+"""OpenAI's Chat Completions API and the servers that speak it: its options and its counters."""
 
 from collections.abc import Mapping
 from typing import Any, Final
 
 from earmark.apis.counters import INFORMATION, Counter, CounterTable, counts
+from earmark.apis.options import SCHEMA, TEXT, RequestTable, brings, one_of, refused
+
+_ANOTHER_MODEL: Final = refused("another model may answer, at another price: name one model")
+_SEARCHES: Final = refused("its searches cost what cannot be bounded before the call: leave it out")
+_ANOTHER_MAXIMUM: Final = refused("it may replace the maximum of output tokens: set max_tokens")
+
+#: Source: OpenAI API reference, "Create chat completion", and the types of the `openai` SDK 3.57;
+#: for compatible servers the references of llama.cpp, vLLM, OpenRouter, Mistral, DeepSeek, 2026-11.
+REQUEST: Final = RequestTable(
+    options={
+        **dict.fromkeys(
+            (
+                # Read by whoever asks for the bound: they are part of it.
+                *("model", "messages", "stream", "stream_options", "n", "tools", "service_tier"),
+                *("max_tokens", "max_completion_tokens"),
+                # What is sampled, not how much.
+                *(
+                    "frequency_penalty",
+                    "presence_penalty",
+                    "logit_bias",
+                    "logprobs",
+                    "seed",
+                    "stop",
+                ),
+                *("temperature", "top_p", "top_logprobs", "parallel_tool_calls", "tool_choice"),
+                *("function_call", "reasoning_effort", "verbosity", "audio"),
+                # For the provider's records.
+                *("metadata", "prompt_cache_key", "prompt_cache_retention", "safety_identifier"),
+                *("store", "user"),
+                # Compatible servers: sampling, all bounded by `max_tokens`.
+                *("top_k", "top_a", "min_p", "typical_p", "tfs_z", "repetition_penalty"),
+                *("repeat_penalty", "repeat_last_n", "mirostat", "mirostat_tau", "mirostat_eta"),
+                *("dry_multiplier", "dry_base", "dry_allowed_length", "xtc_probability"),
+                *("xtc_threshold", "dynatemp_range", "dynatemp_exponent", "samplers", "min_tokens"),
+                *("ignore_eos", "cache_prompt", "id_slot", "random_seed", "safe_prompt"),
+                *("prompt_mode", "thinking", "enable_thinking", "thinking_budget", "reasoning"),
+                *("include_reasoning", "chat_template_kwargs", "usage", "system"),
+            ),
+            TEXT,
+        ),
+        **dict.fromkeys(("functions", "response_format", "grammar", "json_schema"), SCHEMA),
+        # Images are not bounded by `max_tokens` (Gemini API, "Image generation", 2026-11).
+        "modalities": one_of("text", "audio"),
+        "previous_response_id": brings("an earlier response"),
+        "conversation": brings("a stored conversation"),
+        "prompt": brings("a stored prompt"),
+        "cached_content": brings("cached content"),
+        "documents": brings("documents"),
+        "file_ids": brings("files"),
+        "web_search_options": _SEARCHES,
+        "search_parameters": _SEARCHES,
+        "enable_search": _SEARCHES,
+        "plugins": _SEARCHES,
+        "models": _ANOTHER_MODEL,
+        "route": _ANOTHER_MODEL,
+        "fallbacks": _ANOTHER_MODEL,
+        "preset": _ANOTHER_MODEL,
+        "provider": refused("it routes to a host with a price of its own: leave it out"),
+        "prediction": refused("rejected predictions are billed beyond max_tokens: leave it out"),
+        "best_of": refused("every candidate is billed: ask for choices instead"),
+        "n_predict": _ANOTHER_MAXIMUM,
+        "num_predict": _ANOTHER_MAXIMUM,
+        "max_new_tokens": _ANOTHER_MAXIMUM,
+        "max_output_tokens": _ANOTHER_MAXIMUM,
+        "prompt_cache_options": refused(
+            "writes to the cache for 12 hours have no price in the list: leave it out"
+        ),
+        "moderation": refused("what it costs is not published: leave it out"),
+    },
+    message_fields=frozenset(
+        {"role", "content", "name", "tool_calls", "tool_call_id", "function_call", "refusal"}
+        | {"reasoning", "reasoning_content", "reasoning_details", "prefix", "cache_control"}
+    ),
+    text_parts={
+        **dict.fromkeys(
+            ("text", "input_text", "output_text"),
+            frozenset({"text", "cache_control", "prompt_cache_breakpoint", "annotations"}),
+        ),
+        "refusal": frozenset({"refusal"}),
+        "thinking": frozenset({"thinking", "signature", "closed"}),
+    },
+    media_parts={
+        "image_url": frozenset({"image"}),
+        "input_image": frozenset({"image"}),
+        "input_audio": frozenset({"audio"}),
+        # The sound of a video is billed as audio (OpenRouter, "Video inputs", 2026-11).
+        "video_url": frozenset({"video", "audio"}),
+    },
+    function_tools=frozenset({"function", "custom"}),
+)
+
+#: Models that search by themselves and bill it beside their tokens. Source: OpenAI, "Web search",
+#: "Deep research"; Perplexity, "Pricing"; 2026-11.
+SEARCHING_MODELS: Final = ("search-preview", "search-api", "deep-research", "sonar")
 
 #: Source: OpenAI API reference, "The chat completion object" and the types of the `openai` SDK
 #: 3.57; `image_tokens`, `video_tokens`: replies of OpenRouter and Google, 2026-11.

@@ -99,6 +99,7 @@ class Providers(Mapping[str, Provider]):
             api_key=self._key(name, settings),
             default_max_tokens=settings.max_tokens or DEFAULT_MAX_TOKENS,
             context_window=settings.context_window,
+            allowed_options=frozenset(settings.options),
         )
 
 

@@ -46,6 +46,7 @@ Type = Annotated[NType, PlainValidator(values.type_)]
 Tokens = Annotated[int, PlainValidator(values.whole(1, 100_000_000))]
 Count = Annotated[int, PlainValidator(values.whole(1, 10_000))]
 Prices = Annotated[Mapping[str, Mapping[str, str]], PlainValidator(values.prices)]
+OptionRules = Annotated[Mapping[str, str], PlainValidator(values.option_rules)]
 Bytes = Annotated[int, PlainValidator(values.whole(1, 1 << 30))]
 Texts = Annotated[tuple[str, ...], PlainValidator(values.texts)]
 Argv = Annotated[tuple[str, ...], PlainValidator(values.argv)]
@@ -94,14 +95,13 @@ class ProviderSettings(_Table):
     api: Annotated[
         Literal["openai", "anthropic"], PlainValidator(values.choice("openai", "anthropic"))
     ]
-    base_url: Url | None = None
-    """None: the API's own address."""
-    api_key_env: Annotated[str | None, PlainValidator(values.variable)] = None
-    """The name of the variable that holds the key, never the key."""
-    max_tokens: Tokens | None = None
-    """The output tokens of a request that names none; None: the provider's own default."""
+    base_url: Url | None = None  # None: the API's own address
+    options: OptionRules = Field(default_factory=dict[str, str])
+    """Request options beyond the API's table that are allowed: each adds text at most."""
+    api_key_env: Annotated[str | None, PlainValidator(values.variable)] = None  # never the key
+    max_tokens: Tokens | None = None  # of a request that names none; None: the default
     context_window: Tokens | None = None
-    """The most tokens its models take in, where no price list knows it."""
+    """The most tokens its models take in; a price list's window is no bound."""
 
     @property
     def key_variable(self) -> str | None:

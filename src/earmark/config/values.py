@@ -269,6 +269,15 @@ def options(value: object) -> Mapping[str, Any]:
     return given
 
 
+def option_rules(value: object) -> Mapping[str, str]:
+    """Read options and how each is bounded: `text` is the only rule there is."""
+    rules = {name: text(rule) for name, rule in _need_table(value).items()}
+    for name, rule in rules.items():
+        if rule != "text":
+            _refuse(f"'{name}' is '{rule}'; an option can be allowed as \"text\" only")
+    return rules
+
+
 def _refuse(sentence: str) -> NoReturn:
     raise ValueError(sentence)
 

@@ -1,6 +1,8 @@
 """How many tokens a text can be: exactly where the tokenizer is known, else at most."""
 
+import re
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from functools import cache, lru_cache
 from typing import Final
@@ -16,6 +18,7 @@ _ENCODINGS: Final = (
     ("cl100k_base", ("gpt-4-", "gpt-3.5-turbo", "text-embedding-3-", "text-embedding-ada-002")),
 )
 _EXACT_NAMES: Final = {"gpt-5": "o200k_base", "gpt-4": "cl100k_base"}
+_NOT_ASCII: Final = re.compile(r"[^\x00-\x7f]")
 #: Who serves OpenAI's closed models under OpenAI's names.
 _OPENAI: Final = frozenset({"openai", "azure"})
 
@@ -29,7 +32,10 @@ def byte_bound(text: str) -> int:
     """
     if text.isascii():
         return len(text)
-    return sum(map(_longest_form, text))
+    # The few characters that are not ASCII alone, each kind of them once.
+    others = Counter(_NOT_ASCII.findall(text))
+    ascii_length = len(text) - others.total()
+    return ascii_length + sum(_longest_form(each) * count for each, count in others.items())
 
 
 def encoding_of(provider: str, model: str) -> str | None:

@@ -23,7 +23,7 @@ from earmark.pricing.usage import Usage
 BYTES_PER_TOKEN: Final = 3
 
 #: The date a provider appends to the name it was asked for: `gpt-4o` is answered by
-#: `gpt-4o-2024-08-06`, at the price of `gpt-4o`.
+#: `gpt-4o-2024-08-06`.
 _DATED: Final = re.compile(r"-(?:\d{4}-\d{2}-\d{2}|\d{8}|\d{4})")
 
 
@@ -68,6 +68,8 @@ class Order:
     """When the price was pinned."""
     tier: str | None = None
     """The service tier asked for."""
+    cache_lifetime: str = ""
+    """The longest cache lifetime asked for, such as `1h`."""
     choices: int = 1
     counts_choices: bool = True
     """Whether the server is known to report the usage of all choices."""
@@ -78,7 +80,12 @@ def bill(answer: Answer, order: Order) -> Bill:
     if not answer.body.get("usage"):
         return Bill(cost=None, note="no usage in the reply")
     try:
-        reading = read_reply(answer.body, provider=order.price.provider, api=order.api)
+        reading = read_reply(
+            answer.body,
+            provider=order.price.provider,
+            api=order.api,
+            cache_lifetime=order.cache_lifetime,
+        )
     except (BudgetExceeded, InvalidUsage) as error:
         return Bill(cost=None, note=f"the usage cannot be read: {error}")
     usage = reading.usage
@@ -107,14 +114,21 @@ def _doubt(usage: Usage, answer: Answer, order: Order) -> str:
 def _priced(usage: Usage, answer: Answer, order: Order) -> Bill:
     asked = order.price
     cost = asked.cost(usage)
-    if answer.model is None or same_model(asked.model, answer.model):
+    if answer.model is None or answer.model == asked.model:
         return Bill(cost=cost, usage=usage)
     # The reply names another model. It may be an alias billed as asked, or a substitute billed as
-    # itself: the dearer of the two is never too little.
-    other = order.book.resolve(
-        answer.model, provider=asked.provider, at=order.instant, tier=order.tier
-    )
-    note = f"answered by {answer.model}"
+    # itself: the dearer of the two is never too little. A dated name has a price of its own in the
+    # list where it costs something else.
+    is_dated_name = same_model(asked.model, answer.model)
+    try:
+        other = order.book.resolve(
+            answer.model, provider=asked.provider, at=order.instant, tier=order.tier
+        )
+    except BudgetExceeded:
+        if is_dated_name:
+            return Bill(cost=cost, usage=usage)
+        raise
+    note = "" if is_dated_name else f"answered by {answer.model}"
     return Bill(cost=max(cost, other.cost(usage)), usage=usage, note=note)
 
 

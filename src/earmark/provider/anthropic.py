@@ -39,7 +39,8 @@ class AnthropicProvider:
             SDK are not read.
         api_key: The key; a server without one is sent the word `none`.
         default_max_tokens: The output tokens of a request that names none; thinking is part of it.
-        context_window: The most tokens the server's models take in, where no price list knows it.
+        context_window: The most tokens the server's models take in, where the user knows it.
+        allowed_options: Options beyond the API's table that the user vouches for: text at most.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class AnthropicProvider:
         api_key: str | None = None,
         default_max_tokens: int = DEFAULT_MAX_TOKENS,
         context_window: int | None = None,
+        allowed_options: frozenset[str] = frozenset(),
     ) -> None:
         self._terms = Terms(
             provider=name,
@@ -59,6 +61,7 @@ class AnthropicProvider:
             clock=clock,
             default_max_tokens=default_max_tokens,
             context_window=context_window,
+            allowed_options=allowed_options,
         )
         self._server = Server(provider=name, base_url=base_url or ANTHROPIC_URL, api_key=api_key)
         self._wire = Wire(self._server, _connect)
@@ -107,6 +110,10 @@ class _Messages:
 
     async def send(self, request: ModelRequest, most: int, grant: Grant) -> Answer:
         body = _body(request, most)
+        if self.server.host == "api.anthropic.com":
+            # Not said, it is `auto`, which may use a priority capacity the account has bought.
+            # Source: Claude API, "Service tiers", 2026-11.
+            body.setdefault("service_tier", "standard_only")
         if not request.stream:
             return _read(await self.wire.ask(_PATH, body, grant.timeout_s))
         progress = Progress(grant, most)

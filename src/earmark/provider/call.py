@@ -5,11 +5,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
 from earmark.admission.call import Grant, ModelRequest, Reply
+from earmark.apis.bounds import model_bound
+from earmark.apis.requests import request_tier
 from earmark.clock import Clock
 from earmark.errors import CallFailed, InvalidConfig
 from earmark.pricing.book import PriceBook
-from earmark.pricing.bound import ModelBound, model_bound
-from earmark.pricing.request import request_tier
+from earmark.pricing.bound import ModelBound
 from earmark.provider.answer import Answer, Order, bill
 
 #: What a call without `max_tokens` may produce, where the provider is not configured otherwise.
@@ -55,7 +56,9 @@ class Terms:
     clock: Clock
     default_max_tokens: int = DEFAULT_MAX_TOKENS
     context_window: int | None = None
-    """The most tokens its models take in, for servers no price list knows."""
+    """The most tokens its models take in, as the user knows it."""
+    allowed_options: frozenset[str] = frozenset()
+    """Options beyond the API's table that the user vouches for: text at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,19 +112,24 @@ def make_call(terms: Terms, api: Api, request: ModelRequest) -> ModelCall:
     options = _options(request, api)
     order = _order(terms, api, replace(request, model=model, options=options))
     most = terms.default_max_tokens if request.max_tokens is None else request.max_tokens
+    bound = model_bound(
+        order.price,
+        request.messages,
+        max_output_tokens=most,
+        api=api.form,
+        choices=request.choices,
+        options=options,
+        allowed_options=terms.allowed_options,
+        extra_input_tokens=request.extra_input_tokens,
+        context_window=terms.context_window,
+    )
+    asked_an_hour = "cache_write_1h_tokens" not in bound.never
     return ModelCall(
         name=f"{terms.provider}/{model}",
-        bound=model_bound(
-            order.price,
-            request.messages,
-            max_output_tokens=most,
-            choices=request.choices,
-            options=options,
-            extra_input_tokens=request.extra_input_tokens,
-        ),
+        bound=bound,
         streams=request.stream,
         _request=replace(request, model=model, options=options),
-        _order=order,
+        _order=replace(order, cache_lifetime="1h" if asked_an_hour else ""),
         _api=api,
     )
 
@@ -130,8 +138,6 @@ def _order(terms: Terms, api: Api, request: ModelRequest) -> Order:
     instant = terms.clock.instant()
     tier = request_tier(request.options)
     price = terms.book.resolve(request.model, provider=terms.provider, at=instant, tier=tier)
-    if terms.context_window is not None:
-        price = replace(price, context_window=terms.context_window)
     return Order(
         price=price,
         book=terms.book,

@@ -20,6 +20,7 @@ def open_provider(
     api_key: str | None = None,
     default_max_tokens: int = 1024,
     context_window: int | None = None,
+    allowed_options: frozenset[str] = frozenset(),
 ) -> Provider:
     """Return the provider *name*; connects at its first call and not before.
 
@@ -31,7 +32,8 @@ def open_provider(
         base_url: The server; the API's own maker unless given.
         api_key: The key itself, never shown; `None` for servers that want none.
         default_max_tokens: The output tokens of a request that names none.
-        context_window: The most tokens its models take in, where no price list knows it.
+        context_window: The most tokens its models take in, where the user knows it.
+        allowed_options: Options beyond the API's table that the user vouches for: text at most.
     """
     match api:
         case "openai":
@@ -48,4 +50,5 @@ def open_provider(
         api_key=api_key,
         default_max_tokens=default_max_tokens,
         context_window=context_window,
+        allowed_options=allowed_options,
     )

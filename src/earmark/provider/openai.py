@@ -29,7 +29,8 @@ class OpenAIProvider:
             SDK are not read.
         api_key: The key; a server without one is sent the word `none`.
         default_max_tokens: The output tokens of a request that names none: there is always a bound.
-        context_window: The most tokens the server's models take in, where no price list knows it.
+        context_window: The most tokens the server's models take in, where the user knows it.
+        allowed_options: Options beyond the API's table that the user vouches for: text at most.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class OpenAIProvider:
         api_key: str | None = None,
         default_max_tokens: int = DEFAULT_MAX_TOKENS,
         context_window: int | None = None,
+        allowed_options: frozenset[str] = frozenset(),
     ) -> None:
         self._terms = Terms(
             provider=name,
@@ -49,6 +51,7 @@ class OpenAIProvider:
             clock=clock,
             default_max_tokens=default_max_tokens,
             context_window=context_window,
+            allowed_options=allowed_options,
         )
         self._server = Server(provider=name, base_url=base_url or OPENAI_URL, api_key=api_key)
         self._wire = Wire(self._server, _connect)
@@ -99,8 +102,7 @@ class _Chat:
     def is_openai(self) -> bool:
         """Whether OpenAI's own models answer, at OpenAI or at Azure."""
         host = self.server.host
-        # Regions have names of their own, such as eu.api.openai.com.
-        return f".{host}".endswith(".api.openai.com") or host.endswith(".azure.com")
+        return _is_host_of(host, "api.openai.com") or host.endswith(".azure.com")
 
     @property
     def counts_choices(self) -> bool:
@@ -132,12 +134,20 @@ class _Chat:
             "messages": list(request.messages),
             bound: most,
         }
+        if _is_host_of(self.server.host, "api.openai.com"):
+            # Not said, it is what the project's settings say; source: the same, `service_tier`.
+            body.setdefault("service_tier", "default")
         if request.choices > 1:
             body["n"] = request.choices
         if request.stream:
             # Without it a stream carries no usage (same source).
             body |= {"stream": True, "stream_options": {"include_usage": True}}
         return body
+
+
+def _is_host_of(host: str, maker: str) -> bool:
+    # Regions have names of their own, such as eu.api.openai.com.
+    return f".{host}".endswith(f".{maker}")
 
 
 def _read(body: Mapping[str, Any]) -> Answer:

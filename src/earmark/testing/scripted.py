@@ -5,11 +5,12 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Literal, assert_never
 
 from earmark.admission.call import Grant, ModelRequest, Reply
+from earmark.apis.bounds import model_bound
 from earmark.clock import Clock, SystemClock
 from earmark.errors import CallFailed
 from earmark.money import Money
 from earmark.pricing.book import PriceBook
-from earmark.pricing.bound import ModelBound, model_bound
+from earmark.pricing.bound import ModelBound
 from earmark.pricing.usage import Usage
 
 #: USD per million tokens, so that ten input tokens and five output tokens cost 0.00002 USD.

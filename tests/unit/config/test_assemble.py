@@ -85,6 +85,21 @@ def test_a_provider_is_opened_when_it_is_asked_for(settings: Any) -> None:
     asyncio.run(found.aclose())
 
 
+def test_an_option_beyond_the_table_is_allowed_by_name(settings: Any) -> None:
+    """`[providers.name.options]` vouches for one option; no other rule than text is taken."""
+    request = ModelRequest(
+        model="local/m",
+        messages=[{"role": "user", "content": "hi"}],
+        options={"my_knob": 1},
+    )
+    with pytest.raises(BudgetExceeded, match="my_knob"):
+        providers(settings(PRICED + LOCAL))["local"].call(request)
+    allowed = '[providers.local.options]\nmy_knob = "{}"\n'
+    assert providers(settings(PRICED + LOCAL + allowed.format("text")))["local"].call(request)
+    with pytest.raises(InvalidConfig, match="my_knob"):
+        settings(PRICED + LOCAL + allowed.format("anything"))
+
+
 def test_a_missing_key_is_told_when_it_is_needed(settings: Any) -> None:
     """Named by its variable, only for the provider that is used; an empty one is missing."""
     text = PRICED + LOCAL + 'api_key_env = "MY_KEY"\n'

@@ -101,6 +101,8 @@ def test_openai_itself_is_sent_the_name_its_reasoning_models_know(
     send(provider(stub, base_url="http://api.openai.com/v1"), ask("stub/m"), grant(42))
     assert stub.requests[0].body["max_completion_tokens"] == 42
     assert "max_tokens" not in stub.requests[0].body
+    # Not said, the tier is what the project's settings say, at another price.
+    assert stub.requests[0].body["service_tier"] == "default"
 
 
 def test_options_cannot_undo_the_bound(stub: StubServer) -> None:
@@ -161,6 +163,30 @@ def test_a_dated_name_of_the_model_is_the_model(stub: StubServer) -> None:
         assert reply.cost == Money("0.0003")
         assert reply.model == name
         assert reply.note == ""
+
+
+def test_a_dated_name_with_a_price_of_its_own_is_billed_at_the_dearer(stub: StubServer) -> None:
+    """An older version of a family may cost twice as much: it is not taken for the newest."""
+    book = PriceBook(
+        own={
+            "stub/m": {"input_mtok": "2.5", "output_mtok": "10"},
+            "stub/m-2024-05-13": {"input_mtok": "5", "output_mtok": "15"},
+        }
+    )
+    usage = {"prompt_tokens": 1000, "completion_tokens": 1000, "total_tokens": 2000}
+    stub.play(Scene(body=completion(usage, model="m-2024-05-13")))
+    reply = send(provider(stub, book=book), ask("stub/m"))
+    assert reply.cost == Money("0.02")
+
+
+def test_an_option_the_user_allows_is_sent(stub: StubServer) -> None:
+    """What no table knows is refused before anything is sent, unless the user vouches for it."""
+    call = ask("stub/m", options={"knob_of_tomorrow": 3})
+    with pytest.raises(BudgetExceeded, match="knob_of_tomorrow"):
+        provider(stub).call(call)
+    stub.play(Scene(body=completion(USAGE)))
+    send(provider(stub, allowed_options=frozenset({"knob_of_tomorrow"})), call)
+    assert stub.requests[0].body["knob_of_tomorrow"] == 3
 
 
 def test_a_reply_of_another_model_never_costs_too_little(stub: StubServer) -> None:

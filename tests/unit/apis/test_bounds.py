@@ -1,6 +1,7 @@
 """The most a call can cost, known before it."""
 
 import math
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -9,14 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from earmark.apis.bounds import model_bound
+from earmark.apis.requests import read_request
 from earmark.clock import from_datetime
 from earmark.errors import BudgetExceeded, InvalidUsage, Reason
 from earmark.money import Money
 from earmark.pricing.bill import Rate
 from earmark.pricing.book import PriceBook
-from earmark.pricing.bound import Bound, DeclaredBound, ModelBound, input_token_bound, model_bound
+from earmark.pricing.bound import Bound, DeclaredBound, ModelBound
 from earmark.pricing.price import Price, Tariff
-from earmark.pricing.request import read_request
 from earmark.pricing.units import UNITS
 from earmark.pricing.usage import Usage
 
@@ -174,7 +176,9 @@ def test_the_bound_is_of_what_the_request_allows() -> None:
     ]
     assert per_million(claude, brief) == Money("3.75")
     assert per_million(claude, CACHED) == Money(6)
-    assert per_million(claude, HELLO, tools=[{"cache_control": {"ttl": "1h"}}]) == Money(6)
+    assert per_million(
+        claude, HELLO, tools=[{"name": "t", "cache_control": {"ttl": "1h"}}]
+    ) == Money(6)
     words = [{"role": "user", "content": 'say "cache_control" and "1h"'}]
     assert per_million(claude, words) == Money(3)
     voice = BOOK.resolve("openai/gpt-realtime", at=AT)
@@ -211,7 +215,7 @@ def test_what_is_billed_beside_tokens_needs_a_bound_too() -> None:
     """Searches are held at their maximum of uses; a fee per message, with none, is refused."""
     claude = BOOK.resolve("anthropic/claude-sonnet-4-20250514", at=AT)
     search = {"tools": [{"type": "web_search_20250305", "max_uses": 3}]}
-    given_bound = {"max_output_tokens": 1, "extra_input_tokens": 0}
+    given_bound: Any = {"max_output_tokens": 1, "extra_input_tokens": 0, "api": "anthropic"}
     with_search = model_bound(claude, HELLO, options=search, **given_bound)
     assert with_search.fees == Usage.of(web_searches=3)
     assert with_search.cost() > Money("0.03")
@@ -278,5 +282,57 @@ def test_one_rounding_up(tokens_in: int, tokens_out: int) -> None:
 def test_the_context_window_bounds_the_input() -> None:
     """A known context window caps the byte bound: the provider refuses more."""
     long = [{"role": "user", "content": "x" * 300_000}]
-    assert input_token_bound(long, model="m", provider="p", context_window=8192) == 8192
-    assert input_token_bound(HELLO, model="m", provider="p", context_window=8192) < 300
+    price = BOOK.resolve("own/m", at=AT)
+    for messages, least, most in ((long, 8192, 8192), (HELLO, 1, 300)):
+        bound = model_bound(price, messages, max_output_tokens=1, context_window=8192)
+        assert least <= bound.input_tokens <= most
+
+
+def test_a_window_of_the_price_list_bounds_nothing() -> None:
+    """Lists say 1,000,000 where a model takes 1,047,576: only what the user says is a bound."""
+    long = [{"role": "user", "content": "x" * 300_000}]
+    price = BOOK.resolve("openai/gpt-4o", at=AT)
+    assert price.context_window == 128_000
+    bound = model_bound(replace(price, provider="other"), long, max_output_tokens=1)
+    assert bound.input_tokens >= 300_000
+
+
+def test_tokens_of_unknown_contents_are_the_dearest() -> None:
+    """An explicit bound beside plain text may be of audio: it is held at the dearest rate."""
+    rates = {"input_mtok": "2.5", "output_mtok": "10", "input_audio_mtok": "40"}
+    book = PriceBook(own={"openai/ear": {**rates, "output_audio_mtok": "80"}})
+    price = book.resolve("openai/ear", at=AT)
+    used = Usage.of(input_tokens=1010, input_audio_tokens=1000, output_tokens=20)
+    for messages in (HELLO, HEARD):
+        bound = model_bound(price, messages, max_output_tokens=20, extra_input_tokens=1000)
+        assert bound.cost() >= price.cost(used) == Money("0.040225")
+    spoken = {"modalities": ["text", "audio"]}
+    bound = model_bound(price, HELLO, max_output_tokens=20, options=spoken)
+    assert bound.cost() - bound.cost(0) == Money(Decimal(20 * 80) / 10**6)
+
+
+def test_a_modality_without_a_price_is_refused() -> None:
+    """A list without a rate for audio prices no request that holds or wants any."""
+    price = BOOK.resolve("openai/gpt-4o-audio-preview", at=AT)
+    options = {"modalities": ["text", "audio"]}
+    with pytest.raises(BudgetExceeded, match="input_audio_tokens"):
+        model_bound(price, HEARD, max_output_tokens=20, extra_input_tokens=1000)
+    with pytest.raises(BudgetExceeded, match="output_audio_tokens"):
+        model_bound(price, HELLO, max_output_tokens=20, options=options)
+
+
+def test_a_model_that_searches_by_itself_needs_a_declared_cost() -> None:
+    """Its searches, citations and reasoning are billed beside the tokens of `max_tokens`."""
+    for model in ("openai/gpt-4o-search-preview", "perplexity/sonar-deep-research"):
+        with pytest.raises(BudgetExceeded, match="declared cost"):
+            model_bound(BOOK.resolve(model, at=AT), HELLO, max_output_tokens=20)
+
+
+def test_a_clamp_never_reaches_the_thinking_budget() -> None:
+    """Below it the provider refuses the request: it waits, or is refused, instead."""
+    price = BOOK.resolve("anthropic/claude-sonnet-4-5", at=AT)
+    thinking = {"thinking": {"type": "enabled", "budget_tokens": 4096}}
+    bound = model_bound(price, HELLO, api="anthropic", options=thinking, max_output_tokens=8000)
+    assert bound.largest_output(bound.cost(4097)) == 4097
+    assert bound.largest_output(bound.cost(4096)) == 0
+    assert bound.largest_output(Money("10")) == 8000

@@ -1,0 +1,102 @@
+"""From a request to the most it can cost. Pure: no network; the price is given."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final
+
+from earmark.apis.openai_chat import SEARCHING_MODELS
+from earmark.apis.requests import Contents, fees_of, read_request
+from earmark.errors import InvalidUsage
+from earmark.pricing.bill import unpriced
+from earmark.pricing.bound import ModelBound
+from earmark.pricing.price import Price
+from earmark.pricing.tokens import byte_bound, count_or_bound, encoding_of
+from earmark.pricing.units import MODALITIES
+from earmark.pricing.usage import LARGEST_COUNT
+
+#: What a chat template adds to the messages: its own words, a default system prompt, a date.
+#: Measured: 25-31 tokens for SmolLM2 on llama.cpp; 3 for OpenAI; gpt-oss writes about 70.
+TEMPLATE_TOKENS: Final = 128
+#: What it adds to each message. OpenAI's cookbook counts 3, or 4 with a name; ChatML takes 5.
+MESSAGE_TOKENS: Final = 16
+#: The hidden system prompt that comes with tools or an output schema. Anthropic's tool-use guide
+#: lists up to 530 tokens (2026-11).
+SCHEMA_TOKENS: Final = 600
+
+
+def model_bound(
+    price: Price,
+    messages: Sequence[Mapping[str, Any]],
+    *,
+    max_output_tokens: int,
+    api: str = "openai",
+    choices: int = 1,
+    options: Mapping[str, Any] | None = None,
+    allowed_options: Collection[str] = (),
+    extra_input_tokens: int | None = None,
+    context_window: int | None = None,
+) -> ModelBound:
+    """Return the bound of a model request: its input, its output, and what it can be billed as.
+
+    Args:
+        price: The pinned price, at the tier the request asks for (`request_tier`).
+        messages: What is sent.
+        max_output_tokens: The bound sent to the provider, per choice.
+        api: Whose table bounds the options: `openai` or `anthropic`.
+        choices: How many answers are asked for.
+        options: Everything else that is sent: tools, response format, modalities …
+        allowed_options: Options beyond the API's table that the user vouches for: text at most.
+        extra_input_tokens: The most tokens of inputs that cannot be counted here.
+        context_window: The most input tokens the model takes, where the user knows it. A window
+            from a price list is none: lists are wrong in both directions.
+
+    Raises:
+        BudgetExceeded: With reason `unpriced`: a part of the request has no bound or no price.
+        InvalidUsage: A message or a tool is no object, or the request is no JSON.
+    """
+    _refuse_searching(price)
+    found = read_request(messages, options or {}, api=api, allowed=allowed_options)
+    if extra_input_tokens and not found.uncounted:
+        # Nothing here says what these tokens are of.
+        found.modalities |= set(MODALITIES)
+    for kind in sorted(found.needs()):
+        price.check_priced(kind)
+    tokens = _input_tokens(
+        found, encoding_of(price.provider, price.model), extra_input_tokens, context_window
+    )
+    return ModelBound(
+        price=price,
+        input_tokens=tokens,
+        max_output_tokens=max_output_tokens,
+        choices=choices,
+        never=found.never(price.provider),
+        fees=fees_of(found),
+        least_output_tokens=found.least_output_tokens,
+    )
+
+
+def _refuse_searching(price: Price) -> None:
+    if any(name in price.model for name in SEARCHING_MODELS):
+        detail = f"'{price.name}' searches by itself and bills it beside its tokens"
+        raise unpriced(f"{detail}: use a declared cost")
+
+
+def _input_tokens(
+    found: Contents, encoding: str | None, extra: int | None, context_window: int | None
+) -> int:
+    if found.uncounted and extra is None:
+        what = ", ".join(sorted(set(found.uncounted)))
+        raise unpriced(f"{what}: tokens cannot be counted here; give extra_input_tokens, the most")
+    if extra is not None and (type(extra) is not int or not 0 <= extra <= LARGEST_COUNT):
+        raise InvalidUsage(detail=f"extra_input_tokens is {extra!r}; it is a whole number")
+    tokens = (
+        count_or_bound(found.texts, encoding)
+        + byte_bound(found.json)
+        + TEMPLATE_TOKENS
+        + MESSAGE_TOKENS * found.messages
+        + (SCHEMA_TOKENS if found.has_schema else 0)
+        + (extra or 0)
+    )
+    # Each round of a server tool has a context of its own: their sum may pass the window.
+    if context_window is None or found.loops:
+        return tokens
+    return min(tokens, context_window)
