@@ -1,4 +1,4 @@
-"""Alerts: each threshold of each account is told exactly once, when it is crossed."""
+"""Alerts: each threshold of each amount of a limit is told once, when it is crossed."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -83,10 +83,50 @@ def test_a_lowered_limit_crosses(ledger: Ledger) -> None:
     ledger.set_budget("acme", limits=["6 usd per day"])
     assert told(ledger) == [("acme", 80)]
     ledger.set_budget("acme", limits=["4 usd per day"])
-    assert told(ledger) == [("acme", 80), ("acme", 100)]
+    assert told(ledger) == [("acme", 80), ("acme", 80), ("acme", 100)]
+    for _ in range(2):
+        ledger.set_budget("acme", limits=["10 usd per day"])
+        ledger.set_budget("acme", limits=["4 usd per day"])
+    assert told(ledger) == [("acme", 80), ("acme", 80), ("acme", 100)]
+
+
+def amounts(ledger: Ledger) -> list[tuple[int, int]]:
+    """Return (limit, per cent) of each alert, in the order of commits."""
+    return [(alert.limit // 10**9, alert.threshold // 10_000) for alert in ledger.alerts()]
+
+
+def test_a_raised_limit_tells_its_own_thresholds(ledger: Ledger) -> None:
+    """8 of 10 told, then 86 of 100 is told too; back under 10, what was told of it stays told."""
     ledger.set_budget("acme", limits=["10 usd per day"])
-    ledger.set_budget("acme", limits=["4 usd per day"])
-    assert told(ledger) == [("acme", 80), ("acme", 100)]
+    spend(ledger, "8")
+    ledger.set_budget("acme", limits=["100 usd per day"])
+    spend(ledger, "71")
+    assert amounts(ledger) == [(10, 80)]
+    spend(ledger, "7")
+    assert amounts(ledger) == [(10, 80), (100, 80)]
+    ledger.set_budget("acme", limits=["10 usd per day"])
+    assert amounts(ledger) == [(10, 80), (100, 80), (10, 100)]
+    ledger.set_budget("acme", limits=["100 usd per day"])
+    spend(ledger, "14")
+    assert amounts(ledger) == [(10, 80), (100, 80), (10, 100), (100, 100)]
+    assert len({alert.id for alert in ledger.alerts()}) == 4
+
+
+def test_an_extended_limit_is_exhausted_again(ledger: Ledger, clock: ManualClock) -> None:
+    """10 of 10 told, extended by 10: 16 and 20 of 20 are told; after it nothing is told again."""
+    ledger.set_budget("acme", limits=["10 usd per day"])
+    hold = ledger.reserve("acme", 1)
+    spend(ledger, "9")
+    ledger.settle(hold.key, 1)
+    ledger.extend_budget("acme", "10 usd per day", until=clock.now + timedelta(hours=1))
+    spend(ledger, "6")
+    spend(ledger, "4")
+    assert amounts(ledger) == [(10, 80), (10, 100), (20, 80), (20, 100)]
+    late = ledger.reserve("acme", 0)
+    clock.advance(timedelta(hours=1))
+    ledger.settle(late.key, 1)
+    ledger.set_budget("acme", alerts=[0.8, 1.0, 2.0])
+    assert amounts(ledger) == [(10, 80), (10, 100), (20, 80), (20, 100), (10, 200)]
 
 
 def test_a_raised_limit_moves_what_is_not_told_yet(ledger: Ledger) -> None:
@@ -155,6 +195,25 @@ def test_alerts_list_by_budget(ledger: Ledger) -> None:
     spend(ledger, "0.1", "0.4", path="acme/a")
     assert told(ledger, "acme") == [("acme", 50), ("acme/a", 50)]
     assert len(told(ledger)) == 3
+
+
+def test_a_restart_after_a_raise_tells_each_amount_once(
+    open_store: Callable[[], Ledger],
+) -> None:
+    """Of which amount a threshold was told is in the store."""
+    first = open_store()
+    first.set_budget("acme", limits=["1 usd per day"])
+    spend(first, "0.9")
+    first.set_budget("acme", limits=["2 usd per day"])
+    second = open_store()
+    spend(second, "0.8")
+    spend(first, "0.1")
+    third = open_store()
+    third.set_budget("acme", limits=["1 usd per day"])
+    third.set_budget("acme", limits=["2 usd per day"])
+    spend(third, "0.1")
+    found = [(alert.limit // 10**9, alert.threshold // 10_000) for alert in first.alerts()]
+    assert found == [(1, 80), (2, 80), (1, 100)]
 
 
 def test_a_restart_tells_nothing_twice(open_store: Callable[[], Ledger]) -> None:

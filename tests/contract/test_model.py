@@ -53,7 +53,7 @@ SECOND = 10**9
 PATHS = ("a", "a/b", "a/b/c", "a/b/c/d", "a/b/c/d/e", "a/b-2", "a.x")
 ZONES = {"a": "UTC", "a/b": "Europe/Berlin", "a/b/c": "Pacific/Chatham"}
 ALERTS = {"a/b": (300_000, 500_000, 2_000_000)}
-WINDOWS = tuple(map(Window.parse, ("day", "30min", "total")))
+WINDOWS = tuple(map(Window.parse, ("day", "30min", "total", "7h", "month")))
 
 names = st.sampled_from(["", "o1", "o2", "o3"])
 paths = st.sampled_from(PATHS)
@@ -69,6 +69,7 @@ limits = st.lists(
     max_size=3,
     unique_by=lambda limit: (limit.unit, limit.window),
 ).map(tuple)
+zones = st.sampled_from(["UTC", "Europe/Berlin", "America/Los_Angeles", "Asia/Kolkata"])
 thresholds = st.sampled_from([(), (500_000,), (300_000, 500_000, 2_000_000)])
 hours = st.sampled_from([SECOND, 1800 * SECOND, 3 * 3600 * SECOND, 86_400 * SECOND])
 
@@ -164,10 +165,20 @@ class Machine(RuleBasedStateMachine):
         """Close what was never opened."""
         self.ask(kind("nobody"))
 
-    @rule(path=spots, given=limits | st.none(), alerts=thresholds | st.none())
-    def limit(self, path: str, given: tuple[Limit, ...] | None, alerts: tuple[int, ...]) -> None:
+    @rule(path=spots, given=limits | st.none(), alerts=thresholds | st.none(), back=st.booleans())
+    def limit(
+        self, path: str, given: tuple[Limit, ...] | None, alerts: tuple[int, ...], *, back: bool
+    ) -> None:
         """Make a budget, or change its limits, its thresholds, both or nothing."""
-        self.ask(SetLimits(path, given, None, alerts, actor="Ada"))
+        self.ask(SetLimits(path, given, None, alerts, actor="Ada", count_back=back))
+
+    @rule(path=spots, zone=zones, given=limits | st.none(), key=opened, by=more)
+    def move(
+        self, path: str, zone: str, given: tuple[Limit, ...] | None, key: str, by: Amounts
+    ) -> None:
+        """Let its days turn elsewhere, perhaps with other limits; something grows after it."""
+        self.keys += 1
+        self.ask(SetLimits(path, given, zone), Extend(key, by, f"m{self.keys}"), Release(key))
 
     @rule(path=spots, lasts=hours | st.none(), name=names)
     def pause(self, path: str, lasts: int | None, name: str) -> None:

@@ -189,8 +189,10 @@ def drop_later_tables(connection: apsw.Connection) -> None:
     later = connection.execute(_LATER).fetchall()
     for (table,) in later:
         connection.execute(f"DROP TABLE {table}")
+    connection.execute("ALTER TABLE account DROP COLUMN alerted_of")
     for index in ("alert_by_seq", "reservation_presumed", "entry_change"):
         connection.execute(f"DROP INDEX IF EXISTS {index}")
+    connection.execute("ALTER TABLE reservation DROP COLUMN parts")
 
 
 _LATER: Final = """

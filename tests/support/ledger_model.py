@@ -5,9 +5,10 @@ caches nothing, writes nothing, and knows nothing of batches. What a store answe
 it answers.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import cast
+
+from msgspec.structs import replace
 
 from earmark.budget.budget import Budget, Pause
 from earmark.budget.path import ancestors
@@ -48,14 +49,16 @@ class Sums:
     settled: int = 0
     held: int = 0
     alerted: int = 0
+    alerted_of: int = 0
 
     @property
     def account(self) -> Account:
         """The account as the rules take it."""
         line = self.line
-        due = [ppm for ppm in line.thresholds if ppm > self.alerted]
+        told = self.alerted if self.alerted_of == line.limit else 0
+        due = [ppm for ppm in line.thresholds if ppm > told]
         alert_at = -(-line.limit * due[0] // 1_000_000) if due and line.limit else 1 << 63
-        return Account(line, self.settled, self.held, self.alerted, alert_at)
+        return Account(line, self.settled, self.held, self.alerted, self.alerted_of, alert_at)
 
 
 @dataclass(slots=True)
@@ -108,6 +111,9 @@ class Model:
         path = op.budget if isinstance(op, Reserve) else known.budget if known else ""
         above = self._refresh(path, now) if path else ()
         places = above if known is None else self.places[op.key]
+        if isinstance(op, Extend) and known is not None:
+            own = {place[:3] for place in places}
+            places += tuple(place for place in above if place[:3] not in own)
         decision = decide(self._scope(op, path, places, now), known, op, now, self._next)
         if isinstance(decision, Accepted):
             self._keep(decision, places)
@@ -116,22 +122,34 @@ class Model:
         return decision
 
     def _scope(self, op: OnReservation, path: str, places: tuple[Place, ...], now: int) -> Scope:
-        accounts = tuple(self.sums[place].account for place in places)
+        accounts = tuple(self._account(place, op, now) for place in places)
         paused = self._paused(path, now) if path and isinstance(op, Reserve | Extend) else None
         return Scope(accounts, *paused) if paused else Scope(accounts)
 
-    def _keep(self, decision: Accepted, places: Iterable[Place]) -> None:
+    def _account(self, place: Place, op: OnReservation, now: int) -> Account:
+        sums = self.sums[place]
+        budget = self.budgets[place[0]]
+        # An account of an interval that has ended grows under the limit as it is now.
+        amounts = [line.limit for _, line in self._above(place[0], now) if _same(line, place)]
+        amount = amounts[0] if amounts and isinstance(op, Extend) else sums.line.limit
+        line = replace(sums.line, limit=amount, thresholds=budget.alerts)
+        return Sums(line, sums.settled, sums.held, sums.alerted, sums.alerted_of).account
+
+    def _keep(self, decision: Accepted, places: tuple[Place, ...]) -> None:
         for place, account in zip(places, decision.accounts, strict=True):
             sums = self.sums[place]
-            sums.settled, sums.held, sums.alerted = account.settled, account.held, account.alerted
+            sums.line = account.line
+            sums.settled, sums.held = account.settled, account.held
+            sums.alerted, sums.alerted_of = account.alerted, account.alerted_of
         reservation = cast("Reservation", decision.reservation)
         self.reservations[reservation.key] = reservation
-        self.places.setdefault(reservation.key, tuple(places))
+        self.places[reservation.key] = places
         self._log(decision)
 
     def _log(self, decision: Accepted) -> None:
         self.entries.append(decision.entry)
-        self.alerts.extend(decision.alerts)
+        for alert in decision.alerts:
+            self._tell(alert)
         self.last = decision.entry.at
 
     @property
@@ -182,12 +200,42 @@ class Model:
                 if same
                 else Refused("key_reused", key=op.operation)
             )
-        decision = decide_budget(op, self.budgets.get(path), now, self._next)
+        before = self.budgets.get(path)
+        decision = decide_budget(op, before, now, self._next)
         if isinstance(decision, Accepted):
+            if isinstance(op, SetLimits):
+                self._begin(op, before, cast("Budget", decision.budget), now)
             self._keep_budget(cast("Budget", decision.budget), decision, now)
             if op.operation:
                 self.operations[op.operation] = fingerprint(op)
         return decision
+
+    def _begin(self, op: SetLimits, before: Budget | None, after: Budget, now: int) -> None:
+        """Count on limits in another interval, or on new ones, what was before the change."""
+        for limit in after.limits:
+            cut = limit.window.interval(now, after.timezone)
+            old = before.limits if before else ()
+            if any((o.unit, o.window) == (limit.unit, limit.window) for o in old):
+                assert before is not None
+                if limit.window.interval(now, before.timezone).start == cut.start:
+                    continue
+            elif not op.count_back:
+                continue
+            place = (after.path, limit.unit, str(limit.window), cut.start)
+            line = Line(0, *place, cut.end, limit.amount, after.alerts)
+            sums = self.sums.setdefault(place, Sums(line))
+            for row in list(self.reservations.values()):
+                if row.state == "open" or (cut.start <= row.opened < cut.end):
+                    self._count_on(sums, place, row)
+
+    def _count_on(self, sums: Sums, place: Place, row: Reservation) -> None:
+        if place in self.places[row.key] or place[0] not in ancestors(row.budget):
+            return
+        held, settled = (row.hold, None) if row.state == "open" else (None, row.actual)
+        sums.held += int(getattr(held, place[1], 0) or 0)
+        sums.settled += int(getattr(settled, place[1], 0) or 0)
+        self.places[row.key] += (place,)
+        self.reservations[row.key] = replace(row, accounts=(*row.accounts, 0))
 
     def _keep_budget(self, budget: Budget, decision: Accepted, now: int) -> None:
         self.budgets[budget.path] = budget
@@ -199,10 +247,19 @@ class Model:
     def _crossed(self, sums: Sums, now: int) -> None:
         """Tell the thresholds that a change of the limit itself put behind what is settled."""
         line = sums.line
+        told = sums.alerted if sums.alerted_of == line.limit else 0
         for ppm in line.thresholds if line.limit else ():
-            if ppm > sums.alerted and sums.settled * 1_000_000 >= line.limit * ppm:
-                sums.alerted = ppm
-                self.alerts.append(_alert(sums, ppm, now, len(self.entries)))
+            if ppm > told and sums.settled * 1_000_000 >= line.limit * ppm:
+                sums.alerted, sums.alerted_of = ppm, line.limit
+                self._tell(_alert(sums, ppm, now, len(self.entries)))
+
+    def _tell(self, alert: Alert) -> None:
+        if alert.id not in {each.id for each in self.alerts}:
+            self.alerts.append(alert)
+
+
+def _same(line: Line, place: Place) -> bool:
+    return (line.budget, line.unit, line.window) == place[:3]
 
 
 def _alert(sums: Sums, ppm: int, now: int, seq: int) -> Alert:

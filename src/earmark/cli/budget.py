@@ -53,6 +53,10 @@ def set_(
         ),
     ] = None,
     no_limits: Annotated[bool, typer.Option("--no-limits", help="Take its limits away.")] = False,
+    count_back: Annotated[
+        bool,
+        typer.Option("--count-back", help="A limit of a new window counts its interval so far."),
+    ] = False,
     actor: Actor = None,
     reason: Reason = "",
 ) -> None:
@@ -71,6 +75,7 @@ def set_(
             alerts=alert or None,
             actor=_who(actor),
             reason=reason,
+            count_back=count_back,
         )
         _answer_one(session, ledger, budget)
 

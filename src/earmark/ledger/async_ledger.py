@@ -169,6 +169,7 @@ class AsyncLedger:
         alerts: Iterable[float | str] | None = None,
         actor: str = "",
         reason: str = "",
+        count_back: bool = False,
     ) -> Budget:
         """Make the budget at *path*, or change what is given of it; see `Ledger.set_budget`."""
         return await self._budget(
@@ -179,6 +180,7 @@ class AsyncLedger:
                 alerts=alerts,
                 actor=actor,
                 reason=reason,
+                count_back=count_back,
             )
         )
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from earmark.budget.path import is_within
 from earmark.ledger.store import Snapshot, Store
 from earmark.ledger.values import Account, Amounts, Entry, Reservation, State
 from earmark.money import Money
@@ -14,6 +15,8 @@ from earmark.money import Money
 MOST_PROBLEMS: Final = 100
 
 Progress = Callable[[str, int], None]
+#: What an account is known by: budget, unit, window and the start of its interval.
+Place = tuple[str, str, str, int]
 #: A budget in its JSON form.
 Body = dict[str, Any]
 
@@ -46,7 +49,7 @@ def audit(store: Store, progress: Progress = _silent) -> AuditReport:
 
     Checked: no entry is missing, and within a tree none goes back in time; each budget and each
     reservation is what its entries made it; each account holds and has settled exactly the sum of
-    its reservations.
+    its reservations; one that began with what was before counts all of that.
 
     Args:
         store: The store.
@@ -75,6 +78,7 @@ class _Told:
     """A reservation as its entries tell it."""
 
     budget: str
+    opened: int
     hold: Amounts
     state: State = "open"
     actual: Amounts | None = None
@@ -96,6 +100,10 @@ class _Findings:
     sums: defaultdict[int, Amounts] = field(default_factory=lambda: defaultdict(_zero))
     holds: defaultdict[int, Amounts] = field(default_factory=lambda: defaultdict(_zero))
     budgets: dict[str, Body] = field(default_factory=dict[str, Body])
+    begun: defaultdict[Place, set[str]] = field(default_factory=lambda: defaultdict(set))
+    """Who counts on the accounts that began with what was before, by key."""
+    charged: dict[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
+    """The accounts of those."""
     over: list[str] = field(default_factory=list[str])
     entries: int = 0
     reservations: int = 0
@@ -128,9 +136,11 @@ class _Findings:
         if entry.kind == "reserve":
             if entry.key in self.told:
                 self.wrong(f"key '{entry.key}' was reserved twice")
-            self.told[entry.key] = _Told(entry.budget, entry.amounts, last=entry.seq)
+            self.told[entry.key] = _Told(entry.budget, entry.at, entry.amounts, last=entry.seq)
             return
         if entry.kind not in {*_CLOSES, "extend"}:
+            if entry.kind == "limit":
+                self._begin(entry)
             self.budgets[entry.budget] = _changed(self.budgets.get(entry.budget, _NEW), entry)
             return
         told = self.told.get(entry.key)
@@ -142,6 +152,28 @@ class _Findings:
             told.hold = _plus(told.hold, entry.amounts)
         else:
             told.state, told.actual = _CLOSES[entry.kind], entry.amounts
+
+    def _begin(self, entry: Entry) -> None:
+        """Note who counts on the accounts that a change of a budget began with what was before."""
+        for opened in json.loads(entry.data or "{}").get("opened", ()):
+            within = range(opened["start"], opened["end"])
+            count, sums = 0, {"settled": 0, "held": 0}
+            place = (entry.budget, opened["unit"], opened["window"], opened["start"])
+            for key, told in self.told.items():
+                counts = told.opened in within and told.state != "released"
+                if not is_within(told.budget, entry.budget) or not (counts or told.state == "open"):
+                    continue
+                count += 1
+                self.begun[place].add(key)
+                self.charged.setdefault(key, ())
+                amounts = told.hold if told.state == "open" else told.actual or _zero()
+                sums["held" if told.state == "open" else "settled"] += _of(amounts, opened["unit"])
+            # Of an account that was there before, some counted already.
+            added = {name: opened[name] for name in sums}
+            if added != sums and (
+                opened["reservations"] >= count or any(added[name] > sums[name] for name in sums)
+            ):
+                self.wrong(f"entry {entry.seq} counts {added}, the entries before it sum to {sums}")
 
     def read_budgets(self, snapshot: Snapshot) -> None:
         for budget in snapshot.budgets():
@@ -178,19 +210,30 @@ class _Findings:
         sums = self.holds if open_ else self.sums
         for number in row.accounts:
             sums[number] = _plus(sums[number], amounts)
+        for part in row.parts:
+            number = row.accounts[part.index]
+            sums[number] = _plus(sums[number], _uncounted(amounts, part.before))
+        if row.key in self.charged:
+            self.charged[row.key] = row.accounts
 
     def read_accounts(self, snapshot: Snapshot) -> None:
         for account in snapshot.accounts():
             self.accounts += 1
+            line = account.line
+            for key in self.begun.pop((line.budget, line.unit, line.window, line.start), ()):
+                if account.id not in self.charged[key]:
+                    self.wrong(f"{_name(account)} does not count reservation '{key}'")
             self._compare(account, "held", account.held, self.holds.pop(account.id, _zero()))
             self._compare(account, "settled", account.settled, self.sums.pop(account.id, _zero()))
             if account.available < 0:
                 self.over.append(_name(account))
         for number in {*self.holds, *self.sums}:
             self.wrong(f"account {number} is missing")
+        for budget, unit, window, _ in self.begun:
+            self.wrong(f"account of {budget}, {unit} per {window}, is missing")
 
     def _compare(self, account: Account, what: str, stands: int, sums: Amounts) -> None:
-        recomputed = int(getattr(sums, account.line.unit) or 0)
+        recomputed = _of(sums, account.line.unit)
         if stands != recomputed:
             self.wrong(f"{_name(account)}: {what} is {stands}, its entries sum to {recomputed}")
 
@@ -231,12 +274,22 @@ def _changed(body: Body, entry: Entry) -> Body:
             return {**body, "extensions": [*live, data]}
 
 
+def _of(amounts: Amounts, unit: str) -> int:
+    return int(getattr(amounts, unit) or 0)
+
+
+def _uncounted(amounts: Amounts, before: Amounts) -> Amounts:
+    """Return what an account does not count of *amounts*, below zero."""
+    less = [-min(_of(amounts, unit), _of(before, unit)) for unit in ("usd", "calls", "tokens")]
+    return Amounts(*less)
+
+
 def _zero() -> Amounts:
     return Amounts(0, 0, 0)
 
 
 def _plus(one: Amounts, other: Amounts) -> Amounts:
-    tokens = None if one.tokens is None else one.tokens + (other.tokens or 0)
+    tokens = other.tokens if one.tokens is None else one.tokens + (other.tokens or 0)
     return Amounts(one.usd + other.usd, one.calls + other.calls, tokens)
 
 

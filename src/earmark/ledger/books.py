@@ -5,27 +5,30 @@ Between batches it stays true as long as nobody else wrote; `forget` empties it.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from earmark.budget.budget import Budget, Pause
 from earmark.budget.path import ancestors
+from earmark.budget.window import Interval
 from earmark.clock import END_OF_TIME
-from earmark.ledger.budget_rules import decide_budget, fingerprint
-from earmark.ledger.rules import decide, told, with_limit
+from earmark.ledger.alerting import told, with_limit
+from earmark.ledger.budget_rules import NOTHING_OPENED, changed, decide_budget, fingerprint
+from earmark.ledger.changes import Changes
+from earmark.ledger.counting import counted_back, is_counted, limit_of, opening
+from earmark.ledger.rows import Rows
+from earmark.ledger.rules import decide
 from earmark.ledger.values import (
     Accepted,
     Account,
-    Alert,
+    Added,
     Decision,
-    Entry,
     Extend,
     Line,
     OnBudget,
     OnReservation,
+    Opened,
     Operation,
     Presume,
     Refused,
@@ -34,6 +37,7 @@ from earmark.ledger.values import (
     Reservation,
     Reserve,
     Scope,
+    SetLimits,
     Settle,
 )
 
@@ -41,38 +45,6 @@ _MOST_CACHED = 200_000
 _NOBODY = Scope(())
 # The common ones first, in a tuple: a test against a union of types is several times slower.
 _ON_RESERVATION = (Reserve, Settle, Release, Extend, Presume)
-
-
-class Rows(Protocol):
-    """What a store can read inside its transaction."""
-
-    def budget(self, path: str) -> Budget | None:
-        """Return the budget at exactly *path*."""
-        ...
-
-    def account(self, number: int) -> Account:
-        """Return the account of that number, without its alert thresholds."""
-        ...
-
-    def find_account(self, budget: str, unit: str, window: str, start: int) -> Account | None:
-        """Return the account of that limit and interval, without its alert thresholds."""
-        ...
-
-    def next_account(self) -> int:
-        """Return a number above those of all accounts."""
-        ...
-
-    def reservation(self, key: str) -> Reservation | None:
-        """Return what *key* opened."""
-        ...
-
-    def operation(self, key: str) -> str | None:
-        """Return the content of the keyed operation that was accepted under *key*."""
-        ...
-
-    def entry_data(self, seq: int) -> str:
-        """Return the `data` of the entry of that number."""
-        ...
 
 
 class Place(Struct, frozen=True, gc=False):
@@ -83,36 +55,6 @@ class Place(Struct, frozen=True, gc=False):
     pause: Pause | None
     since: int
     until: int
-
-
-@dataclass(slots=True)
-class Changes:
-    """The rows a batch made or changed; each is written once.
-
-    Every accepted operation makes an entry, so there is something to write if there is an entry or
-    an operation that was accepted as a repeat under a new key.
-    """
-
-    accounts: dict[int, Account] = field(default_factory=dict[int, Account])
-    before: dict[int, Account] = field(default_factory=dict[int, Account])
-    """The same accounts as they were; for a store that adds up what several writers change."""
-    reservations: dict[str, Reservation] = field(default_factory=dict[str, Reservation])
-    entries: list[Entry] = field(default_factory=list[Entry])
-    alerts: list[Alert] = field(default_factory=list[Alert])
-    budgets: dict[str, Budget] = field(default_factory=dict[str, Budget])
-    operations: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
-
-    def clear(self) -> None:
-        """Start the next batch."""
-        # Emptied, not made anew: a batch of one operation is most of what a quiet ledger sees.
-        self.accounts.clear()
-        self.before.clear()
-        self.reservations.clear()
-        self.entries.clear()
-        if self.alerts or self.budgets or self.operations:
-            self.alerts.clear()
-            self.budgets.clear()
-            self.operations.clear()
 
 
 class Books:
@@ -219,14 +161,30 @@ class Books:
         elif known is None:
             return _NOBODY
         elif type(op) is Extend:
-            # It grows on the accounts it was opened on, and only while nobody paused them.
-            place = self._place(known.budget, now)
-            numbers = known.accounts
+            return self._growing(known, now)
         else:
             # Limits as they are now, so that an alert goes by an extension only while it lasts.
             self._place(known.budget, now)
             return Scope(self._standing(known.accounts))
         return Scope(self._standing(numbers), place.paused, place.pause)
+
+    def _growing(self, known: Reservation, now: int) -> Scope:
+        """Return where an extension counts: on its own accounts, and on those of limits set since.
+
+        All of them under the limits as they are now, also those of intervals that have ended: it
+        belongs to its interval, and is bound by what binds today.
+        """
+        place = self._place(known.budget, now)
+        accounts = self._standing(known.accounts)
+        if place.accounts == known.accounts:
+            return Scope(accounts, place.paused, place.pause)
+        in_force = {limit_of(each): each for each in self._standing(place.accounts)}
+        lines = [in_force.get(limit_of(each), each).line for each in accounts]
+        pairs = zip(accounts, lines, strict=True)
+        own = [with_limit(each, line.limit, line.thresholds) for each, line in pairs]
+        for each in own:
+            in_force.pop(limit_of(each), None)
+        return Scope((*own, *in_force.values()), place.paused, place.pause)
 
     def _standing(self, numbers: tuple[int, ...]) -> tuple[Account, ...]:
         accounts = self._accounts
@@ -250,9 +208,14 @@ class Books:
             changes.reservations[reservation.key] = reservation
             # Also when it was closed: its row is not written yet, and this batch may ask again.
             self._open[reservation.key] = reservation
+            if reservation.parts:
+                changes.joined.add(reservation.key)
         changes.entries.append(decision.entry)
         if decision.alerts:
             changes.alerts.extend(decision.alerts)
+        for row in decision.joined:
+            changes.reservations[row.key] = self._open[row.key] = row
+            changes.joined.add(row.key)
 
     def written(self) -> None:
         """Start the next batch: what changed is committed."""
@@ -311,8 +274,9 @@ class Books:
                     above, limit.unit, str(limit.window), interval.start, interval.end
                 )
                 effective = budget.effective(limit, now)
-                if (account.line.limit, account.line.thresholds) != (effective, budget.alerts):
-                    account = with_limit(account, effective, budget.alerts)
+                wanted = (effective, budget.alerts, interval.end)
+                if (account.line.limit, account.line.thresholds, account.line.end) != wanted:
+                    account = with_limit(account, *wanted)
                     self._accounts[account.id] = account
                 numbers.append(account.id)
         return Place(tuple(numbers), paused, pause, since, until)
@@ -358,15 +322,48 @@ class Books:
             return Refused(
                 "key_reused", key=op.operation, field="content", first=first, now=content
             )
-        decision = decide_budget(op, self.budget(path), now, self.seq + 1)
+        opened = self._opened(op, now) if isinstance(op, SetLimits) else NOTHING_OPENED
+        if isinstance(opened, Refused):
+            return opened
+        decision = decide_budget(op, self.budget(path), now, self.seq + 1, opened)
         if isinstance(decision, Accepted) and decision.budget is not None:
             self._keep(decision)
-            self._keep_budget(decision.budget, now)
+            self._keep_budget(decision.budget, self.budget(path), now)
         if op.operation and not isinstance(decision, Refused):
             self.changes.operations.append((op.operation, content))
         return decision
 
-    def _keep_budget(self, budget: Budget, now: int) -> None:
+    def _opened(self, op: SetLimits, now: int) -> Opened | Refused:
+        """Return the accounts that *op* begins with what was before, and those who count there."""
+        before = self.budget(op.budget)
+        accounts: list[Account] = []
+        added: list[Added] = []
+        joined: dict[str, Reservation] = {}
+        for limit, interval in opening(op, before, changed(op, before), now):
+            account = self._find_account(
+                op.budget, limit.unit, str(limit.window), interval.start, interval.end
+            )
+            rows = [joined.get(row.key, row) for row in self._counted(op.budget, interval)]
+            opened = counted_back(account, [r for r in rows if account.id not in r.accounts])
+            if opened is None:
+                return Refused("uncountable", budget=op.budget, account=account)
+            if opened.joined:
+                accounts += opened.accounts
+                added += opened.added
+                joined.update((row.key, row) for row in opened.joined)
+        return Opened(tuple(accounts), tuple(joined.values()), tuple(added))
+
+    def _counted(self, path: str, interval: Interval) -> list[Reservation]:
+        """Return whom `counting.is_counted` names; what this batch changed is in no row yet."""
+        pending = self.changes.reservations
+        rows = [row for row in self._rows.counted(path, interval) if row.key not in pending]
+        return rows + [row for row in pending.values() if is_counted(row, path, interval)]
+
+    def _keep_budget(self, budget: Budget, before: Budget | None, now: int) -> None:
+        if before is not None and before.alerts != budget.alerts:
+            # Those of intervals that have ended alert at the thresholds of now, too.
+            for each in [a for a in self._accounts.values() if a.line.budget == budget.path]:
+                self._accounts[each.id] = with_limit(each, each.line.limit, budget.alerts)
         self._budgets[budget.path] = budget
         self.changes.budgets[budget.path] = budget
         for path in self._under.pop(budget.path, ()):
@@ -378,10 +375,11 @@ class Books:
 
     def _limit_changed(self, account: Account, now: int) -> None:
         account, alerts = told(account, now, self.seq)
-        self.changes.alerts.extend(alerts)
-        if account.id not in self.unwritten:
-            self.changes.before.setdefault(account.id, self._accounts[account.id])
-            self.changes.accounts[account.id] = account
+        changes = self.changes
+        changes.alerts.extend(alerts)
+        if account.id not in self.unwritten or account.id in changes.accounts:
+            changes.before.setdefault(account.id, self._accounts[account.id])
+            changes.accounts[account.id] = account
         self._accounts[account.id] = account
 
     def _repeat(self, operation: str, content: str) -> str | None:

@@ -5,14 +5,17 @@ from dataclasses import replace
 from typing import Any, assert_never
 
 from earmark.budget.budget import MOST_EXTENSIONS, Budget
+from earmark.ledger.counting import NOTHING
 from earmark.ledger.values import (
     Accepted,
-    Amounts,
+    Account,
+    Added,
     Decision,
     Entry,
     ExtendBudget,
     Kind,
     OnBudget,
+    Opened,
     PauseBudget,
     Refused,
     Repeated,
@@ -20,18 +23,21 @@ from earmark.ledger.values import (
     SetLimits,
 )
 
-_NOTHING = Amounts(0, 0, 0)
+NOTHING_OPENED = Opened()
 
 
-def decide_budget(op: OnBudget, budget: Budget | None, now: int, seq: int) -> Decision:
+def decide_budget(
+    op: OnBudget, budget: Budget | None, now: int, seq: int, opened: Opened = NOTHING_OPENED
+) -> Decision:
     """Return what *op* does to *budget*, which stands at its path or is `None`.
 
     Setting what stands already changes nothing. What was spent stays: accounts are known by budget,
-    unit, window and interval, never by the limit's amount.
+    unit, window and interval, never by the limit's amount. *opened* are the accounts that begin
+    with what was before, as `counting.opening` and `counting.counted_back` say.
     """
     match op:
         case SetLimits():
-            return _set_limits(op, budget, now, seq)
+            return _set_limits(op, budget, now, seq, opened)
         case PauseBudget() | ResumeBudget() | ExtendBudget():
             if budget is None:
                 return Refused("not_found", budget=op.budget)
@@ -52,11 +58,13 @@ def changed(op: SetLimits, budget: Budget | None) -> Budget:
     return replace(budget or Budget(path=op.budget), **given)
 
 
-def _set_limits(op: SetLimits, budget: Budget | None, now: int, seq: int) -> Decision:
+def _set_limits(
+    op: SetLimits, budget: Budget | None, now: int, seq: int, opened: Opened
+) -> Decision:
     wanted = changed(op, budget)
     if wanted == budget:
         return Repeated(None, budget)
-    return _accepted(op, wanted, "limit", now, seq)
+    return _accepted(op, wanted, "limit", now, seq, opened)
 
 
 def _change(
@@ -84,10 +92,35 @@ def _change(
             assert_never(op)
 
 
-def _accepted(op: OnBudget, budget: Budget, kind: Kind, now: int, seq: int) -> Accepted:
-    data = json.dumps(_asked(op) | _result(op, budget), sort_keys=True)
-    entry = Entry(seq, now, kind, op.operation, budget.path, _NOTHING, 0, data)
-    return Accepted((), None, budget, entry)
+def _accepted(
+    op: OnBudget,
+    budget: Budget,
+    kind: Kind,
+    now: int,
+    seq: int,
+    opened: Opened = NOTHING_OPENED,
+) -> Accepted:
+    body = _asked(op) | _result(op, budget)
+    if opened.accounts:
+        pairs = zip(opened.accounts, opened.added, strict=True)
+        body["opened"] = [_opened_json(account, added) for account, added in pairs]
+    data = json.dumps(body, sort_keys=True)
+    entry = Entry(seq, now, kind, op.operation, budget.path, NOTHING, 0, data)
+    return Accepted(opened.accounts, None, budget, entry, (), opened.joined)
+
+
+def _opened_json(account: Account, added: Added) -> dict[str, object]:
+    """Return which account begins with what was before, and with how much of it."""
+    line = account.line
+    return {
+        "unit": line.unit,
+        "window": line.window,
+        "start": line.start,
+        "end": line.end,
+        "settled": added.settled,
+        "held": added.held,
+        "reservations": added.reservations,
+    }
 
 
 def _result(op: OnBudget, budget: Budget) -> dict[str, object]:
@@ -106,6 +139,7 @@ def _asked(op: OnBudget) -> dict[str, object]:
                 "limits": limits,
                 "timezone": op.timezone,
                 "alerts": op.alerts,
+                "count_back": op.count_back,
                 "actor": op.actor,
                 "reason": op.reason,
             }

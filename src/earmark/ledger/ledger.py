@@ -195,11 +195,13 @@ class Ledger:
         alerts: Iterable[float | str] | None = None,
         actor: str = "",
         reason: str = "",
+        count_back: bool = False,
     ) -> Budget:
         """Make the budget at *path*, or change what is given of it; atomic and durable.
 
         What is not given stays as it is, by whomever it was set; a list that is given replaces the
-        whole list. What was spent stays spent.
+        whole list. What was spent stays spent: an amount may change, and in another time zone
+        accounts begin with what was spent in the interval they are for and with what is held.
 
         Args:
             path: Where it stands: `acme/research/agent-7`.
@@ -210,6 +212,8 @@ class Ledger:
                 limit; 0.8 and 1.0 for a new budget.
             actor: Who does it, kept in the entries.
             reason: Why, kept in the entries.
+            count_back: Whether a limit of a unit and window that the budget did not have counts
+                what was spent in its interval before, and what is held; else it counts from now.
 
         Raises:
             InvalidLimit, InvalidPath, InvalidAmount: Something given is not what it should be.
@@ -221,6 +225,7 @@ class Ledger:
             alerts=alerts,
             actor=actor,
             reason=reason,
+            count_back=count_back,
         )
         return budget_of(self.committer.submit(request))
 

@@ -109,6 +109,7 @@ def set_limits(
     alerts: Iterable[float | str] | None,
     actor: str,
     reason: str,
+    count_back: bool = False,
 ) -> SetLimits:
     """Return the operation that makes or changes the budget at *path*; `None` is not given."""
     check_note(actor, reason)
@@ -119,6 +120,7 @@ def set_limits(
         alerts=None if alerts is None else parse_alerts(alerts),
         actor=actor,
         reason=reason,
+        count_back=count_back,
     )
     # Whether what is given can be in a budget: decided here, where it is one caller's error.
     changed(op, None)

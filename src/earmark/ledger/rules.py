@@ -2,7 +2,8 @@
 
     decide(scope, reservation | None, operation, now, seq) -> Accepted | Repeated | Refused
 
-*scope* holds the accounts the operation touches, as they stand; *reservation* is what its key
+*scope* holds the accounts the operation touches, as they stand: those of the reservation in their
+order, and for an extension also those of limits that were set since; *reservation* is what its key
 opened before, if anything; *seq* is the number its entry gets if it is accepted. Every store folds
 this over its batches, and the tests replay recorded histories through it.
 """
@@ -13,6 +14,8 @@ from msgspec.structs import replace
 
 from earmark.clock import END_OF_TIME
 from earmark.errors import Reason
+from earmark.ledger.alerting import told
+from earmark.ledger.counting import NOTHING, count, count_after
 from earmark.ledger.values import (
     AS_HELD,
     Accepted,
@@ -23,8 +26,8 @@ from earmark.ledger.values import (
     Entry,
     Extend,
     Kind,
-    Line,
     OnReservation,
+    Part,
     Presume,
     Refused,
     Release,
@@ -36,9 +39,6 @@ from earmark.ledger.values import (
     State,
 )
 from earmark.money import LARGEST_NANOS, LARGEST_SUM, show_nanos
-
-_MILLION = 1_000_000
-_NOTHING = Amounts(0, 0, 0)
 
 
 def decide(
@@ -113,6 +113,8 @@ def _extend(scope: Scope, known: Reservation | None, op: Extend, now: int, seq: 
     if changed is None:
         return _why(scope.accounts, op.amounts)
     grown = replace(known, hold=hold, last=seq)
+    if len(changed) > len(known.accounts):
+        grown = _joining(grown, changed, known.hold)
     entry = Entry(seq, now, "extend", op.key, known.budget, op.amounts, known.last, op.operation)
     return Accepted(changed, grown, None, entry)
 
@@ -135,7 +137,7 @@ def _release(scope: Scope, known: Reservation | None, op: Release, now: int, seq
         return Repeated(known, None)
     if known.state == "settled":
         return _closed(known)
-    return _resolve(scope, known, _NOTHING, "released", "release", now, seq)
+    return _resolve(scope, known, NOTHING, "released", "release", now, seq)
 
 
 def _presume(scope: Scope, known: Reservation | None, op: Presume, now: int, seq: int) -> Decision:
@@ -158,20 +160,34 @@ def _resolve(
     seq: int,
 ) -> Accepted | Refused:
     # A presumed reservation holds nothing any more: its whole hold is already settled.
-    held = known.hold if known.state == "open" else _NOTHING
-    before = known.actual or _NOTHING
+    held = known.hold if known.state == "open" else NOTHING
+    before = known.actual or NOTHING
     usd = held.usd, actual.usd - before.usd
     changed: list[Account] = []
     alerts: tuple[Alert, ...] = ()
+    parts = {part.index: part.before for part in known.parts} if known.parts else None
     for account in scope.accounts:
         line = account.line
-        back, more = usd if line.unit == "usd" else _moved(held, actual, before, line.unit)
+        if parts and len(changed) in parts:
+            uncounted = parts[len(changed)]
+            back = count_after(held, uncounted, line.unit)
+            more = count_after(actual, uncounted, line.unit)
+            more -= count_after(before, uncounted, line.unit)
+        else:
+            back, more = usd if line.unit == "usd" else _moved(held, actual, before, line.unit)
         assert account.held >= back, "a hold is given back once"
         settled = account.settled + more
         # What is held counts too, so that a hold can be presumed spent whatever comes before it.
         if settled + account.held - back > LARGEST_SUM:
             return Refused("uncountable", key=known.key, budget=line.budget, account=account)
-        moved = Account(line, settled, account.held - back, account.alerted, account.alert_at)
+        moved = Account(
+            line,
+            settled,
+            account.held - back,
+            account.alerted,
+            account.alerted_of,
+            account.alert_at,
+        )
         if settled >= account.alert_at:
             moved, crossed = told(moved, now, seq)
             alerts += crossed
@@ -183,7 +199,7 @@ def _resolve(
 
 def _moved(held: Amounts, actual: Amounts, before: Amounts, unit: str) -> tuple[int, int]:
     """Return how much of *unit* is given back, and how much more is settled than before."""
-    return _of(held, unit), _of(actual, unit) - _of(before, unit)
+    return count(held, unit), count(actual, unit) - count(before, unit)
 
 
 def _close(known: Reservation, actual: Amounts, state: State, now: int, seq: int) -> Reservation:
@@ -201,7 +217,16 @@ def _close(known: Reservation, actual: Amounts, state: State, now: int, seq: int
         known.labels,
         known.seq,
         seq,
+        known.parts,
     )
+
+
+def _joining(grown: Reservation, changed: tuple[Account, ...], before: Amounts) -> Reservation:
+    """Return *grown* on the accounts that were added to it, which count what is above *before*."""
+    first = len(grown.accounts)
+    added = tuple(account.line.id for account in changed[first:])
+    parts = tuple(Part(index, before) for index in range(first, len(changed)))
+    return replace(grown, accounts=grown.accounts + added, parts=grown.parts + parts)
 
 
 def _hold(accounts: tuple[Account, ...], amounts: Amounts) -> tuple[Account, ...] | None:
@@ -214,7 +239,16 @@ def _hold(accounts: tuple[Account, ...], amounts: Amounts) -> tuple[Account, ...
         # The one comparison that keeps every guarantee; it cannot overflow in any store.
         if need < 0 or need > line.limit - settled - held:
             return None
-        changed.append(Account(line, settled, held + need, account.alerted, account.alert_at))
+        changed.append(
+            Account(
+                line,
+                settled,
+                held + need,
+                account.alerted,
+                account.alerted_of,
+                account.alert_at,
+            )
+        )
     return tuple(changed)
 
 
@@ -227,52 +261,6 @@ def _of(amounts: Amounts, unit: str) -> int:
     return -1 if amounts.tokens is None else amounts.tokens
 
 
-def with_limit(account: Account, limit: int, thresholds: tuple[int, ...]) -> Account:
-    """Return *account* under *limit*, with the next alert where it now belongs."""
-    line = replace(account.line, limit=limit, thresholds=thresholds)
-    return replace(account, line=line, alert_at=_alert_at(line, account.alerted))
-
-
-def told(account: Account, now: int, seq: int) -> tuple[Account, tuple[Alert, ...]]:
-    """Return the alerts *account* has reached and not told, and the account that has told them."""
-    line = account.line
-    crossed = [
-        ppm
-        for ppm in line.thresholds
-        if ppm > account.alerted and account.settled >= _threshold(line.limit, ppm)
-    ]
-    if not crossed or line.limit == 0:
-        return account, ()
-    spoken = replace(account, alerted=crossed[-1], alert_at=_alert_at(line, crossed[-1]))
-    return spoken, tuple(_alert(account, ppm, now, seq) for ppm in crossed)
-
-
-def _alert(account: Account, ppm: int, now: int, seq: int) -> Alert:
-    line = account.line
-    return Alert(
-        line.id,
-        ppm,
-        line.budget,
-        line.unit,
-        line.window,
-        line.start,
-        line.end,
-        line.limit,
-        account.settled,
-        now,
-        seq,
-    )
-
-
-def _alert_at(line: Line, alerted: int) -> int:
-    due = [ppm for ppm in line.thresholds if ppm > alerted]
-    return _threshold(line.limit, due[0]) if due and line.limit else END_OF_TIME
-
-
-def _threshold(limit: int, ppm: int) -> int:
-    return -(-limit * ppm // _MILLION)
-
-
 def _told(actual: Amounts, hold: Amounts) -> Amounts:
     """Return *actual* with what it does not tell taken from *hold*."""
     calls = hold.calls if actual.calls == AS_HELD else actual.calls
@@ -281,7 +269,7 @@ def _told(actual: Amounts, hold: Amounts) -> Amounts:
 
 
 def _sum(first: Amounts, more: Amounts) -> Amounts:
-    tokens = None if first.tokens is None else first.tokens + (more.tokens or 0)
+    tokens = more.tokens if first.tokens is None else first.tokens + (more.tokens or 0)
     return Amounts(first.usd + more.usd, first.calls + more.calls, tokens)
 
 

@@ -56,9 +56,11 @@ class Account(Struct, frozen=True, gc=False):
     settled: int = 0
     held: int = 0
     alerted: int = 0
-    """The highest threshold told so far, in parts per million of the limit."""
+    """The highest threshold told so far, in parts per million of the amount `alerted_of`."""
+    alerted_of: int = 0
+    """The limit's amount when that was told: under another one nothing has been told yet."""
     alert_at: int = END_OF_TIME
-    """What must be settled for the next alert; follows from the line and `alerted`."""
+    """What must be settled for the next alert; follows from the line and what was told."""
 
     @property
     def id(self) -> int:
@@ -69,6 +71,15 @@ class Account(Struct, frozen=True, gc=False):
     def available(self) -> int:
         """What the next reservation may take; negative after an overrun or a lowered limit."""
         return self.line.limit - self.settled - self.held
+
+
+class Part(Struct, frozen=True, gc=False):
+    """An account that counts a reservation by what was added to it since its limit was set."""
+
+    index: int
+    """Its place among the reservation's accounts."""
+    before: Amounts
+    """What was held already, and is not counted there."""
 
 
 class Reservation(Struct, frozen=True, gc=False):
@@ -82,6 +93,7 @@ class Reservation(Struct, frozen=True, gc=False):
     """What it holds, or held: *asked* and its extensions."""
     state: State
     accounts: tuple[int, ...]
+    """What it counts on: those it was opened on, then those that were added since."""
     opened: int
     expires: int
     closed: int
@@ -91,6 +103,8 @@ class Reservation(Struct, frozen=True, gc=False):
     """The number of the entry that opened it; entries are numbered in the order of commits."""
     last: int
     """The number of its latest entry."""
+    parts: tuple[Part, ...] = ()
+    """Those of its accounts that do not count all of it; nearly always none."""
     repeated: bool = False
     """Whether this answers a request whose key was used before, so that it opened nothing.
 
@@ -191,6 +205,8 @@ class SetLimits(Struct, frozen=True, gc=False):
     actor: str = ""
     reason: str = ""
     operation: str = ""
+    count_back: bool = False
+    """Whether limits of a window that the budget did not have count their interval so far."""
 
 
 class PauseBudget(Struct, frozen=True, gc=False):
@@ -240,6 +256,23 @@ class Scope(Struct, frozen=True, gc=False):
 # Decisions: what the ledger answers ---------------------------------------------------------------
 
 
+class Added(Struct, frozen=True, gc=False):
+    """What an account counts of what was before: how much, and of how many reservations."""
+
+    settled: int
+    held: int
+    reservations: int
+
+
+class Opened(Struct, frozen=True, gc=False):
+    """The accounts that a change of a budget begins with what was before, and of whom."""
+
+    accounts: tuple[Account, ...] = ()
+    joined: tuple[Reservation, ...] = ()
+    added: tuple[Added, ...] = ()
+    """For each account."""
+
+
 class Entry(Struct, frozen=True, gc=False):
     """One accepted operation, kept for ever; *amounts* are the operation's own."""
 
@@ -262,7 +295,7 @@ class Entry(Struct, frozen=True, gc=False):
 
 
 class Alert(Struct, frozen=True, gc=False):
-    """A threshold that was crossed: an outbox row, exactly one per account and threshold."""
+    """A threshold that was crossed: an outbox row, one per account, threshold and limit amount."""
 
     account: int
     threshold: int
@@ -280,7 +313,8 @@ class Alert(Struct, frozen=True, gc=False):
     @property
     def id(self) -> str:
         """The same for every delivery, so that a receiver can tell a repeat."""
-        return f"{self.budget}/{self.unit}/{self.window}/{self.start}/{self.threshold}"
+        place = f"{self.budget}/{self.unit}/{self.window}/{self.start}"
+        return f"{place}/{self.threshold}/{self.limit}"
 
 
 class Accepted(Struct, frozen=True, gc=False):
@@ -292,6 +326,8 @@ class Accepted(Struct, frozen=True, gc=False):
     entry: Entry
     alerts: tuple[Alert, ...] = ()
     """The thresholds this operation crossed."""
+    joined: tuple[Reservation, ...] = ()
+    """Reservations that count on one of the accounts from now on; else nothing of them changed."""
 
 
 class Repeated(Struct, frozen=True, gc=False):

@@ -13,7 +13,7 @@ from earmark.errors import NotFound
 from earmark.heartbeat.desk import Desk
 from earmark.ledger.answers import Balance, balance
 from earmark.ledger.books import Books
-from earmark.ledger.books import Rows as BooksRows
+from earmark.ledger.rows import Rows as BooksRows
 from earmark.ledger.values import Account
 from earmark.stores.rows import ACCOUNT_COLUMNS, account_of
 from earmark.stores.tables import Rows

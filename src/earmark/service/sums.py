@@ -14,8 +14,11 @@ from typing import Final
 
 from earmark.budget.path import ancestors
 from earmark.heartbeat.desk import Desk
+from earmark.ledger.counting import NOTHING, count_after
 from earmark.ledger.store import Filter
+from earmark.ledger.values import Amounts
 from earmark.service.books import sql_of_a_run
+from earmark.stores.rows import read_parts
 from earmark.stores.tables import Rows
 
 Place = tuple[str, str, str]
@@ -40,7 +43,7 @@ _SETTLED: Final = (
     ' GROUP BY budget, unit, "window"'
 )
 _PRESUMED: Final = (
-    "SELECT accounts, actual_usd, actual_calls, actual_tokens FROM {schema}.reservation"
+    "SELECT accounts, actual_usd, actual_calls, actual_tokens, parts FROM {schema}.reservation"
     " WHERE state = 'presumed'"
 )
 _OVERRUN: Final = (
@@ -87,11 +90,13 @@ def _from_rows(rows: Rows) -> Sums:
     sums = Sums()
     for budget, unit, window, *parts in rows.run(_SETTLED):
         sums.settled[budget, unit, window] = _whole(parts)
-    for accounts, usd, calls, tokens in rows.run(_PRESUMED):
-        counts = {"usd": usd, "calls": calls, "tokens": tokens or 0}
-        for number in accounts.split():
+    for accounts, usd, calls, tokens, parts in rows.run(_PRESUMED):
+        actual = Amounts(usd, calls, tokens)
+        before = {part.index: part.before for part in read_parts(parts)}
+        for index, number in enumerate(accounts.split()):
             ((budget, unit, window),) = rows.run(_ACCOUNT, int(number))
-            sums.presumed[budget, unit, window] += counts[unit]
+            counted = count_after(actual, before.get(index, NOTHING), unit)
+            sums.presumed[budget, unit, window] += counted
     _fold(sums.overrun, [(budget, _whole(parts)) for budget, *parts in rows.run(_OVERRUN)])
     _fold(sums.expired, rows.run(_EXPIRED))
     _earliest(sums.oldest, rows.run(_OLDEST))
@@ -110,10 +115,11 @@ def _from_memory(desk: Desk) -> Sums:
         presumptions = [(each.budget, 1) for each in snapshot.entries() if each.kind == "presume"]
     for each in reservations:
         if each.state == "presumed" and each.actual is not None:
-            actual = each.actual
-            counts = {"usd": actual.usd, "calls": actual.calls, "tokens": actual.tokens or 0}
-            for number in each.accounts:
-                sums.presumed[places[number]] += counts[places[number][1]]
+            before = {part.index: part.before for part in each.parts}
+            for index, number in enumerate(each.accounts):
+                unit = places[number][1]
+                counted = count_after(each.actual, before.get(index, NOTHING), unit)
+                sums.presumed[places[number]] += counted
     over = [(each.budget, each.overrun.in_nanos) for each in reservations if each.overrun]
     _fold(sums.overrun, over)
     _fold(sums.expired, presumptions)

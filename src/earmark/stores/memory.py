@@ -10,9 +10,12 @@ from typing import Any
 
 from earmark.budget.budget import Budget
 from earmark.budget.path import is_within
+from earmark.budget.window import Interval
 from earmark.clock import END_OF_TIME
 from earmark.errors import StoreClosed
-from earmark.ledger.books import Books, Changes
+from earmark.ledger.books import Books
+from earmark.ledger.changes import Changes
+from earmark.ledger.counting import is_counted
 from earmark.ledger.store import Filter
 from earmark.ledger.values import Account, Alert, Decision, Entry, Operation, Reservation
 
@@ -153,7 +156,7 @@ class _Rows:
         self.places: dict[tuple[str, str, str, int], int] = {}
         self.reservations: dict[str, Reservation] = {}
         self.entries: list[Entry] = []
-        self.alerts: dict[tuple[int, int], Alert] = {}
+        self.alerts: dict[tuple[int, int, int], Alert] = {}
         self.operations: dict[str, str] = {}
         self.open: dict[str, int] = {}
         self.last_at = 0
@@ -181,6 +184,9 @@ class _Rows:
     def entry_data(self, seq: int) -> str:
         return self.entries[seq - 1].data
 
+    def counted(self, path: str, interval: Interval) -> list[Reservation]:
+        return [row for row in self.reservations.values() if is_counted(row, path, interval)]
+
     def place(self, accounts: dict[int, Account], unwritten: set[int]) -> None:
         for number in unwritten.intersection(accounts):
             line = accounts[number].line
@@ -196,7 +202,7 @@ class _Rows:
 
     def keep_rare(self, changes: Changes) -> None:
         for alert in changes.alerts:
-            self.alerts.setdefault((alert.account, alert.threshold), alert)
+            self.alerts.setdefault((alert.account, alert.threshold, alert.limit), alert)
         self.budgets.update(changes.budgets)
         self.operations.update(changes.operations)
 

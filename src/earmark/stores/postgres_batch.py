@@ -10,7 +10,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from earmark.clock import END_OF_TIME
-from earmark.ledger.books import Changes
+from earmark.ledger.changes import Changes
 from earmark.ledger.values import (
     Accepted,
     Account,

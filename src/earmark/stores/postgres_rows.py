@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import Final
 
 from earmark.budget.budget import Budget
+from earmark.budget.window import Interval
 from earmark.clock import END_OF_TIME
 from earmark.ledger.store import Filter
 from earmark.ledger.values import Account, Alert, Entry, Reservation
@@ -35,7 +36,7 @@ TreeRow = tuple[str, int, int, int]
 
 
 class PostgresRows:
-    """What one connection can read; `earmark.ledger.books.Rows` and the lists of the store.
+    """What one connection can read; `earmark.ledger.rows.Rows` and the lists of the store.
 
     What `fetch` read answers the calls that follow, until `fetched_nothing`.
     """
@@ -134,6 +135,12 @@ class PostgresRows:
         """Return the `data` of the entry of that number."""
         ((data,),) = self.all("SELECT data FROM {s}.entry WHERE seq = ?", (seq,))
         return data
+
+    def counted(self, path: str, interval: Interval) -> Iterator[Reservation]:
+        """Yield the reservations for which `counting.is_counted` says so."""
+        # '0' follows '/'.
+        values = (path, f"{path}/", f"{path}0", interval.start, interval.end)
+        return self._reservations_where(_COUNTED, values)
 
     def budgets_of(self, keys: Collection[str]) -> set[str]:
         """Return the budgets that *keys* were reserved on."""
@@ -241,6 +248,10 @@ _WRITERS: Final = (
     " WHERE relation = CAST('{s}.tree' AS regclass) AND locktype = 'relation'"
     " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
     " AND (mode = 'RowShareLock' OR mode = 'RowExclusiveLock')"
+)
+_COUNTED: Final = (
+    "(budget = ? OR (budget >= ? AND budget < ?))"
+    " AND (state = 'open' OR (opened >= ? AND opened < ? AND state <> 'released')) ORDER BY seq"
 )
 _OPEN_IN: Final = "state = 'open' AND split_part(budget, '/', 1) = ?"
 _ADD_TREE: Final = (

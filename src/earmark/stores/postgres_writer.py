@@ -40,7 +40,7 @@ from earmark.stores.postgres_batch import (
 from earmark.stores.postgres_clock import AGREES, HostClock
 from earmark.stores.postgres_link import SAFE, Call, Connection, Link, transaction
 from earmark.stores.postgres_rows import PostgresRows, TreeRow
-from earmark.stores.rows import Row, alert_row
+from earmark.stores.rows import Row, alert_row, joined_row
 
 #: Deadlines that pass at one time are presumed in pieces, so that no commit grows without bound.
 MOST_PRESUMED: Final = 1000
@@ -62,7 +62,9 @@ _ADD_ALERT: Final = (
     'INSERT INTO {s}.alert (account, threshold, budget, unit, "window", start, "end", "limit",'
     " settled, at, seq) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING"
 )
-_SET_ALERTED: Final = "UPDATE {s}.account SET alerted = %s WHERE id = %s"
+_JOIN_ACCOUNTS: Final = 'UPDATE {s}.reservation SET accounts = %s, parts = %s WHERE "key" = %s'
+_SET_END: Final = 'UPDATE {s}.account SET "end" = %s WHERE id = %s'
+_SET_ALERTED: Final = "UPDATE {s}.account SET alerted = %s, alerted_of = %s WHERE id = %s"
 
 
 class Writer:
@@ -285,9 +287,20 @@ class Writer:
         if changes.operations:
             keys, contents = zip(*changes.operations, strict=True)
             self._many(_ADD_OPERATIONS, [(list(keys), list(contents))])
+        joined = [joined_row(changes.reservations[key]) for key in changes.joined]
+        self._many(_JOIN_ACCOUNTS, joined)
+        ends = [
+            (account.line.end, number)
+            for number, account in changes.accounts.items()
+            if account.line.budget in changes.budgets
+        ]
+        self._many(_SET_END, ends)
         self._many(_ADD_ALERT, [alert_row(alert) for alert in changes.alerts])
         told = {alert.account: changes.accounts[alert.account] for alert in changes.alerts}
-        self._many(_SET_ALERTED, [(account.alerted, number) for number, account in told.items()])
+        self._many(
+            _SET_ALERTED,
+            [(account.alerted, account.alerted_of, number) for number, account in told.items()],
+        )
 
     def _many(self, statement: str, values: Sequence[tuple[object, ...]]) -> None:
         for each in values:

@@ -6,12 +6,14 @@ from functools import lru_cache
 from typing import Any, Final, get_args
 
 from earmark.ledger.store import Filter
-from earmark.ledger.values import Account, Alert, Amounts, Entry, Line, Reservation, State
+from earmark.ledger.values import Account, Alert, Amounts, Entry, Line, Part, Reservation, State
 
-ACCOUNT_COLUMNS: Final = 'id, budget, unit, "window", start, "end", "limit", settled, held, alerted'
+ACCOUNT_COLUMNS: Final = (
+    'id, budget, unit, "window", start, "end", "limit", settled, held, alerted, alerted_of'
+)
 RESERVATION_COLUMNS: Final = (
     '"key", budget, usd, calls, tokens, state, accounts, opened, expires, closed,'
-    " actual_usd, actual_calls, actual_tokens, asked, labels, seq, last"
+    " actual_usd, actual_calls, actual_tokens, asked, labels, seq, last, parts"
 )
 ENTRY_COLUMNS: Final = 'seq, at, kind, "key", budget, usd, calls, tokens, prior, data'
 ALERT_COLUMNS: Final = (
@@ -24,7 +26,7 @@ Row = tuple[Any, ...]
 def reservation(row: Row) -> Reservation:
     """Return the reservation a row of the table holds."""
     key, budget, usd, calls, tokens, state, accounts, opened, expires, closed = row[:10]
-    actual_usd, actual_calls, actual_tokens, asked, labels, seq, last = row[10:]
+    actual_usd, actual_calls, actual_tokens, asked, labels, seq, last, parts = row[10:]
     hold = Amounts(usd, calls, tokens)
     first = hold if asked is None else Amounts(*json.loads(asked))
     actual = None if actual_usd is None else Amounts(actual_usd, actual_calls, actual_tokens)
@@ -42,7 +44,23 @@ def reservation(row: Row) -> Reservation:
         labels,
         seq,
         last,
+        read_parts(parts),
     )
+
+
+def read_parts(text: str | None) -> tuple[Part, ...]:
+    """Return the parts that a row holds as JSON."""
+    if text is None:
+        return ()
+    return tuple(Part(index, Amounts(*before)) for index, *before in json.loads(text))
+
+
+def parts(r: Reservation) -> str | None:
+    """Return as JSON which accounts count only a part; `None` where all count the whole."""
+    if not r.parts:
+        return None
+    rows = [(p.index, p.before.usd, p.before.calls, p.before.tokens) for p in r.parts]
+    return json.dumps(rows)
 
 
 def entry(row: Row) -> Entry:
@@ -61,7 +79,7 @@ def account_row(a: Account) -> Row:
     at = a.line
     return (
         at.id, at.budget, at.unit, at.window, at.start, at.end, at.limit, a.settled, a.held,
-        a.alerted,
+        a.alerted, a.alerted_of,
     )  # fmt: skip
 
 
@@ -71,7 +89,7 @@ def reservation_row(r: Reservation) -> Row:
     actual = (None, None, None) if a is None else (a.usd, a.calls, a.tokens)
     return (
         r.key, r.budget, h.usd, h.calls, h.tokens, r.state, numbers(r.accounts), r.opened,
-        r.expires, r.closed, *actual, asked(r), r.labels, r.seq, r.last,
+        r.expires, r.closed, *actual, asked(r), r.labels, r.seq, r.last, parts(r),
     )  # fmt: skip
 
 
@@ -80,6 +98,11 @@ def asked(r: Reservation) -> str | None:
     if r.asked is r.hold or r.asked == r.hold:
         return None
     return json.dumps([r.asked.usd, r.asked.calls, r.asked.tokens])
+
+
+def joined_row(r: Reservation) -> Row:
+    """Return the accounts of a reservation that was opened before, its parts, and its key."""
+    return (numbers(r.accounts), parts(r), r.key)
 
 
 def entry_row(e: Entry) -> Row:

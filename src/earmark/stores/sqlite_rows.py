@@ -10,8 +10,9 @@ from typing import Final
 import apsw
 
 from earmark.budget.budget import Budget
+from earmark.budget.window import Interval
 from earmark.clock import END_OF_TIME
-from earmark.ledger.books import Changes
+from earmark.ledger.changes import Changes
 from earmark.ledger.store import Filter
 from earmark.ledger.values import Account, Alert, Entry, Reservation
 from earmark.stores.rows import (
@@ -27,6 +28,7 @@ from earmark.stores.rows import (
     entry,
     entry_row,
     in_state,
+    joined_row,
     of_key,
     reservation,
     reservation_row,
@@ -48,6 +50,11 @@ RESERVATION: Final = f'SELECT {RESERVATION_COLUMNS} FROM reservation WHERE "key"
 _AMONG: Final = '"key" IN (SELECT value FROM json_each(?))'
 RESERVATIONS_OF: Final = f"SELECT {RESERVATION_COLUMNS} FROM reservation WHERE {_AMONG}"
 HIGHEST: Final = 'SELECT max("key") FROM reservation'
+COUNTED: Final = (
+    f"SELECT {RESERVATION_COLUMNS} FROM reservation"
+    " WHERE (budget = ? OR (budget >= ? AND budget < ?))"
+    " AND (state = 'open' OR (opened >= ? AND opened < ? AND state <> 'released')) ORDER BY seq"
+)
 OPERATION: Final = 'SELECT content FROM operation WHERE "key" = ?'
 ENTRY_DATA: Final = "SELECT data FROM entry WHERE seq = ?"
 # Copied from PostgreSQL, the last entry need not be the latest.
@@ -63,14 +70,15 @@ NEXT_DUE: Final = "SELECT min(expires) FROM reservation WHERE state = 'open' AND
 # Writing. Columns are named: a newer program's `pre` migration may have added others.
 PUT_BUDGET: Final = "INSERT OR REPLACE INTO budget (path, body) VALUES (?, ?)"
 ADD_ACCOUNT: Final = (
-    f"INSERT INTO account ({ACCOUNT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    f"INSERT INTO account ({ACCOUNT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 SET_ACCOUNT: Final = (
-    'UPDATE account SET "limit" = ?, settled = ?, held = ?, alerted = ? WHERE id = ?'
+    'UPDATE account SET "end" = ?, "limit" = ?, settled = ?, held = ?, alerted = ?, alerted_of = ?'
+    " WHERE id = ?"
 )
 ADD_RESERVATION: Final = (
     f"INSERT INTO reservation ({RESERVATION_COLUMNS})"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 CLOSE_RESERVATION: Final = (
     "UPDATE reservation SET state = ?, closed = ?, actual_usd = ?, actual_calls = ?,"
@@ -79,6 +87,7 @@ CLOSE_RESERVATION: Final = (
 GROW_RESERVATION: Final = (
     'UPDATE reservation SET usd = ?, calls = ?, tokens = ?, asked = ?, last = ? WHERE "key" = ?'
 )
+JOIN_ACCOUNTS: Final = 'UPDATE reservation SET accounts = ?, parts = ? WHERE "key" = ?'
 ADD_ENTRY: Final = f"INSERT INTO entry ({ENTRY_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 ADD_ALERT: Final = (
     f"INSERT OR IGNORE INTO alert ({ALERT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -87,7 +96,7 @@ ADD_OPERATION: Final = 'INSERT INTO operation ("key", content) VALUES (?, ?)'
 
 
 class SqliteRows:
-    """What one connection can read; `earmark.ledger.books.Rows` and the lists of the store."""
+    """What one connection can read; `earmark.ledger.rows.Rows` and the lists of the store."""
 
     def __init__(self, connection: apsw.Connection) -> None:
         # A connection makes a new cursor for each statement; these two are for all.
@@ -170,6 +179,12 @@ class SqliteRows:
         assert row is not None, f"entry {seq} of a reservation is in the store"
         return row[0]
 
+    def counted(self, path: str, interval: Interval) -> Iterator[Reservation]:
+        """Yield the reservations for which `counting.is_counted` says so."""
+        # '0' follows '/'.
+        values = (path, f"{path}/", f"{path}0", interval.start, interval.end)
+        return map(reservation, self._execute(COUNTED, values))
+
     def head(self) -> tuple[int, int]:
         """Return the number and instant of the last entry; zeros without one."""
         row = self._first(LAST_ENTRY)
@@ -249,6 +264,8 @@ class SqliteRows:
             many(GROW_RESERVATION, grown)
         if closed:
             many(CLOSE_RESERVATION, closed)
+        if changes.joined:
+            many(JOIN_ACCOUNTS, [joined_row(changes.reservations[key]) for key in changes.joined])
 
     def _first(self, sql: str, values: Row = ()) -> Row | None:
         # Read to its end: a statement left half read keeps the transaction's view of the file, and
@@ -263,4 +280,4 @@ class SqliteRows:
 
 
 def _sums(a: Account) -> Row:
-    return (a.line.limit, a.settled, a.held, a.alerted, a.line.id)
+    return (a.line.end, a.line.limit, a.settled, a.held, a.alerted, a.alerted_of, a.line.id)

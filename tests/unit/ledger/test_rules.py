@@ -192,7 +192,7 @@ def thresholds(settled: int, alerted: int, limit: int = 100) -> Account:
     line = Line(1, "a", "usd", "day", 0, 10**18, limit, (500_000, 800_000, 1_000_000))
     due = [ppm for ppm in line.thresholds if ppm > alerted]
     alert_at = -(-limit * due[0] // 1_000_000) if due else 1 << 62
-    return Account(line, settled, 5, alerted, alert_at)
+    return Account(line, settled, 5, alerted, line.limit, alert_at)
 
 
 @pytest.mark.parametrize(
@@ -225,7 +225,7 @@ def test_which_thresholds_a_settlement_crosses(
 def test_a_threshold_is_rounded_up() -> None:
     """80 % of 7 nano-dollars is reached at 6, not at 5."""
     line = Line(1, "a", "usd", "day", 0, 10**18, 7, (800_000,))
-    at_risk = Account(line, 0, 5, 0, 6)
+    at_risk = Account(line, 0, 5, 0, 0, 6)
     for cost, told in ((5, 0), (6, 1)):
         op = Settle("k", Amounts(cost, AS_HELD))
         decision = decide(Scope((at_risk,)), stands("open"), op, NOW, SEQ)

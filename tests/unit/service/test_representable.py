@@ -80,6 +80,18 @@ def test_amounts_and_deadlines_beyond_all_numbers_are_refused(
     assert opened.desk.ledger.audit().entries == 2
 
 
+def test_counters_count_of_what_is_presumed_what_its_account_counts(opened: House) -> None:
+    """A limit that was set after a hold was opened counts what was added to it."""
+    opened.budget("acme", "10 usd per day")
+    ledger = opened.desk.ledger
+    ledger.reserve("acme", 3, key="k")
+    opened.budget("acme", "10 usd per day", "5 usd total")
+    ledger.extend("k", 1)
+    ledger.presume("k")
+    presumed = sums_of(opened.desk).presumed
+    assert [presumed["acme", "usd", window] for window in ("day", "total")] == [4 * 10**9, 10**9]
+
+
 @pytest.mark.parametrize("store", ["sqlite", "postgres"])
 def test_a_store_that_cannot_presume_what_is_due_is_not_ready(tmp_path: Path, store: str) -> None:
     """Its books contradict themselves: no operation is possible, so it says so."""

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from earmark.clock import END_OF_TIME
-from earmark.ledger.books import Changes
+from earmark.ledger.changes import Changes
 from earmark.ledger.values import (
     Accepted,
     Account,
@@ -59,8 +59,8 @@ def batch(entries: Sequence[Entry], rows: Sequence[Reservation], *decisions: Dec
     changes.entries.extend(entries)
     changes.reservations.update({row.key: row for row in rows})
     line = Line(1, "a/b", "usd", "total", 0, END_OF_TIME, 100)
-    changes.before[1] = Account(line, 10, 20, 0, 80)
-    changes.accounts[1] = Account(line, 15, 15, 0, 80)
+    changes.before[1] = Account(line, 10, 20, 0, 0, 80)
+    changes.accounts[1] = Account(line, 15, 15, 0, 0, 80)
     trees = {"a": Tree(100, NOW - 1, END_OF_TIME)}
     return Batch(
         decisions=list(decisions), changes=changes, unwritten=set(), now=NOW, until=NOW + HOUR,
@@ -90,7 +90,7 @@ def test_what_must_hold_on_the_server_is_sent() -> None:
 
     60 more were held at the highest point than before the batch: at most 40 of 100 may stand there.
     """
-    at_peak = Account(Line(1, "a/b", "usd", "total", 0, END_OF_TIME, 100), 10, 80, 0, 80)
+    at_peak = Account(Line(1, "a/b", "usd", "total", 0, END_OF_TIME, 100), 10, 80, 0, 0, 80)
     new = reservation("k", seq=FIRST, last=FIRST)
     told = Accepted((at_peak,), new, None, entry(FIRST, "reserve", "k"))
     values = arguments(batch([told.entry], [new], told))

@@ -30,6 +30,11 @@ class BudgetBody(Body):
     alerts: list[Annotated[str, Field(strict=True, max_length=40)]] | None = Field(
         default=None, max_length=16, description="Shares of each limit; a new budget has 0.8 and 1."
     )
+    count_back: bool = Field(
+        default=False,
+        strict=True,
+        description="Whether limits of new windows count what was spent in their interval before.",
+    )
     reason: Note = ""
 
 

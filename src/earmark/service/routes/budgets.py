@@ -64,6 +64,7 @@ def set_budget(
         alerts=body.alerts,
         actor=caller.name,
         reason=body.reason,
+        count_back=body.count_back,
     )
     return told(_standing(service, budget))
 
