@@ -62,6 +62,10 @@ class SimulatedClock:
         """Return virtual nanoseconds."""
         return round(self.now_s * NANOS_PER_SECOND)
 
+    def uptime(self) -> int:
+        """Return virtual nanoseconds."""
+        return round(self.now_s * NANOS_PER_SECOND)
+
     async def sleep(self, seconds: float) -> None:
         """Not used: nothing here is a task."""
         raise NotImplementedError(f"no task sleeps {seconds} s in an event simulation")

@@ -16,6 +16,8 @@ NANOS_PER_SECOND = 1_000_000_000
 #: The instant after every other: the end of an interval that never ends.
 END_OF_TIME = (1 << 63) - 1
 
+#: Linux counts suspension in one of its own; the monotonic clock of macOS does so already.
+_UPTIME = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UNITS = {"ms": 0.001, "s": 1, "sec": 1, "min": 60, "m": 60, "h": 3600, "d": 86_400}
 _DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|sec|s|min|m|h|d)\s*")
@@ -30,6 +32,10 @@ class Clock(Protocol):
 
     def elapsed(self) -> int:
         """Return a nanosecond counter that never steps back, good for durations only."""
+        ...
+
+    def uptime(self) -> int:
+        """Return a nanosecond counter that nobody can set and that also counts suspension."""
         ...
 
     async def sleep(self, seconds: float) -> None:
@@ -47,6 +53,10 @@ class SystemClock:
     def elapsed(self) -> int:
         """Return the monotonic counter's nanoseconds."""
         return time.monotonic_ns()
+
+    def uptime(self) -> int:
+        """Return the nanoseconds since the machine was started, suspension included."""
+        return time.clock_gettime_ns(_UPTIME)
 
     async def sleep(self, seconds: float) -> None:
         """Return after *seconds*."""

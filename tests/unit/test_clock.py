@@ -21,6 +21,18 @@ from earmark.errors import InvalidDuration
 from earmark.testing import ManualClock
 
 
+def test_uptime_counts_what_the_monotonic_clock_does() -> None:
+    """The machine's own counts suspension too, so it is never behind; a set clock moves neither."""
+    clock = SystemClock()
+    elapsed, uptime, later = clock.elapsed(), clock.uptime(), clock.uptime()
+    assert elapsed <= uptime <= later
+    manual = ManualClock()
+    manual.advance(timedelta(seconds=1))
+    manual.set(manual.now + timedelta(hours=1))
+    manual.step(timedelta(days=9))
+    assert (manual.elapsed(), manual.uptime()) == (NANOS_PER_SECOND, 3601 * NANOS_PER_SECOND)
+
+
 @pytest.mark.parametrize(
     ("given_", "seconds"),
     [

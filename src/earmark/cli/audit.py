@@ -11,6 +11,7 @@ from earmark.cli.session import Session, command, group
 from earmark.clock import SystemClock
 from earmark.ledger.audit import AuditReport
 from earmark.ledger.audit import audit as recompute
+from earmark.ledger.commit_time import entries_ahead
 
 app = group("Recompute every balance from the entries and compare.")
 
@@ -19,8 +20,11 @@ app = group("Recompute every balance from the entries and compare.")
 def audit(session: Session) -> None:
     """Recompute every balance from the entries and compare; changes nothing."""
     with open_existing(session) as ledger, Progress(SystemClock(), sys.stderr) as progress:
+        ahead = ledger.ahead()
         report = recompute(ledger.store, lambda what, rows: progress.tell(f"{rows:,} {what} read"))
-    session.answer(asdict(report), *_lines(report))
+    session.answer({**asdict(report), "ahead_s": ahead.total_seconds()}, *_lines(report))
+    if ahead:
+        session.tell(entries_ahead(ahead))
     if not report.ok:
         session.tell(f"the books are wrong in {len(report.problems)} places: restore a backup")
         raise typer.Exit(1)

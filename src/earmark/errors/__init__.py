@@ -30,6 +30,7 @@
     ├─ StageFailed                      a stage of a run failed for good
     └─ StoreError                       the books could not be read or written
        ├─ StoreUnavailable              the outcome may be unknown: call again with the same key
+       │  └─ ClockStepped               the clock was set while the store was open
        ├─ StoreClosed                   the ledger was closed
        ├─ StoreCorrupt                  the file is not a healthy store
        └─ SchemaMismatch                tables newer or older than this program
@@ -41,6 +42,7 @@ to do next. A message never holds a provider's key, a password or a prompt.
 from earmark.errors.base import EarmarkError
 from earmark.errors.failures import (
     CallFailed,
+    ClockStepped,
     NotFound,
     SchemaMismatch,
     StageFailed,
@@ -90,6 +92,7 @@ __all__ = [
     "BudgetExceeded",
     "CallFailed",
     "CheckFailed",
+    "ClockStepped",
     "ConfigNotAllowed",
     "EarmarkError",
     "FloatAmount",

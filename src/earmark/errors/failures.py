@@ -78,6 +78,13 @@ class StoreUnavailable(StoreError):
 
 
 @dataclass(kw_only=True, eq=False)
+class ClockStepped(StoreUnavailable):
+    """The machine's clock was set, by more than five minutes, since the store was opened."""
+
+    code: ClassVar[str] = "clock_stepped"
+
+
+@dataclass(kw_only=True, eq=False)
 class StoreClosed(StoreError):
     """The ledger was closed."""
 

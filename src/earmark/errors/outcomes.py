@@ -47,6 +47,7 @@ OUTCOMES: dict[str, Outcome] = {
     "stage_failed": Outcome(3, 502),
     "store_error": Outcome(1, 503),
     "store_unavailable": Outcome(1, 503),
+    "clock_stepped": Outcome(1, 503),
     "store_closed": Outcome(1, 503),
     "store_corrupt": Outcome(1, 503),
     "schema_mismatch": Outcome(1, 503),

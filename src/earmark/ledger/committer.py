@@ -24,6 +24,7 @@ from earmark.errors import (
     StoreError,
     StoreUnavailable,
 )
+from earmark.ledger.commit_time import CommitTime
 from earmark.ledger.store import Store
 from earmark.ledger.values import Decision, Operation
 
@@ -64,14 +65,14 @@ class DirectCommitter:
     def __init__(self, store: Store, clock: Clock) -> None:
         self.committed: Committed = _tell_nobody
         self._store = store
-        self._clock = clock
+        self._time = CommitTime(clock, store.name)
         self._closed = False
 
     def submit(self, operation: Operation) -> Decision:
         """Return the decision."""
         if self._closed:
             raise _closed(self._store)
-        decisions = self._store.apply((operation,), self._clock.instant())
+        decisions = self._store.apply((operation,), self._time.now())
         self.committed(decisions)
         return decisions[0]
 
@@ -133,7 +134,7 @@ class GroupCommitter:
     def __init__(self, store: Store, clock: Clock) -> None:
         self.committed: Committed = _tell_nobody
         self._store = store
-        self._clock = clock
+        self._time = CommitTime(clock, store.name)
         self._queue: deque[_Waiter] = deque()
         # Reentrant, so that whoever is interrupted can tell whether it was acquired: only its
         # owner can release it. No thread acquires it twice, see `_check`.
@@ -271,7 +272,7 @@ class GroupCommitter:
         halved, in order, until whoever it is fails alone.
         """
         try:
-            decisions = self._store.apply([op for op, _ in waiters], self._clock.instant())
+            decisions = self._store.apply([op for op, _ in waiters], self._time.now())
         except _EVERYBODYS as error:
             _fail(waiters, error)
         except Exception as error:  # noqa: BLE001 - the answer to whom it belongs

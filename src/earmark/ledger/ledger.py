@@ -1,7 +1,7 @@
 """The ledger as programs use it: `Ledger` for threads, `AsyncLedger` (beside it) for tasks."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Self
 
 from earmark.budget.budget import Budget
@@ -18,6 +18,7 @@ from earmark.ledger.answers import (
 )
 from earmark.ledger.async_ledger import AsyncLedger
 from earmark.ledger.audit import AuditReport, audit
+from earmark.ledger.commit_time import LARGEST_STEP_NS, CommitTime
 from earmark.ledger.committer import Committer
 from earmark.ledger.requests import DEFAULT_DEADLINE, Duration
 from earmark.ledger.spend import Spend
@@ -46,6 +47,7 @@ class Ledger:
         self.store = store
         self.committer = committer
         self.clock = clock
+        self._time = CommitTime(clock, store.name)
         self.turns = Turns(clock, store.watch)
         committer.committed = self.turns.note
 
@@ -369,7 +371,15 @@ class Ledger:
 
     def sweep(self) -> None:
         """Presume the reservations whose deadline has passed; every commit does so too."""
-        self.store.apply((), self.clock.instant())
+        self.store.apply((), self._time.now())
+
+    def ahead(self) -> timedelta:
+        """Return by how much the last entry is later than the clock; none within five minutes.
+
+        Commits happen at the later of the two: until the clock gets there, no window turns.
+        """
+        late = self.store.latest() - self.clock.instant()
+        return timedelta(microseconds=late // 1000 if late > LARGEST_STEP_NS else 0)
 
     def audit(self) -> AuditReport:
         """Recompute every balance from the entries and compare; mends nothing."""

@@ -80,6 +80,10 @@ class Store(Protocol):
         """
         ...
 
+    def latest(self) -> int:
+        """Return the instant of the latest entry; 0 without one."""
+        ...
+
     def accounts(self, path: str, now: int) -> tuple[Account, ...]:
         """Return the accounts above *path*, leaf first, in the intervals that contain *now*."""
         ...

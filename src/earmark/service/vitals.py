@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from earmark.clock import NANOS_PER_SECOND, Clock, iso
-from earmark.errors import EarmarkError, StoreError, StoreUnavailable
+from earmark.errors import ClockStepped, EarmarkError, StoreError, StoreUnavailable
 from earmark.heartbeat.desk import Desk, open_desk
 from earmark.heartbeat.health import health
+from earmark.ledger.commit_time import entries_ahead
 from earmark.service.fresh import Fresh
 from earmark.service.plain import told
 from earmark.stores.tables import Rows, Tables
@@ -24,7 +25,7 @@ PATIENCE_S: Final = 2.0
 WRITE_EVERY_S: Final = 5
 
 #: What has to work for the service to be ready.
-CHECKS: Final = ("store:read", "store:swept", "store:written")
+CHECKS: Final = ("store:read", "store:swept", "store:time", "store:written")
 
 _LOG: Final = logging.getLogger("earmark.service")
 _SQLITE: Final = "sqlite:///"
@@ -88,6 +89,8 @@ class Vitals:
             return await fresh.get(PATIENCE_S)
         except TimeoutError:
             return self._failed("store_unavailable", f"the store takes over {PATIENCE_S:g} s")
+        except ClockStepped as error:
+            return self._failed(error.code, error.detail)
         except StoreError as error:
             return self._failed(error.code, "the store cannot be read or written")
         except EarmarkError as error:
@@ -104,6 +107,8 @@ class Vitals:
         self._ledger.store.heads()
         if (failed := self._sweep()) is not None:
             return failed
+        if ahead := self._ledger.ahead():
+            return self._failed("entries_ahead", entries_ahead(ahead))
         self._write_now_and_then(tables)
         now = iso(self._clock.instant())
         checks = {name: [{"status": "pass", "time": now}] for name in CHECKS}

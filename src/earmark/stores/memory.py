@@ -65,6 +65,12 @@ class MemoryStore:
         with self._lock:
             return {"": self._books.seq}
 
+    def latest(self) -> int:
+        """Return the instant of the last entry; 0 without one."""
+        self._check_open()
+        with self._lock:
+            return self._rows.last_at
+
     def accounts(self, path: str, now: int) -> tuple[Account, ...]:
         """Return the accounts above *path*, leaf first, in the intervals that contain *now*."""
         self._check_open()

@@ -99,6 +99,10 @@ class PostgresStore:
         """Return the number of each tree's last entry: numbers are in order within a tree."""
         return self._read(lambda rows: rows.heads())
 
+    def latest(self) -> int:
+        """Return the instant of the latest entry of any tree; 0 without one."""
+        return self._read(lambda rows: rows.head()[1])
+
     def accounts(self, path: str, now: int) -> tuple[Account, ...]:
         """Return the accounts above *path*, leaf first, in the intervals that contain *now*."""
 

@@ -27,7 +27,8 @@ def test_a_store_that_is_read_and_written_is_ready(tmp_path: Path) -> None:
     with house(f"sqlite:///{tmp_path}/books.db") as opened:
         answer = opened.ask("get", "/readyz", scope=None)
         assert (answer.status_code, answer.headers["content-type"]) == (200, HEALTH)
-        assert set(answer.json()["checks"]) == {"store:read", "store:swept", "store:written"}
+        checks = {"store:read", "store:swept", "store:time", "store:written"}
+        assert set(answer.json()["checks"]) == checks
         sql = "SELECT at FROM {schema}.request WHERE \"key\" = 'probe'"
         assert opened.desk.tables.read(lambda rows: rows.run(sql))[0][0] == opened.clock.instant()
 
@@ -42,6 +43,29 @@ def test_a_store_that_closed_is_not_ready_and_never_healthy(tmp_path: Path) -> N
             answer = opened.ask("get", path, scope=None)
             assert (answer.status_code, answer.json()["status"]) == (503, "fail")
             assert str(tmp_path) not in answer.text
+
+
+def test_a_clock_that_is_wrong_is_not_ready(tmp_path: Path) -> None:
+    """Set while the service runs, or behind what is booked: both say by how much."""
+    with house(f"sqlite:///{tmp_path}/books.db") as opened:
+
+        def check() -> tuple[int, str, str]:
+            opened.clock.advance(timedelta(seconds=FRESH_S))
+            answer = opened.ask("get", "/readyz", scope=None)
+            first = answer.json()["checks"].get("store", [{}])[0]
+            return answer.status_code, first.get("code", ""), first.get("output", "")
+
+        opened.clock.step(timedelta(seconds=301))
+        assert check()[:2] == (503, "clock_stepped")
+        assert "the clock was set 301 s ahead" in check()[2]
+        opened.clock.step(timedelta(seconds=-301))
+        assert check() == (200, "", "")
+        opened.clock.set(opened.clock.now + timedelta(days=1))
+        opened.desk.ledger.set_budget("acme", limits=["1 usd per day"])
+        opened.clock.set(opened.clock.now - timedelta(days=1))
+        status, code, said = check()
+        assert (status, code) == (503, "entries_ahead")
+        assert said.startswith("the last entry is 86399 s ahead of this machine's clock")
 
 
 def test_a_file_that_was_moved_away_is_gone(tmp_path: Path) -> None:
