@@ -29,7 +29,8 @@ _NEVER_SENT: Final = (
     httpx2.InvalidURL,
     UnicodeEncodeError,
 )
-_FIRST_ERROR_STATUS: Final = 400
+#: The first status that is no success; a redirect is not followed, so it is none either.
+_FIRST_REFUSAL: Final = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +66,11 @@ class Sdk:
     connection_error: type[Exception]
 
 
+def _options(timeout_s: float) -> dict[str, Any]:
+    """Return the SDKs' options of one request; a reply may not send key and prompt elsewhere."""
+    return {"timeout": timeout_s, "follow_redirects": False}
+
+
 class Wire:
     """One SDK client, opened at the first call and opened anew in another event loop."""
 
@@ -83,7 +89,7 @@ class Wire:
         sdk = self._open()
         try:
             answer = await sdk.client.post(
-                path, cast_to=object, body=body, options={"timeout": timeout_s}
+                path, cast_to=object, body=body, options=_options(timeout_s)
             )
         except (sdk.error, httpx2.HTTPError, httpx2.InvalidURL, ValueError) as error:
             raise self._failure(sdk, error, 0) from None
@@ -106,7 +112,7 @@ class Wire:
                 path,
                 cast_to=object,
                 body=body,
-                options={"timeout": timeout_s},
+                options=_options(timeout_s),
                 stream=True,
                 stream_cls=sdk.stream,
             ) as events:
@@ -137,7 +143,7 @@ class Wire:
         provider = self._server.provider
         if isinstance(error, sdk.status_error):
             status: Any = error
-            if status.status_code >= _FIRST_ERROR_STATUS:
+            if status.status_code >= _FIRST_REFUSAL:
                 return failure.rejected(
                     failure.Rejection(
                         provider=provider,

@@ -91,6 +91,35 @@ def test_a_status_says_whether_the_call_was_billed(
     assert len(stub.requests) == len(STATUSES), "one call is one attempt"
 
 
+@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a_redirect_gets_neither_key_nor_prompt(
+    stub: StubServer,
+    api: Api,
+    stream: bool,  # noqa: FBT001 - a column of the table
+    status: int,
+) -> None:
+    """A reply does not decide which server gets them: nobody else is asked, and the call fails."""
+    with StubServer() as elsewhere:
+        elsewhere.play(Scene(status=500))
+        stub.play(Scene(status=status, headers={"location": f"{elsewhere.url}/v1/messages"}))
+        base_url = stub.url + PATHS[api]
+        opened = open_provider(
+            "stub", api=api, book=BOOK, clock=SystemClock(), base_url=base_url, api_key="sk-mine"
+        )
+
+        async def fail() -> CallFailed:
+            with pytest.raises(CallFailed) as raised:
+                await opened.call(ask("stub/m", stream=stream)).send(grant())
+            await opened.aclose()
+            return raised.value
+
+        failed = asyncio.run(fail())
+        assert (failed.status, failed.billed, failed.retryable) == (status, "unknown", False)
+        assert (len(stub.requests), elsewhere.requests) == (1, [])
+
+
 def test_a_proxy_answering_in_the_place_of_the_api_proves_nothing(stub: StubServer) -> None:
     """A gateway's own 503 page can follow a request that reached the provider."""
     page = Scene(status=503, body=b"upstream reset", headers={"content-type": "text/plain"})
