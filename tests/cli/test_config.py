@@ -7,6 +7,7 @@ from time import monotonic
 
 import pytest
 
+import earmark
 from support.fire_place import ended, started
 from support.last_resort import LAST_RESORT_S
 from support.shell import Shell, graph, stage
@@ -120,6 +121,23 @@ def test_a_named_file_needs_no_permission(checkout: Shell, monkeypatch: pytest.M
     assert not (checkout.folder / "imported").exists()
     monkeypatch.setenv("EARMARK_CONFIG", "earmark.toml")
     checkout.ok("heartbeat", "--simulate")
+
+
+def test_what_else_lies_in_a_folder_sets_nothing(
+    checkout: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library reads no configuration, and nobody reads a `.env`."""
+    with earmark.open("sqlite:///library.db") as ledger:
+        assert ledger.budgets() == []
+    (checkout.folder / "earmark.toml").unlink()
+    checkout.write(".env", "EARMARK_STORE=sqlite:///evil.db\nEARMARK_CONFIG=evil.toml\n")
+    checkout.ok("budget", "set", "acme", "--limit", "1 usd per day")
+    assert {each.name for each in checkout.folder.glob("*.db")} == {"library.db", "earmark.db"}
+    # A relative folder of records would be a checkout's own.
+    monkeypatch.setenv("XDG_STATE_HOME", "state")
+    monkeypatch.setenv("HOME", str(checkout.folder / "home"))
+    checkout.configure(EVIL)
+    assert not (checkout.folder / "state").exists()
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ class Server:
 
     def __init__(self) -> None:
         self.status = 200
+        self.location = ""
         self.body: Any = {"ok": True, "data": {"output": "out"}}
         self.asked: list[tuple[dict[str, Any], dict[str, str]]] = []
         self.released = threading.Event()
@@ -42,6 +43,8 @@ class Server:
                 )
                 self.send_response(outer.status)
                 self.send_header("Content-Length", str(len(body)))
+                if outer.location:
+                    self.send_header("Location", outer.location)
                 self.end_headers()
                 self.wfile.write(body)
 
@@ -189,6 +192,18 @@ def test_http_status_decides(server: Server, status: int, billed: str, retryable
     failure = fail(server.url)
     assert (failure.billed, failure.retryable, failure.status) == (billed, retryable, status)
     assert failure.detail.startswith(f"HTTP {status}")
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a_remote_does_not_pass_its_input_on(server: Server, status: int) -> None:
+    """A redirect is no answer: the address that it names is never asked."""
+    elsewhere = Server()
+    try:
+        server.status, server.location = status, elsewhere.url
+        assert fail(server.url).status == status
+        assert (len(server.asked), elsewhere.asked) == (1, [])
+    finally:
+        elsewhere.close()
 
 
 def test_remote_that_is_not_there_costs_nothing(server: Server) -> None:
