@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from earmark.clock import iso
-from earmark.errors import ClockStepped
+from earmark.errors import BudgetExceeded, ClockStepped
 from earmark.ledger.ledger import Ledger
 from earmark.testing import ManualClock
 
@@ -58,3 +58,25 @@ def test_time_that_passes_is_no_step(ledger: Ledger, clock: ManualClock, passed:
     ledger.sweep()
     ledger.set_budget("b", limits=["1 usd per day"])
     ledger.reserve("b", "1.00")
+
+
+def test_books_that_are_ahead_go_on_by_extensions(ledger: Ledger, clock: ManualClock) -> None:
+    """One window stands for all the days until the clock gets there; what is added to it counts."""
+    before = clock.now
+    assert ledger.ahead() == timedelta(0)
+    clock.set(before + YEARS)
+    ledger.settle(ledger.reserve("acme", "1.00").key, "1.00")
+    clock.set(before)
+    assert ledger.ahead() == YEARS
+    for _ in range(2):
+        clock.advance(timedelta(days=1))
+        with pytest.raises(BudgetExceeded):
+            ledger.reserve("acme", "1.00")
+        end = before + YEARS + timedelta(days=1)
+        ledger.extend_budget("acme", "1 usd per day", until=end, reason="the clock was wrong")
+        ledger.settle(ledger.reserve("acme", "1.00").key, "1.00")
+    clock.set(before + YEARS + timedelta(days=2))
+    assert ledger.ahead() == timedelta(0)
+    ledger.reserve("acme", "1.00")
+    with pytest.raises(BudgetExceeded):
+        ledger.reserve("acme", "0.01")

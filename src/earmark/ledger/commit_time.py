@@ -22,7 +22,8 @@ def entries_ahead(by: timedelta) -> str:
     """Return what is wrong where the last entry is later than the clock, and what to do."""
     return (
         f"the last entry is {by // _SECOND} s ahead of this machine's clock, so no window turns"
-        " until then: set the clock right if it is behind"
+        " until then: set the clock right if it is behind, else"
+        " see 'A clock that is wrong' in the operator's guide"
     )
 
 

@@ -10,12 +10,7 @@ from earmark.budget.path import parse_path
 from earmark.clock import Clock, from_datetime, parse_duration
 from earmark.errors import NotFound
 from earmark.ledger import requests
-from earmark.ledger.answers import (
-    Balance,
-    balance,
-    budget_of,
-    reservation_of,
-)
+from earmark.ledger.answers import Balance, balance, budget_of, reservation_of
 from earmark.ledger.async_ledger import AsyncLedger
 from earmark.ledger.audit import AuditReport, audit
 from earmark.ledger.commit_time import LARGEST_STEP_NS, CommitTime
@@ -24,14 +19,7 @@ from earmark.ledger.requests import DEFAULT_DEADLINE, Duration
 from earmark.ledger.spend import Spend
 from earmark.ledger.store import Filter, Store
 from earmark.ledger.undo import undo
-from earmark.ledger.values import (
-    Alert,
-    Entry,
-    Presume,
-    Reservation,
-    Reserve,
-    State,
-)
+from earmark.ledger.values import Alert, Entry, Presume, Reservation, Reserve, State
 from earmark.ledger.waiting import Turns
 from earmark.money import AmountLike
 

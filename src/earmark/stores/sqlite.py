@@ -268,8 +268,7 @@ class SqliteStore:
 
     def latest(self) -> int:
         """Return the instant of the last entry; 0 without one."""
-        with self._reading() as rows:
-            return rows.head()[1]
+        return self._read(lambda rows: rows.head()[1])
 
     def accounts(self, path: str, now: int) -> tuple[Account, ...]:
         """Return the accounts above *path*, leaf first, in the intervals that contain *now*."""
