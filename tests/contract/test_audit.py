@@ -100,7 +100,7 @@ TAMPERED = {
         (
             "INSERT INTO reservation SELECT 'ghost', budget, usd, calls, tokens, state, accounts,"
             " opened, expires, closed, actual_usd, actual_calls, actual_tokens, asked, labels, seq,"
-            " last FROM reservation WHERE \"key\" = 'settled'"
+            " last, parts FROM reservation WHERE \"key\" = 'settled'"
         ),
         "'ghost' has no entry",
     ),

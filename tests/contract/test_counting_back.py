@@ -205,6 +205,10 @@ def test_sums_that_no_store_holds_are_refused(ledger: Ledger, clock: ManualClock
         ("UPDATE reservation SET accounts = '1' WHERE \"key\" = 'late'", "does not count"),
         ("UPDATE entry SET data = replace(data, ': 3000000000', ': 2000000000')", "sum to"),
         ("UPDATE entry SET data = replace(data, '\"held\": 1', '\"held\": 2')", "sum to"),
+        (
+            "DELETE FROM account WHERE id = (SELECT max(id) FROM account)",
+            "account of acme, usd per day, is missing",
+        ),
     ],
 )
 def test_the_audit_recounts_what_was_counted_back(

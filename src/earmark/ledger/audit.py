@@ -2,11 +2,12 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from earmark.budget.path import is_within
+from earmark.ledger.counting import count
+from earmark.ledger.recount import Recount, Replayed, name_of
 from earmark.ledger.store import Snapshot, Store
 from earmark.ledger.values import Account, Amounts, Entry, Reservation, State
 from earmark.money import Money
@@ -15,8 +16,6 @@ from earmark.money import Money
 MOST_PROBLEMS: Final = 100
 
 Progress = Callable[[str, int], None]
-#: What an account is known by: budget, unit, window and the start of its interval.
-Place = tuple[str, str, str, int]
 #: A budget in its JSON form.
 Body = dict[str, Any]
 
@@ -49,7 +48,9 @@ def audit(store: Store, progress: Progress = _silent) -> AuditReport:
 
     Checked: no entry is missing, and within a tree none goes back in time; each budget and each
     reservation is what its entries made it; each account holds and has settled exactly the sum of
-    its reservations; one that began with what was before counts all of that.
+    its reservations; one that began with what was before counts all of that. Entries and
+    reservations are read side by side: what is kept in memory grows with the accounts and with what
+    is in flight at one time, not with the entries.
 
     Args:
         store: The store.
@@ -68,21 +69,8 @@ def audit_snapshot(snapshot: Snapshot, progress: Progress = _silent) -> AuditRep
     found.problems.extend(snapshot.problems())
     found.read_entries(snapshot)
     found.read_budgets(snapshot)
-    found.read_reservations(snapshot)
     found.read_accounts(snapshot)
     return found.report()
-
-
-@dataclass(slots=True)
-class _Told:
-    """A reservation as its entries tell it."""
-
-    budget: str
-    opened: int
-    hold: Amounts
-    state: State = "open"
-    actual: Amounts | None = None
-    last: int = 0
 
 
 _CLOSES: Final[dict[str, State]] = {
@@ -96,14 +84,12 @@ _CLOSES: Final[dict[str, State]] = {
 class _Findings:
     progress: Progress
     problems: list[str] = field(default_factory=list[str])
-    told: dict[str, _Told] = field(default_factory=dict[str, _Told])
+    replayed: dict[str, Replayed] = field(default_factory=dict[str, Replayed])
+    """Those with entries still to come, so that it stays small however many there are."""
     sums: defaultdict[int, Amounts] = field(default_factory=lambda: defaultdict(_zero))
     holds: defaultdict[int, Amounts] = field(default_factory=lambda: defaultdict(_zero))
+    recount: Recount = field(init=False)
     budgets: dict[str, Body] = field(default_factory=dict[str, Body])
-    begun: defaultdict[Place, set[str]] = field(default_factory=lambda: defaultdict(set))
-    """Who counts on the accounts that began with what was before, by key."""
-    charged: dict[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
-    """The accounts of those."""
     over: list[str] = field(default_factory=list[str])
     entries: int = 0
     reservations: int = 0
@@ -119,6 +105,9 @@ class _Findings:
             self.problems.append(problem)
 
     def read_entries(self, snapshot: Snapshot) -> None:
+        """Read the entries and, beside them in the same order, the reservations they opened."""
+        self.recount = Recount(snapshot, self.wrong)
+        rows = _Ahead(self._counted(snapshot.reservations()))
         for entry in snapshot.entries():
             self.entries += 1
             expected = self.last + 1
@@ -129,51 +118,64 @@ class _Findings:
             if entry.at < self.last_at.get(tree, 0):
                 self.wrong(f"entry {entry.seq} is earlier than the one before it")
             self.last_at[tree] = entry.at
-            self._replay(entry)
+            if entry.kind == "reserve":
+                self._open(entry, rows)
+            else:
+                self._replay(entry)
             self._tell("entries", self.entries)
+        self._strangers(rows.until(None))
+        for key, replayed in self.replayed.items():
+            if replayed.row is not None:
+                self._disagrees(replayed.row, replayed)
+            else:
+                self.wrong(f"reservation '{key}' is missing, or its key was reserved twice")
+
+    def _counted(self, rows: Iterator[Reservation]) -> Iterator[Reservation]:
+        for row in rows:
+            self.reservations += 1
+            self._add(row)
+            self._tell("reservations", self.reservations)
+            yield row
+
+    def _strangers(self, rows: Iterable[Reservation]) -> None:
+        for row in rows:
+            self.wrong(f"reservation '{row.key}' has no entry")
+
+    def _open(self, entry: Entry, rows: "_Ahead") -> None:
+        if entry.key in self.replayed:
+            self.wrong(f"key '{entry.key}' was reserved twice")
+        self._strangers(rows.until(entry.seq))
+        row = rows.take(entry)
+        replayed = Replayed(row, entry.budget, entry.at, entry.amounts, last=entry.seq)
+        self.replayed[entry.key] = replayed
+        self._drop_if_done(entry)
+
+    def _drop_if_done(self, entry: Entry) -> None:
+        replayed = self.replayed[entry.key]
+        if replayed.row is not None and replayed.row.last <= entry.seq:
+            if not replayed.agrees(replayed.row):
+                self._disagrees(replayed.row, replayed)
+            self.recount.add(replayed)
+            del self.replayed[entry.key]
+
+    def _disagrees(self, row: Reservation, replayed: Replayed) -> None:
+        self.wrong(f"reservation '{row.key}' is {row.state}, its entries say {replayed.state}")
 
     def _replay(self, entry: Entry) -> None:
-        if entry.kind == "reserve":
-            if entry.key in self.told:
-                self.wrong(f"key '{entry.key}' was reserved twice")
-            self.told[entry.key] = _Told(entry.budget, entry.at, entry.amounts, last=entry.seq)
-            return
         if entry.kind not in {*_CLOSES, "extend"}:
-            if entry.kind == "limit":
-                self._begin(entry)
+            self.recount.begin(entry, self.replayed.values())
             self.budgets[entry.budget] = _changed(self.budgets.get(entry.budget, _NEW), entry)
             return
-        told = self.told.get(entry.key)
-        if told is None or told.last != entry.prior:
+        replayed = self.replayed.get(entry.key)
+        if replayed is None or replayed.last != entry.prior:
             self.wrong(f"entry {entry.seq} does not follow on an entry of '{entry.key}'")
             return
-        told.last = entry.seq
+        replayed.last = entry.seq
         if entry.kind == "extend":
-            told.hold = _plus(told.hold, entry.amounts)
+            replayed.hold = _plus(replayed.hold, entry.amounts)
         else:
-            told.state, told.actual = _CLOSES[entry.kind], entry.amounts
-
-    def _begin(self, entry: Entry) -> None:
-        """Note who counts on the accounts that a change of a budget began with what was before."""
-        for opened in json.loads(entry.data or "{}").get("opened", ()):
-            within = range(opened["start"], opened["end"])
-            count, sums = 0, {"settled": 0, "held": 0}
-            place = (entry.budget, opened["unit"], opened["window"], opened["start"])
-            for key, told in self.told.items():
-                counts = told.opened in within and told.state != "released"
-                if not is_within(told.budget, entry.budget) or not (counts or told.state == "open"):
-                    continue
-                count += 1
-                self.begun[place].add(key)
-                self.charged.setdefault(key, ())
-                amounts = told.hold if told.state == "open" else told.actual or _zero()
-                sums["held" if told.state == "open" else "settled"] += _of(amounts, opened["unit"])
-            # Of an account that was there before, some counted already.
-            added = {name: opened[name] for name in sums}
-            if added != sums and (
-                opened["reservations"] >= count or any(added[name] > sums[name] for name in sums)
-            ):
-                self.wrong(f"entry {entry.seq} counts {added}, the entries before it sum to {sums}")
+            replayed.state, replayed.actual = _CLOSES[entry.kind], entry.amounts
+        self._drop_if_done(entry)
 
     def read_budgets(self, snapshot: Snapshot) -> None:
         for budget in snapshot.budgets():
@@ -181,25 +183,6 @@ class _Findings:
                 self.wrong(f"budget '{budget.path}' is not what its entries say")
         for path in self.budgets:
             self.wrong(f"budget '{path}' is missing")
-
-    def read_reservations(self, snapshot: Snapshot) -> None:
-        for row in snapshot.reservations():
-            self.reservations += 1
-            told = self.told.pop(row.key, None)
-            if told is None:
-                self.wrong(f"reservation '{row.key}' has no entry")
-            elif (told.budget, told.hold, told.state, told.actual, told.last) != (
-                row.budget,
-                row.hold,
-                row.state,
-                row.actual,
-                row.last,
-            ):
-                self.wrong(f"reservation '{row.key}' is {row.state}, its entries say {told.state}")
-            self._add(row)
-            self._tell("reservations", self.reservations)
-        for key in list(self.told)[:MOST_PROBLEMS]:
-            self.wrong(f"reservation '{key}' is missing")
 
     def _add(self, row: Reservation) -> None:
         open_ = row.state == "open"
@@ -213,29 +196,21 @@ class _Findings:
         for part in row.parts:
             number = row.accounts[part.index]
             sums[number] = _plus(sums[number], _uncounted(amounts, part.before))
-        if row.key in self.charged:
-            self.charged[row.key] = row.accounts
 
     def read_accounts(self, snapshot: Snapshot) -> None:
         for account in snapshot.accounts():
             self.accounts += 1
-            line = account.line
-            for key in self.begun.pop((line.budget, line.unit, line.window, line.start), ()):
-                if account.id not in self.charged[key]:
-                    self.wrong(f"{_name(account)} does not count reservation '{key}'")
             self._compare(account, "held", account.held, self.holds.pop(account.id, _zero()))
             self._compare(account, "settled", account.settled, self.sums.pop(account.id, _zero()))
             if account.available < 0:
-                self.over.append(_name(account))
+                self.over.append(name_of(account))
         for number in {*self.holds, *self.sums}:
             self.wrong(f"account {number} is missing")
-        for budget, unit, window, _ in self.begun:
-            self.wrong(f"account of {budget}, {unit} per {window}, is missing")
 
     def _compare(self, account: Account, what: str, stands: int, sums: Amounts) -> None:
-        recomputed = _of(sums, account.line.unit)
+        recomputed = count(sums, account.line.unit)
         if stands != recomputed:
-            self.wrong(f"{_name(account)}: {what} is {stands}, its entries sum to {recomputed}")
+            self.wrong(f"{name_of(account)}: {what} is {stands}, its entries sum to {recomputed}")
 
     def _tell(self, stage: str, rows: int) -> None:
         if rows % 10_000 == 0:
@@ -253,6 +228,28 @@ class _Findings:
             held=Money.nanos(self.held),
             over=tuple(self.over),
         )
+
+
+class _Ahead:
+    """Reservations in the order in which they were opened, read as far as the entries are."""
+
+    def __init__(self, rows: Iterator[Reservation]) -> None:
+        self._rows = rows
+        self._next = next(rows, None)
+
+    def until(self, seq: int | None) -> Iterator[Reservation]:
+        """Yield those that were opened before the entry of that number; all that are left."""
+        while self._next is not None and (seq is None or self._next.seq < seq):
+            yield self._next
+            self._next = next(self._rows, None)
+
+    def take(self, entry: Entry) -> Reservation | None:
+        """Return the one that *entry* opened."""
+        row = self._next
+        if row is None or (row.seq, row.key) != (entry.seq, entry.key):
+            return None
+        self._next = next(self._rows, None)
+        return row
 
 
 _NEW: Final[Body] = {"paused": None, "extensions": []}
@@ -274,13 +271,9 @@ def _changed(body: Body, entry: Entry) -> Body:
             return {**body, "extensions": [*live, data]}
 
 
-def _of(amounts: Amounts, unit: str) -> int:
-    return int(getattr(amounts, unit) or 0)
-
-
 def _uncounted(amounts: Amounts, before: Amounts) -> Amounts:
     """Return what an account does not count of *amounts*, below zero."""
-    less = [-min(_of(amounts, unit), _of(before, unit)) for unit in ("usd", "calls", "tokens")]
+    less = [-min(count(amounts, unit), count(before, unit)) for unit in ("usd", "calls", "tokens")]
     return Amounts(*less)
 
 
@@ -291,8 +284,3 @@ def _zero() -> Amounts:
 def _plus(one: Amounts, other: Amounts) -> Amounts:
     tokens = other.tokens if one.tokens is None else one.tokens + (other.tokens or 0)
     return Amounts(one.usd + other.usd, one.calls + other.calls, tokens)
-
-
-def _name(account: Account) -> str:
-    line = account.line
-    return f"account {line.id} ({line.budget}, {line.unit} per {line.window})"

@@ -138,11 +138,15 @@ class Snapshot(Protocol):
         ...
 
     def reservations(self) -> Iterator[Reservation]:
-        """Yield every reservation."""
+        """Yield every reservation in the order they were opened."""
         ...
 
     def entries(self) -> Iterator[Entry]:
         """Yield every entry in the order of commits."""
+        ...
+
+    def budget_changes(self) -> Iterator[Entry]:
+        """Yield the entries that changed a budget, in the order of commits: few among all."""
         ...
 
     def table(self, name: str, columns: str) -> Iterator[tuple[Any, ...]]:

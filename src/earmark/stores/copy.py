@@ -34,8 +34,8 @@ def copy_store(
     """Copy everything that stands in *source* as of one commit to *target*, which is empty.
 
     The copy is one transaction, checked before it is committed: an audit of both sides must find
-    the same, and every table have as many rows. Rows are streamed; what an audit keeps in memory is
-    one small record for each reservation.
+    the same, and every table have as many rows. Rows are streamed; what an audit keeps in memory
+    grows with the accounts and with what was in flight at one time.
 
     Args:
         source: The URL of the store to copy.

@@ -6,7 +6,7 @@ For tests and for budgets that need not outlive the process.
 import os
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from earmark.budget.budget import Budget
 from earmark.budget.path import is_within
@@ -17,7 +17,9 @@ from earmark.ledger.books import Books
 from earmark.ledger.changes import Changes
 from earmark.ledger.counting import is_counted
 from earmark.ledger.store import Filter
-from earmark.ledger.values import Account, Alert, Decision, Entry, Operation, Reservation
+from earmark.ledger.values import Account, Alert, Decision, Entry, Kind, Operation, Reservation
+
+_OF_BUDGETS: Final[frozenset[Kind]] = frozenset({"limit", "pause", "resume", "extension"})
 
 
 class MemoryStore:
@@ -245,6 +247,10 @@ class MemorySnapshot:
     def entries(self) -> Iterator[Entry]:
         """Yield every entry in the order of commits."""
         return iter(self._entries)
+
+    def budget_changes(self) -> Iterator[Entry]:
+        """Yield the entries that changed a budget, in the order of commits."""
+        return (entry for entry in self._entries if entry.kind in _OF_BUDGETS)
 
     def table(self, name: str, columns: str) -> Iterator[tuple[Any, ...]]:
         """Yield nothing: in memory there are no tables."""

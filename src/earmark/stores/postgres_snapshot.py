@@ -15,6 +15,7 @@ from earmark.stores.postgres_url import PostgresUrl
 from earmark.stores.rows import (
     ACCOUNT_COLUMNS,
     ENTRY_COLUMNS,
+    OF_BUDGETS,
     RESERVATION_COLUMNS,
     Row,
     account_of,
@@ -68,6 +69,10 @@ class PostgresSnapshot:
         """Yield every entry; those of one tree in the order of commits."""
         return map(entry, self._stream(ENTRY_COLUMNS, "entry", "seq"))
 
+    def budget_changes(self) -> Iterator[Entry]:
+        """Yield the entries that changed a budget; those of one tree in the order of commits."""
+        return map(entry, self._stream(ENTRY_COLUMNS, "entry", "seq", OF_BUDGETS))
+
     def table(self, name: str, columns: str) -> Iterator[Row]:
         """Yield *columns* of every row of a table as they are stored."""
         return self._stream(columns, name, columns.partition(",")[0])
@@ -82,8 +87,8 @@ class PostgresSnapshot:
         """End the snapshot."""
         self._connection.close()
 
-    def _stream(self, columns: str, table: str, order: str) -> Iterator[Row]:
-        query = self._sql(f"SELECT {columns} FROM {{s}}.{table} ORDER BY {order}")
+    def _stream(self, columns: str, table: str, order: str, where: str = "TRUE") -> Iterator[Row]:
+        query = self._sql(f"SELECT {columns} FROM {{s}}.{table} WHERE {where} ORDER BY {order}")
         with (
             self._translated(),
             self._connection.cursor(name=f"earmark_{next(self._names)}") as cursor,

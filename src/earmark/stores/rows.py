@@ -20,6 +20,13 @@ ALERT_COLUMNS: Final = (
     'account, threshold, budget, unit, "window", start, "end", "limit", settled, at, seq'
 )
 
+#: The test of entries that changed a budget: as it stands in the index `entry_change`, so that a
+#: query with it is answered from there.
+OF_BUDGETS: Final = (
+    "kind <> 'reserve' AND kind <> 'extend' AND kind <> 'settle' AND kind <> 'release'"
+    " AND kind <> 'presume'"
+)
+
 Row = tuple[Any, ...]
 
 
@@ -171,8 +178,7 @@ def of_key(schema: str = "") -> str:
         SELECT seq FROM chain
         UNION ALL
         SELECT seq FROM {schema}entry WHERE "key" = (SELECT "key" FROM wanted)
-            AND kind <> 'reserve' AND kind <> 'extend' AND kind <> 'settle' AND kind <> 'release'
-            AND kind <> 'presume'
+            AND {OF_BUDGETS}
     )"""
 
 

@@ -12,6 +12,7 @@ import apsw
 from earmark.budget.budget import Budget
 from earmark.ledger.store import Filter
 from earmark.ledger.values import Account, Entry, Reservation
+from earmark.stores.rows import ENTRY_COLUMNS, OF_BUDGETS, entry
 from earmark.stores.sqlite_errors import translated
 from earmark.stores.sqlite_file import SqliteFile
 from earmark.stores.sqlite_rows import SqliteRows
@@ -63,6 +64,13 @@ class SqliteSnapshot:
         """Yield every entry in the order of commits."""
         with translated(self._name):
             yield from SqliteRows(self._connection).entries(Filter())
+
+    def budget_changes(self) -> Iterator[Entry]:
+        """Yield the entries that changed a budget, in the order of commits."""
+        with translated(self._name):
+            # By `seq` alone, SQLite would read the whole table to sort nothing.
+            query = f"SELECT {ENTRY_COLUMNS} FROM entry WHERE {OF_BUDGETS} ORDER BY +seq"
+            yield from map(entry, self._connection.execute(query))
 
     def table(self, name: str, columns: str) -> Iterator[tuple[Any, ...]]:
         """Yield *columns* of every row of a table as they are stored."""
