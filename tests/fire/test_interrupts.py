@@ -26,6 +26,7 @@ from earmark.ledger.ledger import Ledger
 from earmark.stores.open import open_ledger
 from earmark.stores.open_tables import open_tables
 from earmark.stores.tables import Tables
+from support.last_resort import LAST_RESORT_S
 from support.ledger_books import STORES
 
 _PACKAGE = str(Path(earmark.__file__).parent)
@@ -174,7 +175,7 @@ class House:
             # An interrupted commit may have released it already.
             if committer._turn._is_owned():
                 committer._turn.release()
-            thread.join(60)
+            thread.join(LAST_RESORT_S)
             assert not thread.is_alive(), "it has no answer"
 
     def in_thread(self, work: Callable[[], None], at: str) -> None:
@@ -189,13 +190,12 @@ class House:
 
         thread = threading.Thread(target=run, daemon=True)
         thread.start()
-        thread.join(60)
+        thread.join(LAST_RESORT_S)
         assert not thread.is_alive(), f"it waits for what was not let go at {at}"
         if failed:
             raise failed[0]
 
 
-@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("lost", [False, True], ids=["open", "opened anew"])
 @pytest.mark.parametrize("act", ["reserve", "balances", "table"])
 def test_an_interrupt_at_any_line_leaves_the_books_whole(

@@ -206,7 +206,6 @@ class Example:
     ],
 )
 @given(limits=LIMITS, leaf=LIMITS, steps=STEPS)
-@pytest.mark.timeout(900)
 def test_the_check_and_the_rules_agree(
     writers: tuple[Ledger, Ledger, ManualClock],
     limits: tuple[Limit, ...],
