@@ -1,5 +1,6 @@
 """The tables beside the books, on every store: all or nothing, one writer at a time, once."""
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from earmark.errors import StoreClosed
 from earmark.ledger.ledger import Ledger
+from earmark.stores.memory import MemoryStore
 from earmark.stores.open import open_ledger
 from earmark.stores.open_tables import open_tables
 from earmark.stores.tables import Rows, Tables
@@ -35,6 +37,20 @@ def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
     """Books that several can open the tables of."""
     with open_ledger(STORES[request.param](tmp_path)) as ledger:
         yield ledger
+
+
+def test_threads_that_ask_at_once_share_the_tables_of_a_store_in_memory() -> None:
+    """Whoever comes first makes them, and nobody makes them anew."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(100):
+            store, found = MemoryStore(), list[Tables]()
+            in_threads([lambda s=store, f=found: f.append(open_tables(s))] * 4)
+            assert len(set(map(id, found))) == 1
+            found[0].close()
+    finally:
+        sys.setswitchinterval(before)
 
 
 @contextmanager

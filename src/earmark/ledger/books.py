@@ -42,6 +42,8 @@ from earmark.ledger.values import (
 )
 
 _MOST_CACHED = 200_000
+#: Anybody can ask for paths that have no budget, and for ever new ones.
+_MOST_ABSENT = 10_000
 _NOBODY = Scope(())
 # The common ones first, in a tuple: a test against a union of types is several times slower.
 _ON_RESERVATION = (Reserve, Settle, Release, Extend, Presume)
@@ -66,6 +68,8 @@ class Books:
         """The number of the last entry."""
         self.changes = Changes()
         self._budgets: dict[str, Budget | None] = {}
+        self._absent = 0
+        """Of those, at most so many are known not to exist."""
         self._accounts: dict[int, Account] = {}
         self._numbers: dict[tuple[str, str, str, int], int] = {}
         self.unwritten: set[int] = set()
@@ -250,7 +254,10 @@ class Books:
         place = self._places.get(path)
         if place is None or not place.since <= now < place.until:
             place = self._find_place(path, now)
-            self._places[path] = place
+            if place.accounts or place.pause is not None:
+                self._places[path] = place
+                for above in ancestors(path):
+                    self._under.setdefault(above, set()).add(path)
         return place
 
     def _find_place(self, path: str, now: int) -> Place:
@@ -258,7 +265,6 @@ class Books:
         paused, pause = "", None
         since, until = 0, END_OF_TIME
         for above in ancestors(path):
-            self._under.setdefault(above, set()).add(path)
             budget = self.budget(above)
             if budget is None:
                 continue
@@ -309,8 +315,14 @@ class Books:
         try:
             return self._budgets[path]
         except KeyError:
-            found = self._budgets[path] = self._rows.budget(path)
-            return found
+            found = self._rows.budget(path)
+        if found is None:
+            self._absent += 1
+            if self._absent > _MOST_ABSENT:
+                self._budgets = {path: b for path, b in self._budgets.items() if b is not None}
+                self._absent = 1
+        self._budgets[path] = found
+        return found
 
     def _apply_to_budget(self, op: OnBudget, now: int) -> Decision:
         path = op.budget

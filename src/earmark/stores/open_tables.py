@@ -1,5 +1,7 @@
 """From a store to the tables beside it."""
 
+import threading
+from typing import Final
 from weakref import WeakKeyDictionary
 
 from earmark.ledger.store import Store
@@ -10,6 +12,7 @@ _SQLITE = "sqlite:///"
 _MEMORY = "memory:"
 
 #: Books in memory are nowhere but in their store, and so are the tables beside them.
+_lock: Final = threading.Lock()
 _in_memory: "WeakKeyDictionary[Store, Tables]" = WeakKeyDictionary()
 
 
@@ -23,9 +26,10 @@ def open_tables(store: Store) -> Tables:
     """
     if store.url != _MEMORY:
         return tables_at(store.url)
-    if store not in _in_memory:
-        _in_memory[store] = SqliteTables(":memory:")
-    return _in_memory[store]
+    with _lock:
+        if store not in _in_memory:
+            _in_memory[store] = SqliteTables(":memory:")
+        return _in_memory[store]
 
 
 def tables_at(url: str) -> Tables:
