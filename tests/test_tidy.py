@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-LONGEST_FILE = 400
+LONGEST_FILE = 450
 #: Tests are read one at a time, and a suite that belongs together stays together.
 LONGEST_TEST_FILE = 500
 LONGEST_FUNCTION = 50
@@ -40,7 +40,7 @@ TESTS = [path for path in PYTHON if path.name.startswith("test_")]
 
 @pytest.mark.parametrize("path", PYTHON, ids=str)
 def test_a_file_is_read_in_one_sitting(path: Path) -> None:
-    """No Python file has more than 400 lines, no file of tests more than 500."""
+    """No Python file has more than 450 lines, no file of tests more than 500."""
     most = LONGEST_TEST_FILE if path.name.startswith("test_") else LONGEST_FILE
     assert len((ROOT / path).read_text(encoding="utf-8").splitlines()) <= most
 

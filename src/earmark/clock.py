@@ -5,12 +5,14 @@ An *instant* is an int: nanoseconds since 1970-01-01T00:00Z. It is what ledgers 
 """
 
 import asyncio
+import math
 import re
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from earmark.errors import InvalidDuration
+from earmark.errors.inputs import shown
 
 NANOS_PER_SECOND = 1_000_000_000
 #: The instant after every other: the end of an interval that never ends.
@@ -20,7 +22,7 @@ END_OF_TIME = (1 << 63) - 1
 _UPTIME = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UNITS = {"ms": 0.001, "s": 1, "sec": 1, "min": 60, "m": 60, "h": 3600, "d": 86_400}
-_DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|sec|s|min|m|h|d)\s*")
+_DURATION = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(ms|sec|s|min|m|h|d)\s*")
 
 
 class Clock(Protocol):
@@ -74,6 +76,8 @@ def from_datetime(moment: datetime) -> int:
     Raises:
         InvalidDuration: (a `ValueError`) for a naive datetime, or one before 1678 or after 2262.
     """
+    if not isinstance(moment, datetime):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped callers
+        raise InvalidDuration(text=shown(moment), want="a datetime", kind="moment")
     if moment.tzinfo is None:
         raise InvalidDuration(text=moment.isoformat(), want="a datetime with a time zone")
     delta = moment - _EPOCH
@@ -96,7 +100,7 @@ def parse_duration(value: str | float | timedelta) -> int:
     """
     seconds = _seconds(value)
     if not 0 <= seconds <= 10 * 366 * 86_400:
-        raise InvalidDuration(text=str(value), want="between 0 s and 10 years")
+        raise InvalidDuration(text=shown(value), want="between 0 s and 10 years")
     return round(seconds * NANOS_PER_SECOND)
 
 
@@ -106,8 +110,11 @@ def _seconds(value: str | float | timedelta) -> float:
     if isinstance(value, str):
         match = _DURATION.fullmatch(value)
         if match is None:
-            raise InvalidDuration(text=value, want="a number and a unit, such as 30s, 10min or 2h")
+            want = "a number and a unit, such as 30s, 10min or 2h"
+            raise InvalidDuration(text=shown(value), want=want)
         return float(match[1]) * _UNITS[match[2]]
-    if isinstance(value, bool):
-        raise InvalidDuration(text=str(value), want="a number and a unit, such as 30s")
-    return float(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped callers
+        want = "a number and a unit, such as 30s, a timedelta, or seconds as a number"
+        raise InvalidDuration(text=shown(value), want=want)
+    # An int may be larger than any float.
+    return value if abs(value) <= END_OF_TIME else math.inf

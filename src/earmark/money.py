@@ -6,6 +6,7 @@ from functools import total_ordering
 from typing import Final
 
 from earmark.errors import FloatAmount, InvalidAmount
+from earmark.errors.inputs import shown
 
 NANOS_PER_USD: Final = 1_000_000_000
 #: The largest amount of one operation: 2^53-1 nano-dollars, about 9 million USD; exact in JSON too.
@@ -158,7 +159,8 @@ def _from_text(text: str) -> int:
 
 def _from_long_text(text: str) -> int:
     # A cap before parsing: Decimal("1e999999999") is cheap to read and ruinous to scale.
-    if len(text) > LONGEST_TEXT or "_" in text:
+    # Decimal reads the digits of every script, which people do not tell from others.
+    if len(text) > LONGEST_TEXT or "_" in text or not text.isascii():
         raise InvalidAmount(text=f"{text[:LONGEST_TEXT]!r}", want=_WANT)
     try:
         return _from_decimal(Decimal(text), text)
@@ -168,21 +170,27 @@ def _from_long_text(text: str) -> int:
 
 def _from_decimal(amount: Decimal, given: object) -> int:
     if not amount.is_finite():
-        raise InvalidAmount(text=repr(given), want=_WANT)
+        raise InvalidAmount(text=shown(given), want=_WANT)
     # Judged by the exponent first: scaling "1e400" would make a number of 400 digits.
     if amount and not _SMALLEST_EXPONENT <= amount.adjusted() <= _LARGEST_EXPONENT:
-        raise InvalidAmount(text=repr(given), want="an amount from 0.000000001 to 4000000000 USD")
+        raise InvalidAmount(text=shown(given), want="an amount from 0.000000001 to 4000000000 USD")
     scaled = Fraction(amount) * NANOS_PER_USD
     if scaled.denominator != 1:
         raise InvalidAmount(
-            text=repr(given), want="at most nine digits after the point (nano-dollars)"
+            text=shown(given), want="at most nine digits after the point (nano-dollars)"
         )
     return _checked(scaled.numerator, given)
 
 
 def _checked(nanos: int, given: object) -> int:
     if nanos < 0:
-        raise InvalidAmount(text=str(given), want="zero or more US dollars")
+        raise InvalidAmount(text=_text(nanos, given), want="zero or more US dollars")
     if nanos > LARGEST_LIMIT_NANOS:
-        raise InvalidAmount(text=str(given), want="at most 4611686018 USD")
+        raise InvalidAmount(text=_text(nanos, given), want="at most 4611686018 USD")
     return nanos
+
+
+def _text(nanos: int, given: object) -> str:
+    """Return *given*, which is so many *nanos*, as a message shows it."""
+    is_short = abs(nanos) < 10**LONGEST_TEXT
+    return show_nanos(nanos) if isinstance(given, Money) and is_short else shown(given)

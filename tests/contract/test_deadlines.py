@@ -30,8 +30,8 @@ def test_before_the_deadline_the_hold_stands(open_call: Ledger, clock: ManualClo
 def test_at_the_deadline_it_is_presumed_spent(open_call: Ledger, clock: ManualClock) -> None:
     """At the deadline the whole hold is settled by an entry of its own; nothing comes free."""
     clock.advance(TEN)
-    assert open_call.holds() == []
     late = open_call.reservation("call")
+    assert open_call.holds() == []
     assert (late.state, late.settled) == ("presumed", Money("0.50"))
     assert standing(open_call, "acme") == ("1", "0.5", "0", "0.5")
     last = open_call.entries()[-1]

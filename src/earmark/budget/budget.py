@@ -3,14 +3,17 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from earmark.budget.limit import Limit
 from earmark.budget.path import parse_path
 from earmark.budget.window import Interval, Window, check_zone
 from earmark.clock import END_OF_TIME
 from earmark.errors import InvalidLimit
+from earmark.errors.inputs import shown
 from earmark.money import LARGEST_LIMIT_NANOS
+
+T = TypeVar("T")
 
 MOST_LIMITS: Final = 32
 MOST_ALERTS: Final = 16
@@ -142,7 +145,20 @@ def parse_alerts(shares: Iterable[float | str | Decimal]) -> tuple[int, ...]:
     Raises:
         InvalidLimit: A share is not above 0 and at most 10, or is finer than a millionth.
     """
-    return tuple(sorted({_ppm(share) for share in shares}))
+    return tuple(sorted({_ppm(share) for share in listed(shares, "alerts", "[0.8, 1.0]")}))
+
+
+def listed(given: Iterable[T], what: str, example: str) -> list[T]:
+    """Return what is in the list *given*, which is no single text.
+
+    Raises:
+        InvalidLimit: It is a text or no list at all; *what* it should be a list of.
+    """
+    found: object = given  # untyped callers
+    if isinstance(found, str | bytes | Mapping) or not isinstance(found, Iterable):
+        want = f"several, such as {example}"
+        raise InvalidLimit(text=shown(given), want=want, kind=f"list of {what}")
+    return list(given)
 
 
 def check_limits(limits: tuple[Limit, ...]) -> tuple[Limit, ...]:
@@ -164,14 +180,15 @@ def check_limits(limits: tuple[Limit, ...]) -> tuple[Limit, ...]:
 
 def _ppm(share: float | str | Decimal) -> int:
     try:
-        parts = Decimal("NaN" if isinstance(share, bool) else str(share)[:40]) * PPM
+        text = "NaN" if isinstance(share, bool) else shown(share)
+        parts = Decimal(text if text.isascii() else "NaN") * PPM
     except ArithmeticError:
         parts = Decimal("NaN")
     if not parts.is_finite() or not 0 < parts <= HIGHEST_ALERT:
-        raise InvalidLimit(text=str(share)[:40], want=_ALERT_WANT, kind="alert threshold")
+        raise InvalidLimit(text=shown(share), want=_ALERT_WANT, kind="alert threshold")
     if parts != int(parts):
         want = "at most six digits after the point"
-        raise InvalidLimit(text=str(share)[:40], want=want, kind="alert threshold")
+        raise InvalidLimit(text=shown(share), want=want, kind="alert threshold")
     return int(parts)
 
 
@@ -188,9 +205,9 @@ def _check_count(count: int, most: int, what: str) -> None:
 def check_note(actor: str, reason: str) -> None:
     """Refuse an *actor* or a *reason* of more than 1,000 characters as `InvalidLimit`."""
     for text in (actor, reason):
-        if len(text) > LONGEST_NOTE:
-            want = f"at most {LONGEST_NOTE} characters"
-            raise InvalidLimit(text=f"{text[:40]}…", want=want, kind="actor or reason")
+        if not isinstance(text, str) or len(text) > LONGEST_NOTE:  # pyright: ignore[reportUnnecessaryIsInstance] - untyped callers
+            want = f"text of at most {LONGEST_NOTE} characters"
+            raise InvalidLimit(text=shown(text), want=want, kind="actor or reason")
 
 
 def _pause_json(pause: Pause) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Final
 
 from earmark.budget.window import Cut, Window
 from earmark.errors import FloatAmount, InvalidAmount, InvalidLimit
+from earmark.errors.inputs import shown
 from earmark.money import (
     LARGEST_LIMIT_NANOS,
     LARGEST_NANOS,
@@ -52,10 +53,10 @@ class Limit:
             InvalidLimit: Another shape, an unknown unit or an unknown window.
             InvalidAmount: The amount is no amount of that unit.
         """
-        # str(): an untyped caller may give a number.
-        match = _GRAMMAR.fullmatch(str(text)[: _LONGEST_TEXT + 1])
-        if match is None or len(text) > _LONGEST_TEXT:
-            raise InvalidLimit(text=str(text)[:_LONGEST_TEXT], want=_WANT)
+        is_short = isinstance(text, str) and len(text) <= _LONGEST_TEXT
+        match = _GRAMMAR.fullmatch(text) if is_short else None
+        if match is None:
+            raise InvalidLimit(text=shown(text), want=_WANT)
         amount, unit, total, window = match.groups()
         return cls(read_amount(unit, amount), unit, Window.parse(total or _recurring(window, text)))
 
@@ -75,7 +76,7 @@ def check_unit(unit: str) -> str:
         InvalidLimit: It is not `usd`, `calls` or `tokens`.
     """
     if unit not in UNITS:
-        raise InvalidLimit(text=unit[:40], want="one of " + ", ".join(UNITS), kind="unit")
+        raise InvalidLimit(text=shown(unit), want="one of " + ", ".join(UNITS), kind="unit")
     return unit
 
 
@@ -112,10 +113,10 @@ def _recurring(window: str, text: str) -> str:
 
 def _to_count(amount: AmountLike) -> int:
     if isinstance(amount, bool | float):
-        raise FloatAmount(text=repr(amount), want=_COUNT_WANT)
+        raise FloatAmount(text=shown(amount), want=_COUNT_WANT)
     count = _whole(amount)
     if count is None or not 0 <= count <= LARGEST_COUNT:
-        raise InvalidAmount(text=repr(amount)[:40], want=_COUNT_WANT)
+        raise InvalidAmount(text=shown(amount), want=_COUNT_WANT)
     return count
 
 

@@ -5,6 +5,7 @@ from functools import lru_cache
 from typing import Final
 
 from earmark.errors import InvalidPath
+from earmark.errors.inputs import shown
 
 MOST_SEGMENTS: Final = 16
 LONGEST_PATH: Final = 255
@@ -13,7 +14,6 @@ LONGEST_SEGMENT: Final = 64
 _SEGMENT = re.compile(r"[A-Za-z0-9._-]+")
 
 
-@lru_cache(maxsize=8192)
 def parse_path(text: str) -> str:
     """Return *text* if it is a budget path.
 
@@ -23,7 +23,12 @@ def parse_path(text: str) -> str:
             255 characters.
     """
     if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped callers
-        raise InvalidPath(text=f"a {type(text).__name__}", want="text such as acme/agent-7")
+        raise InvalidPath(text=shown(text), want="text such as acme/agent-7")
+    return _parsed(text)
+
+
+@lru_cache(maxsize=8192)
+def _parsed(text: str) -> str:
     if len(text) > LONGEST_PATH:
         raise InvalidPath(text=f"{text[:40]}…", want=f"at most {LONGEST_PATH} characters")
     segments = text.split("/")

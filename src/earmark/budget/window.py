@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from earmark.clock import END_OF_TIME, NANOS_PER_SECOND
 from earmark.errors import InvalidLimit
+from earmark.errors.inputs import shown
 
 _DAY_SECONDS: Final = 86_400
 _EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
@@ -124,6 +125,8 @@ def check_zone(name: str) -> str:
     Raises:
         InvalidLimit: It is not; the nearest name is given.
     """
+    if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped callers
+        raise InvalidLimit(text=shown(name), want="an IANA name as text", kind="time zone")
     _zone(name)
     return name
 

@@ -1,7 +1,8 @@
 """What a caller gave that cannot be used."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from decimal import Decimal
+from typing import ClassVar, Final
 
 from earmark.errors.base import EarmarkError
 
@@ -156,6 +157,21 @@ class InvalidFile(InputError):
 
     def __str__(self) -> str:
         return f"cannot read '{self.path}': {self.detail}"
+
+
+def shown(given: object) -> str:
+    """Return *given* as a message shows it: short, whatever it is."""
+    if isinstance(given, str):
+        return given if len(given) <= _LONGEST_SHOWN else f"{given[:_LONGEST_SHOWN]}…"
+    if isinstance(given, int) and given.bit_length() > _LONGEST_SHOWN:
+        # Python refuses to write out what has thousands of digits.
+        return f"a number of {given.bit_length()} bits"
+    if isinstance(given, int | float | Decimal):
+        return shown(str(given))
+    return f"a {type(given).__name__}"
+
+
+_LONGEST_SHOWN: Final = 64
 
 
 def _with_article(noun: str) -> str:

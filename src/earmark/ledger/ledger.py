@@ -7,7 +7,7 @@ from typing import Self
 from earmark.budget.budget import Budget
 from earmark.budget.limit import Limit
 from earmark.budget.path import parse_path
-from earmark.clock import Clock, from_datetime, parse_duration
+from earmark.clock import Clock, parse_duration
 from earmark.errors import NotFound
 from earmark.ledger import requests
 from earmark.ledger.answers import Balance, balance, budget_of, reservation_of
@@ -17,7 +17,7 @@ from earmark.ledger.commit_time import LARGEST_STEP_NS, CommitTime
 from earmark.ledger.committer import Committer
 from earmark.ledger.requests import DEFAULT_DEADLINE, Duration
 from earmark.ledger.spend import Spend
-from earmark.ledger.store import Filter, Store
+from earmark.ledger.store import Store
 from earmark.ledger.undo import undo
 from earmark.ledger.values import Alert, Entry, Presume, Reservation, Reserve, State
 from earmark.ledger.waiting import Turns
@@ -271,9 +271,10 @@ class Ledger:
         Raises:
             NotFound: No budget stands at *path*.
         """
+        parse_path(path)
         self.sweep()
         now = self.clock.instant()
-        budgets = self.store.budgets(parse_path(path)) if tree else self._alone(path)
+        budgets = self.store.budgets(path) if tree else self._alone(path)
         if not budgets:
             raise NotFound(kind="budget", name=path, hint=f"`earmark budget set {path}` makes it")
         return [
@@ -298,7 +299,9 @@ class Ledger:
         Raises:
             NotFound: It never opened a reservation.
         """
-        found = self.store.reservation(key)
+        wanted = requests.check_key(key)
+        self.sweep()
+        found = self.store.reservation(wanted)
         if found is None:
             raise NotFound(kind="reservation", name=key)
         return found
@@ -316,8 +319,8 @@ class Ledger:
         """Return matching reservations in the order they were opened; the open ones by default."""
         self.sweep()
         return self.store.reservations(
-            Filter(
-                budget=budget, key=key, state=state, since=_at(since), until=_at(until), most=most
+            requests.listing(
+                budget=budget, key=key, state=state, since=since, until=until, most=most
             )
         )
 
@@ -342,11 +345,11 @@ class Ledger:
         """
         self.sweep()
         return self.store.entries(
-            Filter(
+            requests.listing(
                 budget=budget,
                 key=key,
-                since=_at(since),
-                until=_at(until),
+                since=since,
+                until=until,
                 after=after,
                 most=most,
                 complete=True,
@@ -355,7 +358,7 @@ class Ledger:
 
     def alerts(self, budget: str | None = None, *, most: int = 1000) -> list[Alert]:
         """Return the alerts of the budgets at or below *budget*, in the order of commits."""
-        return self.store.alerts(Filter(budget=budget, most=most))
+        return self.store.alerts(requests.listing(budget=budget, most=most))
 
     def sweep(self) -> None:
         """Presume the reservations whose deadline has passed; every commit does so too."""
@@ -388,7 +391,3 @@ class Ledger:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _at(moment: datetime | None) -> int | None:
-    return None if moment is None else from_datetime(moment)

@@ -3,15 +3,17 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, get_args
 
-from earmark.budget.budget import Extension, Pause, check_note, parse_alerts
+from earmark.budget.budget import Extension, Pause, check_note, listed, parse_alerts
 from earmark.budget.limit import Limit, read_amount
 from earmark.budget.path import parse_path
 from earmark.clock import Clock, from_datetime, parse_duration
 from earmark.errors import InvalidAmount, InvalidDuration, InvalidKey
+from earmark.errors.inputs import shown
 from earmark.ids import new_key
 from earmark.ledger.budget_rules import changed
+from earmark.ledger.store import Filter
 from earmark.ledger.values import (
     AS_HELD,
     Amounts,
@@ -23,14 +25,18 @@ from earmark.ledger.values import (
     ResumeBudget,
     SetLimits,
     Settle,
+    State,
 )
-from earmark.money import LARGEST_NANOS, AmountLike, show_nanos, to_nanos
+from earmark.money import LARGEST_NANOS, LARGEST_SUM, AmountLike, show_nanos, to_nanos
 
 Duration = str | float | timedelta
 #: A reservation nobody settles is presumed spent after this, unless told otherwise.
 DEFAULT_DEADLINE: Final = "1h"
 LONGEST_KEY: Final = 255
 LARGEST_LABELS: Final = 4096
+#: The most rows that one list gives.
+MOST_LISTED: Final = 1_000_000_000
+_LABELS: Final = "text by name, such as {'run': '17'}"
 
 
 def reserve(
@@ -95,6 +101,8 @@ def amounts(amount: AmountLike, units: Mapping[str, int] | None, calls: int = 1)
         raise InvalidAmount(text=show_nanos(usd), want=f"at most {most} USD in one operation")
     if not units:
         return Amounts(usd, calls)
+    if not isinstance(units, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped callers
+        raise InvalidAmount(text=shown(units), want="units by name, such as {'tokens': 1200}")
     counts = {unit: read_amount(unit, count) for unit, count in units.items()}
     if "usd" in counts:
         raise InvalidAmount(text="units['usd']", want="the amount in USD as the amount")
@@ -115,7 +123,7 @@ def set_limits(
     check_note(actor, reason)
     op = SetLimits(
         parse_path(path),
-        limits=None if limits is None else tuple(map(_limit, limits)),
+        limits=None if limits is None else tuple(map(_limit, listed(limits, "limits", _LIMITS))),
         timezone=timezone,
         alerts=None if alerts is None else parse_alerts(alerts),
         actor=actor,
@@ -125,6 +133,9 @@ def set_limits(
     # Whether what is given can be in a budget: decided here, where it is one caller's error.
     changed(op, None)
     return op
+
+
+_LIMITS: Final = "['10 usd per day', '3 calls per 30min']"
 
 
 def _limit(given: str | Limit) -> Limit:
@@ -166,8 +177,47 @@ def extend_budget(
 def check_key(key: str) -> str:
     """Return *key* if it can name an operation: 1 to 255 printable characters."""
     if not isinstance(key, str) or not 0 < len(key) <= LONGEST_KEY or not key.isprintable():
-        raise InvalidKey(text=str(key)[:40], want=f"1 to {LONGEST_KEY} printable characters")
+        raise InvalidKey(text=shown(key), want=f"1 to {LONGEST_KEY} printable characters")
     return key
+
+
+def listing(
+    *,
+    budget: str | None = None,
+    key: str | None = None,
+    state: State | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    after: int = 0,
+    most: int = 1000,
+    complete: bool = False,
+) -> Filter:
+    """Return what a list is asked for.
+
+    Raises:
+        InvalidPath, InvalidKey, InvalidDuration: A name or a moment that none can be.
+        InvalidAmount: *most* is not from 1 to 1,000,000,000, or *after* is no number of an entry.
+    """
+    if state is not None and state not in get_args(State):
+        raise InvalidKey(
+            text=shown(state), want="one of " + ", ".join(get_args(State)), kind="state"
+        )
+    return Filter(
+        budget=None if budget is None else parse_path(budget),
+        key=None if key is None else check_key(key),
+        state=state,
+        since=None if since is None else from_datetime(since),
+        until=None if until is None else from_datetime(until),
+        after=_whole(after, "number of an entry", 0, LARGEST_SUM),
+        most=_whole(most, "number of rows", 1, MOST_LISTED),
+        complete=complete,
+    )
+
+
+def _whole(given: int, what: str, least: int, most: int) -> int:
+    if isinstance(given, bool) or not isinstance(given, int) or not least <= given <= most:  # pyright: ignore[reportUnnecessaryIsInstance] - untyped callers
+        raise InvalidAmount(text=shown(given), want=f"{least} to {most}", kind=what)
+    return given
 
 
 def _ttl(clock: Clock, deadline: Duration | datetime) -> int:
@@ -186,6 +236,12 @@ _DURATIONS: Final = {text: parse_duration(text) for text in (DEFAULT_DEADLINE, "
 
 
 def _labels(labels: Mapping[str, str]) -> str:
+    if not isinstance(labels, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped callers
+        raise InvalidKey(text=shown(labels), want=_LABELS, kind="set of labels")
+    for name, value in labels.items():
+        if not (isinstance(name, str) and isinstance(value, str)):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped callers
+            text = f"{shown(name)}: {shown(value)}"
+            raise InvalidKey(text=text, want=_LABELS, kind="label")
     text = json.dumps(dict(labels), sort_keys=True)
     if len(text) > LARGEST_LABELS:
         want = f"at most {LARGEST_LABELS} characters of JSON, not {len(text)}"

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 
 from earmark.clock import parse_duration
-from earmark.errors import InvalidDuration, NotFound
+from earmark.errors import InvalidDuration
 from earmark.ledger.values import State
 from earmark.service import models
 from earmark.service.auth import Reader, Spender
@@ -40,11 +40,7 @@ def list_reservations(
 @router.get("/reservations/{key:path}", response_model=models.Reservation)
 def get_one(service: TheService, _: Reader, key: Key) -> dict[str, Any]:
     """Show one reservation."""
-    service.desk.ledger.sweep()
-    found = service.desk.ledger.store.reservation(key)
-    if found is None:
-        raise NotFound(kind="reservation", name=key)
-    return told(reservation_json(found))
+    return told(reservation_json(service.desk.ledger.reservation(key)))
 
 
 @router.post("/reservations", response_model=models.Reserved, status_code=201)
