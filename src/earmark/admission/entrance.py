@@ -61,7 +61,20 @@ class Entrance:
         """
         due = self._ledger.clock.elapsed() + wait_ns
         attempt = partial(self._attempt, order, due)
-        return await self._ledger.turns.task(order.budget, attempt, wait_ns=wait_ns)
+        doomed = partial(self._check_fits, order, wait_ns)
+        return await self._ledger.turns.task(order.budget, attempt, wait_ns=wait_ns, doomed=doomed)
+
+    def _check_fits(self, order: Order, wait_ns: int) -> None:
+        """Raise the refusal if nothing that the policy would ask for can fit in time."""
+        turns, step = self._ledger.turns, _first(order)
+        while isinstance(step, Try):
+            ask = step.ask
+            refused = turns.preview(order.budget, requests.amounts(ask.hold, ask.units()))
+            if refused is None:
+                return
+            step = after(order.policy, order.bound, order.expected, ask, refused)
+        if not isinstance(step, Wait):
+            turns.check_waits(step.refusal, wait_ns)
 
     async def _attempt(self, order: Order, due: int) -> Through[Held] | Blocked[Awaitable[Held]]:
         step = await self._follow(order, _first(order))

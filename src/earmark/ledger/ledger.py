@@ -36,7 +36,7 @@ class Ledger:
         self.committer = committer
         self.clock = clock
         self._time = CommitTime(clock, store.name)
-        self.turns = Turns(clock, store.watch)
+        self.turns = Turns(clock, store.watch, store.accounts)
         committer.committed = self.turns.note
 
     # Reservations ---------------------------------------------------------------------------------
@@ -62,7 +62,8 @@ class Ledger:
                 and in which `state` it now is. A new one if not given.
             units: Other units, `{"tokens": 1200}`; `calls` counts 1 unless given.
             deadline: After it an unsettled reservation is presumed spent in full.
-            wait: How long to wait in line when what is in flight is in the way.
+            wait: How long to wait in line when what is in flight is in the way: first come, first
+                served among those who wait in this process; between processes there is no order.
             labels: Kept with the reservation; at most 4,096 characters of JSON.
             operation: Names this request: asked again under the same name and key, it is known as
                 the one that opened the reservation, and its answer is not `repeated`.
@@ -382,7 +383,8 @@ class Ledger:
         return AsyncLedger(self)
 
     def close(self) -> None:
-        """Commit what is queued and let go of the store."""
+        """Commit what is queued and let go of the store; who waits in line gets `StoreClosed`."""
+        self.turns.close(self.store.name)
         self.committer.close()
         self.store.close()
 

@@ -173,6 +173,13 @@ class TurnQueue:
                     self._advance(spot.held)
                     self._advance(spot.spent)
 
+    def wake_all(self) -> None:
+        """Notify all who wait, though it is nobody's turn: what they wait for does not come."""
+        with self._lock:
+            for spot in self._spots.values():
+                for waiter in (*spot.held, *spot.spent):
+                    waiter.notify()
+
     def _enter(self, paths: tuple[str, ...]) -> tuple[_Spot, ...]:
         spots = tuple(
             self._spots.get(path) or self._spots.setdefault(path, _Spot(path)) for path in paths

@@ -252,6 +252,11 @@ def _hold(accounts: tuple[Account, ...], amounts: Amounts) -> tuple[Account, ...
     return tuple(changed)
 
 
+def refusal(accounts: tuple[Account, ...], amounts: Amounts) -> Refused | None:
+    """Return why *amounts* do not fit on *accounts*, or nothing if they do."""
+    return None if _hold(accounts, amounts) is not None else _why(accounts, amounts)
+
+
 def _of(amounts: Amounts, unit: str) -> int:
     """Return the amount of *unit*; -1 where a limited unit was not counted."""
     if unit == "usd":

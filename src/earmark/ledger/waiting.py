@@ -5,14 +5,16 @@ import contextlib
 import threading
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Generic, TypeVar
 
 from earmark.budget.path import ancestors
 from earmark.clock import NANOS_PER_SECOND, Clock, from_datetime
-from earmark.errors import BudgetExceeded, EarmarkError, Reason
-from earmark.ledger.answers import reservation_of
+from earmark.errors import BudgetExceeded, EarmarkError, Reason, StoreClosed
+from earmark.ledger.answers import as_error, reservation_of
 from earmark.ledger.queue import Line, TurnQueue
-from earmark.ledger.values import Accepted, Decision, Reservation, Reserve
+from earmark.ledger.rules import refusal
+from earmark.ledger.values import Accepted, Account, Amounts, Decision, Reservation, Reserve
 
 #: How often a waiting thread looks at the clock, and the watch at a store that failed.
 LOOK_EVERY_S: Final = 0.05
@@ -24,6 +26,12 @@ _LOOK_EVERY_NS: Final = int(LOOK_EVERY_S * NANOS_PER_SECOND)
 _NEVER: Final = -1
 
 _ONLY_TAKES: Final = frozenset({"reserve", "extend"})
+
+AccountsOf = Callable[[str, int], tuple[Account, ...]]
+"""`earmark.ledger.store.Store.accounts`."""
+
+Doomed = Callable[[], None]
+"""Raises the refusal of an attempt that cannot go through in time; it reads and changes nothing."""
 
 WaitForChange = Callable[[Collection[str], int, float], int]
 """`earmark.ledger.store.Store.watch`."""
@@ -70,9 +78,16 @@ def blocked_by(
 class Turns:
     """The queue of one store in this process; shared by its façades, threads and tasks."""
 
-    def __init__(self, clock: Clock, wait: WaitForChange) -> None:
-        """Wait by *clock*; *wait* tells when any process commits to the store."""
+    def __init__(
+        self, clock: Clock, wait: WaitForChange, accounts: AccountsOf | None = None
+    ) -> None:
+        """Wait by *clock*; *wait* tells when any process commits to the store.
+
+        Where *accounts* can be read, who is behind others is refused at once if it never fits.
+        """
         self._clock = clock
+        self._accounts = accounts
+        self._closed: str | None = None
         self._queue = TurnQueue()
         self._watch = Watch(self._queue, wait)
 
@@ -93,6 +108,33 @@ class Turns:
         """How many wait for their turn."""
         return self._queue.waiting
 
+    def close(self, store: str) -> None:
+        """End every wait, now and later, with `StoreClosed` of *store*."""
+        self._closed = store
+        self._queue.wake_all()
+
+    def preview(self, budget: str, amounts: Amounts) -> BudgetExceeded | None:
+        """Return how *amounts* on *budget* would be refused as the books are now; reads only.
+
+        Nothing where they fit. A pause is not looked for.
+        """
+        if self._accounts is None:
+            return None
+        refused = refusal(self._accounts(budget, self._clock.instant()), amounts)
+        error = None if refused is None else as_error(refused)
+        return error if isinstance(error, BudgetExceeded) else None
+
+    def check_waits(self, refused: BudgetExceeded | None, wait_ns: int) -> None:
+        """Raise *refused* if waiting for *wait_ns* cannot help."""
+        if refused is None:
+            return
+        instant = self._clock.instant()
+        if blocked_by(refused, _raises(refused), instant=instant, left_ns=wait_ns) is None:
+            raise refused
+
+    def _check_fits(self, operation: Reserve, wait_ns: int) -> None:
+        self.check_waits(self.preview(operation.budget, operation.amounts), wait_ns)
+
     def admit(
         self, operation: Reserve, submit: Callable[[Reserve], Decision], *, wait_ns: int
     ) -> Reservation:
@@ -105,7 +147,8 @@ class Turns:
             except BudgetExceeded as refusal:
                 return self._or_raise(refusal, due, _raises(refusal))
 
-        return self.thread(operation.budget, attempt, wait_ns=wait_ns)
+        doomed = partial(self._check_fits, operation, wait_ns)
+        return self.thread(operation.budget, attempt, wait_ns=wait_ns, doomed=doomed)
 
     async def admit_async(
         self,
@@ -123,7 +166,8 @@ class Turns:
             except BudgetExceeded as refusal:
                 return self._or_raise(refusal, due, _raises_awaited(refusal))
 
-        return await self.task(operation.budget, attempt, wait_ns=wait_ns)
+        doomed = partial(self._check_fits, operation, wait_ns)
+        return await self.task(operation.budget, attempt, wait_ns=wait_ns, doomed=doomed)
 
     def _or_raise(self, refusal: BudgetExceeded, due: int, give_up: Callable[[], T]) -> Blocked[T]:
         left = due - self._clock.elapsed()
@@ -138,28 +182,29 @@ class Turns:
         attempt: Callable[[], Awaitable[Through[T] | Blocked[Awaitable[T]]]],
         *,
         wait_ns: int,
+        doomed: Doomed | None = None,
     ) -> T:
         """Return what *attempt* gives once it is not blocked: in FIFO order, for *wait_ns*.
 
         When the time is up, who is first, or never had a turn, tries once more and then gives up by
-        its own means; the others get their last refusal. A cancelled waiter leaves no trace.
+        its own means; the others get their last refusal. Who would have to stand behind others, and
+        is *doomed*, does not wait. A cancelled waiter leaves no trace.
 
         Raises:
-            BudgetExceeded: From *attempt*, from giving up, or the last one when the time is up.
+            BudgetExceeded: From *attempt*, from giving up, from *doomed*, or the last one when the
+                time is up.
+            StoreClosed: The ledger was closed meanwhile.
         """
-        loop, turn = asyncio.get_running_loop(), asyncio.Event()
-
-        def notify() -> None:
-            # A closed loop has nobody left to wake.
-            with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(turn.set)
-
+        turn = asyncio.Event()
         due = self._clock.elapsed() + wait_ns
         blocked: Blocked[Awaitable[T]] | None = None
-        waiter = self._queue.join(budget, notify)
+        waiter = self._queue.join(budget, _sets(turn))
         try:
+            if doomed is not None and not waiter.trying:
+                await asyncio.to_thread(doomed)
             while waiter.trying or due > self._clock.elapsed():
                 turn.clear()
+                self._check_open()
                 if not waiter.trying:
                     self._watch.ensure()
                     await _sleep(self._clock, turn, self._nap(due, blocked))
@@ -181,7 +226,12 @@ class Turns:
             self._queue.leave(waiter)
 
     def thread(
-        self, budget: str, attempt: Callable[[], Through[T] | Blocked[T]], *, wait_ns: int
+        self,
+        budget: str,
+        attempt: Callable[[], Through[T] | Blocked[T]],
+        *,
+        wait_ns: int,
+        doomed: Doomed | None = None,
     ) -> T:
         """Return what *attempt* gives once it is not blocked; `task` for threads."""
         turn = threading.Event()
@@ -189,8 +239,11 @@ class Turns:
         blocked: Blocked[T] | None = None
         waiter = self._queue.join(budget, turn.set)
         try:
+            if doomed is not None and not waiter.trying:
+                doomed()
             while waiter.trying or due > self._clock.elapsed():
                 turn.clear()
+                self._check_open()
                 if not waiter.trying:
                     self._watch.ensure()
                     self._block(turn, self._clock.elapsed() + self._nap(due, blocked))
@@ -210,6 +263,11 @@ class Turns:
             return outcome.value if isinstance(outcome, Through) else outcome.give_up()
         finally:
             self._queue.leave(waiter)
+
+    def _check_open(self) -> None:
+        # After the event is cleared: a close that comes later sets it.
+        if self._closed is not None:
+            raise StoreClosed(store=self._closed, detail="closed")
 
     def _nap(self, due: int, blocked: Blocked[T] | None) -> int:
         """Return how long to sleep if nothing changes: to the deadline or the end of the window."""
@@ -280,6 +338,18 @@ def _raises_awaited(refusal: BudgetExceeded) -> Callable[[], Awaitable[Reservati
         raise refusal
 
     return give_up
+
+
+def _sets(turn: asyncio.Event) -> Callable[[], None]:
+    """Return what sets *turn* of a task of this loop, from any thread."""
+    loop = asyncio.get_running_loop()
+
+    def notify() -> None:
+        # A closed loop has nobody left to wake.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(turn.set)
+
+    return notify
 
 
 async def _sleep(clock: Clock, turn: asyncio.Event, nanos: int) -> None:
