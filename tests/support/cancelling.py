@@ -2,7 +2,8 @@
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Generator
+import types
+from collections.abc import Awaitable, Coroutine, Generator
 from contextlib import suppress
 from typing import Any, Final, Literal
 
@@ -64,6 +65,47 @@ class _Stepped:
             task.cancel()
 
 
+async def cut_inside(work: Coroutine[Any, Any, Any], step: int, how: How) -> bool:
+    """Run *work*, cancelled when it, or a task that it began, waits for the time *step*.
+
+    Return whether it came so far.
+    """
+    loop = asyncio.get_running_loop()
+    waits = 0
+    main: asyncio.Task[Any] | None = None
+
+    @types.coroutine
+    def counted(inner: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
+        nonlocal waits
+        thrown: BaseException | None = None
+        while True:
+            try:
+                waited = inner.send(None) if thrown is None else inner.throw(thrown)
+            except StopIteration as end:
+                return end.value
+            waits += 1
+            if main is not None and (waits == step or (how == "again and again" and waits > step)):
+                main.cancel()
+            thrown = None
+            try:
+                yield waited
+            except BaseException as error:  # noqa: BLE001 - for the work to see
+                thrown = error
+
+    def factory(loop: asyncio.AbstractEventLoop, coro: Any, **options: Any) -> "asyncio.Task[Any]":
+        return asyncio.Task(_awaited(counted(coro)), loop=loop, **options)
+
+    loop.set_task_factory(factory)
+    try:
+        main = loop.create_task(work)
+        await main
+    except asyncio.CancelledError:
+        assert waits >= step
+    finally:
+        loop.set_task_factory(None)
+    return waits >= step
+
+
 _spared: set["asyncio.Task[Any]"] = set()
 
 
@@ -82,7 +124,7 @@ async def cut_at(work: Coroutine[Any, Any, Any], step: int, how: How) -> bool:
     return stepped.steps >= step
 
 
-async def _awaited(stepped: _Stepped) -> object:
+async def _awaited(stepped: Awaitable[Any]) -> Any:
     return await stepped
 
 

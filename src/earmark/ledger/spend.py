@@ -3,14 +3,19 @@
 import asyncio
 import threading
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
 from earmark.errors import EarmarkError
 from earmark.ledger import requests
 from earmark.ledger.answers import check_first_entry, check_opened, reservation_of
 from earmark.ledger.requests import Duration
-from earmark.ledger.undo import book_abandoned, undo, undo_abandoned, undo_async
+from earmark.ledger.undo import (
+    book_abandoned,
+    submit_to_the_end,
+    undo,
+    undo_abandoned,
+    undo_async,
+)
 from earmark.ledger.values import Presume, Reservation, Reserve, Settle
 from earmark.money import AmountLike
 
@@ -114,14 +119,11 @@ class AsyncSpend:
                 raise ended_by from error
             raise
         except asyncio.CancelledError as cancelled:
-            with suppress(asyncio.CancelledError):
-                await self._wait_booked(close, cancelled)
+            # On its way already; asked again, it is only answered.
+            try:
+                decision = await submit_to_the_end(self._ledger.sync.committer, close)
+                self.hold = reservation_of(decision)
+            except EarmarkError as error:
+                raise cancelled from error
             raise
         self.hold = reservation_of(decision)
-
-    async def _wait_booked(self, close: Presume | Settle, cancelled: BaseException) -> None:
-        """Wait until *close* is booked, which is on its way; asked again, it is only answered."""
-        try:
-            self.hold = reservation_of(await self._ledger.sync.committer.submit_async(close))
-        except EarmarkError as error:
-            cancelled.__cause__ = error

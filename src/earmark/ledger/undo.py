@@ -13,7 +13,7 @@ from typing import Final
 
 from earmark.errors import EarmarkError
 from earmark.ledger.committer import Committer
-from earmark.ledger.values import Operation, Release, Reserve
+from earmark.ledger.values import Decision, Operation, Release, Reserve
 
 #: The name of the threads that book for coroutines whose loop was closed.
 BACKGROUND: Final = "earmark-book-abandoned"
@@ -29,10 +29,28 @@ def undo(committer: Committer, operation: Reserve) -> None:
 
 
 async def undo_async(committer: Committer, operation: Reserve) -> None:
-    """Release what *operation* opened, if it did; a further cancellation ends only the waiting."""
-    # Queued before this first suspends: from then on nothing that happens to the task matters.
+    """Release what *operation* opened, if it did; see `submit_to_the_end`."""
     with suppress(EarmarkError, asyncio.CancelledError):
-        await committer.submit_async(_release(operation))
+        await submit_to_the_end(committer, _release(operation))
+
+
+async def submit_to_the_end(committer: Committer, operation: Operation) -> Decision:
+    """Return the decision once it is durable, however often the caller is cancelled meanwhile.
+
+    *operation* may be asked twice. It is queued before this first suspends: from then on it is done
+    whatever happens to the task, and only who waits for it may not hear of it.
+
+    Raises:
+        asyncio.CancelledError: The loop ends, and with it the waiting.
+    """
+    try:
+        return await committer.submit_async(operation)
+    except asyncio.CancelledError:
+        asked_again = asyncio.ensure_future(committer.submit_async(operation))
+    while not asked_again.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait((asked_again,))
+    return asked_again.result()
 
 
 def undo_abandoned(committer: Committer, operation: Reserve) -> None:

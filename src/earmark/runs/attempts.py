@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from earmark.admission.call import Call, Grant
+from earmark.admission.finish import to_the_end
 from earmark.admission.guard import Charge, Guard
 from earmark.clock import Clock
 from earmark.composition.nodes import RemoteStage, Stage
@@ -123,7 +124,10 @@ class StageAttempts:
         except (asyncio.CancelledError, EarmarkError) as error:
             pass_on = self._pass_on_later
             try:
-                await self._write(await self._last_line(attempt, error))
+                # To the end: cancelled once more, it still gets the line of what was booked.
+                _, cancelled = await to_the_end(self._end(attempt, error))
+                if cancelled is not None:
+                    raise cancelled from error
             except StoreError as trouble:
                 # Broken books end a retry, but do not hide a refusal or a cancellation.
                 if isinstance(error, CallFailed):
@@ -181,6 +185,9 @@ class StageAttempts:
         budget, key = self._terms.budget, attempt.key
         await self._ledger.reserve(budget, 0, key=key, labels=attempt.labels)
         return of_reservation(await self._ledger.settle(key, cost))
+
+    async def _end(self, attempt: Attempt, error: BaseException) -> None:
+        await self._write(await self._last_line(attempt, error))
 
     async def _last_line(self, attempt: Attempt, error: BaseException) -> Line:
         booked = await self._booked(attempt, error)

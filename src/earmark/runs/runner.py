@@ -140,12 +140,16 @@ async def run_async(
     composition = read_graph(graph)
     ask = _ask(composition, input, ledger, under, budget, options)
     given = options.get("journal")
-    journal = given or await journal_of(ledger)
+    if given is not None:
+        return await _execute(ask, ledger, given)
+    # To the end, both: what is opened here has nobody else to close it.
+    journal, cancelled = await to_the_end(journal_of(ledger))
     try:
+        _raise_if(cancelled)
         return await _execute(ask, ledger, journal)
     finally:
-        if given is None:
-            await journal.aclose()
+        _, cancelled = await to_the_end(journal.aclose())
+        _raise_if(cancelled)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
