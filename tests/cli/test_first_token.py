@@ -20,7 +20,8 @@ from earmark.clock import SystemClock
 from earmark.service.tokens import SCOPES, Tokens
 from earmark.stores.open import open_ledger
 from earmark.stores.tables_sqlite import SqliteTables
-from support.served import EARMARK, PATIENCE_S, environment
+from support.last_resort import LAST_RESORT_S
+from support.served import EARMARK, environment
 
 TOKEN = re.compile(r"emk_[0-9a-f]{32}_[A-Za-z0-9_-]{43}")
 
@@ -43,7 +44,7 @@ def serving(folder: Path, stderr: int, *options: str, **variables: str) -> Itera
             yield process.stdout
         finally:
             process.send_signal(signal.SIGTERM)
-            code = process.wait(PATIENCE_S)
+            code = process.wait(LAST_RESORT_S)
         assert code == 0
 
 
@@ -68,7 +69,7 @@ def log(folder: Path) -> int:
 def opens(url: str, token: str) -> bool:
     """Return whether *token* lets its bearer in."""
     head = {"Authorization": f"Bearer {token.strip()}"}
-    return httpx2.get(f"{url}/v1/audit", headers=head, timeout=PATIENCE_S).status_code == 200
+    return httpx2.get(f"{url}/v1/audit", headers=head, timeout=LAST_RESORT_S).status_code == 200
 
 
 def test_on_a_terminal_the_first_token_is_shown_once(tmp_path: Path) -> None:
@@ -84,7 +85,7 @@ def test_on_a_terminal_the_first_token_is_shown_once(tmp_path: Path) -> None:
             assert (found is not None) == is_first
             if found:
                 assert opens(url, found[0])
-                assert httpx2.get(f"{url}/v1/tasks", timeout=PATIENCE_S).status_code == 401
+                assert httpx2.get(f"{url}/v1/tasks", timeout=LAST_RESORT_S).status_code == 401
     assert not list(tmp_path.glob("*token*"))
 
 
@@ -137,7 +138,7 @@ def test_where_no_file_can_be_made_it_says_how_to_get_a_token(tmp_path: Path) ->
         capture_output=True,
         text=True,
         check=False,
-        timeout=PATIENCE_S,
+        timeout=LAST_RESORT_S,
     )
     assert ended.returncode == 1
     assert "earmark token create" in ended.stderr
@@ -153,7 +154,7 @@ def test_of_many_first_starts_at_once_one_makes_the_token(tmp_path: Path) -> Non
         with closing(SqliteTables(name)) as tables:
             tokens = Tokens(tables, SystemClock())
             assert tokens.all() == []
-            together.wait(PATIENCE_S)
+            together.wait(LAST_RESORT_S)
             made = tokens.create_first("first", ["admin"])
             return None if made is None else made[1]
 

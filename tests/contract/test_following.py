@@ -1,6 +1,5 @@
 """Following the entries of several trees of budgets by the number of the last one that was read."""
 
-import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -16,8 +15,8 @@ from earmark.stores import postgres
 from earmark.stores.open import open_ledger
 from earmark.stores.postgres_url import PostgresUrl
 from earmark.testing import ManualClock
+from support.last_resort import until
 from support.ledger_books import STORES, open_books
-from support.postgres_server import PATIENCE_S
 from support.postgres_session import recycle, shared_or_skip
 
 TREES = ("a", "b", "c")
@@ -71,13 +70,8 @@ def until_looked(folder: Path) -> None:
         " AND query LIKE '%%virtualtransaction%%' AND query LIKE %s"
     )
     schema = PostgresUrl.parse(STORES["postgres"](folder)).schema
-    pause = threading.Event()
     with shared_or_skip().connect() as connection:
-        for _ in range(PATIENCE_S * 50):
-            if connection.execute(query.encode(), (f"%{schema}%",)).fetchone() is not None:
-                return
-            pause.wait(0.02)
-    raise AssertionError("nobody looked")
+        until(lambda: connection.execute(query.encode(), (f"%{schema}%",)).fetchall())
 
 
 @pytest.mark.parametrize("face", ["threads", "tasks"])

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from earmark.config.load import load_settings
-from support.served import PATIENCE_S, earmark, environment
+from support.last_resort import LAST_RESORT_S
+from support.served import earmark, environment
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -41,7 +42,7 @@ def test_an_example_prints_what_its_page_prints_every_time(
             capture_output=True,
             text=True,
             check=False,
-            timeout=PATIENCE_S,
+            timeout=LAST_RESORT_S,
         )
         assert (done.stderr, done.stdout) == ("", printed), page.name
 

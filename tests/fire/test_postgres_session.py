@@ -1,6 +1,5 @@
 """A session of PostgreSQL is not the ledger's alone: others set it up, and may change it."""
 
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -17,9 +16,10 @@ from earmark.stores.open import open_ledger
 from earmark.stores.open_tables import open_tables
 from earmark.stores.postgres import PostgresStore
 from earmark.stores.postgres_link import Link
+from support.last_resort import until
 from support.ledger_books import check_books, standing
 from support.pgbouncer import PgBouncer
-from support.postgres_server import DATABASE, PATIENCE_S, USER, PostgresServer
+from support.postgres_server import DATABASE, USER, PostgresServer
 
 PEOPLE: Final = "Zoë 🐘 Ωmega"
 
@@ -96,16 +96,6 @@ def loaded(link: Link) -> str | None:
     except StoreUnavailable:
         return None
     return row[0] if row else None
-
-
-def until(true: Callable[[], bool]) -> None:
-    """Return once *true* is; what it waits for comes by itself."""
-    pause = threading.Event()
-    for _ in range(PATIENCE_S * 50):
-        if true():
-            return
-        pause.wait(0.02)
-    raise AssertionError("it never came")
 
 
 @contextmanager

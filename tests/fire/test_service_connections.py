@@ -10,13 +10,13 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
+from support.last_resort import LAST_RESORT_S
 from support.ledger_books import STORES
 from support.served import Served, until
 
 #: More than one process may have of clients here; the test itself has fewer than a thousand.
 FILES: Final = 256
 CLIENTS: Final = 252
-PATIENCE_S: Final = 60
 
 BEGUN: Final = {
     "bodies of /login": b"POST /login HTTP/1.1\r\nHost: 127.0.0.1\r\n"
@@ -40,7 +40,7 @@ def connect(stack: ExitStack, served: Served) -> socket.socket:
     place = urlsplit(served.url)
     assert place.hostname is not None
     address = (place.hostname, place.port or 80)
-    return stack.enter_context(socket.create_connection(address, timeout=PATIENCE_S))
+    return stack.enter_context(socket.create_connection(address, timeout=LAST_RESORT_S))
 
 
 @pytest.mark.parametrize("begun", BEGUN.values(), ids=BEGUN)
@@ -57,7 +57,7 @@ def test_unfinished_requests_leave_room_for_others(
             except OSError:
                 continue  # it was closed in favour of another
         begun = b"x"
-        assert httpx2.get(f"{served.url}/livez", timeout=PATIENCE_S).status_code == 200
+        assert httpx2.get(f"{served.url}/livez", timeout=LAST_RESORT_S).status_code == 200
         assert served.ask("get", "/readyz").status_code == 200
         assert served.ask("post", "/v1/tasks", json={"title": "think"}).status_code == 201
     assert "Traceback" not in served.said.read_text()
@@ -93,7 +93,7 @@ def test_a_body_that_drips_is_ended_by_its_total_time(stack: ExitStack, tmp_path
     client.sendall(BEGUN["bodies of /login"])
     client.settimeout(0.05)
     said = b""
-    for _ in range(PATIENCE_S * 20):
+    for _ in range(round(LAST_RESORT_S * 20)):
         try:
             said = client.recv(4096)
             break
