@@ -47,6 +47,10 @@ class CommitTime:
             ClockStepped: It was set, by more than five minutes in all, since the store was
                 opened. Nothing is committed until it is set back, or the program is started anew.
         """
+        now = self._clock.instant()
+        if -LARGEST_STEP_NS <= now - self._clock.uptime() - self._started <= LARGEST_STEP_NS:
+            return now
+        # Stopped between the two reads, or the clock was set: read at once tells which.
         now, uptime = self._read()
         expected = self._started + uptime
         if abs(now - expected) <= LARGEST_STEP_NS:
