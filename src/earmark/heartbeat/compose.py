@@ -9,11 +9,13 @@ from earmark.admission.finish import to_the_end
 from earmark.admission.guard import DEFAULT_WAIT
 from earmark.board.task import Attempt, CompositionWork, Task
 from earmark.clock import Clock, parse_duration
+from earmark.composition.nodes import Node, RemoteStage, children
 from earmark.composition.parse import parse_composition
 from earmark.config.settings import HeartbeatSettings
 from earmark.errors import (
     BudgetExceeded,
     EarmarkError,
+    InvalidComposition,
     NoBudget,
     Reason,
     StageFailed,
@@ -30,6 +32,7 @@ from earmark.heartbeat.work import as_text, cost_json
 from earmark.ids import new_run_id
 from earmark.runs.runner import run_async
 from earmark.runs.statement import Statement
+from earmark.stages.kinds.remote import RemoteKind
 
 T = TypeVar("T")
 
@@ -78,6 +81,7 @@ class Composer:
             return await self._ends.held_up(task, Verdict(reason="the heartbeat was stopped"))
         gate = Gate(lambda: self._look(task))
         try:
+            self._check_addresses(graph)
             statement = await self._in_time(self.run(graph, work.input, work.budget, run_id, gate))
         except StoreError:
             raise
@@ -86,6 +90,23 @@ class Composer:
         except asyncio.CancelledError:
             return (await to_the_end(self._ends.cut_short(task, attempt)))[0]
         return (await to_the_end(self._answered(task, attempt, statement)))[0]
+
+    def _check_addresses(self, graph: str) -> None:
+        """Refuse a graph that calls an address which the configuration does not have.
+
+        Who may add a task chooses its graph, and the calls go out from this host.
+        """
+        known = {stage.url for stage in self._house.stages if isinstance(stage, RemoteKind)}
+        waiting: list[Node] = [parse_composition(graph).root]
+        while waiting:
+            node = waiting.pop()
+            waiting += [child for _, child in children(node)]
+            if isinstance(node, RemoteStage) and node.url not in known:
+                raise InvalidComposition(
+                    place="",
+                    detail=f"it calls {node.url[:200]}, and a task may call only the addresses of"
+                    " remote stages in this heartbeat's configuration: add one there",
+                )
 
     async def run(
         self,

@@ -13,9 +13,11 @@ from earmark.heartbeat.recover import recover
 from earmark.money import Money
 from earmark.quilt.quilt import Patch
 from earmark.stages.kinds.model import model_stage
+from earmark.stages.kinds.remote import remote_stage
 from earmark.testing import HalfStream
 from support.beat_house import MODEL, BeatHouse, answer
 from support.last_resort import LAST_RESORT_S
+from support.stub_server import Scene, StubServer
 
 STAGE = {"op": "Stage", "id": "draft"}
 
@@ -81,6 +83,27 @@ def test_a_composition_that_names_no_known_stage_fails(beats: BeatHouse) -> None
     assert (beats.status(task), beats.spent) == (Status.FAILED, Money())
     with pytest.raises(NotFound):
         beats.ledger.balances("c8/cloud-lu/run-0")
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+def test_a_task_calls_only_addresses_of_the_configuration(is_known: bool) -> None:  # noqa: FBT001
+    """Who may add a task does not choose where the heartbeat's host posts to, however deep."""
+    with StubServer() as remote:
+        remote.play(Scene(body=b'{"ok": true, "data": {"output": "done"}}'))
+        configured = remote.url if is_known else f"{remote.url}/another"
+        call = {
+            "op": "RemoteStage",
+            "url": remote.url,
+            "input": {"kind": "Any"},
+            "output": {"kind": "Any"},
+            "cost": {"usd": "0.01"},
+        }
+        root = {"op": "Retry", "stage": call, "max_attempts": 2}
+        with BeatHouse(house={"stages": (remote_stage("r", configured, cost="0.01"),)}) as beats:
+            task = beats.add(work=CompositionWork(graph=graph(root), input="x", budget="0.50"))
+            beats.cycle()
+            expected = Status.COMPLETED if is_known else Status.FAILED
+            assert (beats.status(task), len(remote.requests)) == (expected, int(is_known))
 
 
 def test_a_composition_that_takes_too_long_is_unknown() -> None:
