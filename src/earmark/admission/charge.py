@@ -1,9 +1,10 @@
 """What a guarded call gave and what it was charged."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from earmark.admission.call import Reply
-from earmark.ledger.values import State
+from earmark.ledger.values import State, TableRows
 from earmark.money import Money
 from earmark.pricing.usage import Usage
 
@@ -31,6 +32,22 @@ class Charge:
     duration_ns: int = 0
     """How long it took once it was sent."""
     note: str = ""
+
+
+class Recorder(Protocol):
+    """Keeps a record of a call, made durable by the transaction that books it."""
+
+    def write(self, rows: TableRows, charge: Charge, failure: BaseException | None) -> None:
+        """Write how the call ended and what it was charged.
+
+        It runs in the thread that commits, and may run again for the same call, with the same
+        values if its booking is repeated. If it raises, the call is booked without a record.
+        """
+        ...
+
+    def written(self) -> None:
+        """Take note that what was written last is durable; runs in the loop of the call."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,13 +17,15 @@ is later than the call can last, so no running call is ever presumed.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
+from msgspec import structs
+
 from earmark.admission.call import Call, Grant, Reply
-from earmark.admission.charge import Charge, Receipt
+from earmark.admission.charge import Charge, Receipt, Recorder
 from earmark.admission.entrance import Entrance, Held, Order
 from earmark.admission.finish import booked
 from earmark.admission.policy import (
@@ -40,15 +42,17 @@ from earmark.admission.quantile import P99, OutputQuantiles, reply_length
 from earmark.clock import NANOS_PER_SECOND, Clock, parse_duration
 from earmark.errors import BudgetExceeded, CallFailed, EarmarkError, InvalidAmount, StoreUnavailable
 from earmark.ids import new_key
+from earmark.ledger import requests
+from earmark.ledger.answers import reservation_of
 from earmark.ledger.async_ledger import AsyncLedger
 from earmark.ledger.requests import Duration
 from earmark.ledger.undo import book_abandoned
-from earmark.ledger.values import Presume, Reservation
+from earmark.ledger.values import Presume, Release, Reservation, Settle, TableRows
 from earmark.money import Money
 from earmark.pricing.bound import Bound
 from earmark.pricing.usage import Usage
 
-__all__ = ["Charge", "Guard", "Receipt"]
+__all__ = ["Charge", "Guard", "Receipt", "Recorder"]
 
 #: How long a call waits in line, and how long it may take, unless told otherwise.
 DEFAULT_WAIT: Final = "5min"
@@ -70,6 +74,18 @@ class _Sent:
     timeout_s: float
     waited_ns: int
     started: int
+    recorder: Recorder | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ended:
+    """How a call ended: with everything a record of it says, so that a repeat says the same."""
+
+    at: int
+    failure: BaseException | None = None
+    usage: Usage | None = None
+    model: str | None = None
+    note: str = ""
 
 
 class Guard:
@@ -99,6 +115,7 @@ class Guard:
         wait: Duration | None = DEFAULT_WAIT,
         timeout: Duration = DEFAULT_TIMEOUT,  # noqa: ASYNC109 - kept by the injected clock
         labels: Mapping[str, str] | None = None,
+        recorder: Recorder | None = None,
     ) -> Receipt:
         """Make *call*, paid by the budget *under* and those above it; at most once.
 
@@ -109,6 +126,7 @@ class Guard:
             wait: How long to wait in line for budget; `None` asks once.
             timeout: How long the call may take once it is sent.
             labels: Kept with the reservation; `stage` also tells routes of one model apart.
+            recorder: Keeps a record of the call in the transaction that books it.
 
         Raises:
             BudgetExceeded: It was not sent, for that reason; or it was a stream, stopped because
@@ -124,9 +142,8 @@ class Guard:
         timeout_ns = parse_duration(timeout)
         order = self._order(under, call, key, timeout_ns + GRACE_NS, labels or {})
         began = self._clock.elapsed()
-        held = await self._entrance.enter(
-            order, wait_ns=0 if wait is None else parse_duration(wait)
-        )
+        wait_ns = 0 if wait is None else parse_duration(wait)
+        held = await self._entrance.enter(order, wait_ns=wait_ns)
         started = self._clock.elapsed()
         sent = _Sent(
             call=call,
@@ -136,6 +153,7 @@ class Guard:
             timeout_s=timeout_ns / NANOS_PER_SECOND,
             waited_ns=started - began,
             started=started,
+            recorder=recorder,
         )
         return await self._make(sent, self._grant(order, held, timeout_ns))
 
@@ -176,13 +194,14 @@ class Guard:
         try:
             reply = await self._send(sent, grant)
         except CallFailed as failure:
-            failure.charge = await booked(partial(self._book_failure, sent, failure))
+            ended = self._ended(failure, usage=failure.usage)
+            failure.charge = await booked(partial(self._book_failure, sent, failure, ended))
             raise
         except TimeoutError as error:
             detail = f"{sent.call.name} gave no answer within {sent.timeout_s:g} s"
-            raise await booked(partial(self._presumed, sent, detail)) from error
-        except (asyncio.CancelledError, EarmarkError):
-            await booked(lambda: self._presume(sent))
+            raise await self._presumed(sent, detail) from error
+        except (asyncio.CancelledError, EarmarkError) as error:
+            await booked(partial(self._settle, sent, None, self._ended(error)))
             raise
         except GeneratorExit:
             book_abandoned(self._ledger.sync.committer, Presume(sent.held.reservation.key))
@@ -190,8 +209,22 @@ class Guard:
         except Exception as error:
             # Its type only: the text of a foreign exception may hold a prompt or a key.
             detail = f"{sent.call.name} raised {type(error).__name__}"
-            raise await booked(partial(self._presumed, sent, detail)) from error
-        return Receipt(reply, await booked(lambda: self._book_reply(sent, reply)))
+            raise await self._presumed(sent, detail) from error
+        if reply.usage is not None:
+            self._learn(sent, reply.usage)
+        ended = self._ended(None, usage=reply.usage, model=reply.model, note=reply.note)
+        return Receipt(reply, await booked(partial(self._settle, sent, reply.cost, ended)))
+
+    def _ended(
+        self,
+        failure: BaseException | None,
+        *,
+        usage: Usage | None = None,
+        model: str | None = None,
+        note: str = "",
+    ) -> _Ended:
+        at = self._clock.elapsed()
+        return _Ended(at=at, failure=failure, usage=usage, model=model, note=note)
 
     async def _send(self, sent: _Sent, grant: Grant) -> Reply:
         loop = asyncio.get_running_loop()
@@ -207,52 +240,58 @@ class Guard:
             finally:
                 alarm.cancel()
 
-    async def _book_reply(self, sent: _Sent, reply: Reply) -> Charge:
-        if reply.usage is not None:
-            self._learn(sent, reply.usage)
-        return replace(
-            await self._settle(sent, reply.cost, reply.usage, reply.note),
-            model=reply.model,
-        )
-
-    async def _book_failure(self, sent: _Sent, failure: CallFailed) -> Charge:
+    async def _book_failure(self, sent: _Sent, failure: CallFailed, ended: _Ended) -> Charge:
         if failure.billed == "no":
-            key = sent.held.reservation.key
-            return _charge(sent, await self._book(lambda: self._ledger.release(key)), self._clock)
-        cost = failure.cost if failure.billed == "yes" else None
-        return await self._settle(sent, cost, failure.usage, "")
+            release = Release(sent.held.reservation.key)
+            return await self._book(sent, release, replace(ended, usage=None))
+        return await self._settle(sent, failure.cost if failure.billed == "yes" else None, ended)
 
     async def _presumed(self, sent: _Sent, detail: str) -> CallFailed:
-        charge = await self._presume(sent)
-        return CallFailed(detail=detail, billed="unknown", retryable=True, charge=charge)
+        failure = CallFailed(detail=detail, billed="unknown", retryable=True)
+        failure.charge = await booked(partial(self._settle, sent, None, self._ended(failure)))
+        return failure
 
-    async def _presume(self, sent: _Sent) -> Charge:
-        return await self._settle(sent, None, None, "")
-
-    async def _settle(
-        self, sent: _Sent, cost: Money | None, usage: Usage | None, note: str
-    ) -> Charge:
+    async def _settle(self, sent: _Sent, cost: Money | None, ended: _Ended) -> Charge:
         """Book *cost*, or the whole hold where nobody knows it."""
-        key = sent.held.reservation.key
-        units = None if usage is None else {"tokens": usage.tokens}
+        key, usage = sent.held.reservation.key, ended.usage
         if cost is not None:
+            units = None if usage is None else {"tokens": usage.tokens}
             try:
-                done = await self._book(lambda: self._ledger.settle(key, cost, units=units))
+                return await self._book(sent, requests.settle(key, cost, units), ended)
             except InvalidAmount as error:
-                note = f"{note}; {error}" if note else str(error)
-            else:
-                return _charge(sent, done, self._clock, usage=usage, note=note)
-        done = await self._book(lambda: self._ledger.presume(key))
-        return _charge(sent, done, self._clock, usage=usage, note=note)
+                note = f"{ended.note}; {error}" if ended.note else str(error)
+                ended = replace(ended, note=note)
+        return await self._book(sent, Presume(key), ended)
 
-    async def _book(self, operation: Callable[[], Awaitable[Reservation]]) -> Reservation:
+    async def _book(
+        self, sent: _Sent, operation: Settle | Release | Presume, ended: _Ended
+    ) -> Charge:
+        """Do *operation*, and record in its transaction how the call ended."""
+        recorder = sent.recorder
+        if recorder is None:
+            return _charge(sent, await self._submit(operation), ended)
+
+        def also(rows: TableRows, done: Reservation) -> None:
+            recorder.write(rows, _charge(sent, done, ended), ended.failure)
+
+        try:
+            done = await self._submit(structs.replace(operation, also=also))
+        except StoreUnavailable:
+            raise
+        except EarmarkError:
+            # What cannot be recorded was still spent. Was it refused for itself, it is again.
+            return _charge(sent, await self._submit(operation), ended)
+        recorder.written()
+        return _charge(sent, done, ended)
+
+    async def _submit(self, operation: Settle | Release | Presume) -> Reservation:
         """Do *operation*, again where the store could not be written: it is idempotent."""
         for pause in BOOKING_PAUSES_S:
             try:
-                return await operation()
+                return reservation_of(await self._ledger.submit(operation))
             except StoreUnavailable:
                 await self._clock.sleep(pause)
-        return await operation()
+        return reservation_of(await self._ledger.submit(operation))
 
     def _learn(self, sent: _Sent, usage: Usage) -> None:
         wanted = sent.bound.max_output_tokens
@@ -292,14 +331,7 @@ async def _nothing_to_grow(_: int) -> None:
     """Most holds are as large as the call can cost."""
 
 
-def _charge(
-    sent: _Sent,
-    done: Reservation,
-    clock: Clock,
-    *,
-    usage: Usage | None = None,
-    note: str = "",
-) -> Charge:
+def _charge(sent: _Sent, done: Reservation, ended: _Ended) -> Charge:
     ask = sent.held.ask
     return Charge(
         key=done.key,
@@ -308,9 +340,10 @@ def _charge(
         settled=done.settled or Money(),
         overrun=done.overrun,
         state=done.state,
-        usage=usage,
+        usage=ended.usage,
+        model=ended.model,
         clamped_to=ask.max_output_tokens if ask.clamped else None,
         waited_ns=sent.waited_ns,
-        duration_ns=clock.elapsed() - sent.started,
-        note=note,
+        duration_ns=ended.at - sent.started,
+        note=ended.note,
     )

@@ -4,8 +4,9 @@ Amounts are whole nano-USD, calls and tokens; instants are nanoseconds since the
 are msgspec's because a hot ledger makes several of them per operation.
 """
 
+from collections.abc import Callable
 from datetime import datetime
-from typing import Final, Literal
+from typing import Any, Final, Literal, Protocol
 
 from msgspec import Struct
 from msgspec.structs import astuple
@@ -149,6 +150,20 @@ class Reservation(Struct, frozen=True, gc=False):
 # Operations: what the ledger is asked -------------------------------------------------------------
 
 
+class TableRows(Protocol):
+    """The tables beside the ledger's, within one transaction."""
+
+    def run(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
+        """Run one statement and return its rows: those a query found, or those it `RETURNING`s."""
+        ...
+
+
+#: Writes rows of other tables in the transaction that closes a reservation, given as it is then.
+#: It may be called again, also after that was committed, and must then change nothing; if it
+#: raises, the operation fails alone and nothing of it is kept.
+AlsoWrite = Callable[[TableRows, Reservation], None]
+
+
 class Reserve(Struct, frozen=True, gc=False):
     """Open a reservation of *amounts* for *ttl* nanoseconds on every account above *budget*."""
 
@@ -178,6 +193,7 @@ class Settle(Struct, frozen=True, gc=False):
 
     key: str
     amounts: Amounts
+    also: AlsoWrite | None = None
 
 
 class Release(Struct, frozen=True, gc=False):
@@ -186,12 +202,14 @@ class Release(Struct, frozen=True, gc=False):
     key: str
     opened_by: str = ""
     """Only if the `Reserve` of this `operation` opened it; else nothing is found to release."""
+    also: AlsoWrite | None = None
 
 
 class Presume(Struct, frozen=True, gc=False):
     """Count the whole hold as spent because nobody knows; correctable by a settle."""
 
     key: str
+    also: AlsoWrite | None = None
 
 
 class SetLimits(Struct, frozen=True, gc=False):

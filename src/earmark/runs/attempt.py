@@ -1,5 +1,6 @@
 """One attempt at one stage, and how what the books say of it becomes a line."""
 
+import asyncio
 from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any, Final
@@ -9,7 +10,7 @@ from msgspec import Struct
 from earmark.admission.guard import Charge
 from earmark.clock import Clock
 from earmark.composition.types import NType
-from earmark.errors import CallFailed, StageFailed
+from earmark.errors import CallFailed, Refusal, StageFailed
 from earmark.ledger.values import Reservation
 from earmark.money import Money
 from earmark.pricing.bound import Bound, ModelBound
@@ -58,13 +59,19 @@ class Booked(Struct, frozen=True, kw_only=True, gc=False):
 class Attempt:
     """An attempt under way."""
 
-    __slots__ = ("_clock", "_run_id", "_started", "_started_at", "bound", "leaf", "number")
+    __slots__ = (
+        "_clock", "_ended", "_run_id", "_started", "_started_at",
+        "bound", "leaf", "line_number", "number",
+    )  # fmt: skip
 
     def __init__(self, leaf: Leaf, number: int, run_id: str, clock: Clock) -> None:
         self.leaf = leaf
         self.number = number
         self.bound: Bound | None = None
         """Set when the guard is asked."""
+        self.line_number = 0
+        """The number of its line among the run's, once it has one."""
+        self._ended: int | None = None
         self._run_id = run_id
         self._clock = clock
         self._started_at = clock.instant()
@@ -88,16 +95,32 @@ class Attempt:
             labels["model"] = self.bound.price.name[:_LONGEST_READABLE]
         return labels
 
+    def ending(self, failure: BaseException | None, booked: Booked | None = None) -> Line:
+        """Return its line, as it ended with *failure* or without one."""
+        match failure:
+            case None:
+                return self.line(Outcome.OK, booked)
+            case asyncio.CancelledError():
+                return self.line(Outcome.CANCELLED, booked)
+            case Refusal():
+                return self.line(Outcome.REFUSED, booked, detail=str(failure))
+            case CallFailed():
+                return self.line(Outcome.FAILED, booked, detail=failure.detail)
+            case _:
+                return self.line(Outcome.FAILED, booked, detail=str(failure))
+
     def line(self, outcome: Outcome, booked: Booked | None = None, *, detail: str = "") -> Line:
-        """Return its line; it ends now."""
-        leaf, bound, clock = self.leaf, self.bound, self._clock
+        """Return its line; it ended when this was first asked for."""
+        leaf, bound = self.leaf, self.bound
         detail = mended(detail)
-        ended = clock.elapsed()
+        ended = self._clock.elapsed() if self._ended is None else self._ended
+        self._ended = ended
         if booked is None or not booked.key:
             return Line(
                 path=leaf.path,
                 stage=leaf.name,
                 stage_id=leaf.stage_id,
+                number=self.line_number,
                 attempt=self.number,
                 outcome=outcome,
                 started_at=self._started_at,
@@ -109,6 +132,7 @@ class Attempt:
             path=leaf.path,
             stage=leaf.name,
             stage_id=leaf.stage_id,
+            number=self.line_number,
             attempt=self.number,
             outcome=outcome,
             started_at=self._started_at,

@@ -20,6 +20,7 @@ from earmark.runs.events import Event, OnEvent, StageEnded, StageRetried, StageS
 from earmark.runs.journal import Scribe
 from earmark.runs.line import NOTHING, Line, Outcome
 from earmark.runs.prepare import Prepared
+from earmark.runs.recording import Recording
 from earmark.runs.routing import overlay_config
 from earmark.runs.watch import Watch
 from earmark.stages.kinds.jsontext import Json
@@ -45,7 +46,8 @@ class Terms:
 class StageAttempts:
     """Makes a run's attempts: so many at once, each on its own reservation, each with its line.
 
-    A line is written before its attempt returns, so whoever sees an output finds its line.
+    A line is written before its attempt returns, so whoever sees an output finds its line: that of
+    a paid attempt in the transaction that books it, where the journal lies in the ledger's store.
     """
 
     def __init__(
@@ -116,16 +118,21 @@ class StageAttempts:
         await self._turns.acquire()
         pass_on = self._turns.release
         attempt = self._begin(leaf)
+        recorded = self._scribe.is_beside and not leaf.free
+        recording = Recording(attempt, self._scribe) if recorded else None
         try:
             if self._on_event is not None:
                 self._tell(StageStarted(path=leaf.path, stage=leaf.name, attempt=attempt.number))
             call = checked_call(leaf, value, self._tools)
-            output, booked = await (self._free if leaf.free else self._paid)(attempt, call)
+            if leaf.free:
+                output, booked = await self._free(attempt, call)
+            else:
+                output, booked = await self._paid(attempt, call, recording)
         except (asyncio.CancelledError, EarmarkError) as error:
             pass_on = self._pass_on_later
             try:
                 # To the end: cancelled once more, it still gets the line of what was booked.
-                _, cancelled = await to_the_end(self._end(attempt, error))
+                _, cancelled = await to_the_end(self._end(attempt, error, recording))
                 if cancelled is not None:
                     raise cancelled from error
             except StoreError as trouble:
@@ -138,9 +145,9 @@ class StageAttempts:
             raise
         finally:
             pass_on()
-        line = attempt.line(Outcome.OK, booked)
+        line = attempt.ending(None, booked)
         if booked is not None or self._on_event is not None:
-            await self._write(line)
+            await self._write(line, recording)
         elif self._scribe.add(line):
             await self._scribe.flush()
         return output
@@ -168,7 +175,9 @@ class StageAttempts:
             return reply.value, await self._book_late(attempt, reply.cost)
         return reply.value, Booked(note=reply.note) if reply.note else None
 
-    async def _paid(self, attempt: Attempt, call: Call) -> tuple[Json, Booked | None]:
+    async def _paid(
+        self, attempt: Attempt, call: Call, recording: Recording | None
+    ) -> tuple[Json, Booked | None]:
         attempt.bound = call.bound
         receipt = await self._guard.spend(
             self._terms.budget,
@@ -177,6 +186,7 @@ class StageAttempts:
             wait=self._terms.wait_s,
             timeout=self._timeout(attempt.leaf),
             labels=attempt.labels,
+            recorder=recording,
         )
         return receipt.reply.value, of_charge(receipt.charge)
 
@@ -186,21 +196,13 @@ class StageAttempts:
         await self._ledger.reserve(budget, 0, key=key, labels=attempt.labels)
         return of_reservation(await self._ledger.settle(key, cost))
 
-    async def _end(self, attempt: Attempt, error: BaseException) -> None:
-        await self._write(await self._last_line(attempt, error))
-
-    async def _last_line(self, attempt: Attempt, error: BaseException) -> Line:
+    async def _end(
+        self, attempt: Attempt, error: BaseException, recording: Recording | None
+    ) -> None:
         booked = await self._booked(attempt, error)
-        match error:
-            case asyncio.CancelledError():
-                return attempt.line(Outcome.CANCELLED, booked)
-            case Refusal():
-                error.add_note(f"at {attempt.leaf.path or '/'} of run {self._terms.run_id}")
-                return attempt.line(Outcome.REFUSED, booked, detail=str(error))
-            case CallFailed():
-                return attempt.line(Outcome.FAILED, booked, detail=error.detail)
-            case _:
-                return attempt.line(Outcome.FAILED, booked, detail=str(error))
+        if isinstance(error, Refusal):
+            error.add_note(f"at {attempt.leaf.path or '/'} of run {self._terms.run_id}")
+        await self._write(attempt.ending(error, booked), recording)
 
     async def _booked(self, attempt: Attempt, error: BaseException) -> Booked:
         """Return what the books say of an attempt that ended with *error*."""
@@ -216,9 +218,17 @@ class StageAttempts:
         except NotFound:
             return Booked()
 
-    async def _write(self, line: Line) -> None:
+    async def _write(self, line: Line, recording: Recording | None = None) -> None:
+        """Write a line and tell of it, unless another one was written as its attempt was booked.
+
+        A cancellation that arrives during the booking makes no other ending of it.
+        """
+        recorded = None if recording is None else recording.line
+        if recorded is not None and recorded.state == line.state:
+            line = recorded
+        line = self._scribe.numbered(line)
         self._spent += line.settled.in_nanos
-        if self._scribe.add(line):
+        if (recording is None or not recording.seen) and self._scribe.add(line):
             await self._scribe.flush()
         if self._on_event is not None:
             self._tell(StageEnded(line=line, spent=Money.nanos(self._spent)))

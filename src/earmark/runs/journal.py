@@ -4,6 +4,7 @@ The runner is its only writer. A run that has no statement was cut off, or is st
 """
 
 from collections.abc import Sequence
+from itertools import count
 from typing import Any, Protocol
 
 from msgspec import Struct, structs
@@ -11,6 +12,7 @@ from msgspec import Struct, structs
 from earmark.clock import iso
 from earmark.composition.ast import Composition
 from earmark.errors import KeyReused, NotFound, RunIdReused
+from earmark.ledger.values import TableRows
 from earmark.money import Money
 from earmark.runs.line import Line
 from earmark.runs.statement import Statement, Status
@@ -75,6 +77,18 @@ class Journal(Protocol):
         ...
 
 
+class LedgerJournal(Journal, Protocol):
+    """A journal in a ledger's own store."""
+
+    def write(self, rows: TableRows, run_id: str, lines: Sequence[Line]) -> None:
+        """Write attempts that ended, as `record` does, in a transaction of the ledger.
+
+        Raises:
+            KeyReused: As `record`.
+        """
+        ...
+
+
 class MemoryJournal:
     """A journal that lasts as long as the process."""
 
@@ -91,6 +105,14 @@ class MemoryJournal:
 
     async def record(self, run_id: str, lines: Sequence[Line]) -> None:
         """Keep attempts that ended."""
+        self._keep(run_id, lines)
+
+    def write(self, rows: TableRows, run_id: str, lines: Sequence[Line]) -> None:
+        """Keep attempts that ended, while the ledger's lock is held."""
+        del rows
+        self._keep(run_id, lines)
+
+    def _keep(self, run_id: str, lines: Sequence[Line]) -> None:
         kept = self._lines[run_id]
         for line in lines:
             if kept.get(line.number, line) != line:
@@ -140,19 +162,41 @@ BATCH_LINES = 256
 class Scribe:
     """Numbers and writes a run's lines: those that matter at once, free ones with them or batched.
 
-    Not shared between runs, and used in one event loop: that is why its count needs no lock.
+    Not shared between runs. It is used in one event loop, but for `next_number` and `write`, which
+    the thread that commits calls: they change nothing but the count, in one step.
     """
 
-    def __init__(self, journal: Journal, run_id: str) -> None:
+    def __init__(self, journal: Journal, run_id: str, beside: LedgerJournal | None = None) -> None:
+        """Write to *journal*; *beside* is the same one, if it lies in the store of the ledger."""
         self._journal = journal
         self._run_id = run_id
+        self._beside = beside
+        self._numbers = count(1)
+        self._lines: list[Line] = []
         self._waiting: list[Line] = []
-        self.lines: list[Line] = []
+
+    @property
+    def lines(self) -> tuple[Line, ...]:
+        """The lines of the run, in the order of their numbers."""
+        return tuple(sorted(self._lines, key=lambda line: line.number))
+
+    @property
+    def is_beside(self) -> bool:
+        """Whether lines can be written in the transactions of the ledger."""
+        return self._beside is not None
+
+    def next_number(self) -> int:
+        """Return the next line's number, which nobody else gets."""
+        return next(self._numbers)
+
+    def numbered(self, line: Line) -> Line:
+        """Return *line* with its number: the next one, unless it has one."""
+        return line if line.number else structs.replace(line, number=self.next_number())
 
     def add(self, line: Line) -> bool:
         """Number a line; returns whether it is time to `flush`, as it is for lines that matter."""
-        line = structs.replace(line, number=len(self.lines) + 1)
-        self.lines.append(line)
+        line = self.numbered(line)
+        self._lines.append(line)
         self._waiting.append(line)
         return line.matters or len(self._waiting) >= BATCH_LINES
 
@@ -161,3 +205,16 @@ class Scribe:
         lines, self._waiting = self._waiting, []
         if lines:
             await self._journal.record(self._run_id, lines)
+
+    def write(self, rows: TableRows, line: Line) -> tuple[Line, ...]:
+        """Write a numbered line and those kept back in a transaction of the ledger; return all."""
+        assert self._beside is not None, "the journal lies in the store of the ledger"
+        lines = (*self._waiting, line)
+        self._beside.write(rows, self._run_id, lines)
+        return lines
+
+    def written(self, lines: tuple[Line, ...]) -> None:
+        """Take note that *lines*, as `write` returned them, are durable."""
+        self._lines.append(lines[-1])
+        numbers = {line.number for line in lines}
+        self._waiting = [line for line in self._waiting if line.number not in numbers]

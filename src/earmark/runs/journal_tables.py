@@ -71,21 +71,20 @@ class TablesJournal:
 
     async def record(self, run_id: str, lines: Sequence[Line]) -> None:
         """Write attempts that ended."""
-        if not lines:
-            return
+        if lines:
+            await self._write(run_id, lambda rows: self.write(rows, run_id, lines))
+
+    def write(self, rows: Rows, run_id: str, lines: Sequence[Line]) -> None:
+        """Write attempts that ended, in a transaction of the ledger; there is at least one."""
         new = line_rows(run_id, lines)
         marks = ", ".join(["(?, ?, ?)"] * len(new))
         sql = f"INSERT INTO {{schema}}.run_line ({LINE_COLUMNS}) VALUES {marks}"  # noqa: S608 - as above
         sql += " ON CONFLICT (run_id, number) DO NOTHING RETURNING number"
         values = [value for row in new for value in row]
-
-        def work(rows: Rows) -> None:
-            written = {number for (number,) in rows.run(sql, *values)}
-            for line, (_, number, text) in zip(lines, new, strict=True):
-                if number not in written and rows.run(_KEPT_LINE, run_id, number) != [(text,)]:
-                    raise numbered_before(run_id, line)
-
-        await self._write(run_id, work)
+        written = {number for (number,) in rows.run(sql, *values)}
+        for line, (_, number, text) in zip(lines, new, strict=True):
+            if number not in written and rows.run(_KEPT_LINE, run_id, number) != [(text,)]:
+                raise numbered_before(run_id, line)
 
     async def finish(self, statement: Statement) -> None:
         """Write how the run ended."""

@@ -6,7 +6,7 @@ from weakref import WeakKeyDictionary
 
 from earmark.ledger.async_ledger import AsyncLedger
 from earmark.ledger.store import Store
-from earmark.runs.journal import Journal, MemoryJournal
+from earmark.runs.journal import Journal, LedgerJournal, MemoryJournal
 from earmark.runs.journal_tables import TablesJournal
 from earmark.stores.open_tables import tables_at
 
@@ -16,7 +16,7 @@ _MEMORY: Final = "memory:"
 _in_memory: "WeakKeyDictionary[Store, MemoryJournal]" = WeakKeyDictionary()
 
 
-async def journal_of(ledger: AsyncLedger) -> Journal:
+async def journal_of(ledger: AsyncLedger) -> LedgerJournal:
     """Return the journal in the same place as *ledger*'s books; the caller closes it.
 
     Raises:
@@ -25,7 +25,7 @@ async def journal_of(ledger: AsyncLedger) -> Journal:
     return await asyncio.to_thread(journal_beside, ledger.sync.store)
 
 
-def journal_beside(store: Store) -> Journal:
+def journal_beside(store: Store) -> LedgerJournal:
     """Return the journal beside *store*; of one store in memory, always the same."""
     if store.url == _MEMORY:
         return _in_memory.setdefault(store, MemoryJournal())

@@ -1,7 +1,9 @@
 """A run that was cut off, or goes on, as its journal and the books tell it together.
 
-A line and the settlement it is about are two commits: a process that is killed between them leaves
-the settlement without its line. Both carry the key of the reservation, so nothing is lost: what the
+Where the journal lies in the ledger's own store, one commit closes the reservation of a call and
+writes its line. A process that is killed before leaves a reservation without a line: open, or
+presumed at its deadline. So does one whose call was not sent (its hold is given back by itself) or
+whose journal lies elsewhere. Line and reservation carry the same key, so nothing is lost: what the
 books have of a run without a line is a line too, of an outcome that nobody wrote down.
 """
 

@@ -31,7 +31,7 @@ from earmark.runs.engine import Engine, Order
 from earmark.runs.engines.local import LocalEngine
 from earmark.runs.events import OnEvent, RunEnded, RunStarted
 from earmark.runs.hopeless import refuse_hopeless
-from earmark.runs.journal import Journal, RunRecord, Scribe
+from earmark.runs.journal import Journal, LedgerJournal, RunRecord, Scribe
 from earmark.runs.journals import journal_of
 from earmark.runs.prepare import AnyStage, Prepared, library_of, prepare, read_graph
 from earmark.runs.statement import Statement, total
@@ -141,14 +141,14 @@ async def run_async(
     ask = _ask(composition, input, ledger, under, budget, options)
     given = options.get("journal")
     if given is not None:
-        return await _execute(ask, ledger, given)
+        return await _execute(ask, ledger, given, None)
     # To the end, both: what is opened here has nobody else to close it.
-    journal, cancelled = await to_the_end(journal_of(ledger))
+    beside, cancelled = await to_the_end(journal_of(ledger))
     try:
         _raise_if(cancelled)
-        return await _execute(ask, ledger, journal)
+        return await _execute(ask, ledger, beside, beside)
     finally:
-        _, cancelled = await to_the_end(journal.aclose())
+        _, cancelled = await to_the_end(beside.aclose())
         _raise_if(cancelled)
 
 
@@ -213,9 +213,11 @@ def _ask(
     )
 
 
-async def _execute(ask: _Ask, ledger: AsyncLedger, journal: Journal) -> Statement:
+async def _execute(
+    ask: _Ask, ledger: AsyncLedger, journal: Journal, beside: LedgerJournal | None
+) -> Statement:
     record = ask.record
-    scribe = Scribe(journal, record.run_id)
+    scribe = Scribe(journal, record.run_id, beside)
     output: Json = None
     failure: BaseException | None = None
     warnings: tuple[str, ...] = ()
@@ -310,7 +312,7 @@ async def _close(
         status=status_of(failure),
         output=output,
         error=error_json(failure),
-        lines=tuple(scribe.lines),
+        lines=scribe.lines,
         spent=spent,
         held=held,
         unaccounted=unaccounted(record.run_id, spent, held, scribe.lines),

@@ -18,6 +18,7 @@ from earmark.ledger.changes import Changes
 from earmark.ledger.counting import is_counted
 from earmark.ledger.store import Filter
 from earmark.ledger.values import Account, Alert, Decision, Entry, Kind, Operation, Reservation
+from earmark.stores.tables import write_also
 
 _OF_BUDGETS: Final[frozenset[Kind]] = frozenset({"limit", "pause", "resume", "extension"})
 
@@ -51,6 +52,11 @@ class MemoryStore:
                 self._books.presume(self._rows.due(now), now)
             apply = self._books.apply
             decisions = [apply(operation, now) for operation in batch]
+            try:
+                write_also(batch, decisions, _NO_TABLES)
+            except BaseException:
+                self._undo()
+                raise
             self._write(now)
             return decisions
 
@@ -138,6 +144,12 @@ class MemoryStore:
             )
             raise StoreClosed(store=self.name, detail=why)
 
+    def _undo(self) -> None:
+        self._books.forget()
+        self._books.seq = len(self._rows.entries)
+        # Those whose deadline has passed are no longer presumed: they are looked for again.
+        self._rows.next_due = 0
+
     def _write(self, now: int) -> None:
         books, rows = self._books, self._rows
         changes = books.changes
@@ -219,6 +231,16 @@ class _Rows:
         due = [key for key, expires in self.open.items() if expires <= now]
         self.next_due = min((e for e in self.open.values() if e > now), default=END_OF_TIME)
         return due
+
+
+class _NoTables:
+    """Here are none: who keeps rows beside these books keeps them in memory as well."""
+
+    def run(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
+        raise NotImplementedError
+
+
+_NO_TABLES = _NoTables()
 
 
 class MemorySnapshot:

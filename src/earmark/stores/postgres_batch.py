@@ -10,6 +10,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from earmark.clock import END_OF_TIME
+from earmark.ledger.books import Books
 from earmark.ledger.changes import Changes
 from earmark.ledger.values import (
     Accepted,
@@ -17,9 +18,13 @@ from earmark.ledger.values import (
     Alert,
     Decision,
     Entry,
+    Operation,
     Refused,
+    Release,
     Repeated,
     Reservation,
+    Reserve,
+    Settle,
 )
 from earmark.money import LARGEST_SUM
 from earmark.stores.rows import Row, asked, numbers
@@ -74,6 +79,8 @@ class Batch:
     deadlines: dict[str, int] = field(default_factory=dict[str, int])
     """The next deadline of trees in which all that were due are presumed."""
     locked: bool = False
+    begun: bool = False
+    """It is written inside a transaction that somebody else ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +97,30 @@ class Written:
     def last(self, entries: int) -> int:
         """Return the number of the last of *entries*."""
         return self.seqs[-1] if self.seqs is not None else self.first + entries - 1
+
+
+def plain_budgets(batch: Sequence[Operation], books: Books) -> set[str] | None:
+    """Return the budgets of *batch*, or nothing if there is more in it than the quick way can do.
+
+    That is: new reservations, and settling or releasing what this process holds open, each once.
+    """
+    budgets: set[str] = set()
+    keys: set[str] = set()
+    for op in batch:
+        kind = type(op)
+        if kind is Reserve:
+            assert isinstance(op, Reserve)
+            budgets.add(op.budget)
+        elif kind is Settle or kind is Release:
+            assert isinstance(op, Settle | Release)
+            known = books.opened(op.key)
+            if known is None:
+                return None
+            budgets.add(known.budget)
+        else:
+            return None
+        keys.add(op.key)
+    return budgets if len(keys) == len(batch) else None
 
 
 def arguments(batch: Batch) -> list[Any]:

@@ -8,6 +8,7 @@ by operation, write. Either way a batch is one transaction.
 
 import json
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import nullcontext
 from typing import Any, Final
 
 from psycopg import errors
@@ -19,11 +20,9 @@ from earmark.ledger.values import (
     ExtendBudget,
     Operation,
     PauseBudget,
-    Release,
     Reserve,
     ResumeBudget,
     SetLimits,
-    Settle,
 )
 from earmark.stores.postgres_batch import (
     KINDS,
@@ -33,6 +32,7 @@ from earmark.stores.postgres_batch import (
     Tree,
     Written,
     arguments,
+    plain_budgets,
     single,
     tree_of,
     written,
@@ -41,6 +41,8 @@ from earmark.stores.postgres_clock import AGREES, HostClock
 from earmark.stores.postgres_link import SAFE, Call, Connection, Link, transaction
 from earmark.stores.postgres_rows import PostgresRows, TreeRow
 from earmark.stores.rows import Row, alert_row, joined_row
+from earmark.stores.tables import write_also, writes_also
+from earmark.stores.tables_postgres import PostgresTableRows
 
 #: Deadlines that pass at one time are presumed in pieces, so that no commit grows without bound.
 MOST_PRESUMED: Final = 1000
@@ -75,6 +77,7 @@ class Writer:
         self._host = host
         self._read_at = 0
         """When the batch was asked for, by the clock of this host."""
+        self._name = schema
         self._schema = f'"{schema}"'
         holds = AGREES if link.url.unsafe else f"{AGREES} AND {SAFE}"
         self._apply = Call(f"{self._schema}.apply_1", KINDS, holds)
@@ -130,12 +133,13 @@ class Writer:
             until=self._books.holds_until(budgets),
             first=self._last + 1,
             trees=trees,
+            begun=writes_also(batch),
         )
-        return self._send(folded)
+        return self._send(batch, folded)
 
     def _trees_of(self, batch: Sequence[Operation], now: int) -> dict[str, Tree] | None:
         """Return what is known of the trees of *batch*, or nothing if more has to be found out."""
-        budgets = _plain_budgets(batch, self._books)
+        budgets = plain_budgets(batch, self._books)
         if budgets is None:
             return None
         names = sorted(set(map(tree_of, budgets)))
@@ -186,16 +190,20 @@ class Writer:
         """Give up what is known: others wrote, or there is more to write than the quick way can."""
         self.forget()
 
-    def _send(self, folded: Batch) -> list[Decision] | None:
+    def _send(self, batch: Sequence[Operation], folded: Batch) -> list[Decision] | None:
         try:
-            answer = self._write(folded)
+            # By itself, the call is a transaction of its own: one way to the server and back.
+            with transaction(self._connection) if folded.begun else nullcontext():
+                answer = self._write(folded)
+                if answer is None:
+                    return self._outdated()
+                decisions = self._numbered(folded, answer)
+                self._write_also(batch, decisions)
         except errors.DatabaseError as error:
             if error.sqlstate not in _CHANGED:
                 raise
             return self._outdated()
-        if answer is None:
-            return self._outdated()
-        return self._committed(folded, answer, self._numbered(folded, answer))
+        return self._committed(folded, answer, decisions)
 
     # The thorough way -----------------------------------------------------------------------------
 
@@ -211,6 +219,7 @@ class Writer:
                 assert answer is not None, "what is locked does not change"
                 decisions = self._numbered(folded, answer)
                 self._write_rare(folded)
+            self._write_also(batch, decisions)
         if answer is not None:
             self._committed(folded, answer, decisions)
         else:
@@ -302,6 +311,9 @@ class Writer:
             [(account.alerted, account.alerted_of, number) for number, account in told.items()],
         )
 
+    def _write_also(self, batch: Sequence[Operation], decisions: Sequence[Decision]) -> None:
+        write_also(batch, decisions, PostgresTableRows(self._connection, self._name))
+
     def _many(self, statement: str, values: Sequence[tuple[object, ...]]) -> None:
         for each in values:
             self._connection.execute(statement.replace("{s}", self._schema).encode(), each)
@@ -329,7 +341,7 @@ class Writer:
     def _called(self, call: Call, values: list[Any], folded: Batch) -> Row:
         pooled = self.link.pooled
         values = [*values, self._host.reading(self._read_at)]
-        if folded.locked or not pooled:
+        if folded.locked or folded.begun or not pooled:
             return call(self._connection, values, pooled=pooled)
         # What a pooler gives has no time-outs of ours but those of the transaction.
         with transaction(self._connection):
@@ -369,27 +381,3 @@ class Writer:
             if row.state == "open":
                 tree = self._trees[tree_of(row.budget)]
                 tree.next_due = min(tree.next_due, now + row.expires - row.opened)
-
-
-def _plain_budgets(batch: Sequence[Operation], books: Books) -> set[str] | None:
-    """Return the budgets of *batch*, or nothing if there is more in it than the quick way can do.
-
-    That is: new reservations, and settling or releasing what this process holds open, each once.
-    """
-    budgets: set[str] = set()
-    keys: set[str] = set()
-    for op in batch:
-        kind = type(op)
-        if kind is Reserve:
-            assert isinstance(op, Reserve)
-            budgets.add(op.budget)
-        elif kind is Settle or kind is Release:
-            assert isinstance(op, Settle | Release)
-            known = books.opened(op.key)
-            if known is None:
-                return None
-            budgets.add(known.budget)
-        else:
-            return None
-        keys.add(op.key)
-    return budgets if len(keys) == len(batch) else None

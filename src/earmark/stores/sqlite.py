@@ -38,6 +38,8 @@ from earmark.stores.sqlite_file import Identity, SqliteFile, real_path
 from earmark.stores.sqlite_rows import SqliteRows
 from earmark.stores.sqlite_snapshot import SqliteSnapshot
 from earmark.stores.sqlite_turn import PATIENCE_S, Turn
+from earmark.stores.tables import write_also
+from earmark.stores.tables_sqlite import SqliteTableRows
 
 #: Deadlines that pass at one time are presumed in pieces, so that no commit grows without bound.
 MOST_PRESUMED: Final = 1000
@@ -108,6 +110,7 @@ class SqliteStore:
         # One cursor for all: a connection makes a new one for each statement.
         self._write = self._writer.cursor().execute
         self._rows = SqliteRows(self._writer)
+        self._table_rows = SqliteTableRows(self._writer)
         self._books = Books(self._rows)
         self._seen = -1
         self._last_at = 0
@@ -173,6 +176,7 @@ class SqliteStore:
             self._file.check()
             self._write("BEGIN IMMEDIATE")
             decisions = self._decide(batch, now)
+            write_also(batch, decisions, self._table_rows)
             self._write("COMMIT")
             # Nobody is told of what was committed to a file that nobody else will read.
             self._file.check()

@@ -5,19 +5,42 @@ their statements once. The databases agree on what those use: `?` is a value, `{
 before a table's name, values are text, whole numbers or null.
 """
 
-from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol, TypeVar
+
+from earmark.ledger.values import (
+    Decision,
+    Operation,
+    Presume,
+    Refused,
+    Release,
+    Settle,
+    TableRows,
+)
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
+#: The tables within one transaction.
+Rows = TableRows
+
+_CLOSING: Final = (Settle, Release, Presume)
 
 
-class Rows(Protocol):
-    """The tables within one transaction."""
+def writes_also(batch: Sequence[Operation]) -> bool:
+    """Return whether an operation of *batch* writes to other tables as well."""
+    return any(isinstance(op, _CLOSING) and op.also is not None for op in batch)
 
-    def run(self, sql: str, *values: object) -> list[Row]:
-        """Run one statement and return its rows: those a query found, or those it `RETURNING`s."""
-        ...
+
+def write_also(batch: Sequence[Operation], decisions: Sequence[Decision], rows: Rows) -> None:
+    """Write what the operations of *batch* write to other tables, in their own transaction.
+
+    That of a repeated operation too: what closed its reservation may have been another one.
+    """
+    for op, decision in zip(batch, decisions, strict=True):
+        if isinstance(op, _CLOSING) and op.also is not None and type(decision) is not Refused:
+            assert not isinstance(decision, Refused)
+            assert decision.reservation is not None, "what was closed was open"
+            op.also(rows, decision.reservation)
 
 
 class Tables(Protocol):

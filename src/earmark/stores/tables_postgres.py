@@ -54,7 +54,7 @@ class PostgresTables:
                 row = connection.execute(_LOCK, (self._number(lock),)).fetchone()
                 if row is not None and not (row[0] or self._url.unsafe):
                     raise SessionUnfit
-                return work(_Rows(connection, self._url.schema))
+                return work(PostgresTableRows(connection, self._url.schema))
 
         with self._write_lock:
             self._check()
@@ -66,7 +66,7 @@ class PostgresTables:
         def once() -> T:
             connection = self._reader.connection
             with transaction(connection, BEGIN_READING):
-                return work(_Rows(connection, self._url.schema))
+                return work(PostgresTableRows(connection, self._url.schema))
 
         with self._read_lock:
             self._check()
@@ -91,7 +91,7 @@ class PostgresTables:
             raise StoreClosed(store=self.name, detail="closed")
 
 
-class _Rows:
+class PostgresTableRows:
     """One connection's tables."""
 
     def __init__(self, connection: Connection, schema: str) -> None:

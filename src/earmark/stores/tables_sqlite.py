@@ -44,7 +44,7 @@ class SqliteTables:
             connection.execute("; ".join(_PRAGMAS))
             prepare_sqlite(connection, self.name, SystemClock())
             self._read_lock = self._write_lock
-            self._writer = self._reader = _Rows(connection)
+            self._writer = self._reader = SqliteTableRows(connection)
         else:
             self._read_lock = threading.RLock()
             with translated(self.name):
@@ -103,7 +103,7 @@ class SqliteTables:
             raise
         return found
 
-    def _within(self, rows: "_Rows", begin: str, work: Callable[[Rows], T]) -> T:
+    def _within(self, rows: "SqliteTableRows", begin: str, work: Callable[[Rows], T]) -> T:
         """Return what *work* gives, its changes committed to the file that is at its path."""
         try:
             if self._file is not None:
@@ -163,11 +163,11 @@ class SqliteTables:
             turn.close()
             raise
         self._turn, self._file = turn, file
-        self._writer, self._reader = _Rows(file.writer), _Rows(file.reader)
+        self._writer, self._reader = SqliteTableRows(file.writer), SqliteTableRows(file.reader)
         self._broken = False
 
 
-class _Rows:
+class SqliteTableRows:
     """One connection's tables."""
 
     def __init__(self, connection: apsw.Connection) -> None:
