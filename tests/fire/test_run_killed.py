@@ -33,6 +33,8 @@ Killed = Callable[[Path, int], tuple[str, int, list[str]]]
 
 RUN: Final = "cut-off"
 BUDGET: Final = f"acme/run-{RUN}"
+#: What is in a request that writes or commits, to PostgreSQL.
+WRITES: Final = (b"COMMIT", b"apply_", b"INSERT INTO")
 #: A hold is presumed after ten minutes for its call and one to book it.
 LATER: Final = timedelta(hours=1)
 #: Its begin, its budget, six reservations, six settlements with their lines, its end: batched, the
@@ -64,7 +66,7 @@ def killed_on_sqlite(folder: Path, number: int) -> tuple[str, int, list[str]]:
 
 
 def killed_on_postgres(folder: Path, number: int) -> tuple[str, int, list[str]]:
-    """As on SQLite; the process is killed as its request to commit comes by, which is dropped."""
+    """As on SQLite; the process is killed as its request to write comes by, which is dropped."""
     recycle(folder)
     url = made(fresh_url(folder))
     place = urlsplit(url)
@@ -74,7 +76,7 @@ def killed_on_postgres(folder: Path, number: int) -> tuple[str, int, list[str]]:
     running: Future[subprocess.Popen[str]] = Future()
 
     def judge(side: Side, piece: bytes) -> int | None:
-        writes = side == "client" and any(word in piece for word in (b"COMMIT", b"apply_"))
+        writes = side == "client" and any(word in piece for word in WRITES)
         if not writes or next(commits) != number:
             return None
         running.result().kill()
