@@ -69,6 +69,7 @@ TITLES: Final[Mapping[str, str]] = {
     "stage_failed": "A stage failed",
     "store_error": "Store error",
     "store_unavailable": "The store does not answer",
+    "clock_stepped": "The clock was set while the program ran",
     "store_closed": "The store is closed",
     "store_corrupt": "The store is damaged",
     "schema_mismatch": "The store has another schema",
