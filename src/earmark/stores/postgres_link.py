@@ -11,7 +11,7 @@ from psycopg.errors import error_from_result
 from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.pq.abc import Buffer, PGresult
 
-from earmark.errors import EarmarkError, InvalidKey, StoreCorrupt, StoreUnavailable
+from earmark.errors import EarmarkError, InvalidKey, StoreCorrupt, StoreError, StoreUnavailable
 from earmark.stores.postgres_url import PostgresUrl
 from earmark.stores.rows import Row
 
@@ -66,6 +66,8 @@ _AGAIN: Final = frozenset({"40P01", "40001", "23505", "55P03", "57014", "25P03",
 #: The server or the network went away, and whether the last statement was done is not known; or
 #: the session has lost what was prepared in it.
 _LOST: Final = ("08", "57P", "26000")
+#: What is wrong with a value or a row, such as a number out of range or a violated constraint.
+_OF_VALUES: Final = ("22", "23")
 #: Without a code of the server, these are the driver's refusal of a value or a statement.
 _REFUSED_HERE: Final = (psycopg.DataError, psycopg.ProgrammingError, psycopg.NotSupportedError)
 #: What text is kept in, and the encodings of databases that hold every character.
@@ -139,6 +141,7 @@ class Link:
 
         Raises:
             StoreUnavailable: The server did not come back; what *work* did is not known.
+            StoreError: It refused a value; nothing was done.
             InvalidKey: A text has a character that PostgreSQL cannot keep; nothing was done.
         """
         pause = threading.Event()
@@ -346,7 +349,11 @@ def _meant(error: Exception, url: PostgresUrl) -> EarmarkError:
     for start, detail in _MEANINGS.items():
         if state.startswith(start):
             return StoreUnavailable(store=url.name, detail=f"{detail} ({said})")
-    if state[:2] in {"XX", "22", "42"}:
+    if state.startswith(_OF_VALUES) and state not in _AGAIN:
+        # One operation's: the others of its batch are not at fault.
+        detail = f"the server refused a value; nothing was changed ({said})"
+        return StoreError(store=url.name, detail=detail)
+    if state[:2] in {"XX", "42"}:
         return StoreCorrupt(store=url.name, detail=f"the server cannot use its tables ({said})")
     return StoreUnavailable(store=url.name, detail=f"{said}; ask again with the same key")
 
