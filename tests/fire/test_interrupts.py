@@ -1,22 +1,24 @@
-"""Ctrl-C at every line of a commit, a read and a write beside the books, on a SQLite store.
+"""Ctrl-C at every line of a commit, a read and a write beside the books, on every durable store.
 
 One interrupt a run, before the first line, then before the second, and so on. Afterwards the books
 are as good as new: everybody who waited has an answer, nothing acknowledged is lost, the next call
-works in this process and in another.
+works in this process and in another. `make fire` interrupts at all lines, `make test` at every
+eleventh.
 """
 
 import ast
 import itertools
+import os
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dis import findlinestarts
 from functools import cache
 from pathlib import Path
 from types import FrameType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import pytest
 
@@ -27,19 +29,29 @@ from earmark.stores.open import open_ledger
 from earmark.stores.open_tables import open_tables
 from earmark.stores.tables import Tables
 from support.last_resort import LAST_RESORT_S
-from support.ledger_books import STORES
+from support.ledger_books import DURABLE, STORES
+from support.postgres_session import shared_or_skip
+
+if TYPE_CHECKING:
+    from earmark.stores.postgres_link import Link
 
 _PACKAGE = str(Path(earmark.__file__).parent)
+STEP: Final = 1 if "EARMARK_FIRE_SECONDS" in os.environ else 11
+
+#: A line of a file, and how many calls deep it is run.
+Place = tuple[str, int, int]
 
 
 class Interrupt:
-    """Raises `KeyboardInterrupt` before the *nth* line of the package that this thread runs.
+    """Raises `KeyboardInterrupt` before a line of the package that this thread runs.
 
+    Of the lines that are not among *passed*, which become so, it is the one after *skip* others.
     Once: whatever then cleans up is not interrupted again.
     """
 
-    def __init__(self, nth: int) -> None:
-        self._left = nth
+    def __init__(self, passed: set[Place], skip: int) -> None:
+        self._passed = passed
+        self._left = skip
         self.at = ""
         """The line before which it struck, if it did."""
 
@@ -59,11 +71,21 @@ class Interrupt:
 
     def _line(self, frame: FrameType, event: str, _: Any) -> Callable[..., Any]:
         if event == "line" and not _is_nothing(frame):
-            self._left -= 1
-            if self._left == 0:
-                self.at = f"{frame.f_code.co_filename}:{frame.f_lineno}"
-                raise KeyboardInterrupt
+            place = (frame.f_code.co_filename, frame.f_lineno, _depth(frame))
+            if place not in self._passed:
+                self._passed.add(place)
+                if self._left == 0:
+                    self.at = f"{place[0]}:{place[1]}"
+                    raise KeyboardInterrupt
+                self._left -= 1
         return self._line
+
+
+def _depth(frame: FrameType) -> int:
+    depth, above = 0, frame.f_back
+    while above is not None:
+        depth, above = depth + 1, above.f_back
+    return depth
 
 
 def _is_nothing(frame: FrameType) -> bool:
@@ -133,6 +155,10 @@ class House:
         """Reserve and be told."""
         self.books.reserve("acme", "0.01", key=key)
 
+    def extend(self, key: str) -> None:
+        """Extend a reservation, once under each *key*."""
+        self.books.extend("base", "0.01", operation=key)
+
     def balances(self, key: str) -> None:
         """Read."""
         del key
@@ -143,11 +169,34 @@ class House:
         sql = "INSERT INTO {schema}.nudge_mark (tree, seq) VALUES (?, 0) ON CONFLICT DO NOTHING"
         self.tables.write("marks", lambda rows: rows.run(sql, key))
 
+    @property
+    def links(self) -> "list[Link]":
+        """The connections to a server that were made."""
+        store, tables = self._inside
+        links = [store._writer.link, store._reader, tables._writer, tables._reader]
+        return [link for link in links if link._connection is not None]
+
+    @property
+    def _inside(self) -> tuple[Any, Any]:
+        return self.books.store, self.tables
+
     def lose(self) -> None:
         """Have everything opened anew by the next call."""
-        for each in (self.books.store, self.tables):
-            broken: Any = each
-            broken._broken = True
+        if self.books.store.url.startswith("sqlite:"):
+            for each in self._inside:
+                each._broken = True
+            return
+        end = "SELECT pg_terminate_backend(%s, %s)"
+        with shared_or_skip().connect() as admin:
+            for link in self.links:
+                admin.execute(end, (link.connection.info.backend_pid, int(LAST_RESORT_S) * 1000))
+
+    def check_nothing_begun(self, at: str) -> None:
+        """Assert that no connection was left in a transaction, which would lock others out."""
+        if not self.books.store.url.startswith("sqlite:"):
+            for link in self.links:
+                connection: Any = link._connection
+                assert connection.closed or connection.info.transaction_status.name == "IDLE", at
 
     @contextmanager
     def neighbour(self, key: str) -> Iterator[list[StoreUnavailable]]:
@@ -197,42 +246,48 @@ class House:
 
 
 @pytest.mark.parametrize("lost", [False, True], ids=["open", "opened anew"])
-@pytest.mark.parametrize("act", ["reserve", "balances", "table"])
+@pytest.mark.parametrize("act", ["reserve", "reserve alone", "extend", "balances", "table"])
+@pytest.mark.parametrize("store", DURABLE)
 def test_an_interrupt_at_any_line_leaves_the_books_whole(
-    tmp_path: Path, act: str, *, lost: bool
+    tmp_path: Path, store: str, act: str, *, lost: bool
 ) -> None:
     """All that was acknowledged is there, once; every thread and another process can go on."""
-    url = STORES["sqlite"](tmp_path)
+    url = STORES[store](tmp_path)
     with (
         open_ledger(url) as books,
         closing(open_tables(books.store)) as tables,
         other(url) as process,
     ):
         books.set_budget("acme", limits=["1000000 usd total"])
+        books.reserve("acme", "0.01", key="base")
         house = House(books, tables)
-        work = getattr(house, act)
+        work = getattr(house, act.removesuffix(" alone"))
+        passed: set[Place] = set()
         for nth in itertools.count(1):
             if lost:
                 house.lose()
             ours, theirs = f"ours{nth}", f"theirs{nth}"
-            acknowledged: list[str] = []
-            interrupt = Interrupt(nth)
-            with house.neighbour(theirs) as refused:
-                try:
-                    with interrupt:
-                        work(ours)
-                    acknowledged += [ours] if act == "reserve" else []
-                except KeyboardInterrupt:
-                    assert interrupt.at
-            acknowledged += [] if refused else [theirs]
-            assert all("outcome is unknown" in str(error) for error in refused), interrupt.at
+            interrupt = Interrupt(passed, STEP - 1)
+            with (
+                nullcontext() if act.endswith("alone") else house.neighbour(theirs) as refused,
+                suppress(KeyboardInterrupt),
+                interrupt,
+            ):
+                work(ours)
+            house.check_nothing_begun(interrupt.at)
+            acknowledged = [] if interrupt.at or "reserve" not in act else [ours]
+            acknowledged += [theirs] if refused == [] else []
+            assert all("outcome is unknown" in str(error) for error in refused or ()), interrupt.at
             assert writes(process, f"other{nth}", acknowledged), interrupt.at
             house.in_thread(lambda ours=ours: work(ours), interrupt.at)
             house.in_thread(lambda theirs=theirs: house.reserve(theirs), interrupt.at)
             work(ours)
             if not interrupt.at:
                 break
-        assert nth > 20, "it was interrupted at as many lines"
-        kept = [entry.key for entry in books.entries(most=10**9) if entry.kind == "reserve"]
-        assert len(kept) == len(set(kept)) == nth * (3 if act == "reserve" else 2)
+        assert nth * STEP > 20, "it was interrupted at as many lines"
+        kept = list(books.entries(most=10**9))
+        reserved = [entry.key for entry in kept if entry.kind == "reserve"]
+        assert len(reserved) == len(set(reserved))
+        assert len(reserved) == 1 + nth * (3 if "reserve" in act else 2)
+        assert [entry.kind for entry in kept].count("extend") == (nth if act == "extend" else 0)
         assert books.audit().ok

@@ -98,11 +98,12 @@ class Link:
         held = self._connection
         if held is None or held.closed or not _is_idle(held):
             self.drop()
-            held = self._connection = self._connect()
+            held = self._connect()
         return held
 
     def _connect(self) -> Connection:
-        made = _connected(self.url)
+        # Known at once: whoever is interrupted drops it.
+        made = self._connection = _connected(self.url)
         try:
             self.pooled = is_pooled(made)
             check_server(made, self.url)
@@ -113,7 +114,7 @@ class Link:
             else:
                 made.execute(_FOR_GOOD, prepare=False)
         except BaseException:
-            made.close()
+            self.drop()
             raise
         return made
 
@@ -126,24 +127,37 @@ class Link:
         return state.startswith(_LOST) if state else not isinstance(error, _REFUSED_HERE)
 
     def drop(self) -> None:
-        """Let go of the connection: the next use makes a new one."""
-        held, self._connection = self._connection, None
+        """Close the connection: the next use makes a new one. Interrupted, it is called again."""
+        held = self._connection
         # In a forked child the socket is the parent's: closing it would say goodbye in its name.
         if held is not None and self._process == os.getpid():
             with suppress(psycopg.Error):
                 held.close()
+        # Last: one that is not closed yet is found here again, and with it what it has locked.
+        self._connection = None
 
     def steadily(self, work: Callable[[], T], undone: Callable[[], None] = lambda: None) -> T:
         """Return what *work* gives; done again, on a new connection, when it was cut off.
 
         *work* is safe to repeat. *undone* is called before each repetition. Only what can pass is
-        tried again: a lost connection or session, a conflict, a lock or a time limit.
+        tried again: a lost connection or session, a conflict, a lock or a time limit. Interrupted
+        at any line, also while an error is handled, it calls *undone* and drops the connection.
 
         Raises:
             StoreUnavailable: The server did not come back; what *work* did is not known.
             StoreError: It refused a value; nothing was done.
             InvalidKey: A text has a character that PostgreSQL cannot keep; nothing was done.
         """
+        try:
+            return self._tried_again(work, undone)
+        except Exception:
+            raise
+        except BaseException:
+            undone()
+            self.drop()
+            raise
+
+    def _tried_again(self, work: Callable[[], T], undone: Callable[[], None]) -> T:
         pause = threading.Event()
         for left in reversed(range(len(PAUSES_S))):
             try:
@@ -159,8 +173,8 @@ class Link:
             except UnicodeEncodeError as error:
                 undone()
                 raise unstorable(error.object[error.start : error.end]) from None
-            except BaseException:
-                # Interrupted, perhaps between a statement and its answer.
+            except Exception:
+                # Perhaps raised between a statement and its answer.
                 undone()
                 self.drop()
                 raise

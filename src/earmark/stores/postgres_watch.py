@@ -59,6 +59,10 @@ class PostgresWatch:
             except psycopg.Error as error:
                 self._drop()
                 raise_from(error, self._url)
+            except BaseException:
+                # Interrupted, perhaps between a statement and its answer.
+                self._drop()
+                raise
             return self._heard
 
     def close(self) -> None:
@@ -85,8 +89,9 @@ class PostgresWatch:
         """Count a change if there are new entries since the last look."""
         ((head,),) = connection.execute(self._sql(_HEAD)).fetchall()
         if head != self._head:
-            self._head = head
+            # In this order: interrupted in between, it counts one change twice, not never.
             self._heard += 1
+            self._head = head
 
     def _hear(self, connection: Connection, patience_s: float) -> None:
         if self._link.pooled:
