@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from earmark.admission.guard import Guard
-from earmark.errors import BudgetExceeded, Reason, StoreClosed
+from earmark.errors import BudgetExceeded, KeyReused, Reason, ReservationClosed, StoreClosed
 from earmark.ledger.ledger import Ledger
 from earmark.money import Money
 from earmark.pricing.bound import DeclaredBound
@@ -68,6 +68,46 @@ def test_what_cannot_fit_in_time_does_not_stand_in_line(
         assert books.turns.waiting == 1
         await tasks.release("in flight")
         assert (await first).amount == Money(6)
+        check_books(books)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("state", ["settled", "open"])
+@pytest.mark.parametrize("who", ["thread", "task", "guard"])
+def test_a_repeat_of_what_was_accepted_does_not_stand_in_line(
+    books: Ledger, who: str, state: str
+) -> None:
+    """It gets the first answer at once, also where its amount would not fit any more."""
+    books.set_budget("acme", limits=["13 usd per day"])
+    books.reserve("acme", 6, key="k")
+    if state == "settled":
+        books.settle("k", 6)
+    books.set_budget("acme", limits=["11 usd per day"])
+    tasks = books.as_async()
+
+    async def main() -> None:
+        first = asyncio.create_task(tasks.reserve("acme", 1, wait="1h"))
+        await waiting(books, 1)
+        async with asyncio.timeout(LAST_RESORT_S):
+            if who == "guard":
+                call = HandCall(free, bound=DeclaredBound(Money(6)))
+                with pytest.raises(KeyReused if state == "open" else ReservationClosed):
+                    await Guard(tasks).spend("acme", call, key="k", wait="1h")
+            else:
+                again = (
+                    await asyncio.to_thread(books.reserve, "acme", 6, key="k", wait="1h")
+                    if who == "thread"
+                    else await tasks.reserve("acme", 6, key="k", wait="1h")
+                )
+                assert (again.repeated, again.state) == (True, state)
+            with pytest.raises(KeyReused):
+                await tasks.reserve("acme", 5, key="k", wait="1h")
+        assert books.turns.waiting == 1
+        await tasks.release("in flight")
+        if state == "open":
+            await tasks.release("k")
+        await first
         check_books(books)
 
     asyncio.run(main())

@@ -61,20 +61,29 @@ class Entrance:
         """
         due = self._ledger.clock.elapsed() + wait_ns
         attempt = partial(self._attempt, order, due)
-        doomed = partial(self._check_fits, order, wait_ns)
-        return await self._ledger.turns.task(order.budget, attempt, wait_ns=wait_ns, doomed=doomed)
+        before_waiting = partial(self._before_waiting, order, wait_ns)
+        return await self._ledger.turns.task(
+            order.budget, attempt, wait_ns=wait_ns, before_waiting=before_waiting
+        )
 
-    def _check_fits(self, order: Order, wait_ns: int) -> None:
-        """Raise the refusal if nothing that the policy would ask for can fit in time."""
+    def _before_waiting(self, order: Order, wait_ns: int) -> bool:
+        """Return whether the key was used, so that waiting cannot help.
+
+        Raises:
+            BudgetExceeded: Nothing that the policy would ask for can fit in time.
+        """
         turns, step = self._ledger.turns, _first(order)
+        if turns.is_repeat(order.key):
+            return True
         while isinstance(step, Try):
             ask = step.ask
             refused = turns.preview(order.budget, requests.amounts(ask.hold, ask.units()))
             if refused is None:
-                return
+                return False
             step = after(order.policy, order.bound, order.expected, ask, refused)
         if not isinstance(step, Wait):
             turns.check_waits(step.refusal, wait_ns)
+        return False
 
     async def _attempt(self, order: Order, due: int) -> Through[Held] | Blocked[Awaitable[Held]]:
         step = await self._follow(order, _first(order))

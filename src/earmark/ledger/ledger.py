@@ -36,7 +36,7 @@ class Ledger:
         self.committer = committer
         self.clock = clock
         self._time = CommitTime(clock, store.name)
-        self.turns = Turns(clock, store.watch, store.accounts)
+        self.turns = Turns(clock, store.watch, store.accounts, store.reservation)
         committer.committed = self.turns.note
 
     # Reservations ---------------------------------------------------------------------------------

@@ -30,8 +30,14 @@ _ONLY_TAKES: Final = frozenset({"reserve", "extend"})
 AccountsOf = Callable[[str, int], tuple[Account, ...]]
 """`earmark.ledger.store.Store.accounts`."""
 
-Doomed = Callable[[], None]
-"""Raises the refusal of an attempt that cannot go through in time; it reads and changes nothing."""
+ReservationOf = Callable[[str], Reservation | None]
+"""`earmark.ledger.store.Store.reservation`."""
+
+BeforeWaiting = Callable[[], bool]
+"""Returns whether an attempt repeats one that was accepted: it is made at once, out of line.
+
+Raises the refusal of an attempt that cannot go through in time. It reads and changes nothing.
+"""
 
 WaitForChange = Callable[[Collection[str], int, float], int]
 """`earmark.ledger.store.Store.watch`."""
@@ -79,14 +85,20 @@ class Turns:
     """The queue of one store in this process; shared by its façades, threads and tasks."""
 
     def __init__(
-        self, clock: Clock, wait: WaitForChange, accounts: AccountsOf | None = None
+        self,
+        clock: Clock,
+        wait: WaitForChange,
+        accounts: AccountsOf | None = None,
+        reservation: ReservationOf | None = None,
     ) -> None:
         """Wait by *clock*; *wait* tells when any process commits to the store.
 
-        Where *accounts* can be read, who is behind others is refused at once if it never fits.
+        Where *accounts* can be read, who is behind others is refused at once if it never fits;
+        where *reservation* can, who repeats an accepted reserve does not wait.
         """
         self._clock = clock
         self._accounts = accounts
+        self._reservation = reservation
         self._closed: str | None = None
         self._queue = TurnQueue()
         self._watch = Watch(self._queue, wait)
@@ -132,8 +144,19 @@ class Turns:
         if blocked_by(refused, _raises(refused), instant=instant, left_ns=wait_ns) is None:
             raise refused
 
-    def _check_fits(self, operation: Reserve, wait_ns: int) -> None:
+    def is_repeat(self, key: str) -> bool:
+        """Return whether *key* opened a reservation: asked again, it takes nothing, and has room.
+
+        What it was refused or how it fits today does not matter: it was accepted once, and gets
+        that answer for ever.
+        """
+        return self._reservation is not None and self._reservation(key) is not None
+
+    def _before_waiting(self, operation: Reserve, wait_ns: int) -> bool:
+        if self.is_repeat(operation.key):
+            return True
         self.check_waits(self.preview(operation.budget, operation.amounts), wait_ns)
+        return False
 
     def admit(
         self, operation: Reserve, submit: Callable[[Reserve], Decision], *, wait_ns: int
@@ -147,8 +170,10 @@ class Turns:
             except BudgetExceeded as refusal:
                 return self._or_raise(refusal, due, _raises(refusal))
 
-        doomed = partial(self._check_fits, operation, wait_ns)
-        return self.thread(operation.budget, attempt, wait_ns=wait_ns, doomed=doomed)
+        before_waiting = partial(self._before_waiting, operation, wait_ns)
+        return self.thread(
+            operation.budget, attempt, wait_ns=wait_ns, before_waiting=before_waiting
+        )
 
     async def admit_async(
         self,
@@ -166,8 +191,10 @@ class Turns:
             except BudgetExceeded as refusal:
                 return self._or_raise(refusal, due, _raises_awaited(refusal))
 
-        doomed = partial(self._check_fits, operation, wait_ns)
-        return await self.task(operation.budget, attempt, wait_ns=wait_ns, doomed=doomed)
+        before_waiting = partial(self._before_waiting, operation, wait_ns)
+        return await self.task(
+            operation.budget, attempt, wait_ns=wait_ns, before_waiting=before_waiting
+        )
 
     def _or_raise(self, refusal: BudgetExceeded, due: int, give_up: Callable[[], T]) -> Blocked[T]:
         left = due - self._clock.elapsed()
@@ -182,17 +209,17 @@ class Turns:
         attempt: Callable[[], Awaitable[Through[T] | Blocked[Awaitable[T]]]],
         *,
         wait_ns: int,
-        doomed: Doomed | None = None,
+        before_waiting: BeforeWaiting | None = None,
     ) -> T:
         """Return what *attempt* gives once it is not blocked: in FIFO order, for *wait_ns*.
 
         When the time is up, who is first, or never had a turn, tries once more and then gives up by
-        its own means; the others get their last refusal. Who would have to stand behind others, and
-        is *doomed*, does not wait. A cancelled waiter leaves no trace.
+        its own means; the others get their last refusal. Who would stand behind others, and repeats
+        or is refused by *before_waiting*, does not wait. A cancelled waiter leaves no trace.
 
         Raises:
-            BudgetExceeded: From *attempt*, from giving up, from *doomed*, or the last one when the
-                time is up.
+            BudgetExceeded: From *attempt*, giving up or *before_waiting*, or the last when the time
+                is up.
             StoreClosed: The ledger was closed meanwhile.
         """
         turn = asyncio.Event()
@@ -200,8 +227,9 @@ class Turns:
         blocked: Blocked[Awaitable[T]] | None = None
         waiter = self._queue.join(budget, _sets(turn))
         try:
-            if doomed is not None and not waiter.trying:
-                await asyncio.to_thread(doomed)
+            behind = not waiter.trying
+            if behind and before_waiting is not None and await asyncio.to_thread(before_waiting):
+                due = self._clock.elapsed()  # one attempt, whoever stands before it
             while waiter.trying or due > self._clock.elapsed():
                 turn.clear()
                 self._check_open()
@@ -231,7 +259,7 @@ class Turns:
         attempt: Callable[[], Through[T] | Blocked[T]],
         *,
         wait_ns: int,
-        doomed: Doomed | None = None,
+        before_waiting: BeforeWaiting | None = None,
     ) -> T:
         """Return what *attempt* gives once it is not blocked; `task` for threads."""
         turn = threading.Event()
@@ -239,8 +267,8 @@ class Turns:
         blocked: Blocked[T] | None = None
         waiter = self._queue.join(budget, turn.set)
         try:
-            if doomed is not None and not waiter.trying:
-                doomed()
+            if not waiter.trying and before_waiting is not None and before_waiting():
+                due = self._clock.elapsed()  # one attempt, whoever stands before it
             while waiter.trying or due > self._clock.elapsed():
                 turn.clear()
                 self._check_open()
