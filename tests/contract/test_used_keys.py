@@ -131,6 +131,50 @@ def test_a_repeat_says_that_it_is_one(ledger: Ledger) -> None:
     assert (late.repeated, late.state) == (True, "settled")
 
 
+@pytest.mark.parametrize("state", ["open", "settled"])
+def test_a_request_named_like_the_key_has_opened_only_what_it_opened(
+    books: Ledger, state: str
+) -> None:
+    """Its name is compared with the opener's, whoever made the key or the name up."""
+
+    def ask(key: str | None, operation: str | None) -> bool:
+        return books.reserve("acme", 1, key=key, operation=operation).repeated
+
+    books.reserve("acme", 1, key="x")
+    made_up = books.reserve("acme", 1).key
+    books.reserve("acme", 1, key="y", operation="other")
+    assert not ask("z", "z")
+    assert not ask(None, "=w")
+    books.store.apply([replace(_request(books, "old"), operation="")], books.clock.instant())
+    if state == "settled":
+        for hold in books.holds():
+            books.settle(hold.key, 1)
+    for key in ("x", made_up, "y", "old"):
+        assert ask(key, key), key
+        assert isinstance(
+            books.store.apply([Release(key, _request(books, key).operation)], 0)[0], Refused
+        )
+    assert ask("z", "=z")
+    assert ask("=w", "w")
+    assert not ask("z", "z")
+    assert not ask(None, "z")
+    assert not ask("=w", "=w")
+    assert not ask("y", "other")
+
+
+def _request(books: Ledger, key: str) -> Reserve:
+    return requests.reserve(
+        books.clock,
+        "acme",
+        1,
+        key=key,
+        units=None,
+        deadline="1h",
+        labels=None,
+        operation=key,
+    )
+
+
 def test_a_repeat_in_one_batch_says_so_too(books: Ledger) -> None:
     """Of requests under one key that are committed together, the first alone opens it."""
 

@@ -145,12 +145,12 @@ class Books:
         """Return whether the request named *operation* opened *known*, in this batch or before."""
         if known is None or not operation:
             return False
-        if operation == known.key:
-            return True
+        # As its entry has it: without a name where the opener made the key up, see `rules`.
+        name = "" if operation == known.key else operation
         for entry in self.changes.entries:
             if entry.key == known.key and entry.kind == "reserve":
-                return entry.data == operation
-        return self._rows.entry_data(known.seq) == operation
+                return entry.data == name
+        return self._rows.entry_data(known.seq) == name
 
     def _known(self, key: str) -> Reservation | None:
         found = self._open.get(key)

@@ -36,6 +36,8 @@ LONGEST_KEY: Final = 255
 LARGEST_LABELS: Final = 4096
 #: The most rows that one list gives.
 MOST_LISTED: Final = 1_000_000_000
+#: Before a caller's name for a request where the name alone would be taken for another's.
+_NAMED: Final = "="
 _LABELS: Final = "text by name, such as {'run': '17'}"
 
 
@@ -52,14 +54,19 @@ def reserve(
 ) -> Reserve:
     """Return the operation that reserves *amount* on *path*."""
     # A key that is made here is nobody else's, so it names the request as well.
-    operation = new_key(clock) if operation is None else check_key(operation)
+    name = new_key(clock) if operation is None else check_key(operation)
+    key = name if key is None else check_key(key)
+    if operation is not None and (name == key or name[0] == _NAMED):
+        # A name equal to the key is not stored, and so is one of a key that was made up, or none
+        # at all. A caller's name is stored, under a spelling that no other name has.
+        name = f"{_NAMED}{name}"
     return Reserve(
-        operation if key is None else check_key(key),
+        key,
         parse_path(path),
         amounts(amount, units),
         _ttl(clock, deadline),
         _labels(labels) if labels else "",
-        operation,
+        name,
     )
 
 
