@@ -71,6 +71,7 @@ def model_bound(
         never=found.never(price.provider),
         fees=fees_of(found),
         least_output_tokens=found.least_output_tokens,
+        context_window=context_window,
     )
 
 

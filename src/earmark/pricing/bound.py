@@ -47,6 +47,8 @@ class ModelBound:
     """Units beside tokens it can use up."""
     least_output_tokens: int = 1
     """With fewer output tokens the provider refuses the request: a thinking budget and one more."""
+    context_window: int | None = None
+    """The most input tokens the model takes, where the user said so."""
     _lines: tuple[Line, ...] = field(init=False, repr=False, compare=False, hash=False)
 
     def __post_init__(self) -> None:

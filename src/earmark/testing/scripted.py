@@ -83,6 +83,7 @@ class ScriptedProvider:
         book: Prices; every model costs `PRICE` unless given.
         clock: What the script's delays and the pinned prices go by.
         default_max_tokens: The output tokens of a request that names none.
+        context_window: The most tokens its models take in, where that is known.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class ScriptedProvider:
         book: PriceBook | None = None,
         clock: Clock | None = None,
         default_max_tokens: int = 1024,
+        context_window: int | None = None,
     ) -> None:
         self.name = name
         self.sent: list[Sent] = []
@@ -102,6 +104,7 @@ class ScriptedProvider:
         self._book = book
         self._clock = clock or SystemClock()
         self._default = default_max_tokens
+        self._window = context_window
 
     def call(self, request: ModelRequest) -> "ScriptedCall":
         """Return the bounded, not yet sent call; see `earmark.admission.call.Provider`."""
@@ -115,6 +118,7 @@ class ScriptedProvider:
             choices=request.choices,
             options=request.options,
             extra_input_tokens=request.extra_input_tokens,
+            context_window=self._window,
         )
         return ScriptedCall(
             name=f"{self.name}/{model}",

@@ -9,7 +9,6 @@ from earmark.admission.call import Grant, Reply
 from earmark.composition.types import ANY, TEXT, Record
 from earmark.errors import CallFailed, InvalidConfig, InvalidStage, NotFound
 from earmark.money import Money
-from earmark.pricing.book import PriceBook
 from earmark.stages.kinds.kind import Tools
 from earmark.stages.kinds.model import ModelStage, model_stage
 from earmark.stages.kinds.template import parse_template
@@ -128,12 +127,10 @@ def test_types_follow_the_prompt() -> None:
     assert model_stage("s", "scripted/m", "x", answers="json").spec.output == ANY
 
 
-def quote(prompt: str, *, known_window: bool = False) -> Any:
+def quote(prompt: str, *, window: int | None = None) -> Any:
     """Return what asking costs, as far as is known without an input."""
-    book = PriceBook() if known_window else None
-    model = "openai/gpt-4o-mini" if known_window else "scripted/m"
-    provider = ScriptedProvider(name=model.split("/", maxsplit=1)[0], book=book)
-    made = model_stage("s", model, prompt, max_tokens=100)
+    provider = ScriptedProvider(context_window=window)
+    made = model_stage("s", "scripted/m", prompt, max_tokens=100)
     return made.quote(Tools(providers={provider.name: provider}))
 
 
@@ -146,11 +143,11 @@ def test_quote_of_a_fixed_prompt_is_its_bound() -> None:
 
 
 def test_quote_of_an_open_prompt_is_a_full_context_window() -> None:
-    """A prompt with fields can fill the model's context window, where that is known."""
+    """A prompt with fields can fill the model's context window, where the user says so."""
     assert quote("Say {a}.").max is None
-    window = quote("Say {a}.", known_window=True)
+    window = quote("Say {a}.", window=8192)
     assert window.max is not None
-    assert window.max > quote("Say hi.", known_window=True).max > window.min > Money()
+    assert window.max > quote("Say hi.", window=8192).max > window.min > Money()
 
 
 @pytest.mark.parametrize("model", ["gpt", "", "/x/y"])

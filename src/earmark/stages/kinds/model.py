@@ -68,7 +68,7 @@ class ModelStage:
         least = _least(bound.price)
         if not empty:
             return Quote(least, bound.cost(), hold=least)
-        window = bound.price.context_window
+        window = bound.context_window
         if window is None:
             return Quote(least, None, "its prompt decides how much goes in", hold=least)
         most = max(window, bound.input_tokens)
