@@ -276,6 +276,10 @@ class Stepped(SystemClock):
         """Return the time it was set to."""
         return super().instant() + self.minutes * 60 * NANOS_PER_SECOND
 
+    def uptime(self) -> int:
+        """Return a time that is as wrong: only the server can tell."""
+        return super().uptime() + self.minutes * 60 * NANOS_PER_SECOND
+
 
 @pytest.mark.parametrize(("minutes", "words"), [(6, "ahead of"), (-6, "behind")])
 def test_a_clock_that_is_set_wrong_while_it_runs_reaches_no_entry(
