@@ -1,9 +1,10 @@
 """Reservations: list and look, reserve, extend, settle, release."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 
 from earmark.clock import parse_duration
 from earmark.errors import InvalidDuration
@@ -11,6 +12,7 @@ from earmark.ledger.values import State
 from earmark.service import models
 from earmark.service.auth import Reader, Spender
 from earmark.service.context import TheService
+from earmark.service.hang_up import while_connected
 from earmark.service.keyed import KeyedRoute, Operation
 from earmark.service.order import in_order
 from earmark.service.paging import page
@@ -45,25 +47,32 @@ def get_one(service: TheService, _: Reader, key: Key) -> dict[str, Any]:
 
 @router.post("/reservations", response_model=models.Reserved, status_code=201)
 async def reserve(
-    service: TheService, _: Spender, body: models.ReserveBody, operation: Operation
+    request: Request,
+    service: TheService,
+    _: Spender,
+    body: models.ReserveBody,
+    operation: Operation,
 ) -> dict[str, Any]:
     """Hold an amount on every budget above a path, or on none; durable before it is answered.
 
     Under an Idempotency-Key, or a `key`, once, however often it is sent; `repeated` says whether
     the key was used before, so that no work is begun on a hold that another request opened.
     402: it does not fit, and asking again does not help; 429: it would fit if what is in flight
-    came back.
+    came back. A client that hangs up while it waits leaves the line; what was held by then is
+    given back, unless a `key` or an Idempotency-Key finds it.
     """
-    found = await service.desk.ledger.as_async().reserve(
-        body.budget,
-        body.amount,
-        key=body.key or operation,
-        units={str(unit): count for unit, count in body.units.items()},
-        deadline=body.deadline,
-        wait=None if body.wait is None else _wait(body.wait),
-        labels=body.labels,
-        operation=operation,
-    )
+    wait = None if body.wait is None else _wait(body.wait)
+    async with nullcontext() if wait is None else while_connected(request):
+        found = await service.desk.ledger.as_async().reserve(
+            body.budget,
+            body.amount,
+            key=body.key or operation,
+            units={str(unit): count for unit, count in body.units.items()},
+            deadline=body.deadline,
+            wait=wait,
+            labels=body.labels,
+            operation=operation,
+        )
     return told({**reservation_json(found), "repeated": found.repeated})
 
 
