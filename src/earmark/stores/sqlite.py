@@ -33,6 +33,7 @@ from earmark.ledger.values import (
     Reserve,
 )
 from earmark.stores.migrations_sqlite import prepare_sqlite
+from earmark.stores.regular_file import check_regular
 from earmark.stores.sqlite_errors import raise_translated, translated
 from earmark.stores.sqlite_file import Identity, SqliteFile, real_path
 from earmark.stores.sqlite_rows import SqliteRows
@@ -88,6 +89,7 @@ class SqliteStore:
         path = self._url.removeprefix("sqlite:///")
         if Path(path).is_dir():
             raise IsADirectoryError(f"{self._path} is a folder")
+        check_regular(real_path(path))
         # A folder that is missing or read-only is found here, before SQLite's vaguer words.
         self._turn = Turn(real_path(path), self.name, patience_s=self._patience_s)
         try:

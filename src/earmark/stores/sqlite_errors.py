@@ -7,6 +7,7 @@ from typing import NoReturn
 import apsw
 
 from earmark.errors import StoreCorrupt, StoreError, StoreUnavailable
+from earmark.stores.regular_file import NotARegularFile
 
 
 @contextmanager
@@ -33,6 +34,8 @@ def raise_translated(error: Exception, name: str) -> NoReturn:
             detail = "it cannot be written; nothing was changed: check the file's permissions"
         case apsw.CantOpenError() | FileNotFoundError() | IsADirectoryError():
             detail = f"it cannot be opened: check that its folder exists ({error})"
+        case NotARegularFile():
+            detail = f"{error}, and nothing was opened: remove it, or name another store"
         case apsw.BusyError():
             detail = "another program keeps it locked; nothing was changed: ask again"
         case _:

@@ -30,6 +30,7 @@ from typing import Final
 import apsw
 
 from earmark.errors import StoreUnavailable
+from earmark.stores.regular_file import open_regular
 
 #: Milliseconds for which another connection's lock is waited for.
 BUSY_MS: Final = 5000
@@ -286,7 +287,7 @@ class _Lock:
             at_path = os.stat(f"{self._path}-shm")  # noqa: PTH116 - beside its `fstat`
             if self._index < 0 or _identity(os.fstat(self._index)) != _identity(at_path):
                 self.keep(self._index)
-                self._index = os.open(f"{self._path}-shm", os.O_RDONLY | os.O_CLOEXEC)
+                self._index = open_regular(f"{self._path}-shm", os.O_RDONLY)
             _set(self._index, fcntl.F_RDLCK, _IN_USE)
 
     def leave(self) -> None:
@@ -320,8 +321,7 @@ def _acquire(path: str, *, creates: bool) -> _Lock:
         with suppress(FileNotFoundError):
             found = _locks.get(_identity(os.stat(path)))  # noqa: PTH116 - beside `fstat`
         if found is None:
-            flags = os.O_RDONLY | os.O_CLOEXEC | (os.O_CREAT if creates else 0)
-            number = os.open(path, flags, 0o644)
+            number = open_regular(path, os.O_RDONLY | (os.O_CREAT if creates else 0))
             identity = _identity(os.fstat(number))
             found = _locks.get(identity)
             if found is None:

@@ -19,11 +19,12 @@ from typing import Final
 from weakref import WeakSet
 
 from earmark.errors import StoreUnavailable
+from earmark.stores.regular_file import open_regular
 
 #: Seconds. Longer than any commit takes on a disk that works.
 PATIENCE_S: Final = 30.0
 
-_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+_FLAGS: Final = os.O_RDWR | os.O_CREAT
 #: The kernel's list of locks, and where in a line of it the holder and the file stand:
 #: https://man7.org/linux/man-pages/man5/proc_locks.5.html
 _LOCKS: Final = Path("/proc/locks")
@@ -42,7 +43,8 @@ class _LockFile(io.FileIO):
 
 
 def _open(path: str, _: int) -> int:
-    return os.open(path, _FLAGS, 0o644)
+    # A link there, as in somebody else's checkout, would make and lock a file elsewhere.
+    return open_regular(path, _FLAGS)
 
 
 _lock_files: "WeakSet[_LockFile]" = WeakSet()

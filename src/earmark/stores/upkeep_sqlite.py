@@ -15,6 +15,7 @@ from earmark.clock import Clock
 from earmark.errors import NotFound
 from earmark.stores.migrations import Migration
 from earmark.stores.migrations_sqlite import migrate_sqlite, prepare_sqlite, sqlite_standing
+from earmark.stores.regular_file import check_regular
 from earmark.stores.sqlite_errors import translated
 from earmark.stores.sqlite_file import real_path
 from earmark.stores.sqlite_snapshot import SqliteSnapshot
@@ -90,9 +91,11 @@ class SqliteUpkeep:
 
     @contextmanager
     def _open(self, flags: int) -> Generator[apsw.Connection]:
-        with translated(self.name), closing(apsw.Connection(self._path, flags=flags)) as connection:
-            connection.set_busy_timeout(5000)
-            yield connection
+        with translated(self.name):
+            check_regular(real_path(self._path))
+            with closing(apsw.Connection(self._path, flags=flags)) as connection:
+                connection.set_busy_timeout(5000)
+                yield connection
 
     @contextmanager
     def _turn(self) -> Generator[None]:
