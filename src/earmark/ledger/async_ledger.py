@@ -188,7 +188,8 @@ class AsyncLedger:
         self, path: str, *, actor: str = "", reason: str = "", until: datetime | None = None
     ) -> Budget:
         """Refuse every later reservation at or below *path*; see `Ledger.pause`."""
-        return await self._budget(requests.pause(path, actor=actor, reason=reason, until=until))
+        request = requests.pause(self.clock, path, actor=actor, reason=reason, until=until)
+        return await self._budget(request)
 
     async def resume(self, path: str, *, actor: str = "", reason: str = "") -> Budget:
         """End the pause of the budget at *path*; see `Ledger.resume`."""
