@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-import psycopg
 import pytest
 
 from earmark.clock import NANOS_PER_SECOND, SystemClock
@@ -19,6 +18,7 @@ from earmark.stores.postgres_link import Link
 from support.last_resort import until
 from support.ledger_books import check_books, standing
 from support.pgbouncer import PgBouncer
+from support.postgres_locks import locked, waiters
 from support.postgres_server import DATABASE, USER, PostgresServer
 
 PEOPLE: Final = "Zoë 🐘 Ωmega"
@@ -98,23 +98,6 @@ def loaded(link: Link) -> str | None:
     return row[0] if row else None
 
 
-@contextmanager
-def locked(server: PostgresServer, url: str, tree: str) -> Iterator[psycopg.Connection[Any]]:
-    """Hold the lock of *tree*, as another writer does."""
-    schema = url.partition("schema=")[2]
-    with server.connect() as connection, connection.transaction():
-        connection.execute(f"SELECT FROM {schema}.tree WHERE name = '{tree}' FOR UPDATE".encode())
-        yield connection
-
-
-def waiters(connection: psycopg.Connection[Any]) -> list[int]:
-    """Return the backends that wait for a lock of *connection*."""
-    rows = connection.execute(
-        "SELECT pid FROM pg_stat_activity WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid))"
-    )
-    return [int(pid) for (pid,) in rows]
-
-
 @pytest.mark.parametrize("how", ["pg_cancel_backend", "pg_terminate_backend"])
 def test_a_transaction_that_was_rolled_back_is_done_again(
     ledger: Ledger, server: PostgresServer, url: str, how: str
@@ -123,7 +106,7 @@ def test_a_transaction_that_was_rolled_back_is_done_again(
     ledger.set_budget("acme", limits=["10 usd total"])
     ledger.reserve("acme", 1, key="x")
     with ThreadPoolExecutor(1) as threads:
-        with locked(server, url, "acme") as holder:
+        with locked(server, url.partition("schema=")[2], "acme") as holder:
             asked: Future[Any] = threads.submit(ledger.extend, "x", 1)
             until(lambda: bool(waiters(holder)))
             for pid in waiters(holder):

@@ -111,6 +111,13 @@ class Books:
         new = {path for path in paths if path not in self._places}
         return {above for path in new for above in ancestors(path)}.difference(self._budgets)
 
+    def forget_absent(self, paths: Iterable[str]) -> None:
+        """Forget that *paths*, and those above them, have no budget: others may make one unseen."""
+        for above in {above for path in paths for above in ancestors(path)}:
+            if above in self._budgets and self._budgets[above] is None:
+                del self._budgets[above]
+                self._absent -= 1
+
     def holds_until(self, paths: Iterable[str]) -> int:
         """Return the first instant at which other accounts or limits hold above one of *paths*."""
         places = [self._places[path] for path in paths if path in self._places]

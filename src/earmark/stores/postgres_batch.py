@@ -18,12 +18,16 @@ from earmark.ledger.values import (
     Alert,
     Decision,
     Entry,
+    ExtendBudget,
     Operation,
+    PauseBudget,
     Refused,
     Release,
     Repeated,
     Reservation,
     Reserve,
+    ResumeBudget,
+    SetLimits,
     Settle,
 )
 from earmark.money import LARGEST_SUM
@@ -34,6 +38,8 @@ _WAS: Final = 9
 _TAKES: Final = frozenset({"reserve", "extend"})
 _CLOSES: Final = frozenset({"settle", "release", "presume"})
 _ON_RESERVATION: Final = _TAKES | _CLOSES
+
+_NAMES_BUDGET: Final = (Reserve, SetLimits, PauseBudget, ResumeBudget, ExtendBudget)
 
 #: What `apply_1` and `apply_one_2` of the schema are called with.
 KINDS: Final = (
@@ -370,3 +376,13 @@ def written(row: Row) -> Written | None:
 def tree_of(path: str) -> str:
     """Return the name of the tree that the budget *path* stands in."""
     return path.partition("/")[0]
+
+
+def paths_of(batch: Sequence[Operation]) -> set[str]:
+    """Return the budgets that the operations of *batch* name."""
+    return {op.budget for op in batch if isinstance(op, _NAMES_BUDGET)}
+
+
+def keys_of(batch: Sequence[Operation]) -> set[str]:
+    """Return the keys of the reservations that *batch* changes: their rows say on which budget."""
+    return {op.key for op in batch if not isinstance(op, _NAMES_BUDGET)}

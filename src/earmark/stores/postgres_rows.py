@@ -4,11 +4,14 @@ import json
 from collections.abc import Collection, Iterable, Iterator
 from typing import Final
 
+from psycopg import errors
+
 from earmark.budget.budget import Budget
 from earmark.budget.window import Interval
 from earmark.clock import END_OF_TIME
 from earmark.ledger.store import Filter
 from earmark.ledger.values import Account, Alert, Entry, Reservation
+from earmark.stores.postgres_batch import tree_of
 from earmark.stores.postgres_link import Connection
 from earmark.stores.rows import (
     ACCOUNT_COLUMNS,
@@ -82,6 +85,18 @@ class PostgresRows:
     def assume_new(self, keys: Iterable[str]) -> None:
         """Take it that *keys* opened nothing yet; the writing finds out if that is wrong."""
         self._reservations = dict.fromkeys(keys)
+
+    def check_locked(self, trees: Collection[str], keys: Collection[str]) -> None:
+        """Refuse to go on if `fetch` found a budget, or one of *keys*, outside the locked *trees*.
+
+        Raises:
+            SerializationFailure: Done again from the beginning, the batch locks that tree, too.
+        """
+        found = {path for path, budget in self._budgets.items() if budget is not None}
+        rows = [self._reservations[key] for key in keys]
+        found.update(row.budget for row in rows if row is not None)
+        if any(tree_of(path) not in trees for path in found):
+            raise errors.SerializationFailure("others wrote to a tree that was not locked")
 
     def fetched_nothing(self) -> None:
         """Forget what `fetch` read."""

@@ -17,11 +17,8 @@ from earmark.ledger.books import Books
 from earmark.ledger.values import (
     Accepted,
     Decision,
-    ExtendBudget,
     Operation,
-    PauseBudget,
     Reserve,
-    ResumeBudget,
     SetLimits,
 )
 from earmark.stores.postgres_batch import (
@@ -32,6 +29,8 @@ from earmark.stores.postgres_batch import (
     Tree,
     Written,
     arguments,
+    keys_of,
+    paths_of,
     plain_budgets,
     single,
     tree_of,
@@ -47,7 +46,6 @@ from earmark.stores.tables_postgres import PostgresTableRows
 #: Deadlines that pass at one time are presumed in pieces, so that no commit grows without bound.
 MOST_PRESUMED: Final = 1000
 
-_ON_BUDGET: Final = (SetLimits, PauseBudget, ResumeBudget, ExtendBudget)
 #: Raised where a row is other than the batch was decided on: by the function, by a key that was
 #: used or an account that was made meanwhile, by a hold that was given back already; and where what
 #: others added meanwhile makes a number too large, which the rules refuse once they know of it.
@@ -85,6 +83,7 @@ class Writer:
         self._rows = PostgresRows(schema)
         self._books = Books(self._rows)
         self._trees: dict[str, Tree] = {}
+        """What is known of trees; the working set has nothing of one that is not among them."""
         self._last = 0
         """No entry that this process knows of has a higher number."""
         self._at = 0
@@ -224,19 +223,17 @@ class Writer:
             self._committed(folded, answer, decisions)
         else:
             self._books.written()
+        # A tree that is not there yet was not locked, and nothing would say when others make it.
+        missing = [path for path in paths_of(batch) if tree_of(path) not in folded.trees]
+        self._books.forget_absent(missing)
         return decisions
 
     def _names(self, batch: Sequence[Operation], now: int) -> list[str]:
         """Return the trees to lock: those of *batch*, and those in which a deadline has passed."""
         self._learn_deadlines(now)
         names = {name for name, *_ in self._rows.due_trees(now)}
-        keys: list[str] = []
-        for op in batch:
-            if isinstance(op, (Reserve, *_ON_BUDGET)):
-                names.add(tree_of(op.budget))
-            else:
-                keys.append(op.key)
-        names.update(map(tree_of, self._rows.budgets_of(keys)))
+        names.update(map(tree_of, paths_of(batch)))
+        names.update(map(tree_of, self._rows.budgets_of(keys_of(batch))))
         for name in {tree_of(op.budget) for op in batch if isinstance(op, SetLimits)}:
             self._rows.add_tree(name)
         return sorted(names)
@@ -259,6 +256,8 @@ class Writer:
         now = max(now, self._at)
         self._books.seq = self._last
         self._fetch(batch, now)
+        # Others may have made a tree, or opened a reservation, since *names* were found.
+        self._rows.check_locked({name for name, *_ in locked}, keys_of(batch))
         deadlines = self._presume_due(locked, now)
         return Batch(
             decisions=self._fold(batch, now),
@@ -274,9 +273,8 @@ class Writer:
 
     def _fetch(self, batch: Sequence[Operation], now: int) -> None:
         """Read at once what *batch* needs, so that the fold asks for little more."""
-        keys = {op.key for op in batch if not isinstance(op, _ON_BUDGET)}
-        paths = {op.budget for op in batch if isinstance(op, (Reserve, *_ON_BUDGET))}
-        self._rows.fetch(self._books.unknown(paths), keys, now)
+        keys = keys_of(batch).union(op.key for op in batch if isinstance(op, Reserve))
+        self._rows.fetch(self._books.unknown(paths_of(batch)), keys, now)
 
     def _presume_due(self, locked: Iterable[TreeRow], now: int) -> dict[str, int]:
         """Presume what is past its deadline; return the next deadline of those trees."""
