@@ -62,7 +62,12 @@ _ADD_ALERT: Final = (
     'INSERT INTO {s}.alert (account, threshold, budget, unit, "window", start, "end", "limit",'
     " settled, at, seq) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING"
 )
-_JOIN_ACCOUNTS: Final = 'UPDATE {s}.reservation SET accounts = %s, parts = %s WHERE "key" = %s'
+#: All in one statement: there may be ten thousand of them, and their tree is locked meanwhile.
+_JOIN_ACCOUNTS: Final = (
+    "UPDATE {s}.reservation r SET accounts = j.accounts, parts = j.parts"
+    ' FROM unnest(%s::text[], %s::text[], %s::text[]) AS j (accounts, parts, "key")'
+    ' WHERE r."key" = j."key"'
+)
 _SET_END: Final = 'UPDATE {s}.account SET "end" = %s WHERE id = %s'
 _SET_ALERTED: Final = "UPDATE {s}.account SET alerted = %s, alerted_of = %s WHERE id = %s"
 
@@ -294,8 +299,9 @@ class Writer:
         if changes.operations:
             keys, contents = zip(*changes.operations, strict=True)
             self._many(_ADD_OPERATIONS, [(list(keys), list(contents))])
-        joined = [joined_row(changes.reservations[key]) for key in changes.joined]
-        self._many(_JOIN_ACCOUNTS, joined)
+        if changes.joined:
+            rows = [joined_row(changes.reservations[key]) for key in changes.joined]
+            self._many(_JOIN_ACCOUNTS, [tuple(map(list, zip(*rows, strict=True)))])
         ends = [
             (account.line.end, number)
             for number, account in changes.accounts.items()

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Self
 
+import psycopg
 import pytest
 
 from earmark.clock import NANOS_PER_SECOND
@@ -154,3 +156,31 @@ def test_an_unknown_root_costs_no_other_tree_what_is_known_of_it(
     books = one.store._writer._books
     assert books.opened("open") is not None
     assert books.unknown(["acme", "nobody"]) == {"nobody"}
+
+
+def test_another_zone_takes_as_many_statements_however_many_reservations_there_are(
+    two: tuple[Ledger, Ledger, ManualClock],
+) -> None:
+    """All of them get their new account in one statement, for their tree is locked meanwhile."""
+    one, _, clock = two
+    assert isinstance(one.store, PostgresStore)
+    statements = count()
+
+    class Counting(psycopg.Cursor[Any]):
+        def execute(self, *args: Any, **options: Any) -> Self:
+            next(statements)
+            return super().execute(*args, **options)
+
+    one.store._writer.link.connection.cursor_factory = Counting
+    taken: list[int] = []
+    for tree, reservations in (("few", 3), ("many", 300)):
+        one.set_budget(tree, limits=["1000 usd per day"], timezone="UTC")
+        batch = [Reserve(f"{tree}-{n}", tree, usd(1), HOUR) for n in range(reservations)]
+        one.store.apply(batch, clock.instant())
+        before = next(statements)
+        one.set_budget(tree, timezone="Asia/Tokyo")
+        taken.append(next(statements) - before)
+        assert standing(one, tree)[2] == str(reservations)
+        one.settle(f"{tree}-0", 1)
+    assert 0 < taken[1] <= taken[0] + 3
+    check_books(one)
