@@ -6,107 +6,29 @@ works in this process and in another. `make fire` interrupts at all lines, `make
 eleventh.
 """
 
-import ast
 import itertools
-import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext, suppress
-from dis import findlinestarts
-from functools import cache
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import earmark
 from earmark.errors import StoreUnavailable
 from earmark.ledger.ledger import Ledger
 from earmark.stores.open import open_ledger
 from earmark.stores.open_tables import open_tables
 from earmark.stores.tables import Tables
+from support.interrupt import STEP, Interrupt, Place, in_thread
 from support.last_resort import LAST_RESORT_S
 from support.ledger_books import DURABLE, STORES
 from support.postgres_session import shared_or_skip
 
 if TYPE_CHECKING:
     from earmark.stores.postgres_link import Link
-
-_PACKAGE = str(Path(earmark.__file__).parent)
-STEP: Final = 1 if "EARMARK_FIRE_SECONDS" in os.environ else 11
-
-#: A line of a file, and how many calls deep it is run.
-Place = tuple[str, int, int]
-
-
-class Interrupt:
-    """Raises `KeyboardInterrupt` before a line of the package that this thread runs.
-
-    Of the lines that are not among *passed*, which become so, it is the one after *skip* others.
-    Once: whatever then cleans up is not interrupted again.
-    """
-
-    def __init__(self, passed: set[Place], skip: int) -> None:
-        self._passed = passed
-        self._left = skip
-        self.at = ""
-        """The line before which it struck, if it did."""
-
-    def __enter__(self) -> Self:
-        self._before = sys.gettrace()
-        sys.settrace(self._call)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        sys.settrace(self._before)
-
-    def _call(self, frame: FrameType, _: str, __: Any) -> Callable[..., Any] | None:
-        code = frame.f_code
-        # What a finaliser raises is not raised anywhere.
-        is_ours = code.co_filename.startswith(_PACKAGE) and code.co_name != "__del__"
-        return self._line if is_ours and not self.at else None
-
-    def _line(self, frame: FrameType, event: str, _: Any) -> Callable[..., Any]:
-        if event == "line" and not _is_nothing(frame):
-            place = (frame.f_code.co_filename, frame.f_lineno, _depth(frame))
-            if place not in self._passed:
-                self._passed.add(place)
-                if self._left == 0:
-                    self.at = f"{place[0]}:{place[1]}"
-                    raise KeyboardInterrupt
-                self._left -= 1
-        return self._line
-
-
-def _depth(frame: FrameType) -> int:
-    depth, above = 0, frame.f_back
-    while above is not None:
-        depth, above = depth + 1, above.f_back
-    return depth
-
-
-def _is_nothing(frame: FrameType) -> bool:
-    """Return whether *frame* is at a line of which only the tracer knows.
-
-    That is a `try:`, and a `with` that is left: the interpreter looks for a signal between calls,
-    and there is none between a body's end and the call that leaves, or in a `try:`.
-    """
-    code = frame.f_code
-    tries, withs = _blocks(code.co_filename)
-    starts = [start for start, line in findlinestarts(code) if line == frame.f_lineno]
-    return frame.f_lineno in tries or (frame.f_lasti != starts[0] and frame.f_lineno in withs)
-
-
-@cache
-def _blocks(file: str) -> tuple[frozenset[int], frozenset[int]]:
-    nodes = list(ast.walk(ast.parse(Path(file).read_text(encoding="utf-8"))))
-    tries = {node.lineno for node in nodes if isinstance(node, ast.Try)}
-    withs = [node for node in nodes if isinstance(node, ast.With | ast.AsyncWith)]
-    heads = {line for node in withs for line in range(node.lineno, node.body[0].lineno)}
-    return frozenset(tries), frozenset(heads)
 
 
 #: For each line on its input, which is a list of keys: reserves under the first, and says whether
@@ -227,23 +149,6 @@ class House:
             thread.join(LAST_RESORT_S)
             assert not thread.is_alive(), "it has no answer"
 
-    def in_thread(self, work: Callable[[], None], at: str) -> None:
-        """Do *work* in another thread: what this one holds, it would not notice."""
-        failed: list[BaseException] = []
-
-        def run() -> None:
-            try:
-                work()
-            except BaseException as error:  # noqa: BLE001 - raised in the test
-                failed.append(error)
-
-        thread = threading.Thread(target=run, daemon=True)
-        thread.start()
-        thread.join(LAST_RESORT_S)
-        assert not thread.is_alive(), f"it waits for what was not let go at {at}"
-        if failed:
-            raise failed[0]
-
 
 @pytest.mark.parametrize("lost", [False, True], ids=["open", "opened anew"])
 @pytest.mark.parametrize("act", ["reserve", "reserve alone", "extend", "balances", "table"])
@@ -279,8 +184,8 @@ def test_an_interrupt_at_any_line_leaves_the_books_whole(
             acknowledged += [theirs] if refused == [] else []
             assert all("outcome is unknown" in str(error) for error in refused or ()), interrupt.at
             assert writes(process, f"other{nth}", acknowledged), interrupt.at
-            house.in_thread(lambda ours=ours: work(ours), interrupt.at)
-            house.in_thread(lambda theirs=theirs: house.reserve(theirs), interrupt.at)
+            in_thread(lambda ours=ours: work(ours), interrupt.at)
+            in_thread(lambda theirs=theirs: house.reserve(theirs), interrupt.at)
             work(ours)
             if not interrupt.at:
                 break

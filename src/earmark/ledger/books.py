@@ -229,11 +229,11 @@ class Books:
             changes.joined.add(row.key)
 
     def written(self) -> None:
-        """Start the next batch: what changed is committed."""
+        """Start the next batch: what changed is committed; repeated where it was interrupted."""
         open_ = self._open
         for key, reservation in self.changes.reservations.items():
             if reservation.state != "open":
-                del open_[key]
+                open_.pop(key, None)
         if len(open_) > _MOST_CACHED:
             open_.clear()
         if len(self._places) > _MOST_CACHED:

@@ -3,6 +3,7 @@
 For tests and for budgets that need not outlive the process.
 """
 
+import inspect
 import os
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -12,7 +13,7 @@ from earmark.budget.budget import Budget
 from earmark.budget.path import is_within
 from earmark.budget.window import Interval
 from earmark.clock import END_OF_TIME
-from earmark.errors import StoreClosed
+from earmark.errors import StoreClosed, StoreUnavailable
 from earmark.ledger.books import Books
 from earmark.ledger.changes import Changes
 from earmark.ledger.counting import is_counted
@@ -24,12 +25,22 @@ _OF_BUDGETS: Final[frozenset[Kind]] = frozenset({"limit", "pause", "resume", "ex
 
 
 class MemoryStore:
-    """Dicts under one lock."""
+    """Dicts under one lock.
+
+    A thread may be interrupted (Ctrl-C, an exception of a signal handler) at any line: the batch is
+    then done in whole or not at all, and the next call works. Committed is what `_redo` was set to:
+    writing it to the rows may be repeated, and whoever finds it there does so before anything else.
+    The working set of an interrupted call is read anew.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._rows = _Rows()
         self._books = Books(self._rows)
+        self._redo: _Redo | None = None
+        """A committed batch that may not be in all of the rows yet."""
+        self._unfinished = False
+        """Whether the working set is in use, or its use was interrupted; changed with `_lock`."""
         self._process = os.getpid()
         self._closed = False
 
@@ -44,68 +55,129 @@ class MemoryStore:
         return self.name
 
     def apply(self, batch: Sequence[Operation], now: int) -> list[Decision]:
-        """Decide and keep *batch* in order; nothing of it is durable."""
+        """Decide and keep *batch* in order, all or nothing of it; nothing is durable.
+
+        Raises:
+            StoreUnavailable: Called by a signal handler, a finaliser or an `also` in the middle of
+                another call of the same thread.
+        """
         self._check_open()
         with self._lock:
+            if not self._begin():
+                return self._refuse_nested(batch)
             now = max(now, self._rows.last_at)
             if now >= self._rows.next_due:
                 self._books.presume(self._rows.due(now), now)
             apply = self._books.apply
             decisions = [apply(operation, now) for operation in batch]
-            try:
-                write_also(batch, decisions, _NO_TABLES)
-            except BaseException:
-                self._undo()
-                raise
-            self._write(now)
+            write_also(batch, decisions, _NO_TABLES)
+            self._commit(now)
+            self._unfinished = False
             return decisions
+
+    def _commit(self, now: int) -> None:
+        books = self._books
+        changes = books.changes
+        if changes.entries or changes.operations:
+            self._redo = (now, changes, books.unwritten)
+            self._write()
+            books.written()
+
+    def _write(self) -> None:
+        """Write what is committed to the rows; the caller has the lock, or is alone."""
+        redo = self._redo
+        if redo is not None:
+            self._rows.write(*redo)
+            self._redo = None
+
+    def _recover(self) -> None:
+        """Finish what an interrupted call committed, and forget what it did not."""
+        self._write()
+        self._books.forget()
+        self._books.seq = len(self._rows.entries)
+        # Those whose deadline has passed may not be presumed: they are looked for again.
+        self._rows.next_due = 0
+
+    def _begin(self) -> bool:
+        """Make the working set ready; return false in the middle of another use of this thread."""
+        before, self._unfinished = self._unfinished, True
+        if before:
+            if self._is_nested():
+                return False
+            self._recover()
+        return True
+
+    def _is_nested(self) -> bool:
+        """Return whether this thread uses the working set twice: a flag may be an interrupt's."""
+        uses, frame = 0, inspect.currentframe()
+        while frame is not None:
+            uses += frame.f_code in _USES and frame.f_locals.get("self") is self
+            frame = frame.f_back
+        return uses > 1
+
+    def _refuse_nested(self, batch: Sequence[Operation]) -> list[Decision]:
+        if not batch:
+            # What is past its deadline is presumed by the next call.
+            return []
+        detail = "this thread is in the middle of a call: call from another thread"
+        raise StoreUnavailable(store=self.name, detail=detail)
 
     def watch(self, trees: Collection[str], seen: int, patience_s: float) -> int:
         """Return the number of the last entry, sooner or later: nobody else commits here."""
         del trees
-        if self._books.seq == seen:
+        if self._last() == seen:
             threading.Event().wait(patience_s)
-        return self._books.seq
+        return self._last()
 
     def heads(self) -> Mapping[str, int]:
         """Return the number of the last entry: one order holds for all."""
         self._check_open()
-        with self._lock:
-            return {"": self._books.seq}
+        return {"": self._last()}
 
     def latest(self) -> int:
         """Return the instant of the last entry; 0 without one."""
         self._check_open()
         with self._lock:
-            return self._rows.last_at
+            return self._last_at()
 
     def accounts(self, path: str, now: int) -> tuple[Account, ...]:
         """Return the accounts above *path*, leaf first, in the intervals that contain *now*."""
         self._check_open()
         with self._lock:
-            return self._books.accounts_of(path, max(now, self._rows.last_at))
+            now = max(now, self._last_at())
+            if not self._begin():
+                return Books(self._rows).accounts_of(path, now)
+            found = self._books.accounts_of(path, now)
+            self._unfinished = False
+            return found
 
     def budget(self, path: str) -> Budget | None:
         """Return the budget at exactly *path*."""
         self._check_open()
-        return self._rows.budgets.get(path)
+        with self._lock:
+            self._write()
+            return self._rows.budgets.get(path)
 
     def budgets(self, prefix: str | None) -> list[Budget]:
         """Return the budgets at or below *prefix*, by path."""
         self._check_open()
         with self._lock:
+            self._write()
             found = sorted(self._rows.budgets.items())
         return [budget for path, budget in found if prefix is None or is_within(path, prefix)]
 
     def reservation(self, key: str) -> Reservation | None:
         """Return what *key* opened."""
         self._check_open()
-        return self._rows.reservations.get(key)
+        with self._lock:
+            self._write()
+            return self._rows.reservations.get(key)
 
     def reservations(self, wanted: Filter) -> list[Reservation]:
         """Return matching reservations in the order they were opened."""
         self._check_open()
         with self._lock:
+            self._write()
             rows = list(self._rows.reservations.values())
         return [row for row in rows if _matches(row, wanted)][: wanted.most]
 
@@ -113,6 +185,7 @@ class MemoryStore:
         """Return matching entries in the order of commits."""
         self._check_open()
         with self._lock:
+            self._write()
             rows = list(self._rows.entries)
         return [row for row in rows if _entry_matches(row, wanted)][: wanted.most]
 
@@ -120,6 +193,7 @@ class MemoryStore:
         """Return the alerts of matching budgets in the order of commits."""
         self._check_open()
         with self._lock:
+            self._write()
             rows = list(self._rows.alerts.values())
         matching = [row for row in rows if _within(row.budget, row.at, wanted)]
         return [row for row in matching if row.seq > wanted.after][: wanted.most]
@@ -128,6 +202,7 @@ class MemoryStore:
         """Return copies of everything as of now."""
         self._check_open()
         with self._lock:
+            self._write()
             return MemorySnapshot(self._rows)
 
     def close(self) -> None:
@@ -144,27 +219,20 @@ class MemoryStore:
             )
             raise StoreClosed(store=self.name, detail=why)
 
-    def _undo(self) -> None:
-        self._books.forget()
-        self._books.seq = len(self._rows.entries)
-        # Those whose deadline has passed are no longer presumed: they are looked for again.
-        self._rows.next_due = 0
+    def _last_at(self) -> int:
+        self._write()
+        return self._rows.last_at
 
-    def _write(self, now: int) -> None:
-        books, rows = self._books, self._rows
-        changes = books.changes
-        if not (changes.entries or changes.operations):
-            return
-        rows.last_at = now
-        if books.unwritten:
-            rows.place(changes.accounts, books.unwritten)
-        rows.accounts.update(changes.accounts)
-        for key, reservation in changes.reservations.items():
-            rows.keep(key, reservation)
-        rows.entries += changes.entries
-        if changes.alerts or changes.budgets or changes.operations:
-            rows.keep_rare(changes)
-        books.written()
+    def _last(self) -> int:
+        with self._lock:
+            self._write()
+            return len(self._rows.entries)
+
+
+#: What uses the working set.
+_USES: Final = (MemoryStore.apply.__code__, MemoryStore.accounts.__code__)
+#: A committed batch: its instant, what it changed, and the accounts that were in no row before.
+_Redo = tuple[int, Changes, set[int]]
 
 
 class _Rows:
@@ -207,18 +275,25 @@ class _Rows:
     def counted(self, path: str, interval: Interval) -> list[Reservation]:
         return [row for row in self.reservations.values() if is_counted(row, path, interval)]
 
-    def place(self, accounts: dict[int, Account], unwritten: set[int]) -> None:
-        for number in unwritten.intersection(accounts):
-            line = accounts[number].line
+    def write(self, now: int, changes: Changes, unwritten: set[int]) -> None:
+        """Write *changes* of a batch at *now*; interrupted at any line, it is repeated."""
+        self.last_at = now
+        for number in unwritten.intersection(changes.accounts) if unwritten else ():
+            line = changes.accounts[number].line
             self.places[line.budget, line.unit, line.window, line.start] = number
-
-    def keep(self, key: str, reservation: Reservation) -> None:
-        self.reservations[key] = reservation
-        if reservation.state == "open":
-            self.open[key] = reservation.expires
-            self.next_due = min(self.next_due, reservation.expires)
-        else:
-            self.open.pop(key, None)
+        self.accounts.update(changes.accounts)
+        for key, reservation in changes.reservations.items():
+            self.reservations[key] = reservation
+            if reservation.state == "open":
+                self.open[key] = reservation.expires
+                self.next_due = min(self.next_due, reservation.expires)
+            else:
+                self.open.pop(key, None)
+        if changes.entries:
+            # Put at their numbers: appended, they would be there twice.
+            self.entries[changes.entries[0].seq - 1 :] = changes.entries
+        if changes.alerts or changes.budgets or changes.operations:
+            self.keep_rare(changes)
 
     def keep_rare(self, changes: Changes) -> None:
         for alert in changes.alerts:
