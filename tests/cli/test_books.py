@@ -265,3 +265,14 @@ def test_the_store_is_named_by_option_variable_or_file(
     shell.ok("budget", "set", "a", *limit, "--store", "sqlite:///last.db")
     names = {each.name for each in shell.folder.glob("*.db")}
     assert names == {"file.db", "variable.db", "first.db", "last.db"}
+
+
+def test_a_change_of_the_time_zone_can_be_read(shell: Shell) -> None:
+    """`entries` says from which zone to which, once; `budget show` names the zone."""
+    shell.ok("budget", "set", "c8", "--limit", "10 usd per day", "--timezone", "Europe/Berlin")
+    shell.ok("budget", "set", "c8", "--alert", "0.5")
+    shell.ok("budget", "set", "c8", "--timezone", "America/New_York")
+    said = shell.ok("entries").out
+    assert said.count("time zone") == 2
+    assert "time zone Europe/Berlin → America/New_York" in said
+    assert "c8: time zone America/New_York" in shell.ok("budget", "show").out

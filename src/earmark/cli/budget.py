@@ -228,7 +228,12 @@ def _paused(budget: Budget, now: int) -> str:
 
 
 def _notes(found: list[_Standing]) -> list[str]:
-    return [
+    zones = [
+        f"{each.budget.path}: time zone {each.budget.timezone}"
+        for each in found
+        if each.budget.timezone != "UTC"
+    ]
+    return zones + [
         f"{each.budget.path}: {extension.limit} more until {iso(extension.until)}"
         + (f" by {extension.actor}" if extension.actor else "")
         + (f": {extension.reason}" if extension.reason else "")

@@ -47,15 +47,17 @@ def entries(
             most=limit,
         )
     last = found[-1].seq if found else after
+    zones: dict[str, str] = {}
     session.answer(
         {"entries": [entry_json(each) for each in found], "after": last},
-        Table(headings=_HEADINGS, rows=[_row(each) for each in found], empty="no entries"),
+        Table(headings=_HEADINGS, rows=[_row(each, zones) for each in found], empty="no entries"),
     )
     if len(found) == limit and not session.json:
         session.tell(f"there may be more: go on with --after {last}")
 
 
-def _row(entry: Entry) -> tuple[str, ...]:
+def _row(entry: Entry, zones: dict[str, str]) -> tuple[str, ...]:
+    """Return the row of *entry*; *zones* are the time zones of budgets as of the row before it."""
     amounts, own = entry.amounts, entry.kind in _WITH_AMOUNTS
     return (
         str(entry.seq),
@@ -66,11 +68,23 @@ def _row(entry: Entry) -> tuple[str, ...]:
         show_amount("usd", amounts.usd) if own else "",
         str(amounts.calls) if own else "",
         str(amounts.tokens) if own and amounts.tokens is not None else "",
-        _says(data_of(entry)),
+        "; ".join(filter(None, (_zone(entry, zones), _says(data_of(entry))))),
     )
 
 
 _WITH_AMOUNTS: Final = frozenset({"reserve", "extend", "settle", "presume", "release"})
+
+
+def _zone(entry: Entry, zones: dict[str, str]) -> str:
+    """Return what *entry* says of its budget's time zone, if it changed or is first listed."""
+    new = data_of(entry).get("timezone")
+    old = zones.get(entry.budget)
+    if not new or new == old:
+        return ""
+    zones[entry.budget] = new
+    if old is not None:
+        return f"time zone {old} → {new}"
+    return "" if new == "UTC" else f"time zone {new}"
 
 
 def _says(data: Mapping[str, Any]) -> str:

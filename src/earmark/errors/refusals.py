@@ -1,7 +1,7 @@
 """Decided noes, with their numbers."""
 
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, ClassVar
@@ -109,18 +109,23 @@ class NoBudget(Refusal):
 
 @dataclass(kw_only=True, eq=False)
 class KeyReused(Refusal):
-    """The key of an accepted operation came back with other content."""
+    """The key of an accepted operation came back with other content, or to begin its work again.
+
+    A block of work whose key has an open reservation may be under way, or was cut off and never
+    settled: then what it paid for may have been billed. Settle or release it, then use a new key.
+    """
 
     code: ClassVar[str] = "key_reused"
     key: str
     field: str
     first: str
     now: str
+    advice: str = field(default="use a new key for a new operation", repr=False)
 
     def __str__(self) -> str:
         return (
             f"key '{self.key}' was used before with {self.field} {self.first}, now {self.now}:"
-            " use a new key for a new operation"
+            f" {self.advice}"
         )
 
 
@@ -132,21 +137,32 @@ class RunIdReused(KeyReused):
 
     def __str__(self) -> str:
         return (
-            f"run '{self.key}' exists, {self.field} {self.first}: a run id is used once and a run"
-            " cannot be resumed: give another run_id, or none"
+            f"run '{self.key}' exists, {self.field} {self.first}: a run id is used once, and a run"
+            " that was cut off cannot be resumed: under another run_id, or none, it starts anew and"
+            " pays anew; for work that must not be paid twice use `ledger.spend` with a key for"
+            " each piece"
         )
 
 
 @dataclass(kw_only=True, eq=False)
 class ReservationClosed(Refusal):
-    """The reservation is no longer open, so it cannot be changed this way."""
+    """The reservation is no longer open, so it cannot be changed this way.
+
+    One that was presumed spent was never settled: what it paid for may have been billed.
+    """
 
     code: ClassVar[str] = "reservation_closed"
     key: str
     state: str
 
     def __str__(self) -> str:
-        return f"reservation '{self.key}' is already {self.state}: reserve again under a new key"
+        closed = f"reservation '{self.key}' is already {self.state}"
+        if self.state == "presumed":
+            return (
+                f"{closed}: its work was begun and never settled, so that it may have been billed:"
+                " settle or release it (`earmark holds`), then reserve again under a new key"
+            )
+        return f"{closed}: reserve again under a new key"
 
 
 @dataclass(kw_only=True, eq=False)

@@ -81,12 +81,22 @@ def check_opened(found: Reservation) -> Reservation:
 
     Raises:
         ReservationClosed: Its key was used before, or its deadline has passed: it is closed.
-        KeyReused: Its key was used before, and that reservation is open: it is another's.
+        KeyReused: Its key was used before, and that reservation is open: it is
+            another's, or of a block that was cut off.
     """
     if found.state != "open":
         raise ReservationClosed(key=found.key, state=found.state)
     if found.repeated:
-        raise KeyReused(key=found.key, field="work", first="under way", now="to be begun again")
+        raise KeyReused(
+            key=found.key,
+            field="work",
+            first="that was begun and not settled, so that it may have been billed",
+            now="to be begun again",
+            advice=(
+                "if it is not under way any more, settle, release or presume it"
+                " (`earmark holds` lists it), then use a new key"
+            ),
+        )
     return found
 
 

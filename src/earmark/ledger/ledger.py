@@ -166,7 +166,8 @@ class Ledger:
 
         Raises, on the way in:
             ReservationClosed: The key was used before, and what it opened is closed.
-            KeyReused: The key was used before, and what it opened is another's, still under way.
+            KeyReused: The key was used before, and what it opened is not settled: another's work is
+                under way, or was cut off and may have been billed.
             BudgetExceeded, NoBudget, StoreUnavailable: As `reserve`; the same block may be entered
                 again.
         """
