@@ -12,6 +12,7 @@ from earmark.errors import NotFound, StoreCorrupt, StoreError
 from earmark.ledger.audit import AuditReport, Progress
 from earmark.stores.backup_sqlite import audit_file, copy_file, finish_file
 from earmark.stores.copy import copy_store
+from earmark.stores.sqlite_file import real_path
 from earmark.stores.upkeep import open_upkeep
 
 _SQLITE: Final = "sqlite:///"
@@ -46,7 +47,8 @@ def back_up(source: str, file: Path, *, clock: Clock, progress: Progress) -> Bac
         progress: Told what is copied or read and how much so far, now and then.
 
     Raises:
-        StoreError: There is such a file already, or it cannot be made.
+        StoreError: There is such a file already, it is one of the store's own, or it cannot be
+            made.
         StoreCorrupt: The copy is not what its entries say, so neither are the books.
         NotFound: There is no source.
         InvalidConfig: The URL is none of a store that lasts.
@@ -54,6 +56,7 @@ def back_up(source: str, file: Path, *, clock: Clock, progress: Progress) -> Bac
     place = open_upkeep(source, clock)
     if not place.exists():
         raise NotFound(kind="store", name=place.name)
+    _refuse_own(source, file)
     partial = _claimed(file)
     try:
         _copy(source, partial, clock, progress)
@@ -69,6 +72,16 @@ def back_up(source: str, file: Path, *, clock: Clock, progress: Progress) -> Bac
         for end in _BESIDE:
             Path(f"{partial}{end}").unlink(missing_ok=True)
     return BackupReport(source=place.name, file=file, size=size, audit=report)
+
+
+def _refuse_own(source: str, file: Path) -> None:
+    """Refuse a name that the store has or makes itself."""
+    if not source.startswith(_SQLITE):
+        return
+    store, named = real_path(source.removeprefix(_SQLITE)), real_path(str(file))
+    if named in {f"{store}{end}" for end in _BESIDE}:
+        detail = "it is the name of a file of the store that is backed up: name another file"
+        raise StoreError(store=str(file), detail=detail)
 
 
 def _claimed(file: Path) -> Path:

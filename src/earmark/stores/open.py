@@ -10,11 +10,10 @@ from earmark.errors import InvalidConfig
 from earmark.ledger.async_ledger import AsyncLedger
 from earmark.ledger.committer import DirectCommitter, GroupCommitter
 from earmark.ledger.ledger import Ledger
+from earmark.stores.store_url import WANT, check_url, sqlite_path
 
 if TYPE_CHECKING:
     from earmark.stores.postgres import PostgresStore
-
-_WANT = "'memory:', 'sqlite:///path/to/file.db' or 'postgresql://user:password@host/database'"
 
 
 def open_ledger(url: str, *, clock: Clock | None = None) -> Ledger:
@@ -33,6 +32,7 @@ def open_ledger(url: str, *, clock: Clock | None = None) -> Ledger:
         StoreCorrupt: It is not a healthy store.
         SchemaMismatch: A newer Earmark wrote it; or an older one, and an upgrade is yours to make.
     """
+    check_url(url)
     clock = clock or SystemClock()
     scheme, _, rest = url.partition(":")
     if scheme == "memory":
@@ -43,22 +43,12 @@ def open_ledger(url: str, *, clock: Clock | None = None) -> Ledger:
     if scheme == "sqlite" and rest.startswith("///") and len(rest) > len("///"):
         from earmark.stores.sqlite import SqliteStore  # noqa: PLC0415 - loads what is used
 
-        store = SqliteStore(_file_of(url))
+        store = SqliteStore(sqlite_path(url))
         return Ledger(store, GroupCommitter(store, clock), clock)
     if scheme in {"postgresql", "postgres"}:
         store = _postgres(url, clock)
         return Ledger(store, GroupCommitter(store, clock), clock)
-    raise InvalidConfig(place="store URL", detail=f"'{scheme}:' is no store: give {_WANT}")
-
-
-def _file_of(url: str) -> str:
-    path = url.removeprefix("sqlite:///")
-    if path.startswith(":memory:"):
-        detail = "'sqlite:///:memory:' would be gone with the process: give 'memory:' if it may be"
-        raise InvalidConfig(place="store URL", detail=detail)
-    if "\0" in path:
-        raise InvalidConfig(place="store URL", detail="a path has no NUL in it")
-    return path
+    raise InvalidConfig(place="store URL", detail=f"'{scheme}:' is no store: give {WANT}")
 
 
 def _postgres(url: str, clock: Clock) -> "PostgresStore":

@@ -19,6 +19,7 @@ from earmark.stores.rows import (
     ENTRY_COLUMNS,
     RESERVATION_COLUMNS,
 )
+from earmark.stores.store_url import SQLITE, check_url, sqlite_path
 
 #: Every table that has what people wrote, and its columns, which are the same in every database.
 TABLES: Final[Mapping[str, str]] = {
@@ -139,10 +140,11 @@ def open_upkeep(url: str, clock: Clock) -> Upkeep:
     Raises:
         InvalidConfig: The URL is none of a store that lasts.
     """
-    if url.startswith("sqlite:///") and url != "sqlite:///":
+    check_url(url)
+    if url.startswith(SQLITE) and url != SQLITE:
         from earmark.stores.upkeep_sqlite import SqliteUpkeep  # noqa: PLC0415 - loads what is used
 
-        return SqliteUpkeep(url.removeprefix("sqlite:///"), clock)
+        return SqliteUpkeep(sqlite_path(url), clock)
     if url.startswith(("postgresql:", "postgres:")):
         if find_spec("psycopg") is None:
             detail = "PostgreSQL needs the extra 'postgres': pip install 'earmark[postgres]'"
