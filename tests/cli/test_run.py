@@ -245,7 +245,9 @@ def test_a_run_that_was_killed_is_traced_by_what_it_wrote(workshop: Shell) -> No
         process.communicate()
     (run,) = workshop.json("trace")["runs"]
     assert run["status"] == "running"
-    assert "has no statement" in workshop.ok("trace", run["run_id"]).out
+    said = workshop.ok("trace", run["run_id"]).out
+    assert "has no statement" in said
+    assert "starts anew and pays anew" in said
     (hold,) = workshop.json("holds", "--run", run["run_id"])["holds"]
     assert (hold["state"], hold["amount"]) == ("open", "0.05")
     workshop.ok("holds", "settle", hold["key"], "0.03")

@@ -53,6 +53,7 @@ def _show(session: Session, record: RunRecord) -> None:
         {**run_json(record), "lines": lines},
         lines_table(record.lines),
         f"run {record.run_id} has no statement: it still runs, or was cut off"
+        " and cannot be resumed (run again, it starts anew and pays anew)"
         f" (`earmark holds --run {record.run_id}` lists what is unresolved)",
     )
 
