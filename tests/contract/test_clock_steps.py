@@ -18,32 +18,94 @@ def _daily(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize("step", [YEARS, -YEARS, timedelta(seconds=301), timedelta(seconds=-301)])
-def test_a_clock_that_was_set_wrong_commits_nothing(
+def test_a_clock_that_was_set_wrong_opens_nothing(
     ledger: Ledger, clock: ManualClock, step: timedelta
 ) -> None:
-    """Refused with both times, also reading; set back, it goes on where the books stood."""
-    hold = ledger.reserve("acme", "0.10")
+    """Refused with both times; reading goes on, and set back, it goes on where the books stood."""
+    hold = ledger.reserve("acme", "0.10", deadline="30min")
     entries = ledger.store.heads()
+    balances = ledger.balances("acme")
     right = clock.now
     clock.step(step)
     for use in (
         lambda: ledger.reserve("acme", "0.10"),
-        lambda: ledger.settle(hold.key, "0.05"),
+        lambda: ledger.extend(hold.key, "0.05"),
         lambda: ledger.set_budget("acme", limits=["2 usd per day"]),
-        lambda: ledger.balances("acme"),
-        ledger.sweep,
+        ledger.check_clock,
     ):
         with pytest.raises(ClockStepped) as refused:
             use()
         assert f"set {round(abs(step.total_seconds()))} s" in refused.value.detail
         assert iso(clock.instant()) in refused.value.detail
         assert right.isoformat().replace("+00:00", "Z") in refused.value.detail
+    ledger.sweep()
+    assert ledger.balances("acme") == balances
+    assert ledger.holds("acme") == [hold]
+    assert ledger.reservation(hold.key).state == "open"
+    assert ledger.audit().ok
     assert ledger.store.heads() == entries
     clock.step(-step)
     for _ in range(30):
         clock.set(clock.now + timedelta(days=1))
         ledger.settle(ledger.reserve("acme", "0.90").key, "0.90")
     assert ledger.ahead() == timedelta(0)
+
+
+@pytest.mark.parametrize("step", [YEARS, -YEARS])
+def test_what_ends_a_hold_is_booked_whatever_the_clock_says(
+    ledger: Ledger, clock: ManualClock, step: timedelta
+) -> None:
+    """At the last entry's instant, in the interval of the reservation: the truth is not lost."""
+    holds = [ledger.reserve("acme", "0.20", deadline="30min").key for _ in range(4)]
+    last = ledger.entries()[-1].at
+    clock.step(step)
+    clock.advance(timedelta(minutes=40))
+    assert ledger.settle(holds[0], "0.05").state == "settled"
+    assert ledger.release(holds[1]).state == "released"
+    assert ledger.presume(holds[2]).state == "presumed"
+    assert ledger.settle(holds[2], "0.03").state == "settled"
+    assert ledger.entries()[-1].at == last
+    assert [str(b.settled) for b in ledger.balances("acme")] == ["0.08"]
+    assert ledger.reservation(holds[3]).state == "open"
+    clock.step(-step)
+    assert ledger.reservation(holds[3]).state == "presumed"
+    assert ledger.audit().ok
+
+
+def test_small_corrections_do_not_add_up(ledger: Ledger, clock: ManualClock) -> None:
+    """A second a day, for more than a year."""
+    for _ in range(400):
+        clock.advance(timedelta(days=1))
+        clock.step(timedelta(seconds=1))
+        ledger.settle(ledger.reserve("acme", "0.90").key, "0.90")
+
+
+def test_a_clock_that_stays_as_it_was_set_is_taken_for_right_after_an_hour(
+    ledger: Ledger, clock: ManualClock
+) -> None:
+    """Counted in uptime, from the first look, and anew where it is set once more."""
+
+    def is_refused() -> bool:
+        try:
+            ledger.reserve("acme", "0.01")
+        except ClockStepped:
+            return True
+        return False
+
+    clock.step(timedelta(hours=6))
+    assert is_refused()
+    clock.advance(timedelta(minutes=59))
+    assert is_refused()
+    clock.step(timedelta(hours=6))
+    clock.advance(timedelta(minutes=2))
+    assert is_refused()
+    clock.advance(timedelta(minutes=59))
+    assert is_refused()
+    clock.advance(timedelta(minutes=1))
+    assert not is_refused()
+    ledger.check_clock()
+    clock.step(timedelta(hours=-6))
+    assert is_refused()
 
 
 @pytest.mark.parametrize("passed", [YEARS, timedelta(seconds=301)])

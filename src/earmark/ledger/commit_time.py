@@ -4,6 +4,7 @@ Books take the later of the clock and their last entry, so one commit with a clo
 ahead would keep every window from turning for a year.
 """
 
+import threading
 from datetime import timedelta
 from typing import Final
 
@@ -13,6 +14,8 @@ from earmark.errors import ClockStepped
 #: How far the wall clock may be from where it should be; as two hosts' clocks for Kerberos:
 #: https://web.mit.edu/kerberos/krb5-latest/doc/admin/conf_files/krb5_conf.html (clockskew).
 LARGEST_STEP_NS: Final = 300 * NANOS_PER_SECOND
+#: A clock that was set and stays so is taken for right after this much uptime; see `CommitTime`.
+TAKEN_AFTER_NS: Final = 3600 * NANOS_PER_SECOND
 #: Both clocks are read within this time, or again: a process can be stopped between two reads.
 _AT_ONCE_NS: Final = NANOS_PER_SECOND
 _SECOND: Final = timedelta(seconds=1)
@@ -28,9 +31,17 @@ def entries_ahead(by: timedelta) -> str:
 
 
 class CommitTime:
-    """Compares the wall clock with the time since the machine was started, from now on.
+    """Compares the wall clock with the time since the machine was started, from look to look.
 
-    Suspension and idleness move both alike. Setting the clock moves one of them.
+    Suspension and idleness move both alike. Setting the clock moves one of them. Each look that
+    finds both together is where the next one starts from, so that what NTP corrects now and then
+    does not add up to a step over the months.
+
+    A clock that was set, and then stays as it is, is taken for right after an hour. NTP looks at
+    least every 34 minutes (systemd-timesyncd's PollIntervalMaxSec of 2048 s; chrony and ntpd, 1024
+    s), so what nobody has corrected in an hour nobody will, or it is the correction itself: of a
+    virtual machine that was paused, say, whose time since its start stood still with it. To refuse
+    for longer would protect nothing, for a program that is started anew takes that time at once.
     """
 
     def __init__(self, clock: Clock, store: str) -> None:
@@ -38,32 +49,58 @@ class CommitTime:
         self._clock = clock
         self._store = store
         now, uptime = self._read()
+        # Written without a lock: each value is a look of its own, and any of the latest will do.
         self._started = now - uptime
+        self._lock = threading.Lock()
+        self._set: tuple[int, int] | None = None
+        """Where the clock was set to, as `_started`, and the uptime when that was first seen."""
 
     def now(self) -> int:
         """Return the wall clock's instant.
 
         Raises:
-            ClockStepped: It was set, by more than five minutes in all, since the store was
-                opened. Nothing is committed until it is set back, or the program is started anew.
+            ClockStepped: It was set, by more than five minutes since the last look that passed, and
+                has not stayed so for an hour.
         """
         now = self._clock.instant()
-        if -LARGEST_STEP_NS <= now - self._clock.uptime() - self._started <= LARGEST_STEP_NS:
+        started = now - self._clock.uptime()
+        if self._set is None and -LARGEST_STEP_NS <= started - self._started <= LARGEST_STEP_NS:
+            self._started = started
             return now
-        # Stopped between the two reads, or the clock was set: read at once tells which.
-        now, uptime = self._read()
-        expected = self._started + uptime
-        if abs(now - expected) <= LARGEST_STEP_NS:
-            return now
+        return self._look_closely()
+
+    def now_or_none(self) -> int | None:
+        """Return the wall clock's instant, or nothing where `now` raises."""
+        try:
+            return self.now()
+        except ClockStepped:
+            return None
+
+    def _look_closely(self) -> int:
+        with self._lock:
+            # Stopped between the two reads, or the clock was set: read at once tells which.
+            now, uptime = self._read()
+            started = now - uptime
+            if abs(started - self._started) <= LARGEST_STEP_NS or self._has_stayed(started, uptime):
+                self._started, self._set = started, None
+                return now
+            expected = self._started + uptime
         off = f"{abs(now - expected) // NANOS_PER_SECOND} s"
         which = "ahead" if now > expected else "back"
         detail = (
             f"the clock was set {off} {which} while this program runs: it says {iso(now)}, and"
-            f" {iso(expected)} by the time since the machine was started; nothing is committed,"
-            " as every window would turn at the wrong time: set the clock right (NTP), or start"
-            " this program anew if it is right now"
+            f" {iso(expected)} by the time since the machine was started; nothing is reserved or"
+            " changed, as every window would turn at the wrong time: set the clock right (NTP), or"
+            " start this program anew if it is right now; if it stays as it is, it is taken for"
+            " right in an hour"
         )
         raise ClockStepped(store=self._store, detail=detail)
+
+    def _has_stayed(self, started: int, uptime: int) -> bool:
+        """Return whether the clock was found so an hour ago, and not otherwise since."""
+        if self._set is None or abs(started - self._set[0]) > LARGEST_STEP_NS:
+            self._set = started, uptime
+        return uptime - self._set[1] >= TAKEN_AFTER_NS
 
     def _read(self) -> tuple[int, int]:
         while True:

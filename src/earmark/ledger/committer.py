@@ -17,6 +17,7 @@ from typing import Final, Protocol, final
 
 from earmark.clock import Clock
 from earmark.errors import (
+    ClockStepped,
     EarmarkError,
     SchemaMismatch,
     StoreClosed,
@@ -26,13 +27,16 @@ from earmark.errors import (
 )
 from earmark.ledger.commit_time import CommitTime
 from earmark.ledger.store import Store
-from earmark.ledger.values import Decision, Operation
+from earmark.ledger.values import Decision, Operation, Presume, Release, Settle
 
 #: Larger batches gain little and make everybody in them wait for the last.
 LARGEST_BATCH: Final = 512
 #: Callers are held back at this many queued operations, so that memory stays bounded.
 LONGEST_QUEUE: Final = 100_000
 
+
+#: Before every entry: a store commits at the instant of its last one then.
+_LAST_ENTRY: Final = 0
 
 Committed = Callable[[Sequence[Decision]], None]
 
@@ -45,6 +49,8 @@ class Committer(Protocol):
 
     committed: Committed
     """Told of each batch once it is durable, before the callers are answered."""
+    time: CommitTime
+    """The time of commits: one for all who ask, so that all know since when a clock is off."""
 
     def submit(self, operation: Operation) -> Decision:
         """Return the decision once it is durable; blocks the thread."""
@@ -65,14 +71,20 @@ class DirectCommitter:
     def __init__(self, store: Store, clock: Clock) -> None:
         self.committed: Committed = _tell_nobody
         self._store = store
-        self._time = CommitTime(clock, store.name)
+        self.time = CommitTime(clock, store.name)
         self._closed = False
 
     def submit(self, operation: Operation) -> Decision:
         """Return the decision."""
         if self._closed:
             raise _closed(self._store)
-        decisions = self._store.apply((operation,), self._time.now())
+        try:
+            now = self.time.now()
+        except ClockStepped:
+            if not _closes(operation):
+                raise
+            now = _LAST_ENTRY
+        decisions = self._store.apply((operation,), now)
         self.committed(decisions)
         return decisions[0]
 
@@ -134,7 +146,7 @@ class GroupCommitter:
     def __init__(self, store: Store, clock: Clock) -> None:
         self.committed: Committed = _tell_nobody
         self._store = store
-        self._time = CommitTime(clock, store.name)
+        self.time = CommitTime(clock, store.name)
         self._queue: deque[_Waiter] = deque()
         # Reentrant, so that whoever is interrupted can tell whether it was acquired: only its
         # owner can release it. No thread acquires it twice, see `_check`.
@@ -272,7 +284,15 @@ class GroupCommitter:
         halved, in order, until whoever it is fails alone.
         """
         try:
-            decisions = self._store.apply([op for op, _ in waiters], self._time.now())
+            now = self.time.now()
+        except ClockStepped as error:
+            _fail([each for each in waiters if not _closes(each[0])], error)
+            waiters = [each for each in waiters if _closes(each[0])]
+            if not waiters:
+                return
+            now = _LAST_ENTRY
+        try:
+            decisions = self._store.apply([op for op, _ in waiters], now)
         except _EVERYBODYS as error:
             _fail(waiters, error)
         except Exception as error:  # noqa: BLE001 - the answer to whom it belongs
@@ -287,6 +307,14 @@ class GroupCommitter:
                 self.committed(decisions)
             finally:
                 _answer(waiters, decisions)
+
+
+def _closes(operation: Operation) -> bool:
+    """Return whether *operation* needs no clock: what it books counts where its hold was opened.
+
+    Refused while the clock is off, the truth about a call would be lost, and its hold presumed.
+    """
+    return isinstance(operation, Settle | Release | Presume)
 
 
 def _answer(batch: Iterable[_Waiter], decisions: Iterable[Decision]) -> None:

@@ -13,7 +13,7 @@ from earmark.ledger import requests
 from earmark.ledger.answers import Balance, balance, budget_of, reservation_of
 from earmark.ledger.async_ledger import AsyncLedger
 from earmark.ledger.audit import AuditReport, audit
-from earmark.ledger.commit_time import LARGEST_STEP_NS, CommitTime
+from earmark.ledger.commit_time import LARGEST_STEP_NS
 from earmark.ledger.committer import Committer
 from earmark.ledger.requests import DEFAULT_DEADLINE, Duration
 from earmark.ledger.spend import Spend
@@ -35,7 +35,6 @@ class Ledger:
         self.store = store
         self.committer = committer
         self.clock = clock
-        self._time = CommitTime(clock, store.name)
         self.turns = Turns(clock, store.watch, store.accounts, store.reservation)
         committer.committed = self.turns.note
 
@@ -277,7 +276,7 @@ class Ledger:
         """
         parse_path(path)
         self.sweep()
-        now = self.clock.instant()
+        now = self.instant()
         budgets = self.store.budgets(path) if tree else self._alone(path)
         if not budgets:
             raise NotFound(kind="budget", name=path, hint=f"`earmark budget set {path}` makes it")
@@ -365,8 +364,27 @@ class Ledger:
         return self.store.alerts(requests.listing(budget=budget, most=most))
 
     def sweep(self) -> None:
-        """Presume the reservations whose deadline has passed; every commit does so too."""
-        self.store.apply((), self._time.now())
+        """Presume the reservations whose deadline has passed; every commit does so too.
+
+        Nothing is done while the clock is off: what has passed is not known then.
+        """
+        now = self.committer.time.now_or_none()
+        if now is not None:
+            self.store.apply((), now)
+
+    def instant(self) -> int:
+        """Return what time it is for the books: the last entry's while the clock is off."""
+        now = self.committer.time.now_or_none()
+        return self.store.latest() if now is None else now
+
+    def check_clock(self) -> None:
+        """Refuse if the clock was set wrong while the books are open.
+
+        Raises:
+            ClockStepped: It was; settlements and releases are booked at the last entry's instant,
+                and nothing else is committed.
+        """
+        self.committer.time.now()
 
     def ahead(self) -> timedelta:
         """Return by how much the last entry is later than the clock; none within five minutes.

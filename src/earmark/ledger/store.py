@@ -54,7 +54,8 @@ class Store(Protocol):
     def apply(self, batch: Sequence[Operation], now: int) -> list[Decision]:
         """Decide and keep *batch* in one transaction.
 
-        It happens at *now*, or at the last entry's instant if that is later.
+        It happens at *now*, or at the last entry's instant if that is later, as it is where *now*
+        is 0: the host's clock does not matter then.
 
         Raises:
             StoreUnavailable: The outcome is unknown; apply the same operations again.

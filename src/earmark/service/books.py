@@ -91,7 +91,7 @@ def get_budget(desk: Desk, path: str) -> Budget:
 
 def balances_of(desk: Desk, budget: Budget) -> list[Balance]:
     """Return each limit of *budget* in its current interval."""
-    now = desk.ledger.clock.instant()
+    now = desk.ledger.instant()
     return _own(budget, desk.ledger.store.accounts(budget.path, now), now)
 
 
@@ -99,7 +99,7 @@ def balances_of_all(desk: Desk, budgets: Sequence[Budget]) -> list[list[Balance]
     """Return for each of *budgets* what `balances_of` does, with a few queries for all of them."""
     if desk.ledger.store.url == _IN_MEMORY:
         return [balances_of(desk, each) for each in budgets]
-    now = desk.ledger.clock.instant()
+    now = desk.ledger.instant()
     return desk.tables.read(lambda rows: _read_balances(rows, budgets, now))
 
 

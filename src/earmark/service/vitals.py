@@ -104,6 +104,7 @@ class Vitals:
         self._check_place()
         tables = self._own().tables
         tables.read(_read)
+        self._ledger.check_clock()
         self._ledger.store.heads()
         if (failed := self._sweep()) is not None:
             return failed

@@ -68,6 +68,9 @@ class HostClock:
         """Return what `AGREES` compares for a commit at *now*; nothing for a test's own clock.
 
         Both the instant that the caller read before and the present one must agree with the server:
-        of the two it is the later one that would turn windows too early.
+        of the two it is the later one that would turn windows too early. At 0 a commit takes no
+        time of this host's, but the last entry's.
         """
+        if now == 0:
+            return None
         return max(now, self._clock.instant()) if self._compared else None
