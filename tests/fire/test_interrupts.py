@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from earmark.errors import StoreUnavailable
+from earmark.ledger.committer import DirectCommitter
 from earmark.ledger.ledger import Ledger
 from earmark.stores.open import open_ledger
 from earmark.stores.open_tables import open_tables
@@ -195,4 +196,30 @@ def test_an_interrupt_at_any_line_leaves_the_books_whole(
         assert len(reserved) == len(set(reserved))
         assert len(reserved) == 1 + nth * (3 if "reserve" in act else 2)
         assert [entry.kind for entry in kept].count("extend") == (nth if act == "extend" else 0)
+        assert books.audit().ok
+
+
+def test_an_interrupt_on_the_way_into_a_block_leaves_no_hold(tmp_path: Path) -> None:
+    """Before its body runs, whatever the line: nobody could name what it held."""
+    with open_ledger(STORES["sqlite"](tmp_path)) as opened:
+        # On this thread alone, so that each line is come by.
+        direct = DirectCommitter(opened.store, opened.clock)
+        books = Ledger(opened.store, direct, opened.clock)
+        books.set_budget("acme", limits=["10 usd total"])
+        at = ""
+        for nth in itertools.count(1):
+            # As many lines each time: the store has read what it needs.
+            books.release(books.reserve("acme", "0.01").key)
+            block = books.spend("acme", "0.01")
+            interrupt = Interrupt(nth)
+            try:
+                with interrupt:
+                    block.__enter__()
+            except KeyboardInterrupt:
+                assert books.holds() == [], interrupt.at
+            if not interrupt.at:
+                break
+            at = interrupt.at
+        assert "/spend.py:" in at, "it was interrupted up to the last line"
+        assert [hold.key for hold in books.holds()] == [block.hold.key]
         assert books.audit().ok

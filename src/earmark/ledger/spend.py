@@ -51,14 +51,15 @@ class Spend:
         check_first_entry(self._entered, self._operation)
         try:
             found = self._ledger.admit(self._operation, self._wait)
+            # In here, too: an interrupt at the next line would leave a hold that nobody can name.
+            self.hold = check_opened(found)
+            return self  # noqa: TRY300 - see above
         except KeyboardInterrupt:
             undo(self._ledger.committer, self._operation)
             raise
         except EarmarkError:
             self._entered.release()
             raise
-        self.hold = check_opened(found)
-        return self
 
     def __exit__(self, *_: object) -> None:
         close = Presume(self.hold.key) if self._actual is None else self._actual
