@@ -205,6 +205,23 @@ def test_free_lines_are_written_in_batches_and_costly_ones_at_once() -> None:
     assert sizes[-1] == 3 + BATCH_LINES
 
 
+def test_lines_whose_writing_failed_are_written_by_the_next_flush() -> None:
+    """They are kept until the journal has them, and come before what was added meanwhile."""
+
+    async def main() -> list[int]:
+        journal = MemoryJournal()
+        scribe = Scribe(journal, "a")
+        scribe.add(line(0))
+        with pytest.raises(KeyError):  # the journal knows of no such run yet
+            await scribe.flush()
+        scribe.add(line(0))
+        await journal.start(record("a"))
+        await scribe.flush()
+        return [each.number for each in (await journal.get("a")).lines]
+
+    assert asyncio.run(main()) == [1, 2]
+
+
 def test_every_run_is_stored_beside_the_books(kept: str) -> None:
     """Finished, failed and refused runs are found again by another process's journal."""
     failing = Composition(description="f", root=Retry(Stage("broken"), 2))

@@ -203,8 +203,14 @@ class Scribe:
     async def flush(self) -> None:
         """Write what was kept back."""
         lines, self._waiting = self._waiting, []
-        if lines:
+        if not lines:
+            return
+        try:
             await self._journal.record(self._run_id, lines)
+        except BaseException:
+            # Perhaps they were written: written again, they change nothing.
+            self._waiting = [*lines, *self._waiting]
+            raise
 
     def write(self, rows: TableRows, line: Line) -> tuple[Line, ...]:
         """Write a numbered line and those kept back in a transaction of the ledger; return all."""
