@@ -146,7 +146,10 @@ class SqliteFile:
         try:
             file, log = os.stat(self.path), os.stat(f"{self.path}-wal")  # noqa: PTH116 - the cost
             found = (file.st_ino, file.st_dev, file.st_nlink, log.st_ino, log.st_dev)
-            if self._used == found and not self._also:
+            if self._used == found and all(
+                _identity(os.stat(link)) == self.identity  # noqa: PTH116 - the cost
+                for link in self._also
+            ):
                 self.is_lost = False
                 return
         except OSError:
