@@ -1,7 +1,8 @@
 """Decided noes, with their numbers."""
 
+import dataclasses
 import shlex
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, ClassVar
@@ -120,7 +121,7 @@ class KeyReused(Refusal):
     field: str
     first: str
     now: str
-    advice: str = field(default="use a new key for a new operation", repr=False)
+    advice: str = dataclasses.field(default="use a new key for a new operation", repr=False)
 
     def __str__(self) -> str:
         return (
