@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
-from support.last_resort import LAST_RESORT_S
+from support.last_resort import LAST_RESORT_S, until
 from support.ledger_books import STORES
-from support.served import Served, until
+from support.served import Served
 
 #: More than one process may have of clients here; the test itself has fewer than a thousand.
 FILES: Final = 256
