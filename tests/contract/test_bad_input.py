@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from earmark.errors import EarmarkError, FloatAmount, InputError, InvalidAmount, InvalidDuration
+from earmark.errors import EarmarkError, FloatAmount, InputError, InvalidAmount
 from earmark.ledger.ledger import Ledger
 from earmark.ledger.values import Amounts, Reserve
 from earmark.testing import ManualClock
@@ -152,18 +152,3 @@ def test_one_bad_operation_leaves_its_batch_alone(books: Ledger, clock: ManualCl
     decisions = books.store.apply([good[0], huge, nowhere, good[1]], clock.instant())
     assert [type(d).__name__ for d in decisions] == ["Accepted", "Refused", "Refused", "Accepted"]
     assert {hold.key for hold in books.holds()} == {"call", "good 0", "good 1"}
-
-
-@pytest.mark.parametrize("ago", [timedelta(0), timedelta(days=1)], ids=["now", "yesterday"])
-def test_a_change_until_a_moment_that_is_past_is_refused(
-    books: Ledger, clock: ManualClock, ago: timedelta
-) -> None:
-    """An extension or a pause that would be over when it begins is an error, not a change."""
-    before = books.entries()
-    for act in (
-        lambda: books.extend_budget("acme", "5 usd per day", until=clock.now - ago),
-        lambda: books.pause("acme", until=clock.now - ago),
-    ):
-        with pytest.raises(InvalidDuration, match="is not past"):
-            act()
-    assert books.entries() == before

@@ -188,8 +188,7 @@ class AsyncLedger:
         self, path: str, *, actor: str = "", reason: str = "", until: datetime | None = None
     ) -> Budget:
         """Refuse every later reservation at or below *path*; see `Ledger.pause`."""
-        request = requests.pause(self.clock, path, actor=actor, reason=reason, until=until)
-        return await self._budget(request)
+        return await self._budget(requests.pause(path, actor=actor, reason=reason, until=until))
 
     async def resume(self, path: str, *, actor: str = "", reason: str = "") -> Budget:
         """End the pause of the budget at *path*; see `Ledger.resume`."""

@@ -227,9 +227,8 @@ class Ledger:
 
         Raises:
             NotFound: No budget stands at *path*.
-            InvalidDuration: *until* is past.
         """
-        request = requests.pause(self.clock, path, actor=actor, reason=reason, until=until)
+        request = requests.pause(path, actor=actor, reason=reason, until=until)
         return budget_of(self.committer.submit(request))
 
     def resume(self, path: str, *, actor: str = "", reason: str = "") -> Budget:
@@ -255,7 +254,6 @@ class Ledger:
         Raises:
             NotFound: No budget stands at *path*.
             InvalidLimit: It has no limit of that unit and window: which it has is in the message.
-            InvalidDuration: *until* is past.
         """
         request = requests.extend_budget(
             self.clock, path, limit, until=until, actor=actor, reason=reason, key=key

@@ -149,11 +149,9 @@ def _limit(given: str | Limit) -> Limit:
     return given if isinstance(given, Limit) else Limit.parse(given)
 
 
-def pause(
-    clock: Clock, path: str, *, actor: str, reason: str, until: datetime | None
-) -> PauseBudget:
-    """Return the operation that pauses the budget at *path*, until *until* if that is given."""
-    end = None if until is None else _future(clock, until)
+def pause(path: str, *, actor: str, reason: str, until: datetime | None) -> PauseBudget:
+    """Return the operation that pauses the budget at *path*."""
+    end = None if until is None else from_datetime(until)
     return PauseBudget(parse_path(path), Pause(actor=actor, reason=reason, until=end), "")
 
 
@@ -175,7 +173,7 @@ def extend_budget(
 ) -> ExtendBudget:
     """Return the operation that adds to a limit of the budget at *path* until *until*."""
     extension = Extension(
-        limit=_limit(limit), actor=actor, reason=reason, until=_future(clock, until)
+        limit=_limit(limit), actor=actor, reason=reason, until=from_datetime(until)
     )
     # Keyed even when nobody asks: a batch that is applied again must not extend twice.
     return ExtendBudget(
@@ -227,13 +225,6 @@ def _whole(given: int, what: str, least: int, most: int) -> int:
     if isinstance(given, bool) or not isinstance(given, int) or not least <= given <= most:  # pyright: ignore[reportUnnecessaryIsInstance] - untyped callers
         raise InvalidAmount(text=shown(given), want=f"{least} to {most}", kind=what)
     return given
-
-
-def _future(clock: Clock, moment: datetime) -> int:
-    instant = from_datetime(moment)
-    if instant <= clock.instant():
-        raise InvalidDuration(text=moment.isoformat(), want="one that is not past", kind="moment")
-    return instant
 
 
 def _ttl(clock: Clock, deadline: Duration | datetime) -> int:

@@ -13,7 +13,7 @@ from earmark.service.context import Service, TheService
 from earmark.service.keyed import KeyedRoute, Operation
 from earmark.service.paging import USUAL, Cursor, Limit, after_texts, page
 from earmark.service.plain import told
-from earmark.service.routes.given import BudgetPath, OnBudget
+from earmark.service.routes.given import BudgetPath, OnBudget, still_ahead
 from earmark.service.wire import balance_json, budget_json
 
 router = APIRouter(route_class=KeyedRoute, tags=["budgets"])
@@ -78,8 +78,9 @@ def pause(
     _: Operation,
 ) -> dict[str, Any]:
     """Refuse every later reservation at or below a budget, until resumed or until then."""
+    until = None if body.until is None else still_ahead(body.until, service.clock)
     ledger = service.desk.ledger
-    budget = ledger.pause(path, actor=caller.name, reason=body.reason, until=body.until)
+    budget = ledger.pause(path, actor=caller.name, reason=body.reason, until=until)
     return told(_standing(service, budget))
 
 
@@ -105,8 +106,9 @@ def extend(
     operation: Operation,
 ) -> dict[str, Any]:
     """Add to a limit for a while; under an Idempotency-Key once, however often it is sent."""
+    until = still_ahead(body.until, service.clock)
     budget = service.desk.ledger.extend_budget(
-        path, body.limit, until=body.until, actor=caller.name, reason=body.reason, key=operation
+        path, body.limit, until=until, actor=caller.name, reason=body.reason, key=operation
     )
     return told(_standing(service, budget))
 

@@ -1,4 +1,4 @@
-"""What several routes are given: names in paths and queries, moments."""
+"""What several routes are given: names in paths and queries, moments that lie ahead."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,7 +7,8 @@ from typing import Annotated, Final
 from fastapi import Depends, Path, Query
 from pydantic import AwareDatetime
 
-from earmark.clock import from_datetime
+from earmark.clock import Clock, from_datetime
+from earmark.errors import InvalidDuration
 from earmark.ledger.store import Filter
 from earmark.service.models import PATH
 from earmark.service.paging import USUAL, Cursor, Limit, after_number
@@ -54,6 +55,18 @@ async def _asked(
 
 #: A page of a list of the books: of which budget, from when until when, after which item.
 OfTheBooks = Annotated[Asked, Depends(_asked)]
+
+
+def still_ahead(moment: datetime, clock: Clock) -> datetime:
+    """Return *moment* if it is not past.
+
+    Raises:
+        InvalidDuration: It is, or no ledger counts so far.
+    """
+    if from_datetime(moment) <= clock.instant():
+        want = "one that is not past"
+        raise InvalidDuration(text=moment.isoformat(), want=want, kind="moment")
+    return moment
 
 
 def _instant(moment: datetime | None) -> int | None:
