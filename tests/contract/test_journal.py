@@ -135,7 +135,7 @@ def test_a_run_id_is_used_once(journal: Journal, *, ended: bool) -> None:
         if ended:
             await journal.finish(statement_of("a", line(1)))
         before = await journal.get("a")
-        with pytest.raises(RunIdReused, match="give another run_id"):
+        with pytest.raises(RunIdReused, match="under another run_id"):
             await journal.start(record("a", started_at=2))
         # Not even by an identical one: only the repeat of a write may find its own row.
         with pytest.raises(RunIdReused):
