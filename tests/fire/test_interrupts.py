@@ -211,7 +211,7 @@ def test_an_interrupt_on_the_way_into_a_block_leaves_no_hold(tmp_path: Path) -> 
             # As many lines each time: the store has read what it needs.
             books.release(books.reserve("acme", "0.01").key)
             block = books.spend("acme", "0.01")
-            interrupt = Interrupt(nth)
+            interrupt = Interrupt(None, nth)
             try:
                 with interrupt:
                     block.__enter__()
