@@ -140,7 +140,7 @@ def _is_counter(value: object) -> bool:
     if isinstance(value, bool) or not value:
         return False
     if isinstance(value, str):
-        return value.strip().lstrip("+-").replace(".", "", 1).isdigit() and float(value) != 0
+        return value.strip().lstrip("+-").replace(".", "", 1).isdecimal() and float(value) != 0
     return True
 
 
