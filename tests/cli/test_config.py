@@ -1,5 +1,6 @@
 """`earmark config`, and what commands do with a file that was found and never allowed."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -37,12 +38,16 @@ def checkout(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> Shell:
     return shell
 
 
-def on_a_terminal(checkout: Shell, typed: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run `earmark` where somebody types *typed* on the terminal."""
+def on_a_terminal(
+    checkout: Shell, typed: str, *arguments: str, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run `earmark` where somebody types *typed* on the terminal; outside of CI unless set."""
     command = [sys.executable, "-m", "earmark.cli.main", *arguments]
+    outside = {name: value for name, value in os.environ.items() if name != "CI"}
     return subprocess.run(
         [sys.executable, "-c", ON_A_TERMINAL, *command],
         cwd=checkout.folder,
+        env=outside | variables,
         input=typed,
         capture_output=True,
         text=True,
@@ -174,6 +179,14 @@ def test_a_person_at_a_terminal_is_asked(checkout: Shell, typed: str) -> None:
     assert "config allow" in done.stdout or typed == "y\n"
     states = [each["state"] for each in checkout.json("config", "list")["files"]]
     assert states == (["allowed"] if typed == "y\n" else [])
+
+
+def test_nobody_is_asked_in_ci(checkout: Shell) -> None:
+    """A runner may have a terminal and has nobody at it."""
+    done = on_a_terminal(checkout, "y\n", "task", "list", CI="true")
+    assert (done.returncode, "Allow it?" in done.stdout) == (2, False), done.stdout
+    assert "config allow" in done.stdout
+    assert checkout.json("config", "list") == {"files": []}
 
 
 @pytest.mark.parametrize(
