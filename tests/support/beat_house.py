@@ -2,13 +2,14 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterable
+from collections import ChainMap
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Self, TypeVar, cast
 
-from earmark.admission.call import Grant, ModelRequest, Reply
+from earmark.admission.call import Grant, ModelRequest, Provider, Reply
 from earmark.board.board import Board
 from earmark.board.task import Draft, Status, Task
 from earmark.config.settings import HeartbeatSettings
@@ -63,6 +64,7 @@ class BeatHouse:
         timezone: str = "UTC",
         house: dict[str, Any] | None = None,
         channel: Channel | None = None,
+        others: Mapping[str, Provider] | None = None,
         holder: str = "host:1",
         reread: Callable[[], HeartbeatSettings | None] | None = None,
         **settings: Any,
@@ -89,7 +91,11 @@ class BeatHouse:
         if channel is not None:
             courier = Courier(self.desk.nudges, {channel.name: channel}, self.clock)
             more |= {"courier": courier, "channels": (channel.name,)}
-        self.house = House(providers={"scripted": self.provider}, **more)
+        providers = ChainMap[str, Provider]({"scripted": self.provider})
+        if others is not None:
+            # Any mapping: it is only read.
+            providers.maps.append(cast("MutableMapping[str, Provider]", others))
+        self.house = House(providers=providers, **more)
         self.beat = Heartbeat(
             self.desk, self.settings, self.house, clock=self.clock, holder=holder, reread=reread
         )

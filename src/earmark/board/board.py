@@ -143,13 +143,20 @@ class Board:
     # By an agent ----------------------------------------------------------------------------------
 
     def claim(
-        self, agent: str, most: int, *, lease_ns: int, only: Collection[str] | None = None
+        self,
+        agent: str,
+        most: int,
+        *,
+        lease_ns: int,
+        only: Collection[str] | None = None,
+        without: Collection[int] = (),
     ) -> list[Task]:
         """Claim up to *most* tasks for *agent*, by priority and age, each for *lease_ns*.
 
         One transaction, whatever other processes do: a task is claimed once. It takes what is
         pending, due, approved where that is asked, not waiting for another task, and for this agent
-        or any; with *only*, of the tasks with these ids, as far as they are among the first 1,000.
+        or any; with *only*, of the tasks with these ids, as far as they are among the first 1,000;
+        none with the numbers *without*.
         """
         checked_name(agent, "agent")
 
@@ -157,19 +164,18 @@ class Board:
             if done := trail.events_under(turn.rows, turn.operation):
                 return _in_order(rows.tasks_of(turn.rows, [event.task_id for event in done]))
             move = Claim(agent=agent, lease_until=turn.now + lease_ns)
-            ready = listing.ready_tasks(
-                turn.rows, agent, turn.now, most if only is None else listing.MOST
-            )
+            count = most if only is None else listing.MOST
+            ready = listing.ready_tasks(turn.rows, agent, turn.now, count, without)
             if only is not None:
                 ready = [task for task in ready if task.id in only][: max(0, most)]
             return [turn.move(task, move, actor=agent, part=i) for i, task in enumerate(ready)]
 
         return self._write(work)
 
-    def ready(self, agent: str, most: int) -> list[Task]:
+    def ready(self, agent: str, most: int, *, without: Collection[int] = ()) -> list[Task]:
         """Return what `claim` would take now; changes nothing."""
         return self._tables.read(
-            lambda read: listing.ready_tasks(read, agent, self._now(read), most)
+            lambda read: listing.ready_tasks(read, agent, self._now(read), most, without)
         )
 
     def renew(self, agent: str, task_ids: Collection[str], *, lease_ns: int) -> set[str]:

@@ -1,5 +1,6 @@
 """Which tasks are wanted, and the statements that find them."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import product
 from typing import Final
@@ -46,15 +47,22 @@ def find_tasks(rows: Rows, wanted: Wanted) -> list[Task]:
     return read_tasks(rows, found[:most])
 
 
-def ready_tasks(rows: Rows, agent: str, now: int, most: int) -> list[Task]:
-    """Return the tasks that *agent* could claim at *now*, the first to be done first."""
+def ready_tasks(
+    rows: Rows, agent: str, now: int, most: int, without: Collection[int] = ()
+) -> list[Task]:
+    """Return the tasks that *agent* could claim at *now*, the first to be done first.
+
+    Those with the numbers *without* are passed over.
+    """
     if most <= 0:
         return []
     count = min(most, MOST)
+    # Numbers, and as many as there are: no placeholders for them.
+    others = f" AND number NOT IN ({', '.join(map(str, sorted(without)))})" if without else ""
     found = [
         row
         for whose in product(("", "given"), sorted({"", agent}))
-        for row in rows.run(_READY, *whose, now, count)
+        for row in rows.run(f"{_READY}{others}{_READY_ORDER}", *whose, now, count)
     ]
     found.sort(key=_urgency)
     return read_tasks(rows, found[:count])
@@ -69,8 +77,9 @@ def expired_tasks(rows: Rows, now: int, most: int) -> list[Task]:
 # their order, however many tasks wait for a person or for another agent.
 _READY: Final = (
     f"{READ_TASK} WHERE status = 'pending' AND waiting = 0 AND approval = ? AND assignee = ?"
-    " AND due_at <= ? ORDER BY priority, number LIMIT ?"
+    " AND due_at <= ?"
 )
+_READY_ORDER: Final = " ORDER BY priority, number LIMIT ?"
 _EXPIRED: Final = (
     f"{READ_TASK} WHERE lease_until > 0 AND lease_until <= ? ORDER BY lease_until, number LIMIT ?"
 )

@@ -11,7 +11,7 @@ from earmark.admission.finish import to_the_end
 from earmark.board.task import ModelWork, Status, Task
 from earmark.clock import Clock
 from earmark.config.settings import HeartbeatSettings
-from earmark.errors import EarmarkError, NoBudget, StoreError
+from earmark.errors import EarmarkError, InvalidConfig, NoBudget, StoreError
 from earmark.heartbeat.afford import Need, least_obstacle, obstacle
 from earmark.heartbeat.asking import ask_for_all
 from earmark.heartbeat.controls import GO, Controls, Verdict
@@ -78,6 +78,8 @@ class _Outlook(NamedTuple):
     """Questions to models that can never fit: dispatched, they fail."""
     oversized: frozenset[str] = frozenset()
     """Compositions that name a larger budget than can ever be: they may cost less."""
+    unable: frozenset[str] = frozenset()
+    """Questions to providers without a key: dispatched, they are put back with the reason."""
 
 
 class Cycle:
@@ -119,6 +121,8 @@ class Cycle:
             clock=clock,
         )
         self.patches = BudgetPatches(desk, clock, agent=settings.agent, budget=settings.budget)
+        self._unable: dict[int, tuple[str, str]] = {}
+        """By number, tasks that were put back as nothing here can do them: the id, and why."""
         self.stop = asyncio.Event()
         """Set: nothing more is claimed, and what is under way has its grace to end."""
 
@@ -138,6 +142,16 @@ class Cycle:
         if not self.stop.is_set() and progress.verdict.state in {"", "at_cap"}:
             await self._graded(progress)
         progress.nudged += await self._collected()
+        if progress.verdict.ok:
+            progress.verdict = await asyncio.to_thread(self._waiting_unable)
+
+    def _waiting_unable(self) -> Verdict:
+        """Return what keeps tasks waiting that nothing here can do, if there still are some."""
+        for number, (task_id, why) in list(self._unable.items()):
+            if self._desk.board.get(task_id).status is Status.PENDING:
+                return Verdict(state="error", reason=why)
+            del self._unable[number]
+        return GO
 
     async def _graded(self, progress: Progress) -> None:
         # Dispatches take minutes: somebody may have stopped the agent meanwhile.
@@ -188,9 +202,11 @@ class Cycle:
             if not left or self.stop.is_set():
                 return
             outlook = await asyncio.to_thread(self._outlook)
-            only = outlook.hopeless
-            # What can never fit is claimed first, to fail: it takes no place of others.
-            most = len(only) if only and self._house.policy is WHOLE else left
+            only = outlook.unable or outlook.hopeless
+            # What nothing here can do is claimed first, to be put back, and then what can never
+            # fit, to fail: they take no place of others.
+            free = bool(outlook.unable) or self._house.policy is WHOLE
+            most = len(only) if only and free else left
             if not only and not outlook.verdict.ok:
                 only = outlook.oversized
                 if not only:
@@ -203,6 +219,11 @@ class Cycle:
                 await self._told()
             found = await self._all_of(tasks)
             progress.ended += found
+            self._unable |= {
+                task.number: (task.id, each.unable)
+                for task, each in zip(tasks, found, strict=True)
+                if each.unable
+            }
             left -= sum(each.taken for each in found)
             progress.verdict = _worst(progress.ended)
             if progress.verdict.state not in {"", "at_cap"}:
@@ -215,11 +236,12 @@ class Cycle:
             most,
             lease_ns=self._leases.lease_ns,
             only=only or None,
+            without=self._unable,
         )
         return await asyncio.to_thread(claim)
 
     def _outlook(self) -> "_Outlook":
-        ready = self._desk.board.ready(self._settings.agent, MOST_LOOKED_AT)
+        ready = self._desk.board.ready(self._settings.agent, MOST_LOOKED_AT, without=self._unable)
         if not ready:
             return _Outlook()
         budget = self._settings.budget
@@ -229,17 +251,25 @@ class Cycle:
         others: list[Need] = []
         asks: set[str] = set()
         compositions: set[str] = set()
+        unable: set[str] = set()
         for task, need in zip(ready, needs_of(ready, self._settings, self._house), strict=True):
-            found = None if need is None else obstacle(accounts, need)
+            if isinstance(need, EarmarkError):
+                if isinstance(need, InvalidConfig):
+                    unable.add(task.id)
+                else:
+                    # A dispatch will say why it cannot go.
+                    others.append(Need(usd=0, calls=0))
+                continue
+            found = obstacle(accounts, need)
             if found is None or not found.is_final:
-                others.append(need or Need(usd=0, calls=0))
+                others.append(need)
             elif isinstance(task.work, ModelWork):
                 asks.add(task.id)
             else:
                 compositions.add(task.id)
         found = least_obstacle(accounts, others)
         verdict = GO if found is None else as_verdict(found.refusal)
-        return _Outlook(verdict, frozenset(asks), frozenset(compositions))
+        return _Outlook(verdict, frozenset(asks), frozenset(compositions), frozenset(unable))
 
     async def _all_of(self, tasks: list[Task]) -> list[Ended]:
         """Dispatch *tasks* at once; return what became of each."""

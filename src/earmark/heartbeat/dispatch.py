@@ -176,9 +176,11 @@ class Dispatcher:
         match error:
             case BudgetExceeded():
                 return await self._ends.refused(task, attempt, error)
-            case NoBudget() | InvalidConfig():
-                # The heartbeat's own configuration: other tasks would fare no better.
+            case NoBudget():
+                # The heartbeat's own budget: other tasks would fare no better.
                 return await self._ends.held_up(task, Verdict(state="error", reason=str(error)))
+            case InvalidConfig():
+                return await self._ends.unable(task, str(error))
             case CallFailed():
                 return await self._failed(task, attempt, error)
             case _:

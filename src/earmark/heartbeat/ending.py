@@ -31,6 +31,8 @@ class Ended:
     """Whether it took one of the cycle's dispatches; what sent nothing leaves it to another."""
     verdict: Verdict = GO
     """What was in the way of it, and is in the way of others."""
+    unable: str = ""
+    """Why this heartbeat cannot do the task at all, as it is configured."""
 
 
 def ended(
@@ -67,6 +69,10 @@ class Endings:
         due = self._soon(verdict.resets_at) if began else 0
         await self._tries.park(task.id, verdict.reason, due_at=due, uncount=began)
         return ended(task, "parked", verdict.reason, taken=False, verdict=verdict)
+
+    async def unable(self, task: Task, why: str) -> Ended:
+        """Put back a task whose model's provider has no key here; it is in nobody's way."""
+        return replace(await self.held_up(task, Verdict(reason=why)), unable=why)
 
     async def refused(self, task: Task, attempt: Attempt, refusal: BudgetExceeded) -> Ended:
         """Put the task back until there is budget; fail it where there never will be."""

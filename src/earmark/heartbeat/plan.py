@@ -47,29 +47,33 @@ def plan(
     accounts = desk.ledger.store.accounts(settings.budget, clock.instant())
     planned: list[Planned] = []
     for task in ready:
-        need, why = _need(task, settings, house)
-        found = None if need is None else obstacle(accounts, need)
-        if need is not None and found is None:
+        need = _need(task, settings, house)
+        if isinstance(need, EarmarkError):
+            planned.append(_planned(task, settings, None, str(need)))
+            continue
+        found = obstacle(accounts, need)
+        if found is None:
             accounts = tuple(_taken(account, need) for account in accounts)
-        why = why if found is None else str(found.refusal)
-        planned.append(_planned(task, settings, need, why))
+        planned.append(_planned(task, settings, need, "" if found is None else str(found.refusal)))
     return planned
 
 
-def needs_of(tasks: Iterable[Task], settings: HeartbeatSettings, house: House) -> list[Need | None]:
-    """Return what each task needs; None where a dispatch will find out that it cannot go."""
-    return [_need(task, settings, house)[0] for task in tasks]
+def needs_of(
+    tasks: Iterable[Task], settings: HeartbeatSettings, house: House
+) -> list[Need | EarmarkError]:
+    """Return what each task needs, or why a dispatch of it would end before a call is made."""
+    return [_need(task, settings, house) for task in tasks]
 
 
-def _need(task: Task, settings: HeartbeatSettings, house: House) -> tuple[Need | None, str]:
+def _need(task: Task, settings: HeartbeatSettings, house: House) -> Need | EarmarkError:
     try:
         if isinstance(task.work, CompositionWork):
-            return Need.of(DeclaredBound(Money(task.work.budget))), ""
+            return Need.of(DeclaredBound(Money(task.work.budget)))
         model = task.work.model or settings.model
         call = provider_of(model, house.providers).call(request_of(task, task.work, model))
-        return Need.of(call.bound), ""
+        return Need.of(call.bound)
     except EarmarkError as error:
-        return None, str(error)
+        return error
 
 
 def _planned(task: Task, settings: HeartbeatSettings, need: Need | None, why: str) -> Planned:

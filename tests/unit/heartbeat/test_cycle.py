@@ -5,12 +5,16 @@ from datetime import timedelta
 import pytest
 
 from earmark.board.task import CompositionWork, ModelWork, Priority, Status
+from earmark.config.assemble import Providers, key_from
+from earmark.config.settings import Settings
 from earmark.errors import AgentBusy
 from earmark.heartbeat.costs import task_cost, task_costs
+from earmark.heartbeat.cycle import MOST_LOOKED_AT
 from earmark.heartbeat.recover import recover
 from earmark.money import Money
 from earmark.quilt.quilt import Patch
-from support.beat_house import MODEL, BeatHouse, answer
+from earmark.testing import ManualClock
+from support.beat_house import BOOK, MODEL, BeatHouse, answer
 
 HALF_HOUR = timedelta(minutes=30)
 
@@ -182,6 +186,27 @@ def test_what_can_never_fit_fails_in_the_first_cycle(before: int, *, spent: bool
         assert [beats.board.get(task.id).attempts for task in others] == [1] * done + [0] * (
             before - done
         )
+
+
+def test_tasks_of_a_provider_without_a_key_take_nobodys_place() -> None:
+    """Each is put back once, with the reason; those behind it go in the same cycle, at once."""
+    others = Providers(Settings(), book=BOOK, clock=ManualClock(), key=key_from({}))
+    with BeatHouse(others=others, max_dispatches=1) as beats:
+        keyless = [
+            beats.add("no key", priority=Priority.P0, work=ModelWork(model="openai/gpt-4o"))
+            for _ in range(MOST_LOOKED_AT + 10)
+        ]
+        fine = beats.fill(3)
+        reports = [beats.cycle(after=HALF_HOUR) for _ in fine]
+        assert [beats.status(task) for task in fine] == [Status.COMPLETED] * len(fine)
+        assert {report.state for report in reports} == {"error"}
+        assert "variable OPENAI_API_KEY holds no key" in reports[-1].reason
+        for task in keyless:
+            assert (beats.status(task), beats.board.get(task.id).attempts) == (Status.PENDING, 0)
+            parked = [each for each in beats.board.history(task.id) if each.move == "parked"]
+            assert [each.note for each in parked] == [reports[0].reason]
+            beats.board.cancel(task.id, actor="ann")
+        assert beats.cycle().state == "idle"
 
 
 def test_a_composition_that_names_too_large_a_budget_is_tried_where_nothing_else_can_be() -> None:
