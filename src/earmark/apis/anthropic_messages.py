@@ -8,6 +8,7 @@ from earmark.apis.counters import INFORMATION, Counted, Counter, CounterTable, c
 from earmark.apis.options import (
     SCHEMA,
     TEXT,
+    Host,
     RequestTable,
     ServerTool,
     brings,
@@ -24,6 +25,9 @@ _BLOCK: Final = frozenset({"cache_control"})
 #: Source: Claude API reference, "Create a message", its tool and beta guides, and the types of the
 #: `anthropic` SDK 2.14, 2026-11. `max_tokens` includes thinking.
 REQUEST: Final = RequestTable(
+    output_limits=("max_tokens",),
+    # Not set, it is `auto`, which may use a priority capacity the account has bought.
+    hosts={"api.anthropic.com": Host(defaults={"service_tier": "standard_only"})},
     options={
         **dict.fromkeys(
             (

@@ -1,10 +1,11 @@
 """From a request to the most it can cost. Pure: no network; the price is given."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from earmark.apis.openai_chat import SEARCHING_MODELS
-from earmark.apis.requests import Contents, fees_of, read_request
+from earmark.apis.requests import Contents, RequestReading, fees_of, read_request
 from earmark.errors import InvalidUsage
 from earmark.pricing.bill import unpriced
 from earmark.pricing.bound import ModelBound
@@ -53,11 +54,69 @@ def model_bound(
         BudgetExceeded: With reason `unpriced`: a part of the request has no bound or no price.
         InvalidUsage: A message or a tool is no object, or the request is no JSON.
     """
-    _refuse_searching(price)
     found = read_request(messages, options or {}, api=api, allowed=allowed_options)
+    return _bound(
+        found,
+        price,
+        max_output_tokens=max_output_tokens,
+        choices=choices,
+        extra_input_tokens=extra_input_tokens,
+        context_window=context_window,
+    )
+
+
+def bound_request(
+    reading: RequestReading,
+    price: Price,
+    *,
+    default_max_output_tokens: int,
+    extra_input_tokens: int | None = None,
+    context_window: int | None = None,
+) -> ModelBound:
+    """Return the most a request can be billed: its input, its output, its fees.
+
+    Args:
+        reading: What `read_body` made of the request.
+        price: The price at the tier it asks for: `PriceBook.resolve(…, tier=reading.tier)`.
+        default_max_output_tokens: The limit per choice of a request that names none; above a
+            thinking budget where it names one. `ModelBound.max_output_tokens` is the one to send.
+        extra_input_tokens: The most tokens of inputs that cannot be counted here.
+        context_window: The most input tokens the model takes, where the user knows it. A window
+            from a price list is none: lists are wrong in both directions.
+
+    Raises:
+        BudgetExceeded: With reason `unpriced`: a part of the request has no bound or no price.
+        InvalidUsage: A number is no whole number.
+    """
+    asked = reading.max_output_tokens
+    if asked is None:
+        asked = default_max_output_tokens
+        if asked < reading.contents.least_output_tokens:
+            # At or below its thinking budget the provider refuses the request.
+            asked += reading.contents.least_output_tokens - 1
+    return _bound(
+        reading.contents,
+        price,
+        max_output_tokens=asked,
+        choices=reading.choices,
+        extra_input_tokens=extra_input_tokens,
+        context_window=context_window,
+    )
+
+
+def _bound(
+    found: Contents,
+    price: Price,
+    *,
+    max_output_tokens: int,
+    choices: int,
+    extra_input_tokens: int | None,
+    context_window: int | None,
+) -> ModelBound:
+    _refuse_searching(price)
     if extra_input_tokens and not found.uncounted:
         # Nothing here says what these tokens are of.
-        found.modalities |= set(MODALITIES)
+        found = replace(found, modalities=found.modalities | set(MODALITIES))
     for kind in sorted(found.needs()):
         price.check_priced(kind)
     tokens = _input_tokens(

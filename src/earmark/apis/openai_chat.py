@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from earmark.apis.counters import INFORMATION, Counter, CounterTable, counts
-from earmark.apis.options import SCHEMA, TEXT, RequestTable, brings, one_of, refused
+from earmark.apis.options import SCHEMA, TEXT, Host, RequestTable, brings, one_of, refused
 
 _ANOTHER_MODEL: Final = refused("another model may answer, at another price: name one model")
 _SEARCHES: Final = refused("its searches cost what cannot be bounded before the call: leave it out")
@@ -13,6 +13,18 @@ _ANOTHER_MAXIMUM: Final = refused("it may replace the maximum of output tokens: 
 #: Source: OpenAI API reference, "Create chat completion", and the types of the `openai` SDK 3.57;
 #: for compatible servers the references of llama.cpp, vLLM, OpenRouter, Mistral, DeepSeek, 2026-11.
 REQUEST: Final = RequestTable(
+    # `max_tokens` is deprecated at OpenAI and refused by its reasoning models; compatible servers
+    # all know the old name, not all the new one.
+    output_limits=("max_tokens", "max_completion_tokens"),
+    choices="n",
+    asks_for_stream_usage=True,
+    hosts={
+        # Not set, the tier is what the project's settings say.
+        "api.openai.com": Host(
+            output_limit="max_completion_tokens", defaults={"service_tier": "default"}
+        ),
+        "azure.com": Host(output_limit="max_completion_tokens"),
+    },
     options={
         **dict.fromkeys(
             (

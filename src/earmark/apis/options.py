@@ -66,9 +66,27 @@ class ServerTool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """What the requests to one host hold beyond what the caller asks for."""
+
+    output_limit: str = ""
+    """Its name for the limit of output tokens; empty if it is the API's first."""
+    defaults: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Options that, left out, would be set by the account, at another price."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RequestTable:
     """All that one API's requests may hold, and how it is bounded."""
 
+    output_limits: tuple[str, ...]
+    """Paths of the limit of output tokens, the one to add first; none if there is no output."""
+    choices: str = ""
+    """Path of the number of answers asked for; empty if there is always one."""
+    asks_for_stream_usage: bool = False
+    """Whether a stream counts only where `stream_options.include_usage` says so."""
+    hosts: Mapping[str, Host] = field(default_factory=dict[str, Host])
+    """By host name; also for the hosts below it."""
     options: Mapping[str, Option]
     message_fields: frozenset[str]
     """Fields of a message that are text; others need an explicit bound."""

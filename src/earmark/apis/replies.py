@@ -4,19 +4,14 @@ The API is the one the caller names, else the one whose counters the reply has; 
 the counters that only it has. What no table lists makes the cost unknown: `Reading.unknown`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
-from earmark.apis import (
-    anthropic_messages,
-    bedrock_converse,
-    gemini,
-    openai_chat,
-    openai_responses,
-)
-from earmark.apis.counters import Counted, Counter, CounterTable, counts, read_counters
+from earmark.apis import anthropic_messages
+from earmark.apis.api import APIS
+from earmark.apis.counters import Counted, CounterTable, counts, read_counters
 from earmark.errors import InvalidUsage
 from earmark.pricing import snapshot
 from earmark.pricing.json_values import mapping
@@ -32,26 +27,6 @@ class Reading:
     """`path = number` of each non-zero counter that no table of the API lists."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Api:
-    root: str
-    """The member of a reply that holds its counters."""
-    table: CounterTable
-    providers: Mapping[str, Mapping[str, Counter]]
-    fees: Callable[[Mapping[str, Any]], Mapping[str, int]]
-
-
-def _api(module: Any, root: str = "usage") -> _Api:  # noqa: ANN401 - a module of this package
-    return _Api(root, module.COUNTERS, module.PROVIDERS, module.fees)
-
-
-_APIS: Final = {
-    "openai": _api(openai_chat),
-    "openai-responses": _api(openai_responses),
-    "anthropic": _api(anthropic_messages),
-    "gemini": _api(gemini, "usageMetadata"),
-    "bedrock-converse": _api(bedrock_converse),
-}
 #: The price list's names of API flavours that these APIs are; `default` differs by provider.
 _FLAVORS: Final = {
     "chat": "openai",
@@ -90,12 +65,12 @@ def read_reply(
     name = _FLAVORS.get(api or "", api)
     if name is None or name == "default":
         name = _recognised(body, provider) or name
-    known = _APIS.get(name or "")
+    known = APIS.get(name or "")
     if known is None:
         return _read_listed(body, provider, name)
-    usage = mapping(body.get(known.root))
+    usage = mapping(body.get(known.usage_root))
     if not usage:
-        raise InvalidUsage(detail=f"the reply has no {known.root}")
+        raise InvalidUsage(detail=f"the reply has no {known.usage_root}")
     table = _table(name, provider)
     if name == "anthropic":
         counted = anthropic_messages.read_usage(usage, table, body.get("model"), cache_lifetime)
@@ -122,9 +97,9 @@ def _recognised(body: Mapping[str, Any], provider: str) -> str | None:
 
 @lru_cache(maxsize=256)
 def _table(name: str, provider: str) -> CounterTable:
-    known = _APIS[name]
+    known = APIS[name]
     more = known.providers.get(provider)
-    return known.table.merged(more) if more else known.table
+    return known.counters.merged(more) if more else known.counters
 
 
 def _read_listed(body: Mapping[str, Any], provider: str, flavor: str | None) -> Reading:

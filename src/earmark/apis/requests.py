@@ -6,15 +6,15 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final, cast
 
-from earmark.apis import anthropic_messages, openai_chat
+from earmark.apis.api import request_table
 from earmark.apis.options import TEXT, Option, RequestTable
+from earmark.apis.output_limit import asked_output_tokens, whole_number
 from earmark.errors import InvalidUsage
 from earmark.pricing.bill import unpriced
 from earmark.pricing.json_values import items, mapping
 from earmark.pricing.units import MODALITIES, UNITS, Unit
 from earmark.pricing.usage import LARGEST_COUNT, STANDARD, Usage, tier_name
 
-_TABLES: Final = {"openai": openai_chat.REQUEST, "anthropic": anthropic_messages.REQUEST}
 #: Fields of the body that an SDK takes apart.
 _BESIDE_THE_BODY: Final = frozenset({"extra_body", "extra_headers"})
 #: Options that the reader looks at itself, and those that ask for a tier.
@@ -57,8 +57,72 @@ class Contents:
         return frozenset(caches | {f"{asked}_tokens" for asked in self.asked_modalities})
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestReading:
+    """A request as far as its bound needs it."""
+
+    api: str
+    model: str
+    """The model it names, as it names it."""
+    stream: bool
+    max_output_tokens: int | None
+    """The limit per choice that it asks for, thinking included; `None` if it names none."""
+    choices: int
+    tier: str
+    """The service tier it asks for, for `PriceBook.resolve`."""
+    contents: Contents
+
+    @property
+    def cache_lifetime(self) -> str:
+        """The longest cache lifetime it asks for, for `read_reply`: `1h`, `5m` or empty."""
+        return next((ttl for ttl in ("1h", "5m") if ttl in self.contents.caches), "")
+
+
+def read_body(
+    api: str,
+    body: Mapping[str, Any],
+    *,
+    headers: Mapping[str, str] | None = None,
+    provider: str = "",
+    model: str | None = None,
+    allowed: Collection[str] = (),
+) -> RequestReading:
+    """Return what the decoded request *body* holds, for `bound_request`.
+
+    Args:
+        api: `openai` (Chat Completions) or `anthropic` (Messages).
+        body: The decoded JSON body, as it is sent.
+        headers: The request's headers; those that change price or behaviour are options too.
+        provider: Who is called, by the price list's id.
+        model: The model, where the URL names it and not the body.
+        allowed: Options beyond the table that the user vouches for: text at most.
+
+    Raises:
+        BudgetExceeded: With reason `unpriced`: an option, a content part or a tool that nothing
+            bounds, or that no table lists; names its place and what to do.
+        InvalidUsage: It is no request of this API, or there is no such API.
+    """
+    del headers, provider
+    table = request_table(api)
+    named = model or body.get("model")
+    if not isinstance(named, str) or not named:
+        raise InvalidUsage(detail="the request names no model")
+    options = {name: value for name, value in body.items() if name != "messages"}
+    return RequestReading(
+        api=api,
+        model=named,
+        stream=bool(body.get("stream")),
+        max_output_tokens=asked_output_tokens(table, body),
+        choices=(whole_number(body, table.choices, least=1) or 1) if table.choices else 1,
+        tier=request_tier(body),
+        contents=read_request(
+            _listed(body.get("messages"), "messages"), options, api=api, allowed=allowed
+        ),
+    )
+
+
 def read_request(
-    messages: Sequence[Mapping[str, Any]],
+    messages: Sequence[Any],
     options: Mapping[str, Any],
     *,
     api: str = "openai",
@@ -84,12 +148,12 @@ def read_request(
 
 
 def _read(
-    messages: Sequence[Mapping[str, Any]],
+    messages: Sequence[Any],
     options: Mapping[str, Any],
     api: str,
     allowed: Collection[str],
 ) -> Contents:
-    table = _TABLES[api]
+    table = request_table(api)
     found = Contents(messages=len(messages))
     asked = _flat(options)
     if api == "openai":

@@ -1,0 +1,68 @@
+"""The registry of APIs: what is known of each, by its name."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from earmark.apis import (
+    anthropic_messages,
+    bedrock_converse,
+    gemini,
+    openai_chat,
+    openai_responses,
+)
+from earmark.apis.counters import Counter, CounterTable
+from earmark.apis.options import RequestTable
+from earmark.errors import InvalidUsage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Api:
+    """One API's tables; each stands in that API's own file."""
+
+    name: str
+    request: RequestTable | None
+    """What its requests may hold; `None` where requests are not supported yet."""
+    usage_root: str
+    """The member of a reply that holds its counters."""
+    counters: CounterTable
+    providers: Mapping[str, Mapping[str, Counter]]
+    """The counters that only some providers have."""
+    fees: Callable[[Mapping[str, Any]], Mapping[str, int]]
+    """The units that only the content of a reply shows."""
+
+
+def _api(name: str, module: Any, *, usage_root: str = "usage") -> Api:  # noqa: ANN401 - a module of this package
+    return Api(
+        name=name,
+        request=getattr(module, "REQUEST", None),
+        usage_root=usage_root,
+        counters=module.COUNTERS,
+        providers=module.PROVIDERS,
+        fees=module.fees,
+    )
+
+
+APIS: Final[Mapping[str, Api]] = {
+    api.name: api
+    for api in (
+        _api("openai", openai_chat),
+        _api("openai-responses", openai_responses),
+        _api("anthropic", anthropic_messages),
+        _api("gemini", gemini, usage_root="usageMetadata"),
+        _api("bedrock-converse", bedrock_converse),
+    )
+}
+
+
+def request_table(api: str) -> RequestTable:
+    """Return the table of what requests to *api* may hold.
+
+    Raises:
+        InvalidUsage: There is no such API, or its requests are not supported; names those that are.
+    """
+    known = APIS.get(api)
+    if known is None or known.request is None:
+        supported = ", ".join(name for name, each in APIS.items() if each.request)
+        raise InvalidUsage(detail=f"requests to API {api!r} are not supported, only to {supported}")
+    return known.request

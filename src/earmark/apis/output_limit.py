@@ -1,0 +1,87 @@
+"""Where a request says how much output it wants: reads the limit, and writes a lower one."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from earmark.apis.api import request_table
+from earmark.apis.options import Host, RequestTable
+from earmark.errors import InvalidUsage
+from earmark.pricing.json_values import mapping
+from earmark.pricing.usage import LARGEST_COUNT
+
+_ANY_HOST: Final = Host()
+
+
+def with_output_limit(
+    api: str, body: Mapping[str, Any], max_output_tokens: int, *, host: str = ""
+) -> dict[str, Any]:
+    """Return *body* with the limit of output tokens in it, and what else makes the bound hold.
+
+    The limit replaces those the body names, else it is added under the name that *host* knows. A
+    stream of Chat Completions is asked for its usage; where the API's table lists a default for
+    *host*, such as `service_tier`, it is added unless the body sets it. Everything else stays as it
+    is, in the same order; *body* itself is not changed.
+
+    Args:
+        api: The API's name, as in `read_body`.
+        body: The decoded request.
+        max_output_tokens: Per choice; ignored where the API has no output.
+        host: The host name the request is sent to, such as `api.openai.com`.
+    """
+    table = request_table(api)
+    rules = _host_rules(table, host)
+    changed = dict(body)
+    named = [path for path in table.output_limits if value_at(body, path) is not None]
+    added = (rules.output_limit or table.output_limits[0],) if table.output_limits else ()
+    for path in named or added:
+        changed = _with_value(changed, path, max_output_tokens)
+    if table.asks_for_stream_usage and body.get("stream"):
+        changed["stream_options"] = {**mapping(body.get("stream_options")), "include_usage": True}
+    for name, value in rules.defaults.items():
+        if changed.get(name) is None:
+            changed[name] = value
+    return changed
+
+
+def asked_output_tokens(table: RequestTable, body: Mapping[str, Any]) -> int | None:
+    """Return the output tokens *body* asks for; of two limits the larger; `None` for no limit.
+
+    Raises:
+        InvalidUsage: A limit is not a whole number.
+    """
+    asked = [whole_number(body, path, least=0) for path in table.output_limits]
+    return max((limit for limit in asked if limit is not None), default=None)
+
+
+def whole_number(body: Mapping[str, Any], path: str, *, least: int) -> int | None:
+    """Return the whole number at *path*, `None` where there is none.
+
+    Raises:
+        InvalidUsage: It is no whole number from *least* on.
+    """
+    value = value_at(body, path)
+    if value is None:
+        return None
+    if type(value) is not int or not least <= value <= LARGEST_COUNT:
+        raise InvalidUsage(detail=f"{path} is {str(value)[:40]!r}; it is a whole number")
+    return value
+
+
+def value_at(body: Mapping[str, Any], path: str) -> object:
+    """Return what stands at a path with dots, `None` for nothing."""
+    *parents, name = path.split(".")
+    for parent in parents:
+        body = mapping(body.get(parent))
+    return body.get(name)
+
+
+def _with_value(body: Mapping[str, Any], path: str, value: int) -> dict[str, Any]:
+    name, _, rest = path.partition(".")
+    inner = _with_value(mapping(body.get(name)), rest, value) if rest else value
+    return {**body, name: inner}
+
+
+def _host_rules(table: RequestTable, host: str) -> Host:
+    # Regions have names of their own, such as eu.api.openai.com.
+    below = (rules for name, rules in table.hosts.items() if f".{host}".endswith(f".{name}"))
+    return next(below, _ANY_HOST)
