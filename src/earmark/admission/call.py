@@ -43,6 +43,10 @@ class Reply:
     """Why the output ended, in the provider's word: `stop`, `length`, `end_turn`, `max_tokens` …"""
     note: str = ""
     """What a reader of the statement should know, such as "no usage in the reply"."""
+    known_cost: Money | None = None
+    """Where `cost` is `None`: what its known counters cost, of which there are more."""
+    request_id: str | None = None
+    """The provider's own name for this request, from its headers or its body: for its support."""
 
 
 class Call(Protocol):
