@@ -156,7 +156,7 @@ FOREIGN = {
     ("job", "src/earmark/cli/demo/"): "the main job of the program, in plain English",
     ("job", "README.md"): "the main job of the program, in plain English",
     ("overdraft", "src/earmark/service/metrics.py"): "a metric's name, as dashboards know it",
-    ("quota", "src/earmark/provider/"): "quotes a provider's message",
+    ("quota", "src/earmark/apis/"): "quotes a provider's message",
     ("estimate", "src/earmark/provider/"): "counts tokens of a stream: no bound, and says so",
 }
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from earmark.admission.call import Grant, ModelRequest
+from earmark.apis import failures
 from earmark.apis.anthropic_messages import larger_counts
 from earmark.clock import Clock
 from earmark.errors import InvalidConfig
 from earmark.pricing.book import PriceBook
-from earmark.provider import failure
 from earmark.provider.answer import Answer, Progress
 from earmark.provider.call import DEFAULT_MAX_TOKENS, ModelCall, Terms, make_call
 from earmark.provider.untrusted import mapping, mappings, position, text
@@ -239,7 +239,7 @@ class _Sum:
                 of the input alone, so the cost is unknown.
         """
         if not self._message.get("stop_reason"):
-            raise failure.garbled(provider, f"a stream that ended early, after {pieces} pieces")
+            raise failures.garbled(provider, f"a stream that ended early, after {pieces} pieces")
         blocks = [self._blocks[index].whole() for index in sorted(self._blocks)]
         return _read({**self._message, "usage": self._usage, "content": blocks})
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from earmark.admission.call import Grant, ModelRequest
+from earmark.apis import failures
 from earmark.clock import Clock
 from earmark.pricing.book import PriceBook
-from earmark.provider import failure
 from earmark.provider.answer import Answer, Progress
 from earmark.provider.call import DEFAULT_MAX_TOKENS, ModelCall, Terms, make_call
 from earmark.provider.untrusted import mapping, mappings, position, text
@@ -233,7 +233,7 @@ class _Sum:
         """
         ended = [choice for choice in self._choices.values() if choice.finish]
         if len(ended) < max(1, self._wanted):
-            raise failure.garbled(provider, f"a stream that ended early, after {pieces} pieces")
+            raise failures.garbled(provider, f"a stream that ended early, after {pieces} pieces")
         choices = [
             {
                 "message": self._choices[index].message(),

@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 import httpx2
 
+from earmark.apis import failures
 from earmark.errors import CallFailed
-from earmark.provider import failure
 
 #: Sent where no key is configured, so that an SDK never takes one from the environment by accident:
 #: that key would go to a server it was not meant for.
@@ -136,7 +136,7 @@ class Wire:
 
     def _object(self, answer: object) -> dict[str, Any]:
         if not isinstance(answer, dict):
-            raise failure.garbled(self._server.provider, "something that is no JSON object")
+            raise failures.garbled(self._server.provider, "something that is no JSON object")
         return answer  # pyright: ignore[reportUnknownVariableType] - JSON, checked where it is read
 
     def _failure(self, sdk: Sdk, error: Exception, pieces: int) -> CallFailed:
@@ -144,8 +144,8 @@ class Wire:
         if isinstance(error, sdk.status_error):
             status: Any = error
             if status.status_code >= _FIRST_REFUSAL:
-                return failure.rejected(
-                    failure.Rejection(
+                return failures.rejected(
+                    failures.Rejection(
                         provider=provider,
                         host=self._server.host,
                         status=status.status_code,
@@ -155,9 +155,9 @@ class Wire:
                 )
         cause = error.__cause__ if isinstance(error, sdk.connection_error) else error
         if isinstance(cause, _NEVER_SENT):
-            return failure.unreachable(provider, self._server.host, cause)
+            return failures.unreachable(provider, self._server.host, cause)
         if cause is None or isinstance(cause, httpx2.HTTPError | httpx2.StreamError | OSError):
-            return failure.lost(provider, cause or error, pieces=pieces)
+            return failures.lost(provider, cause or error, pieces=pieces)
         if isinstance(cause, ValueError):
-            return failure.garbled(provider, f"what is no JSON ({pieces} pieces were)")
-        return failure.broken_off(provider, failure.error_words(getattr(cause, "body", None)))
+            return failures.garbled(provider, f"what is no JSON ({pieces} pieces were)")
+        return failures.broken_off(provider, failures.error_words(getattr(cause, "body", None)))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from earmark.errors import CallFailed
-from earmark.provider.untrusted import mapping
+from earmark.pricing.json_values import mapping
 
 #: Rejected before any work. Sources, read 2026-11-22:
 #: - Claude API errors (platform.claude.com/docs/en/api/errors) describes 401 key, 402 billing, 403
