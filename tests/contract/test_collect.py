@@ -232,6 +232,20 @@ def test_truth_told_in_time_is_no_nudge(outbox: Outbox) -> None:
     assert outbox.collect() == 0
 
 
+def test_a_presumed_cost_above_the_hold_is_both(outbox: Outbox) -> None:
+    """Nobody knows all of it, and what is known is more than the hold: one nudge for each."""
+    outbox.ledger.set_budget("c8", limits=["10 usd per day"])
+    outbox.ledger.presume(outbox.ledger.reserve("c8", "0.5", key="call-1").key, known="0.63")
+    assert outbox.collect() == 2
+    overrun, unknown = sorted(outbox.nudges.find(), key=lambda each: each.kind)
+    assert (overrun.kind, overrun.data["overrun"]) == ("overrun", "0.13")
+    assert unknown.title == (
+        "c8: nobody knows what call-1 cost; 0.63 USD are known, more than its hold of 0.5 USD, and"
+        " count as spent until `earmark holds settle` tells the truth"
+    )
+    assert (unknown.data["hold"], unknown.data["settled"]) == ("0.5", "0.63")
+
+
 def test_many_unknown_outcomes_are_no_flood(outbox: Outbox) -> None:
     """After twenty nudges about single holds, one speaks for the rest; none is told again."""
     outbox.ledger.set_budget("c8", limits=["100 usd per day"], alerts=[])

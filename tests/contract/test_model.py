@@ -63,6 +63,7 @@ tokens = st.sampled_from([None, 1, 2])
 amounts = st.builds(Amounts, small, st.integers(0, 2), tokens)
 more = st.builds(Amounts, small, st.just(0), tokens)
 actuals = st.builds(Amounts, st.integers(0, 9), st.sampled_from([AS_HELD, 0, 3]), tokens)
+known = st.none() | actuals
 units = st.sampled_from(["usd", "usd", "usd", "calls", "tokens"])
 limits = st.lists(
     st.builds(Limit, st.integers(0, 25), units, st.sampled_from(WINDOWS)),
@@ -141,6 +142,11 @@ class Machine(RuleBasedStateMachine):
     def settle(self, key: str, actual: Amounts) -> None:
         """Tell what it cost."""
         self.ask(Settle(key, actual))
+
+    @rule(key=opened, costs=st.lists(known, min_size=1, max_size=2))
+    def presume(self, key: str, costs: list[Amounts | None]) -> None:
+        """Tell that nobody knows, and perhaps what it cost at least."""
+        self.ask(*(Presume(key, cost) for cost in costs))
 
     @rule(several=st.lists(opened, min_size=1, max_size=4), actual=actuals, kind=st.integers(0, 2))
     def close_several(self, several: list[str], actual: Amounts, kind: int) -> None:

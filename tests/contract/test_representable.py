@@ -47,7 +47,11 @@ operations = st.one_of(
     st.builds(Extend, keys, asked, st.just("")),
     st.builds(Settle, keys, st.builds(Amounts, sums, st.sampled_from([AS_HELD, MOST]), sums)),
     st.builds(Release, keys),
-    st.builds(Presume, keys),
+    st.builds(
+        Presume,
+        keys,
+        st.none() | st.builds(Amounts, sums, st.sampled_from([AS_HELD, MOST]), sums),
+    ),
 )
 
 

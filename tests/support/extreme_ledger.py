@@ -8,6 +8,7 @@ from earmark.ledger.values import (
     Amounts,
     Extend,
     OnReservation,
+    Presume,
     Release,
     Reserve,
     Settle,
@@ -50,9 +51,9 @@ class Extremes:
             case Settle():
                 return self._settle(self.holds.get(op.key), op.amounts)
             case Release():
-                return self._end(self.holds.get(op.key), "released")
-            case _:
-                return self._end(self.holds.get(op.key), "presumed")
+                return self._release(self.holds.get(op.key))
+            case Presume():
+                return self._presume(self.holds.get(op.key), op.known)
 
     def sweep(self, now: int) -> None:
         """Presume what is past its deadline."""
@@ -102,12 +103,19 @@ class Extremes:
             return actual == hold.actual
         return self._close(hold, actual, "settled")
 
-    def _end(self, hold: Hold | None, state: str) -> bool:
+    def _release(self, hold: Hold | None) -> bool:
         if hold is None or hold.state == "settled":
             return False
-        if hold.state == "open" or (hold.state == "presumed" and state == "released"):
-            return self._close(hold, hold.held if state == "presumed" else units(NONE), state)
-        return hold.state == state
+        return hold.state == "released" or self._close(hold, units(NONE), "released")
+
+    def _presume(self, hold: Hold | None, known: Amounts | None) -> bool:
+        if hold is None or hold.state not in {"open", "presumed"}:
+            return False
+        least, counted = units(known or NONE, hold.held), hold.actual or hold.held
+        most = {unit: max(amount, least[unit]) for unit, amount in counted.items()}
+        if known is None or most == hold.actual:
+            return hold.state == "presumed" or self._close(hold, hold.held, "presumed")
+        return self._close(hold, most, "presumed")
 
     def _close(self, hold: Hold, actual: Units, state: str) -> bool:
         above = list(self._above(hold.path))

@@ -87,7 +87,7 @@ def _of_reservations(found: Iterable[Reservation]) -> _Booked:
     return _Booked(
         settled=sum(r.actual.usd for r in each if r.actual is not None),
         held=sum(r.hold.usd for r in each if r.state == "open"),
-        presumed=sum(r.hold.usd for r in each if r.state == "presumed"),
+        presumed=sum(r.actual.usd for r in each if r.actual is not None and r.state == "presumed"),
     )
 
 

@@ -23,7 +23,6 @@ from earmark.ledger.values import (
     Decision,
     Entry,
     Operation,
-    Presume,
     Reservation,
     Reserve,
     State,
@@ -130,9 +129,15 @@ class AsyncLedger:
         """Give all of the hold of *key* back; see `Ledger.release`."""
         return await self._reservation(requests.release(key))
 
-    async def presume(self, key: str) -> Reservation:
-        """Count the whole hold of *key* as spent; see `Ledger.presume`."""
-        return await self._reservation(Presume(requests.check_key(key)))
+    async def presume(
+        self,
+        key: str,
+        *,
+        known: AmountLike | None = None,
+        units: Mapping[str, int] | None = None,
+    ) -> Reservation:
+        """Count the whole hold of *key*, or *known*, as spent; see `Ledger.presume`."""
+        return await self._reservation(requests.presume(key, known, units))
 
     def spend(
         self,

@@ -19,7 +19,7 @@ from earmark.ledger.requests import DEFAULT_DEADLINE, Duration
 from earmark.ledger.spend import Spend
 from earmark.ledger.store import Store
 from earmark.ledger.undo import undo
-from earmark.ledger.values import Alert, Entry, Presume, Reservation, Reserve, State
+from earmark.ledger.values import Alert, Entry, Reservation, Reserve, State
 from earmark.ledger.waiting import Turns
 from earmark.money import AmountLike
 
@@ -137,15 +137,29 @@ class Ledger:
         """
         return reservation_of(self.committer.submit(requests.release(key)))
 
-    def presume(self, key: str) -> Reservation:
+    def presume(
+        self,
+        key: str,
+        *,
+        known: AmountLike | None = None,
+        units: Mapping[str, int] | None = None,
+    ) -> Reservation:
         """Count the whole hold of *key* as spent because its outcome is unknown; durable.
 
-        A later `settle` or `release` corrects it.
+        A later `settle` or `release` corrects it, also downwards; a later `presume` only raises it.
+
+        Args:
+            key: The reservation's.
+            known: What it cost at least, in USD: counted where it is more than the hold, and booked
+                in full as an overrun. In whatever order they come, also after the deadline has
+                passed, the largest counts, and one that raises nothing answers as repeated.
+            units: Other units of *known*, `{"tokens": 1200}`.
 
         Raises:
-            NotFound, ReservationClosed: As `settle`.
+            NotFound, ReservationClosed: As `settle`; also where it was settled.
+            InvalidAmount: *known* is no amount, or more than an account can count.
         """
-        return reservation_of(self.committer.submit(Presume(requests.check_key(key))))
+        return reservation_of(self.committer.submit(requests.presume(key, known, units)))
 
     def spend(
         self,

@@ -20,6 +20,7 @@ from earmark.ledger.values import (
     Extend,
     ExtendBudget,
     PauseBudget,
+    Presume,
     Release,
     Reserve,
     ResumeBudget,
@@ -88,6 +89,15 @@ def extend(
 def settle(key: str, amount: AmountLike, units: Mapping[str, int] | None) -> Settle:
     """Return the operation that replaces the hold of *key* by *amount*."""
     return Settle(check_key(key), amounts(amount, units, calls=AS_HELD))
+
+
+def presume(
+    key: str, known: AmountLike | None = None, units: Mapping[str, int] | None = None
+) -> Presume:
+    """Return the operation that counts the hold of *key*, or *known* if that is more, as spent."""
+    if known is None and not units:
+        return Presume(check_key(key))
+    return Presume(check_key(key), amounts(0 if known is None else known, units, calls=AS_HELD))
 
 
 def release(key: str) -> Release:

@@ -143,11 +143,14 @@ def _release(scope: Scope, known: Reservation | None, op: Release, now: int, seq
 def _presume(scope: Scope, known: Reservation | None, op: Presume, now: int, seq: int) -> Decision:
     if known is None:
         return Refused("not_found", key=op.key)
-    if known.state == "presumed":
-        return Repeated(known, None)
-    if known.state != "open":
+    if known.state not in {"open", "presumed"}:
         return _closed(known)
-    return _resolve(scope, known, known.hold, "presumed", "presume", now, seq)
+    counted = known.hold if known.actual is None else known.actual
+    cost = counted if op.known is None else _larger(counted, op.known)
+    # Only ever raised: presumptions in any order, the deadline's too, come to the same.
+    if cost == known.actual:
+        return Repeated(known, None)
+    return _resolve(scope, known, cost, "presumed", "presume", now, seq)
 
 
 def _resolve(
@@ -159,7 +162,7 @@ def _resolve(
     now: int,
     seq: int,
 ) -> Accepted | Refused:
-    # A presumed reservation holds nothing any more: its whole hold is already settled.
+    # A presumed reservation holds nothing any more: its whole hold, or more, is already settled.
     held = known.hold if known.state == "open" else NOTHING
     before = known.actual or NOTHING
     usd = held.usd, actual.usd - before.usd
@@ -276,6 +279,12 @@ def _told(actual: Amounts, hold: Amounts) -> Amounts:
 def _sum(first: Amounts, more: Amounts) -> Amounts:
     tokens = more.tokens if first.tokens is None else first.tokens + (more.tokens or 0)
     return Amounts(first.usd + more.usd, first.calls + more.calls, tokens)
+
+
+def _larger(one: Amounts, other: Amounts) -> Amounts:
+    """Return of each unit the larger amount; what *other* does not tell is as in *one*."""
+    tokens = max((t for t in (one.tokens, other.tokens) if t is not None), default=None)
+    return Amounts(max(one.usd, other.usd), max(one.calls, other.calls), tokens)
 
 
 # Refusals and repeats -----------------------------------------------------------------------------

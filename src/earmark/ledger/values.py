@@ -128,7 +128,7 @@ class Reservation(Struct, frozen=True, gc=False):
 
     @property
     def settled(self) -> Money | None:
-        """The actual cost; the whole hold where it is presumed; `None` while open."""
+        """The actual cost; the whole hold or more where it is presumed; `None` while open."""
         return None if self.actual is None else Money.nanos(self.actual.usd)
 
     @property
@@ -209,6 +209,8 @@ class Presume(Struct, frozen=True, gc=False):
     """Count the whole hold as spent because nobody knows; correctable by a settle."""
 
     key: str
+    known: Amounts | None = None
+    """What it cost at least: the larger of that and of what is counted already is counted."""
     also: AlsoWrite | None = None
 
 

@@ -43,7 +43,7 @@ def collect(ledger: Ledger, nudges: Nudges, channels: Sequence[str] = ()) -> int
     """Raise nudges for what was booked since the last collection of any process; durable.
 
     Alerts become `threshold` and `exhausted` nudges, pauses, resumes and extensions of budgets
-    `paused`, `resumed` and `extended`, settlements above their hold `overrun`, and holds presumed
+    `paused`, `resumed` and `extended`, what costs more than its hold `overrun`, and holds presumed
     spent `unknown`. Any number of processes may collect at once: each nudge is raised once.
 
     Args:
@@ -111,7 +111,7 @@ class _Collector:
         known = self.ledger.reservation(entry.key)
         if kind == "overrun":
             return wording.of_overrun(entry, known.hold.usd, known.labels)
-        return wording.of_unknown(entry, known.labels)
+        return wording.of_unknown(entry, known.hold.usd, known.labels)
 
 
 class _News:
@@ -154,17 +154,20 @@ class _News:
             case "extend":
                 if key in self._holds:
                     self._holds[key] += usd
-            case "settle":
-                self.unknown.pop(key, None)
-                if usd > self._hold(key):
-                    self.overruns.append(entry)
-            case "release":
-                self.unknown.pop(key, None)
-                self._holds.pop(key, None)
-            case "presume":
-                self.unknown[key] = entry
+            case "settle" | "presume" | "release":
+                self._take_cost(entry)
             case _:
                 pass
+
+    def _take_cost(self, entry: Entry) -> None:
+        if entry.kind == "presume":
+            self.unknown[entry.key] = entry
+        else:
+            self.unknown.pop(entry.key, None)
+        if entry.kind == "release":
+            self._holds.pop(entry.key, None)
+        elif entry.amounts.usd > self._hold(entry.key):
+            self.overruns.append(entry)
 
     def _hold(self, key: str) -> int:
         found = self._holds.pop(key, None)

@@ -83,16 +83,18 @@ def of_overrun(entry: Entry, hold: int, labels: str) -> Draft:
     return _draft("overrun", entry, title, {**facts, **_call(entry, labels)})
 
 
-def of_unknown(entry: Entry, labels: str) -> Draft:
-    """Return the nudge for a hold that was presumed spent."""
-    held = show_nanos(entry.amounts.usd)
+def of_unknown(entry: Entry, hold: int, labels: str) -> Draft:
+    """Return the nudge for a *hold* in nano-USD that was presumed spent, or more than that."""
+    held, counted = show_nanos(hold), show_nanos(entry.amounts.usd)
+    what, facts = f"its hold of {held} USD counts", {"type": "outcome_unknown", "hold": held}
+    if entry.amounts.usd > hold:
+        what = f"{counted} USD are known, more than its hold of {held} USD, and count"
+        facts["settled"] = counted
     title = (
-        f"{entry.budget}: nobody knows what {entry.key} cost; its hold of {held} USD counts as"
-        f" spent until `earmark holds settle` tells the truth"
+        f"{entry.budget}: nobody knows what {entry.key} cost; {what} as spent until"
+        f" `earmark holds settle` tells the truth"
     )
-    return _draft(
-        "unknown", entry, title, {"type": "outcome_unknown", "hold": held, **_call(entry, labels)}
-    )
+    return _draft("unknown", entry, title, {**facts, **_call(entry, labels)})
 
 
 def of_many(kind: str, entries: Sequence[Entry]) -> Draft:

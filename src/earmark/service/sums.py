@@ -51,7 +51,8 @@ _OVERRUN: Final = (
     " WHERE state = 'settled' AND actual_usd > usd GROUP BY budget"
 )
 _EXPIRED: Final = (
-    "SELECT budget, count(*) FROM {schema}.entry WHERE kind = 'presume' GROUP BY budget"
+    'SELECT budget, count(DISTINCT "key") FROM {schema}.entry'
+    " WHERE kind = 'presume' GROUP BY budget"
 )
 _OLDEST: Final = (
     "SELECT budget, min(opened) FROM {schema}.reservation WHERE state = 'open' GROUP BY budget"
@@ -68,7 +69,7 @@ class Sums:
     presumed: defaultdict[Place, int] = field(default_factory=lambda: defaultdict(int))
     """The part of it whose true cost is not known yet."""
     overrun: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
-    """What was settled above its hold, at or below each budget."""
+    """What was settled above its hold, at or below each budget; what is presumed may fall."""
     expired: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
     """Reservations that nobody settled in time, at or below each budget."""
     oldest: dict[str, int] = field(default_factory=dict[str, int])
@@ -112,7 +113,7 @@ def _from_memory(desk: Desk) -> Sums:
             place = places[account.id] = (line.budget, line.unit, line.window)
             sums.settled[place] = sums.settled.get(place, 0) + account.settled
         reservations = list(snapshot.reservations())
-        presumptions = [(each.budget, 1) for each in snapshot.entries() if each.kind == "presume"]
+        presumed = {(e.budget, e.key) for e in snapshot.entries() if e.kind == "presume"}
     for each in reservations:
         if each.state == "presumed" and each.actual is not None:
             before = {part.index: part.before for part in each.parts}
@@ -120,9 +121,9 @@ def _from_memory(desk: Desk) -> Sums:
                 unit = places[number][1]
                 counted = count_after(each.actual, before.get(index, NOTHING), unit)
                 sums.presumed[places[number]] += counted
-    over = [(each.budget, each.overrun.in_nanos) for each in reservations if each.overrun]
+    over = [(r.budget, r.overrun.in_nanos) for r in reservations if r.state == "settled"]
     _fold(sums.overrun, over)
-    _fold(sums.expired, presumptions)
+    _fold(sums.expired, [(budget, 1) for budget, _ in presumed])
     wanted = Filter(state="open")
     opened = [(each.budget, each.opened) for each in desk.ledger.store.reservations(wanted)]
     _earliest(sums.oldest, opened)

@@ -77,6 +77,7 @@ def test_the_numbers_are_the_ledgers(url: str) -> None:
         ledger.settle(ledger.reserve("acme/a", "1").key, "1.25")
         ledger.settle(ledger.reserve("acme/a/run-0123456789abcdef", "0.5").key, "0.75")
         opened.clock.advance(timedelta(minutes=2))
+        ledger.presume("late", known="1.5")
         ledger.reserve("acme", "2")
         opened.clock.advance(timedelta(seconds=9))
         for amount in ("11", "9.9"):
@@ -84,12 +85,12 @@ def test_the_numbers_are_the_ledgers(url: str) -> None:
         found = samples(opened)
     day, total = ("acme", "usd", "day"), ("acme/a", "usd", "total")
     assert found["budget_limit_usd", *day] == 10
-    assert found["budget_settled_usd", *day] == 3, "with what is presumed"
+    assert found["budget_settled_usd", *day] == 3.5, "with what is presumed"
     assert found["budget_spent_usd_total", *day] == 2, "without it"
     assert found["budget_reserved_usd", *day] == 2
-    assert found["budget_remaining_usd", *day] == 5
+    assert found["budget_remaining_usd", *day] == 4.5
     assert found["budget_spent_usd_total", *total] == 2
-    assert found["budget_remaining_usd", *total] == 2
+    assert found["budget_remaining_usd", *total] == 1.5
     assert found["budget_reserved_calls", "acme", "calls", "day"] == 1
     assert found["budget_spent_calls_total", "acme", "calls", "day"] == 2
     assert found["budget_overdraft_usd_total", "acme"] == 0.5

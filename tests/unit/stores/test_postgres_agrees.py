@@ -80,7 +80,7 @@ MOVES: Final = st.one_of(
     st.tuples(st.just("again"), RECENT),
     st.tuples(st.just("extend"), RECENT, AMOUNT),
     st.tuples(st.just("extend"), RECENT, AMOUNT),
-    st.tuples(st.just("presume"), RECENT),
+    st.tuples(st.just("presume"), RECENT, st.none() | AMOUNT),
     st.tuples(st.just("limits"), PLACE, LIMITS),
     st.tuples(st.just("pause"), PLACE, st.sampled_from([None, 10])),
     st.tuples(st.just("resume"), PLACE),
@@ -146,7 +146,10 @@ class Example:
             return Extend(known.key, Amounts(rest[0], 0, None), name)
         if kind == "settle":
             return Settle(known.key, Amounts(rest[0], AS_HELD, None))
-        return Release(known.key) if kind == "release" else Presume(known.key)
+        if kind == "release":
+            return Release(known.key)
+        least = None if rest[0] is None else Amounts(rest[0], AS_HELD, None)
+        return Presume(known.key, least)
 
     def _on_budget(self, move: tuple[Any, ...], name: str, now: int) -> Operation:
         match move:
