@@ -176,20 +176,3 @@ def fees(body: Mapping[str, Any]) -> Mapping[str, int]:
     """Return the units that only the content of a reply shows: none in this API."""
     del body
     return {}
-
-
-def larger_counts(start: Mapping[str, Any], delta: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the usage of a stream whose start and last delta both count: of each the larger.
-
-    The deltas are cumulative (Claude API, "Streaming messages"), but some servers repeat a 0.
-    """
-    merged: dict[str, Any] = dict(start)
-    for key, value in delta.items():
-        before = merged.get(key)
-        if mapping(before) and mapping(value):
-            merged[key] = larger_counts(mapping(before), mapping(value))
-        elif isinstance(before, int) and isinstance(value, int):
-            merged[key] = max(before, value)
-        elif value is not None:
-            merged[key] = value
-    return merged

@@ -8,7 +8,8 @@ unknown, and the reading names it.
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from decimal import Decimal
+from typing import Any, Final, TypeGuard
 
 from earmark.errors import InvalidUsage
 from earmark.pricing.json_values import items, mapping
@@ -146,7 +147,7 @@ def _is_counter(value: object) -> bool:
 
 def _whole(path: str, value: object) -> int:
     """Return a count as a whole number; a fraction, of seconds of audio, is counted up."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf:
+    if _is_number(value) and 0 <= value < math.inf:
         return math.ceil(value)
     raise InvalidUsage(detail=f"{path} is {str(value)[:40]!r}; a count is a whole number")
 
@@ -166,3 +167,56 @@ def _with_hidden(
     if hidden > 0:
         counted["output_tokens"] = counted.get("output_tokens", 0) + hidden
     return counted
+
+
+def larger_counts(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """Return two usages of one reply as one: of each counter the larger, of all else the later.
+
+    A stream's usages are cumulative, but some servers repeat a counter as 0 or leave it out. List
+    entries count the same where their texts are equal, such as `{"modality": "TEXT"}`.
+    """
+    merged: dict[str, Any] = dict(before)
+    for name, value in after.items():
+        merged[name] = _larger(merged.get(name), value, 1)
+    return merged
+
+
+def _larger(before: object, after: object, depth: int) -> Any:  # noqa: ANN401 - a JSON value
+    if after is None or depth > _DEEPEST:
+        return before if after is None else after
+    objects = mapping(before), mapping(after)
+    if all(objects):
+        merged = dict(objects[0])
+        for name, value in objects[1].items():
+            merged[name] = _larger(merged.get(name), value, depth + 1)
+        return merged
+    lists = items(before), items(after)
+    if all(lists):
+        return _larger_entries(*lists, depth)
+    if _is_number(before) and _is_number(after):
+        return max(before, after)
+    holds_counters = bool(objects[0] or lists[0])
+    return before if holds_counters and not after else after
+
+
+def _is_number(value: object) -> TypeGuard[int | float | Decimal]:
+    if isinstance(value, Decimal):
+        return value.is_finite()
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _larger_entries(before: Sequence[Any], after: Sequence[Any], depth: int) -> list[Any]:
+    merged: dict[object, Any] = dict(_by_texts(before))
+    for texts, entry in _by_texts(after):
+        merged[texts] = _larger(merged.get(texts), entry, depth + 1)
+    return list(merged.values())
+
+
+def _by_texts(entries: Sequence[Any]) -> Iterator[tuple[object, Any]]:
+    """Yield each entry with its texts, and how many of the same texts came before it."""
+    seen: dict[object, int] = {}
+    for entry in entries:
+        members = mapping(entry).items()
+        texts = tuple(sorted((name, each) for name, each in members if isinstance(each, str)))
+        seen[texts] = seen.get(texts, 0) + 1
+        yield (texts, seen[texts]), entry

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from earmark.admission.call import Grant, ModelRequest
 from earmark.apis import failures
-from earmark.apis.anthropic_messages import larger_counts
+from earmark.apis.counters import larger_counts
 from earmark.clock import Clock
 from earmark.errors import InvalidConfig
 from earmark.pricing.book import PriceBook

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from earmark.apis import anthropic_messages, gemini, openai_chat, openai_responses
 from earmark.apis.cost import cost
-from earmark.apis.counters import CounterTable
+from earmark.apis.counters import CounterTable, larger_counts
 from earmark.apis.replies import read_reply
 from earmark.errors import InvalidUsage
 from earmark.money import Money
@@ -198,7 +198,7 @@ def test_of_two_counts_of_a_stream_the_larger_counts() -> None:
     """A last event that repeats a counter as 0 takes nothing back."""
     start = {"input_tokens": 9000, "cache_creation": {"ephemeral_1h_input_tokens": 5}}
     end = {"input_tokens": 0, "output_tokens": 16, "cache_creation": None}
-    merged = anthropic_messages.larger_counts(start, end)
+    merged = larger_counts(start, end)
     assert merged == {**start, "output_tokens": 16}
 
 

@@ -1,0 +1,275 @@
+"""What the reply streams of all APIs share: counted output and merged deltas."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Final, Literal, cast
+
+from earmark.apis.counters import larger_counts
+from earmark.pricing.json_values import items, mapping
+from earmark.pricing.tokens import byte_bound
+
+#: Why a stream is ended before its reply is complete, in the Responses API's own words.
+EndReason = Literal["max_output_tokens", "content_filter"]
+#: An event to send: its `event:` field, empty where the API names none, and its data.
+ClosingEvent = tuple[str, dict[str, Any] | str]
+
+#: The data of the event that ends a stream of the Chat Completions API.
+DONE: Final = "[DONE]"
+#: What may be generated around one block, tool call or choice without being sent: special tokens,
+#: the name of the format. Harmony, OpenAI's published format, writes up to 9 (gpt-oss, 2026-11).
+PART_TOKENS: Final = 16
+
+#: Members of an event that the server writes and no model generates.
+_LABELS: Final = frozenset(
+    {"type", "role", "id", "index", "item_id", "call_id", "object", "status"}
+)
+#: Members whose whole JSON is generated, keys included, where they are objects.
+_GENERATED_JSON: Final = frozenset({"args", "arguments", "input"})
+#: Strings of a delta that are sent once, or repeated, and never in pieces.
+_SENT_WHOLE: Final = frozenset({"role", "type", "id", "name", "format"})
+#: Deltas nested deeper are kept as they came.
+_DEEPEST: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class StreamPiece:
+    """What one event added to the reply."""
+
+    texts: Mapping[int, str] = field(default_factory=dict[int, str])
+    """The visible text, by choice."""
+    is_usage_only: bool = False
+    """Whether the event is the usage chunk of a chat stream, `choices: []`, and nothing else."""
+
+
+NO_PIECE: Final = StreamPiece()
+
+
+class ReplyStream(ABC):
+    """Adds up the events of one streamed reply; pure, and linear in the bytes fed.
+
+    No event raises anything: what cannot be read is left out of the text, and what counts is kept
+    for `read_reply`.
+    """
+
+    #: Where an event of this API may hold its usage.
+    usage_places: ClassVar[tuple[tuple[str, ...], ...]] = (("usage",),)
+
+    failure: Mapping[str, Any] | None
+    """The API's own error event, `response.failed` included, if one came."""
+    pieces: int
+    """How many events carried output."""
+
+    def __init__(self, choices: int = 1, input_tokens: int = 0) -> None:
+        self.failure = None
+        self.pieces = 0
+        self._wanted = max(1, choices)
+        self._input_tokens = input_tokens
+        self._usage: dict[str, Any] = {}
+        self._generated = 0
+        self._ended = False
+
+    def feed(self, event: object, name: str = "") -> StreamPiece:
+        """Take in one decoded event; return what it added.
+
+        Args:
+            event: The decoded data: an object; `[DONE]`; or, where an API streams one JSON array,
+                a list of events. Anything else adds nothing.
+            name: The event's `event:` field.
+        """
+        if isinstance(event, Mapping):
+            return self._feed(cast("Mapping[str, Any]", event), name)
+        if event == DONE:
+            self._ended = True
+        texts: dict[int, str] = {}
+        for each in items(event):
+            if isinstance(each, Mapping):
+                for choice, text in self._feed(cast("Any", each), name).texts.items():
+                    texts[choice] = texts.get(choice, "") + text
+        return StreamPiece(texts) if texts else NO_PIECE
+
+    @property
+    def produced_tokens(self) -> int:
+        """An upper bound of the output tokens until now, as far as they can be seen.
+
+        A token may be split over events, and a model need not generate the tokens a tokenizer would
+        choose, so bytes are counted: a byte-level token has at least one. Reasoning, tool calls and
+        signatures count by the bytes that are sent of them. Never less than the reported usage.
+        """
+        return max(self._generated, self._reported)
+
+    @property
+    @abstractmethod
+    def finished(self) -> bool:
+        """Whether the reply ended as its API promises; nothing but usage may follow."""
+
+    @abstractmethod
+    def reply(self) -> dict[str, Any]:
+        """Return what the events add up to, in the API's form of a reply that is not streamed.
+
+        Of two counts of one counter the larger stands. `usage` is left out where the output was
+        never counted.
+        """
+
+    @abstractmethod
+    def closing_events(self, reason: EndReason = "max_output_tokens") -> list[ClosingEvent]:
+        """Return the events that end the stream now, so that clients read it as cut and complete.
+
+        Open blocks, a finish of `length`, `max_tokens` or `incomplete`, the usage, the end: only
+        what the stream itself has not sent. Output that the API has not counted is reported as
+        `produced_tokens`. A chat stream's usage chunk is among them: leave it out where the client
+        did not ask for one.
+        """
+
+    def _feed(self, event: Mapping[str, Any], name: str) -> StreamPiece:
+        for path in self.usage_places:
+            found: Any = event
+            for step in path:
+                found = mapping(found).get(step)
+            if found:
+                self._usage = larger_counts(self._usage, mapping(found))
+        if self._ended:
+            # Nothing may follow. What does is no part of the reply, and may be billed.
+            late = [event.get(member) for member in ("choices", "delta", "candidates")]
+            self._generated += generated_tokens(late)
+            return NO_PIECE
+        before = self._generated
+        piece = self._add(event, name)
+        self.pieces += self._generated > before
+        return piece
+
+    @abstractmethod
+    def _add(self, event: Mapping[str, Any], name: str) -> StreamPiece:
+        """Take in an event that is not late; its usage was counted."""
+
+    @property
+    @abstractmethod
+    def _reported(self) -> int:
+        """The output tokens of the usage until now."""
+
+
+def generated_tokens(value: object) -> int:
+    """Return the bytes of every string in *value* that a model may have generated."""
+    if isinstance(value, str):
+        return byte_bound(value)
+    total = 0
+    pending: list[tuple[object, bool]] = [(value, False)]
+    while pending:
+        each, is_json = pending.pop()
+        if isinstance(each, str):
+            total += byte_bound(each)
+        elif isinstance(each, Mapping):
+            for name, inner in mapping(cast("object", each)).items():
+                if is_json:
+                    # A key with its quotes, colon and comma.
+                    total += byte_bound(str(name)) + 4
+                if is_json or name not in _LABELS:
+                    pending.append((inner, is_json or name in _GENERATED_JSON))
+        elif isinstance(each, list | tuple):
+            pending += [(inner, is_json) for inner in items(cast("object", each))]
+            total += 2 * is_json
+        elif is_json:
+            total += _digits(each)
+    return total
+
+
+def _digits(value: object) -> int:
+    """Return the characters of a JSON number or constant, at least."""
+    return value.bit_length() // 3 + 2 if isinstance(value, int) else 32
+
+
+def index_of(value: object, otherwise: int = 0) -> int:
+    """Return *value* if it is an index, else *otherwise*."""
+    return value if isinstance(value, int) and value >= 0 else otherwise
+
+
+def count_of(value: object) -> int:
+    """Return *value* if it is a count of tokens, else 0."""
+    return value if isinstance(value, int) and value > 0 else 0
+
+
+class Merged:
+    """A JSON object put together from deltas: strings grow, objects and lists are merged.
+
+    Entries of a list that have an `index` are merged by it, others are added at its end.
+    """
+
+    def __init__(self) -> None:
+        self._members: dict[str, Any] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._members)
+
+    def add(self, delta: Mapping[str, Any], depth: int = 0) -> None:
+        """Take in one delta."""
+        for name, value in delta.items():
+            if isinstance(value, str) and name not in _SENT_WHOLE:
+                self._text(name).append(value)
+            elif isinstance(value, Mapping) and depth < _DEEPEST:
+                self._object(name).add(cast("Mapping[str, Any]", value), depth + 1)
+            elif isinstance(value, list) and depth < _DEEPEST:
+                self._list(name).extend(items(cast("object", value)), depth + 1)
+            elif value or name not in self._members:
+                self._members[name] = value
+
+    def value(self) -> dict[str, Any]:
+        """Return the object."""
+        return {name: _value(each) for name, each in self._members.items()}
+
+    def _text(self, name: str) -> "_Text":
+        found = self._members.get(name)
+        if not isinstance(found, _Text):
+            found = self._members[name] = _Text()
+        return found
+
+    def _object(self, name: str) -> "Merged":
+        found = self._members.get(name)
+        if not isinstance(found, Merged):
+            found = self._members[name] = Merged()
+        return found
+
+    def _list(self, name: str) -> "_Entries":
+        found = self._members.get(name)
+        if not isinstance(found, _Entries):
+            found = self._members[name] = _Entries()
+        return found
+
+
+class _Text(list[str]):
+    """The pieces of a string: joined once, at the end."""
+
+
+class _Entries:
+    """The entries of a list by their index."""
+
+    def __init__(self) -> None:
+        self._entries: dict[int, Any] = {}
+        self._end = 0
+
+    def extend(self, entries: Sequence[Any], depth: int) -> None:
+        for each in entries:
+            entry = mapping(each)
+            at = index_of(entry.get("index"), self._end)
+            self._end = max(self._end, at + 1)
+            if not entry:
+                self._entries[at] = each
+                continue
+            before = self._entries.get(at)
+            if not isinstance(before, Merged):
+                before = self._entries[at] = Merged()
+            before.add(entry, depth)
+
+    def values(self) -> Iterator[Any]:
+        return (_value(self._entries[at]) for at in sorted(self._entries))
+
+
+def _value(member: object) -> Any:  # noqa: ANN401 - a JSON value
+    match member:
+        case _Text():
+            return "".join(member)
+        case Merged():
+            return member.value()
+        case _Entries():
+            return list(member.values())
+        case _:
+            return member
