@@ -6,12 +6,13 @@ from typing import Any, Final, Protocol
 
 from earmark.admission.call import Grant, ModelRequest, Reply
 from earmark.apis.bounds import model_bound
+from earmark.apis.reply_cost import PricedRequest, reply_cost, request_id_of
 from earmark.apis.requests import request_tier
 from earmark.clock import Clock
 from earmark.errors import CallFailed, InvalidConfig
 from earmark.pricing.book import PriceBook
 from earmark.pricing.bound import ModelBound
-from earmark.provider.answer import Answer, Order, bill
+from earmark.provider.answer import Answer
 
 #: What a call without `max_tokens` may produce, where the provider is not configured otherwise.
 DEFAULT_MAX_TOKENS: Final = 1024
@@ -69,7 +70,7 @@ class ModelCall:
     bound: ModelBound
     streams: bool
     _request: ModelRequest = field(repr=False)
-    _order: Order = field(repr=False)
+    _order: PricedRequest = field(repr=False)
     _api: Api = field(repr=False)
 
     async def send(self, grant: Grant) -> Reply:
@@ -82,7 +83,7 @@ class ModelCall:
         answer = await self._api.send(
             self._request, self.bound.max_output_tokens if most is None else most, grant
         )
-        known = bill(answer, self._order)
+        known = reply_cost(answer.body, self._order, written=answer.written)
         if answer.fault:
             raise CallFailed(
                 detail=f"{self.name} sent {answer.fault}",
@@ -98,6 +99,8 @@ class ModelCall:
             model=answer.model,
             finish=answer.finish,
             note=known.note,
+            known_cost=known.known,
+            request_id=request_id_of(answer.body),
         )
 
 
@@ -134,15 +137,14 @@ def make_call(terms: Terms, api: Api, request: ModelRequest) -> ModelCall:
     )
 
 
-def _order(terms: Terms, api: Api, request: ModelRequest) -> Order:
+def _order(terms: Terms, api: Api, request: ModelRequest) -> PricedRequest:
     instant = terms.clock.instant()
     tier = request_tier(request.options)
     price = terms.book.resolve(request.model, provider=terms.provider, at=instant, tier=tier)
-    return Order(
+    return PricedRequest(
         price=price,
         book=terms.book,
         api=api.form,
-        instant=instant,
         tier=tier,
         choices=request.choices,
         counts_choices=api.counts_choices,

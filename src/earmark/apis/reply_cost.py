@@ -1,0 +1,153 @@
+"""What a reply cost, as far as its counters say: the one place where a reply becomes a bill.
+
+Never counted too little: whatever leaves doubt, such as a missing usage, a counter that no table
+lists or a model nobody priced, makes the cost unknown. What the known counters cost is kept then:
+the call is settled at the larger of that and its hold.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from earmark.apis.replies import read_reply
+from earmark.errors import BudgetExceeded, InvalidUsage
+from earmark.money import Money
+from earmark.pricing.book import PriceBook
+from earmark.pricing.json_values import items, mapping
+from earmark.pricing.price import Price
+from earmark.pricing.usage import Usage
+
+#: The date a provider appends to the name it was asked for: `gpt-4o` is answered by
+#: `gpt-4o-2024-08-06`.
+_DATED: Final = re.compile(r"-(?:\d{4}-\d{2}-\d{2}|\d{8}|\d{4})")
+#: Headers in which a provider names the request. Sources: OpenAI API reference, "Debugging
+#: requests"; Claude API, "Errors: request id"; 2026-11.
+_REQUEST_IDS: Final = ("x-request-id", "request-id", "apim-request-id")
+_LONGEST_ID: Final = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PricedRequest:
+    """What was asked for, at which price: all that reading the bill needs."""
+
+    price: Price
+    """Pinned when the request was bounded: a reply costs what its request was priced at."""
+    book: PriceBook
+    """Where the price of another model that answers is looked up."""
+    api: str
+    """Whose counters the reply has: `openai`, `openai-responses`, `anthropic`, `gemini` …"""
+    tier: str | None = None
+    """The service tier asked for."""
+    cache_lifetime: str = ""
+    """The longest cache lifetime asked for, such as `1h`."""
+    choices: int = 1
+    counts_choices: bool = True
+    """Whether the server is known to report the usage of all choices."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplyCost:
+    """What is known of a reply's cost; *note* says why less than everything is."""
+
+    cost: Money | None
+    """All it cost; `None` where that is not known."""
+    known: Money | None = None
+    """What its known counters cost, where there are more or they are in doubt."""
+    usage: Usage | None = None
+    """The counted units by kind."""
+    unknown: tuple[str, ...] = ()
+    """`path = number` of each counter that no table lists."""
+    note: str = ""
+
+
+def reply_cost(
+    body: Mapping[str, Any], asked: PricedRequest, *, written: int | None = None
+) -> ReplyCost:
+    """Return what the reply *body* cost, by its counters and the price pinned in *asked*.
+
+    Args:
+        body: The decoded reply, or what a stream adds up to, its usage included.
+        asked: What was asked for.
+        written: How many choices hold any output; counted in *body* if not given.
+    """
+    try:
+        reading = read_reply(
+            body, provider=asked.price.provider, api=asked.api, cache_lifetime=asked.cache_lifetime
+        )
+    except (BudgetExceeded, InvalidUsage) as error:
+        return ReplyCost(cost=None, note=f"the usage cannot be read: {error}")
+    usage = reading.usage
+    doubt = _doubt(usage, asked, written_choices(body) if written is None else written)
+    if reading.unknown:
+        doubt = f"no price is known for {', '.join(reading.unknown)}"
+    try:
+        cost, note = _priced(usage, model_of(body), asked)
+    except (BudgetExceeded, InvalidUsage) as error:
+        return ReplyCost(cost=None, usage=usage, unknown=reading.unknown, note=doubt or str(error))
+    if doubt:
+        return ReplyCost(cost=None, known=cost, usage=usage, unknown=reading.unknown, note=doubt)
+    return ReplyCost(cost=cost, usage=usage, note=note)
+
+
+def model_of(body: Mapping[str, Any]) -> str | None:
+    """Return the model that answered, as the provider names it."""
+    name = body.get("model") or body.get("modelVersion")
+    return name.removeprefix("models/") if isinstance(name, str) and name else None
+
+
+def request_id_of(body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> str | None:
+    """Return the provider's own name of the request: from its headers, else the reply's id."""
+    named = {name.lower(): value for name, value in (headers or {}).items()}
+    found = next((named[name] for name in _REQUEST_IDS if named.get(name)), None)
+    name = found or body.get("id") or body.get("responseId")
+    return name[:_LONGEST_ID] if isinstance(name, str) and name.isprintable() and name else None
+
+
+def written_choices(body: Mapping[str, Any]) -> int:
+    """Return how many choices of a reply hold any output, in the shape of any API."""
+    if "choices" in body:
+        messages = (mapping(mapping(each).get("message")) for each in items(body["choices"]))
+        return sum(any(v for k, v in each.items() if k != "role") for each in messages)
+    if "candidates" in body:
+        contents = (mapping(mapping(each).get("content")) for each in items(body["candidates"]))
+        return sum(bool(items(each.get("parts"))) for each in contents)
+    blocks = (mapping(each) for name in ("content", "output") for each in items(body.get(name)))
+    return int(any(v for block in blocks for k, v in block.items() if k != "type"))
+
+
+def same_model(asked: str, answered: str) -> bool:
+    """Whether *answered* is the model that was *asked* for, or merely its dated name."""
+    if not answered.startswith(asked):
+        return False
+    rest = answered.removeprefix(asked)
+    return not rest or _DATED.fullmatch(rest) is not None
+
+
+def _doubt(usage: Usage, asked: PricedRequest, written: int) -> str:
+    """Say why the counts cannot be all there is; empty if they can."""
+    if not usage.get("input_tokens") or usage.get("output_tokens") < written:
+        return "the usage counts less than was sent and written"
+    if asked.choices > 1 and not asked.counts_choices:
+        # llama.cpp's server reports the completion tokens of one choice only (measured, 2026-11).
+        return f"this server's usage may count one of {asked.choices} choices only"
+    return ""
+
+
+def _priced(usage: Usage, answered: str | None, asked: PricedRequest) -> tuple[Money, str]:
+    price = asked.price
+    cost = price.cost(usage)
+    if answered is None or answered == price.model:
+        return cost, ""
+    # The reply names another model. It may be an alias billed as asked, or a substitute billed as
+    # itself: the dearer of the two is never too little. A dated name has a price of its own in the
+    # list where it costs something else.
+    is_dated_name = same_model(price.model, answered)
+    try:
+        other = asked.book.resolve(answered, provider=price.provider, at=price.at, tier=asked.tier)
+    except BudgetExceeded:
+        if is_dated_name:
+            return cost, ""
+        raise
+    note = "" if is_dated_name else f"answered by {answered}"
+    return max(cost, other.cost(usage)), note
