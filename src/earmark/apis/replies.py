@@ -5,14 +5,16 @@ the counters that only it has. What no table lists makes the cost unknown: `Read
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final
 
 from earmark.apis import anthropic_messages
 from earmark.apis.api import APIS
+from earmark.apis.billed import billed_cost
 from earmark.apis.counters import Counted, CounterTable, counts, read_counters
 from earmark.errors import InvalidUsage
+from earmark.money import Money
 from earmark.pricing import snapshot
 from earmark.pricing.json_values import mapping
 from earmark.pricing.usage import STANDARD, Usage, tier_name
@@ -25,6 +27,9 @@ class Reading:
     usage: Usage
     unknown: tuple[str, ...] = ()
     """`path = number` of each non-zero counter that no table of the API lists."""
+    billed: Money | None = None
+    """What the provider says it billed, where its own host says it: that is the cost, whatever is
+    unknown."""
 
 
 #: The price list's names of API flavours that these APIs are; `default` differs by provider.
@@ -48,7 +53,12 @@ _ANTHROPIC: Final = frozenset(
 
 
 def read_reply(
-    body: Mapping[str, Any], *, provider: str, api: str | None = None, cache_lifetime: str = ""
+    body: Mapping[str, Any],
+    *,
+    provider: str,
+    api: str | None = None,
+    cache_lifetime: str = "",
+    host: str = "",
 ) -> Reading:
     """Return the units *body* reports, in the names of `earmark.pricing.units`.
 
@@ -58,6 +68,8 @@ def read_reply(
         api: `openai`, `openai-responses`, `anthropic`, `gemini`, `bedrock-converse`, or the price
             list's name of a flavour; `None` recognises the API by the names of its counters.
         cache_lifetime: The longest cache lifetime the request asked for, such as `1h`.
+        host: The host that answered, as whoever sent the request knows it, by TLS. What a provider
+            says it billed is read from its own host only; not given, it is not read.
 
     Raises:
         InvalidUsage: The reply names no usage, or counts that cannot be.
@@ -76,7 +88,9 @@ def read_reply(
         counted = anthropic_messages.read_usage(usage, table, body.get("model"), cache_lifetime)
     else:
         counted = read_counters(usage, table)
-    return _reading(counted, known.fees(body), body)
+    reading = _reading(counted, known.fees(body), body)
+    billed = billed_cost(usage, provider=provider, host=host) if host else None
+    return reading if billed is None else replace(reading, billed=billed)
 
 
 def _recognised(body: Mapping[str, Any], provider: str) -> str | None:

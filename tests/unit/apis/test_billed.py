@@ -1,0 +1,97 @@
+"""What a provider says it billed: believed of its own host alone, exact to the nano-dollar."""
+
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from earmark.apis.replies import read_reply
+from earmark.errors import InvalidUsage
+from earmark.money import Money
+
+#: Of OpenRouter: the cost of a model that thinks, which no counter shows (faults B19).
+OPENROUTER = '{"prompt_tokens": 694, "completion_tokens": 3154, "cost": 0.00215798}'
+PERPLEXITY = (
+    '{"prompt_tokens": 9, "completion_tokens": 431, "num_search_queries": 1, "cost":'
+    ' {"input_tokens_cost": 0.000009, "request_cost": 0.005, "total_cost": 0.005447}}'
+)
+XAI = (
+    '{"input_tokens": 9212, "output_tokens": 3417, "cost_in_usd_ticks": 318319000,'
+    ' "server_side_tool_usage_details": {"x_search_calls": 3}}'
+)
+
+
+def billed(provider: str, usage: str, host: str, api: str | None = None) -> Money | None:
+    """Return what is read of a reply with this usage, from this host."""
+    body = {"usage": json.loads(usage)}
+    return read_reply(body, provider=provider, api=api, host=host).billed
+
+
+@pytest.mark.parametrize(
+    ("provider", "usage", "host", "expected"),
+    [
+        ("openrouter", OPENROUTER, "openrouter.ai", "0.00215798"),
+        ("openrouter", OPENROUTER, "OpenRouter.ai:443", "0.00215798"),
+        ("perplexity", PERPLEXITY, "api.perplexity.ai", "0.005447"),
+        ("x-ai", XAI, "api.x.ai", "0.0318319"),
+        ("x-ai", XAI, "us-east-1.api.x.ai", "0.0318319"),
+    ],
+)
+def test_what_a_provider_bills_is_read_from_its_own_host(
+    provider: str, usage: str, host: str, expected: str
+) -> None:
+    """OpenRouter's credits, Perplexity's total, xAI's ticks of 10^-10 USD."""
+    assert billed(provider, usage, host) == Money(expected)
+
+
+@pytest.mark.parametrize(
+    ("provider", "host"),
+    [
+        ("openrouter", ""),
+        ("openrouter", "localhost:8080"),
+        ("openrouter", "openrouter.ai.evil.example"),
+        ("openrouter", "not-openrouter.ai"),
+        ("openrouter", "evil.example:openrouter.ai"),
+        ("openrouter", "api.perplexity.ai"),
+        ("openai", "openrouter.ai"),
+        ("openai", "api.openai.com"),
+    ],
+)
+def test_no_other_host_says_what_was_billed(provider: str, host: str) -> None:
+    """A lying base URL, an unknown host or another provider's: the counters are priced."""
+    assert billed(provider, OPENROUTER, host) is None
+
+
+def test_an_own_key_at_openrouter_is_billed_upstream_too() -> None:
+    """The upstream cost is added for an own key only: in other replies it repeats the cost."""
+    upstream = '"cost": 0.0001, "cost_details": {"upstream_inference_cost": 0.0002265}'
+    tokens = '"prompt_tokens": 480, "completion_tokens": 33'
+    for flag, expected in (("true", "0.0003265"), ("false", "0.0001")):
+        usage = f'{{{tokens}, "is_byok": {flag}, {upstream}}}'
+        assert billed("openrouter", usage, "openrouter.ai") == Money(expected)
+    unsaid = f'{{{tokens}, "is_byok": true, "cost": 0, "cost_details": {{}}}}'
+    assert billed("openrouter", unsaid, "openrouter.ai") is None
+
+
+@given(st.decimals(0, 1000, places=12) | st.decimals("0.000000001", 10, places=9))
+def test_a_bill_is_exact(amount: Decimal) -> None:
+    """A JSON number, a Decimal or a text: rounded up once, never through binary fractions."""
+    expected = Money.ceil(amount)
+    usage = f'{{"prompt_tokens": 1, "cost": {amount:f}}}'
+    assert billed("openrouter", usage, "openrouter.ai") == expected
+    exact = {"usage": json.loads(usage, parse_float=Decimal)}
+    assert read_reply(exact, provider="openrouter", host="openrouter.ai").billed == expected
+
+
+@pytest.mark.parametrize(
+    "cost", ["-0.1", "1e999999", "1e-999999", "NaN", '"free"', "1e9", "1" * 5000, "[1]"]
+)
+def test_a_bill_that_cannot_be_is_refused(cost: str) -> None:
+    """Negative, absurd or no number: the cost is unknown, and nothing takes long to read."""
+    usage: dict[str, Any] = {"prompt_tokens": 1}
+    usage["cost"] = Decimal(cost) if cost[0].isdigit() else json.loads(cost)
+    with pytest.raises(InvalidUsage, match=r"credible"):
+        read_reply({"usage": usage}, provider="openrouter", host="openrouter.ai")
