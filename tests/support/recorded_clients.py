@@ -109,6 +109,14 @@ CLIENTS: Final[Mapping[str, Client]] = {
         files={".claude.json": json.dumps(_ONBOARDED)},
         ends_after=1,
     ),
+    "claude-code-count": Client(
+        program=_CLAUDE,
+        arguments=("/context",),
+        environment=_QUIET_CLAUDE,
+        files={".claude.json": json.dumps(_ONBOARDED)},
+        kept=frozenset({1}),
+        ends_after=1,
+    ),
     "codex": Client(
         program=_CODEX,
         arguments=(*_CODEX_EXEC, "-c", 'openai_base_url="$URL/v1"', PROMPT),

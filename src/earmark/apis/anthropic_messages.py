@@ -53,6 +53,9 @@ REQUEST: Final = RequestTable(
                 clear_tool_inputs=TEXT,
             )
         ),
+        # The server reviews tool calls as part of the request, without a charge. Source:
+        # code.claude.com/docs, "Auto mode classifier request charges", 2026-10.
+        "safeguards": fields(type=one_of("dangerous_tool_use"), classifier_context=TEXT),
         "compaction": _COMPACTION,
         "container": brings("a container"),
         "thread": brings("a stored thread"),
@@ -67,7 +70,8 @@ REQUEST: Final = RequestTable(
         "diagnostics": refused("what it costs is not published: leave it out"),
         "betas": refused("a beta may change the bill: it is a header, not an option"),
     },
-    message_fields=frozenset({"role", "content", "cache_control", "id", "type"}),
+    # `output_config` of a message is the effort from there on: it is spent within `max_tokens`.
+    message_fields=frozenset({"role", "content", "cache_control", "id", "type", "output_config"}),
     text_parts={
         "text": _BLOCK | {"text", "citations"},
         "thinking": frozenset({"thinking", "signature"}),
