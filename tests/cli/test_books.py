@@ -154,6 +154,18 @@ def test_an_extended_hold_is_among_the_entries(books: Shell) -> None:
     assert "extend" in books.ok("entries").out
 
 
+def test_a_hold_gets_more_money_and_more_time(books: Shell) -> None:
+    """`holds extend` adds to the hold and moves its deadline; the entry tells where to."""
+    (before,) = books.json("holds")["holds"]
+    (after,) = books.json("holds", "extend", "call-1", "0.5", "--deadline", "2h")["holds"]
+    assert (after["amount"], after["deadline"] > before["deadline"]) == ("1.5", True)
+    (longer,) = books.json("holds", "extend", "call-1", "--deadline", "3h")["holds"]
+    assert (longer["amount"], longer["deadline"] > after["deadline"]) == ("1.5", True)
+    entry = books.json("entries", "--key", "call-1")["entries"][-1]
+    assert entry["data"]["deadline"] == longer["deadline"]
+    assert f"until {longer['deadline']}" in books.ok("entries").out
+
+
 def test_an_audit_finds_healthy_books_healthy(books: Shell) -> None:
     """Books that agree with their entries: exit code 0, and what was counted."""
     report = books.json("audit")

@@ -30,7 +30,7 @@ def work(ledger: Ledger) -> None:
     ledger.pause("acme/a", actor="Ada")
     ledger.resume("acme/a")
     ledger.pause("acme/a", until=datetime(2026, 11, 1, tzinfo=UTC))
-    ledger.extend("extended", "0.2", units={"tokens": 5})
+    ledger.extend("extended", "0.2", units={"tokens": 5}, deadline="2h")
     ledger.settle("over", "1.5", units={"tokens": 250})
     with pytest.raises(BudgetExceeded):
         ledger.reserve("acme/a", 20, units={"tokens": 1})
@@ -83,6 +83,10 @@ TAMPERED = {
         "UPDATE reservation SET actual_usd = 0 WHERE \"key\" = 'settled'", "settled",
     ),
     "a hold is lowered": ("UPDATE reservation SET usd = 1 WHERE \"key\" = 'open'", "open"),
+    "a deadline is moved": (
+        "UPDATE reservation SET expires = expires + 1 WHERE \"key\" = 'extended'",
+        "'extended' is due at",
+    ),
     "a reservation is reopened": (
         (
             "UPDATE reservation SET state = 'open', actual_usd = NULL, actual_calls = NULL,"

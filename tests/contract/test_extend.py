@@ -4,8 +4,17 @@ from datetime import timedelta
 
 import pytest
 
-from earmark.errors import BudgetExceeded, KeyReused, Reason, ReservationClosed
+from earmark.clock import END_OF_TIME, to_datetime
+from earmark.errors import (
+    BudgetExceeded,
+    InputError,
+    InvalidDuration,
+    KeyReused,
+    Reason,
+    ReservationClosed,
+)
 from earmark.ledger.ledger import Ledger
+from earmark.ledger.values import Accepted, Amounts, Extend, Refused, Reserve
 from earmark.money import Money
 from earmark.testing import ManualClock
 from support.ledger_books import standing
@@ -109,3 +118,110 @@ def test_an_extension_belongs_to_its_reservations_interval(
         half.extend("late", "0.20")
     half.extend("late", "0.10")
     assert standing(half, "acme") == ("1", "0", "0", "1")
+
+
+# Deadlines ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def timed(half: Ledger) -> Ledger:
+    """The same books, where another 0.10 are held as `short` for ten minutes."""
+    half.reserve("acme/agent", "0.10", key="short", deadline="10min")
+    return half
+
+
+def test_hold_and_deadline_move_in_one_operation(timed: Ledger, clock: ManualClock) -> None:
+    """One entry says both; at the new deadline, and not before, the grown hold is presumed."""
+    clock.advance(timedelta(minutes=8))
+    grown = timed.extend("short", "0.05", deadline="10min")
+    assert (grown.amount, grown.deadline) == (Money("0.15"), clock.now + timedelta(minutes=10))
+    last = timed.entries(key="short")[-1]
+    assert (last.kind, last.amounts.usd, last.expires) == ("extend", 50_000_000, grown.expires)
+    clock.advance(timedelta(minutes=10) - timedelta(microseconds=1))
+    assert timed.reservation("short").state == "open"
+    clock.advance(timedelta(microseconds=1))
+    assert timed.reservation("short").settled == Money("0.15")
+
+
+def test_a_deadline_moves_later_and_never_earlier(timed: Ledger, clock: ManualClock) -> None:
+    """A shorter time from now, or a moment before it, leaves it where it is."""
+    first = timed.reservation("short").deadline
+    assert timed.extend("short", deadline="5min").deadline == first
+    assert timed.extend("short", deadline=clock.now + timedelta(minutes=1)).deadline == first
+    later = first + timedelta(minutes=1)
+    assert timed.extend("short", deadline=later).deadline == later
+    assert timed.reservation("short").amount == Money("0.1")
+
+
+def test_without_room_for_more_there_is_no_more_time_either(timed: Ledger) -> None:
+    """Amount and deadline are one operation: refused, neither moves."""
+    first = timed.reservation("short")
+    with pytest.raises(BudgetExceeded):
+        timed.extend("short", "0.50", deadline="1h")
+    assert timed.reservation("short") == first
+
+
+def test_time_alone_needs_no_room(timed: Ledger) -> None:
+    """A running call gets it on a paused budget, above its limit, with tokens nobody counted."""
+    timed.settle("call", "3")
+    timed.set_budget("acme", limits=["1 usd per day", "5 tokens per day"])
+    timed.pause("acme")
+    before = timed.reservation("short")
+    after = timed.extend("short", deadline="1h")
+    assert after.deadline > before.deadline
+    assert (after.hold, after.accounts) == (before.hold, before.accounts)
+    with pytest.raises(BudgetExceeded):
+        timed.extend("short", "0.01", deadline="2h")
+
+
+@pytest.mark.parametrize("close", ["settle", "release", "presume", "late"])
+def test_what_is_closed_gets_no_more_time(timed: Ledger, clock: ManualClock, close: str) -> None:
+    """Settled, released, presumed, or past its deadline and not presumed yet."""
+    closes = {
+        "settle": lambda: timed.settle("short", "0.01"),
+        "release": lambda: timed.release("short"),
+        "presume": lambda: timed.presume("short"),
+        "late": lambda: clock.advance(timedelta(minutes=10)),
+    }
+    closes[close]()
+    with pytest.raises(ReservationClosed):
+        timed.extend("short", deadline="1h")
+
+
+def test_of_many_that_are_due_none_comes_back_to_life(ledger: Ledger, clock: ManualClock) -> None:
+    """Those that this commit does not get to presume are past their deadline all the same."""
+    ledger.set_budget("acme", limits=["3000 usd per day"])
+    keys = [f"k{number}" for number in range(2500)]
+    holds = [Reserve(key, "acme", Amounts(1), 10**9) for key in keys]
+    ledger.store.apply(holds, clock.instant())
+    clock.advance(timedelta(seconds=1))
+    asked = [Extend(key, Amounts(0, 0), f"more {key}", 10**12) for key in keys]
+    answers = ledger.store.apply(asked, clock.instant())
+    assert {answer.why for answer in answers if isinstance(answer, Refused)} == {"closed"}
+    assert not any(isinstance(answer, Accepted) for answer in answers)
+
+
+def test_a_repeated_move_is_made_once(timed: Ledger, clock: ManualClock) -> None:
+    """The repeat of a request moves nothing on from where the first one moved it to."""
+    first = timed.extend("short", "0.05", deadline="20min", operation="more")
+    clock.advance(timedelta(minutes=1))
+    again = timed.extend("short", "0.05", deadline="20min", operation="more")
+    assert (again.deadline, again.repeated) == (first.deadline, True)
+
+
+@pytest.mark.parametrize("deadline", ["soon", "-1s", timedelta(days=-1), 10**12])
+def test_what_is_no_deadline_moves_none(timed: Ledger, deadline: str) -> None:
+    """Words, the past and absurd durations are refused at the edge."""
+    with pytest.raises(InvalidDuration):
+        timed.extend("short", deadline=deadline)
+
+
+def test_a_deadline_after_the_end_of_time_is_not_moved_to(
+    timed: Ledger, clock: ManualClock
+) -> None:
+    """Reckoned from the time of the books, which may be ahead of the clock."""
+    clock.advance(timedelta(days=1))
+    timed.reserve("acme", "0.1", key="ahead", deadline="2d")
+    clock.set(clock.now - timedelta(days=1))
+    with pytest.raises(InputError, match="2262"):
+        timed.extend("ahead", deadline=to_datetime(END_OF_TIME - 10**9))

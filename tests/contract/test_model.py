@@ -72,6 +72,7 @@ limits = st.lists(
 ).map(tuple)
 zones = st.sampled_from(["UTC", "Europe/Berlin", "America/Los_Angeles", "Asia/Kolkata"])
 thresholds = st.sampled_from([(), (500_000,), (300_000, 500_000, 2_000_000)])
+more_time = st.sampled_from([0, 0, 600 * SECOND, 7200 * SECOND])
 hours = st.sampled_from([SECOND, 1800 * SECOND, 3 * 3600 * SECOND, 86_400 * SECOND])
 
 
@@ -133,10 +134,18 @@ class Machine(RuleBasedStateMachine):
         """Use a key again, most likely for something else."""
         self.ask(Reserve(key, path, asked, SECOND))
 
-    @rule(key=opened, by=more, name=st.sampled_from(["e1", "e2", "e3", "e4", "e5"]))
-    def extend(self, key: str, by: Amounts, name: str) -> None:
+    @rule(key=opened, by=more, ttl=more_time, name=st.sampled_from(["e1", "e2", "e3", "e4", "e5"]))
+    def extend(self, key: str, by: Amounts, ttl: int, name: str) -> None:
         """Ask for more."""
-        self.ask(Extend(key, by, name))
+        self.ask(Extend(key, by, name, ttl))
+
+    @rule(several=st.lists(opened, min_size=1, max_size=3), ttl=hours)
+    def give_time(self, several: list[str], ttl: int) -> None:
+        """Move deadlines, some of them twice."""
+        self.keys += 1
+        self.ask(
+            *(Extend(k, Amounts(0, 0), f"t{self.keys}-{n}", ttl) for n, k in enumerate(several))
+        )
 
     @rule(key=opened, actual=actuals)
     def settle(self, key: str, actual: Amounts) -> None:
@@ -162,7 +171,7 @@ class Machine(RuleBasedStateMachine):
         self.ask(
             Release(key),
             Reserve(new, path, asked, SECOND),
-            Extend(new, Amounts(1, 0, asked.tokens), f"x{new}"),
+            Extend(new, Amounts(1, 0, asked.tokens), f"x{new}", 2 * SECOND),
             Settle(new, actual),
         )
 
@@ -249,7 +258,7 @@ class Machine(RuleBasedStateMachine):
             self.model.sweep(at)
             assert found == self.model.standing(path, at)
         assert states(self.ledger) == Counter(
-            (r.key, r.state, r.hold, r.actual) for r in self.model.reservations.values()
+            (r.key, r.state, r.hold, r.actual, r.expires) for r in self.model.reservations.values()
         )
         report = self.ledger.audit()
         assert report.ok, report.problems
@@ -269,8 +278,9 @@ class Machine(RuleBasedStateMachine):
 
 
 def states(ledger: Ledger) -> Counter[tuple[object, ...]]:
-    """Return every reservation as its key, state and amounts."""
-    return Counter((r.key, r.state, r.hold, r.actual) for r in ledger.holds(state=None))
+    """Return every reservation as its key, state, amounts and deadline."""
+    found = ledger.holds(state=None)
+    return Counter((r.key, r.state, r.hold, r.actual, r.expires) for r in found)
 
 
 def never_over(decision: Decision) -> None:

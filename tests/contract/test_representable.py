@@ -44,7 +44,7 @@ lives = st.sampled_from([0, 1, YEARS_10, LAST])
 asked = st.builds(Amounts, extremes, extremes, extremes)
 operations = st.one_of(
     st.builds(Reserve, keys, st.sampled_from(["a", "a/b"]), asked, lives),
-    st.builds(Extend, keys, asked, st.just("")),
+    st.builds(Extend, keys, asked, st.just(""), lives),
     st.builds(Settle, keys, st.builds(Amounts, sums, st.sampled_from([AS_HELD, MOST]), sums)),
     st.builds(Release, keys),
     st.builds(

@@ -47,7 +47,7 @@ class Extremes:
             case Reserve():
                 return self._reserve(op, now)
             case Extend():
-                return self._extend(self.holds.get(op.key), units(op.amounts))
+                return self._extend(self.holds.get(op.key), units(op.amounts), op.ttl, now)
             case Settle():
                 return self._settle(self.holds.get(op.key), op.amounts)
             case Release():
@@ -85,14 +85,16 @@ class Extremes:
         self.holds[op.key] = Hold(op.budget, now + op.ttl, wanted, wanted)
         return True
 
-    def _extend(self, hold: Hold | None, more: Units) -> bool:
-        if hold is None or hold.state != "open":
+    def _extend(self, hold: Hold | None, more: Units, ttl: int, now: int) -> bool:
+        if hold is None or hold.state != "open" or now + ttl > LAST:
             return False
         grown = {unit: amount + more[unit] for unit, amount in hold.held.items()}
-        if max(grown.values()) > MOST or not self._fits(hold.path, more):
+        fits = max(grown.values()) <= MOST and self._fits(hold.path, more)
+        if not fits and not (ttl and grown == hold.held):
             return False
         self._hold(hold.path, more)
         hold.held = grown
+        hold.expires = max(hold.expires, now + ttl) if ttl else hold.expires
         return True
 
     def _settle(self, hold: Hold | None, amounts: Amounts) -> bool:

@@ -154,7 +154,7 @@ def _claimed(entries: list[tuple[int, Entry]], records: list[Record]) -> list[Pl
             waiting.append(record)
     found: list[Placed] = []
     for number, entry in entries:
-        extension = entry.data if entry.kind == "extend" else ""
+        extension = entry.operation if entry.kind == "extend" else ""
         waiting = asked[entry.kind, entry.key, extension]
         assert waiting, f"nobody asked for {entry}, or it was done twice"
         record = waiting.popleft()._replace(decision=None)

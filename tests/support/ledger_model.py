@@ -136,15 +136,17 @@ class Model:
         return Sums(line, sums.settled, sums.held, sums.alerted, sums.alerted_of).account
 
     def _keep(self, decision: Accepted, places: tuple[Place, ...]) -> None:
+        reservation = cast("Reservation", decision.reservation)
+        self.reservations[reservation.key] = reservation
+        self._log(decision)
+        if not decision.accounts:
+            return
+        self.places[reservation.key] = places
         for place, account in zip(places, decision.accounts, strict=True):
             sums = self.sums[place]
             sums.line = account.line
             sums.settled, sums.held = account.settled, account.held
             sums.alerted, sums.alerted_of = account.alerted, account.alerted_of
-        reservation = cast("Reservation", decision.reservation)
-        self.reservations[reservation.key] = reservation
-        self.places[reservation.key] = places
-        self._log(decision)
 
     def _log(self, decision: Accepted) -> None:
         self.entries.append(decision.entry)

@@ -91,8 +91,8 @@ def _says(data: Mapping[str, Any]) -> str:
     """Return what an entry says beside its amounts, most telling first."""
     shown = [", ".join(data["limits"]) or "no limits"] if "limits" in data else []
     shown += [str(data[name]) for name in ("limit", "reason") if data.get(name)]
-    if data.get("actor"):
-        shown.append(f"by {data['actor']}")
+    shown += [f"by {data['actor']}"] if data.get("actor") else []
+    shown += [f"until {data['deadline']}"] if data.get("deadline") else []
     labels: Mapping[str, Any] = data.get("labels") or {}
     shown += [f"{name}={value}" for name, value in labels.items()]
     return "; ".join(shown)

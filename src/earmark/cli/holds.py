@@ -79,6 +79,20 @@ def holds(
 
 
 @command(app)
+def extend(
+    session: Session,
+    key: Key,
+    usd: Annotated[str, typer.Argument(metavar="USD", help="What to add to the hold.")] = "0",
+    deadline: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="How long it is to last from now: 10min.")
+    ] = None,
+) -> None:
+    """Add to an open reservation's hold, on every budget above it or on none, or to its time."""
+    with open_existing(session) as ledger:
+        _answer(session, [ledger.extend(key, usd, deadline=deadline)])
+
+
+@command(app)
 def settle(
     session: Session,
     key: Key,

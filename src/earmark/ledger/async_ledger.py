@@ -108,14 +108,17 @@ class AsyncLedger:
     async def extend(
         self,
         key: str,
-        amount: AmountLike,
+        amount: AmountLike = 0,
         *,
         units: Mapping[str, int] | None = None,
+        deadline: Duration | datetime | None = None,
         operation: str | None = None,
     ) -> Reservation:
-        """Add *amount* to an open reservation; see `Ledger.extend`."""
+        """Add *amount* to an open reservation, or time until *deadline*; see `Ledger.extend`."""
         return await self._reservation(
-            requests.extend(self.clock, key, amount, units=units, operation=operation)
+            requests.extend(
+                self.clock, key, amount, units=units, deadline=deadline, operation=operation
+            )
         )
 
     async def settle(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from earmark.clock import iso
 from earmark.ledger.counting import count
 from earmark.ledger.recount import Recount, Replayed, name_of
 from earmark.ledger.store import Snapshot, Store
@@ -159,7 +160,10 @@ class _Findings:
             del self.replayed[entry.key]
 
     def _disagrees(self, row: Reservation, replayed: Replayed) -> None:
-        self.wrong(f"reservation '{row.key}' is {row.state}, its entries say {replayed.state}")
+        stands, entries = row.state, replayed.state
+        if stands == entries and replayed.expires not in {None, row.expires}:
+            stands, entries = f"due at {iso(row.expires)}", iso(replayed.expires or 0)
+        self.wrong(f"reservation '{row.key}' is {stands}, its entries say {entries}")
 
     def _replay(self, entry: Entry) -> None:
         if entry.kind not in {*_CLOSES, "extend"}:
@@ -173,6 +177,7 @@ class _Findings:
         replayed.last = entry.seq
         if entry.kind == "extend":
             replayed.hold = _plus(replayed.hold, entry.amounts)
+            replayed.expires = entry.expires or replayed.expires
         else:
             replayed.state, replayed.actual = _CLOSES[entry.kind], entry.amounts
         self._drop_if_done(entry)

@@ -99,19 +99,30 @@ class Ledger:
     def extend(
         self,
         key: str,
-        amount: AmountLike,
+        amount: AmountLike = 0,
         *,
         units: Mapping[str, int] | None = None,
+        deadline: Duration | datetime | None = None,
         operation: str | None = None,
     ) -> Reservation:
         """Add *amount* to an open reservation on all its accounts, or on none; atomic and durable.
 
-        Give *operation* a key of its own to be able to repeat the call.
+        Args:
+            key: The reservation's.
+            amount: What to add to its hold, in USD.
+            units: Other units to add.
+            deadline: Moves its deadline there, in the same operation, if that is later; a duration
+                counts from now. Time alone is given also on a paused or an exhausted budget.
+            operation: Names this request, so that it may be repeated: a repeat changes nothing,
+                whatever its deadline.
 
         Raises:
-            BudgetExceeded, NotFound, ReservationClosed, KeyReused, StoreUnavailable: As `reserve`.
+            BudgetExceeded, NotFound, KeyReused, StoreUnavailable: As `reserve`.
+            ReservationClosed: It is settled or released, or its deadline has passed.
         """
-        request = requests.extend(self.clock, key, amount, units=units, operation=operation)
+        request = requests.extend(
+            self.clock, key, amount, units=units, deadline=deadline, operation=operation
+        )
         return reservation_of(self.committer.submit(request))
 
     def settle(

@@ -28,11 +28,14 @@ class Replayed:
     state: State = "open"
     actual: Amounts | None = None
     last: int = 0
+    expires: int | None = None
+    """Where its deadline was moved to; the entry that opens a reservation does not tell it."""
 
     def agrees(self, row: Reservation) -> bool:
         """Return whether the row is what the entries say."""
         replayed = (self.budget, self.hold, self.state, self.actual, self.last)
-        return replayed == (row.budget, row.hold, row.state, row.actual, row.last)
+        stands = (row.budget, row.hold, row.state, row.actual, row.last)
+        return replayed == stands and self.expires in {None, row.expires}
 
 
 class Recount:

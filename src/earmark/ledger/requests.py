@@ -77,12 +77,15 @@ def extend(
     amount: AmountLike,
     *,
     units: Mapping[str, int] | None,
+    deadline: Duration | datetime | None,
     operation: str | None,
 ) -> Extend:
-    """Return the operation that adds *amount* to the reservation *key*."""
-    more = amounts(amount, units, calls=0)
+    """Return the operation that adds *amount* to the hold of *key*, and time until *deadline*."""
     return Extend(
-        check_key(key), more, new_key(clock) if operation is None else check_key(operation)
+        check_key(key),
+        amounts(amount, units, calls=0),
+        new_key(clock) if operation is None else check_key(operation),
+        0 if deadline is None else _ttl(clock, deadline),
     )
 
 

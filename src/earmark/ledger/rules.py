@@ -47,7 +47,7 @@ def decide(
     """Return what *operation* does at instant *now*; nothing is changed here.
 
     Invariant: an accepted `Reserve` or `Extend` leaves `settled + held <= limit` on every account
-    of *scope*; nothing but these two adds to what is held. Whatever is accepted leaves
+    it adds to; nothing but these two adds to what is held. Whatever is accepted leaves
     `settled + held <= LARGEST_SUM` on every account, no reservation with more than `LARGEST_NANOS`
     of a unit and no deadline after the end of time: an open reservation can always be presumed.
     """
@@ -104,6 +104,26 @@ def _extend(scope: Scope, known: Reservation | None, op: Extend, now: int, seq: 
         return Refused("not_found", key=op.key)
     if known.state != "open":
         return _closed(known)
+    if op.ttl:
+        return _extend_until(scope, known, op, now, seq)
+    return _grow(scope, known, op, now, seq)
+
+
+def _extend_until(scope: Scope, known: Reservation, op: Extend, now: int, seq: int) -> Decision:
+    if op.ttl > END_OF_TIME - now:
+        return Refused("too_late", key=op.key)
+    if known.expires <= now:
+        # Of many that are due at one time some may be open still: none comes back to life.
+        return _closed(replace(known, state="presumed"))
+    later = replace(known, expires=max(known.expires, now + op.ttl))
+    if op.amounts.usd or op.amounts.calls or op.amounts.tokens:
+        return _grow(scope, later, op, now, seq)
+    # More time alone spends nothing: neither a pause nor an overrun is in its way. The hold is a
+    # new value of the same amounts, for a store knows what grew by another one than the first.
+    return _extended((), replace(later, hold=_sum(later.hold, op.amounts)), op, now, seq)
+
+
+def _grow(scope: Scope, known: Reservation, op: Extend, now: int, seq: int) -> Decision:
     if scope.pause is not None:
         return _paused(scope, op.amounts)
     hold = _sum(known.hold, op.amounts)
@@ -112,11 +132,18 @@ def _extend(scope: Scope, known: Reservation | None, op: Extend, now: int, seq: 
     changed = _hold(scope.accounts, op.amounts)
     if changed is None:
         return _why(scope.accounts, op.amounts)
-    grown = replace(known, hold=hold, last=seq)
+    grown = replace(known, hold=hold)
     if len(changed) > len(known.accounts):
         grown = _joining(grown, changed, known.hold)
-    entry = Entry(seq, now, "extend", op.key, known.budget, op.amounts, known.last, op.operation)
-    return Accepted(changed, grown, None, entry)
+    return _extended(changed, grown, op, now, seq)
+
+
+def _extended(
+    changed: tuple[Account, ...], grown: Reservation, op: Extend, now: int, seq: int
+) -> Accepted:
+    data = f"{op.operation}\n{grown.expires}" if op.ttl else op.operation
+    entry = Entry(seq, now, "extend", op.key, grown.budget, op.amounts, grown.last, data)
+    return Accepted(changed, replace(grown, last=seq), None, entry)
 
 
 def _settle(scope: Scope, known: Reservation | None, op: Settle, now: int, seq: int) -> Decision:

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Self
 
 from earmark.errors import EarmarkError
@@ -43,9 +44,11 @@ class Spend:
         """Say what the work cost; booked when the block ends, also when it ends by an exception."""
         self._actual = requests.settle(self.hold.key, amount, units)
 
-    def extend(self, amount: AmountLike) -> None:
-        """Add *amount* to the hold now; raises `BudgetExceeded` where it does not fit."""
-        self.hold = self._ledger.extend(self.hold.key, amount)
+    def extend(
+        self, amount: AmountLike = 0, *, deadline: Duration | datetime | None = None
+    ) -> None:
+        """Add *amount* to the hold now, or time until *deadline*; see `Ledger.extend`."""
+        self.hold = self._ledger.extend(self.hold.key, amount, deadline=deadline)
 
     def __enter__(self) -> Self:
         check_first_entry(self._entered, self._operation)
@@ -85,9 +88,11 @@ class AsyncSpend:
         """Say what the work cost; booked when the block ends, also when it ends by an exception."""
         self._actual = requests.settle(self.hold.key, amount, units)
 
-    async def extend(self, amount: AmountLike) -> None:
-        """Add *amount* to the hold now; raises `BudgetExceeded` where it does not fit."""
-        self.hold = await self._ledger.extend(self.hold.key, amount)
+    async def extend(
+        self, amount: AmountLike = 0, *, deadline: Duration | datetime | None = None
+    ) -> None:
+        """Add *amount* to the hold now, or time until *deadline*; see `Ledger.extend`."""
+        self.hold = await self._ledger.extend(self.hold.key, amount, deadline=deadline)
 
     async def __aenter__(self) -> Self:
         committer = self._ledger.sync.committer

@@ -181,11 +181,13 @@ class Reserve(Struct, frozen=True, gc=False):
 
 
 class Extend(Struct, frozen=True, gc=False):
-    """Add *amounts* to an open reservation."""
+    """Add *amounts* to an open reservation, and give it time until *ttl* nanoseconds from now."""
 
     key: str
     amounts: Amounts
     operation: str
+    ttl: int = 0
+    """Its deadline moves there if that is later; 0 leaves it where it is."""
 
 
 class Settle(Struct, frozen=True, gc=False):
@@ -305,8 +307,19 @@ class Entry(Struct, frozen=True, gc=False):
     prior: int
     """The entry before this one on the same reservation; 0 for the first."""
     data: str
-    """Of a `reserve` or `extend` the name of the request, if it is not the key; of a change of a
-    budget JSON."""
+    """Of a `reserve` or `extend` the name of the request, if it is not the key, and of an `extend`
+    that moved the deadline, after a line feed, where to; of a change of a budget JSON."""
+
+    @property
+    def operation(self) -> str:
+        """The name of the request, of a `reserve` or `extend`."""
+        return self.data.partition("\n")[0]
+
+    @property
+    def expires(self) -> int | None:
+        """Where an `extend` moved the deadline of its reservation to, if it did."""
+        moved = self.data.partition("\n")[2] if self.kind == "extend" else ""
+        return int(moved) if moved else None
 
     @property
     def moment(self) -> datetime:

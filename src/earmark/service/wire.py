@@ -126,7 +126,8 @@ def labels_of(reservation: Reservation) -> Mapping[str, str]:
 def data_of(entry: Entry) -> Mapping[str, Any]:
     """Return what an entry says beside its amounts."""
     if entry.kind in {"reserve", "extend"}:
-        return {"operation": entry.data} if entry.data else {}
+        given: dict[str, Any] = {"operation": entry.operation} if entry.operation else {}
+        return given if entry.expires is None else {**given, "deadline": iso(entry.expires)}
     return json.loads(entry.data) if entry.data else {}
 
 

@@ -68,6 +68,10 @@ _JOIN_ACCOUNTS: Final = (
     ' FROM unnest(%s::text[], %s::text[], %s::text[]) AS j (accounts, parts, "key")'
     ' WHERE r."key" = j."key"'
 )
+_MOVE_DEADLINES: Final = (
+    "UPDATE {s}.reservation r SET expires = m.expires"
+    ' FROM unnest(%s::text[], %s::bigint[]) AS m ("key", expires) WHERE r."key" = m."key"'
+)
 _SET_END: Final = 'UPDATE {s}.account SET "end" = %s WHERE id = %s'
 _SET_ALERTED: Final = "UPDATE {s}.account SET alerted = %s, alerted_of = %s WHERE id = %s"
 
@@ -299,6 +303,10 @@ class Writer:
         if changes.operations:
             keys, contents = zip(*changes.operations, strict=True)
             self._many(_ADD_OPERATIONS, [(list(keys), list(contents))])
+        moved = list({each.key for each in changes.entries if each.expires is not None})
+        if moved:
+            deadlines = [changes.reservations[key].expires for key in moved]
+            self._many(_MOVE_DEADLINES, [(moved, deadlines)])
         if changes.joined:
             rows = [joined_row(changes.reservations[key]) for key in changes.joined]
             self._many(_JOIN_ACCOUNTS, [tuple(map(list, zip(*rows, strict=True)))])

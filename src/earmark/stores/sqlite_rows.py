@@ -85,7 +85,8 @@ CLOSE_RESERVATION: Final = (
     ' actual_tokens = ?, last = ? WHERE "key" = ?'
 )
 GROW_RESERVATION: Final = (
-    'UPDATE reservation SET usd = ?, calls = ?, tokens = ?, asked = ?, last = ? WHERE "key" = ?'
+    "UPDATE reservation SET usd = ?, calls = ?, tokens = ?, asked = ?, expires = ?, last = ?"
+    ' WHERE "key" = ?'
 )
 JOIN_ACCOUNTS: Final = 'UPDATE reservation SET accounts = ?, parts = ? WHERE "key" = ?'
 ADD_ENTRY: Final = f"INSERT INTO entry ({ENTRY_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -254,7 +255,7 @@ class SqliteRows:
                 closed.append((r.state, r.closed, a.usd, a.calls, a.tokens, r.last, r.key))
             if r.seq < first and r.asked is not r.hold:
                 h = r.hold
-                grown.append((h.usd, h.calls, h.tokens, asked(r), r.last, r.key))
+                grown.append((h.usd, h.calls, h.tokens, asked(r), r.expires, r.last, r.key))
         many = self._many
         if fresh:
             many(ADD_RESERVATION, fresh)

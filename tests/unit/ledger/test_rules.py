@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
+from earmark.clock import END_OF_TIME
 from earmark.errors import Reason
 from earmark.ledger.rules import decide
 from earmark.ledger.values import (
@@ -117,6 +119,10 @@ def test_what_a_reserve_comes_to(accounts: tuple[Account, ...], op: Reserve, out
 _FULL = (account(10, 3, 5),)
 _SPENT = (account(10, 8, 0),)
 _BOOKED = (account(10, 5, 0),)
+_OVER = (account(10, 9, 5),)
+
+#: Open, and not past its deadline.
+living = replace(stands("open"), expires=NOW + 1)
 
 TRANSITIONS: list[tuple[Reservation | None, OnReservation, tuple[Account, ...], str]] = [
     # open, holding 5 of the 8 that are used
@@ -132,6 +138,11 @@ TRANSITIONS: list[tuple[Reservation | None, OnReservation, tuple[Account, ...], 
     (stands("open"), Presume("k", Amounts(7)), _FULL, "presumed 10+0"),
     (stands("open"), Extend("k", Amounts(2, 0), "x"), _FULL, "open 3+7"),
     (stands("open"), Extend("k", Amounts(3, 0), "x"), _FULL, "held at 1"),
+    (stands("open"), Extend("k", Amounts(2, 0), "x", 60), _FULL, "closed"),
+    (living, Extend("k", Amounts(2, 0), "x", 60), _FULL, "open 3+7"),
+    (living, Extend("k", Amounts(3, 0), "x", 60), _FULL, "held at 1"),
+    (living, Extend("k", Amounts(0, 0), "x", 60), _OVER, "open"),
+    (living, Extend("k", Amounts(0, 0), "x", END_OF_TIME), _FULL, "too_late"),
     # settled at 5
     (stands("settled", actual=5), reserve(5), _BOOKED, "repeated"),
     (stands("settled", actual=5), Settle("k", Amounts(5, AS_HELD)), _BOOKED, "repeated"),

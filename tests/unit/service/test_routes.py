@@ -133,7 +133,9 @@ def test_a_reservation_lives_and_ends(house: House) -> None:
     assert (hold["key"], hold["state"], hold["units"]) == ("call/1", "open", {"calls": 2})
     assert (hold["deadline"], hold["labels"]) == ("2026-11-22T12:10:00Z", {"who": "me"})
     more = house.ok("post", "/v1/reservations/call/1/extend", json={"amount": "0.5"})
-    assert more["amount"] == "1.5"
+    assert (more["amount"], more["deadline"]) == ("1.5", hold["deadline"])
+    later = house.ok("post", "/v1/reservations/call/1/extend", json={"deadline": "20min"})
+    assert (later["amount"], later["deadline"]) == ("1.5", "2026-11-22T12:20:00Z")
     done = house.ok("post", "/v1/reservations/call/1/settle", json={"amount": "2"})
     assert (done["state"], done["settled"], done["overrun"]) == ("settled", "2", "0.5")
     assert house.ok("get", "/v1/reservations/call/1") == done

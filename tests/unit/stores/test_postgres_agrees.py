@@ -78,8 +78,8 @@ MOVES: Final = st.one_of(
     RESERVE,
     RESERVE,
     st.tuples(st.just("again"), RECENT),
-    st.tuples(st.just("extend"), RECENT, AMOUNT),
-    st.tuples(st.just("extend"), RECENT, AMOUNT),
+    st.tuples(st.just("extend"), RECENT, AMOUNT, st.just(0)),
+    st.tuples(st.just("extend"), RECENT, AMOUNT | st.just(0), st.sampled_from([3, 50])),
     st.tuples(st.just("presume"), RECENT, st.none() | AMOUNT),
     st.tuples(st.just("limits"), PLACE, LIMITS),
     st.tuples(st.just("pause"), PLACE, st.sampled_from([None, 10])),
@@ -143,7 +143,7 @@ class Example:
         if kind == "again":
             return known
         if kind == "extend":
-            return Extend(known.key, Amounts(rest[0], 0, None), name)
+            return Extend(known.key, Amounts(rest[0], 0, None), name, rest[1] * MINUTE)
         if kind == "settle":
             return Settle(known.key, Amounts(rest[0], AS_HELD, None))
         if kind == "release":
@@ -242,8 +242,9 @@ def compare(ledger: Ledger, model: Model, names: Example, at: int) -> None:
         assert found == model.standing(path, at)
     keys = {op.key for op in names.opened}
     rows = [row for row in map(ledger.store.reservation, keys) if row is not None]
-    assert {row.key: (row.state, row.hold, row.actual) for row in rows} == {
-        row.key: (row.state, row.hold, row.actual) for row in model.reservations.values()
+    assert {row.key: (row.state, row.hold, row.actual, row.expires) for row in rows} == {
+        row.key: (row.state, row.hold, row.actual, row.expires)
+        for row in model.reservations.values()
     }
     trees = {f"{names.tree}x", f"{names.tree}y"}
     entries = [e for tree in trees for e in ledger.entries(tree, most=10_000)]

@@ -121,10 +121,20 @@ class ReserveBody(Body):
 
 
 class AmountBody(Body):
-    """What it really cost, or what to add."""
+    """What it really cost."""
 
     amount: Usd
     units: Units = Field(default={})
+
+
+class ExtendBody(Body):
+    """What to add to a hold, and how long it is to last from now."""
+
+    amount: Usd = "0"
+    units: Units = Field(default={})
+    deadline: Duration | None = Field(
+        default=None, description="Moves the deadline there, if that is later than it is."
+    )
 
 
 class Reservation(Form):

@@ -94,11 +94,16 @@ def release(service: TheService, _: Spender, key: Key, _operation: Operation) ->
 
 @router.post("/reservations/{key:path}/extend", response_model=models.Reservation)
 def extend(
-    service: TheService, _: Spender, key: Key, body: models.AmountBody, operation: Operation
+    service: TheService, _: Spender, key: Key, body: models.ExtendBody, operation: Operation
 ) -> dict[str, Any]:
-    """Add to a hold on all its budgets, or on none; under an Idempotency-Key once."""
+    """Add to a hold on all its budgets, or on none, and to its time; under an Idempotency-Key once.
+
+    The deadline only moves later. Time alone is given also on a paused or an exhausted budget.
+    """
     units = {str(unit): count for unit, count in body.units.items()}
-    found = service.desk.ledger.extend(key, body.amount, units=units, operation=operation)
+    found = service.desk.ledger.extend(
+        key, body.amount, units=units, deadline=body.deadline, operation=operation
+    )
     return told(reservation_json(found))
 
 
