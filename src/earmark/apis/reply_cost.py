@@ -44,6 +44,8 @@ class PricedRequest:
     choices: int = 1
     counts_choices: bool = True
     """Whether the server is known to report the usage of all choices."""
+    host: str = ""
+    """The host that is asked: what a provider says it billed is believed of its own host only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,18 +55,18 @@ class ReplyCost:
     cost: Money | None
     """All it cost; `None` where that is not known."""
     known: Money | None = None
-    """What its known counters cost, where there are more or they are in doubt."""
+    """Where *cost* is not known: what the counters cost that have a price."""
     usage: Usage | None = None
     """The counted units by kind."""
     unknown: tuple[str, ...] = ()
-    """`path = number` of each counter that no table lists."""
+    """`name = number` of each counter that no table lists, or whose kind has no price."""
     note: str = ""
 
 
 def reply_cost(
     body: Mapping[str, Any], asked: PricedRequest, *, written: int | None = None
 ) -> ReplyCost:
-    """Return what the reply *body* cost, by its counters and the price pinned in *asked*.
+    """Return what the reply *body* cost: as billed, or its counters at the price in *asked*.
 
     Args:
         body: The decoded reply, or what a stream adds up to, its usage included.
@@ -73,20 +75,34 @@ def reply_cost(
     """
     try:
         reading = read_reply(
-            body, provider=asked.price.provider, api=asked.api, cache_lifetime=asked.cache_lifetime
+            body,
+            provider=asked.price.provider,
+            api=asked.api,
+            cache_lifetime=asked.cache_lifetime,
+            host=asked.host,
         )
     except (BudgetExceeded, InvalidUsage) as error:
         return ReplyCost(cost=None, note=f"the usage cannot be read: {error}")
     usage = reading.usage
+    if reading.billed is not None:
+        return ReplyCost(cost=reading.billed, usage=usage)
     doubt = _doubt(usage, asked, written_choices(body) if written is None else written)
-    if reading.unknown:
-        doubt = f"no price is known for {', '.join(reading.unknown)}"
+    unknown = reading.unknown
+    if unknown:
+        doubt = f"no price is known for {', '.join(unknown)}"
     try:
         cost, note = _priced(usage, model_of(body), asked)
     except (BudgetExceeded, InvalidUsage) as error:
-        return ReplyCost(cost=None, usage=usage, unknown=reading.unknown, note=doubt or str(error))
+        known, unpriced = _known(usage, asked.price)
+        return ReplyCost(
+            cost=None,
+            known=known,
+            usage=usage,
+            unknown=unknown + unpriced,
+            note=doubt or str(error),
+        )
     if doubt:
-        return ReplyCost(cost=None, known=cost, usage=usage, unknown=reading.unknown, note=doubt)
+        return ReplyCost(cost=None, known=cost, usage=usage, unknown=unknown, note=doubt)
     return ReplyCost(cost=cost, usage=usage, note=note)
 
 
@@ -151,3 +167,28 @@ def _priced(usage: Usage, answered: str | None, asked: PricedRequest) -> tuple[M
         raise
     note = "" if is_dated_name else f"answered by {answered}"
     return max(cost, other.cost(usage)), note
+
+
+def _known(usage: Usage, price: Price) -> tuple[Money | None, tuple[str, ...]]:
+    """Return the cost of the counts that have a price, and those that have none.
+
+    Where the counts contradict each other, or the tier has no price, the wholes are priced alone,
+    at the tiers asked for; `None` where even that is no cost.
+    """
+    priced = {kind: count for kind, count in usage.counts.items() if _has_price(kind, price)}
+    wholes = {kind: priced[kind] for kind in ("input_tokens", "output_tokens") if kind in priced}
+    unpriced = tuple(f"{kind} = {usage.get(kind)}" for kind in usage.counts if kind not in priced)
+    for counts, tier in ((priced, usage.tier), (priced, ""), (wholes, "")):
+        try:
+            return price.cost(Usage(counts, tier)), unpriced
+        except (BudgetExceeded, InvalidUsage):
+            continue
+    return None, unpriced
+
+
+def _has_price(kind: str, price: Price) -> bool:
+    try:
+        price.check_priced(kind)
+    except BudgetExceeded:
+        return False
+    return True

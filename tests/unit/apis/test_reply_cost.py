@@ -1,5 +1,6 @@
 """What a reply cost: its counters at the price of its request, and what is known where more is."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -77,11 +78,64 @@ def test_output_that_was_not_counted_leaves_the_cost_unknown(api: str, body: Any
     assert "less than" in known.note
 
 
+@pytest.mark.parametrize(
+    ("more", "known", "named"),
+    [
+        # No price for a search: the tokens are known, the search is named.
+        ({"server_tool_use": {"web_search_requests": 3}}, "0.00012", "web_searches = 3"),
+        # More cached tokens than input: contradictory, but the wholes are known.
+        ({"prompt_tokens_details": {"cached_tokens": 200}}, "0.00012", ""),
+        # The same, beside a counter that no table lists.
+        ({"dream_tokens": 7, "server_tool_use": {"web_search_requests": 3}}, "0.00012", "dream"),
+    ],
+)
+def test_what_has_a_price_is_known_beside_what_has_none(
+    more: dict[str, Any], known: str, named: str
+) -> None:
+    """The cost is unknown, what is known of it is not lost, and each counter is named."""
+    book = PriceBook({"openrouter/m": {"input_mtok": "1", "output_mtok": "2"}})
+    price = book.resolve("openrouter/m", at=0)
+    body = openai(prompt_tokens=100, completion_tokens=10, **more)
+    found = reply_cost(body, PricedRequest(price=price, book=book, api="openai"))
+    assert (found.cost, found.known) == (None, Money(known))
+    assert any(named in each for each in (*found.unknown, ""))
+    assert len(found.unknown) == len(more) - ("prompt_tokens_details" in more)
+
+
+def test_a_tier_without_a_price_leaves_the_cost_at_the_tier_that_was_asked_for() -> None:
+    """Billed at a tier nobody priced: unknown, and no less than at the known one."""
+    body = {**openai(prompt_tokens=100, completion_tokens=10), "service_tier": "platinum"}
+    found = reply_cost(body, ASKED)
+    assert (found.cost, found.known) == (None, Money("0.00012"))
+    assert "platinum" in found.note
+
+
+def test_what_a_provider_billed_is_the_cost_of_its_own_host_only() -> None:
+    """OpenRouter charges more than its counters show, Perplexity less than its searches (B19)."""
+    rates = {"input_mtok": "0.05", "output_mtok": "0.3"}
+    book = PriceBook(
+        {"openrouter/m": rates, "perplexity/m": {"input_mtok": "1", "output_mtok": "1"}}
+    )
+    asked = PricedRequest(price=book.resolve("openrouter/m", at=0), book=book, api="openai")
+    body = openai(prompt_tokens=694, completion_tokens=3154, cost=0.00215798)
+    lying = openai(prompt_tokens=694, completion_tokens=3154, cost=0)
+    own, foreign = (replace(asked, host=host) for host in ("openrouter.ai", "localhost:1"))
+    assert reply_cost(body, own).cost == Money("0.00215798")
+    for body_of_another in (body, lying):
+        assert reply_cost(body_of_another, foreign).cost == Money("0.0009809")
+    perplexity = openai(prompt_tokens=9, completion_tokens=431, cost={"total_cost": 0.005447})
+    at_its_own = replace(own, price=book.resolve("perplexity/m", at=0), host="api.perplexity.ai")
+    assert reply_cost(perplexity, at_its_own).cost == Money("0.005447")
+    # What was billed is the cost, whatever no table lists.
+    dreaming = openai(prompt_tokens=9, completion_tokens=1, dream_tokens=7, cost=0.5)
+    assert reply_cost(dreaming, own).cost == Money("0.5")
+
+
 def test_a_model_nobody_priced_leaves_the_cost_unknown() -> None:
     """A reply of another model is not billed as the one that was asked for."""
     body = {**openai(prompt_tokens=9, completion_tokens=1), "model": "dearer"}
     known = reply_cost(body, ASKED)
-    assert known.cost is None
+    assert (known.cost, known.known) == (None, Money("0.000011"))
     assert "dearer" in known.note
 
 
