@@ -18,6 +18,7 @@ from typing import Final
 
 from benchmarks import (
     board,
+    bounds,
     growth,
     heartbeat,
     ledger,
@@ -40,6 +41,7 @@ AREAS: Final[dict[str, Area]] = {
     postgres.AREA: postgres.measure,
     growth.AREA: growth.measure,
     memory.AREA: memory.measure,
+    bounds.AREA: bounds.measure,
     board.AREA: board.measure,
     service.AREA: service.measure,
     heartbeat.AREA: heartbeat.measure,

@@ -19,8 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, Self
 from urllib.parse import quote, urlencode
 
-from support.last_resort import LAST_RESORT_S
-
+from .last_resort import LAST_RESORT_S
 from .postgres_programs import NoPostgresError, free_port, programs
 
 if TYPE_CHECKING:

@@ -19,6 +19,8 @@ _ENCODINGS: Final = (
 )
 _EXACT_NAMES: Final = {"gpt-5": "o200k_base", "gpt-4": "cl100k_base"}
 _NOT_ASCII: Final = re.compile(r"[^\x00-\x7f]")
+#: Bytes for each character of a text whose other characters are quicker to find than to pass over.
+_SPARSE: Final = 1.2
 #: Who serves OpenAI's closed models under OpenAI's names.
 _OPENAI: Final = frozenset({"openai", "azure"})
 
@@ -32,10 +34,13 @@ def byte_bound(text: str) -> int:
     """
     if text.isascii():
         return len(text)
-    # The few characters that are not ASCII alone, each kind of them once.
-    others = Counter(_NOT_ASCII.findall(text))
-    ascii_length = len(text) - others.total()
-    return ascii_length + sum(_longest_form(each) * count for each, count in others.items())
+    size = _utf8(text)
+    if unicodedata.is_normalized("NFKC", text):
+        return size
+    # Each kind of character once; of a text with few beyond ASCII, those alone are picked out.
+    sparse = size < len(text) * _SPARSE
+    counts = Counter(_NOT_ASCII.findall(text) if sparse else text)
+    return size + sum(_growth(each) * count for each, count in counts.items())
 
 
 def encoding_of(provider: str, model: str) -> str | None:
@@ -83,9 +88,9 @@ def _counter() -> _Counter | None:
 
 
 @lru_cache(maxsize=65_536)
-def _longest_form(character: str) -> int:
-    normal = unicodedata.normalize("NFKC", character)
-    return max(_utf8(character), _utf8(normal))
+def _growth(character: str) -> int:
+    """Return how many bytes longer the normalised form of a character is, if it is."""
+    return max(_utf8(unicodedata.normalize("NFKC", character)) - _utf8(character), 0)
 
 
 def _utf8(text: str) -> int:

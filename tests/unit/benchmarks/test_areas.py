@@ -2,13 +2,15 @@
 
 import json
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from benchmarks import board, growth, heartbeat, ledger, memory, runner, service, startup
+from benchmarks import board, bounds, growth, heartbeat, ledger, memory, runner, service, startup
 from benchmarks import postgres as postgres_area
 from benchmarks.__main__ import main
 from benchmarks.figure import Figure
@@ -22,6 +24,7 @@ from benchmarks.postgres_folded import BATCH, folded
 from benchmarks.postgres_place import GIVEN, Place
 from benchmarks.raw import fdatasync, plain_books
 from benchmarks.settings import Settings
+from benchmarks.worker import ROOT
 from earmark.board.listing import Wanted
 from earmark.board.task import Status
 from earmark.heartbeat.costs import task_costs
@@ -186,6 +189,13 @@ def test_the_memory_benchmark_measures_a_block(tmp_path: Path) -> None:
     assert len(measured(memory.measure(tiny(tmp_path)))) == 1
 
 
+def test_the_bounds_benchmark_times_a_request_and_a_reply(tmp_path: Path) -> None:
+    """Each of three times has its target, and its ratio to reading the body's JSON."""
+    figures = bounds.measure(tiny(tmp_path))
+    assert [figure.target is not None for figure in figures] == [True, False] * 3
+    assert all(median > 0 for median in measured(figures).values())
+
+
 def test_the_runner_benchmark_measures_wide_and_deep(tmp_path: Path) -> None:
     """Both shapes are set against bare tasks, in time and in memory."""
     said = measured(runner.measure(tiny(tmp_path)))
@@ -198,6 +208,14 @@ def test_the_startup_benchmark_starts_the_interpreter(tmp_path: Path) -> None:
     figures = startup.measure(tiny(tmp_path))
     assert len(figures) == 2
     assert figures[0].median is not None
+
+
+def test_the_benchmarks_start_from_the_root_of_the_project() -> None:
+    """`python -m benchmarks` finds all it imports, without a path that only tests have."""
+    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [sys.executable, "-m", "benchmarks", "--help"]
+    done = subprocess.run(command, cwd=ROOT, env=clean, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
 
 
 def test_callers_settle_all_they_reserve(tmp_path: Path) -> None:

@@ -41,6 +41,20 @@ def test_the_bound_holds_for_normalised_text_too(text: str) -> None:
     assert byte_bound(text) >= len(normal.encode())
 
 
+#: Of every kind that is counted on another way: normalised or not, few of it or nothing else.
+_WRITTEN = st.sampled_from(["", "a" * 500, "\u3042" * 50, "\uff0c", "\ufdfa", "e\u0301", "\ud800"])
+
+
+@given(st.lists(_WRITTEN | st.text(max_size=5)).map("".join))
+def test_the_byte_bound_is_the_sum_of_the_longest_forms(text: str) -> None:
+    """However it is counted, each character counts the longer of its two forms."""
+    longest = 0
+    for each in text:
+        forms = (each, unicodedata.normalize("NFKC", each))
+        longest += max(len(form.encode("utf-8", "surrogatepass")) for form in forms)
+    assert byte_bound(text) == longest
+
+
 def test_a_ligature_counts_its_longest_form() -> None:
     """U+FDFA is 3 bytes, and 33 once normalised: the bound is the longer."""
     assert len("\ufdfa".encode()) == 3
