@@ -103,6 +103,8 @@ def test_units_nobody_limits_may_be_told(ledger: Ledger) -> None:
         ({"tokens": True}, FloatAmount),
         ({"tokens": 2**53}, InvalidAmount),
         ({"calls": "many"}, InvalidAmount),
+        ({"tokens": "1"}, InvalidAmount),
+        ({"calls": "1"}, InvalidAmount),
     ],
 )
 def test_what_is_no_count_is_refused(

@@ -123,10 +123,18 @@ def amounts(amount: AmountLike, units: Mapping[str, int] | None, calls: int = 1)
         return Amounts(usd, calls)
     if not isinstance(units, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped callers
         raise InvalidAmount(text=shown(units), want="units by name, such as {'tokens': 1200}")
-    counts = {unit: read_amount(unit, count) for unit, count in units.items()}
-    if "usd" in counts:
+    if "usd" in units:
         raise InvalidAmount(text="units['usd']", want="the amount in USD as the amount")
+    counts = {unit: _count(unit, each) for unit, each in units.items()}
     return Amounts(usd, counts.get("calls", calls), counts.get("tokens"))
+
+
+def _count(unit: str, given: int) -> int:
+    # Limits are text and so are their counts; here text is a number that nobody made one.
+    if isinstance(given, str):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped callers
+        want = "a whole number, such as 1200, not text"
+        raise InvalidAmount(text=f"units['{shown(unit)}'] = '{shown(given)}'", want=want)
+    return read_amount(unit, given)
 
 
 def set_limits(
