@@ -128,8 +128,10 @@ def test_input_from_a_file_and_graph_from_a_pipe(workshop: Shell) -> None:
 
 def test_a_typo_in_the_payer_is_told(workshop: Shell) -> None:
     """A run below a budget nobody set runs under its own limit, and says so."""
-    answer = workshop.ok("run", "graph.json", *WITH, *HI, "--budget", "1", "--under", "acem")
-    assert "no budget stands at 'acem'" in answer.err
+    typo = ("run", "graph.json", *WITH, *HI, "--budget", "1", "--under", "acem")
+    says = "no limit stands at 'acem' or above it: only the run's own 1 USD holds"
+    assert f"warning: {says}" in workshop.ok(*typo).out
+    assert workshop.json(*typo)["warnings"] == [says]
 
 
 CONFIG = """

@@ -24,7 +24,8 @@ from earmark.errors import EarmarkError, InvalidFile
 from earmark.ledger.ledger import Ledger
 from earmark.money import Money
 from earmark.runs.events import Event, RunEnded
-from earmark.runs.runner import Options, run_async
+from earmark.runs.options import Options
+from earmark.runs.runner import run_async
 from earmark.runs.statement import Statement
 
 app = group("Run a composition under a budget of its own.")
@@ -75,7 +76,6 @@ def run(
         options["max_repeats"] = repeats
     options["allow"] = allowed(at_hand, allow)
     with open_books(session, settings) as ledger:
-        _warn_of_typo(session, ledger, order.under)
         _carry_out(session, order, ledger, at_hand, options)
 
 
@@ -101,11 +101,6 @@ def _options(
     if timeout is not None:
         options["timeout"] = timeout
     return options
-
-
-def _warn_of_typo(session: Session, ledger: Ledger, under: str) -> None:
-    if under != DEFAULT_UNDER and all(each.path != under for each in ledger.budgets(under)):
-        session.tell(f"no budget stands at '{under}': only the run's own and those above it hold")
 
 
 def _carry_out(

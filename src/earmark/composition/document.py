@@ -78,6 +78,8 @@ def load(text: str | bytes) -> Any:  # noqa: ANN401 - JSON is any value
 
 
 def _decode(text: str | bytes) -> str:
+    if not isinstance(text, str | bytes):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped callers
+        raise invalid("", f"it is a {type(text).__name__}: give JSON text, or a Composition")
     raw = text if isinstance(text, bytes) else _encode(text)
     if len(raw) > MAX_BYTES:
         raise invalid("", f"{len(raw):,} bytes, at most {MAX_BYTES:,} are read")

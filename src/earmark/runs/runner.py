@@ -7,73 +7,43 @@ the run and on every budget above it.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Final, TypedDict, Unpack
+from typing import Unpack
 
-from earmark.admission.call import Call, Provider
+from earmark.admission.call import Call
 from earmark.admission.finish import to_the_end
 from earmark.admission.guard import DEFAULT_TIMEOUT, DEFAULT_WAIT, Guard
-from earmark.admission.policy import STRICT, Policy
+from earmark.admission.policy import Policy
 from earmark.budget.path import parse_path
 from earmark.clock import NANOS_PER_SECOND, Clock, parse_duration
 from earmark.composition.ast import Composition
 from earmark.composition.check import check_input
 from earmark.errors import EarmarkError, InvalidConfig
-from earmark.ids import new_run_id
 from earmark.ledger.async_ledger import AsyncLedger
 from earmark.ledger.ledger import Ledger
-from earmark.ledger.requests import Duration
 from earmark.money import AmountLike, Money
 from earmark.runs.attempts import StageAttempts, Terms, ungated
 from earmark.runs.closing import carry, error_json, status_of, totals, unaccounted
 from earmark.runs.engine import Engine, Order
 from earmark.runs.engines.local import LocalEngine
 from earmark.runs.events import OnEvent, RunEnded, RunStarted
-from earmark.runs.hopeless import refuse_hopeless
 from earmark.runs.journal import Journal, LedgerJournal, RunRecord, Scribe
 from earmark.runs.journals import journal_of
+from earmark.runs.options import (
+    Options,
+    check_call,
+    concurrency_of,
+    policy_of,
+    repeats_of,
+    run_id_of,
+    stages_of,
+)
+from earmark.runs.payers import payers_of, refuse_hopeless, warnings_of
 from earmark.runs.prepare import AnyStage, Prepared, library_of, prepare, read_graph
 from earmark.runs.statement import Statement, total
 from earmark.stages.kinds.jsontext import Json, own_json
 from earmark.stages.kinds.kind import Tools
-
-DEFAULT_CONCURRENCY: Final = 16
-MOST_CONCURRENCY: Final = 1024
-DEFAULT_REPEATS: Final = 10_000
-
-
-class Options(TypedDict, total=False):
-    """How a run may differ from the usual; every one may be left out."""
-
-    stages: Iterable[AnyStage]
-    """What the composition's references may mean: `@stage` functions and other kinds."""
-    providers: Mapping[str, Provider]
-    """Model providers by the name before the slash of a stage's model."""
-    concurrency: int
-    """How many attempts may be under way at once; 16 unless given."""
-    max_repeats: int
-    """How many attempts may repeat an earlier one, over all retries together; 10,000."""
-    policy: Policy
-    """How much to hold for a call; `STRICT` unless given."""
-    wait: Duration | None
-    """How long an attempt may wait in line for budget; 5 minutes, None asks once."""
-    timeout: Duration
-    """How long an attempt may take where its stage does not say; 10 minutes."""
-    allow: Collection[str]
-    """Effects (`llm`, `network`, `unknown`) that may go without a price; none."""
-    journal: Journal | None
-    """Where the run is written; beside the ledger's tables unless given."""
-    engine: Engine | None
-    """What walks the graph; the one of this event loop unless given."""
-    run_id: str | None
-    """A new one unless given."""
-    on_event: OnEvent | None
-    """Told of each step as it happens."""
-    gate: Callable[[Call], Call]
-    """Given each call that may cost something; what it returns is made in its place."""
-    clock: Clock | None
-    """The ledger's unless given."""
 
 
 def run(
@@ -90,6 +60,8 @@ def run(
     Raises:
         RuntimeError: An event loop runs in this thread: await `run_async` there.
     """
+    if not isinstance(ledger, Ledger):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped callers
+        raise TypeError("run takes the Ledger that earmark.open gives; await run_async on others")
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -120,7 +92,7 @@ async def run_async(
         graph: The composition, or its JSON text.
         input: A JSON value, checked against the type the composition takes.
         ledger: The books.
-        under: The budget that pays.
+        under: The budget that pays; the statement's `warnings` say where no limit is above.
         budget: The most the run may spend, in USD.
         options: See `Options`.
 
@@ -128,7 +100,7 @@ async def run_async(
         The statement of a run that succeeded.
 
     Raises:
-        InputError: The graph, the path, an amount or an option is none; nothing was run.
+        TypeError, InputError: Ledger, graph, path, an amount or option is none; nothing was run.
         BudgetExceeded, NoBudget, CheckFailed: The run was refused, before or while it ran.
         RunIdReused: A run of that id exists; nothing was run, and it has no statement.
         TooManyRepeats: Its retries wanted more attempts than `max_repeats` allows.
@@ -137,8 +109,8 @@ async def run_async(
         asyncio.CancelledError: The run was cancelled; what was under way is booked.
             All but InputError and RunIdReused carry the run's `statement`.
     """
-    composition = read_graph(graph)
-    ask = _ask(composition, input, ledger, under, budget, options)
+    check_call(ledger, options)
+    ask = _ask(read_graph(graph), input, ledger, under, budget, options)
     given = options.get("journal")
     if given is not None:
         return await _execute(ask, ledger, given, None)
@@ -179,9 +151,9 @@ def _ask(
 ) -> _Ask:
     given = _own_input(given)
     clock = options.get("clock") or ledger.clock
-    run_id = options.get("run_id") or new_run_id(clock)
+    run_id = run_id_of(options, clock)
     path = parse_path(f"{parse_path(under)}/run-{run_id}")
-    concurrency = _concurrency(options.get("concurrency", DEFAULT_CONCURRENCY))
+    concurrency = concurrency_of(options)
     wait = options.get("wait", DEFAULT_WAIT)
     return _Ask(
         record=RunRecord(
@@ -200,13 +172,13 @@ def _ask(
             concurrency=concurrency,
             timeout_s=parse_duration(options.get("timeout", DEFAULT_TIMEOUT)) / NANOS_PER_SECOND,
             wait_s=None if wait is None else parse_duration(wait) / NANOS_PER_SECOND,
-            max_repeats=_repeats(options.get("max_repeats", DEFAULT_REPEATS)),
+            max_repeats=repeats_of(options),
         ),
         clock=clock,
-        stages=tuple(options.get("stages", ())),
+        stages=stages_of(options),
         tools=Tools(providers=options.get("providers", {}), concurrency=concurrency),
         allow=options.get("allow", ()),
-        policy=options.get("policy", STRICT),
+        policy=policy_of(options),
         engine=options.get("engine") or LocalEngine(clock),
         on_event=options.get("on_event"),
         gate=options.get("gate", ungated),
@@ -228,7 +200,10 @@ async def _execute(
         prepared = prepare(
             ask.record.composition, library_of(ask.stages, ask.tools), allow=ask.allow
         )
-        warnings = prepared.plan.warnings
+        check_input(record.input, prepared.plan.input)
+        payers = await payers_of(ask.under, ledger)
+        warnings = (*prepared.plan.warnings, *warnings_of(payers, record, under=ask.under))
+        refuse_hopeless(prepared.plan, record, payers)
         output = await _carry_out(ask, prepared, ledger, scribe)
     except BaseException as error:  # noqa: BLE001 - raised again, once its statement is written
         failure = error
@@ -243,8 +218,6 @@ async def _execute(
 
 async def _carry_out(ask: _Ask, prepared: Prepared, ledger: AsyncLedger, scribe: Scribe) -> Json:
     record, terms = ask.record, ask.terms
-    check_input(record.input, prepared.plan.input)
-    await refuse_hopeless(prepared.plan, record, ledger, under=ask.under)
     await ledger.set_budget(
         terms.budget,
         limits=[f"{record.limit} usd total"],
@@ -341,20 +314,6 @@ async def _closed(tools: Tools) -> tuple[str, ...]:
 def _raise_if(cancelled: asyncio.CancelledError | None) -> None:
     if cancelled is not None:
         raise cancelled
-
-
-def _concurrency(given: int) -> int:
-    if not 1 <= given <= MOST_CONCURRENCY:
-        detail = f"{given} attempts at once: it takes 1 to {MOST_CONCURRENCY:,}"
-        raise InvalidConfig(place="concurrency", detail=detail)
-    return given
-
-
-def _repeats(given: int) -> int:
-    if isinstance(given, bool) or not isinstance(given, int) or given < 0:  # pyright: ignore[reportUnnecessaryIsInstance] - from a caller's settings
-        detail = f"{given!r} repeats: it is a whole number, 0 for none"
-        raise InvalidConfig(place="max_repeats", detail=detail)
-    return given
 
 
 def _own_input(given: Json) -> Json:

@@ -11,7 +11,6 @@ from earmark.errors import (
     BudgetExceeded,
     CallFailed,
     CheckFailed,
-    InputError,
     NoBudget,
     NotFound,
     Reason,
@@ -444,29 +443,6 @@ def test_input_of_another_type_is_refused_before_a_call(house: Any) -> None:
     error, statement = house.fail(CheckFailed, Stage("shout"), 7, stages=[shout])
     assert "input" in error.problems[0]
     assert statement.lines == ()
-
-
-@pytest.mark.parametrize(
-    "bad",
-    [
-        {"budget": "-1"},
-        {"budget": "NaN"},
-        {"budget": 0.5},
-        {"concurrency": 0},
-        {"max_repeats": -1},
-        {"max_repeats": True},
-        {"timeout": "soon"},
-        {"run_id": "a b/c"},
-        {"given": float("nan")},
-    ],
-    ids=str,
-)
-def test_bad_options_are_input_errors_and_change_nothing(house: Any, bad: dict[str, Any]) -> None:
-    """What cannot be meant is refused at once: no run begins, no budget is made."""
-    given = bad.pop("given", None)
-    with pytest.raises((InputError, TypeError)):
-        house.run(WORK, given, stages=STAGES, **bad)
-    assert [budget.path for budget in house.books.budgets()] == ["acme"]
 
 
 def test_error_that_is_no_stages_ends_the_run_and_keeps_its_statement(house: Any) -> None:

@@ -7,7 +7,7 @@ import pytest
 from earmark.composition.ast import Const, Fanout, Node, Retry, Sequential, Stage
 from earmark.errors import StageFailed, TooManyRepeats
 from earmark.money import Money
-from earmark.runs.runner import DEFAULT_REPEATS
+from earmark.runs.options import DEFAULT_REPEATS
 from earmark.runs.statement import Status
 from earmark.stages.kinds.python import stage
 

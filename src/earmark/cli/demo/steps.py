@@ -17,8 +17,9 @@ from earmark.composition.plan import Plan, plan
 from earmark.config.assemble import Providers, key_from, no_key, price_book
 from earmark.errors import BudgetExceeded, Refusal
 from earmark.money import Money
+from earmark.runs.options import Options
 from earmark.runs.prepare import library_of
-from earmark.runs.runner import Options, run_async
+from earmark.runs.runner import run_async
 from earmark.runs.statement import Statement
 from earmark.stages.kinds.kind import Tools
 
