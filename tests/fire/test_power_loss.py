@@ -68,6 +68,29 @@ def test_a_power_cut_forgets_nothing_acknowledged(disk: Disk, tmp_path: Path) ->
         check_after_cut(disk, cut, folder)
 
 
+def test_a_power_cut_while_the_books_are_made_leaves_a_file_that_opens(
+    disk: Disk, tmp_path: Path
+) -> None:
+    """The header may say already that there is a log while the journal of making it still stands.
+
+    At each moment until that journal is gone, with all, some or none of what was not synced.
+    """
+    before = tmp_path / "before"
+    before.mkdir()
+    SqliteStore(before / "books.db", vfs=disk.name).close()
+    made = next(number for number, event in enumerate(disk.log) if event.kind == "delete") + 1
+    halves = 0
+    for cut, seed in itertools.product(range(made + 1), range(3)):
+        folder = tmp_path / f"{cut}-{seed}"
+        folder.mkdir()
+        disk.after_power_cut(cut, random.Random(seed), folder)
+        file = folder / "books.db"
+        with_log = file.exists() and file.read_bytes()[18:20] == b"\x02\x02"
+        halves += with_log and Path(f"{file}-journal").exists()
+        check_after_cut(disk, cut, folder)
+    assert halves, "no moment between the header and the end of the journal"
+
+
 def check_after_cut(disk: Disk, cut: int, folder: Path) -> None:
     """Assert that the books that are left in *folder* are whole, and go on."""
     clock = ManualClock()

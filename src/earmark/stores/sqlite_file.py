@@ -109,8 +109,10 @@ class SqliteFile:
             raise
 
     def _open(self, prepare: Callable[[apsw.Connection], None] | None, *, writes: bool) -> None:
-        if prepare is not None and not self._lock.has_log():
-            # To give the file its log takes an exclusive lock, and so comes before ours.
+        made_half = Path(f"{self.path}-journal").exists()
+        if prepare is not None and (made_half or not self._lock.has_log()):
+            # To give the file its log takes an exclusive lock, and so comes before ours; so does
+            # to undo what a power cut left half made.
             with closing(self._connect(_WRITES | _CREATES)) as first:
                 prepare(first)
         self._lock.lock()
