@@ -46,7 +46,7 @@ class Recount:
         self._wrong = wrong
         self._ahead: dict[str, list[_Beginning]] = {}
         for entry in snapshot.budget_changes():
-            for body in _opened(entry):
+            for body in beginnings(entry.data) if entry.kind == "limit" else ():
                 self._ahead.setdefault(entry.budget, []).append(_Beginning(entry, body))
         if self._ahead:
             self._find_accounts(snapshot)
@@ -140,6 +140,6 @@ def name_of(account: Account) -> str:
     return f"account {line.id} ({line.budget}, {line.unit} per {line.window})"
 
 
-def _opened(entry: Entry) -> list[dict[str, Any]]:
-    """Return the accounts that *entry* begins with what was before."""
-    return json.loads(entry.data or "{}").get("opened", []) if entry.kind == "limit" else []
+def beginnings(data: str) -> list[dict[str, Any]]:
+    """Return the accounts that a `limit` entry with *data* begins with what was before."""
+    return json.loads(data or "{}").get("opened", [])

@@ -7,19 +7,21 @@ which is why `metrics` keeps what it was told for a while.
 # ruff: noqa: S608 - statements are put together from constants of this folder
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Final
 
 from earmark.budget.path import ancestors
 from earmark.heartbeat.desk import Desk
 from earmark.ledger.counting import NOTHING, count_after
+from earmark.ledger.recount import beginnings
 from earmark.ledger.store import Filter
-from earmark.ledger.values import Amounts
+from earmark.ledger.values import Amounts, Part
 from earmark.service.books import sql_of_a_run
-from earmark.stores.rows import read_parts
-from earmark.stores.tables import Rows
+from earmark.stores.rows import OF_BUDGETS, read_parts
+from earmark.stores.tables import Row, Rows
 
 Place = tuple[str, str, str]
 """Budget, unit, window."""
@@ -42,10 +44,23 @@ _SETTLED: Final = (
     f" WHERE NOT {sql_of_a_run('budget')}"
     ' GROUP BY budget, unit, "window"'
 )
-_PRESUMED: Final = (
+_CLOSED: Final = (
     "SELECT accounts, actual_usd, actual_calls, actual_tokens, parts FROM {schema}.reservation"
-    " WHERE state = 'presumed'"
 )
+_PRESUMED: Final = f"{_CLOSED} WHERE state = 'presumed'"
+# A change of a budget may begin an account with reservations that count on another one of the same
+# limit, in another zone: such changes are rare, and their entries name what they began.
+_BEGINNINGS: Final = (
+    "SELECT seq, budget, data FROM {schema}.entry"
+    f" WHERE {OF_BUDGETS} AND kind = 'limit' AND data LIKE ?"
+)
+_BEGUN: Final = (
+    'SELECT id FROM {schema}.account WHERE budget = ? AND unit = ? AND "window" = ? AND start = ?'
+)
+_COUNTED_BACK: Final = (
+    f"{_CLOSED} WHERE seq < ? AND (state = 'settled' OR state = 'presumed') AND ({{tests}})"
+)
+_NAMES_ACCOUNT: Final = "' ' || accounts || ' ' LIKE ?"
 _OVERRUN: Final = (
     f"SELECT budget, {_parts('actual_usd - usd')} FROM {{schema}}.reservation"
     " WHERE state = 'settled' AND actual_usd > usd GROUP BY budget"
@@ -91,13 +106,16 @@ def _from_rows(rows: Rows) -> Sums:
     sums = Sums()
     for budget, unit, window, *parts in rows.run(_SETTLED):
         sums.settled[budget, unit, window] = _whole(parts)
-    for accounts, usd, calls, tokens, parts in rows.run(_PRESUMED):
-        actual = Amounts(usd, calls, tokens)
-        before = {part.index: part.before for part in read_parts(parts)}
-        for index, number in enumerate(accounts.split()):
-            ((budget, unit, window),) = rows.run(_ACCOUNT, int(number))
-            counted = count_after(actual, before.get(index, NOTHING), unit)
-            sums.presumed[budget, unit, window] += counted
+
+    @cache
+    def place_of(number: int) -> Place:
+        ((budget, unit, window),) = rows.run(_ACCOUNT, number)
+        return budget, unit, window
+
+    for row in rows.run(_PRESUMED):
+        _add_presumed(sums, _counts(*_closed(row), place_of))
+    for row in _counted_back(rows):
+        _drop_repeats(sums, _counts(*_closed(row), place_of))
     _fold(sums.overrun, [(budget, _whole(parts)) for budget, *parts in rows.run(_OVERRUN)])
     _fold(sums.expired, rows.run(_EXPIRED))
     _earliest(sums.oldest, rows.run(_OLDEST))
@@ -115,12 +133,11 @@ def _from_memory(desk: Desk) -> Sums:
         reservations = list(snapshot.reservations())
         presumed = {(e.budget, e.key) for e in snapshot.entries() if e.kind == "presume"}
     for each in reservations:
-        if each.state == "presumed" and each.actual is not None:
-            before = {part.index: part.before for part in each.parts}
-            for index, number in enumerate(each.accounts):
-                unit = places[number][1]
-                counted = count_after(each.actual, before.get(index, NOTHING), unit)
-                sums.presumed[places[number]] += counted
+        if each.state in {"settled", "presumed"} and each.actual is not None:
+            counts = _counts(each.accounts, each.actual, each.parts, places.__getitem__)
+            _drop_repeats(sums, counts)
+            if each.state == "presumed":
+                _add_presumed(sums, counts)
     over = [(r.budget, r.overrun.in_nanos) for r in reservations if r.state == "settled"]
     _fold(sums.overrun, over)
     _fold(sums.expired, [(budget, 1) for budget, _ in presumed])
@@ -128,6 +145,57 @@ def _from_memory(desk: Desk) -> Sums:
     opened = [(each.budget, each.opened) for each in desk.ledger.store.reservations(wanted)]
     _earliest(sums.oldest, opened)
     return sums
+
+
+_Counts = dict[Place, list[int]]
+"""What a closed reservation counts on each of its accounts, by the limit they are of."""
+
+
+def _counts(
+    accounts: Iterable[int],
+    actual: Amounts,
+    parts: Iterable[Part],
+    place_of: Callable[[int], Place],
+) -> _Counts:
+    before = {part.index: part.before for part in parts}
+    counts: _Counts = {}
+    for index, number in enumerate(accounts):
+        place = place_of(number)
+        counted = count_after(actual, before.get(index, NOTHING), place[1])
+        counts.setdefault(place, []).append(counted)
+    return counts
+
+
+def _add_presumed(sums: Sums, counts: _Counts) -> None:
+    for place, counted in counts.items():
+        sums.presumed[place] += max(counted)
+
+
+def _drop_repeats(sums: Sums, counts: _Counts) -> None:
+    """Count a reservation once for each limit, on however many of its accounts it stands."""
+    for place, counted in counts.items():
+        if place in sums.settled:
+            sums.settled[place] -= sum(counted) - max(counted)
+
+
+def _closed(row: Row) -> tuple[list[int], Amounts, tuple[Part, ...]]:
+    accounts, usd, calls, tokens, parts = row
+    return list(map(int, accounts.split())), Amounts(usd, calls, tokens), read_parts(parts)
+
+
+def _counted_back(rows: Rows) -> Iterator[Row]:
+    """Yield the closed reservations that an account began with, each once."""
+    begun: set[int] = set()
+    last = 0
+    for seq, budget, data in rows.run(_BEGINNINGS, '%"opened"%'):
+        for body in beginnings(data):
+            place = (budget, body["unit"], body["window"], body["start"])
+            begun |= {number for (number,) in rows.run(_BEGUN, *place)}
+            last = max(last, seq)
+    if begun:
+        tests = " OR ".join([_NAMES_ACCOUNT] * len(begun))
+        marks = [f"% {number} %" for number in begun]
+        yield from rows.run(_COUNTED_BACK.replace("{tests}", tests), last, *marks)
 
 
 def _fold(into: defaultdict[str, int], found: Iterable[tuple[str, int]]) -> None:

@@ -106,6 +106,32 @@ def test_the_numbers_are_the_ledgers(url: str) -> None:
     assert not [name for name in found if any("run-" in part for part in name)]
 
 
+def test_what_another_zone_counts_again_is_counted_once(url: str) -> None:
+    """A change of zone, and one that counts back, begin accounts; what was spent stays the same."""
+    with house(url) as opened:
+        ledger = opened.desk.ledger
+        opened.budget("acme", "100 usd per day", "100 usd per hour")
+        ledger.reserve("acme", "8", key="late", deadline="1min")
+        ledger.settle(ledger.reserve("acme", "1").key, "2")
+        ledger.reserve("acme", "4", key="held")
+        opened.clock.advance(timedelta(minutes=2))
+        day = ("acme", "usd", "day")
+        seen = [samples(opened)["budget_spent_usd_total", *day]]
+        for zone in ("Asia/Tokyo", "America/New_York", "UTC"):
+            ledger.set_budget("acme", timezone=zone)
+            seen.append(samples(opened)["budget_spent_usd_total", *day])
+        assert seen == [2, 2, 2, 2]
+        ledger.settle("held", "3")
+        ledger.settle("late", "0.5")
+        ledger.settle(ledger.reserve("acme", "1").key, "1")
+        limits = ["100 usd per day", "100 usd per week", "100 usd per hour"]
+        ledger.set_budget("acme", limits=limits, timezone="Asia/Tokyo", count_back=True)
+        ledger.set_budget("acme", timezone="UTC")
+        found = samples(opened)
+        for window in ("day", "week", "hour"):
+            assert found["budget_spent_usd_total", "acme", "usd", window] == 6.5
+
+
 def counters(found: Samples) -> Samples:
     """Return the counters that come from the books."""
     own = "budget_requests_denied_total"
