@@ -1,0 +1,236 @@
+"""A refusal in the shape of each API, so that its clients stop, wait or ask again as they should.
+
+Which status ends a client's retries was measured with real clients (2026-11): the SDKs of OpenAI,
+Anthropic and Google, LangChain, Claude Code, Codex, aider, `llm`. No one form stops all of them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from earmark.errors import (
+    BudgetExceeded,
+    CallFailed,
+    EarmarkError,
+    NoBudget,
+    Reason,
+    StoreError,
+    StoreUnavailable,
+)
+from earmark.errors.outcomes import OUTCOMES
+
+#: What is held comes back soon, as calls end: seconds, never many. A long `Retry-After` makes
+#: Anthropic's SDKs and Codex sleep for as long as it says.
+RETRY_AFTER_S: Final = 2
+#: aider takes a 402 for lasting only where the message says so in OpenRouter's words.
+_LASTING: Final = ' (insufficient credits, "code":402)'
+_LONGEST_MESSAGE: Final = 1000
+#: Numbers of a refusal that go out beside its sentence.
+_FACTS: Final = (
+    "reason",
+    "budget",
+    "unit",
+    "window",
+    "limit",
+    "settled",
+    "held",
+    "available",
+    "requested",
+    "resets_at",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RefusalResponse:
+    """An HTTP answer to a request that was not sent on."""
+
+    status: int
+    headers: Mapping[str, str]
+    """By their names in lower case."""
+    body: Mapping[str, Any]
+    """The JSON of the API's own error object."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Case:
+    """What an error comes to, before an API gives it its form."""
+
+    status: int
+    retry: bool
+    message: str
+    code: str
+    """`budget_exceeded`, `unpriced`, `no_budget` … the same in every API."""
+    types: tuple[str, str, str]
+    """The error's type at OpenAI, its type at Anthropic, its status at Google."""
+    facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+_BILLING: Final = ("insufficient_quota", "billing_error", "FAILED_PRECONDITION")
+_HELD: Final = ("rate_limit_error", "rate_limit_error", "RESOURCE_EXHAUSTED")
+_INVALID: Final = ("invalid_request_error", "invalid_request_error", "INVALID_ARGUMENT")
+_SERVER: Final = ("server_error", "api_error", "UNAVAILABLE")
+
+
+def refusal(api: str, error: Exception, client: str = "") -> RefusalResponse:
+    """Return the answer of *api* that says *error*; nothing of the request is repeated in it.
+
+    - A budget that is spent, paused, too small or not there: 402, not to be retried. Codex retries
+      a 402 and stops, showing the message, at a 429 of type `usage_limit_reached`.
+    - Held by what is in flight: 429 with a `Retry-After` of two seconds, to be retried.
+    - A request whose cost is unknown (`unpriced`), or that is none: 400, because the request has to
+      change; the message names the place and what to give. Claude Code retries a 400 six times
+      and a 402 not at all: it gets 402.
+    - The store cannot be reached: 503, to be retried; its address stays here.
+
+    Args:
+        api: `openai`, `openai-responses`, `openai-embeddings`, `anthropic` or `gemini`; any other
+            is answered as `openai`.
+        error: What was raised instead of sending the request.
+        client: The client's `originator` or `User-Agent` header.
+    """
+    case = _case(error)
+    name = client.lower()
+    if api == "openai-responses" and name.startswith("codex") and case.status == 402:  # noqa: PLR2004
+        return _codex(case)
+    if api == "anthropic":
+        if case.code == "unpriced" and name.startswith("claude-"):
+            case = _billing(case.message, case.code, case.facts)
+        return _answer(case, _anthropic(case))
+    if api == "gemini":
+        return _answer(case, _gemini(case))
+    return _answer(case, _openai(case))
+
+
+def _case(error: Exception) -> _Case:
+    match error:
+        case BudgetExceeded():
+            return _exceeded(error)
+        case NoBudget():
+            return _billing(_words(error), error.code, {"budget": error.budget})
+        case StoreError():
+            # Its own words name the store's address.
+            retry = isinstance(error, StoreUnavailable)
+            again = "try again" if retry else "see the log of the service"
+            words = f"the store of the budgets cannot be used now, nothing was sent: {again}"
+            return _server(words, error.code, retry=retry)
+        case CallFailed():
+            return _server(_words(error), error.code, retry=error.retryable, status=502)
+        case EarmarkError():
+            status = OUTCOMES[error.code].http_status
+            return _invalid(_words(error), error.code, {}, status=status)
+        case _:
+            return _server(
+                "the request failed before it was sent", "error", retry=False, status=500
+            )
+
+
+def _exceeded(error: BudgetExceeded) -> _Case:
+    words, facts = _words(error), _facts(error)
+    if error.reason is Reason.UNPRICED:
+        return _invalid(words, "unpriced", facts)
+    if error.retryable:
+        return _Case(
+            status=429, retry=True, message=words, code=error.code, types=_HELD, facts=facts
+        )
+    return _billing(words, error.code, facts)
+
+
+def _billing(message: str, code: str, facts: Mapping[str, Any]) -> _Case:
+    return _Case(status=402, retry=False, message=message, code=code, types=_BILLING, facts=facts)
+
+
+def _invalid(message: str, code: str, facts: Mapping[str, Any], *, status: int = 400) -> _Case:
+    return _Case(
+        status=status, retry=False, message=message, code=code, types=_INVALID, facts=facts
+    )
+
+
+def _server(message: str, code: str, *, retry: bool, status: int = 503) -> _Case:
+    return _Case(status=status, retry=retry, message=message, code=code, types=_SERVER)
+
+
+def _answer(case: _Case, body: Mapping[str, Any]) -> RefusalResponse:
+    headers = {
+        "content-type": "application/json",
+        "x-should-retry": "true" if case.retry else "false",
+    }
+    if case.retry:
+        headers["retry-after"] = str(RETRY_AFTER_S)
+    return RefusalResponse(case.status, headers, body)
+
+
+def _openai(case: _Case) -> Mapping[str, Any]:
+    """Source: OpenAI API reference, "Error codes", and the SDK's `ErrorObject`, 2026-11."""
+    lasting = case.types is _BILLING
+    error: dict[str, Any] = {
+        "message": case.message + (_LASTING if lasting else ""),
+        "type": case.types[0],
+        "param": None,
+        "code": case.code,
+    }
+    return {"error": {**error, "metadata": case.facts} if case.facts else error}
+
+
+def _anthropic(case: _Case) -> Mapping[str, Any]:
+    """Source: Claude API, "Errors", and the SDK's error types, 2026-11."""
+    details = {"error_code": case.code, **case.facts}
+    return {
+        "type": "error",
+        "error": {"type": case.types[1], "message": case.message, "details": details},
+    }
+
+
+def _gemini(case: _Case) -> Mapping[str, Any]:
+    """Source: Google Cloud API design guide, "Errors" and `google.rpc.ErrorInfo`, 2026-11."""
+    info = {
+        "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+        "reason": case.code.upper(),
+        "domain": "earmark",
+        "metadata": {name: str(value) for name, value in case.facts.items()},
+    }
+    message = case.message + (_LASTING if case.types is _BILLING else "")
+    return {
+        "error": {
+            "code": case.status,
+            "message": message,
+            "status": case.types[2],
+            "details": [info],
+        }
+    }
+
+
+def _codex(case: _Case) -> RefusalResponse:
+    """Return the form that Codex 0.171 stops at and prints, measured 2026-11."""
+    error: dict[str, Any] = {
+        "type": "usage_limit_reached",
+        "message": case.message,
+        "code": case.code,
+    }
+    resets_at = case.facts.get("resets_at")
+    if resets_at:
+        error["resets_at"] = int(datetime.fromisoformat(resets_at).timestamp())
+    header = case.message.encode("ascii", "replace").decode()
+    headers = {
+        "content-type": "application/json",
+        "x-should-retry": "false",
+        "x-codex-promo-message": header,
+    }
+    return RefusalResponse(429, headers, {"error": error})
+
+
+def _words(error: Exception) -> str:
+    """Return the error's sentence on one line."""
+    return " ".join(str(error).split())[:_LONGEST_MESSAGE]
+
+
+def _facts(error: BudgetExceeded) -> dict[str, Any]:
+    """Return the numbers of a refusal: amounts as decimal strings, counts as they are."""
+    found: dict[str, Any] = {"retryable": error.retryable}
+    for name in _FACTS:
+        value = getattr(error, name)
+        if isinstance(value, datetime):
+            found[name] = value.isoformat()
+        elif value is not None and value != "":
+            found[name] = value if isinstance(value, int) else str(value)
+    return found
