@@ -6,9 +6,11 @@ from typing import Any, Final
 
 from earmark.apis import (
     anthropic_messages,
+    anthropic_messages_request,
     bedrock_converse,
     gemini,
     openai_chat,
+    openai_chat_request,
     openai_responses,
 )
 from earmark.apis.counters import Counter, CounterTable
@@ -32,10 +34,16 @@ class Api:
     """The units that only the content of a reply shows."""
 
 
-def _api(name: str, module: Any, *, usage_root: str = "usage") -> Api:  # noqa: ANN401 - a module of this package
+def _api(
+    name: str,
+    module: Any,  # noqa: ANN401 - a module of this package
+    request: RequestTable | None,
+    *,
+    usage_root: str = "usage",
+) -> Api:
     return Api(
         name=name,
-        request=getattr(module, "REQUEST", None),
+        request=request,
         usage_root=usage_root,
         counters=module.COUNTERS,
         providers=module.PROVIDERS,
@@ -46,11 +54,11 @@ def _api(name: str, module: Any, *, usage_root: str = "usage") -> Api:  # noqa: 
 APIS: Final[Mapping[str, Api]] = {
     api.name: api
     for api in (
-        _api("openai", openai_chat),
-        _api("openai-responses", openai_responses),
-        _api("anthropic", anthropic_messages),
-        _api("gemini", gemini, usage_root="usageMetadata"),
-        _api("bedrock-converse", bedrock_converse),
+        _api("openai", openai_chat, openai_chat_request.REQUEST),
+        _api("openai-responses", openai_responses, None),
+        _api("anthropic", anthropic_messages, anthropic_messages_request.REQUEST),
+        _api("gemini", gemini, None, usage_root="usageMetadata"),
+        _api("bedrock-converse", bedrock_converse, None),
     )
 }
 

@@ -4,15 +4,16 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+from earmark.apis.contents import Contents
 from earmark.apis.openai_chat import SEARCHING_MODELS
-from earmark.apis.requests import Contents, RequestReading, fees_of, read_request
+from earmark.apis.requests import RequestReading, read_request
 from earmark.errors import InvalidUsage
 from earmark.pricing.bill import unpriced
 from earmark.pricing.bound import ModelBound
 from earmark.pricing.price import Price
-from earmark.pricing.tokens import byte_bound, count_or_bound, encoding_of
+from earmark.pricing.tokens import count_or_bound, encoding_of, json_bound
 from earmark.pricing.units import MODALITIES
-from earmark.pricing.usage import LARGEST_COUNT
+from earmark.pricing.usage import LARGEST_COUNT, Usage
 
 #: What a chat template adds to the messages: its own words, a default system prompt, a date.
 #: Measured: 25-31 tokens for SmolLM2 on llama.cpp; 3 for OpenAI; gpt-oss writes about 70.
@@ -54,7 +55,9 @@ def model_bound(
         BudgetExceeded: With reason `unpriced`: a part of the request has no bound or no price.
         InvalidUsage: A message or a tool is no object, or the request is no JSON.
     """
-    found = read_request(messages, options or {}, api=api, allowed=allowed_options)
+    asked = dict(options or {})
+    asked |= asked.pop("extra_body", None) or {}
+    found = read_request(messages, asked, api=api, allowed=allowed_options)
     return _bound(
         found,
         price,
@@ -126,10 +129,11 @@ def _bound(
         price=price,
         input_tokens=tokens,
         max_output_tokens=max_output_tokens,
-        choices=choices,
+        # A summary before the answer is held as one more answer.
+        choices=choices * (1 + (found.rounds or 1) if found.compacts else 1),
         never=found.never(price.provider),
-        fees=fees_of(found),
-        least_output_tokens=found.least_output_tokens,
+        fees=Usage(found.fees),
+        least_output_tokens=min(found.least_output_tokens, max_output_tokens),
         context_window=context_window,
     )
 
@@ -143,20 +147,30 @@ def _refuse_searching(price: Price) -> None:
 def _input_tokens(
     found: Contents, encoding: str | None, extra: int | None, context_window: int | None
 ) -> int:
-    if found.uncounted and extra is None:
-        what = ", ".join(sorted(set(found.uncounted)))
-        raise unpriced(f"{what}: tokens cannot be counted here; give extra_input_tokens, the most")
+    """Return the most input tokens, of all rounds together."""
     if extra is not None and (type(extra) is not int or not 0 <= extra <= LARGEST_COUNT):
         raise InvalidUsage(detail=f"extra_input_tokens is {extra!r}; it is a whole number")
-    tokens = (
-        count_or_bound(found.texts, encoding)
-        + byte_bound(found.json)
-        + TEMPLATE_TOKENS
-        + MESSAGE_TOKENS * found.messages
-        + (SCHEMA_TOKENS if found.has_schema else 0)
-        + (extra or 0)
-    )
-    # Each round of a server tool has a context of its own: their sum may pass the window.
+    if found.uncounted and extra is None:
+        if context_window is None or found.rounds is None:
+            what = ", ".join(sorted(set(found.uncounted)))
+            window = "" if found.rounds is None else ", or the context_window of the model"
+            raise unpriced(
+                f"{what}: tokens cannot be counted here; give extra_input_tokens, the most{window}"
+            )
+        # Each round has a context of its own, and so has a summary before it.
+        return context_window * found.rounds * (2 if found.compacts else 1)
+    tokens = _counted_tokens(found, encoding) + (extra or 0)
+    # The sum of several rounds may pass the window.
     if context_window is None or found.loops:
         return tokens
     return min(tokens, context_window)
+
+
+def _counted_tokens(found: Contents, encoding: str | None) -> int:
+    """Return the most tokens of what the request itself holds."""
+    tokens = found.tokens + count_or_bound(found.texts, encoding)
+    if found.json:
+        tokens += json_bound(found.json)
+    if found.has_template:
+        tokens += TEMPLATE_TOKENS + MESSAGE_TOKENS * found.messages
+    return tokens + (SCHEMA_TOKENS if found.has_schema else 0)

@@ -4,41 +4,97 @@ What a table does not list is refused, or needs an explicit bound: an option add
 tomorrow may bill what no bound of today covers.
 """
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Final, Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Literal
+
+from earmark.pricing.units import MODALITIES
 
 #: Tokens a part of so many input modalities can be billed in.
 Modalities = frozenset[str]
 
+#: The date of a tool's version: `web_search_20250305`, `web_search_2025_08_26`.
+_VERSION: Final = re.compile(r"_(?:20\d{6}|20\d\d_\d\d_\d\d)$")
+
+#: The calls of built-in tools that are asked for where a request sets no maximum of its own: what
+#: Claude Code asks for its own searches.
+DEFAULT_MAX_TOOL_CALLS: Final = 8
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
-    """What one option of a request can do to its cost.
+    """What one option, content part or tool of a request can do to its cost.
+
+    A list is read element by element, by the same row.
 
     `text`: its JSON becomes prompt text at most.
-    `schema`: the same, and a hidden system prompt comes with it.
-    `input`: it brings input that is not in the request; *detail* names it.
+    `prompt`: a text of the prompt, which a tokenizer can count.
+    `schema`: text, and a hidden system prompt comes with it.
+    `input`: it brings input that cannot be counted from the request; *detail* names it.
+    `tokens`: whole numbers, each of them one token.
+    `cache`: it asks for a cache write, with the lifetime of its `ttl`.
+    `outputs`: the modalities the answer may have.
+    `thinking`: a budget of thinking tokens: with fewer output tokens the request is refused.
+    `compaction`: the conversation is summarised by a sampling of its own before the answer.
     `refused`: nothing bounds it; *detail* says why and what to do.
     """
 
-    effect: Literal["text", "schema", "input", "refused"] = "text"
+    effect: Literal[
+        "text",
+        "prompt",
+        "schema",
+        "input",
+        "tokens",
+        "cache",
+        "outputs",
+        "thinking",
+        "compaction",
+        "refused",
+    ] = "text"
     detail: str = ""
     values: frozenset[str] | None = None
-    """The only values allowed, each of a list; `None` allows all."""
+    """The only values allowed; `None` allows all."""
     fields: Mapping[str, "Option"] | None = None
     """For an object: its fields, by the same rules; `None` does not look inside."""
+    kinds: Mapping[str, "Option"] | None = None
+    """For objects told apart by their `type`, without its date; the empty name is for no type."""
+    others: "Option | None" = None
+    """The row of fields and kinds that are not listed; `None` refuses them."""
+    is_list: bool = False
+    """Whether it is always a list."""
+    needs: tuple[str, ...] = ()
+    """An object with none of these fields is not of this kind."""
+    modalities: Modalities = frozenset(MODALITIES)
+    """For `input`: what its tokens can be billed in."""
+    asked: Modalities = frozenset()
+    """For `input`: modalities it names for certain, which must have a price."""
     loops: bool = False
     """Whether the provider samples several times, each with its own input."""
+    unit: str = ""
+    """For a tool the provider runs: the kind of unit each use is billed in beside tokens."""
+    maximum: str = ""
+    """For such a tool: the field that limits its uses: its own, or one of the whole request."""
 
 
 TEXT: Final = Option()
+#: Anything: it needs an explicit bound.
+INPUT: Final = Option(effect="input")
+PROMPT: Final = Option(effect="prompt")
 SCHEMA: Final = Option(effect="schema")
+TOKENS: Final = Option(effect="tokens")
+OUTPUTS: Final = Option(effect="outputs")
+THINKING: Final = Option(effect="thinking")
 
 
-def brings(what: str, *, loops: bool = False) -> Option:
-    """Return an option that brings input which cannot be counted: `an earlier response`."""
-    return Option(effect="input", detail=what, loops=loops)
+def brings(what: str, *, loops: bool = False, asks_for: str = "", of: str = "") -> Option:
+    """Return an option that brings input which cannot be counted: `an earlier response`.
+
+    *asks_for* is the modality it certainly has, *of* all those it can have, with spaces between.
+    """
+    asked = frozenset(asks_for.split())
+    modalities = asked | frozenset(of.split()) or frozenset(MODALITIES)
+    return Option(effect="input", detail=what, loops=loops, asked=asked, modalities=modalities)
 
 
 def refused(why: str) -> Option:
@@ -51,18 +107,47 @@ def one_of(*values: str) -> Option:
     return Option(values=frozenset(values))
 
 
-def fields(**options: Option) -> Option:
-    """Return an option that is an object with these fields; others are refused."""
-    return Option(fields=options)
+def texts(*names: str) -> dict[str, Option]:
+    """Return rows of text, to be merged into a table."""
+    return dict.fromkeys(names, TEXT)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerTool:
-    """A tool that the provider runs: each use may be a fee, and a round of sampling."""
+def fields(*plain: str, **rows: Option) -> Option:
+    """Return an object with these fields, the *plain* ones of text; others are refused."""
+    return Option(fields={**texts(*plain), **rows})
 
-    unit: str = ""
-    """The kind of unit each use is billed in; empty if it is not billed apart from tokens."""
-    needs_max_uses: bool = True
+
+def block(*plain: str, others: Option | None = None, **rows: Option) -> Option:
+    """Return an object with a `type`, these fields, and others by *others*."""
+    return Option(fields={**texts("type", *plain), **rows}, others=others)
+
+
+def kinds(
+    rows: Mapping[str, Option], *, others: Option | None = None, is_list: bool = False
+) -> Option:
+    """Return objects told apart by their `type`."""
+    return Option(kinds=rows, others=others, is_list=is_list)
+
+
+def content(rows: Mapping[str, Option], *, others: Option | None = None) -> Option:
+    """Return a text, or a list of parts told apart by their `type`."""
+    return Option(effect="prompt", kinds=rows, others=others)
+
+
+def server_tool(row: Option, *, unit: str = "", maximum: str = "") -> Option:
+    """Return the tool *row* as one the provider runs, in rounds of their own."""
+    return replace(row, effect="input", loops=True, unit=unit, maximum=maximum)
+
+
+def row_of_kind(rows: Mapping[str, Option], part: Mapping[str, Any]) -> Option | None:
+    """Return the row for the type of *part*, whatever its version; `None` if none lists it."""
+    name = str(part.get("type") or "")
+    row = rows.get(name)
+    if row is None and name:
+        row = rows.get(_VERSION.sub("", name))
+    if row is not None and row.needs and part.keys().isdisjoint(row.needs):
+        return None
+    return row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,24 +164,30 @@ class Host:
 class RequestTable:
     """All that one API's requests may hold, and how it is bounded."""
 
+    options: Mapping[str, Option]
+    messages: str
+    """The option that holds the conversation."""
     output_limits: tuple[str, ...]
     """Paths of the limit of output tokens, the one to add first; none if there is no output."""
     choices: str = ""
     """Path of the number of answers asked for; empty if there is always one."""
+    tiers: tuple[str, ...] = ()
+    """Options that ask for a service tier."""
+    tool_call_limit: str = ""
+    """The option that limits the calls of all tools the provider runs; empty if none does."""
+    outputs: Modalities = frozenset(MODALITIES)
+    """What an answer can consist of where the request does not say."""
+    bounded_outputs: Modalities = frozenset({"text", "audio"})
+    """What it may be asked to consist of. Images are not bounded by a limit of output tokens."""
+    headers: Mapping[str, Mapping[str, Option]] = field(
+        default_factory=dict[str, Mapping[str, Option]]
+    )
+    """By name: headers that alter price or behaviour, and their known values."""
+    camel_case: bool = False
+    """Whether names may also be written with underscores."""
+    has_template: bool = True
+    """Whether the provider wraps the conversation in words of its own."""
     asks_for_stream_usage: bool = False
     """Whether a stream counts only where `stream_options.include_usage` says so."""
     hosts: Mapping[str, Host] = field(default_factory=dict[str, Host])
     """By host name; also for the hosts below it."""
-    options: Mapping[str, Option]
-    message_fields: frozenset[str]
-    """Fields of a message that are text; others need an explicit bound."""
-    text_parts: Mapping[str, frozenset[str]]
-    """Content parts that are text, by type, with their fields."""
-    media_parts: Mapping[str, Modalities]
-    """Content parts of other modalities, by type; each needs an explicit bound."""
-    function_tools: frozenset[str]
-    """Types of tools that are only described to the model and run by the caller."""
-    client_tools: tuple[str, ...] = ()
-    """Beginnings of the types of tools the caller runs, whose definition the provider writes."""
-    server_tools: Mapping[str, ServerTool] = field(default_factory=dict[str, ServerTool])
-    """Beginnings of the types of tools the provider runs."""

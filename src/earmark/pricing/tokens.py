@@ -43,6 +43,14 @@ def byte_bound(text: str) -> int:
     return size + sum(_growth(each) * count for each, count in counts.items())
 
 
+def json_bound(text: str) -> int:
+    """Return at least as many as the compact JSON *text* can be tokens once it is rendered.
+
+    A renderer puts a blank after each colon and each comma between two members.
+    """
+    return byte_bound(text) + text.count('":') + text.count(',"') + text.count(",{")
+
+
 def encoding_of(provider: str, model: str) -> str | None:
     """Return the name of the model's tokenizer where it is known for sure, else `None`."""
     name = model.rpartition("/")[2].lower()
