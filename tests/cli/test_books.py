@@ -1,6 +1,7 @@
 """The books from the command line: budgets, holds, entries, audit."""
 
 import shlex
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -206,6 +207,32 @@ def test_looking_makes_no_books(shell: Shell, command: list[str]) -> None:
     assert answer.err.count("\n") == 1
     assert str(shell.folder / "typo.db") in answer.err, "it says where it looked"
     assert list(shell.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("tables", [None, 0], ids=["no bytes", "no tables"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        *(["holds"], ["entries"], ["audit"], ["trace"], ["budget", "show"], ["task", "list"]),
+        *(["quilt", "list"], ["nudge", "list"], ["token", "list"], ["backup", "copy.db"]),
+        *(["store", "status"], ["store", "copy", "sqlite:///earmark.db", "sqlite:///new.db"]),
+    ],
+    ids=" ".join,
+)
+def test_an_empty_file_is_no_store(shell: Shell, command: list[str], tables: int | None) -> None:
+    """It is told and stays as it is; a file whose books were lost must not pass for good ones."""
+    file = shell.folder / "earmark.db"
+    file.touch()
+    if tables == 0:
+        with closing(apsw.Connection(str(file))) as connection:
+            connection.execute("CREATE TABLE t (a); DROP TABLE t")
+    before = file.read_bytes()
+    answer = shell(*command)
+    assert answer.code == 1
+    assert answer.err.startswith("earmark: no store 'sqlite:///earmark.db'")
+    assert file.read_bytes() == before
+    assert {each.name for each in shell.folder.iterdir()} == {"earmark.db"}
+    shell.ok("budget", "set", "acme", "--limit", "1 usd total")
 
 
 @pytest.mark.parametrize("named", [[], ["--store", "sqlite:///some where.db"]], ids=str)

@@ -77,7 +77,7 @@ def _how_to_name(session: Session, url: str) -> str:
     if url.startswith("sqlite:"):
         if not path.parent.is_dir():
             return f"there is no folder {path.parent}: check the name"
-        there = f"there is no file {path}; "
+        there = f"{path} is empty; " if path.exists() else f"there is no file {path}; "
     named = f" --store {quote(session.store)}" if session.store else ""
     return (
         f"{there}name yours by --store, EARMARK_STORE or [store] url, or make new books:"

@@ -42,8 +42,11 @@ class SqliteUpkeep:
         return f"sqlite:///{self._path}"
 
     def exists(self) -> bool:
-        """Return whether there is a file."""
-        return Path(self._path).exists()
+        """Return whether there is a file with tables of books."""
+        if not Path(self._path).exists():
+            return False
+        with self._open(apsw.SQLITE_OPEN_READONLY) as connection:
+            return bool(sqlite_standing(connection, self.name).applied)
 
     def status(self) -> Status:
         """Return what stands in the file; changes nothing."""
