@@ -23,11 +23,16 @@ def test_others_are_let_in_by_a_token_or_not_at_all(shell: Shell) -> None:
 
 
 def test_a_port_that_is_taken_is_told(shell: Shell) -> None:
-    """With the address, and no traceback."""
+    """In one sentence with the address and what to do; that of the local model, too."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        refused = shell("serve", "--port", str(taken.getsockname()[1]))
-    assert refused.code == 1
-    assert "cannot listen at 127.0.0.1" in refused.err
+        port = taken.getsockname()[1]
+        for command in ("serve", "model"):
+            refused = shell(command, "--port", str(port))
+            assert refused.code == 1
+            assert refused.err.splitlines()[-1] == (
+                f"earmark: configuration refused at port {port} of 127.0.0.1: another program"
+                " listens there: end it, or give another by --port (0: any)"
+            )
 
 
 def test_an_address_that_is_none_is_told(shell: Shell) -> None:

@@ -1,5 +1,6 @@
 """What a caller gave that cannot be used."""
 
+import errno
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import ClassVar, Final
@@ -129,6 +130,19 @@ class InvalidConfig(_Misplaced):
 
     code: ClassVar[str] = "invalid_config"
     what: ClassVar[str] = "configuration"
+
+
+def cannot_listen(host: str, port: int, error: OSError) -> InvalidConfig:
+    """Return the error of a server that *error* keeps from listening, with what to do."""
+    match error.errno:
+        case errno.EADDRINUSE:
+            detail = "another program listens there: end it, or give another by --port (0: any)"
+        case errno.EACCES:
+            detail = "this user may not listen there: give a port above 1023 by --port"
+        case _:
+            why = (error.strerror or str(error)).partition(" (")[0]
+            detail = f"cannot listen there ({why}): give an address of this machine"
+    return InvalidConfig(place=f"port {port} of {host}", detail=detail)
 
 
 @dataclass(kw_only=True, eq=False)

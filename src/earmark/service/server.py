@@ -11,7 +11,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from earmark.config.settings import ServiceSettings
-from earmark.errors import InvalidConfig
+from earmark.errors.inputs import cannot_listen
 from earmark.service.connections import ConnectionLimits, Connections, most_connections
 
 #: Seconds that requests under way may take when it is told to end.
@@ -37,8 +37,7 @@ def listen(host: str, port: int) -> socket.socket:
         (family, *_, address), *_ = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         return _impatient(socket.create_server(address[:2], family=family, backlog=_BACKLOG))
     except OSError as error:
-        detail = f"cannot listen at {host}, port {port}: {error.strerror or error}"
-        raise InvalidConfig(place="[service] host and port", detail=detail) from None
+        raise cannot_listen(host, port, error) from None
 
 
 def _impatient(listener: socket.socket) -> socket.socket:
