@@ -65,6 +65,7 @@ class ResponseStream(ReplyStream):
         super().__init__(choices, input_tokens)
         self._response: dict[str, Any] = {}
         self._items: dict[int, _Item] = {}
+        self._places: dict[str, int] = {}
         self._number = -1
 
     @property
@@ -154,9 +155,22 @@ class ResponseStream(ReplyStream):
             for index, each in enumerate(items(response.get("output"))):
                 self._generated += self._item(index).raise_to(mapping(each))
             return NO_PIECE
-        if "output_index" not in event:
-            return NO_PIECE
-        return self._add_to_item(kind, event, index_of(event["output_index"]))
+        index = self._index(event)
+        return NO_PIECE if index is None else self._add_to_item(kind, event, index)
+
+    def _index(self, event: Mapping[str, Any]) -> int | None:
+        """Return where in the output an event's item stands; `None` if it has none.
+
+        llama.cpp names an item by its id alone, in the order they begin.
+        """
+        identity = event.get("item_id") or mapping(event.get("item")).get("id")
+        if "output_index" not in event and not identity and "item" not in event:
+            return None
+        known = self._places.get(str(identity)) if identity else None
+        index = index_of(event.get("output_index"), len(self._items) if known is None else known)
+        if identity:
+            self._places[str(identity)] = index
+        return index
 
     def _add_to_item(self, kind: str, event: Mapping[str, Any], index: int) -> StreamPiece:
         item = self._item(index)

@@ -1,5 +1,6 @@
 """What the reply streams of all APIs share: counted output and merged deltas."""
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -157,12 +158,11 @@ def generated_tokens(value: object) -> int:
     while pending:
         each, is_json = pending.pop()
         if isinstance(each, str):
-            total += byte_bound(each)
+            total += _json_text(each) if is_json else byte_bound(each)
         elif isinstance(each, Mapping):
             for name, inner in mapping(cast("object", each)).items():
                 if is_json:
-                    # A key with its quotes, colon and comma.
-                    total += byte_bound(str(name)) + 4
+                    total += _json_text(str(name)) + 2
                 if is_json or name not in _LABELS:
                     pending.append((inner, is_json or name in _GENERATED_JSON))
         elif isinstance(each, list | tuple):
@@ -171,6 +171,11 @@ def generated_tokens(value: object) -> int:
         elif is_json:
             total += _digits(each)
     return total
+
+
+def _json_text(text: str) -> int:
+    """Return the bytes of a JSON string with its quotes, which may have been written in escapes."""
+    return max(byte_bound(text) + 2, len(json.dumps(text)))
 
 
 def _digits(value: object) -> int:

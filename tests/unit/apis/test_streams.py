@@ -310,6 +310,22 @@ def test_tool_calls_without_an_index_are_told_apart() -> None:
     ]
 
 
+def test_items_without_an_index_are_told_apart_by_their_ids() -> None:
+    """llama.cpp's events name an item by its id alone."""
+    stream = open_stream("openai-responses")
+    for identity in ("a", "b"):
+        item = {"id": identity, "type": "message", "content": []}
+        stream.feed({"type": "response.output_item.added", "item": item})
+        for text in ("1", "2"):
+            delta = {"type": "response.output_text.delta", "item_id": identity, "delta": text}
+            assert stream.feed(delta).texts == {0: text}
+    output = stream.reply()["output"]
+    assert [(item["id"], item["content"][0]["text"]) for item in output] == [
+        ("a", "12"),
+        ("b", "12"),
+    ]
+
+
 def test_queries_of_every_grounded_event_are_kept() -> None:
     """Gemini bills each distinct query, whichever event named it."""
     stream = open_stream("gemini")
