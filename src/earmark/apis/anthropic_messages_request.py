@@ -4,6 +4,7 @@ Source of every row: Claude API reference, "Create a message", "Beta headers", t
 tools, and the types of the `anthropic` SDK 2.14, 2026-11. `max_tokens` includes thinking.
 """
 
+from dataclasses import replace
 from typing import Final
 
 from earmark.apis.anthropic_messages_tools import CACHE, TOOLS
@@ -358,3 +359,6 @@ REQUEST: Final = RequestTable(
         "betas": refused("a beta is a header, anthropic-beta, not an option"),
     },
 )
+
+#: "Count tokens": free, and with no answer. Source: Claude API, "Token counting", 2026-11.
+COUNT_TOKENS: Final = replace(REQUEST, output_limits=(), hosts={}, is_free=True)

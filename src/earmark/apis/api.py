@@ -9,9 +9,12 @@ from earmark.apis import (
     anthropic_messages_request,
     bedrock_converse,
     gemini,
+    gemini_request,
     openai_chat,
     openai_chat_request,
+    openai_embeddings,
     openai_responses,
+    openai_responses_request,
 )
 from earmark.apis.counters import Counter, CounterTable
 from earmark.apis.options import RequestTable
@@ -55,9 +58,11 @@ APIS: Final[Mapping[str, Api]] = {
     api.name: api
     for api in (
         _api("openai", openai_chat, openai_chat_request.REQUEST),
-        _api("openai-responses", openai_responses, None),
+        _api("openai-responses", openai_responses, openai_responses_request.REQUEST),
+        _api("openai-embeddings", openai_chat, openai_embeddings.REQUEST),
         _api("anthropic", anthropic_messages, anthropic_messages_request.REQUEST),
-        _api("gemini", gemini, None, usage_root="usageMetadata"),
+        _api("anthropic-count-tokens", anthropic_messages, anthropic_messages_request.COUNT_TOKENS),
+        _api("gemini", gemini, gemini_request.REQUEST, usage_root="usageMetadata"),
         _api("bedrock-converse", bedrock_converse, None),
     )
 }

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+from earmark.apis.api import request_table
 from earmark.apis.contents import Contents
 from earmark.apis.openai_chat import SEARCHING_MODELS
 from earmark.apis.requests import RequestReading, read_request
@@ -23,6 +24,8 @@ MESSAGE_TOKENS: Final = 16
 #: The hidden system prompt that comes with tools or an output schema. Anthropic's tool-use guide
 #: lists up to 530 tokens (2026-11).
 SCHEMA_TOKENS: Final = 600
+
+_IMAGES: Final = "output_image_tokens"
 
 
 def model_bound(
@@ -91,7 +94,9 @@ def bound_request(
         BudgetExceeded: With reason `unpriced`: a part of the request has no bound or no price.
         InvalidUsage: A number is no whole number.
     """
-    asked = reading.max_output_tokens
+    if request_table(reading.api).is_free:
+        return ModelBound(price=price, input_tokens=0, max_output_tokens=0)
+    asked = reading.max_output_tokens if request_table(reading.api).output_limits else 0
     if asked is None:
         asked = default_max_output_tokens
         if asked < reading.contents.least_output_tokens:
@@ -117,6 +122,11 @@ def _bound(
     context_window: int | None,
 ) -> ModelBound:
     _refuse_searching(price)
+    if found.may_make_images and any(rate.kind == _IMAGES for rate in price.rates()):
+        raise unpriced(
+            f"'{price.name}' makes images, which no limit of output tokens bounds: ask for text"
+            ' alone, by responseModalities = ["TEXT"]'
+        )
     if extra_input_tokens and not found.uncounted:
         # Nothing here says what these tokens are of.
         found = replace(found, modalities=found.modalities | set(MODALITIES))

@@ -26,6 +26,8 @@ from earmark.pricing.usage import LARGEST_COUNT
 #: Nothing of a value is left to be counted as JSON; a value is sorted by its fields.
 _NOTHING: Final = object()
 _GO_ON: Final = object()
+#: Values that ask for nothing.
+_OFF: Final[tuple[object, ...]] = (None, "", False, 0, [])
 _INDEX: Final = re.compile(r"\[\d+\]")
 #: Effects that look at a list as a whole.
 _WHOLE_LISTS: Final = frozenset({"tokens", "outputs"})
@@ -51,6 +53,8 @@ class Contents:
     """What needs an explicit bound, with its place."""
     modalities: set[str] = field(default_factory=lambda: {"text"})
     outputs: frozenset[str] = frozenset(MODALITIES)
+    may_make_images: bool = False
+    """Whether a model that makes images makes them here, though nobody asked for them."""
     asked_modalities: set[str] = field(default_factory=set[str])
     """`input_audio`, `output_audio` …: what the request names, which must have a price."""
     fees: dict[str, int] = field(default_factory=dict[str, int])
@@ -105,7 +109,11 @@ class _Reader:
     def __init__(
         self, api: str, table: RequestTable, body: Mapping[str, Any], allowed: Collection[str]
     ) -> None:
-        self.found = Contents(outputs=table.outputs, has_template=table.has_template)
+        self.found = Contents(
+            outputs=table.outputs,
+            has_template=table.has_template,
+            may_make_images=table.makes_images,
+        )
         self._api = api
         self._table = table
         self._allowed = allowed
@@ -143,20 +151,23 @@ class _Reader:
             if rule is None:
                 if inner is None:
                     continue
-                rule = self._rule_of(str(name), known, row, f"{prefix}{name}")
-                if rule is row.others and not inner:
+                rule = self._rule_of(str(name), value, row, f"{prefix}{name}")
+                if rule is row.others and inner in _OFF:
                     continue
             kept = self._value(inner, rule, f"{prefix}{name}")
             if kept is not _NOTHING:
                 left[name] = kept
         return left
 
-    def _rule_of(self, name: str, known: Mapping[str, Option], row: Option, place: str) -> Option:
+    def _rule_of(self, name: str, value: Mapping[str, Any], row: Option, place: str) -> Option:
         """Return the rule of a field that stands under another spelling, or in no table."""
+        known = row.fields or {}
         if self._table.camel_case:
-            spelled = known.get(_UNDERSCORE.sub(lambda found: found[1].upper(), name))
-            if spelled is not None:
-                return spelled
+            spelled = _camel_case(name)
+            if spelled in known and spelled in value:
+                raise InvalidUsage(detail=f"{place} is there twice, as {spelled} too")
+            if spelled in known:
+                return known[spelled]
         plain = _INDEX.sub("", place)
         if plain in self._allowed:
             return TEXT
@@ -226,7 +237,8 @@ class _Reader:
         return ""
 
     def _refused(self, value: object, rule: Option, place: str) -> object:
-        if value:
+        # An empty object switches most of these on.
+        if value not in _OFF:
             raise unpriced(f"option '{place}': {rule.detail}")
         return _GO_ON
 
@@ -236,7 +248,7 @@ class _Reader:
         return _GO_ON
 
     def _input(self, value: object, rule: Option, place: str) -> object:
-        if value in (None, "", False, 0, []):
+        if value in _OFF:
             return value
         if rule.fields is None:
             return self._bring(value, rule, f"{rule.detail} at {place}" if rule.detail else place)
@@ -291,6 +303,7 @@ class _Reader:
                 raise unpriced(f"option '{place}' is {each[:60]!r}; only {known} is bounded")
         if asked:
             self.found.outputs = frozenset({"text", *asked})
+            self.found.may_make_images = False
             self.found.asked_modalities |= {f"output_{each}" for each in self.found.outputs}
         return _GO_ON
 
@@ -359,6 +372,10 @@ def _cache_lifetimes(*parts: object) -> set[str]:
         elif isinstance(part, list | tuple):
             found |= _cache_lifetimes(*items(cast("object", part)))
     return found
+
+
+def _camel_case(name: str) -> str:
+    return _UNDERSCORE.sub(lambda found: found[1].upper(), name)
 
 
 def _toml_key(name: str) -> str:

@@ -185,6 +185,10 @@ class RequestTable:
     """By name: headers that alter price or behaviour, and their known values."""
     camel_case: bool = False
     """Whether names may also be written with underscores."""
+    is_free: bool = False
+    """Whether its requests cost nothing."""
+    makes_images: bool = False
+    """Whether a model that can makes images unless the request asks for text alone."""
     has_template: bool = True
     """Whether the provider wraps the conversation in words of its own."""
     asks_for_stream_usage: bool = False

@@ -1,15 +1,17 @@
 """Where a request says how much output it wants: reads the limit, and writes a lower one."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
 from earmark.apis.api import request_table
-from earmark.apis.options import Host, RequestTable
+from earmark.apis.options import DEFAULT_MAX_TOOL_CALLS, Host, RequestTable, row_of_kind
 from earmark.errors import InvalidUsage
-from earmark.pricing.json_values import mapping
+from earmark.pricing.json_values import items, mapping
 from earmark.pricing.usage import LARGEST_COUNT
 
 _ANY_HOST: Final = Host()
+_CAPITAL: Final = re.compile(r"[A-Z]")
 
 
 def with_output_limit(
@@ -18,7 +20,8 @@ def with_output_limit(
     """Return *body* with the limit of output tokens in it, and what else makes the bound hold.
 
     The limit replaces those the body names, else it is added under the name that *host* knows. A
-    stream of Chat Completions is asked for its usage; where the API's table lists a default for
+    stream of Chat Completions is asked for its usage; a Responses request with built-in tools and
+    no `max_tool_calls` gets the one its bound assumes; where the API's table lists a default for
     *host*, such as `service_tier`, it is added unless the body sets it. Everything else stays as it
     is, in the same order; *body* itself is not changed.
 
@@ -37,6 +40,12 @@ def with_output_limit(
         changed = _with_value(changed, path, max_output_tokens)
     if table.asks_for_stream_usage and body.get("stream"):
         changed["stream_options"] = {**mapping(body.get("stream_options")), "include_usage": True}
+    if (
+        table.tool_call_limit
+        and body.get(table.tool_call_limit) is None
+        and _runs_tools(table, body)
+    ):
+        changed[table.tool_call_limit] = DEFAULT_MAX_TOOL_CALLS
     for name, value in rules.defaults.items():
         if changed.get(name) is None:
             changed[name] = value
@@ -68,17 +77,34 @@ def whole_number(body: Mapping[str, Any], path: str, *, least: int) -> int | Non
 
 
 def value_at(body: Mapping[str, Any], path: str) -> object:
-    """Return what stands at a path with dots, `None` for nothing."""
+    """Return what stands at a path with dots, in either spelling; `None` for nothing."""
     *parents, name = path.split(".")
     for parent in parents:
-        body = mapping(body.get(parent))
-    return body.get(name)
+        body = mapping(body.get(_spelled(body, parent)))
+    return body.get(_spelled(body, name))
 
 
 def _with_value(body: Mapping[str, Any], path: str, value: int) -> dict[str, Any]:
-    name, _, rest = path.partition(".")
+    first, _, rest = path.partition(".")
+    name = _spelled(body, first)
     inner = _with_value(mapping(body.get(name)), rest, value) if rest else value
     return {**body, name: inner}
+
+
+def _spelled(body: Mapping[str, Any], name: str) -> str:
+    """Return *name* as *body* writes it: `maxOutputTokens` may stand as `max_output_tokens`."""
+    if name in body:
+        return name
+    other = _CAPITAL.sub(lambda found: f"_{found[0].lower()}", name)
+    return other if other in body else name
+
+
+def _runs_tools(table: RequestTable, body: Mapping[str, Any]) -> bool:
+    """Whether *body* holds a tool that the provider runs, in `tools` or in an item of its input."""
+    rows = table.options["tools"].kinds or {}
+    lists = [body, *map(mapping, items(body.get(table.messages)))]
+    tools = [mapping(tool) for each in lists for tool in items(each.get("tools"))]
+    return any((row := row_of_kind(rows, tool)) is not None and row.maximum for tool in tools)
 
 
 def _host_rules(table: RequestTable, host: str) -> Host:

@@ -27,14 +27,14 @@ _PRICES: Final = {
 }
 #: What is injected where a client names no limit.
 _DEFAULT_LIMIT: Final = 8192
-#: APIs whose requests are read so far.
-_APIS: Final = ("openai", "anthropic")
 #: Those that only the user can bound: what they bring is not in the request.
 _NEEDS_A_BOUND: Final = {
     "claude-code-search 2": "tool web_search_20250305 at tools[0]",
+    "codex-provider 1": "tool web_search at tools[8]",
+    "codex-provider 2": "tool web_search at tools[8]",
 }
 
-ASKING: Final = [request for request in recorded_requests() if request.api in _APIS]
+ASKING: Final = recorded_requests()
 BOUNDED: Final = [request for request in ASKING if request.name not in _NEEDS_A_BOUND]
 #: Where a limit can stand; and what is changed beside it.
 _LIMITS: Final = ("max_tokens", "max_completion_tokens", "max_output_tokens")
@@ -72,7 +72,8 @@ def test_a_recorded_request_is_bounded_as_it_is(request_: Recorded) -> None:
     bound = _bound(request_)
     assert bound.max_output_tokens == (_limit(request_.body) or _DEFAULT_LIMIT)
     written = len(json.dumps(request_.body, ensure_ascii=False).encode())
-    messages = len(request_.body.get("messages", ()))
+    named = ("messages", "input", "contents")
+    messages = max(len(request_.body.get(name, ())) for name in named)
     assert written / 8 < bound.input_tokens < written * 1.05 + 1000 + 20 * messages
     assert bound.cost() == Money.nanos(bound.input_tokens * 1000 + bound.max_output_tokens * 5000)
 

@@ -6,6 +6,8 @@ from typing import get_args
 import anthropic.types
 import anthropic.types.beta
 import openai.types.chat
+import openai.types.embedding_create_params
+import openai.types.responses
 import pytest
 
 from earmark.apis.api import request_table
@@ -16,6 +18,14 @@ PARAMS: dict[str, tuple[str, type]] = {
         "openai",
         openai.types.chat.completion_create_params.CompletionCreateParamsNonStreaming,
     ),
+    "responses": (
+        "openai-responses",
+        openai.types.responses.response_create_params.ResponseCreateParamsNonStreaming,
+    ),
+    "embeddings": (
+        "openai-embeddings",
+        openai.types.embedding_create_params.EmbeddingCreateParams,
+    ),
     "messages": (
         "anthropic",
         anthropic.types.message_create_params.MessageCreateParamsNonStreaming,
@@ -25,7 +35,7 @@ PARAMS: dict[str, tuple[str, type]] = {
         anthropic.types.beta.message_create_params.MessageCreateParamsNonStreaming,
     ),
     "count tokens, beta": (
-        "anthropic",
+        "anthropic-count-tokens",
         anthropic.types.beta.message_count_tokens_params.MessageCountTokensParams,
     ),
 }

@@ -1,0 +1,175 @@
+"""What a request to Google's generateContent may hold, and how each part is bounded.
+
+Source of every row: Gemini API reference, "generateContent", Vertex AI's, and the types of the
+`google-genai` SDK 3.6, 2026-11. `maxOutputTokens` includes thoughts. Names may be written in camel
+case or with underscores; the model stands in the URL.
+"""
+
+from typing import Final
+
+from earmark.apis.options import (
+    INPUT,
+    OUTPUTS,
+    PROMPT,
+    SCHEMA,
+    TEXT,
+    THINKING,
+    Host,
+    Option,
+    RequestTable,
+    brings,
+    fields,
+    refused,
+    texts,
+)
+
+_FILE: Final = brings("a file")
+_RESOLUTION: Final = fields("level", "numTokens")
+_METADATA: Final = fields("startOffset", "endOffset", "fps", "contentLayers")
+_PAGES: Final = fields("startPage", "endPage", "contentLayers")
+_CELLS: Final = fields("visibleCells", "sheetIndex", "contentLayers")
+_OFFSETS: Final = fields("startOffset", "endOffset")
+_WORD: Final = fields("word", "startOffset", "endOffset")
+_MEDIA: Final = {
+    **texts("mediaProcessing"),
+    "inlineData": _FILE,
+    "fileData": _FILE,
+    "mediaResolution": _RESOLUTION,
+    "videoMetadata": _METADATA,
+    "documentMetadata": _PAGES,
+    "spreadsheetMetadata": _CELLS,
+    "audioMetadata": _OFFSETS,
+}
+_PART: Final = Option(
+    fields={
+        **_MEDIA,
+        **texts("thought", "thoughtSignature", "partMetadata"),
+        "text": PROMPT,
+        "functionCall": fields(
+            *("id", "name", "args", "willContinue"),
+            partialArgs=fields(
+                *("boolValue", "jsonPath", "nullValue", "numberValue", "stringValue"),
+                "willContinue",
+            ),
+        ),
+        "functionResponse": fields(
+            *("id", "name", "response", "willContinue", "scheduling"),
+            parts=Option(fields=_MEDIA, others=INPUT),
+        ),
+        "executableCode": fields("code", "language", "id"),
+        "codeExecutionResult": fields("outcome", "output", "id"),
+        "toolCall": fields("id", "toolType", "args"),
+        "toolResponse": fields("id", "toolType", "response"),
+        "audioTranscription": fields(
+            *("text", "finished", "languageCode", "speakerLabel", "startOffset", "endOffset"),
+            words=_WORD,
+        ),
+        "speechMetadata": fields("speaker", "style"),
+    },
+    others=INPUT,
+)
+_CONTENT: Final = Option(fields={"role": TEXT, "parts": _PART}, others=INPUT)
+
+_SEARCHES: Final = refused("each of its searches is billed, and nothing limits them: leave it out")
+_TOOL: Final = Option(
+    fields={
+        "functionDeclarations": Option(
+            effect="schema",
+            fields=texts(
+                *("name", "description", "parameters", "parametersJsonSchema", "response"),
+                *("responseJsonSchema", "behavior"),
+            ),
+        ),
+        "googleSearch": _SEARCHES,
+        "googleSearchRetrieval": _SEARCHES,
+        "enterpriseWebSearch": _SEARCHES,
+        "googleMaps": _SEARCHES,
+        "parallelAiSearch": _SEARCHES,
+        "exaAiSearch": _SEARCHES,
+        # No fee apart; what they find and write is billed as input, round by round.
+        "codeExecution": brings("code execution", loops=True),
+        "urlContext": brings("the pages it reads", loops=True),
+        "fileSearch": brings("the files it finds", loops=True),
+        "retrieval": brings("what it retrieves", loops=True),
+        "mcpServers": brings("MCP servers", loops=True),
+        "computerUse": brings("the definition of a tool"),
+    }
+)
+_VOICE: Final = Option(
+    fields={
+        **texts("voice"),
+        "prebuiltVoiceConfig": fields("voiceName"),
+        "replicatedVoiceConfig": brings("a voice", of="audio"),
+    }
+)
+_GENERATION: Final = Option(
+    fields={
+        **texts(
+            *("temperature", "topP", "topK", "candidateCount", "maxOutputTokens", "seed"),
+            *("stopSequences", "responseLogprobs", "logprobs", "presencePenalty"),
+            *("frequencyPenalty", "responseMimeType", "mediaResolution", "audioTimestamp"),
+            "enableEnhancedCivicAnswers",
+        ),
+        "responseSchema": SCHEMA,
+        "responseJsonSchema": SCHEMA,
+        # Images are not bounded by `maxOutputTokens` ("Image generation").
+        "responseModalities": OUTPUTS,
+        "thinkingConfig": fields("includeThoughts", "thinkingLevel", thinkingBudget=THINKING),
+        "speechConfig": Option(
+            fields={
+                "languageCode": TEXT,
+                "voiceConfig": _VOICE,
+                "multiSpeakerVoiceConfig": fields(
+                    speakerVoiceConfigs=fields("speaker", voiceConfig=_VOICE)
+                ),
+            }
+        ),
+        "audioTranscriptionConfig": fields(
+            *("languageCodes", "customVocabulary", "adaptationPhrases", "wordTimestamp"),
+            *("diarization", "mode", "sourceText", "languageAuto"),
+            languageHints=fields("languageCodes"),
+        ),
+        "imageConfig": refused("images are not bounded by maxOutputTokens: leave it out"),
+        "routingConfig": refused("another model may answer, at another price: name one model"),
+        "modelSelectionConfig": refused("another model may answer, at another price: name one"),
+    }
+)
+
+REQUEST: Final = RequestTable(
+    messages="contents",
+    output_limits=("generationConfig.maxOutputTokens",),
+    choices="generationConfig.candidateCount",
+    tiers=("serviceTier",),
+    camel_case=True,
+    # A model that makes images makes them unless it is told otherwise.
+    makes_images=True,
+    headers={
+        # Vertex: capacity of another price.
+        "x-vertex-ai-llm-request-type": texts("dedicated"),
+        "x-vertex-ai-llm-shared-request-type": {
+            "priority": refused("it is billed at another price: leave it out"),
+            "flex": refused("it is billed at another price: leave it out"),
+        },
+    },
+    hosts={"generativelanguage.googleapis.com": Host()},
+    options={
+        **texts("model", "labels", "store", "serviceTier"),
+        "contents": _CONTENT,
+        "systemInstruction": _CONTENT,
+        "generationConfig": _GENERATION,
+        "tools": _TOOL,
+        "toolConfig": fields(
+            "includeServerSideToolInvocations",
+            functionCallingConfig=fields(
+                "mode", "allowedFunctionNames", "streamFunctionCallArguments"
+            ),
+            retrievalConfig=fields("languageCode", latLng=fields("latitude", "longitude")),
+        ),
+        "safetySettings": fields("category", "method", "threshold"),
+        "modelArmorConfig": fields("promptTemplateName", "responseTemplateName"),
+        "cachedContent": brings("cached content"),
+        "continuationToken": brings("an earlier answer"),
+        "automaticContinuation": refused("it answers again and again: leave it out"),
+        "generationOutputConfig": refused("its answer comes after the call: leave it out"),
+    },
+)
