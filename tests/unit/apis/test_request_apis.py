@@ -58,7 +58,8 @@ def test_tools_inside_the_input_are_tools() -> None:
     """Codex sends its tools as an item of the input: they count, and a built-in one has a fee."""
     function = {"type": "function", "name": "f", "description": "x" * 1000}
     namespace = {"type": "namespace", "name": "n", "tools": [function]}
-    added = {"type": "additional_tools", "role": "developer", "tools": [namespace]}
+    added: dict[str, Any] = {"type": "additional_tools", "role": "developer"}
+    added["tools"] = [namespace]
     plain = bound("openai-responses", {}).input_tokens
     assert bound("openai-responses", {"input": [added]}).input_tokens > plain + 1600
     added["tools"] = [namespace, WEB]
@@ -188,7 +189,7 @@ def test_what_nothing_bounds_is_refused_by_its_place(name: str) -> None:
 
 def test_an_empty_object_that_switches_on_a_search_is_refused() -> None:
     """`web_search_options: {}` searches as well as any other value."""
-    body = {"model": "m", "messages": [], "web_search_options": {}}
+    body: dict[str, Any] = {"model": "m", "messages": [], "web_search_options": {}}
     with pytest.raises(BudgetExceeded, match="web_search_options"):
         read_body("openai", body)
 
