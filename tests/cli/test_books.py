@@ -1,5 +1,8 @@
 """The books from the command line: budgets, holds, entries, audit."""
 
+# apsw's stubs name the type of a bytes-like value in a way that type checkers cannot resolve.
+# pyright: reportUnknownMemberType=false
+
 import shlex
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -8,6 +11,7 @@ from pathlib import Path
 import apsw
 import pytest
 
+from earmark.ledger.details import details_of_call
 from earmark.stores.open import open_ledger
 from earmark.testing import ManualClock
 from support.shell import Shell
@@ -165,6 +169,21 @@ def test_a_hold_gets_more_money_and_more_time(books: Shell) -> None:
     entry = books.json("entries", "--key", "call-1")["entries"][-1]
     assert entry["data"]["deadline"] == longer["deadline"]
     assert f"until {longer['deadline']}" in books.ok("entries").out
+
+
+def test_a_cost_that_is_not_fully_known_is_marked(books: Shell) -> None:
+    """`holds` and `entries` name the counter, the model and the request, until it is settled."""
+    with open_ledger("sqlite:///earmark.db") as ledger:
+        details = details_of_call(model="gpt-5", request_id="req_1", unknown=["usage.thoughts = 7"])
+        ledger.presume("call-1", details={**details, "limits": 5, "timezone": 7, "labels": "x"})
+    mark = "cost not fully known: usage.thoughts = 7; gpt-5; request req_1"
+    assert mark in books.ok("holds").out
+    assert mark in books.ok("entries").out
+    (raised,) = books.json("holds", "presume", "call-1", "--known", "1.25")["holds"]
+    assert (raised["state"], raised["settled"]) == ("presumed", "1.25")
+    assert raised["details"]["unknown"] == ["usage.thoughts = 7"]
+    books.ok("holds", "settle", "call-1", "1.5")
+    assert "usage.thoughts" not in books.ok("holds", "--state", "settled").out
 
 
 def test_an_audit_finds_healthy_books_healthy(books: Shell) -> None:

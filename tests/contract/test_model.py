@@ -64,6 +64,7 @@ amounts = st.builds(Amounts, small, st.integers(0, 2), tokens)
 more = st.builds(Amounts, small, st.just(0), tokens)
 actuals = st.builds(Amounts, st.integers(0, 9), st.sampled_from([AS_HELD, 0, 3]), tokens)
 known = st.none() | actuals
+details = st.sampled_from(["", '{"model":"m"}', '{"model":"n"}'])
 units = st.sampled_from(["usd", "usd", "usd", "calls", "tokens"])
 limits = st.lists(
     st.builds(Limit, st.integers(0, 25), units, st.sampled_from(WINDOWS)),
@@ -147,15 +148,15 @@ class Machine(RuleBasedStateMachine):
             *(Extend(k, Amounts(0, 0), f"t{self.keys}-{n}", ttl) for n, k in enumerate(several))
         )
 
-    @rule(key=opened, actual=actuals)
-    def settle(self, key: str, actual: Amounts) -> None:
+    @rule(key=opened, actual=actuals, details=details)
+    def settle(self, key: str, actual: Amounts, details: str) -> None:
         """Tell what it cost."""
-        self.ask(Settle(key, actual))
+        self.ask(Settle(key, actual, details=details))
 
-    @rule(key=opened, costs=st.lists(known, min_size=1, max_size=2))
-    def presume(self, key: str, costs: list[Amounts | None]) -> None:
+    @rule(key=opened, costs=st.lists(known, min_size=1, max_size=2), details=details)
+    def presume(self, key: str, costs: list[Amounts | None], details: str) -> None:
         """Tell that nobody knows, and perhaps what it cost at least."""
-        self.ask(*(Presume(key, cost) for cost in costs))
+        self.ask(*(Presume(key, cost, details=details) for cost in costs))
 
     @rule(several=st.lists(opened, min_size=1, max_size=4), actual=actuals, kind=st.integers(0, 2))
     def close_several(self, several: list[str], actual: Amounts, kind: int) -> None:

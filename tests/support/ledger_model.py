@@ -298,5 +298,5 @@ def _shown(row: Reservation | None) -> tuple[object, ...] | None:
         return None
     return (
         row.key, row.budget, row.asked, row.hold, row.state, row.opened, row.expires,
-        row.closed, row.actual, row.labels,
+        row.closed, row.actual, row.labels, row.details,
     )  # fmt: skip

@@ -55,7 +55,7 @@ LEAVES = [
     *(["heartbeat"], ["serve"], ["model"], ["backup"]),
     *(["config", name] for name in ("show", "allow", "revoke", "list")),
     *(["budget", name] for name in ("set", "show", "pause", "resume", "extend")),
-    *(["holds", name] for name in ("settle", "release")),
+    *(["holds", name] for name in ("extend", "settle", "presume", "release")),
     *(["quilt", name] for name in ("get", "put", "list", "history")),
     *(["nudge", name] for name in ("list", "ack", "test")),
     *(["token", name] for name in ("create", "list", "revoke")),

@@ -11,7 +11,8 @@ from earmark.cli.books import open_existing
 from earmark.cli.runs import budget_of_run
 from earmark.cli.session import Session, command, group
 from earmark.cli.table import Table
-from earmark.ledger.values import Entry
+from earmark.ledger.details import remarks
+from earmark.ledger.values import CLOSING, Entry
 from earmark.service.wire import data_of, entry_json
 
 app = group("List what was booked, in the order of commits.")
@@ -68,7 +69,7 @@ def _row(entry: Entry, zones: dict[str, str]) -> tuple[str, ...]:
         show_amount("usd", amounts.usd) if own else "",
         str(amounts.calls) if own else "",
         str(amounts.tokens) if own and amounts.tokens is not None else "",
-        "; ".join(filter(None, (_zone(entry, zones), _says(data_of(entry))))),
+        "; ".join(filter(None, (_zone(entry, zones), _says(entry)))),
     )
 
 
@@ -77,7 +78,7 @@ _WITH_AMOUNTS: Final = frozenset({"reserve", "extend", "settle", "presume", "rel
 
 def _zone(entry: Entry, zones: dict[str, str]) -> str:
     """Return what *entry* says of its budget's time zone, if it changed or is first listed."""
-    new = data_of(entry).get("timezone")
+    new = data_of(entry).get("timezone") if entry.kind == "limit" else None
     old = zones.get(entry.budget)
     if not new or new == old:
         return ""
@@ -87,8 +88,11 @@ def _zone(entry: Entry, zones: dict[str, str]) -> str:
     return "" if new == "UTC" else f"time zone {new}"
 
 
-def _says(data: Mapping[str, Any]) -> str:
-    """Return what an entry says beside its amounts, most telling first."""
+def _says(entry: Entry) -> str:
+    """Return what *entry* says beside its amounts, most telling first."""
+    data = data_of(entry)
+    if entry.kind in CLOSING:
+        return "; ".join(remarks(data))
     shown = [", ".join(data["limits"]) or "no limits"] if "limits" in data else []
     shown += [str(data[name]) for name in ("limit", "reason") if data.get(name)]
     shown += [f"by {data['actor']}"] if data.get("actor") else []

@@ -10,6 +10,7 @@ from earmark.cli.books import open_existing
 from earmark.cli.runs import budget_of_run
 from earmark.cli.session import Session, command, default, group
 from earmark.cli.table import Table
+from earmark.ledger.details import read_details, remarks
 from earmark.ledger.values import Reservation, State
 from earmark.service.wire import labels_of, reservation_json
 
@@ -17,7 +18,10 @@ app = group("List reservations whose true cost is not known, and settle them.")
 
 Key = Annotated[str, typer.Argument(metavar="KEY", help="The key of the reservation.")]
 
-_HEADINGS: Final = ("key", "budget", "state", ">hold", ">settled", "opened", "deadline", "labels")
+_HEADINGS: Final = (
+    *("key", "budget", "state", ">hold", ">settled", "opened", "deadline", "labels"),
+    "details",
+)
 
 
 class Which(StrEnum):
@@ -104,6 +108,19 @@ def settle(
 
 
 @command(app)
+def presume(
+    session: Session,
+    key: Key,
+    known: Annotated[
+        str | None, typer.Option(metavar="USD", help="What it cost at least, where that is known.")
+    ] = None,
+) -> None:
+    """Count a hold as spent, or what is known if that is more: nobody knows what it cost."""
+    with open_existing(session) as ledger:
+        _answer(session, [ledger.presume(key, known=known)])
+
+
+@command(app)
 def release(session: Session, key: Key) -> None:
     """Give a reservation back: nothing was spent; also one that was presumed spent."""
     with open_existing(session) as ledger:
@@ -129,4 +146,5 @@ def _row(reservation: Reservation) -> tuple[str, ...]:
         f"{reservation.opened_at:%Y-%m-%d %H:%M:%S}Z",
         f"{reservation.deadline:%Y-%m-%d %H:%M:%S}Z",
         " ".join(f"{name}={value}" for name, value in labels_of(reservation).items()),
+        "; ".join(remarks(read_details(reservation.details))),
     )

@@ -122,10 +122,15 @@ class AsyncLedger:
         )
 
     async def settle(
-        self, key: str, amount: AmountLike, *, units: Mapping[str, int] | None = None
+        self,
+        key: str,
+        amount: AmountLike,
+        *,
+        units: Mapping[str, int] | None = None,
+        details: Mapping[str, object] | None = None,
     ) -> Reservation:
         """Replace the hold of *key* by the actual cost; see `Ledger.settle`."""
-        operation = requests.settle(key, amount, units)
+        operation = requests.settle(key, amount, units, details)
         return reservation_of(await self.sync.committer.submit_async(operation))
 
     async def release(self, key: str) -> Reservation:
@@ -138,9 +143,10 @@ class AsyncLedger:
         *,
         known: AmountLike | None = None,
         units: Mapping[str, int] | None = None,
+        details: Mapping[str, object] | None = None,
     ) -> Reservation:
         """Count the whole hold of *key*, or *known*, as spent; see `Ledger.presume`."""
-        return await self._reservation(requests.presume(key, known, units))
+        return await self._reservation(requests.presume(key, known, units, details))
 
     def spend(
         self,

@@ -126,19 +126,33 @@ class Ledger:
         return reservation_of(self.committer.submit(request))
 
     def settle(
-        self, key: str, amount: AmountLike, *, units: Mapping[str, int] | None = None
+        self,
+        key: str,
+        amount: AmountLike,
+        *,
+        units: Mapping[str, int] | None = None,
+        details: Mapping[str, object] | None = None,
     ) -> Reservation:
         """Replace the hold of *key* by the actual cost *amount*; durable.
 
         It is booked in full, also above the hold. A presumed reservation is corrected to *amount*.
         A settlement belongs to the interval of its reservation, whenever it comes.
 
+        Args:
+            key: The reservation's.
+            amount: What it really cost, in USD.
+            units: Other units; what is not given of them is as it was held.
+            details: Kept with it, at most 4,096 characters of JSON: `model`, `request_id`, `usage`,
+                `unknown`. Those of a repeat are not; without any, those of a presumption stay.
+
         Raises:
             NotFound: The key never opened a reservation.
             KeyReused: It was settled before, to another amount.
             ReservationClosed: It was released.
+            InputError: *details* are no JSON object, or too large.
         """
-        return reservation_of(self.committer.submit(requests.settle(key, amount, units)))
+        operation = requests.settle(key, amount, units, details)
+        return reservation_of(self.committer.submit(operation))
 
     def release(self, key: str) -> Reservation:
         """Give all of the hold of *key* back: nothing was spent; durable.
@@ -154,6 +168,7 @@ class Ledger:
         *,
         known: AmountLike | None = None,
         units: Mapping[str, int] | None = None,
+        details: Mapping[str, object] | None = None,
     ) -> Reservation:
         """Count the whole hold of *key* as spent because its outcome is unknown; durable.
 
@@ -161,16 +176,17 @@ class Ledger:
 
         Args:
             key: The reservation's.
-            known: What it cost at least, in USD: counted where it is more than the hold, and booked
-                in full as an overrun. In whatever order they come, also after the deadline has
-                passed, the largest counts, and one that raises nothing answers as repeated.
-            units: Other units of *known*, `{"tokens": 1200}`.
+            known: What it cost at least, in USD: counted in full where it is more than the hold.
+                In whatever order they come, the largest counts; what raises nothing is a repeat.
+            units: Other units of *known*.
+            details: As for `settle`; kept where there are none yet, or what counts is raised.
 
         Raises:
             NotFound, ReservationClosed: As `settle`; also where it was settled.
-            InvalidAmount: *known* is no amount, or more than an account can count.
+            InputError: *known* is no amount, or more than an account can count; *details* as above.
         """
-        return reservation_of(self.committer.submit(requests.presume(key, known, units)))
+        request = requests.presume(key, known, units, details)
+        return reservation_of(self.committer.submit(request))
 
     def spend(
         self,
@@ -290,9 +306,7 @@ class Ledger:
     def balances(self, path: str, *, tree: bool = False) -> list[Balance]:
         """Return each limit of the budget at *path* in its current interval.
 
-        Args:
-            path: The budget.
-            tree: Also those of the budgets below it.
+        With *tree* also those of the budgets below it.
 
         Raises:
             NotFound: No budget stands at *path*.
@@ -300,12 +314,14 @@ class Ledger:
         parse_path(path)
         self.sweep()
         now = self.instant()
-        budgets = self.store.budgets(path) if tree else self._alone(path)
-        if not budgets:
+        # Below a budget there may be thousands: each run has one.
+        budgets = self.store.budgets(path) if tree else [self.store.budget(path)]
+        found = [each for each in budgets if each is not None]
+        if not found:
             raise NotFound(kind="budget", name=path, hint=f"`earmark budget set {path}` makes it")
         return [
             balance(account, paused=budget.is_paused(now) is not None)
-            for budget in budgets
+            for budget in found
             for account in self.store.accounts(budget.path, now)
             if account.line.budget == budget.path
         ]
@@ -313,11 +329,6 @@ class Ledger:
     def budgets(self, prefix: str | None = None) -> list[Budget]:
         """Return the budgets at or below *prefix*, by path; all of them without one."""
         return self.store.budgets(None if prefix is None else parse_path(prefix))
-
-    def _alone(self, path: str) -> list[Budget]:
-        # Below a budget there may be thousands: each run has one.
-        found = self.store.budget(parse_path(path))
-        return [] if found is None else [found]
 
     def reservation(self, key: str) -> Reservation:
         """Return what *key* opened.

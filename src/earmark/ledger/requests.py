@@ -13,6 +13,7 @@ from earmark.errors import InvalidAmount, InvalidDuration, InvalidKey
 from earmark.errors.inputs import shown
 from earmark.ids import new_key
 from earmark.ledger.budget_rules import changed
+from earmark.ledger.details import details_text
 from earmark.ledger.store import Filter
 from earmark.ledger.values import (
     AS_HELD,
@@ -89,18 +90,28 @@ def extend(
     )
 
 
-def settle(key: str, amount: AmountLike, units: Mapping[str, int] | None) -> Settle:
+def settle(
+    key: str,
+    amount: AmountLike,
+    units: Mapping[str, int] | None,
+    details: Mapping[str, object] | None = None,
+) -> Settle:
     """Return the operation that replaces the hold of *key* by *amount*."""
-    return Settle(check_key(key), amounts(amount, units, calls=AS_HELD))
+    actual = amounts(amount, units, calls=AS_HELD)
+    return Settle(check_key(key), actual, details=details_text(details))
 
 
 def presume(
-    key: str, known: AmountLike | None = None, units: Mapping[str, int] | None = None
+    key: str,
+    known: AmountLike | None = None,
+    units: Mapping[str, int] | None = None,
+    details: Mapping[str, object] | None = None,
 ) -> Presume:
     """Return the operation that counts the hold of *key*, or *known* if that is more, as spent."""
-    if known is None and not units:
-        return Presume(check_key(key))
-    return Presume(check_key(key), amounts(0 if known is None else known, units, calls=AS_HELD))
+    least = None
+    if known is not None or units:
+        least = amounts(0 if known is None else known, units, calls=AS_HELD)
+    return Presume(check_key(key), least, details=details_text(details))
 
 
 def release(key: str) -> Release:

@@ -16,6 +16,7 @@ from earmark.clock import END_OF_TIME
 from earmark.errors import Reason
 from earmark.ledger.alerting import told
 from earmark.ledger.counting import NOTHING, count, count_after
+from earmark.ledger.details import without_unknown
 from earmark.ledger.values import (
     AS_HELD,
     Accepted,
@@ -154,7 +155,11 @@ def _settle(scope: Scope, known: Reservation | None, op: Settle, now: int, seq: 
         return _repeat_settle(known, actual)
     if known.state == "released":
         return _closed(known)
-    return _resolve(scope, known, actual, "settled", "settle", now, seq)
+    details = op.details
+    if known.details and not details:
+        # What was known of the call stays true when its cost is told.
+        details = without_unknown(known.details)
+    return _resolve(scope, known, actual, "settled", "settle", now, seq, details)
 
 
 def _release(scope: Scope, known: Reservation | None, op: Release, now: int, seq: int) -> Decision:
@@ -175,9 +180,10 @@ def _presume(scope: Scope, known: Reservation | None, op: Presume, now: int, seq
     counted = known.hold if known.actual is None else known.actual
     cost = counted if op.known is None else _larger(counted, op.known)
     # Only ever raised: presumptions in any order, the deadline's too, come to the same.
-    if cost == known.actual:
+    if cost == known.actual and (known.details or not op.details):
         return Repeated(known, None)
-    return _resolve(scope, known, cost, "presumed", "presume", now, seq)
+    details = op.details or known.details
+    return _resolve(scope, known, cost, "presumed", "presume", now, seq, details)
 
 
 def _resolve(
@@ -188,6 +194,7 @@ def _resolve(
     kind: Kind,
     now: int,
     seq: int,
+    details: str = "",
 ) -> Accepted | Refused:
     # A presumed reservation holds nothing any more: its whole hold, or more, is already settled.
     held = known.hold if known.state == "open" else NOTHING
@@ -222,8 +229,8 @@ def _resolve(
             moved, crossed = told(moved, now, seq)
             alerts += crossed
         changed.append(moved)
-    closed = _close(known, actual, state, now, seq)
-    entry = Entry(seq, now, kind, known.key, known.budget, actual, known.last, "")
+    closed = _close(known, actual, state, now, seq, details)
+    entry = Entry(seq, now, kind, known.key, known.budget, actual, known.last, details)
     return Accepted(tuple(changed), closed, None, entry, alerts)
 
 
@@ -232,7 +239,9 @@ def _moved(held: Amounts, actual: Amounts, before: Amounts, unit: str) -> tuple[
     return count(held, unit), count(actual, unit) - count(before, unit)
 
 
-def _close(known: Reservation, actual: Amounts, state: State, now: int, seq: int) -> Reservation:
+def _close(
+    known: Reservation, actual: Amounts, state: State, now: int, seq: int, details: str
+) -> Reservation:
     return Reservation(
         known.key,
         known.budget,
@@ -248,6 +257,7 @@ def _close(known: Reservation, actual: Amounts, state: State, now: int, seq: int
         known.seq,
         seq,
         known.parts,
+        details,
     )
 
 

@@ -40,9 +40,15 @@ class Spend:
         self._entered = threading.Lock()
         self._actual: Settle | None = None
 
-    def settle(self, amount: AmountLike, *, units: Mapping[str, int] | None = None) -> None:
+    def settle(
+        self,
+        amount: AmountLike,
+        *,
+        units: Mapping[str, int] | None = None,
+        details: Mapping[str, object] | None = None,
+    ) -> None:
         """Say what the work cost; booked when the block ends, also when it ends by an exception."""
-        self._actual = requests.settle(self.hold.key, amount, units)
+        self._actual = requests.settle(self.hold.key, amount, units, details)
 
     def extend(
         self, amount: AmountLike = 0, *, deadline: Duration | datetime | None = None
@@ -84,9 +90,15 @@ class AsyncSpend:
         self._entered = threading.Lock()
         self._actual: Settle | None = None
 
-    def settle(self, amount: AmountLike, *, units: Mapping[str, int] | None = None) -> None:
+    def settle(
+        self,
+        amount: AmountLike,
+        *,
+        units: Mapping[str, int] | None = None,
+        details: Mapping[str, object] | None = None,
+    ) -> None:
         """Say what the work cost; booked when the block ends, also when it ends by an exception."""
-        self._actual = requests.settle(self.hold.key, amount, units)
+        self._actual = requests.settle(self.hold.key, amount, units, details)
 
     async def extend(
         self, amount: AmountLike = 0, *, deadline: Duration | datetime | None = None

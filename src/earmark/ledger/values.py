@@ -23,6 +23,8 @@ Kind = Literal[
 ]
 
 
+#: The kinds of entries that say what a reservation came to.
+CLOSING: Final[frozenset[Kind]] = frozenset({"settle", "release", "presume"})
 #: In a settlement: as many calls as were held.
 AS_HELD: Final = -1
 
@@ -106,6 +108,8 @@ class Reservation(Struct, frozen=True, gc=False):
     """The number of its latest entry."""
     parts: tuple[Part, ...] = ()
     """Those of its accounts that do not count all of it; nearly always none."""
+    details: str = ""
+    """What was kept with its settlement, as JSON; see `earmark.ledger.details`."""
     repeated: bool = False
     """Whether this answers a request whose key was used before, so that it opened nothing.
 
@@ -196,6 +200,8 @@ class Settle(Struct, frozen=True, gc=False):
     key: str
     amounts: Amounts
     also: AlsoWrite | None = None
+    details: str = ""
+    """JSON that is kept with the settlement; a repeat's is not."""
 
 
 class Release(Struct, frozen=True, gc=False):
@@ -214,6 +220,8 @@ class Presume(Struct, frozen=True, gc=False):
     known: Amounts | None = None
     """What it cost at least: the larger of that and of what is counted already is counted."""
     also: AlsoWrite | None = None
+    details: str = ""
+    """As of a `Settle`; where there are none yet, also where nothing is raised."""
 
 
 class SetLimits(Struct, frozen=True, gc=False):
@@ -308,7 +316,8 @@ class Entry(Struct, frozen=True, gc=False):
     """The entry before this one on the same reservation; 0 for the first."""
     data: str
     """Of a `reserve` or `extend` the name of the request, if it is not the key, and of an `extend`
-    that moved the deadline, after a line feed, where to; of a change of a budget JSON."""
+    that moved the deadline, after a line feed, where to; of a settlement its
+    details and of a change of a budget what was changed, as JSON."""
 
     @property
     def operation(self) -> str:

@@ -22,6 +22,7 @@ from earmark.budget.budget import PPM, Budget
 from earmark.budget.limit import present, show_amount
 from earmark.clock import END_OF_TIME, iso, to_datetime
 from earmark.ledger.answers import Balance
+from earmark.ledger.details import read_details
 from earmark.ledger.values import Alert, Amounts, Entry, Reservation
 from earmark.service.plain import told
 
@@ -76,6 +77,7 @@ def reservation_json(reservation: Reservation) -> dict[str, Any]:
         "deadline": reservation.deadline,
         "closed_at": to_datetime(closed) if closed else None,
         "labels": labels_of(reservation),
+        "details": read_details(reservation.details),
         "seq": reservation.seq,
     }
 

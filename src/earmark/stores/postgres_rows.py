@@ -16,6 +16,7 @@ from earmark.stores.postgres_link import Connection
 from earmark.stores.rows import (
     ACCOUNT_COLUMNS,
     ALERT_COLUMNS,
+    DETAILS,
     ENTRY_COLUMNS,
     RESERVATION_COLUMNS,
     Row,
@@ -235,7 +236,7 @@ class PostgresRows:
         keys = None if wanted.keys is None else [*wanted.keys]
         tests = [('"key" = ?', wanted.key), ('"key" = ANY(?)', keys)]
         state = in_state(wanted.state)
-        sql = select(RESERVATION_COLUMNS, "{s}.reservation", "opened", "seq", tests, wanted, state)
+        sql = select(_RESERVATION_READ, "{s}.reservation", "opened", "seq", tests, wanted, state)
         return map(reservation, self.all(*sql))
 
     def entries(self, wanted: Filter) -> Iterator[Entry]:
@@ -253,7 +254,7 @@ class PostgresRows:
         return map(account_of, rows)
 
     def _reservations_where(self, where: str, values: Collection[object]) -> Iterator[Reservation]:
-        sql = f"SELECT {RESERVATION_COLUMNS} FROM {{s}}.reservation WHERE {where}"
+        sql = f"SELECT {_RESERVATION_READ} FROM {{s}}.reservation WHERE {where}"
         return map(reservation, self.all(sql, values))
 
 
@@ -264,6 +265,7 @@ _WRITERS: Final = (
     " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
     " AND (mode = 'RowShareLock' OR mode = 'RowExclusiveLock')"
 )
+_RESERVATION_READ: Final = RESERVATION_COLUMNS + DETAILS.format(schema="{s}.")
 _COUNTED: Final = (
     "(budget = ? OR (budget >= ? AND budget < ?))"
     " AND (state = 'open' OR (opened >= ? AND opened < ? AND state <> 'released')) ORDER BY seq"

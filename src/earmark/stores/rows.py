@@ -15,6 +15,11 @@ RESERVATION_COLUMNS: Final = (
     '"key", budget, usd, calls, tokens, state, accounts, opened, expires, closed,'
     " actual_usd, actual_calls, actual_tokens, asked, labels, seq, last, parts"
 )
+#: What a reservation's row is read with: of a closed one, what its last entry keeps beside amounts.
+DETAILS: Final = (
+    ", CASE WHEN state = 'open' THEN '' ELSE"
+    " (SELECT e.data FROM {schema}entry e WHERE e.seq = reservation.last) END"
+)
 ENTRY_COLUMNS: Final = 'seq, at, kind, "key", budget, usd, calls, tokens, prior, data'
 ALERT_COLUMNS: Final = (
     'account, threshold, budget, unit, "window", start, "end", "limit", settled, at, seq'
@@ -33,7 +38,7 @@ Row = tuple[Any, ...]
 def reservation(row: Row) -> Reservation:
     """Return the reservation a row of the table holds."""
     key, budget, usd, calls, tokens, state, accounts, opened, expires, closed = row[:10]
-    actual_usd, actual_calls, actual_tokens, asked, labels, seq, last, parts = row[10:]
+    actual_usd, actual_calls, actual_tokens, asked, labels, seq, last, parts, *details = row[10:]
     hold = Amounts(usd, calls, tokens)
     first = hold if asked is None else Amounts(*json.loads(asked))
     actual = None if actual_usd is None else Amounts(actual_usd, actual_calls, actual_tokens)
@@ -52,6 +57,7 @@ def reservation(row: Row) -> Reservation:
         seq,
         last,
         read_parts(parts),
+        *details,
     )
 
 

@@ -18,6 +18,7 @@ from earmark.ledger.values import Account, Alert, Entry, Reservation
 from earmark.stores.rows import (
     ACCOUNT_COLUMNS,
     ALERT_COLUMNS,
+    DETAILS,
     ENTRY_COLUMNS,
     RESERVATION_COLUMNS,
     Row,
@@ -36,6 +37,7 @@ from earmark.stores.rows import (
 )
 
 # Reading.
+RESERVATION_READ: Final = RESERVATION_COLUMNS + DETAILS.format(schema="")
 BUDGET: Final = "SELECT body FROM budget WHERE path = ?"
 BUDGETS: Final = "SELECT body FROM budget WHERE path >= ? AND path < ? ORDER BY path"
 ACCOUNT: Final = f"SELECT {ACCOUNT_COLUMNS} FROM account WHERE id = ?"
@@ -45,13 +47,13 @@ FIND_ACCOUNT: Final = (
     ' WHERE budget = ? AND unit = ? AND "window" = ? AND start = ?'
 )
 LAST_ACCOUNT: Final = "SELECT coalesce(max(id), 0) FROM account"
-RESERVATION: Final = f'SELECT {RESERVATION_COLUMNS} FROM reservation WHERE "key" = ?'
+RESERVATION: Final = f'SELECT {RESERVATION_READ} FROM reservation WHERE "key" = ?'
 # One statement for a batch's keys, of any number: a list of placeholders would be compiled anew.
 _AMONG: Final = '"key" IN (SELECT value FROM json_each(?))'
-RESERVATIONS_OF: Final = f"SELECT {RESERVATION_COLUMNS} FROM reservation WHERE {_AMONG}"
+RESERVATIONS_OF: Final = f"SELECT {RESERVATION_READ} FROM reservation WHERE {_AMONG}"
 HIGHEST: Final = 'SELECT max("key") FROM reservation'
 COUNTED: Final = (
-    f"SELECT {RESERVATION_COLUMNS} FROM reservation"
+    f"SELECT {RESERVATION_READ} FROM reservation"
     " WHERE (budget = ? OR (budget >= ? AND budget < ?))"
     " AND (state = 'open' OR (opened >= ? AND opened < ? AND state <> 'released')) ORDER BY seq"
 )
@@ -205,9 +207,7 @@ class SqliteRows:
         keys = None if wanted.keys is None else json.dumps([*wanted.keys])
         tests = [('"key" = ?', wanted.key), (_AMONG, keys)]
         state = in_state(wanted.state)
-        sql, values = select(
-            RESERVATION_COLUMNS, "reservation", "opened", "seq", tests, wanted, state
-        )
+        sql, values = select(RESERVATION_READ, "reservation", "opened", "seq", tests, wanted, state)
         return map(reservation, self._execute(sql, values))
 
     def entries(self, wanted: Filter) -> Iterator[Entry]:

@@ -12,7 +12,7 @@ import apsw
 from earmark.budget.budget import Budget
 from earmark.ledger.store import Filter
 from earmark.ledger.values import Account, Entry, Reservation
-from earmark.stores.rows import ENTRY_COLUMNS, OF_BUDGETS, entry
+from earmark.stores.rows import ENTRY_COLUMNS, OF_BUDGETS, RESERVATION_COLUMNS, entry, reservation
 from earmark.stores.sqlite_errors import translated
 from earmark.stores.sqlite_file import SqliteFile
 from earmark.stores.sqlite_rows import SqliteRows
@@ -58,7 +58,9 @@ class SqliteSnapshot:
     def reservations(self) -> Iterator[Reservation]:
         """Yield every reservation."""
         with translated(self._name):
-            yield from SqliteRows(self._connection).reservations(Filter())
+            # Without their details, which are in the entries.
+            query = f"SELECT {RESERVATION_COLUMNS} FROM reservation ORDER BY seq"
+            yield from map(reservation, self._connection.execute(query))
 
     def entries(self) -> Iterator[Entry]:
         """Yield every entry in the order of commits."""

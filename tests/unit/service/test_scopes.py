@@ -21,6 +21,7 @@ WRITES: dict[tuple[str, str], tuple[str, Any]] = {
     ),
     ("post", "/v1/reservations"): ("spend", {"budget": "acme", "amount": "1"}),
     ("post", "/v1/reservations/{key}/settle"): ("spend", {"amount": "1"}),
+    ("post", "/v1/reservations/{key}/presume"): ("spend", {"known": "1"}),
     ("post", "/v1/reservations/{key}/release"): ("spend", None),
     ("post", "/v1/reservations/{key}/extend"): ("spend", {"amount": "1"}),
     ("post", "/v1/tasks"): ("spend", {"title": "think"}),

@@ -120,11 +120,36 @@ class ReserveBody(Body):
     labels: dict[str, str] = Field(default={}, max_length=64)
 
 
+Details = Annotated[
+    dict[str, Any],
+    Field(
+        default=dict[str, Any](),
+        description="Kept with it, at most 4,096 characters of JSON: `model`, `request_id`, …",
+    ),
+]
+
+
 class AmountBody(Body):
     """What it really cost."""
 
     amount: Usd
     units: Units = Field(default={})
+
+
+class SettleBody(AmountBody):
+    """What it really cost, and what is kept with that."""
+
+    details: Details
+
+
+class PresumeBody(Body):
+    """What is known of a cost that nobody knows in full."""
+
+    known: Usd | None = Field(
+        default=None, description="What it cost at least: counted where it is more than the hold."
+    )
+    units: Units = Field(default={})
+    details: Details
 
 
 class ExtendBody(Body):
@@ -151,6 +176,8 @@ class Reservation(Form):
     deadline: Moment
     closed_at: Moment | None
     labels: dict[str, str]
+    details: dict[str, Any]
+    """What was kept with its settlement: model, request id, usage, counters that are not known."""
     seq: int
 
 

@@ -7,7 +7,8 @@ from earmark.budget.budget import Budget
 from earmark.budget.limit import show_amount
 from earmark.budget.path import ancestors
 from earmark.ledger.answers import Balance
-from earmark.ledger.values import Entry, Reservation
+from earmark.ledger.details import read_details, remarks
+from earmark.ledger.values import CLOSING, Entry, Reservation
 from earmark.service.pages.shown import Bar, Moment, bar, moment, usd
 from earmark.service.pages.views_burn import Chart, chart
 
@@ -82,6 +83,8 @@ class EntryView:
     amount: str
     budget: str
     key: str
+    remarks: str
+    """What is kept with a settlement: the model, and whether its cost is fully known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,4 +236,5 @@ def _entry(entry: Entry, now: int) -> EntryView:
         amount=f"{show_amount('usd', entry.amounts.usd)} USD" if counted else "",
         budget=entry.budget,
         key=entry.key,
+        remarks="; ".join(remarks(read_details(entry.data))) if entry.kind in CLOSING else "",
     )

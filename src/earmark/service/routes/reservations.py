@@ -1,4 +1,4 @@
-"""Reservations: list and look, reserve, extend, settle, release."""
+"""Reservations: list and look, reserve, extend, settle, presume, release."""
 
 from contextlib import nullcontext
 from dataclasses import replace
@@ -78,11 +78,24 @@ async def reserve(
 
 @router.post("/reservations/{key:path}/settle", response_model=models.Reservation)
 def settle(
-    service: TheService, _: Spender, key: Key, body: models.AmountBody, _operation: Operation
+    service: TheService, _: Spender, key: Key, body: models.SettleBody, _operation: Operation
 ) -> dict[str, Any]:
     """Replace a hold by what it really cost: all of it, also above the hold."""
     units = {str(unit): count for unit, count in body.units.items()}
-    found = service.desk.ledger.settle(key, body.amount, units=units)
+    found = service.desk.ledger.settle(key, body.amount, units=units, details=body.details)
+    return told(reservation_json(found))
+
+
+@router.post("/reservations/{key:path}/presume", response_model=models.Reservation)
+def presume(
+    service: TheService, _: Spender, key: Key, body: models.PresumeBody, _operation: Operation
+) -> dict[str, Any]:
+    """Count a hold as spent, or what is known if that is more, for nobody knows what it cost.
+
+    Corrected by settling or releasing it; by presuming again it is only raised.
+    """
+    units = {str(unit): count for unit, count in body.units.items()}
+    found = service.desk.ledger.presume(key, known=body.known, units=units, details=body.details)
     return told(reservation_json(found))
 
 
