@@ -10,6 +10,7 @@ FOLDER: Final = Path(__file__).parents[1] / "fixtures" / "requests"
 #: The API behind a path, and who is asked, by the price list's id.
 _APIS: Final = {
     "/v1/messages": ("anthropic", "anthropic"),
+    "/v1/messages/count_tokens": ("anthropic-count-tokens", "anthropic"),
     "/v1/chat/completions": ("openai", "openai"),
     "/v1/responses": ("openai-responses", "openai"),
     ":generateContent": ("gemini", "google"),

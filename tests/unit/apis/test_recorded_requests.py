@@ -34,7 +34,10 @@ _NEEDS_A_BOUND: Final = {
     "codex-provider 2": "tool web_search at tools[8]",
 }
 
-ASKING: Final = recorded_requests()
+#: Asked how many tokens a request has, Anthropic answers for nothing.
+_FREE: Final = "anthropic-count-tokens"
+
+ASKING: Final = [request for request in recorded_requests() if request.api != _FREE]
 BOUNDED: Final = [request for request in ASKING if request.name not in _NEEDS_A_BOUND]
 #: Where a limit can stand; and what is changed beside it.
 _LIMITS: Final = ("max_tokens", "max_completion_tokens", "max_output_tokens")
@@ -76,6 +79,15 @@ def test_a_recorded_request_is_bounded_as_it_is(request_: Recorded) -> None:
     messages = max(len(request_.body.get(name, ())) for name in named)
     assert written / 8 < bound.input_tokens < written * 1.05 + 1000 + 20 * messages
     assert bound.cost() == Money.nanos(bound.input_tokens * 1000 + bound.max_output_tokens * 5000)
+
+
+def test_counting_tokens_costs_nothing() -> None:
+    """Claude Code and the SDK count before they ask: nothing is held, and nothing is spliced in."""
+    counted = [request for request in recorded_requests() if request.api == _FREE]
+    assert len(counted) == 2
+    for request in counted:
+        assert _bound(request).cost() == Money()
+        assert with_output_limit(request.api, request.body, 100) == request.body
 
 
 @pytest.mark.parametrize("name", _NEEDS_A_BOUND)
