@@ -139,10 +139,10 @@ def after(policy: Policy, bound: Bound, expected: int, ask: Ask, refusal: Budget
         final = Refuse(refusal)
         return Wait(refusal, final) if refusal.reason is Reason.HELD else final
     if isinstance(policy, Strict) and not ask.clamped:
-        lowered = max(expected, policy.floor)
+        lowered = max(expected, policy.floor, bound.least_output_tokens)
         if lowered < wanted:
             return Try(_ask(bound, lowered))
-    smallest = min(wanted, policy.smallest)
+    smallest = min(wanted, max(policy.smallest, bound.least_output_tokens))
     if _largest_fitting(bound, _room(refusal)) < smallest:
         # Not even the shortest useful reply fits if all that is in flight came back.
         return Refuse(refusal)

@@ -18,6 +18,11 @@ class Bound(Protocol):
         """The output tokens asked for, per choice; `None` if they cannot be lowered."""
         ...
 
+    @property
+    def least_output_tokens(self) -> int:
+        """The fewest output tokens it can be sent with: more than its thinking budget."""
+        ...
+
     def cost(self, max_output_tokens: int | None = None) -> Money:
         """Return the most it can cost, with so many output tokens; `None` for those asked for."""
         ...
@@ -96,6 +101,11 @@ class DeclaredBound:
     def max_output_tokens(self) -> int | None:
         """`None`: there is nothing to lower."""
         return None
+
+    @property
+    def least_output_tokens(self) -> int:
+        """Return 1: it has no output to lower."""
+        return 1
 
     def cost(self, max_output_tokens: int | None = None) -> Money:
         """Return the declared amount."""

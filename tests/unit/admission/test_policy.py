@@ -138,6 +138,49 @@ def test_who_cannot_wait_is_not_cut_to_nothing() -> None:
     assert isinstance(step.otherwise, Refuse)
 
 
+def test_no_policy_lowers_to_a_thinking_budget_or_below() -> None:
+    """A provider refuses `max_tokens` that is not above a thinking budget: it is never sent.
+
+    Neither where little output is expected, nor where a limit of money or of tokens leaves no more.
+    """
+    thinking = replace(BOUND, least_output_tokens=2001)
+    for policy in (STRICT, ELASTIC, SOFT):
+        ask = first_ask(policy, thinking, 300)
+        for room in (3000, 2100, 1000):
+            money = refused(room, reason=Reason.EXHAUSTED)
+            tokens = BudgetExceeded(
+                reason=Reason.EXHAUSTED,
+                budget="acme",
+                unit="tokens",
+                limit=room,
+                settled=0,
+                held=0,
+                available=room,
+            )
+            for refusal in (money, tokens):
+                step, lower = after(policy, thinking, 300, ask, refusal), ask
+                while isinstance(step, Try):
+                    lower = step.ask
+                    step = after(policy, thinking, 300, lower, refusal)
+                assert (lower.max_output_tokens or 0) >= 2001, (policy, refusal)
+
+
+def test_a_call_without_output_waits_for_what_is_in_flight() -> None:
+    """Embeddings have no output to lower; what is held may come back."""
+    silent = replace(BOUND, max_output_tokens=0)
+    ask = first_ask(STRICT, silent, 300)
+    assert isinstance(after(STRICT, silent, 300, ask, refused(110, held=50)), Wait)
+
+
+def test_strict_lowers_to_just_above_a_thinking_budget() -> None:
+    """What is expected is less than the model must be given to think: it is given that."""
+    thinking = replace(BOUND, least_output_tokens=2001)
+    ask = first_ask(STRICT, thinking, 300)
+    lowered = after(STRICT, thinking, 300, ask, refused(2101, reason=Reason.EXHAUSTED))
+    assert isinstance(lowered, Try)
+    assert lowered.ask.max_output_tokens == 2001
+
+
 def test_pauses_and_unknown_prices_are_final() -> None:
     """Neither a smaller amount nor waiting helps against a pause or a missing price."""
     for reason in (Reason.PAUSED, Reason.UNPRICED):
