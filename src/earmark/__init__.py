@@ -7,6 +7,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from earmark.admission.charge import Charge
+    from earmark.admission.guard import AsyncGuard, Guard
+    from earmark.admission.policy import Elastic, Soft, Strict
+    from earmark.admission.ticket import AsyncTicket, Ticket
     from earmark.apis.cost import cost
     from earmark.composition.ast import Composition
     from earmark.composition.parse import parse_composition
@@ -42,15 +46,20 @@ __version__ = "0.1.0"
 
 #: Where each public name lives, and what it is called there if that differs.
 _HOMES: Final = {
+    "AsyncGuard": "earmark.admission.guard",
     "AsyncLedger": "earmark.ledger.async_ledger",
+    "AsyncTicket": "earmark.admission.ticket",
     "Balance": "earmark.ledger.answers",
     "BudgetExceeded": "earmark.errors",
     "CallFailed": "earmark.errors",
+    "Charge": "earmark.admission.charge",
     "CheckFailed": "earmark.errors",
     "Composition": "earmark.composition.ast",
     "Costed": "earmark.stages.kinds.python",
     "EarmarkError": "earmark.errors",
+    "Elastic": "earmark.admission.policy",
     "Entry": "earmark.ledger.values",
+    "Guard": "earmark.admission.guard",
     "InputError": "earmark.errors",
     "KeyReused": "earmark.errors",
     "Ledger": "earmark.ledger.ledger",
@@ -62,9 +71,12 @@ _HOMES: Final = {
     "Refusal": "earmark.errors",
     "Reservation": "earmark.ledger.values",
     "ReservationClosed": "earmark.errors",
+    "Soft": "earmark.admission.policy",
     "StageFailed": "earmark.errors",
     "Statement": "earmark.runs.statement",
     "StoreError": "earmark.errors",
+    "Strict": "earmark.admission.policy",
+    "Ticket": "earmark.admission.ticket",
     "Usage": "earmark.pricing.usage",
     "cost": "earmark.apis.cost",
     "open": "earmark.stores.open:open_ledger",
@@ -76,15 +88,20 @@ _HOMES: Final = {
 }
 
 __all__ = [
+    "AsyncGuard",
     "AsyncLedger",
+    "AsyncTicket",
     "Balance",
     "BudgetExceeded",
     "CallFailed",
+    "Charge",
     "CheckFailed",
     "Composition",
     "Costed",
     "EarmarkError",
+    "Elastic",
     "Entry",
+    "Guard",
     "InputError",
     "KeyReused",
     "Ledger",
@@ -96,9 +113,12 @@ __all__ = [
     "Refusal",
     "Reservation",
     "ReservationClosed",
+    "Soft",
     "StageFailed",
     "Statement",
     "StoreError",
+    "Strict",
+    "Ticket",
     "Usage",
     "cost",
     "open",

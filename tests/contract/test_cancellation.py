@@ -12,6 +12,8 @@ import pytest
 
 from earmark.admission.call import Grant, Reply
 from earmark.admission.guard import Guard
+from earmark.admission.policy import Elastic
+from earmark.admission.ticket import AsyncTicket
 from earmark.clock import Clock
 from earmark.errors import KeyReused, NotFound, ReservationClosed
 from earmark.ledger.async_ledger import AsyncLedger
@@ -26,6 +28,7 @@ from earmark.testing import ManualClock
 from support.cancelling import HOWS, How, all_committed, cut_at
 from support.guard_house import HandCall
 from support.ledger_books import STORES, check_books
+from support.tickets import BODY, BOOK
 
 #: What may have become of work that was cut short: it never came to be, or how it was booked.
 NEVER = ""
@@ -120,6 +123,51 @@ async def guarded_nameless(ledger: AsyncLedger, name: str) -> None:
     await Guard(ledger).spend("acme", HandCall(slow), labels={"name": name})
 
 
+async def ticket_block(ledger: AsyncLedger, name: str) -> None:
+    """Open a stream's ticket as a block, let its hold grow, settle it inside."""
+    body = {**BODY, "stream": True}
+    guard = Guard(ledger, book=BOOK, policy=Elastic(step=100))
+    async with guard.open("acme", body, provider="test", key=name) as ticket:
+        await asyncio.sleep(0)
+        await ticket.produced(1000)
+        await asyncio.sleep(0)
+        await ticket.settle("0.05")
+        await asyncio.sleep(0)
+
+
+async def ticket_left(ledger: AsyncLedger, name: str) -> None:
+    """Leave a block without an end."""
+    async with Guard(ledger).open("acme", up_to=1, labels={"name": name}):
+        await asyncio.sleep(0)
+
+
+async def ticket_in_line(ledger: AsyncLedger, name: str) -> None:
+    """Wait for what another holds; the ticket is never sent."""
+    asyncio.get_running_loop().create_task(free_when_waited_for(ledger, name))
+    async with Guard(ledger).open("acme/line", up_to=1, labels={"name": name}) as ticket:
+        await ticket.release()
+
+
+async def ticket_released(ledger: AsyncLedger, name: str) -> None:
+    """Open a ticket by itself, and give it back."""
+    ticket = await Guard(ledger).open("acme", up_to=1, labels={"name": name})
+    ledger.sync.release(ticket.key)
+    await ticket.release()
+
+
+async def settle_ticket(_: AsyncLedger, name: str) -> None:
+    """Settle a ticket that was opened before anything was cut."""
+    await TICKETS[name].settle("0.05")
+
+
+async def ticket_opened(ledger: AsyncLedger, name: str) -> None:
+    """Open the ticket *name* for what follows."""
+    TICKETS[name] = await Guard(ledger).open("acme", up_to=1, key=name)
+
+
+TICKETS: dict[str, AsyncTicket] = {}
+
+
 async def spend_anothers(ledger: AsyncLedger, name: str) -> None:
     """Try to enter a block under a key that another uses."""
     with suppress(KeyReused):
@@ -142,6 +190,11 @@ SCENARIOS = {
     "settle": Scenario(settle, {"open", "settled"}, opened),
     "guard": Scenario(guarded, {NEVER, "released", "presumed", "settled"}),
     "guard, no key": Scenario(guarded_nameless, {NEVER, "released", "presumed", "settled"}),
+    "ticket": Scenario(ticket_block, {NEVER, "released", "presumed", "settled"}),
+    "ticket, no end": Scenario(ticket_left, {NEVER, "released", "presumed"}),
+    "ticket in line": Scenario(ticket_in_line, {NEVER, "released", "presumed"}, fill_the_line),
+    "ticket, released": Scenario(ticket_released, {NEVER, "released"}),
+    "ticket, settled": Scenario(settle_ticket, {"settled"}, ticket_opened),
     "spend, another's key": Scenario(spend_anothers, {"open"}, opened),
     "guard, another's key": Scenario(guard_anothers, {"open"}, opened),
 }
@@ -217,7 +270,12 @@ def enter_in_a_thread(ledger: Ledger) -> None:
         pytest.fail("the block was entered")
 
 
-@pytest.mark.parametrize("act", [reserve_in_a_thread, enter_in_a_thread])
+def open_in_a_thread(ledger: Ledger) -> None:
+    """Open a ticket under a key."""
+    Guard(ledger).open("acme", up_to=1, key="ticket")
+
+
+@pytest.mark.parametrize("act", [reserve_in_a_thread, enter_in_a_thread, open_in_a_thread])
 @pytest.mark.parametrize("committer", [DirectCommitter, GroupCommitter])
 def test_an_interrupt_leaves_no_hold_that_nobody_can_name(
     act: Callable[[Ledger], None],

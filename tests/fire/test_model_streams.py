@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from earmark.admission.guard import Charge, Guard
+from earmark.admission.guard import AsyncGuard, Charge, Guard
 from earmark.admission.policy import ELASTIC, STRICT
 from earmark.errors import CallFailed
 from earmark.ledger.ledger import Ledger
@@ -94,7 +94,7 @@ def test_half_a_stream_is_billed_as_a_whole_one(
         check_mended(ledger, till)
 
 
-def streamed(place: Place, guard: Guard, ledger: Ledger, model: str) -> Charge:
+def streamed(place: Place, guard: AsyncGuard, ledger: Ledger, model: str) -> Charge:
     """Make a streaming call of at most 100 tokens and return how it was booked."""
 
     async def once() -> Charge:

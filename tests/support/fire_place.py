@@ -19,7 +19,7 @@ from typing import Any, Final, cast
 
 from earmark import run_async
 from earmark.admission.call import Call, Grant, Reply
-from earmark.admission.guard import Guard, Receipt
+from earmark.admission.guard import AsyncGuard, Receipt
 from earmark.cli.main import main
 from earmark.clock import Clock
 from earmark.config.assemble import Providers, no_key, price_book, stages_of
@@ -256,7 +256,7 @@ class Desk:
             return cast("Statement", end.statement)
 
     async def spend(
-        self, guard: Guard, model: str, *, told: Told | None = None, **request: Any
+        self, guard: AsyncGuard, model: str, *, told: Told | None = None, **request: Any
     ) -> Receipt:
         """Make one guarded call of a model, without a composition."""
         provider, _, _ = model.partition("/")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from earmark.admission.call import Call, Grant, Reply
-from earmark.admission.guard import Charge, Guard, Receipt
+from earmark.admission.guard import AsyncGuard, Charge, Receipt
 from earmark.admission.policy import STRICT, Policy
 from earmark.admission.quantile import COLD, OutputQuantiles
 from earmark.errors import CallFailed
@@ -81,7 +81,7 @@ class House:
         self.books.set_budget("acme", limits=limits or ["10.50 usd per day"])
         self.ledger: AsyncLedger = self.books.as_async()
         self.quantiles = OutputQuantiles()
-        self.guard = Guard(self.ledger, policy=policy, quantiles=self.quantiles)
+        self.guard = AsyncGuard(self.ledger, policy=policy, quantiles=self.quantiles)
 
     def spend(self, call: Call, **options: Any) -> Receipt:
         """Make *call* on `acme`."""

@@ -18,13 +18,18 @@ class Charge:
     hold: Money
     """All that was held for it, extensions included."""
     settled: Money
-    """What is booked: its cost, or the whole hold where `state` is `presumed`."""
+    """What is booked: its cost; where `state` is `presumed` the larger of hold and known cost."""
     overrun: Money
     """How much of it exceeds the hold."""
     state: State
     usage: Usage | None = None
+    """What was counted, by kind."""
+    unknown: tuple[str, ...] = ()
+    """`path = number` of each counter of the reply whose price nobody knows."""
     model: str | None = None
     """The model that answered."""
+    request_id: str | None = None
+    """The provider's own name of the request."""
     clamped_to: int | None = None
     """The output tokens it was limited to, if fewer than its caller wanted."""
     waited_ns: int = 0

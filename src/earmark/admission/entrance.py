@@ -1,17 +1,15 @@
 """How a call gets its hold: the policy's ladder of amounts, in line with others."""
 
-import asyncio
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
 from earmark.admission.policy import Ask, Next, Policy, Refuse, Try, Wait, after, first_ask
+from earmark.admission.threads_and_tasks import Books
 from earmark.clock import NANOS_PER_SECOND
 from earmark.errors import BudgetExceeded
 from earmark.ledger import requests
 from earmark.ledger.answers import check_opened, reservation_of
-from earmark.ledger.async_ledger import AsyncLedger
-from earmark.ledger.undo import undo_abandoned, undo_async
 from earmark.ledger.values import Reservation
 from earmark.ledger.waiting import Blocked, Through, blocked_by
 from earmark.pricing.bound import Bound
@@ -22,6 +20,8 @@ class Order:
     """A call that wants its hold."""
 
     key: str
+    name: str
+    """Names the request that opens the hold, and nothing else."""
     budget: str
     bound: Bound
     policy: Policy
@@ -43,13 +43,14 @@ class Held:
 class Entrance:
     """Lets calls in: reserves by their policy, waits in the ledger's queue where that helps."""
 
-    def __init__(self, ledger: AsyncLedger) -> None:
-        self._ledger = ledger
+    def __init__(self, books: Books) -> None:
+        self._books = books
 
     async def enter(self, order: Order, *, wait_ns: int) -> Held:
         """Return the hold of *order*, waiting in line for at most *wait_ns*.
 
-        A cancelled order holds nothing: what was reserved meanwhile is released first.
+        Cancelled or interrupted, an order holds nothing: what was reserved meanwhile is
+        released first.
 
         Raises:
             BudgetExceeded: By how much, where, why.
@@ -59,10 +60,10 @@ class Entrance:
             StoreError: The books could not be written. Nothing was sent; should the hold be in them
                 all the same, it is presumed at its deadline.
         """
-        due = self._ledger.clock.elapsed() + wait_ns
+        due = self._books.clock.elapsed() + wait_ns
         attempt = partial(self._attempt, order, due)
         before_waiting = partial(self._before_waiting, order, wait_ns)
-        return await self._ledger.turns.task(
+        return await self._books.in_turn(
             order.budget, attempt, wait_ns=wait_ns, before_waiting=before_waiting
         )
 
@@ -72,7 +73,7 @@ class Entrance:
         Raises:
             BudgetExceeded: Nothing that the policy would ask for can fit in time.
         """
-        turns, step = self._ledger.turns, _first(order)
+        turns, step = self._books.turns, _first(order)
         if turns.is_repeat(order.key):
             return True
         while isinstance(step, Try):
@@ -91,7 +92,7 @@ class Entrance:
             return Through(step)
         if isinstance(step, Wait):
             return Blocked(step.refusal, partial(self._give_up, order, step.otherwise))
-        clock = self._ledger.clock
+        clock = self._books.clock
         blocked = blocked_by(
             step.refusal,
             partial(self._give_up, order, step),
@@ -125,24 +126,16 @@ class Entrance:
 
     async def _reserve(self, order: Order, ask: Ask) -> Reservation:
         operation = requests.reserve(
-            self._ledger.clock,
+            self._books.clock,
             order.budget,
             ask.hold,
             key=order.key,
             units=ask.units(),
             deadline=order.ttl_ns / NANOS_PER_SECOND,
             labels=order.labels,
+            operation=order.name,
         )
-        committer = self._ledger.sync.committer
-        try:
-            decision = await committer.submit_async(operation)
-        except asyncio.CancelledError:
-            await undo_async(committer, operation)
-            raise
-        except GeneratorExit:
-            undo_abandoned(committer, operation)
-            raise
-        return check_opened(reservation_of(decision))
+        return check_opened(reservation_of(await self._books.reserve(operation)))
 
 
 def _first(order: Order) -> Try:

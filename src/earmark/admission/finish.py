@@ -25,10 +25,13 @@ async def to_the_end(work: Coroutine[Any, Any, T]) -> tuple[T, asyncio.Cancelled
 async def booked(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Return what *work* gives, once it is done; a cancellation is raised only then.
 
-    It is idempotent: whoever ends a loop cancels all of its tasks, also the one that *work* runs
-    in, perhaps before its first step; then it is done again.
+    It is idempotent: cut short, it is done again, in a task of its own. Whoever ends a loop cancels
+    that task, too, perhaps before its first step; then it is done once more.
     """
-    cancelled: asyncio.CancelledError | None = None
+    try:
+        return await work()
+    except asyncio.CancelledError as error:
+        cancelled = error
     while True:
         task = asyncio.ensure_future(work())
         while not task.done():
@@ -38,7 +41,5 @@ async def booked(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
                 cancelled = error
         if not task.cancelled():
             break
-    if cancelled is not None:
-        # Also where the booking failed: a cancellation that is swallowed is never seen.
-        raise cancelled from task.exception()
-    return task.result()
+    # Also where the booking failed: a cancellation that is swallowed is never seen.
+    raise cancelled from task.exception()

@@ -3,11 +3,12 @@
 Whatever happens to a call, its reservation is booked by what is known of its cost:
 
     a reply with its cost             settled to that cost, above the hold too
-    a reply without                   presumed: the whole hold counts as spent
+    a reply without                   presumed: the larger of the hold and the known cost is spent
     CallFailed, billed "no"           released
     CallFailed, billed "yes"          settled to its cost
     CallFailed, billed "unknown"      presumed
     a time-out, any other exception   presumed
+    a ticket that nobody ended        presumed
     a stream stopped at its hold      presumed; the hold is at most two steps ahead of the stream
     cancelled before it was sent      released
     cancelled while it ran            presumed, also where its loop was closed
@@ -17,94 +18,244 @@ is later than the call can last, so no running call is ever presumed.
 """
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from functools import partial
-from typing import Final
-
-from msgspec import structs
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from threading import Lock
+from types import TracebackType
+from typing import Any, Final, Self, Unpack, overload
 
 from earmark.admission.call import Call, Grant, Reply
+from earmark.admission.call_hold import CallHold, Sent
 from earmark.admission.charge import Charge, Receipt, Recorder
-from earmark.admission.entrance import Entrance, Held, Order
-from earmark.admission.finish import booked
-from earmark.admission.policy import (
-    STRICT,
-    Elastic,
-    Policy,
-    Soft,
-    choices,
-    growth,
-    in_force,
-    more,
-)
-from earmark.admission.quantile import P99, OutputQuantiles, reply_length
+from earmark.admission.ending import cut_by, ended_by, failed_by
+from earmark.admission.entrance import Entrance, Order
+from earmark.admission.policy import STRICT, Policy, Soft, in_force
+from earmark.admission.quantile import P99, OutputQuantiles
+from earmark.admission.request import OpenOptions, Request, read_request
+from earmark.admission.threads_and_tasks import Books, TaskBooks, ThreadBooks, completed
+from earmark.admission.ticket import AsyncTicket, Ticket
 from earmark.clock import NANOS_PER_SECOND, Clock, parse_duration
-from earmark.errors import BudgetExceeded, CallFailed, EarmarkError, InvalidAmount, StoreUnavailable
+from earmark.errors import BudgetExceeded, CallFailed, EarmarkError, KeyReused
 from earmark.ids import new_key
-from earmark.ledger import requests
-from earmark.ledger.answers import reservation_of
 from earmark.ledger.async_ledger import AsyncLedger
+from earmark.ledger.ledger import Ledger
 from earmark.ledger.requests import Duration
-from earmark.ledger.undo import book_abandoned
-from earmark.ledger.values import Presume, Release, Reservation, Settle, TableRows
-from earmark.money import Money
+from earmark.ledger.undo import undo_order
+from earmark.pricing.book import PriceBook
 from earmark.pricing.bound import Bound
-from earmark.pricing.usage import Usage
 
-__all__ = ["Charge", "Guard", "Receipt", "Recorder"]
+__all__ = ["AsyncGuard", "Charge", "Guard", "Opening", "Receipt", "Recorder"]
 
 #: How long a call waits in line, and how long it may take, unless told otherwise.
 DEFAULT_WAIT: Final = "5min"
 DEFAULT_TIMEOUT: Final = "10min"
 #: A hold outlives its call's time-out by this much: the time there is to book it.
 GRACE_NS: Final = 60 * NANOS_PER_SECOND
-#: Seconds before each repeat of a booking that a store could not take.
-BOOKING_PAUSES_S: Final = (0.0, 0.1, 1.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Sent:
-    """A call on its way, and what its booking will need."""
+class _Terms:
+    """How one call is let in."""
 
-    call: Call
-    bound: Bound
-    held: Held
-    route: str
-    timeout_s: float
-    waited_ns: int
-    started: int
-    recorder: Recorder | None
+    under: str
+    key: str | None
+    wait: Duration | None
+    timeout: Duration
+    labels: Mapping[str, str]
+    policy: Policy | None = None
+    recorder: Recorder | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Ended:
-    """How a call ended: with everything a record of it says, so that a repeat says the same."""
+class _Admission:
+    """What both guards do: from a request to its hold. It learns from every reply."""
 
-    at: int
-    failure: BaseException | None = None
-    usage: Usage | None = None
-    model: str | None = None
-    note: str = ""
+    def __init__(
+        self,
+        books: Books,
+        policy: Policy,
+        book: PriceBook | None,
+        clock: Clock | None,
+        quantiles: OutputQuantiles | None,
+    ) -> None:
+        self.books = books
+        self.clock = clock or books.clock
+        self._policy = policy
+        self._book = book or PriceBook()
+        self._quantiles = quantiles or OutputQuantiles()
+        self._entrance = Entrance(books)
+
+    def read(
+        self, under: str, request: Mapping[str, Any] | Bound | None, options: OpenOptions
+    ) -> tuple[Request, _Terms]:
+        """Return the request with its bound, priced now, and how it is let in."""
+        try:
+            bounded = read_request(under, request, options, self._book, self.clock)
+        except BudgetExceeded as refusal:
+            # Only here is it known whose money an unpriced call would have been.
+            refusal.budget = refusal.budget or under
+            raise
+        return bounded, _Terms(
+            under=under,
+            key=options.get("key"),
+            wait=options.get("wait", DEFAULT_WAIT),
+            timeout=options.get("timeout", DEFAULT_TIMEOUT),
+            labels=options.get("labels") or {},
+            policy=options.get("policy"),
+        )
+
+    def order(self, request: Request, terms: _Terms) -> Order:
+        """Return the order of *request*, under a key of its own unless one is given."""
+        policy = self._policy if terms.policy is None else terms.policy
+        quantile = policy.quantile if isinstance(policy, Soft) else P99
+        return Order(
+            key=terms.key or new_key(self.clock),
+            name=new_key(self.clock),
+            budget=terms.under,
+            bound=request.bound,
+            policy=in_force(policy, request.bound, streams=request.streams),
+            expected=self._quantiles.expected(
+                request.name, _route(terms), parts_per_million=quantile
+            ),
+            ttl_ns=parse_duration(terms.timeout) + GRACE_NS,
+            labels=terms.labels,
+        )
+
+    async def hold(self, request: Request, order: Order, terms: _Terms) -> CallHold:
+        """Return the hold of *order*, once its turn in line has come."""
+        began = self.clock.elapsed()
+        wait_ns = 0 if terms.wait is None else parse_duration(terms.wait)
+        held = await self._entrance.enter(order, wait_ns=wait_ns)
+        started = self.clock.elapsed()
+        sent = Sent(
+            name=request.name,
+            route=_route(terms),
+            waited_ns=started - began,
+            started=started,
+            recorder=terms.recorder,
+        )
+        return CallHold(self.books, order, held, sent, self._quantiles)
 
 
 class Guard:
-    """Makes calls on budgets; share one between tasks, so that it learns from all their replies."""
+    """Lets calls spend on budgets, and no more than those hold; share one, so that it learns.
+
+    `Guard(ledger)` of an `AsyncLedger` is an `AsyncGuard`: the same methods, to be awaited.
+    """
+
+    @overload
+    def __new__(
+        cls,
+        ledger: Ledger,
+        *,
+        policy: Policy = ...,
+        book: PriceBook | None = ...,
+        clock: Clock | None = ...,
+        quantiles: OutputQuantiles | None = ...,
+    ) -> Self: ...
+
+    @overload
+    def __new__(
+        cls,
+        ledger: AsyncLedger,
+        *,
+        policy: Policy = ...,
+        book: PriceBook | None = ...,
+        clock: Clock | None = ...,
+        quantiles: OutputQuantiles | None = ...,
+    ) -> "AsyncGuard": ...
+
+    def __new__(
+        cls,
+        ledger: Ledger | AsyncLedger,
+        *,
+        policy: Policy = STRICT,
+        book: PriceBook | None = None,
+        clock: Clock | None = None,
+        quantiles: OutputQuantiles | None = None,
+    ) -> "Self | AsyncGuard":
+        """Spend from *ledger* by *policy*, at the prices of *book*.
+
+        Args:
+            ledger: Of `earmark.open` or `earmark.open_async`.
+            policy: `Strict()` holds the worst case and clamps; `Elastic()` grows a stream's hold;
+                `Soft()` holds what is expected, so that overruns are possible.
+            book: Prices; the price list alone unless given.
+            clock: Times how long calls wait and take; the ledger's unless given.
+            quantiles: How long replies are, shared between guards where given.
+        """
+        if isinstance(ledger, AsyncLedger):
+            return AsyncGuard(ledger, policy=policy, book=book, clock=clock, quantiles=quantiles)
+        guard = super().__new__(cls)
+        guard._ledger = ledger
+        guard._admission = _Admission(ThreadBooks(ledger), policy, book, clock, quantiles)
+        return guard
+
+    _ledger: Ledger
+    _admission: _Admission
+
+    def open(
+        self,
+        under: str,
+        request: Mapping[str, Any] | Bound | None = None,
+        **options: Unpack[OpenOptions],
+    ) -> Ticket:
+        """Hold the most a call can cost, on the budget *under* and those above it; durable.
+
+        Nothing is sent: send `Ticket.body`, in which the output limit stands, and end the ticket.
+        What does not fit is clamped, waited for and refused, as the policy says. Interrupted
+        (Ctrl-C), it holds nothing.
+
+        Args:
+            under: The path of the budget that pays.
+            request: The request's JSON body, bounded by the table of its API; or a bound of one's
+                own, such as `earmark.pricing.bound.ModelBound`; or nothing, with `up_to`.
+            options: See `OpenOptions`.
+
+        Raises:
+            BudgetExceeded: It does not fit, or (`unpriced`) nothing bounds a part of it.
+            NoBudget: No budget on the path has a limit.
+            KeyReused: The key opened a reservation before, which is open: that call is another's.
+            ReservationClosed: As `KeyReused`, and it is closed.
+            InvalidUsage: It is no request of this API.
+            StoreError: The books could not be written.
+        """
+        bounded, terms = self._admission.read(under, request, options)
+        order = self._admission.order(bounded, terms)
+        try:
+            return Ticket(bounded, completed(self._admission.hold(bounded, order, terms)))
+        except KeyboardInterrupt:
+            # Nobody got the ticket, so nobody can end it.
+            undo_order(self._ledger.committer, order.key, order.name)
+            raise
+
+
+class AsyncGuard:
+    """The `Guard` of an `AsyncLedger`; made by `Guard(ledger)`."""
 
     def __init__(
         self,
         ledger: AsyncLedger,
         *,
         policy: Policy = STRICT,
+        book: PriceBook | None = None,
         clock: Clock | None = None,
         quantiles: OutputQuantiles | None = None,
     ) -> None:
-        """Spend from *ledger* by *policy*; *quantiles* are shared between guards where given."""
-        self._ledger = ledger
-        self._policy = policy
-        self._clock = clock or ledger.clock
-        self._quantiles = quantiles or OutputQuantiles()
-        self._entrance = Entrance(ledger)
+        """Spend from *ledger* by *policy*; see `Guard`."""
+        self._admission = _Admission(TaskBooks(ledger), policy, book, clock, quantiles)
+
+    def open(
+        self,
+        under: str,
+        request: Mapping[str, Any] | Bound | None = None,
+        **options: Unpack[OpenOptions],
+    ) -> "Opening":
+        """Hold the most a call can cost: `await` it, or enter it by `async with`; once.
+
+        See `Guard.open`. It is bounded now and held then. Cancelled on its way, it holds nothing.
+        """
+        bounded, terms = self._admission.read(under, request, options)
+        return Opening(self._admission, bounded, self._admission.order(bounded, terms), terms)
 
     async def spend(
         self,
@@ -139,211 +290,109 @@ class Guard:
             asyncio.CancelledError: Once the cancelled call is booked; from the store's error, where
                 it could not be.
         """
-        timeout_ns = parse_duration(timeout)
-        order = self._order(under, call, key, timeout_ns + GRACE_NS, labels or {})
-        began = self._clock.elapsed()
-        wait_ns = 0 if wait is None else parse_duration(wait)
-        held = await self._entrance.enter(order, wait_ns=wait_ns)
-        started = self._clock.elapsed()
-        sent = _Sent(
-            call=call,
-            bound=order.bound,
-            held=held,
-            route=order.labels.get("stage", ""),
-            timeout_s=timeout_ns / NANOS_PER_SECOND,
-            waited_ns=started - began,
-            started=started,
-            recorder=recorder,
+        terms = _Terms(
+            under=under, key=key, wait=wait, timeout=timeout, labels=labels or {}, recorder=recorder
         )
-        return await self._make(sent, self._grant(order, held, timeout_ns))
-
-    def _order(
-        self, under: str, call: Call, key: str | None, ttl_ns: int, labels: Mapping[str, str]
-    ) -> Order:
         try:
-            bound = call.bound
+            request = Request(name=call.name, bound=call.bound, streams=call.streams)
         except BudgetExceeded as refusal:
-            # Only here is it known whose money an unpriced call would have been.
             refusal.budget = refusal.budget or under
             raise
-        quantile = self._policy.quantile if isinstance(self._policy, Soft) else P99
-        return Order(
-            key=key or new_key(self._clock),
-            budget=under,
-            bound=bound,
-            policy=in_force(self._policy, bound, streams=call.streams),
-            expected=self._quantiles.expected(
-                call.name, labels.get("stage", ""), parts_per_million=quantile
-            ),
-            ttl_ns=ttl_ns,
-            labels=labels,
+        order = self._admission.order(request, terms)
+        hold = await self._admission.hold(request, order, terms)
+        grant = Grant(
+            max_output_tokens=hold.ask.max_output_tokens,
+            timeout_s=parse_duration(timeout) / NANOS_PER_SECOND,
+            available=hold.ask.hold,
+            produced=hold.produced,
         )
+        return await self._make(call, hold, grant)
 
-    def _grant(self, order: Order, held: Held, timeout_ns: int) -> Grant:
-        ask, produced = held.ask, _nothing_to_grow
-        if isinstance(order.policy, Elastic) and ask.covered != ask.max_output_tokens:
-            produced = _Stream(self._ledger, order.policy, order, held).produced
-        return Grant(
-            max_output_tokens=ask.max_output_tokens,
-            timeout_s=timeout_ns / NANOS_PER_SECOND,
-            available=ask.hold,
-            produced=produced,
-        )
-
-    async def _make(self, sent: _Sent, grant: Grant) -> Receipt:
+    async def _make(self, call: Call, hold: CallHold, grant: Grant) -> Receipt:
         try:
-            reply = await self._send(sent, grant)
+            reply = await self._send(call, grant)
         except CallFailed as failure:
-            ended = self._ended(failure, usage=failure.usage)
-            failure.charge = await booked(partial(self._book_failure, sent, failure, ended))
+            failure.charge = await hold.end(failed_by(failure))
             raise
         except TimeoutError as error:
-            detail = f"{sent.call.name} gave no answer within {sent.timeout_s:g} s"
-            raise await self._presumed(sent, detail) from error
+            detail = f"{call.name} gave no answer within {grant.timeout_s:g} s"
+            raise await _presumed(hold, detail) from error
         except (asyncio.CancelledError, EarmarkError) as error:
-            await booked(partial(self._settle, sent, None, self._ended(error)))
+            await hold.end(cut_by(error))
             raise
         except GeneratorExit:
-            book_abandoned(self._ledger.sync.committer, Presume(sent.held.reservation.key))
+            hold.abandon()
             raise
         except Exception as error:
             # Its type only: the text of a foreign exception may hold a prompt or a key.
-            detail = f"{sent.call.name} raised {type(error).__name__}"
-            raise await self._presumed(sent, detail) from error
-        if reply.usage is not None:
-            self._learn(sent, reply.usage)
-        ended = self._ended(None, usage=reply.usage, model=reply.model, note=reply.note)
-        return Receipt(reply, await booked(partial(self._settle, sent, reply.cost, ended)))
+            detail = f"{call.name} raised {type(error).__name__}"
+            raise await _presumed(hold, detail) from error
+        return Receipt(reply, await hold.end(ended_by(reply)))
 
-    def _ended(
-        self,
-        failure: BaseException | None,
-        *,
-        usage: Usage | None = None,
-        model: str | None = None,
-        note: str = "",
-    ) -> _Ended:
-        at = self._clock.elapsed()
-        return _Ended(at=at, failure=failure, usage=usage, model=model, note=note)
-
-    async def _send(self, sent: _Sent, grant: Grant) -> Reply:
-        loop = asyncio.get_running_loop()
+    async def _send(self, call: Call, grant: Grant) -> Reply:
+        loop, clock = asyncio.get_running_loop(), self._admission.clock
         async with asyncio.timeout(None) as limit:
 
             async def expire() -> None:
-                await self._clock.sleep(sent.timeout_s)
+                await clock.sleep(grant.timeout_s)
                 limit.reschedule(loop.time())
 
             alarm = asyncio.ensure_future(expire())
             try:
-                return await sent.call.send(grant)
+                return await call.send(grant)
             finally:
                 alarm.cancel()
 
-    async def _book_failure(self, sent: _Sent, failure: CallFailed, ended: _Ended) -> Charge:
-        if failure.billed == "no":
-            release = Release(sent.held.reservation.key)
-            return await self._book(sent, release, replace(ended, usage=None))
-        return await self._settle(sent, failure.cost if failure.billed == "yes" else None, ended)
 
-    async def _presumed(self, sent: _Sent, detail: str) -> CallFailed:
-        failure = CallFailed(detail=detail, billed="unknown", retryable=True)
-        failure.charge = await booked(partial(self._settle, sent, None, self._ended(failure)))
-        return failure
+class Opening:
+    """A ticket on its way: `await` it, or enter it by `async with`; once."""
 
-    async def _settle(self, sent: _Sent, cost: Money | None, ended: _Ended) -> Charge:
-        """Book *cost*, or the whole hold where nobody knows it."""
-        key, usage = sent.held.reservation.key, ended.usage
-        if cost is not None:
-            units = None if usage is None else {"tokens": usage.tokens}
-            try:
-                return await self._book(sent, requests.settle(key, cost, units), ended)
-            except InvalidAmount as error:
-                note = f"{ended.note}; {error}" if ended.note else str(error)
-                ended = replace(ended, note=note)
-        return await self._book(sent, Presume(key), ended)
+    __slots__ = ("_admission", "_begun", "_order", "_request", "_terms", "_ticket")
 
-    async def _book(
-        self, sent: _Sent, operation: Settle | Release | Presume, ended: _Ended
-    ) -> Charge:
-        """Do *operation*, and record in its transaction how the call ended."""
-        recorder = sent.recorder
-        if recorder is None:
-            return _charge(sent, await self._submit(operation), ended)
+    def __init__(
+        self, admission: _Admission, request: Request, order: Order, terms: _Terms
+    ) -> None:
+        self._admission = admission
+        self._request = request
+        self._order = order
+        self._terms = terms
+        self._begun = Lock()
+        self._ticket: AsyncTicket | None = None
 
-        def also(rows: TableRows, done: Reservation) -> None:
-            recorder.write(rows, _charge(sent, done, ended), ended.failure)
+    def __await__(self) -> Generator[Any, Any, AsyncTicket]:
+        return self._open().__await__()
 
+    async def __aenter__(self) -> AsyncTicket:
+        self._ticket = await self._open()
+        return await self._ticket.__aenter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        ended_by: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        assert self._ticket is not None, "a block is entered before it is left"
+        await self._ticket.__aexit__(kind, ended_by, traceback)
+
+    async def _open(self) -> AsyncTicket:
+        if not self._begun.acquire(blocking=False):
+            raise KeyReused(
+                key=self._order.key, field="a ticket", first="opened", now="to be opened again"
+            )
         try:
-            done = await self._submit(structs.replace(operation, also=also))
-        except StoreUnavailable:
-            raise
+            hold = await self._admission.hold(self._request, self._order, self._terms)
         except EarmarkError:
-            # What cannot be recorded was still spent. Was it refused for itself, it is again.
-            return _charge(sent, await self._submit(operation), ended)
-        recorder.written()
-        return _charge(sent, done, ended)
-
-    async def _submit(self, operation: Settle | Release | Presume) -> Reservation:
-        """Do *operation*, again where the store could not be written: it is idempotent."""
-        for pause in BOOKING_PAUSES_S:
-            try:
-                return reservation_of(await self._ledger.submit(operation))
-            except StoreUnavailable:
-                await self._clock.sleep(pause)
-        return reservation_of(await self._ledger.submit(operation))
-
-    def _learn(self, sent: _Sent, usage: Usage) -> None:
-        wanted = sent.bound.max_output_tokens
-        if wanted is None:
-            return
-        produced = usage.get("output_tokens") // choices(sent.bound)
-        granted = sent.held.ask.max_output_tokens
-        self._quantiles.observe(
-            sent.call.name, sent.route, reply_length(produced, granted=granted, wanted=wanted)
-        )
+            self._begun.release()
+            raise
+        return AsyncTicket(self._request, hold)
 
 
-class _Stream:
-    """Grows the hold of one stream ahead of what it produces."""
-
-    __slots__ = ("_bound", "_covered", "_key", "_ledger", "_policy")
-
-    def __init__(self, ledger: AsyncLedger, policy: Elastic, order: Order, held: Held) -> None:
-        self._ledger = ledger
-        self._policy = policy
-        self._bound = order.bound
-        self._key = order.key
-        self._covered = held.ask.covered or 0
-
-    async def produced(self, tokens: int) -> None:
-        """Hold what *tokens* produced so far and one step more need; see `Grant.produced`."""
-        grown = growth(self._policy, self._bound, self._covered, tokens)
-        if grown <= self._covered:
-            return
-        cost, count = more(self._bound, self._covered, grown)
-        units = None if self._bound.tokens() is None else {"tokens": count}
-        await self._ledger.extend(self._key, cost, units=units)
-        self._covered = grown
+async def _presumed(hold: CallHold, detail: str) -> CallFailed:
+    failure = CallFailed(detail=detail, billed="unknown", retryable=True)
+    failure.charge = await hold.end(failed_by(failure))
+    return failure
 
 
-async def _nothing_to_grow(_: int) -> None:
-    """Most holds are as large as the call can cost."""
-
-
-def _charge(sent: _Sent, done: Reservation, ended: _Ended) -> Charge:
-    ask = sent.held.ask
-    return Charge(
-        key=done.key,
-        budget=done.budget,
-        hold=done.amount,
-        settled=done.settled or Money(),
-        overrun=done.overrun,
-        state=done.state,
-        usage=ended.usage,
-        model=ended.model,
-        clamped_to=ask.max_output_tokens if ask.clamped else None,
-        waited_ns=sent.waited_ns,
-        duration_ns=ended.at - sent.started,
-        note=ended.note,
-    )
+def _route(terms: _Terms) -> str:
+    return terms.labels.get("stage", "")

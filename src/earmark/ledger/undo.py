@@ -28,6 +28,12 @@ def undo(committer: Committer, operation: Reserve) -> None:
         committer.submit(_release(operation))
 
 
+def undo_order(committer: Committer, key: str, opened_by: str) -> None:
+    """Release what the reserve of *key* named *opened_by* opened, if it did; see `undo`."""
+    with suppress(EarmarkError):
+        committer.submit(Release(key, opened_by))
+
+
 async def undo_async(committer: Committer, operation: Reserve) -> None:
     """Release what *operation* opened, if it did; see `submit_to_the_end`."""
     with suppress(EarmarkError, asyncio.CancelledError):

@@ -7,7 +7,7 @@ from functools import partial
 
 from earmark.admission.call import Call, Grant
 from earmark.admission.finish import to_the_end
-from earmark.admission.guard import Charge, Guard
+from earmark.admission.guard import AsyncGuard, Charge
 from earmark.clock import Clock
 from earmark.composition.nodes import RemoteStage, Stage
 from earmark.errors import CallFailed, EarmarkError, NotFound, Refusal, StoreError, TooManyRepeats
@@ -56,7 +56,7 @@ class StageAttempts:
         terms: Terms,
         *,
         ledger: AsyncLedger,
-        guard: Guard,
+        guard: AsyncGuard,
         tools: Tools,
         scribe: Scribe,
         clock: Clock,

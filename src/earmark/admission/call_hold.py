@@ -1,0 +1,264 @@
+"""The hold of one call, from its opening to its end: it grows with a stream, and ends once.
+
+    opened → produced … → ended: settled, presumed or released (`earmark.admission.ending`)
+
+The first ending counts: asked for again it gives the same charge, and another one is refused. It is
+booked again where the store could not be written, and before a cancellation goes on.
+"""
+
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from msgspec import structs
+
+from earmark.admission.charge import Charge, Recorder
+from earmark.admission.ending import Ending, operation_of, without_cost
+from earmark.admission.entrance import Held, Order
+from earmark.admission.policy import Elastic, choices, growth, more
+from earmark.admission.quantile import OutputQuantiles, reply_length
+from earmark.admission.threads_and_tasks import Books
+from earmark.clock import NANOS_PER_SECOND
+from earmark.errors import (
+    EarmarkError,
+    InvalidAmount,
+    InvalidUsage,
+    KeyReused,
+    ReservationClosed,
+    StoreUnavailable,
+)
+from earmark.ledger import requests
+from earmark.ledger.answers import reservation_of
+from earmark.ledger.values import Presume, Release, Reservation, Settle, TableRows
+from earmark.money import Money
+
+#: Seconds before each repeat of a booking that a store could not take.
+BOOKING_PAUSES_S: Final = (0.0, 0.1, 1.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """What the booking of a call needs to know of how it was sent."""
+
+    name: str
+    """What is called: `provider/model`, a stage's name."""
+    route: str
+    """Tells calls of one model apart, for the expected length of their replies."""
+    waited_ns: int
+    started: int
+    recorder: Recorder | None = None
+
+
+class CallHold:
+    """One call's hold; shared by the threads or tasks that the call runs in."""
+
+    __slots__ = (
+        "_books", "_covered", "_ended_at", "_ending", "_lock", "_order", "_produced", "_quantiles",
+        "_sent", "ask", "charge", "reservation",
+    )  # fmt: skip
+
+    def __init__(
+        self, books: Books, order: Order, held: Held, sent: Sent, quantiles: OutputQuantiles
+    ) -> None:
+        self._books = books
+        self._order = order
+        self._sent = sent
+        self._quantiles = quantiles
+        self._lock = threading.Lock()
+        self._ending: Ending | None = None
+        self._ended_at = 0
+        self._produced = 0
+        self.ask: Final = held.ask
+        self._covered = held.ask.covered or 0
+        self.reservation: Reservation = held.reservation
+        """As it was last heard of."""
+        self.charge: Charge | None = None
+        """How the call was booked, once it is."""
+
+    @property
+    def ending(self) -> Ending | None:
+        """How the call ended, booked or not; `None` while it is under way."""
+        return self._ending
+
+    @property
+    def produced_tokens(self) -> int:
+        """The most output tokens it was told of."""
+        return self._produced
+
+    async def produced(self, tokens: int) -> None:
+        """Hold what *tokens* produced so far, all choices together, and one step more need.
+
+        Past half of the hold's time, its deadline is moved as far from now as it was at first.
+
+        Raises:
+            BudgetExceeded: The hold cannot grow: stop the stream.
+            ReservationClosed: The hold cannot grow: it was closed, or its deadline has passed.
+            InvalidUsage: *tokens* is no count.
+        """
+        if type(tokens) is not int or tokens < 0:
+            raise InvalidUsage(detail=f"{tokens!r:.40} tokens produced: it is a whole number")
+        self._produced = max(self._produced, tokens)
+        grown, deadline = self._grown(tokens), self._later_deadline()
+        if grown > self._covered:
+            await self._grow(grown, deadline)
+        elif deadline is not None:
+            # What is presumed at its deadline may be settled all the same.
+            with suppress(ReservationClosed):
+                await self._extend(Money(), None, deadline, f"@{self.reservation.expires}")
+
+    def _grown(self, tokens: int) -> int:
+        """Return how many output tokens the hold must pay for, now that *tokens* are produced."""
+        order, covered = self._order, self._covered
+        if not isinstance(order.policy, Elastic) or covered == self.ask.max_output_tokens:
+            return covered
+        return growth(order.policy, order.bound, covered, tokens)
+
+    def _later_deadline(self) -> float | None:
+        """Return the seconds from now until a later deadline, once half of the time has passed."""
+        left = self.reservation.expires - self._books.clock.instant()
+        ttl = self._order.ttl_ns
+        return ttl / NANOS_PER_SECOND if 2 * left < ttl else None
+
+    async def _grow(self, grown: int, deadline: float | None) -> None:
+        bound = self._order.bound
+        cost, count = more(bound, self._covered, grown)
+        units = None if bound.tokens() is None else {"tokens": count}
+        await self._extend(cost, units, deadline, f":{grown}")
+        self._covered = max(self._covered, grown)
+
+    async def _extend(
+        self, cost: Money, units: Mapping[str, int] | None, deadline: float | None, step: str
+    ) -> None:
+        """Extend the reservation; named by its *step*, so that it is done once."""
+        order = self._order
+        operation = requests.extend(
+            self._books.clock,
+            order.key,
+            cost,
+            units=units,
+            deadline=deadline,
+            operation=f"{order.name}{step}",
+        )
+        self.reservation = reservation_of(await self._books.submit(operation))
+
+    async def end(self, ending: Ending) -> Charge:
+        """Book *ending*, unless the call ended so before; durable.
+
+        Raises:
+            KeyReused: It ended otherwise.
+            ReservationClosed: Somebody else closed its reservation otherwise.
+            StoreError: The books could not be written; asked for again, it is booked again.
+        """
+        ending = self._claim(ending)
+        if self.charge is None:
+            try:
+                self.charge = await self._books.booked(partial(self._booked, ending))
+            except GeneratorExit:
+                self.abandon()
+                raise
+            self._learn(ending)
+        return self.charge
+
+    async def close(self, ending: Ending) -> None:
+        """Book *ending* unless the call has ended, however; and what could not be booked before."""
+        try:
+            await self.end(self._ending or ending)
+        except ReservationClosed:
+            # Closed by its key: that is how it ended.
+            return
+
+    def abandon(self) -> None:
+        """Book how the call ended, or that it was cut short, where nobody can wait for it."""
+        key, ending = self._order.key, self._ending or Ending(booking="presume")
+        try:
+            operation = operation_of(key, ending)
+        except InvalidAmount:
+            operation = Presume(key)
+        self._books.abandon(operation)
+
+    def _claim(self, ending: Ending) -> Ending:
+        with self._lock:
+            if self._ending is None:
+                self._ended_at = self._books.clock.elapsed()
+                self._ending = ending
+            elif self._ending != ending:
+                raise KeyReused(
+                    key=self._order.key,
+                    field="a ticket",
+                    first=_shown(self._ending),
+                    now=_shown(ending),
+                    advice="a ticket ends once; the ledger corrects what was presumed",
+                )
+            return self._ending
+
+    async def _booked(self, ending: Ending) -> Charge:
+        try:
+            operation = operation_of(self._order.key, ending)
+            return await self._recorded(operation, ending)
+        except InvalidAmount as error:
+            ending = without_cost(ending, error)
+            return await self._recorded(operation_of(self._order.key, ending), ending)
+
+    async def _recorded(self, operation: Settle | Release | Presume, ending: Ending) -> Charge:
+        """Do *operation*, and record in its transaction how the call ended."""
+        recorder = self._sent.recorder
+        if recorder is None:
+            return self._charge(await self._submit(operation), ending)
+
+        def also(rows: TableRows, done: Reservation) -> None:
+            recorder.write(rows, self._charge(done, ending), ending.failure)
+
+        try:
+            done = await self._submit(structs.replace(operation, also=also))
+        except StoreUnavailable:
+            raise
+        except EarmarkError:
+            # What cannot be recorded was still spent. Was it refused for itself, it is again.
+            return self._charge(await self._submit(operation), ending)
+        recorder.written()
+        return self._charge(done, ending)
+
+    async def _submit(self, operation: Settle | Release | Presume) -> Reservation:
+        """Do *operation*, again where the store could not be written: it is idempotent."""
+        for pause in BOOKING_PAUSES_S:
+            try:
+                return reservation_of(await self._books.submit(operation))
+            except StoreUnavailable:
+                await self._books.pause(pause)
+        return reservation_of(await self._books.submit(operation))
+
+    def _learn(self, ending: Ending) -> None:
+        wanted, usage = self._order.bound.max_output_tokens, ending.usage
+        if wanted is None or usage is None or ending.failure is not None:
+            return
+        produced = usage.get("output_tokens") // choices(self._order.bound)
+        length = reply_length(produced, granted=self.ask.max_output_tokens, wanted=wanted)
+        self._quantiles.observe(self._sent.name, self._sent.route, length)
+
+    def _charge(self, done: Reservation, ending: Ending) -> Charge:
+        ask = self.ask
+        return Charge(
+            key=done.key,
+            budget=done.budget,
+            hold=done.amount,
+            settled=done.settled or Money(),
+            overrun=done.overrun,
+            state=done.state,
+            usage=None if ending.booking == "release" else ending.usage,
+            unknown=ending.unknown,
+            model=ending.model,
+            request_id=ending.request_id,
+            clamped_to=ask.max_output_tokens if ask.clamped else None,
+            waited_ns=self._sent.waited_ns,
+            duration_ns=self._ended_at - self._sent.started,
+            note=ending.note,
+        )
+
+
+def _shown(ending: Ending) -> str:
+    if ending.booking == "settle":
+        return f"settled at {ending.cost}"
+    return "released" if ending.booking == "release" else "presumed"

@@ -1,0 +1,171 @@
+"""How a call ended, and what that books: pure.
+
+it is known what it cost                settled to that, above the hold too
+nobody knows, or only in part           presumed: the larger of the hold and the known cost
+surely not billed, or never sent        released
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, cast
+
+from earmark.admission.call import Reply
+from earmark.apis.reply_cost import PricedRequest, model_of, reply_cost, request_id_of
+from earmark.errors import BudgetExceeded, CallFailed, InvalidAmount, InvalidUsage
+from earmark.ledger import requests
+from earmark.ledger.values import Presume, Release, Settle
+from earmark.money import AmountLike, Money
+from earmark.pricing.json_values import mapping
+from earmark.pricing.usage import Usage
+
+Booking = Literal["settle", "presume", "release"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How a call ended: all that its booking and a record of it say; equal endings are one."""
+
+    booking: Booking
+    cost: Money | None = None
+    """What it cost; for `presume` at least so much, where that is known."""
+    tokens: int | None = None
+    """What it used of a `tokens` limit; `None` for as many as were held."""
+    usage: Usage | None = None
+    unknown: tuple[str, ...] = ()
+    model: str | None = None
+    request_id: str | None = None
+    note: str = ""
+    failure: BaseException | None = field(default=None, compare=False)
+
+
+def ended_by(reply: Reply) -> Ending:
+    """Return the ending of a call that gave *reply*."""
+    usage = reply.usage
+    return Ending(
+        booking="presume" if reply.cost is None else "settle",
+        cost=reply.known_cost if reply.cost is None else reply.cost,
+        tokens=None if usage is None else usage.tokens,
+        usage=usage,
+        model=reply.model,
+        request_id=reply.request_id,
+        note=reply.note,
+    )
+
+
+def failed_by(failure: CallFailed) -> Ending:
+    """Return the ending of a call that failed, by what *failure* says of its cost."""
+    if failure.billed == "no":
+        return Ending(booking="release", failure=failure)
+    usage: Usage | None = failure.usage
+    cost: Money | None = failure.cost if failure.billed == "yes" else None
+    return Ending(
+        booking="presume" if cost is None else "settle",
+        cost=cost,
+        tokens=None if usage is None else usage.tokens,
+        usage=usage,
+        failure=failure,
+    )
+
+
+def cut_by(failure: BaseException) -> Ending:
+    """Return the ending of a call that was cut short: nobody knows what it cost."""
+    return Ending(booking="presume", failure=failure)
+
+
+def ended_by_body(
+    reply: object,
+    asked: PricedRequest | None,
+    *,
+    units: Mapping[str, int] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Ending:
+    """Return the ending of a call whose *reply* is its body, its usage, or its cost in USD.
+
+    Raises:
+        InvalidUsage: A body or a usage cannot be priced: the hold is of a declared amount.
+        InvalidAmount: The amount is none.
+    """
+    body = _body(reply)
+    if body is None and not isinstance(reply, Usage):
+        amounts = requests.amounts(cast("AmountLike", reply), units, calls=requests.AS_HELD)
+        return Ending(booking="settle", cost=Money.nanos(amounts.usd), tokens=amounts.tokens)
+    if asked is None:
+        raise InvalidUsage(detail="the hold is of a declared amount: settle it to an amount in USD")
+    if isinstance(reply, Usage):
+        try:
+            cost = asked.price.cost(reply)
+        except BudgetExceeded as unpriced:
+            return Ending(booking="presume", usage=reply, note=str(unpriced))
+        return Ending(booking="settle", cost=cost, tokens=reply.tokens, usage=reply)
+    known = reply_cost(body or {}, asked)
+    return Ending(
+        booking="presume" if known.cost is None else "settle",
+        cost=known.known if known.cost is None else known.cost,
+        tokens=None if known.usage is None else known.usage.tokens,
+        usage=known.usage,
+        unknown=known.unknown,
+        model=model_of(body or {}),
+        request_id=request_id_of(body or {}, headers),
+        note=known.note,
+    )
+
+
+def operation_of(key: str, ending: Ending) -> Settle | Presume | Release:
+    """Return what books *ending* of the reservation *key*.
+
+    Raises:
+        InvalidAmount: Its cost is none that can be booked.
+    """
+    units = None if ending.tokens is None else {"tokens": ending.tokens}
+    match ending.booking:
+        case "release":
+            return Release(key)
+        case "settle":
+            assert ending.cost is not None, "what is settled has a cost"
+            return requests.settle(key, ending.cost, units)
+        case "presume":
+            return (
+                Presume(key) if ending.cost is None else requests.presume(key, ending.cost, units)
+            )
+
+
+def without_cost(ending: Ending, error: InvalidAmount) -> Ending:
+    """Return *ending* where its cost cannot be booked: nobody knows it."""
+    note = f"{ending.note}; {error}" if ending.note else str(error)
+    return Ending(
+        booking="presume",
+        usage=ending.usage,
+        unknown=ending.unknown,
+        model=ending.model,
+        request_id=ending.request_id,
+        note=note,
+        failure=ending.failure,
+    )
+
+
+def decoded(body: object) -> object:
+    """Return what a body in bytes or text says as JSON; what is no JSON as it is."""
+    if not isinstance(body, str | bytes):
+        return body
+    try:
+        return json.loads(body)
+    except ValueError:
+        return body
+
+
+def _body(reply: object) -> Mapping[str, Any] | None:
+    """Return the JSON object that *reply* is or holds; `None` for an amount or a usage."""
+    if isinstance(reply, bytes | bytearray):
+        found = decoded(bytes(reply))
+        if not isinstance(found, Mapping):
+            raise InvalidUsage(detail="the reply is no JSON object")
+        return mapping(cast("object", found))
+    if isinstance(reply, Mapping):
+        return mapping(cast("object", reply))
+    dump = getattr(reply, _MODEL_DUMP, None)
+    return mapping(dump(mode="json")) if callable(dump) else None
+
+
+#: How the official SDKs' replies, which are pydantic models, give their JSON.
+_MODEL_DUMP: Final = "model_dump"

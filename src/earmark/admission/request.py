@@ -1,0 +1,160 @@
+"""What a guarded call is asked for: a body bounded by its API's table, a bound, or an amount."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypedDict
+
+from earmark.admission.policy import Policy
+from earmark.apis.bounds import bound_request
+from earmark.apis.output_limit import with_output_limit
+from earmark.apis.reply_cost import PricedRequest
+from earmark.apis.requests import read_body
+from earmark.clock import Clock
+from earmark.errors import InvalidUsage
+from earmark.ledger.requests import Duration
+from earmark.money import AmountLike, Money
+from earmark.pricing.book import PriceBook
+from earmark.pricing.bound import Bound, DeclaredBound
+
+#: The output tokens of a request that names no limit: there is always a bound.
+DEFAULT_MAX_TOKENS: Final = 1024
+#: Where a provider answers, unless the caller names another host.
+_HOSTS: Final = {"openai": "api.openai.com", "anthropic": "api.anthropic.com"}
+
+
+class OpenOptions(TypedDict, total=False):
+    """The keyword arguments of `Guard.open`; each may be left out."""
+
+    up_to: AmountLike | None
+    """In place of a request: the most the call can cost, in USD."""
+    api: str
+    """Whose body the request is: `openai` (Chat Completions, also where none is given),
+    `openai-responses`, `anthropic` …"""
+    provider: str
+    """Who is called, by the name its prices have; `openai` where none is given."""
+    model: str | None
+    """The model, where the URL names it and not the body."""
+    host: str | None
+    """The host name the request is sent to; where none is given, that of OpenAI or Anthropic if one
+    of them is the provider."""
+    headers: Mapping[str, str] | None
+    """The request's headers: some change what it can cost."""
+    key: str | None
+    """Names this one attempt; another attempt needs another. A new one if not given."""
+    wait: Duration | None
+    """How long to wait in line for budget, 5 minutes if not given; `None` asks once."""
+    timeout: Duration
+    """How long the call may take, 10 minutes if not given; a minute later its hold is presumed
+    spent."""
+    labels: Mapping[str, str] | None
+    """Kept with the reservation; `stage` also tells calls of one model apart, for the expected
+    length of their replies."""
+    policy: Policy | None
+    """How to hold this call, in place of the guard's own policy."""
+    extra_input_tokens: int | None
+    """The most tokens of what cannot be counted here, such as images."""
+    context_window: int | None
+    """The most input tokens the model takes, where that is known."""
+    default_max_tokens: int
+    """The output limit, per choice, of a request that names none; 1024 if not given."""
+    allowed_options: Collection[str]
+    """Options of the request that the API's table does not list and that add text at most."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """A request with its bound, not yet sent."""
+
+    name: str
+    """What is called: `provider/model`, or the budget of a declared amount."""
+    bound: Bound
+    streams: bool = False
+    provider: str = ""
+    host: str = ""
+    body: Mapping[str, Any] | None = None
+    """As it was given, without what a hold adds to it; `None` for a declared amount."""
+    priced: PricedRequest | None = None
+    """What its reply is priced by; `None` for a declared amount."""
+
+    def body_for(self, max_output_tokens: int | None) -> dict[str, Any]:
+        """Return the body to send, with the limit in it; empty for a declared amount."""
+        if self.body is None or self.priced is None:
+            return {}
+        if max_output_tokens is None:
+            return dict(self.body)
+        return with_output_limit(self.priced.api, self.body, max_output_tokens, host=self.host)
+
+
+def read_request(
+    under: str,
+    request: Mapping[str, Any] | Bound | None,
+    options: OpenOptions,
+    book: PriceBook,
+    clock: Clock,
+) -> Request:
+    """Return the request with its bound, priced now.
+
+    Raises:
+        BudgetExceeded: With reason `unpriced`: nothing bounds a part of it, or it has no price.
+        InvalidUsage: It is no request, or not exactly one of a request and an amount is given.
+        TypeError: There is no such option.
+    """
+    unknown = options.keys() - OpenOptions.__annotations__
+    if unknown:
+        raise TypeError(f"open() has no option {min(unknown)!r}")
+    up_to = options.get("up_to")
+    if (request is None) == (up_to is None):
+        raise InvalidUsage(detail="give either a request or up_to, the most it can cost")
+    if up_to is not None:
+        return Request(name=under, bound=DeclaredBound(Money(up_to)))
+    if isinstance(request, Mapping):
+        return _bounded(request, options, book, clock)
+    assert request is not None, "one of the two is given"
+    return Request(name=under, bound=request)
+
+
+def _bounded(
+    body: Mapping[str, Any], options: OpenOptions, book: PriceBook, clock: Clock
+) -> Request:
+    api, provider = options.get("api", "openai"), options.get("provider", "openai")
+    reading = read_body(
+        api,
+        body,
+        headers=options.get("headers"),
+        provider=provider,
+        model=options.get("model"),
+        allowed=options.get("allowed_options", ()),
+    )
+    price = book.resolve(reading.model, provider=provider, at=clock.instant(), tier=reading.tier)
+    bound = bound_request(
+        reading,
+        price,
+        default_max_output_tokens=options.get("default_max_tokens", DEFAULT_MAX_TOKENS),
+        extra_input_tokens=options.get("extra_input_tokens"),
+        context_window=options.get("context_window"),
+    )
+    host = options.get("host")
+    host = _HOSTS.get(provider, "") if host is None else host
+    return Request(
+        name=price.name,
+        bound=bound,
+        streams=reading.stream,
+        provider=provider,
+        host=host,
+        body=body,
+        priced=PricedRequest(
+            price=price,
+            book=book,
+            api=api,
+            tier=reading.tier,
+            cache_lifetime=reading.cache_lifetime,
+            choices=reading.choices,
+            host=host,
+            counts_choices=api != "openai" or _counts_choices(host),
+        ),
+    )
+
+
+def _counts_choices(host: str) -> bool:
+    """Whether the server is known to report the usage of all choices: OpenAI's own are."""
+    return f".{host}".endswith((".api.openai.com", ".azure.com"))

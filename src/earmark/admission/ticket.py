@@ -1,0 +1,305 @@
+"""What a caller holds while its call is under way: `Ticket` for threads, `AsyncTicket` for tasks.
+
+    guard.open(…) → ticket: send ticket.body → ticket.produced(n) … → ticket.settle(reply)
+
+Every end of a ticket is booked, once; `earmark.admission.ending` has the rules. Both classes do the
+same: what they share is in `_Call`, and how they wait for the ledger is all that differs.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+from threading import Lock
+from typing import Any, Final, Self
+
+from earmark.admission.call_hold import CallHold
+from earmark.admission.charge import Charge
+from earmark.admission.ending import Ending, cut_by, decoded, ended_by_body, failed_by
+from earmark.admission.request import Request
+from earmark.admission.threads_and_tasks import completed
+from earmark.apis.failures import Rejection, rejected
+from earmark.apis.streams import ReplyStream, StreamPiece, open_stream
+from earmark.errors import CallFailed, EarmarkError, InvalidUsage, KeyReused
+from earmark.ledger.values import Reservation
+from earmark.money import AmountLike, Money
+from earmark.pricing.usage import Usage
+
+_NO_END: Final = "the ticket's block ended without a settlement"
+_UNFINISHED: Final = "the stream ended before the reply did"
+
+#: What a reply is settled by: the provider's JSON body, decoded or not, an SDK's reply object, the
+#: counted units, or the cost in USD.
+Settled = Mapping[str, Any] | bytes | Usage | AmountLike
+
+
+class _Call:
+    """A call under way: its request, its hold, its stream."""
+
+    __slots__ = ("_entered", "_hold", "_request", "_stream", "body")
+
+    def __init__(self, request: Request, hold: CallHold) -> None:
+        self._request = request
+        self._hold = hold
+        self._entered = Lock()
+        self._stream: ReplyStream | None = None
+        self.body: dict[str, Any] = request.body_for(hold.ask.max_output_tokens)
+        """What to send: the request with its output limit in it; empty for a declared amount."""
+
+    def __repr__(self) -> str:
+        end = "open" if self.charge is None else self.charge.state
+        return f"{type(self).__name__}({self.key!r}, {end}, {self.hold} usd)"
+
+    @property
+    def key(self) -> str:
+        """The key of its reservation."""
+        return self._hold.reservation.key
+
+    @property
+    def hold(self) -> Money:
+        """What is held for it, growth included."""
+        return self._hold.reservation.amount
+
+    @property
+    def reservation(self) -> Reservation:
+        """Its reservation, as it was last heard of."""
+        return self._hold.reservation
+
+    @property
+    def max_output_tokens(self) -> int | None:
+        """The output tokens it may ask for, per choice; `None` for a declared amount."""
+        return self._hold.ask.max_output_tokens
+
+    @property
+    def clamped_to(self) -> int | None:
+        """`max_output_tokens` where that is less than was asked for, else `None`."""
+        return self._hold.ask.max_output_tokens if self._hold.ask.clamped else None
+
+    @property
+    def charge(self) -> Charge | None:
+        """How it was booked; `None` while it is open."""
+        return self._hold.charge
+
+    def _enter(self) -> None:
+        if self._hold.ending is not None or not self._entered.acquire(blocking=False):
+            raise KeyReused(
+                key=self.key, field="a ticket", first="entered or ended", now="to be entered"
+            )
+
+    def _feed(self, event: object, name: str) -> tuple[StreamPiece, int]:
+        """Add *event* to the stream; return what it wrote, and the tokens produced so far."""
+        if self._stream is None:
+            priced = self._request.priced
+            if priced is None:
+                raise InvalidUsage(detail="a declared amount has no stream that can be read")
+            self._stream = open_stream(priced.api, choices=priced.choices)
+        piece = self._stream.feed(event, name)
+        return piece, self._stream.produced_tokens
+
+    def _settled_by(
+        self,
+        reply: object,
+        units: Mapping[str, int] | None,
+        headers: Mapping[str, str] | None,
+    ) -> Ending:
+        if reply is not None:
+            return ended_by_body(reply, self._request.priced, units=units, headers=headers)
+        if self._stream is None:
+            raise InvalidUsage(detail="give the reply, its usage or its cost to settle by")
+        ending = ended_by_body(self._stream.reply(), self._request.priced, headers=headers)
+        if self._stream.finished:
+            return ending
+        # A usage that came until then is that of a part.
+        return replace(ending, booking="presume", note=_UNFINISHED)
+
+    def _failure(self, status: int, headers: Mapping[str, str] | None, body: object) -> CallFailed:
+        failure = rejected(
+            Rejection(
+                provider=self._request.provider or self._request.name,
+                host=self._request.host,
+                status=status,
+                headers={name.lower(): value for name, value in (headers or {}).items()},
+                body=decoded(body),
+            )
+        )
+        if failure.billed == "no" and self._hold.produced_tokens:
+            failure.billed = "unknown"
+        return failure
+
+    def _released(self) -> Ending:
+        if self._hold.produced_tokens:
+            tokens = self._hold.produced_tokens
+            detail = f"a call that produced {tokens} tokens was sent: settle or presume it"
+            raise InvalidUsage(detail=detail)
+        return Ending(booking="release")
+
+
+class Ticket(_Call):
+    """The hold of one call on a `Ledger`, from `Guard.open` to its one end.
+
+    Send `body`, report a stream's progress, and end it by `settle`, `fail`, `presume` or `release`.
+    Each end is durable when it returns and books once: repeated with the same content it gives the
+    same charge, with other content it raises `KeyReused`. As a block, a ticket that was not ended
+    inside, or was left by an exception, is presumed: its whole hold counts as spent until somebody
+    settles its key truly. So it is at its deadline, should the process die.
+    """
+
+    __slots__ = ()
+
+    def produced(self, tokens: int) -> None:
+        """Tell that a stream has produced so many output *tokens*, all choices together.
+
+        An elastic hold grows ahead of the stream, and a hold's deadline moves on while its stream
+        does. Call it for each piece: nearly always it costs nothing.
+
+        Raises:
+            BudgetExceeded: The hold cannot grow: stop the stream, and leave the block or `presume`.
+            InvalidUsage: *tokens* is no count.
+        """
+        completed(self._hold.produced(tokens))
+
+    def feed(self, event: object, name: str = "") -> StreamPiece:
+        """Read one decoded event of the reply's stream, *name* being its `event:` field if any.
+
+        Returns the text it wrote. What it produced is told as by `produced`; once the stream has
+        ended, `settle()` settles by what its events add up to.
+
+        Raises:
+            BudgetExceeded, InvalidUsage: As `produced`; a declared amount has no stream.
+        """
+        piece, tokens = self._feed(event, name)
+        completed(self._hold.produced(tokens))
+        return piece
+
+    def settle(
+        self,
+        reply: Settled | Any = None,  # noqa: ANN401 - also an SDK's object, whose type is its own
+        *,
+        units: Mapping[str, int] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Charge:
+        """Book what the call cost, by its *reply*, at the prices of when it was opened.
+
+        It is booked in full, also above the hold. Where the reply leaves the cost in doubt (no
+        usage, a counter nobody priced, another model), the larger of the hold and what is known
+        counts, presumed: `Charge.note` says why, and the output may be used.
+
+        Args:
+            reply: The provider's body, decoded or as bytes, or an SDK's reply object; or the
+                `Usage`; or the cost in USD, an amount as everywhere. What was fed, if not given.
+            units: Other units of a cost in USD, `{"tokens": 1200}`.
+            headers: The reply's headers: they name the request.
+
+        Raises:
+            KeyReused: The ticket ended otherwise.
+            InvalidUsage, InvalidAmount: *reply* is nothing to settle by; the ticket stays open.
+            StoreError: The books could not be written: call again.
+        """
+        return completed(self._hold.end(self._settled_by(reply, units, headers)))
+
+    def fail(
+        self, status: int, headers: Mapping[str, str] | None = None, body: object = None
+    ) -> CallFailed:
+        """Book that the provider answered with the HTTP error *status*; return it to be raised.
+
+        What providers describe as a rejection before any work is released; everything else, and
+        whatever produced output, is presumed. The failure says which by `billed`, whether another
+        try may help by `retryable` and `retry_after`, and has the `charge`.
+
+        Raises:
+            KeyReused, StoreError: As `settle`.
+        """
+        failure = self._failure(status, headers, body)
+        failure.charge = completed(self._hold.end(failed_by(failure)))
+        return failure
+
+    def presume(self, note: str = "") -> Charge:
+        """Book that nobody knows what the call cost, *note* saying why: the whole hold is spent.
+
+        Raises:
+            KeyReused, StoreError: As `settle`.
+        """
+        return completed(self._hold.end(Ending(booking="presume", note=note)))
+
+    def release(self) -> Charge:
+        """Give the hold back: the call was never sent, or is surely not billed.
+
+        Raises:
+            InvalidUsage: It produced output, so it was sent.
+            KeyReused, StoreError: As `settle`.
+        """
+        return completed(self._hold.end(self._released()))
+
+    def __enter__(self) -> Self:
+        self._enter()
+        return self
+
+    def __exit__(self, _: object, ended_by: BaseException | None, __: object) -> None:
+        completed(self._hold.close(_left(ended_by)))
+
+
+class AsyncTicket(_Call):
+    """The hold of one call on an `AsyncLedger`; see `Ticket`.
+
+    Cancelled while it books, it is booked before the cancellation goes on.
+    """
+
+    __slots__ = ()
+
+    async def produced(self, tokens: int) -> None:
+        """Tell that a stream has produced so many output *tokens*; see `Ticket.produced`."""
+        await self._hold.produced(tokens)
+
+    async def feed(self, event: object, name: str = "") -> StreamPiece:
+        """Read one decoded event of the reply's stream; see `Ticket.feed`."""
+        piece, tokens = self._feed(event, name)
+        await self._hold.produced(tokens)
+        return piece
+
+    async def settle(
+        self,
+        reply: Settled | Any = None,  # noqa: ANN401 - also an SDK's object, whose type is its own
+        *,
+        units: Mapping[str, int] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Charge:
+        """Book what the call cost, by its *reply*; see `Ticket.settle`."""
+        return await self._hold.end(self._settled_by(reply, units, headers))
+
+    async def fail(
+        self, status: int, headers: Mapping[str, str] | None = None, body: object = None
+    ) -> CallFailed:
+        """Book that the provider answered with an HTTP error; see `Ticket.fail`."""
+        failure = self._failure(status, headers, body)
+        failure.charge = await self._hold.end(failed_by(failure))
+        return failure
+
+    async def presume(self, note: str = "") -> Charge:
+        """Book that nobody knows what the call cost; see `Ticket.presume`."""
+        return await self._hold.end(Ending(booking="presume", note=note))
+
+    async def release(self) -> Charge:
+        """Give the hold back: the call was never sent, or is surely not billed."""
+        return await self._hold.end(self._released())
+
+    async def __aenter__(self) -> Self:
+        self._enter()
+        return self
+
+    async def __aexit__(self, _: object, ended_by: BaseException | None, __: object) -> None:
+        if isinstance(ended_by, GeneratorExit):
+            self._hold.abandon()
+            return
+        try:
+            await self._hold.close(_left(ended_by))
+        except EarmarkError as error:
+            if isinstance(ended_by, asyncio.CancelledError):
+                # A cancellation that is swallowed is never seen by whoever cancelled.
+                raise ended_by from error
+            raise
+
+
+def _left(ended_by: BaseException | None) -> Ending:
+    """Return the ending of a ticket whose block was left without one."""
+    if ended_by is None:
+        return Ending(booking="presume", note=_NO_END)
+    return cut_by(ended_by)
