@@ -14,7 +14,12 @@ import apsw
 from earmark.clock import Clock
 from earmark.errors import NotFound
 from earmark.stores.migrations import Migration
-from earmark.stores.migrations_sqlite import migrate_sqlite, prepare_sqlite, sqlite_standing
+from earmark.stores.migrations_sqlite import (
+    APPLICATION,
+    migrate_sqlite,
+    prepare_sqlite,
+    sqlite_standing,
+)
 from earmark.stores.regular_file import check_regular
 from earmark.stores.sqlite_errors import translated
 from earmark.stores.sqlite_file import real_path
@@ -43,8 +48,12 @@ class SqliteUpkeep:
 
     def exists(self) -> bool:
         """Return whether there is a file with tables of books."""
-        if not Path(self._path).exists():
+        file = Path(self._path)
+        if not file.exists():
             return False
+        # Opened, it would get a log and an index beside it.
+        if file.is_file() and _mark_of(file) == APPLICATION:
+            return True
         with self._open(apsw.SQLITE_OPEN_READONLY) as connection:
             return bool(sqlite_standing(connection, self.name).applied)
 
@@ -144,6 +153,12 @@ class SqliteLoad:
 class _Uncommitted(SqliteSnapshot):
     def close(self) -> None:
         """Leave the connection open: its transaction goes on."""
+
+
+def _mark_of(file: Path) -> int:
+    """Return the application's number in the header, https://www.sqlite.org/fileformat.html."""
+    with file.open("rb") as opened:
+        return int.from_bytes(opened.read(72)[68:], "big", signed=True)
 
 
 def _count(connection: apsw.Connection, table: str) -> int:
