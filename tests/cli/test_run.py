@@ -1,13 +1,18 @@
 """Planning, running and looking back, from the command line."""
 
+# apsw's stubs name the type of a bytes-like value in a way that type checkers cannot resolve.
+# pyright: reportUnknownMemberType=false
+
 import json
 import os
 import signal
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 
 from support.last_resort import LAST_RESORT_S
@@ -111,6 +116,21 @@ def test_the_entries_and_holds_of_a_run(workshop: Shell) -> None:
     entries = workshop.json("entries", "--run", run["run_id"])["entries"]
     assert {each["budget"] for each in entries} == {run["budget"]}
     assert len(entries) == 1 + 2 * 3
+
+
+def test_a_run_whose_lease_ran_out_was_interrupted(workshop: Shell) -> None:
+    """Both in the list and by itself; one that began a moment ago may go on."""
+    run = workshop.json("run", "graph.json", *WITH, *HI, "--budget", "1")["run_id"]
+    for end, status, says in (
+        (1 << 62, "running", "it runs, or was killed less than ten minutes ago"),
+        (1, "interrupted", "it was interrupted"),
+    ):
+        with closing(apsw.Connection("earmark.db")) as connection:
+            connection.execute("UPDATE run SET status = 'running', statement = NULL")
+            connection.execute(f"UPDATE run SET alive_until = {end}")  # noqa: S608 - a number
+        assert [each["status"] for each in workshop.json("trace")["runs"]] == [status]
+        assert workshop.json("trace", run)["status"] == status
+        assert says in workshop.ok("trace", run).out
 
 
 def test_input_from_a_file_and_graph_from_a_pipe(workshop: Shell) -> None:

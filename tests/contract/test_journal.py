@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,21 @@ from earmark.errors import (
     StoreUnavailable,
 )
 from earmark.money import Money
-from earmark.runs.journal import BATCH_LINES, Journal, MemoryJournal, RunRecord, Scribe
+from earmark.runs.journal import (
+    BATCH_LINES,
+    LEASE_NS,
+    Journal,
+    MemoryJournal,
+    RunRecord,
+    Scribe,
+)
 from earmark.runs.journals import journal_of, open_journal
 from earmark.runs.runner import run, run_async
 from earmark.runs.statement import Status
 from earmark.stages.kinds.python import stage
 from earmark.stores.open import open_ledger
+from earmark.testing import ManualClock
+from support.last_resort import LAST_RESORT_S
 from support.ledger_books import STORES
 from support.written_runs import GRAPH, line, record, statement_of
 
@@ -70,6 +80,53 @@ def test_run_cut_off_keeps_what_was_recorded(journal: Journal) -> None:
     assert [each.path for each in kept.lines] == ["/stages/1", "/stages/2", "/stages/3"]
     assert kept.lines[1] == line(2, key="k", hold=Money("0.1"))
     assert (kept.input, kept.composition.id) == (record("a").input, GRAPH.id)
+
+
+async def true(condition: Callable[[], bool]) -> None:
+    """Return once it is."""
+    while not condition():
+        await asyncio.to_thread(lambda: None)
+
+
+def test_a_run_is_interrupted_once_its_lease_ran_out(url: str) -> None:
+    """It renews its lease while it goes on, however long; silent for ten minutes, it is gone."""
+    clock, going_on = ManualClock(), asyncio.Event()
+
+    @stage(cost="0.05", timeout="1d")
+    async def long(value: Any) -> Any:
+        await going_on.wait()
+        return value
+
+    async def main() -> tuple[list[Status], RunRecord]:
+        with open_ledger(url, clock=clock) as ledger:
+            ledger.set_budget("acme", limits=["1 usd total"])
+            books = ledger.as_async()
+            journal = await journal_of(books)
+            alone = Composition(description="", root=Stage("long"))
+            how: dict[str, Any] = {"budget": "1", "stages": [long], "run_id": "r", "wait": None}
+            running = asyncio.create_task(run_async(alone, 1, ledger=books, under="acme", **how))
+            seen: list[Status] = []
+            for _ in range(10):
+                await true(lambda: clock.sleepers == 2)
+                clock.advance(timedelta(minutes=2))
+                now = clock.instant()
+                await true(lambda: clock.sleepers == 2)
+                record = await journal.get("r")
+                assert record.alive_until == now + LEASE_NS
+                seen.append(record.status_at(now))
+            killed = await journal.get("r")
+            going_on.set()
+            await running
+            ended = await journal.get("r")
+            assert ended.status_at(clock.instant() + 10 * LEASE_NS) is Status.OK
+            await journal.aclose()
+            return seen, killed
+
+    seen, killed = asyncio.run(asyncio.wait_for(main(), LAST_RESORT_S))
+    assert set(seen) == {Status.RUNNING}
+    last = clock.instant() + LEASE_NS
+    assert killed.status_at(last - 1) is Status.RUNNING
+    assert killed.status_at(last) is Status.INTERRUPTED
 
 
 def test_a_statement_takes_the_place_of_the_lines(journal: Journal) -> None:

@@ -71,7 +71,7 @@ def check_counted(place: Place, *, stage: str, model: str) -> dict[str, Any]:
     assert place.standing() == place.standing(hold["budget"]) == (Money(), amount)
     assert place.audited()["unresolved"] == 1
     assert run["status"] == "running"
-    assert "still runs, or was cut off" in place.ok("trace", run["run_id"]).out
+    assert "it runs, or was killed" in place.ok("trace", run["run_id"]).out
     return hold
 
 

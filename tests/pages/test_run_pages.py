@@ -26,12 +26,14 @@ def test_runs_are_listed_newest_first(house: PageHouse) -> None:
     assert "No composition ran yet" in house.visitor().read("/runs").text
     house.write_run(record("aaaa", 1))
     house.write_run(record("bbbb", 2), [], statement_of("bbbb"))
+    house.write_run(record("cccc", 3, alive_until=house.clock.instant()))
     page = house.visitor().read("/runs")
     assert [a["href"] for a in page.all("a") if a["href"].startswith("/runs/")] == [
-        "/runs/bbbb", "/runs/aaaa",
+        "/runs/cccc", "/runs/bbbb", "/runs/aaaa",
     ]  # fmt: skip
     assert "bbbb ok" in page.text
     assert "aaaa running" in page.text
+    assert "cccc interrupted" in page.text
 
 
 def test_a_statement_is_shown_line_by_line(house: PageHouse) -> None:

@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from earmark.clock import END_OF_TIME
 from earmark.composition.ast import Composition, Sequential, Stage
 from earmark.money import Money
 from earmark.runs.journal import RunRecord
@@ -11,8 +12,8 @@ from earmark.runs.statement import Statement, Status
 GRAPH: Final = Composition(description="two", root=Sequential((Stage("work"), Stage("work"))))
 
 
-def record(run_id: str, started_at: int = 1) -> RunRecord:
-    """Return a run that begins."""
+def record(run_id: str, started_at: int = 1, *, alive_until: int = END_OF_TIME) -> RunRecord:
+    """Return a run that begins, and goes on for ever unless told."""
     return RunRecord(
         run_id=run_id,
         composition_id=GRAPH.id,
@@ -21,6 +22,7 @@ def record(run_id: str, started_at: int = 1) -> RunRecord:
         budget=f"acme/run-{run_id}",
         limit=Money(1),
         started_at=started_at,
+        alive_until=alive_until,
     )
 
 

@@ -11,6 +11,7 @@ from earmark.cli.statement import lines_table, statement_parts
 from earmark.cli.table import Table
 from earmark.clock import iso
 from earmark.runs.journal import RunRecord
+from earmark.runs.statement import Status
 from earmark.service.wire import run_json
 
 app = group("Show a past run, or list the latest ones.")
@@ -31,38 +32,44 @@ def trace(
     """Show the statement of a run; without RUN, list the latest runs, newest first."""
     with open_existing(session) as ledger:
         if run is not None:
-            _show(session, run_of(ledger, run))
+            _show(session, run_of(ledger, run), ledger.clock.instant())
         else:
-            _list(session, latest_runs(ledger, limit))
+            _list(session, latest_runs(ledger, limit), ledger.clock.instant())
 
 
-def _list(session: Session, found: list[RunRecord]) -> None:
+def _list(session: Session, found: list[RunRecord], now: int) -> None:
     session.answer(
-        {"runs": [run_json(each) for each in found]},
-        Table(headings=_HEADINGS, rows=[_row(each) for each in found], empty="no runs"),
+        {"runs": [run_json(each, now) for each in found]},
+        Table(headings=_HEADINGS, rows=[_row(each, now) for each in found], empty="no runs"),
     )
 
 
-def _show(session: Session, record: RunRecord) -> None:
+def _show(session: Session, record: RunRecord, now: int) -> None:
     statement = record.statement
     if statement is not None:
         session.answer(statement.to_json(), *statement_parts(statement))
         return
     lines = [line.to_json() for line in record.lines]
     session.answer(
-        {**run_json(record), "lines": lines},
+        {**run_json(record, now), "lines": lines},
         lines_table(record.lines),
-        f"run {record.run_id} has no statement: it still runs, or was cut off"
-        " and cannot be resumed (run again, it starts anew and pays anew)"
+        f"run {record.run_id} has no statement: {_WITHOUT_STATEMENT[record.status_at(now)]};"
+        " one that was cut off cannot be resumed: run again, it starts anew and pays anew"
         f" (`earmark holds --run {record.run_id}` lists what is unresolved)",
     )
 
 
-def _row(record: RunRecord) -> tuple[str, ...]:
+_WITHOUT_STATEMENT: Final = {
+    Status.RUNNING: "it runs, or was killed less than ten minutes ago",
+    Status.INTERRUPTED: "it was interrupted, for its process has been silent for ten minutes",
+}
+
+
+def _row(record: RunRecord, now: int) -> tuple[str, ...]:
     return (
         record.run_id,
         iso(record.started_at)[:19] + "Z",
-        str(record.status),
+        str(record.status_at(now)),
         record.budget,
         str(record.limit),
         record.composition_id[:_SHORT_ID],

@@ -5,17 +5,20 @@ The runner is its only writer. A run that has no statement was cut off, or is st
 
 from collections.abc import Sequence
 from itertools import count
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from msgspec import Struct, structs
 
-from earmark.clock import iso
+from earmark.clock import NANOS_PER_SECOND, iso
 from earmark.composition.ast import Composition
 from earmark.errors import KeyReused, NotFound, RunIdReused
 from earmark.ledger.values import TableRows
 from earmark.money import Money
 from earmark.runs.line import Line
 from earmark.runs.statement import Statement, Status
+
+#: How long a run counts as going on without a word. More than clocks of hosts may differ by.
+LEASE_NS: Final = 10 * 60 * NANOS_PER_SECOND
 
 
 class RunRecord(Struct, frozen=True, kw_only=True):
@@ -29,10 +32,26 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     limit: Money
     started_at: int
     status: Status = Status.RUNNING
+    """As it was written; `status_at` says whether one that is running still does."""
+    alive_until: int = 0
+    """When its lease ends unless it is renewed; 0 of a run of Earmark 0.1."""
     statement: Statement | None = None
     """What it came to; None while it runs, and for ever if it was cut off."""
     lines: tuple[Line, ...] = ()
     """The attempts written so far; the statement's own once there is one."""
+
+    def status_at(self, now: int) -> Status:
+        """Return how it stands at the instant *now*: interrupted, if its lease ran out."""
+        return status_at(self.status, self.alive_until or self.started_at + LEASE_NS, now)
+
+
+def status_at(written: Status, alive_until: int, now: int) -> Status:
+    """Return the status of a run whose lease ends at *alive_until* as it is at the instant *now*.
+
+    Nobody writes that a process was killed; it is known by its silence.
+    """
+    lapsed = written is Status.RUNNING and alive_until <= now
+    return Status.INTERRUPTED if lapsed else written
 
 
 class Journal(Protocol):
@@ -54,6 +73,10 @@ class Journal(Protocol):
         Raises:
             KeyReused: Another line has one of the numbers; none was written.
         """
+        ...
+
+    async def renew(self, run_id: str, until: int) -> None:
+        """Write that the run goes on, and counts as going on until the instant *until*."""
         ...
 
     async def finish(self, statement: Statement) -> None:
@@ -118,6 +141,10 @@ class MemoryJournal:
             if kept.get(line.number, line) != line:
                 raise numbered_before(run_id, line)
         kept.update((line.number, line) for line in lines)
+
+    async def renew(self, run_id: str, until: int) -> None:
+        """Keep that the run goes on."""
+        self._runs[run_id] = structs.replace(self._runs[run_id], alive_until=until)
 
     async def finish(self, statement: Statement) -> None:
         """Keep how the run ended."""

@@ -12,7 +12,8 @@ from earmark.runs.statement import Statement, Status
 from earmark.stages.kinds.jsontext import Json
 
 RUN_COLUMNS: Final = (
-    "run_id, composition_id, composition, input, budget, limit_usd, started_at, status, statement"
+    "run_id, composition_id, composition, input, budget, limit_usd, started_at, status,"
+    " alive_until, statement"
 )
 LINE_COLUMNS: Final = "run_id, number, line"
 
@@ -28,13 +29,14 @@ def run_row(run: RunRecord) -> tuple[Any, ...]:
         str(run.limit),
         run.started_at,
         str(run.status),
+        run.alive_until,
         None,
     )
 
 
 def run_record(row: Sequence[Any], lines: Iterable[Sequence[Any]] = ()) -> RunRecord:
     """Return the run of a row, with the lines of others."""
-    run_id, composition_id, composition, given, budget, limit, started_at, status, text = row
+    run_id, composition_id, composition, given, budget, limit, started_at, status, alive, text = row
     statement = None if text is None else Statement.from_json(json.loads(text))
     written = tuple(Line.from_json(json.loads(line)) for (line,) in lines)
     return RunRecord(
@@ -46,6 +48,7 @@ def run_record(row: Sequence[Any], lines: Iterable[Sequence[Any]] = ()) -> RunRe
         limit=Money(limit),
         started_at=started_at,
         status=Status(status),
+        alive_until=alive,
         statement=statement,
         lines=written if statement is None else statement.lines,
     )

@@ -26,10 +26,11 @@ _LOCK: Final = "run"
 # A write whose answer was lost is done again, and must then find its work done: what it finds in
 # its place is compared with what it writes.
 _START: Final = (
-    f"INSERT INTO {{schema}}.run ({RUN_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - constants only
+    f"INSERT INTO {{schema}}.run ({RUN_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - constants only
     " ON CONFLICT (run_id) DO NOTHING RETURNING run_id"
 )
 _KEPT_LINE: Final = "SELECT line FROM {schema}.run_line WHERE run_id = ? AND number = ?"
+_RENEW: Final = "UPDATE {schema}.run SET alive_until = ? WHERE run_id = ?"
 _FINISH: Final = "UPDATE {schema}.run SET status = ?, statement = ? WHERE run_id = ?"
 # The statement has the lines; kept twice they could disagree.
 _DROP_LINES: Final = "DELETE FROM {schema}.run_line WHERE run_id = ?"
@@ -85,6 +86,10 @@ class TablesJournal:
         for line, (_, number, text) in zip(lines, new, strict=True):
             if number not in written and rows.run(_KEPT_LINE, run_id, number) != [(text,)]:
                 raise numbered_before(run_id, line)
+
+    async def renew(self, run_id: str, until: int) -> None:
+        """Write that the run goes on."""
+        await self._write(run_id, lambda rows: rows.run(_RENEW, until, run_id))
 
     async def finish(self, statement: Statement) -> None:
         """Write how the run ended."""

@@ -28,8 +28,9 @@ from earmark.runs.closing import carry, error_json, status_of, totals, unaccount
 from earmark.runs.engine import Engine, Order
 from earmark.runs.engines.local import LocalEngine
 from earmark.runs.events import OnEvent, RunEnded, RunStarted
-from earmark.runs.journal import Journal, LedgerJournal, RunRecord, Scribe
+from earmark.runs.journal import LEASE_NS, Journal, LedgerJournal, RunRecord, Scribe
 from earmark.runs.journals import journal_of
+from earmark.runs.lease import Lease
 from earmark.runs.options import (
     Options,
     check_call,
@@ -155,6 +156,7 @@ def _ask(
     path = parse_path(f"{parse_path(under)}/run-{run_id}")
     concurrency = concurrency_of(options)
     wait = options.get("wait", DEFAULT_WAIT)
+    now = clock.instant()
     return _Ask(
         record=RunRecord(
             run_id=run_id,
@@ -163,7 +165,8 @@ def _ask(
             input=given,
             budget=path,
             limit=Money(budget),
-            started_at=clock.instant(),
+            started_at=now,
+            alive_until=now + LEASE_NS,
         ),
         under=under,
         terms=Terms(
@@ -204,7 +207,8 @@ async def _execute(
         payers = await payers_of(ask.under, ledger)
         warnings = (*prepared.plan.warnings, *warnings_of(payers, record, under=ask.under))
         refuse_hopeless(prepared.plan, record, payers)
-        output = await _carry_out(ask, prepared, ledger, scribe)
+        async with Lease(journal, record.run_id, ask.clock):
+            output = await _carry_out(ask, prepared, ledger, scribe)
     except BaseException as error:  # noqa: BLE001 - raised again, once its statement is written
         failure = error
     ending = _close(ask, ledger, scribe, journal, output, failure, warnings)

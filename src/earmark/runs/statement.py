@@ -21,6 +21,8 @@ class Status(StrEnum):
     """A budget, a price, a type or a policy said no."""
     FAILED = "failed"
     CANCELLED = "cancelled"
+    INTERRUPTED = "interrupted"
+    """It has no statement, and its process has been silent for so long that it is gone."""
 
 
 class Statement(Struct, frozen=True, kw_only=True):

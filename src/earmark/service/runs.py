@@ -7,7 +7,7 @@ from starlette.concurrency import run_in_threadpool
 
 from earmark.heartbeat.desk import Desk
 from earmark.money import Money
-from earmark.runs.journal import Journal, RunRecord
+from earmark.runs.journal import LEASE_NS, Journal, RunRecord, status_at
 from earmark.runs.journal_tables import TablesJournal
 from earmark.runs.journals import journal_beside
 from earmark.runs.reconcile import reconciled
@@ -22,7 +22,8 @@ Place = tuple[int, str]
 _LAST: Final = (1 << 63) - 1
 _IN_MEMORY: Final = "memory:"
 _RUNS: Final = (
-    "SELECT run_id, composition_id, budget, limit_usd, started_at, status FROM {schema}.run"
+    "SELECT run_id, composition_id, budget, limit_usd, started_at, status, alive_until"
+    " FROM {schema}.run"
     " WHERE started_at < ? OR started_at = ? AND run_id < ?"
     " ORDER BY started_at DESC, run_id DESC LIMIT ?"
 )
@@ -38,6 +39,11 @@ class ListedRun:
     limit: Money
     started_at: int
     status: Status
+    alive_until: int
+
+    def status_at(self, now: int) -> Status:
+        """Return how it stands at the instant *now*; see `RunRecord.status_at`."""
+        return status_at(self.status, self.alive_until or self.started_at + LEASE_NS, now)
 
 
 def journal_at(desk: Desk) -> Journal:
@@ -70,7 +76,12 @@ async def find_runs(desk: Desk, after: Place | None, most: int) -> list[ListedRu
         # Of one start the last comes first, as below.
         order = sorted(kept, key=lambda run: (run.started_at, run.run_id), reverse=True)
         found = [
-            _listed((r.run_id, r.composition_id, r.budget, r.limit, r.started_at, r.status))
+            _listed(
+                (
+                    *(r.run_id, r.composition_id, r.budget, r.limit, r.started_at, r.status),
+                    r.alive_until,
+                )
+            )
             for r in order
             if (r.started_at, r.run_id) < (at, run_id)
         ]
@@ -101,5 +112,7 @@ def place_of(cursor: str | None) -> Place | None:
 
 
 def _listed(row: Row) -> ListedRun:
-    run_id, composition_id, budget, limit, started_at, status = row
-    return ListedRun(run_id, composition_id, budget, Money(limit), started_at, Status(status))
+    run_id, composition_id, budget, limit, started_at, status, alive_until = row
+    return ListedRun(
+        run_id, composition_id, budget, Money(limit), started_at, Status(status), alive_until
+    )

@@ -138,14 +138,14 @@ def share(alert: int) -> str:
     return f"{alert / PPM:.6f}".rstrip("0").rstrip(".")
 
 
-def run_json(record: "RunRecord | ListedRun") -> dict[str, Any]:
-    """Return a run without its lines and its statement."""
+def run_json(record: "RunRecord | ListedRun", now: int) -> dict[str, Any]:
+    """Return a run without its lines and its statement, as it stands at the instant *now*."""
     return {
         "run_id": record.run_id,
         "composition_id": record.composition_id,
         "budget": record.budget,
         "limit": record.limit,
-        "status": record.status,
+        "status": record.status_at(now),
         "started_at": iso(record.started_at),
     }
 

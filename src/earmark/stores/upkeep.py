@@ -31,7 +31,7 @@ TABLES: Final[Mapping[str, str]] = {
     "operation": '"key", content',
     "run": (
         "run_id, composition_id, composition, input, budget, limit_usd, started_at, status,"
-        " statement"
+        " alive_until, statement"
     ),
     "run_line": "run_id, number, line",
     "task": (

@@ -16,7 +16,10 @@ from earmark.service.runs import ListedRun, mark_of
 
 #: Runs on a page.
 MOST: Final = 50
-_MARKS: Final = {"failed": "failed", "refused": "refused", "cancelled": "cancelled", "ok": "ok"}
+_MARKS: Final = {
+    **{each: each for each in ("failed", "refused", "cancelled", "ok")},
+    "interrupted": "unknown",
+}
 _MILLISECOND: Final = 1_000_000
 _SHORT_ID: Final = 12
 
@@ -115,8 +118,8 @@ def run_view(record: RunRecord, balance: tuple[Money, Money] | None, now: int) -
     odd = statement.unaccounted if statement else Money()
     return RunView(
         id=record.run_id,
-        status=record.status,
-        mark=_MARKS.get(record.status, "running"),
+        status=record.status_at(now),
+        mark=_MARKS.get(record.status_at(now), "running"),
         composition_id=record.composition_id,
         budget=record.budget,
         limit=usd(record.limit),
@@ -135,8 +138,8 @@ def run_view(record: RunRecord, balance: tuple[Money, Money] | None, now: int) -
 def _row(record: ListedRun, now: int) -> RunRow:
     return RunRow(
         id=record.run_id,
-        status=record.status,
-        mark=_MARKS.get(record.status, "running"),
+        status=record.status_at(now),
+        mark=_MARKS.get(record.status_at(now), "running"),
         composition=record.composition_id[:_SHORT_ID],
         budget=record.budget,
         limit=usd(record.limit),

@@ -23,13 +23,14 @@ async def list_runs(
 ) -> dict[str, Any]:
     """List runs, the newest first."""
     found = await find_runs(service.desk, place_of(cursor), limit + 1)
-    return page(found, limit, run_json, mark_of)
+    now = service.clock.instant()
+    return page(found, limit, lambda each: run_json(each, now), mark_of)
 
 
 @router.get("/runs/{run_id:path}", response_model=models.RunStatement)
 async def get_one(service: TheService, _: Reader, run_id: Name) -> dict[str, Any]:
-    """Show what a run cost, line by line; one that has no statement goes on, or was cut off."""
+    """Show what a run cost, line by line; one without a statement goes on, or was interrupted."""
     record = await get_run(service.desk, run_id)
     if record.statement is not None:
         return told(record.statement)
-    return told({**run_json(record), "lines": record.lines})
+    return told({**run_json(record, service.clock.instant()), "lines": record.lines})
