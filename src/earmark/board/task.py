@@ -219,3 +219,5 @@ class TaskCost(Struct, frozen=True, kw_only=True):
     input_tokens: int | None
     """None where no reply said."""
     output_tokens: int | None
+    unknown: tuple[str, ...] = ()
+    """The counters of replies whose price nobody knows: the cost is not fully known."""

@@ -48,6 +48,7 @@ def remark(line: Line) -> str:
 
 def _remarks(line: Line) -> Iterable[str]:
     yield line.model or ""
+    yield line.mark
     yield f"overrun {line.overrun}" if line.overrun else ""
     yield "" if line.clamped_to is None else f"max_tokens lowered to {line.clamped_to}"
     if line.outcome is not Outcome.OK:

@@ -121,6 +121,8 @@ class Shown:
             yield "held", f"{cost.held} usd more may come"
         if cost.presumed.in_nanos:
             yield "presumed", f"{cost.presumed} usd of it: `earmark holds` settles the truth"
+        if cost.unknown:
+            yield "not known", f"what these cost: {safe(', '.join(cost.unknown))}"
 
     def _outcome(self) -> Iterable[str]:
         if self.task.error:

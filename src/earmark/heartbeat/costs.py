@@ -3,12 +3,13 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from earmark.board.task import Attempt, TaskCost
 from earmark.budget.limit import USD
 from earmark.budget.window import Window
 from earmark.heartbeat.trail import reservations_of
+from earmark.ledger.details import read_details, unknown_counters
 from earmark.ledger.ledger import Ledger
 from earmark.ledger.store import Filter
 from earmark.ledger.values import Account, Reservation
@@ -46,6 +47,7 @@ class _Booked(Struct, frozen=True):
     settled: int = 0
     held: int = 0
     presumed: int = 0
+    unknown: tuple[str, ...] = ()
 
 
 def _cost(attempts: Sequence[Attempt], booked: Sequence[_Booked]) -> TaskCost:
@@ -55,6 +57,7 @@ def _cost(attempts: Sequence[Attempt], booked: Sequence[_Booked]) -> TaskCost:
         presumed=Money.nanos(sum(each.presumed for each in booked)),
         input_tokens=_total(attempt.input_tokens for attempt in attempts),
         output_tokens=_total(attempt.output_tokens for attempt in attempts),
+        unknown=_once(each.unknown for each in booked),
     )
 
 
@@ -69,9 +72,8 @@ def _of_run(ledger: Ledger, attempt: Attempt) -> _Booked:
     store, path = ledger.store, attempt.budget
     own = next((a for a in store.accounts(path, ledger.clock.instant()) if _is_own(a, path)), None)
     if own is not None:
-        unknown = store.reservations(Filter(budget=path, state="presumed"))
-        presumed = _of_reservations(unknown).presumed
-        return _Booked(settled=own.settled, held=own.held, presumed=presumed)
+        presumed = _of_reservations(store.reservations(Filter(budget=path, state="presumed")))
+        return structs.replace(presumed, settled=own.settled, held=own.held)
     # It never began; or somebody gave its budget other limits, which say less than the whole.
     began = store.budget(path) is not None
     return _of_reservations(reservations_of(ledger, attempt)) if began else _Booked()
@@ -88,7 +90,12 @@ def _of_reservations(found: Iterable[Reservation]) -> _Booked:
         settled=sum(r.actual.usd for r in each if r.actual is not None),
         held=sum(r.hold.usd for r in each if r.state == "open"),
         presumed=sum(r.actual.usd for r in each if r.actual is not None and r.state == "presumed"),
+        unknown=_once(unknown_counters(read_details(r.details)) for r in each),
     )
+
+
+def _once(names: Iterable[Iterable[str]]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for some in names for name in some))
 
 
 def _total(counts: Iterable[int | None]) -> int | None:

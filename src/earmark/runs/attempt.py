@@ -50,7 +50,9 @@ class Booked(Struct, frozen=True, kw_only=True, gc=False):
     settled: Money = NOTHING
     overrun: Money = NOTHING
     usage: Usage | None = None
+    unknown: tuple[str, ...] = ()
     model: str | None = None
+    request_id: str | None = None
     clamped_to: int | None = None
     waited_ns: int = 0
     note: str = ""
@@ -144,7 +146,9 @@ class Attempt:
             settled=booked.settled,
             overrun=booked.overrun,
             usage=booked.usage,
+            unknown=tuple(map(mended, booked.unknown)),
             model=None if booked.model is None else mended(booked.model),
+            request_id=None if booked.request_id is None else mended(booked.request_id),
             price=bound.price if isinstance(bound, ModelBound) else None,
             clamped_to=booked.clamped_to,
             detail=detail,
@@ -176,7 +180,9 @@ def of_charge(charge: Charge) -> Booked:
         settled=charge.settled,
         overrun=charge.overrun,
         usage=charge.usage,
+        unknown=charge.unknown,
         model=charge.model,
+        request_id=charge.request_id,
         clamped_to=charge.clamped_to,
         waited_ns=charge.waited_ns,
         note=charge.note,

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any
+from typing import Any, cast
 
 from msgspec import Struct
 
@@ -55,7 +55,11 @@ class Line(Struct, frozen=True, kw_only=True, gc=False):
     settled: Money = NOTHING
     overrun: Money = NOTHING
     usage: Usage | None = None
+    unknown: tuple[str, ...] = ()
+    """The counters of its reply whose price nobody knows: its cost is not fully known."""
     model: str | None = None
+    request_id: str | None = None
+    """The provider's own name of the request."""
     price: Price | None = None
     clamped_to: int | None = None
     """The `max_tokens` it was lowered to, to fit a budget."""
@@ -67,6 +71,11 @@ class Line(Struct, frozen=True, kw_only=True, gc=False):
     def presumed(self) -> bool:
         """Whether nobody knows what it cost, so that its whole hold counts as spent."""
         return self.state == "presumed"
+
+    @property
+    def mark(self) -> str:
+        """That its cost is not fully known, and by which counters; empty where it is."""
+        return f"cost not fully known: {', '.join(self.unknown)}" if self.unknown else ""
 
     @property
     def held(self) -> Money:
@@ -96,7 +105,7 @@ class Line(Struct, frozen=True, kw_only=True, gc=False):
 
 
 _OK, _CACHED = Outcome.OK, Outcome.CACHED
-_SILENT = (None, "", NOTHING)
+_SILENT = (None, "", NOTHING, ())
 
 
 def _plain(value: Json) -> Json:
@@ -105,6 +114,8 @@ def _plain(value: Json) -> Json:
             return str(value)
         case Usage() | Price():
             return value.to_json()
+        case tuple():
+            return list(cast("tuple[Json, ...]", value))
         case _:
             return value
 
@@ -119,5 +130,6 @@ _READ: dict[str, Any] = {
     "settled": Money,
     "overrun": Money,
     "usage": Usage.from_json,
+    "unknown": tuple,
     "price": Price.from_json,
 }

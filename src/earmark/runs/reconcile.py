@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from msgspec import structs
 
+from earmark.ledger.details import read_details, unknown_counters
 from earmark.ledger.ledger import Ledger
 from earmark.ledger.values import Reservation
 from earmark.runs.journal import RunRecord
@@ -44,12 +45,18 @@ def reconciled(record: RunRecord, ledger: Ledger) -> RunRecord:
 def _as_booked(line: Line, made: Reservation | None) -> Line:
     if made is None:
         return line
+    details = read_details(made.details)
+    unknown = tuple(unknown_counters(details))
+    if made.state == "presumed":
+        unknown = unknown or line.unknown
     return structs.replace(
         line,
         state=made.state,
         hold=made.amount,
         settled=made.settled or NOTHING,
         overrun=made.overrun,
+        unknown=unknown,
+        request_id=str(details.get("request_id") or "") or line.request_id,
     )
 
 

@@ -142,7 +142,7 @@ def _row(line: Line) -> tuple[str, ...]:
 
 
 def _remark(line: Line) -> str:
-    parts = [line.model or ""]
+    parts = [line.model or "", line.mark]
     if line.overrun:
         parts.append(f"overrun {line.overrun}")
     if line.clamped_to is not None:

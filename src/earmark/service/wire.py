@@ -220,6 +220,7 @@ def cost_json(cost: TaskCost) -> dict[str, Any]:
         "presumed": cost.presumed,
         "input_tokens": cost.input_tokens,
         "output_tokens": cost.output_tokens,
+        "unknown": list(cost.unknown),
     }
 
 

@@ -33,7 +33,7 @@ def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
                 elif end == "released":
                     books.release(key)
                 elif end == "presumed":
-                    books.presume(key)
+                    books.presume(key, details={"unknown": ["usage.thoughts = 7"]})
         yield books
 
 
@@ -61,6 +61,7 @@ def test_each_state_of_a_call_counts_where_it_belongs(ledger: Ledger) -> None:
     cost = task_cost(ledger, [attempt("t", key=f"call{end}") for end in ends])
     assert (cost.settled, cost.held, cost.presumed) == (Money("4.5"), Money(2), Money(3))
     assert (cost.input_tokens, cost.output_tokens) == (7 * len(ends), None)
+    assert cost.unknown == ("usage.thoughts = 7",)
 
 
 def test_a_run_costs_what_its_budget_says(ledger: Ledger) -> None:
@@ -68,6 +69,7 @@ def test_a_run_costs_what_its_budget_says(ledger: Ledger) -> None:
     tries = [attempt("t", run="1")]
     cost = task_cost(ledger, tries)
     assert (cost.settled, cost.held, cost.presumed) == (Money("4.5"), Money(2), Money(3))
+    assert cost.unknown == ("usage.thoughts = 7",)
     ledger.set_budget(RUN, limits=["99 usd per day"])
     assert task_cost(ledger, tries) == cost
     assert task_cost(ledger, [attempt("t", run="2", budget="c8/run-2")]).settled == Money()

@@ -72,6 +72,8 @@ class Cost(Form):
     presumed: str
     input_tokens: int | None
     output_tokens: int | None
+    unknown: list[str]
+    """The counters of replies whose price nobody knows."""
 
 
 class Quality(Form):

@@ -182,6 +182,7 @@ def _line(line: Line, budget: str) -> LineView:
 
 def _remarks(line: Line) -> tuple[str, ...]:
     return (
+        line.mark,
         f"overrun {line.overrun}" if line.overrun else "",
         "" if line.clamped_to is None else f"max_tokens lowered to {line.clamped_to}",
         line.detail if line.outcome is not Outcome.OK else "",

@@ -69,6 +69,8 @@ class CostView:
     """Empty where nothing is held."""
     presumed: str
     """Empty where nothing is presumed."""
+    unknown: str
+    """The counters whose price nobody knows; empty where the cost is fully known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -262,6 +264,7 @@ def _cost(cost: TaskCost) -> CostView:
         settled=str(cost.settled),
         held=usd(cost.held) if cost.held else "",
         presumed=usd(cost.presumed) if cost.presumed else "",
+        unknown=", ".join(cost.unknown),
     )
 
 
