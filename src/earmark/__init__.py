@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from earmark.admission.guard import AsyncGuard, Guard
     from earmark.admission.policy import Elastic, Soft, Strict
     from earmark.admission.ticket import AsyncTicket, Ticket
+    from earmark.apis.call_bound import CallBound, bound
     from earmark.apis.cost import cost
     from earmark.composition.ast import Composition
     from earmark.composition.parse import parse_composition
@@ -51,6 +52,7 @@ _HOMES: Final = {
     "AsyncTicket": "earmark.admission.ticket",
     "Balance": "earmark.ledger.answers",
     "BudgetExceeded": "earmark.errors",
+    "CallBound": "earmark.apis.call_bound",
     "CallFailed": "earmark.errors",
     "Charge": "earmark.admission.charge",
     "CheckFailed": "earmark.errors",
@@ -78,6 +80,7 @@ _HOMES: Final = {
     "Strict": "earmark.admission.policy",
     "Ticket": "earmark.admission.ticket",
     "Usage": "earmark.pricing.usage",
+    "bound": "earmark.apis.call_bound",
     "cost": "earmark.apis.cost",
     "open": "earmark.stores.open:open_ledger",
     "open_async": "earmark.stores.open:open_async_ledger",
@@ -93,6 +96,7 @@ __all__ = [
     "AsyncTicket",
     "Balance",
     "BudgetExceeded",
+    "CallBound",
     "CallFailed",
     "Charge",
     "CheckFailed",
@@ -120,6 +124,7 @@ __all__ = [
     "Strict",
     "Ticket",
     "Usage",
+    "bound",
     "cost",
     "open",
     "open_async",

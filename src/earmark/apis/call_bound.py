@@ -1,0 +1,104 @@
+"""`earmark.bound`: the most a call can cost, before it is made."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from earmark.apis.api import request_table
+from earmark.apis.bounds import bound_request
+from earmark.apis.requests import read_body
+from earmark.clock import SystemClock, from_datetime
+from earmark.money import Money
+from earmark.pricing.book import PriceBook
+from earmark.pricing.usage import Usage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallBound:
+    """The most a call can cost; guaranteed as long as the provider keeps to what is sent."""
+
+    cost: Money
+    input_tokens: int
+    """Input tokens at most, of all rounds together."""
+    max_output_tokens: int
+    """Output tokens at most, per choice: the limit to send."""
+    choices: int
+    fees: Usage
+    """Units billed beside tokens, at most: web searches and the like."""
+    price: str
+    """Whose price it is: `provider/model`; empty for a request that costs nothing."""
+    source: str
+    """Where the price is from: `own`, or the price list and its version."""
+
+
+def bound(
+    body: Mapping[str, Any],
+    *,
+    api: str,
+    provider: str,
+    headers: Mapping[str, str] | None = None,
+    model: str | None = None,
+    max_output_tokens: int = 1024,
+    extra_input_tokens: int | None = None,
+    context_window: int | None = None,
+    allowed: Collection[str] = (),
+    at: datetime | None = None,
+    book: PriceBook | None = None,
+) -> CallBound:
+    """Return the most a call with this request can cost; makes no call and reads no network.
+
+    Args:
+        body: The decoded request.
+        api: The API it is for: `openai`, `openai-responses`, `openai-embeddings`, `anthropic`,
+            `anthropic-count-tokens` or `gemini`.
+        provider: Who is called: the price list's id, or the name of an own price.
+        headers: The request's headers; those that alter price or behaviour are options too.
+        model: The model where the URL names it and not the body, as Gemini's does.
+        max_output_tokens: The limit per choice, where the request names none.
+        extra_input_tokens: The most tokens of inputs that cannot be counted from the request, such
+            as images.
+        context_window: The most input tokens the model takes, where you know it.
+        allowed: Options beyond the API's table that you vouch for: text at most.
+        at: When it will be called, with a time zone; now by default.
+        book: Prices; the price list alone by default.
+
+    Raises:
+        BudgetExceeded: With reason `unpriced`: a part of the request has no bound or no price;
+            names its place and what to give.
+        InvalidUsage: It is no request of this API, or there is no such API.
+    """
+    reading = read_body(api, body, headers=headers, provider=provider, model=model, allowed=allowed)
+    if request_table(api).is_free:
+        return _FREE
+    instant = SystemClock().instant() if at is None else from_datetime(at)
+    name = reading.model.removeprefix(f"{provider}/")
+    price = (book or _LISTED).resolve(name, provider=provider, at=instant, tier=reading.tier)
+    found = bound_request(
+        reading,
+        price,
+        default_max_output_tokens=max_output_tokens,
+        extra_input_tokens=extra_input_tokens,
+        context_window=context_window,
+    )
+    return CallBound(
+        cost=found.cost(),
+        input_tokens=found.input_tokens,
+        max_output_tokens=found.max_output_tokens,
+        choices=found.choices,
+        fees=found.fees,
+        price=price.name,
+        source=price.source,
+    )
+
+
+_LISTED: Final = PriceBook()
+_FREE: Final = CallBound(
+    cost=Money(),
+    input_tokens=0,
+    max_output_tokens=0,
+    choices=1,
+    fees=Usage(),
+    price="",
+    source="",
+)

@@ -1,0 +1,86 @@
+"""`earmark.bound`: the most a call can cost."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+import earmark
+from earmark import BudgetExceeded, Money, PriceBook, Usage
+
+HELLO = [{"role": "user", "content": "hello"}]
+AT = datetime(2026, 11, 22, 12, tzinfo=UTC)
+BOOK = PriceBook({"p/m": {"input_mtok": "1", "output_mtok": "10", "web_searches_kcount": "10"}})
+
+
+def test_the_most_a_call_can_cost() -> None:
+    """Input and output at their rates, exact; with where the price is from."""
+    body = {"model": "m", "messages": HELLO, "max_tokens": 500, "n": 2}
+    found = earmark.bound(body, api="openai", provider="p", book=BOOK)
+    expected = Money.nanos(found.input_tokens * 1000 + 2 * 500 * 10_000)
+    assert found == earmark.CallBound(
+        cost=expected,
+        input_tokens=found.input_tokens,
+        max_output_tokens=500,
+        choices=2,
+        fees=Usage(),
+        price="p/m",
+        source="own",
+    )
+    usage = Usage.of(input_tokens=9, output_tokens=1000)
+    assert earmark.cost("p/m", usage=usage, book=BOOK) <= found.cost
+
+
+def test_fees_and_explicit_bounds_are_part_of_it() -> None:
+    """A search costs its fee; its pages are what the caller says at most."""
+    tool = {"type": "web_search_20250305", "name": "web_search", "max_uses": 2}
+    body = {"model": "p/m", "messages": HELLO, "max_tokens": 9, "tools": [tool]}
+    given: dict[str, Any] = {"api": "anthropic", "provider": "p", "book": BOOK}
+    found = earmark.bound(body, **given, extra_input_tokens=1000)
+    assert (found.fees, found.price) == (Usage.of(web_searches=2), "p/m")
+    assert found.cost >= Money("0.02")
+    assert earmark.bound(body, **given, context_window=5000).input_tokens == 3 * 5000
+
+
+def test_a_listed_price_is_named_with_its_version() -> None:
+    """The list's price of the day, at the tier the request asks for."""
+    contents = [{"role": "user", "parts": [{"text": "hello"}]}]
+    found = earmark.bound(
+        {"contents": contents}, api="gemini", provider="google", model="gemini-2.5-flash", at=AT
+    )
+    assert found.price == "google/gemini-2.5-flash"
+    assert "genai-prices" in found.source
+    assert found.max_output_tokens == 1024
+    flex = {"model": "gpt-5", "input": "hi", "service_tier": "flex"}
+    standard = {**flex, "service_tier": "default"}
+    cheap, usual = (
+        earmark.bound(body, api="openai-responses", provider="openai", at=AT)
+        for body in (flex, standard)
+    )
+    assert cheap.cost < usual.cost
+
+
+def test_what_costs_nothing_needs_no_price() -> None:
+    """Counting tokens is free, whatever the model."""
+    body = {"model": "of-tomorrow", "messages": HELLO}
+    found = earmark.bound(body, api="anthropic-count-tokens", provider="anthropic")
+    assert (found.cost, found.price) == (Money(), "")
+
+
+@pytest.mark.parametrize(
+    ("more", "headers", "words"),
+    [
+        ({"knob_of_tomorrow": 1}, {}, r"'knob_of_tomorrow'.*\[apis.anthropic.options\]"),
+        ({}, {"anthropic-beta": "x-2027"}, "anthropic-beta: x-2027"),
+        ({"model": "of-tomorrow"}, {}, r"\[prices.\"p/of-tomorrow\"\]"),
+        ({"container": "c"}, {}, "give extra_input_tokens"),
+    ],
+)
+def test_what_has_no_bound_is_refused_with_what_to_give(
+    more: dict[str, Any], headers: dict[str, str], words: str
+) -> None:
+    """The place, and the setting or argument that would bound it."""
+    body = {"model": "m", "messages": HELLO, "max_tokens": 9, **more}
+    with pytest.raises(BudgetExceeded, match=words) as refused:
+        earmark.bound(body, api="anthropic", provider="p", headers=headers, book=BOOK)
+    assert refused.value.reason is earmark.Reason.UNPRICED
