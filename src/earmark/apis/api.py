@@ -67,6 +67,9 @@ APIS: Final[Mapping[str, Api]] = {
     )
 }
 
+#: Those whose requests can be read.
+REQUEST_APIS: Final = tuple(name for name, api in APIS.items() if api.request is not None)
+
 
 def request_table(api: str) -> RequestTable:
     """Return the table of what requests to *api* may hold.
@@ -76,6 +79,6 @@ def request_table(api: str) -> RequestTable:
     """
     known = APIS.get(api)
     if known is None or known.request is None:
-        supported = ", ".join(name for name, each in APIS.items() if each.request)
+        supported = ", ".join(REQUEST_APIS)
         raise InvalidUsage(detail=f"requests to API {api!r} are not supported, only to {supported}")
     return known.request

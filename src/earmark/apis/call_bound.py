@@ -11,6 +11,7 @@ from earmark.apis.requests import read_body
 from earmark.clock import SystemClock, from_datetime
 from earmark.money import Money
 from earmark.pricing.book import PriceBook
+from earmark.pricing.bound import ModelBound
 from earmark.pricing.usage import Usage
 
 
@@ -50,22 +51,19 @@ def bound(
 
     Args:
         body: The decoded request.
-        api: The API it is for: `openai`, `openai-responses`, `openai-embeddings`, `anthropic`,
-            `anthropic-count-tokens` or `gemini`.
+        api: `openai`, `anthropic`, `gemini` or another of `earmark.apis.api.APIS`.
         provider: Who is called: the price list's id, or the name of an own price.
-        headers: The request's headers; those that alter price or behaviour are options too.
+        headers: The request's headers; some alter the price.
         model: The model where the URL names it and not the body, as Gemini's does.
         max_output_tokens: The limit per choice, where the request names none.
-        extra_input_tokens: The most tokens of inputs that cannot be counted from the request, such
-            as images.
+        extra_input_tokens: The most tokens of inputs that cannot be counted, such as images.
         context_window: The most input tokens the model takes, where you know it.
         allowed: Options beyond the API's table that you vouch for: text at most.
         at: When it will be called, with a time zone; now by default.
         book: Prices; the price list alone by default.
 
     Raises:
-        BudgetExceeded: With reason `unpriced`: a part of the request has no bound or no price;
-            names its place and what to give.
+        BudgetExceeded: `unpriced`: a part has no bound or no price; its place, and what to give.
         InvalidUsage: It is no request of this API, or there is no such API.
     """
     reading = read_body(api, body, headers=headers, provider=provider, model=model, allowed=allowed)
@@ -81,14 +79,18 @@ def bound(
         extra_input_tokens=extra_input_tokens,
         context_window=context_window,
     )
+    return _call_bound(found)
+
+
+def _call_bound(found: ModelBound) -> CallBound:
     return CallBound(
         cost=found.cost(),
         input_tokens=found.input_tokens,
         max_output_tokens=found.max_output_tokens,
         choices=found.choices,
         fees=found.fees,
-        price=price.name,
-        source=price.source,
+        price=found.price.name,
+        source=found.price.source,
     )
 
 

@@ -63,6 +63,7 @@ class Providers(Mapping[str, Provider]):
     def __init__(self, settings: Settings, *, book: PriceBook, clock: Clock, key: Key) -> None:
         """Offer the providers of *settings*, priced by *book*; *key* reads the key of each."""
         self._settings = {**_MAKERS, **settings.providers}
+        self._allowed = {name: frozenset(api.options) for name, api in settings.apis.items()}
         self._book = book
         self._clock = clock
         self._key = key
@@ -99,7 +100,7 @@ class Providers(Mapping[str, Provider]):
             api_key=self._key(name, settings),
             default_max_tokens=settings.max_tokens or DEFAULT_MAX_TOKENS,
             context_window=settings.context_window,
-            allowed_options=frozenset(settings.options),
+            allowed_options=self._allowed.get(settings.api, frozenset()),
         )
 
 

@@ -19,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from earmark.apis.api import REQUEST_APIS
 from earmark.budget.limit import Limit
 from earmark.budget.path import parse_path
 from earmark.budget.window import check_zone
@@ -46,6 +47,7 @@ Type = Annotated[NType, PlainValidator(values.type_)]
 Tokens = Annotated[int, PlainValidator(values.whole(1, 100_000_000))]
 Count = Annotated[int, PlainValidator(values.whole(1, 10_000))]
 Prices = Annotated[Mapping[str, Mapping[str, str]], PlainValidator(values.prices)]
+ApiName = Annotated[str, PlainValidator(values.choice(*REQUEST_APIS))]
 OptionRules = Annotated[Mapping[str, str], PlainValidator(values.option_rules)]
 Bytes = Annotated[int, PlainValidator(values.whole(1, 1 << 30))]
 Texts = Annotated[tuple[str, ...], PlainValidator(values.texts)]
@@ -89,6 +91,13 @@ class BudgetSettings(_Table):
     """Shares of each limit at which it is told, ascending: 0.8 is 80 %."""
 
 
+class ApiSettings(_Table):
+    """`[apis.name]`: what an API's requests may hold beyond its table."""
+
+    options: OptionRules = Field(default_factory=dict[str, str])
+    """Request options that are allowed, and betas: each adds text at most."""
+
+
 class ProviderSettings(_Table):
     """`[providers.name]`: one API that answers model requests."""
 
@@ -96,8 +105,6 @@ class ProviderSettings(_Table):
         Literal["openai", "anthropic"], PlainValidator(values.choice("openai", "anthropic"))
     ]
     base_url: Url | None = None  # None: the API's own address
-    options: OptionRules = Field(default_factory=dict[str, str])
-    """Request options beyond the API's table that are allowed: each adds text at most."""
     api_key_env: Annotated[str | None, PlainValidator(values.variable)] = None  # never the key
     max_tokens: Tokens | None = None  # of a request that names none; None: the default
     context_window: Tokens | None = None
@@ -348,6 +355,8 @@ class Document(_Table):
     budgets: Mapping[BudgetPath, BudgetSettings] = Field(default_factory=dict[str, BudgetSettings])
     prices: Prices = Field(default_factory=dict[str, Mapping[str, str]])
     """`[prices."provider/model"]`: USD as decimal strings, by price key such as `input_mtok`."""
+    apis: Mapping[ApiName, ApiSettings] = Field(default_factory=dict[str, ApiSettings])
+    """`[apis.openai.options]`: wider tables of requests."""
     providers: Mapping[Name, ProviderSettings] = Field(default_factory=dict[str, ProviderSettings])
     stages: Mapping[Name, _TaggedStage] = Field(default_factory=dict[str, StageSettings])
     admission: AdmissionSettings = Field(default_factory=AdmissionSettings)
@@ -375,7 +384,7 @@ FIXED: Final[Mapping[str, type[BaseModel]]] = {
     "service": ServiceSettings,
 }
 #: Sections with a table for each name.
-NAMED: Final = ("budgets", "prices", "providers", "stages", "nudges")
+NAMED: Final = ("budgets", "prices", "apis", "providers", "stages", "nudges")
 
 
 def known_settings(loc: tuple[int | str, ...]) -> tuple[str, ...]:
@@ -385,6 +394,8 @@ def known_settings(loc: tuple[int | str, ...]) -> tuple[str, ...]:
             table: type[BaseModel] | None = Document
         case ("budgets", _):
             table = BudgetSettings
+        case ("apis", _):
+            table = ApiSettings
         case ("providers", _):
             table = ProviderSettings
         case ("nudges", _):

@@ -86,7 +86,7 @@ def test_a_provider_is_opened_when_it_is_asked_for(settings: Any) -> None:
 
 
 def test_an_option_beyond_the_table_is_allowed_by_name(settings: Any) -> None:
-    """`[providers.name.options]` vouches for one option; no other rule than text is taken."""
+    """`[apis.name.options]` vouches for an option of an API; no other rule than text is taken."""
     request = ModelRequest(
         model="local/m",
         messages=[{"role": "user", "content": "hi"}],
@@ -94,10 +94,15 @@ def test_an_option_beyond_the_table_is_allowed_by_name(settings: Any) -> None:
     )
     with pytest.raises(BudgetExceeded, match="my_knob"):
         providers(settings(PRICED + LOCAL))["local"].call(request)
-    allowed = '[providers.local.options]\nmy_knob = "{}"\n'
+    allowed = '[apis.openai.options]\nmy_knob = "{}"\n'
     assert providers(settings(PRICED + LOCAL + allowed.format("text")))["local"].call(request)
     with pytest.raises(InvalidConfig, match="my_knob"):
         settings(PRICED + LOCAL + allowed.format("anything"))
+    with pytest.raises(InvalidConfig, match="openai-responses"):
+        settings('[apis.telepathy.options]\nmy_knob = "text"\n')
+    other = '[apis.anthropic.options]\nmy_knob = "text"\n'
+    with pytest.raises(BudgetExceeded, match=r"\[apis.openai.options\] my_knob"):
+        providers(settings(PRICED + LOCAL + other))["local"].call(request)
 
 
 def test_a_missing_key_is_told_when_it_is_needed(settings: Any) -> None:
