@@ -40,7 +40,9 @@ class DrawnSplit(Split):
 
     def interleaved(self, sequences: Sequence[list[Any]]) -> list[Any]:
         """Mix sequences."""
-        order = self._draw(st.permutations([n for n, each in enumerate(sequences) for _ in each]))
+        order: list[int] = self._draw(
+            st.permutations([n for n, each in enumerate(sequences) for _ in each])
+        )
         rest = [iter(each) for each in sequences]
         return [next(rest[n]) for n in order]
 
@@ -113,7 +115,7 @@ def chat_events(content: Content, split: Split) -> list[Event]:
     head = {**_CHAT, "object": "chat.completion.chunk"}
     usage = chat_usage(content)
     manner = split.one_of(["at the end", "null before", "repeated", "with the last"])
-    chunks = [{**head, "choices": [delta]} for delta in deltas]
+    chunks: list[dict[str, Any]] = [{**head, "choices": [delta]} for delta in deltas]
     if manner == "null before":
         chunks = [{**chunk, "usage": None} for chunk in chunks]
     elif manner == "repeated":
@@ -192,10 +194,11 @@ def message_events(content: Content, split: Split) -> list[Event]:
             {**usage, **dict.fromkeys(content.extra)},
         ]
     )
-    message = {**_MESSAGE, "content": [], "stop_reason": None, "stop_sequence": None}
+    empty: list[Any] = []
+    message = {**_MESSAGE, "content": empty, "stop_reason": None, "stop_sequence": None}
     delta = {"stop_reason": "end_turn", "stop_sequence": None}
     by_block = [list(_block_events(n, b, split)) for n, b in enumerate(_blocks(content))]
-    events = [
+    events: list[dict[str, Any]] = [
         {"type": "message_start", "message": {**message, "usage": start}},
         {"type": "ping"},
         *split.interleaved(by_block),
@@ -241,8 +244,13 @@ def _output(content: Content) -> list[dict[str, Any]]:
     if content.reasoning:
         summary = [{"type": "summary_text", "text": content.reasoning}]
         output.append({"id": "rs_1", "type": "reasoning", "summary": summary})
-    text = {"type": "output_text", "text": content.texts[0], "annotations": []}
-    message = {"type": "message", "role": "assistant", "status": "completed", "content": [text]}
+    text: dict[str, Any] = {"type": "output_text", "text": content.texts[0], "annotations": []}
+    message: dict[str, Any] = {
+        "type": "message",
+        "role": "assistant",
+        "status": "completed",
+        "content": [text],
+    }
     output.append({"id": "msg_1", **message})
     output += [
         {
@@ -267,10 +275,11 @@ def response_body(content: Content) -> dict[str, Any]:
 def response_events(content: Content, split: Split) -> list[Event]:
     """Return the events: items may interleave; the last event may lack the output."""
     body = response_body(content)
-    started = {**body, "status": "in_progress", "output": [], "usage": None}
+    empty: dict[str, Any] = {"output": []}
+    started = {**body, **empty, "status": "in_progress", "usage": None}
     by_item = [list(_item_events(n, each, split)) for n, each in enumerate(body["output"])]
-    last = {**body, "output": []} if split.one_of([False, True]) else body
-    events = [
+    last = {**body, **empty} if split.one_of([False, True]) else body
+    events: list[dict[str, Any]] = [
         {"type": "response.created", "response": started},
         {"type": "response.in_progress", "response": started},
         *split.interleaved(by_item),

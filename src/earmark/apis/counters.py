@@ -6,18 +6,23 @@ unknown, and the reading names it.
 """
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final, TypeGuard
 
 from earmark.errors import InvalidUsage
+from earmark.errors.inputs import shown
 from earmark.pricing.json_values import items, mapping
 
 #: No provider nests its counters deeper; what lies beneath is reported as unknown.
 _DEEPEST: Final = 6
 #: So many unknown counters are named in one sentence.
 _MOST_NAMED: Final = 5
+_LONGEST_NAME: Final = 100
+#: A text that is a number in the digits of any script; `²` is a digit and no number.
+_NUMBER: Final = re.compile(r"\s*[+-]?(?:\d+\.?\d*|\.\d+)\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +32,13 @@ class Counter:
     kinds: tuple[str, ...] = ()
     alias_of: str = ""
     """Counters with one alias are names of one number: the largest of them counts."""
+    explains_total: bool = False
+    """Whether tokens that only the total shows are billed by this counter, not as output."""
 
 
-def counts(*kinds: str, alias_of: str = "") -> Counter:
+def counts(*kinds: str, alias_of: str = "", explains_total: bool = False) -> Counter:
     """Return a counter of *kinds*: a part is counted towards its whole where the API says so."""
-    return Counter(kinds, alias_of)
+    return Counter(kinds, alias_of, explains_total)
 
 
 #: A counter whose units are part of another one's, or that costs nothing.
@@ -86,20 +93,23 @@ def read_counters(usage: Mapping[str, Any], table: CounterTable) -> Counted:
     found: dict[str, int] = {}
     kinds: dict[str, tuple[str, ...]] = {}
     unknown: list[str] = []
+    is_explained = False
     for path, value in _leaves(usage, table, ""):
         counter = table.counters.get(path)
         if counter is None:
             if _is_counter(value):
-                unknown.append(f"{path} = {str(value)[:20]}")
+                unknown.append(f"{path[:_LONGEST_NAME]} = {shown(value)[:20]}")
         elif counter.kinds and value is not None:
             name = counter.alias_of or path
             found[name] = max(found.get(name, 0), _whole(path, value))
             kinds[name] = counter.kinds
+            is_explained |= counter.explains_total and found[name] > 0
     total: dict[str, int] = {}
     for name, number in found.items():
         for kind in kinds[name]:
             total[kind] = total.get(kind, 0) + number
-    return Counted(_with_hidden(total, usage, table), tuple(unknown[:_MOST_NAMED]))
+    counted = total if is_explained else _with_hidden(total, usage, table)
+    return Counted(counted, tuple(unknown[:_MOST_NAMED]))
 
 
 def _leaves(value: object, table: CounterTable, path: str) -> Iterator[tuple[str, object]]:
@@ -141,7 +151,7 @@ def _is_counter(value: object) -> bool:
     if isinstance(value, bool) or not value:
         return False
     if isinstance(value, str):
-        return value.strip().lstrip("+-").replace(".", "", 1).isdecimal() and float(value) != 0
+        return _NUMBER.fullmatch(value) is not None and float(value) != 0
     return True
 
 
@@ -149,7 +159,7 @@ def _whole(path: str, value: object) -> int:
     """Return a count as a whole number; a fraction, of seconds of audio, is counted up."""
     if _is_number(value) and 0 <= value < math.inf:
         return math.ceil(value)
-    raise InvalidUsage(detail=f"{path} is {str(value)[:40]!r}; a count is a whole number")
+    raise InvalidUsage(detail=f"{path} is {shown(value)!r}; a count is a whole number")
 
 
 def _with_hidden(

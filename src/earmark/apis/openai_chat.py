@@ -80,10 +80,11 @@ PROVIDERS: Final[Mapping[str, Mapping[str, Counter]]] = {
         "prompt_image_tokens": INFORMATION,
         "cost_in_usd_ticks": INFORMATION,
     },
-    # Source: Mistral, "Audio", 2026-11: Voxtral bills seconds beside tokens.
+    # Source: Mistral, "Audio", 2026-11: Voxtral bills seconds beside tokens; the tokens of the
+    # audio are in `total_tokens` alone.
     # Whether `num_cached_tokens` are cheaper is not said: they stay plain input.
     "mistral": {
-        "prompt_audio_seconds": counts("audio_seconds", "input_audio_seconds"),
+        "prompt_audio_seconds": counts("audio_seconds", "input_audio_seconds", explains_total=True),
         "num_cached_tokens": INFORMATION,
     },
     # Source: genai-prices 0.2.3: Databricks' and Modal's names for parts.

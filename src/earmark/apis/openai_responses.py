@@ -51,6 +51,9 @@ PROVIDERS: Final[Mapping[str, Mapping[str, Counter]]] = {
         **{f"server_side_tool_usage_details.{name}": row for name, row in _XAI_TOOLS.items()},
         "num_sources_used": INFORMATION,
         "num_server_side_tools_used": INFORMATION,
+        # What the last round of its tools held, part of what is counted above: a reply with 7,622
+        # here was billed exactly by its other counters.
+        "context_details": INFORMATION,
         "cost_in_usd_ticks": INFORMATION,
     },
     # Source: genai-prices 0.2.3 and Perplexity, "Agent API", 2026-11.

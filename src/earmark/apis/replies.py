@@ -102,8 +102,9 @@ def _recognised(body: Mapping[str, Any], provider: str) -> str | None:
         return "openai"
     if "inputTokens" in usage:
         return "bedrock-converse"
-    if "input_tokens" not in usage and "output_tokens" not in usage:
-        return None
+    if not usage.keys() & {"input_tokens", "output_tokens"}:
+        # A transcription is counted in seconds: {"type": "duration", "seconds": 27}.
+        return "openai-responses" if usage.get("type") == "duration" else None
     if provider == "anthropic" or body.get("type") == "message" or usage.keys() & _ANTHROPIC:
         return "anthropic"
     return "openai-responses"

@@ -142,7 +142,8 @@ def same_model(asked: str, answered: str) -> bool:
 
 def _doubt(usage: Usage, asked: PricedRequest, written: int) -> str:
     """Say why the counts cannot be all there is; empty if they can."""
-    if not usage.get("input_tokens") or usage.get("output_tokens") < written:
+    counted = usage.get("input_tokens") or usage.get("audio_seconds")
+    if not counted or usage.get("output_tokens") < written:
         return "the usage counts less than was sent and written"
     if asked.choices > 1 and not asked.counts_choices:
         # llama.cpp's server reports the completion tokens of one choice only (measured, 2026-11).

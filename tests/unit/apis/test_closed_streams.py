@@ -111,17 +111,13 @@ def test_anthropic_s_client_reads_a_closed_message_stream(stub: StubServer) -> N
 
 def test_google_s_client_reads_a_closed_stream(stub: StubServer) -> None:
     """The last response ends each candidate with `MAX_TOKENS` and has a usage."""
-    genai = pytest.importorskip("google.genai", reason="google-genai is not installed")
+    genai: Any = pytest.importorskip("google.genai", reason="google-genai is not installed")
     options = {"base_url": stub.url, "api_version": "v1beta"}
     client = genai.Client(api_key="k", http_options=options)
     for _ in closed_anywhere(stub, "gemini"):
-        chunks = list(client.models.generate_content_stream(model="m", contents="hi"))
-        reasons = [
-            candidate.finish_reason.name
-            for chunk in chunks
-            for candidate in chunk.candidates or []
-            if candidate.finish_reason
-        ]
+        chunks: list[Any] = list(client.models.generate_content_stream(model="m", contents="hi"))
+        candidates: list[Any] = [each for chunk in chunks for each in list[Any](chunk.candidates)]
+        reasons = [str(each.finish_reason.name) for each in candidates if each.finish_reason]
         assert len(reasons) == 2
         assert "MAX_TOKENS" in reasons
         usage = chunks[-1].usage_metadata

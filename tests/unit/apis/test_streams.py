@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from earmark.apis.replies import read_reply
 from earmark.apis.streams import ReplyStream, open_stream
 from earmark.errors import InvalidUsage
+from earmark.pricing.json_values import items, mapping
 from support.split_replies import DIALECTS, Content, DrawnSplit, Event, Split, contents
 
 APIS = list(DIALECTS)
@@ -26,7 +27,7 @@ def fed(api: str, events: list[Event], **options: Any) -> ReplyStream:
 def example(api: str, **more: Any) -> Content:
     """Return a reply with a bit of everything."""
     texts = ["Sold.", "Unsold!"] if DIALECTS[api].many_choices else ["Sold."]
-    tools = [("buy", {"what": "tea", "n": 12}), ("sell", {})]
+    tools: list[tuple[str, dict[str, Any]]] = [("buy", {"what": "tea", "n": 12}), ("sell", {})]
     return Content(texts=texts, reasoning="Hm. Tea?", tools=tools, **more)
 
 
@@ -91,12 +92,9 @@ def _members(events: list[Event]) -> dict[str, list[str]]:
     pending: list[Any] = [event for _, event in events]
     while pending:
         each = pending.pop()
-        if isinstance(each, dict):
-            names |= each.keys()
-            types.add(str(each.get("type", "")))
-            pending += each.values()
-        elif isinstance(each, list):
-            pending += each
+        names |= mapping(each).keys()
+        types.add(str(mapping(each).get("type", "")))
+        pending += [*mapping(each).values(), *items(each)]
     return {"names": sorted(names), "types": sorted(types)}
 
 
@@ -112,16 +110,16 @@ def test_a_cut_stream_is_not_finished_and_is_closed_in_full(api: str) -> None:
     choices = len(example(api).texts)
     for cut in range(len(events)):
         stream = fed(api, events[:cut], choices=choices, input_tokens=5)
-        was_finished = stream.finished
+        was_finished, produced = stream.finished, stream.produced_tokens
         for name, data in stream.closing_events():
-            assert name == ("" if api in {"openai", "gemini"} else data["type"])
+            assert name == ("" if isinstance(data, str) else data.get("type", ""))
             stream.feed(data, name)
         assert stream.finished
         assert stream.closing_events() == []
         reading = read_reply(stream.reply(), provider="x", api=api)
         assert reading.unknown == ()
         assert reading.usage.get("input_tokens") == 5
-        assert reading.usage.get("output_tokens") >= 0
+        assert reading.usage.get("output_tokens") == produced or was_finished
         if not was_finished:
             assert _finish(api, stream.reply()) == ["cut"] * choices
 
@@ -205,15 +203,13 @@ def test_an_error_event_is_the_failure(api: str, name: str, event: dict[str, Any
 def test_every_end_of_a_response_is_an_end(status: str) -> None:
     """A response is finished by each of its last events, and has that event's usage."""
     usage = {"input_tokens": 3, "output_tokens": 4, "total_tokens": 7}
-    response = {"id": "r", "status": status, "output": [], "usage": usage}
-    event = {"type": f"response.{status}", "response": response}
+    response: dict[str, Any] = {"id": "r", "status": status, "output": [], "usage": usage}
+    event: dict[str, Any] = {"type": f"response.{status}", "response": response}
     stream = fed("openai-responses", [*whole("openai-responses")[:8], ("", event)])
     assert stream.finished
     assert stream.reply()["status"] == status
     reading = read_reply(stream.reply(), provider="openai", api="openai-responses")
-    assert dict(reading.usage.counts) == {"input_tokens": 5, "output_tokens": 7} or (
-        reading.usage.get("output_tokens") == 4
-    )
+    assert dict(reading.usage.counts) == {"input_tokens": 3, "output_tokens": 4}
 
 
 @pytest.mark.parametrize("api", APIS)
@@ -314,7 +310,7 @@ def test_items_without_an_index_are_told_apart_by_their_ids() -> None:
     """llama.cpp's events name an item by its id alone."""
     stream = open_stream("openai-responses")
     for identity in ("a", "b"):
-        item = {"id": identity, "type": "message", "content": []}
+        item: dict[str, Any] = {"id": identity, "type": "message", "content": []}
         stream.feed({"type": "response.output_item.added", "item": item})
         for text in ("1", "2"):
             delta = {"type": "response.output_text.delta", "item_id": identity, "delta": text}
