@@ -78,13 +78,7 @@ class DirectCommitter:
         """Return the decision."""
         if self._closed:
             raise _closed(self._store)
-        try:
-            now = self.time.now()
-        except ClockStepped:
-            if not _closes(operation):
-                raise
-            now = _LAST_ENTRY
-        decisions = self._store.apply((operation,), now)
+        decisions = _decide_alone(operation, self._store, self.time)
         self.committed(decisions)
         return decisions[0]
 
@@ -169,11 +163,27 @@ class GroupCommitter:
         Interrupted by an exception such as `KeyboardInterrupt`, the operation may be done or not.
         """
         self._check()
+        try:
+            # With nobody committing, commit here: a hand-over to the thread costs more than the
+            # rules, and so does a place in the queue.
+            if not self._queue and self._turn.acquire(blocking=False):
+                self._owner = threading.get_ident()
+                decisions = _decide_alone(operation, self._store, self.time)
+                self.committed(decisions)
+                self._owner = 0
+                self._turn.release()
+                if self._queue:
+                    self._ring()
+                return decisions[0]
+        except BaseException as error:
+            self._recover(error)
+            raise
+        return self._submit_queued(operation)
+
+    def _submit_queued(self, operation: Operation) -> Decision:
         gate = _Gate()
         try:
             self._queue.append((operation, gate))
-            # With nobody committing, commit here: a hand-over to the thread costs more than the
-            # rules.
             if self._turn.acquire(blocking=False):
                 self._commit()
                 self._turn.release()
@@ -307,6 +317,22 @@ class GroupCommitter:
                 self.committed(decisions)
             finally:
                 _answer(waiters, decisions)
+
+
+def _decide_alone(operation: Operation, store: Store, time: CommitTime) -> Sequence[Decision]:
+    """Return the decision of *operation*, in a commit of its own; raises what its caller gets."""
+    try:
+        now = time.now()
+    except ClockStepped:
+        if not _closes(operation):
+            raise
+        now = _LAST_ENTRY
+    try:
+        return store.apply((operation,), now)
+    except EarmarkError:
+        raise
+    except Exception as error:
+        raise _as_earmark(error, store) from error
 
 
 def _closes(operation: Operation) -> bool:

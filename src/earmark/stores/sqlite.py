@@ -154,7 +154,7 @@ class SqliteStore:
             self._check_open()
             try:
                 self._mend()
-                if not batch and now < self._next_due and self._version() == self._seen:
+                if not batch and now < self._next_due and self._is_as_seen():
                     return []
                 return self._transaction(batch, now)
             except apsw.IOError as error:
@@ -180,6 +180,8 @@ class SqliteStore:
             decisions = self._decide(batch, now)
             write_also(batch, decisions, self._table_rows)
             self._write("COMMIT")
+            # A look at the connection, not at the file: what others commit from here on counts.
+            self._seen = self._writer.data_version()
             # Nobody is told of what was committed to a file that nobody else will read.
             self._file.check()
             self._books.written()
@@ -205,13 +207,11 @@ class SqliteStore:
 
     def _decide(self, batch: Sequence[Operation], now: int) -> list[Decision]:
         books = self._books
-        version = self._version()
-        if version != self._seen:
+        if self._writer.data_version() != self._seen:
             books.forget()
             books.seq, self._last_at = self._rows.head()
             self._rows.learn_highest()
             self._next_due = 0
-            self._seen = version
         now = max(now, self._last_at)
         self._presume_due(now)
         if len(batch) > 1:
@@ -227,9 +227,11 @@ class SqliteStore:
             self._next_due = min(self._next_due, *new) if new else self._next_due
         return decisions
 
-    def _version(self) -> int:
-        """Return a number that changes when another connection commits."""
-        return int(str(self._write("PRAGMA data_version").fetchall()[0][0]))
+    def _is_as_seen(self) -> bool:
+        """Return whether nobody has committed since this store did."""
+        # The connection's number moves with its own commits too, and with another's once it reads.
+        self._write("PRAGMA data_version").fetchall()
+        return self._writer.data_version() == self._seen
 
     def _presume_due(self, now: int) -> None:
         """Presume what is past its deadline; asks the file only when something can be."""

@@ -88,6 +88,7 @@ class SqliteFile:
             apsw.Error, OSError: It cannot be opened.
         """
         self.path = real_path(path)
+        self._log = f"{self.path}-wal"
         self.is_lost = False
         self._name = name
         self._pragmas = pragmas
@@ -146,12 +147,10 @@ class SqliteFile:
             StoreUnavailable: Nothing that was committed since the last check may be acknowledged.
         """
         try:
-            file, log = os.stat(self.path), os.stat(f"{self.path}-wal")  # noqa: PTH116 - the cost
+            # Twice a commit, and so as cheap as it can be: most of it is what the system does.
+            file, log = os.stat(self.path), os.stat(self._log)  # noqa: PTH116 - the cost
             found = (file.st_ino, file.st_dev, file.st_nlink, log.st_ino, log.st_dev)
-            if self._used == found and all(
-                _identity(os.stat(link)) == self.identity  # noqa: PTH116 - the cost
-                for link in self._also
-            ):
+            if found == self._used and not (self._also and self._is_linked_elsewhere()):
                 self.is_lost = False
                 return
         except OSError:
@@ -159,6 +158,10 @@ class SqliteFile:
         self.is_lost = self._used != self._found()
         if self.is_lost:
             raise StoreUnavailable(store=self._name, detail=self._difference())
+
+    def _is_linked_elsewhere(self) -> bool:
+        found = [_identity(os.stat(link)) for link in self._also]  # noqa: PTH116 - beside `check`
+        return any(each != self.identity for each in found)
 
     def _found(self) -> tuple[int, ...]:
         """Return what `check` compares, as it is now; the log's part is empty without one."""
@@ -170,7 +173,7 @@ class SqliteFile:
                 file = Path(link).stat()
                 if [file.st_ino, file.st_dev] != found[:2]:
                     return (file.st_ino, file.st_dev, file.st_nlink)
-            log = Path(f"{self.path}-wal").stat()
+            log = Path(self._log).stat()
             found += [log.st_ino, log.st_dev]
         return tuple(found)
 
