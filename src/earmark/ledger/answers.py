@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from threading import Lock
 
 from msgspec.structs import replace
 
@@ -22,7 +21,16 @@ from earmark.errors import (
     Reason,
     ReservationClosed,
 )
-from earmark.ledger.values import Account, Decision, Line, Refused, Repeated, Reservation, Reserve
+from earmark.ledger.values import (
+    Accepted,
+    Account,
+    Decision,
+    Line,
+    Refused,
+    Repeated,
+    Reservation,
+    Reserve,
+)
 from earmark.money import LARGEST_NANOS, LARGEST_SUM, Money
 
 
@@ -55,7 +63,8 @@ def reservation_of(decision: Decision) -> Reservation:
         Refusal: The decision was a no.
         NotFound: The key never opened a reservation.
     """
-    if isinstance(decision, Refused):
+    # The usual answer by its type: `isinstance` asks the class of such a value.
+    if type(decision) is not Accepted and isinstance(decision, Refused):
         raise as_error(decision)
     found = decision.reservation
     assert found is not None, "an operation on a reservation answers with one"
@@ -64,16 +73,9 @@ def reservation_of(decision: Decision) -> Reservation:
     return found
 
 
-def check_first_entry(entered: Lock, operation: Reserve) -> None:
-    """Note that the block of *operation* is entered; *entered* is locked from then on.
-
-    Raises:
-        KeyReused: It was entered before: one block is one hold.
-    """
-    if not entered.acquire(blocking=False):
-        raise KeyReused(
-            key=operation.key, field="a block", first="entered", now="to be entered again"
-        )
+def entered_before(operation: Reserve) -> KeyReused:
+    """Return why the block of *operation* is not entered again: one block is one hold."""
+    return KeyReused(key=operation.key, field="a block", first="entered", now="to be entered again")
 
 
 def check_opened(found: Reservation) -> Reservation:

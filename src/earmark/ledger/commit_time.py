@@ -18,6 +18,8 @@ LARGEST_STEP_NS: Final = 300 * NANOS_PER_SECOND
 TAKEN_AFTER_NS: Final = 3600 * NANOS_PER_SECOND
 #: Both clocks are read within this time, or again: a process can be stopped between two reads.
 _AT_ONCE_NS: Final = NANOS_PER_SECOND
+#: The two clocks go together as long as they are no farther apart than they were, give or take it.
+_TOGETHER_NS: Final = NANOS_PER_SECOND
 _SECOND: Final = timedelta(seconds=1)
 
 
@@ -33,9 +35,9 @@ def entries_ahead(by: timedelta) -> str:
 class CommitTime:
     """Compares the wall clock with the time since the machine was started, from look to look.
 
-    Suspension and idleness move both alike. Setting the clock moves one of them. Each look that
-    finds both together is where the next one starts from, so that what NTP corrects now and then
-    does not add up to a step over the months.
+    Suspension and idleness move both alike. Setting the clock moves one of them. A look that finds
+    them a second apart, or more, is where the next one starts from, so that what NTP corrects now
+    and then does not add up to a step over the months.
 
     A clock that was set, and then stays as it is, is taken for right after an hour. NTP looks at
     least every 34 minutes (systemd-timesyncd's PollIntervalMaxSec of 2048 s; chrony and ntpd, 1024
@@ -46,14 +48,13 @@ class CommitTime:
 
     def __init__(self, clock: Clock, store: str) -> None:
         """Take what *clock* says now for right; *store* is the name that errors have."""
-        self._clock = clock
+        self._instant, self._uptime = clock.instant, clock.uptime
         self._store = store
-        now, uptime = self._read()
-        # Written without a lock: each value is a look of its own, and any of the latest will do.
-        self._started = now - uptime
         self._lock = threading.Lock()
         self._set: tuple[int, int] | None = None
         """Where the clock was set to, as `_started`, and the uptime when that was first seen."""
+        now, uptime = self._read()
+        self._start_from(now - uptime)
 
     def now(self) -> int:
         """Return the wall clock's instant.
@@ -62,10 +63,9 @@ class CommitTime:
             ClockStepped: It was set, by more than five minutes since the last look that passed, and
                 has not stayed so for an hour.
         """
-        now = self._clock.instant()
-        started = now - self._clock.uptime()
-        if self._set is None and -LARGEST_STEP_NS <= started - self._started <= LARGEST_STEP_NS:
-            self._started = started
+        # Once a commit, and so no more than is needed to know that nothing has happened.
+        now = self._instant()
+        if self._lowest <= now - self._uptime() <= self._highest:
             return now
         return self._look_closely()
 
@@ -82,8 +82,11 @@ class CommitTime:
             now, uptime = self._read()
             started = now - uptime
             if abs(started - self._started) <= LARGEST_STEP_NS or self._has_stayed(started, uptime):
-                self._started, self._set = started, None
+                self._set = None
+                self._start_from(started)
                 return now
+            # Nothing passes until a close look has.
+            self._lowest, self._highest = started, started - 1
             expected = self._started + uptime
         off = f"{abs(now - expected) // NANOS_PER_SECOND} s"
         which = "ahead" if now > expected else "back"
@@ -102,10 +105,14 @@ class CommitTime:
             self._set = started, uptime
         return uptime - self._set[1] >= TAKEN_AFTER_NS
 
+    def _start_from(self, started: int) -> None:
+        self._started = started
+        self._lowest, self._highest = started - _TOGETHER_NS, started + _TOGETHER_NS
+
     def _read(self) -> tuple[int, int]:
         while True:
-            before = self._clock.uptime()
-            now = self._clock.instant()
-            after = self._clock.uptime()
+            before = self._uptime()
+            now = self._instant()
+            after = self._uptime()
             if after - before <= _AT_ONCE_NS:
                 return now, after

@@ -78,7 +78,13 @@ class DirectCommitter:
         """Return the decision."""
         if self._closed:
             raise _closed(self._store)
-        decisions = _decide_alone(operation, self._store, self.time)
+        try:
+            now = self.time.now()
+        except ClockStepped:
+            if not _closes(operation):
+                raise
+            now = _LAST_ENTRY
+        decisions = self._store.apply((operation,), now)
         self.committed(decisions)
         return decisions[0]
 

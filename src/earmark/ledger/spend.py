@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from earmark.errors import EarmarkError
 from earmark.ledger import requests
-from earmark.ledger.answers import check_first_entry, check_opened, reservation_of
+from earmark.ledger.answers import check_opened, entered_before, reservation_of
 from earmark.ledger.requests import Duration
 from earmark.ledger.undo import (
     book_abandoned,
@@ -57,7 +57,8 @@ class Spend:
         self.hold = self._ledger.extend(self.hold.key, amount, deadline=deadline)
 
     def __enter__(self) -> Self:
-        check_first_entry(self._entered, self._operation)
+        if not self._entered.acquire(blocking=False):
+            raise entered_before(self._operation)
         try:
             found = self._ledger.admit(self._operation, self._wait)
             # In here, too: an interrupt at the next line would leave a hold that nobody can name.
@@ -108,7 +109,8 @@ class AsyncSpend:
 
     async def __aenter__(self) -> Self:
         committer = self._ledger.sync.committer
-        check_first_entry(self._entered, self._operation)
+        if not self._entered.acquire(blocking=False):
+            raise entered_before(self._operation)
         try:
             found = await self._ledger.admit(self._operation, self._wait)
         except asyncio.CancelledError:

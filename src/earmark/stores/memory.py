@@ -7,6 +7,7 @@ import inspect
 import os
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import repeat
 from typing import Any, Final
 
 from earmark.budget.budget import Budget
@@ -61,27 +62,28 @@ class MemoryStore:
             StoreUnavailable: Called by a signal handler, a finaliser or an `also` in the middle of
                 another call of the same thread.
         """
-        self._check_open()
+        if self._closed or self._process != os.getpid():
+            self._check_open()
         with self._lock:
-            if not self._begin():
+            before, self._unfinished = self._unfinished, True
+            if before and not self._recovered():
                 return self._refuse_nested(batch)
-            now = max(now, self._rows.last_at)
-            if now >= self._rows.next_due:
-                self._books.presume(self._rows.due(now), now)
-            apply = self._books.apply
-            decisions = [apply(operation, now) for operation in batch]
+            books, rows = self._books, self._rows
+            if now < rows.last_at:  # noqa: PLR1730 - a call costs more than the comparison
+                now = rows.last_at
+            if now >= rows.next_due:
+                books.presume(rows.due(now), now)
+            decisions = list(map(books.apply, batch, repeat(now)))
             write_also(batch, decisions, _NO_TABLES)
-            self._commit(now)
+            changes = books.changes
+            if changes.entries or changes.operations:
+                # From here on it is committed.
+                self._redo = (now, changes, books.unwritten)
+                rows.write(now, changes, books.unwritten)
+                self._redo = None
+                books.written()
             self._unfinished = False
             return decisions
-
-    def _commit(self, now: int) -> None:
-        books = self._books
-        changes = books.changes
-        if changes.entries or changes.operations:
-            self._redo = (now, changes, books.unwritten)
-            self._write()
-            books.written()
 
     def _write(self) -> None:
         """Write what is committed to the rows; the caller has the lock, or is alone."""
@@ -90,21 +92,16 @@ class MemoryStore:
             self._rows.write(*redo)
             self._redo = None
 
-    def _recover(self) -> None:
-        """Finish what an interrupted call committed, and forget what it did not."""
+    def _recovered(self) -> bool:
+        """Make the working set of an interrupted call ready; false in the middle of a call."""
+        if self._is_nested():
+            return False
+        # Finish what the call committed, and forget what it did not.
         self._write()
         self._books.forget()
         self._books.seq = len(self._rows.entries)
         # Those whose deadline has passed may not be presumed: they are looked for again.
         self._rows.next_due = 0
-
-    def _begin(self) -> bool:
-        """Make the working set ready; return false in the middle of another use of this thread."""
-        before, self._unfinished = self._unfinished, True
-        if before:
-            if self._is_nested():
-                return False
-            self._recover()
         return True
 
     def _is_nested(self) -> bool:
@@ -145,7 +142,8 @@ class MemoryStore:
         self._check_open()
         with self._lock:
             now = max(now, self._last_at())
-            if not self._begin():
+            before, self._unfinished = self._unfinished, True
+            if before and not self._recovered():
                 return Books(self._rows).accounts_of(path, now)
             found = self._books.accounts_of(path, now)
             self._unfinished = False
@@ -285,13 +283,14 @@ class _Rows:
         for key, reservation in changes.reservations.items():
             self.reservations[key] = reservation
             if reservation.state == "open":
-                self.open[key] = reservation.expires
-                self.next_due = min(self.next_due, reservation.expires)
+                expires = self.open[key] = reservation.expires
+                if expires < self.next_due:  # noqa: PLR1730 - as above
+                    self.next_due = expires
             else:
                 self.open.pop(key, None)
-        if changes.entries:
-            # Put at their numbers: appended, they would be there twice.
-            self.entries[changes.entries[0].seq - 1 :] = changes.entries
+        if changes.entries and changes.entries[0].seq > len(self.entries):
+            # In one step, and not again: they would be there twice.
+            self.entries += changes.entries
         if changes.alerts or changes.budgets or changes.operations:
             self.keep_rare(changes)
 

@@ -102,7 +102,8 @@ def reservation_row(r: Reservation) -> Row:
     actual = (None, None, None) if a is None else (a.usd, a.calls, a.tokens)
     return (
         r.key, r.budget, h.usd, h.calls, h.tokens, r.state, numbers(r.accounts), r.opened,
-        r.expires, r.closed, *actual, asked(r), r.labels, r.seq, r.last, parts(r),
+        r.expires, r.closed, *actual, None if r.asked is r.hold else asked(r), r.labels, r.seq,
+        r.last, parts(r) if r.parts else None,
     )  # fmt: skip
 
 

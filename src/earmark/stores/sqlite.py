@@ -13,6 +13,7 @@ import os
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
+from itertools import repeat
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -149,11 +150,14 @@ class SqliteStore:
         batch applied once more, where what was kept answers as repeated. After an interrupt at
         whatever line, it is opened anew by the next call.
         """
-        self._check_process()
+        if self._process != os.getpid():
+            self._check_process()
         with self._write_lock:
-            self._check_open()
+            if self._closed:
+                self._check_open()
             try:
-                self._mend()
+                if self._broken or self._file.is_lost:
+                    self._mend()
                 if not batch and now < self._next_due and self._is_as_seen():
                     return []
                 return self._transaction(batch, now)
@@ -212,19 +216,22 @@ class SqliteStore:
             books.seq, self._last_at = self._rows.head()
             self._rows.learn_highest()
             self._next_due = 0
-        now = max(now, self._last_at)
-        self._presume_due(now)
+        if now < self._last_at:  # noqa: PLR1730 - a call costs more than the comparison
+            now = self._last_at
+        if now >= self._next_due:
+            self._presume_due(now)
         if len(batch) > 1:
             self._rows.fetch([op.key for op in batch if type(op) is Reserve])
-        apply = books.apply
-        decisions = [apply(operation, now) for operation in batch]
-        self._rows.fetched_nothing()
+        decisions = list(map(books.apply, batch, repeat(now)))
+        if len(batch) > 1:
+            self._rows.fetched_nothing()
         changes = books.changes
         if changes.entries or changes.operations:
             self._rows.write(changes, books.unwritten)
             self._last_at = now if changes.entries else self._last_at
-            new = [r.expires for r in changes.reservations.values() if r.state == "open"]
-            self._next_due = min(self._next_due, *new) if new else self._next_due
+            for row in changes.reservations.values():
+                if row.state == "open" and row.expires < self._next_due:
+                    self._next_due = row.expires
         return decisions
 
     def _is_as_seen(self) -> bool:
@@ -234,9 +241,7 @@ class SqliteStore:
         return self._writer.data_version() == self._seen
 
     def _presume_due(self, now: int) -> None:
-        """Presume what is past its deadline; asks the file only when something can be."""
-        if now < self._next_due:
-            return
+        """Presume what is past its deadline; asks the file, for something can be."""
         due = self._rows.due(now, MOST_PRESUMED)
         self._books.presume(due, now)
         more = len(due) == MOST_PRESUMED

@@ -232,7 +232,13 @@ class SqliteRows:
         if unwritten:
             many(ADD_ACCOUNT, [account_row(a) for a in accounts if a.id in unwritten])
             accounts = [a for a in accounts if a.id not in unwritten]
-        many(SET_ACCOUNT, map(_sums, accounts))
+        many(
+            SET_ACCOUNT,
+            [
+                (a.line.end, a.line.limit, a.settled, a.held, a.alerted, a.alerted_of, a.line.id)
+                for a in accounts
+            ],
+        )
         self._write_reservations(changes)
         many(ADD_ENTRY, map(entry_row, changes.entries))
         if changes.alerts:
@@ -243,13 +249,15 @@ class SqliteRows:
             many(ADD_OPERATION, changes.operations)
 
     def _write_reservations(self, changes: Changes) -> None:
-        first = changes.entries[0].seq if changes.entries else 0
+        first, highest = changes.entries[0].seq if changes.entries else 0, self._highest
         fresh: list[Row] = []
         closed: list[Row] = []
         grown: list[Row] = []
         for r in changes.reservations.values():
             if r.seq >= first:
                 fresh.append(reservation_row(r))
+                if highest is not None and r.key > highest:
+                    highest = r.key
             elif r.actual is not None:
                 a = r.actual
                 closed.append((r.state, r.closed, a.usd, a.calls, a.tokens, r.last, r.key))
@@ -259,8 +267,7 @@ class SqliteRows:
         many = self._many
         if fresh:
             many(ADD_RESERVATION, fresh)
-            if self._highest is not None:
-                self._highest = max(self._highest, max(fresh)[0])
+            self._highest = highest
         if grown:
             many(GROW_RESERVATION, grown)
         if closed:
@@ -278,7 +285,3 @@ class SqliteRows:
         row = self._first(sql)
         assert row is not None, "an aggregate answers with one row"
         return row[0]
-
-
-def _sums(a: Account) -> Row:
-    return (a.line.end, a.line.limit, a.settled, a.held, a.alerted, a.alerted_of, a.line.id)

@@ -14,6 +14,7 @@ from earmark.ledger.values import (
     Presume,
     Refused,
     Release,
+    Reserve,
     Settle,
     TableRows,
 )
@@ -36,11 +37,12 @@ def write_also(batch: Sequence[Operation], decisions: Sequence[Decision], rows: 
 
     That of a repeated operation too: what closed its reservation may have been another one.
     """
-    for op, decision in zip(batch, decisions, strict=True):
-        if isinstance(op, _CLOSING) and op.also is not None and type(decision) is not Refused:
-            assert not isinstance(decision, Refused)
-            assert decision.reservation is not None, "what was closed was open"
-            op.also(rows, decision.reservation)
+    for number, op in enumerate(batch):
+        if type(op) is not Reserve and isinstance(op, _CLOSING) and op.also is not None:
+            decision = decisions[number]
+            if not isinstance(decision, Refused):
+                assert decision.reservation is not None, "what was closed was open"
+                op.also(rows, decision.reservation)
 
 
 class Tables(Protocol):
