@@ -145,8 +145,9 @@ def _close(state: _State, path: str, node: Node, kids: Sequence[Shape]) -> Shape
     shape = shape_of(node, occurrence.signature if occurrence else None, kids)
     if shape.input is None:
         state.unfit.add(path)
-    known = state.shapes[path] = Shape(shape.input or ANY, shape.output, shape.depth)
-    return known
+        shape = Shape(ANY, shape.output, shape.depth)
+    state.shapes[path] = shape
+    return shape
 
 
 def _resolve(state: _State, path: str, node: Stage) -> None:
@@ -236,7 +237,11 @@ def _visit(state: _State, path: str, node: Node, given: NType) -> _Visit:
             inputs[i] = outputs[i - 1] if i else given
         elif i == fed and isinstance(node, Fanout | Merge | Let):
             inputs = given_to_children(node, given, outputs)
-        outputs[i] = yield path + label, child, inputs[i]
+        if isinstance(child, Stage | RemoteStage):
+            # No visit of its own: it has no parts.
+            outputs[i] = _leaf_output(state, path + label, child, inputs[i])
+        else:
+            outputs[i] = yield path + label, child, inputs[i]
     if isinstance(node, Branch):
         _check_predicate(state, path, node, outputs[0])
     if all(output is shape.output for output, shape in zip(outputs, shapes, strict=True)):

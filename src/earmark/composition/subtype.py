@@ -55,7 +55,7 @@ def mismatch(sub: NType, sup: NType) -> str | None:
 
 def fits_all(type_: NType) -> bool:
     """Return whether the type is `Any` or a variable, which fit in both directions."""
-    return type_ == ANY or isinstance(type_, Var)
+    return type_ is ANY or type_ == ANY or isinstance(type_, Var)
 
 
 def takes_objects(type_: NType) -> bool:

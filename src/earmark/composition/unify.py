@@ -133,6 +133,8 @@ class Bindings:
 
 def has_variables(type_: NType) -> bool:
     """Return whether a variable, or the rest of an open record, stands anywhere in the type."""
+    if isinstance(type_, Plain):
+        return False
     return isinstance(type_, Var | RecordWith) or any(map(has_variables, _parts(type_)))
 
 

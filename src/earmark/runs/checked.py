@@ -68,6 +68,9 @@ class CheckedCall:
             raise _bad(reply, f"its output is not JSON: {error}") from None
         if problem := _problem(value, self._gives):
             raise _bad(reply, f"its output is not {self._gives}: {problem}")
+        if value is reply.value:
+            # What cannot be changed, such as a text, is not copied.
+            return reply
         return Reply(
             value=value,
             cost=reply.cost,
