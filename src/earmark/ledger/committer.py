@@ -172,7 +172,7 @@ class GroupCommitter:
         try:
             # With nobody committing, commit here: a hand-over to the thread costs more than the
             # rules, and so does a place in the queue.
-            if not self._queue and self._turn.acquire(blocking=False):
+            if not self._queue and self._turn.acquire(False):  # noqa: FBT003 - by name costs as much
                 self._owner = threading.get_ident()
                 decisions = _decide_alone(operation, self._store, self.time)
                 self.committed(decisions)

@@ -68,11 +68,8 @@ class TurnQueue:
         self._spots: dict[str, _Spot] = {}
         self._tickets = 0
         self._waiting = 0
-
-    @property
-    def empty(self) -> bool:
-        """Whether nobody tries or waits, so that nothing needs to be told."""
-        return not self._spots
+        self.empty = True
+        """Whether nobody tries or waits, so that nothing needs to be told; read at each commit."""
 
     @property
     def waiting(self) -> int:
@@ -93,6 +90,7 @@ class TurnQueue:
         it only sets an event.
         """
         with self._lock:
+            self.empty = False
             self._tickets += 1
             waiter = Waiter(self._tickets, self._enter(ancestors(budget)), notify)
             blocker = _older(waiter)
@@ -129,6 +127,7 @@ class TurnQueue:
                 spot.users -= 1
                 if not spot.users:
                     del self._spots[spot.path]
+            self.empty = not self._spots
             waiter.spots = ()
             if left is not None:
                 self._advance(left)

@@ -1,9 +1,9 @@
 """Blocks of work that cost at most their hold: `Spend` for threads, `AsyncSpend` for tasks."""
 
 import asyncio
-import threading
 from collections.abc import Mapping
 from datetime import datetime
+from itertools import count
 from typing import TYPE_CHECKING, Self
 
 from earmark.errors import EarmarkError
@@ -28,16 +28,18 @@ if TYPE_CHECKING:
 class Spend:
     """A block of work that costs at most its hold; see `Ledger.spend`."""
 
-    __slots__ = ("_actual", "_entered", "_ledger", "_operation", "_wait", "hold")
+    __slots__ = ("_actual", "_entries", "_ledger", "_operation", "_wait", "hold")
 
     hold: Reservation
     """The reservation, from the block's start on."""
+    _entries: "count[int]"
+    """How often it was entered. The next number is one step, between threads too."""
 
     def __init__(self, ledger: "Ledger", operation: Reserve, wait: Duration | None) -> None:
         self._ledger = ledger
         self._operation = operation
         self._wait = wait
-        self._entered = threading.Lock()
+        self._entries = count()
         self._actual: Settle | None = None
 
     def settle(
@@ -57,7 +59,7 @@ class Spend:
         self.hold = self._ledger.extend(self.hold.key, amount, deadline=deadline)
 
     def __enter__(self) -> Self:
-        if not self._entered.acquire(blocking=False):
+        if next(self._entries):
             raise entered_before(self._operation)
         try:
             found = self._ledger.admit(self._operation, self._wait)
@@ -68,7 +70,7 @@ class Spend:
             undo(self._ledger.committer, self._operation)
             raise
         except EarmarkError:
-            self._entered.release()
+            self._entries = count()
             raise
 
     def __exit__(self, *_: object) -> None:
@@ -79,16 +81,18 @@ class Spend:
 class AsyncSpend:
     """A block of work that costs at most its hold; see `AsyncLedger.spend`."""
 
-    __slots__ = ("_actual", "_entered", "_ledger", "_operation", "_wait", "hold")
+    __slots__ = ("_actual", "_entries", "_ledger", "_operation", "_wait", "hold")
 
     hold: Reservation
     """The reservation, from the block's start on."""
+    _entries: "count[int]"
+    """How often it was entered, as in `Spend`."""
 
     def __init__(self, ledger: "AsyncLedger", operation: Reserve, wait: Duration | None) -> None:
         self._ledger = ledger
         self._operation = operation
         self._wait = wait
-        self._entered = threading.Lock()
+        self._entries = count()
         self._actual: Settle | None = None
 
     def settle(
@@ -109,7 +113,7 @@ class AsyncSpend:
 
     async def __aenter__(self) -> Self:
         committer = self._ledger.sync.committer
-        if not self._entered.acquire(blocking=False):
+        if next(self._entries):
             raise entered_before(self._operation)
         try:
             found = await self._ledger.admit(self._operation, self._wait)
@@ -120,7 +124,7 @@ class AsyncSpend:
             undo_abandoned(committer, self._operation)
             raise
         except EarmarkError:
-            self._entered.release()
+            self._entries = count()
             raise
         self.hold = check_opened(found)
         return self

@@ -7,7 +7,6 @@ import inspect
 import os
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from itertools import repeat
 from typing import Any, Final
 
 from earmark.budget.budget import Budget
@@ -73,7 +72,8 @@ class MemoryStore:
                 now = rows.last_at
             if now >= rows.next_due:
                 books.presume(rows.due(now), now)
-            decisions = list(map(books.apply, batch, repeat(now)))
+            apply = books.apply
+            decisions = [apply(operation, now) for operation in batch]
             write_also(batch, decisions, _NO_TABLES)
             changes = books.changes
             if changes.entries or changes.operations:

@@ -13,7 +13,6 @@ import os
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from itertools import repeat
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -222,7 +221,8 @@ class SqliteStore:
             self._presume_due(now)
         if len(batch) > 1:
             self._rows.fetch([op.key for op in batch if type(op) is Reserve])
-        decisions = list(map(books.apply, batch, repeat(now)))
+        apply = books.apply
+        decisions = [apply(operation, now) for operation in batch]
         if len(batch) > 1:
             self._rows.fetched_nothing()
         changes = books.changes
