@@ -85,6 +85,7 @@ def test_a_real_reply_has_exactly_the_granted_tokens_and_an_exact_cost(
     assert reply.model == "smollm2-135m"
     assert reply.value
     assert reply.cost == exact_cost(reply)
+    assert reply.cost is not None
     assert Money() < reply.cost <= call.bound.cost(12)
     if stream:
         assert seen == sorted(seen)
@@ -193,7 +194,7 @@ def test_killing_the_server_in_the_middle_of_a_call_leaves_its_cost_unknown(
     assert pid is not None
 
     async def kill(tokens: int) -> None:
-        if tokens == 3:
+        if tokens >= 30:
             os.kill(pid, signal.SIGKILL)
 
     request = write("Go on.", stream=True, max_tokens=900)

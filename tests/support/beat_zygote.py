@@ -13,6 +13,7 @@ import sys
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -88,12 +89,8 @@ def zygote(folder: Path, **variables: str) -> Generator[Zygote]:
 
 def _serve() -> None:
     # What a heartbeat would import first; no thread runs here, so that forking is safe.
-    import openai  # noqa: F401
-
-    import earmark.cli.heartbeat
-    import earmark.provider.openai
-    import earmark.stores.postgres
-    import earmark.stores.sqlite  # noqa: F401
+    for each in ("cli.heartbeat", "provider.sender", "stores.postgres", "stores.sqlite"):
+        import_module(f"earmark.{each}")
     from earmark.cli.main import main
 
     for line in sys.stdin:

@@ -32,7 +32,7 @@ class PricedRequest:
     """What was asked for, at which price: all that reading the bill needs."""
 
     price: Price
-    """Pinned when the request was bounded: a reply costs what its request was priced at."""
+    """That of the moment of sending: a reply costs what its request cost when it was sent."""
     book: PriceBook
     """Where the price of another model that answers is looked up."""
     api: str

@@ -34,10 +34,11 @@ from earmark.stages.kinds.python import PythonStage, stage
 
 POLICIES: Final[Mapping[str, Policy]] = {"strict": STRICT, "elastic": ELASTIC, "soft": SOFT}
 
-#: Providers that need no table of their own: the two APIs' makers.
+#: Providers that need no table of their own: the APIs' makers, by the price list's names.
 _MAKERS: Final = {
     "openai": ProviderSettings.model_construct(api="openai"),
     "anthropic": ProviderSettings.model_construct(api="anthropic"),
+    "google": ProviderSettings.model_construct(api="gemini"),
 }
 
 #: Reads the key of a provider from where its settings say; None for one that wants none.

@@ -55,6 +55,16 @@ Argv = Annotated[tuple[str, ...], PlainValidator(values.argv)]
 Variable = Annotated[str, PlainValidator(values.variable)]
 Flag = Annotated[bool, PlainValidator(values.flag)]
 
+#: The APIs that are spoken.
+Api = Literal["openai", "openai-responses", "anthropic", "gemini"]
+#: Where the key of each API's maker usually stands.
+KEY_VARIABLES: Final[Mapping[Api, str]] = {
+    "openai": "OPENAI_API_KEY",
+    "openai-responses": "OPENAI_API_KEY",
+    "anthropic": "ANTHROPIC_API_KEY",
+    "gemini": "GEMINI_API_KEY",
+}
+
 FreeEffect = Literal["llm", "network", "unknown"]
 
 DEFAULT_STORE: Final = "sqlite:///earmark.db"
@@ -101,9 +111,7 @@ class ApiSettings(_Table):
 class ProviderSettings(_Table):
     """`[providers.name]`: one API that answers model requests."""
 
-    api: Annotated[
-        Literal["openai", "anthropic"], PlainValidator(values.choice("openai", "anthropic"))
-    ]
+    api: Annotated[Api, PlainValidator(values.choice(*KEY_VARIABLES))]
     base_url: Url | None = None  # None: the API's own address
     api_key_env: Annotated[str | None, PlainValidator(values.variable)] = None  # never the key
     max_tokens: Tokens | None = None  # of a request that names none; None: the default
@@ -115,7 +123,7 @@ class ProviderSettings(_Table):
         """The variable that holds the key; the usual one only for the API's own address."""
         if self.api_key_env is not None or self.base_url is not None:
             return self.api_key_env
-        return {"openai": "OPENAI_API_KEY", "anthropic": "ANTHROPIC_API_KEY"}[self.api]
+        return KEY_VARIABLES[self.api]
 
 
 class _Stage(_Table):

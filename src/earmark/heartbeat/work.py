@@ -12,11 +12,11 @@ from earmark.money import Money
 from earmark.pricing.usage import Usage
 
 #: As results name the way to a model.
-Transport = Literal["anthropic_api", "openai_api", "openai_compatible"]
+Transport = Literal["anthropic_api", "openai_api", "openai_compatible", "gemini_api"]
 
 _MILLISECOND: Final = 1_000_000
 #: Why a reply ended, where it ended too soon.
-_CUT_OFF: Final = frozenset({"length", "max_tokens"})
+_CUT_OFF: Final = frozenset({"length", "max_tokens", "max_output_tokens", "MAX_TOKENS"})
 
 
 def request_of(task: Task, work: ModelWork, model: str) -> ModelRequest:
@@ -31,8 +31,12 @@ def request_of(task: Task, work: ModelWork, model: str) -> ModelRequest:
 
 
 def transports_of(settings: Settings) -> Mapping[str, Transport]:
-    """Return how each configured provider is reached, by its name; also the two APIs' makers."""
-    found: dict[str, Transport] = {"anthropic": "anthropic_api", "openai": "openai_api"}
+    """Return how each configured provider is reached, by its name; also the APIs' makers."""
+    found: dict[str, Transport] = {
+        "anthropic": "anthropic_api",
+        "openai": "openai_api",
+        "google": "gemini_api",
+    }
     found.update((name, _transport(each)) for name, each in settings.providers.items())
     return found
 
@@ -40,6 +44,8 @@ def transports_of(settings: Settings) -> Mapping[str, Transport]:
 def _transport(provider: ProviderSettings) -> Transport:
     if provider.api == "anthropic":
         return "anthropic_api"
+    if provider.api == "gemini":
+        return "gemini_api"
     return "openai_api" if provider.base_url is None else "openai_compatible"
 
 

@@ -1,4 +1,4 @@
-"""Model APIs: one file for each, over the official SDKs; and a local model that needs no key."""
+"""Calls models over HTTP, whatever API their server speaks; and a local model without a key."""
 
 from earmark.provider.open import Api, open_provider
 

@@ -1,58 +1,38 @@
 """One bounded, not yet sent call of a model: the same for every API."""
 
 from collections.abc import Mapping
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from earmark.admission.call import Grant, ModelRequest, Reply
-from earmark.apis.bounds import model_bound
-from earmark.apis.reply_cost import PricedRequest, reply_cost, request_id_of
-from earmark.apis.requests import request_tier
+from earmark.apis import failures
+from earmark.apis.bounds import bound_request
+from earmark.apis.dialect import Prompt
+from earmark.apis.output_limit import value_at, with_output_limit
+from earmark.apis.reply_cost import PricedRequest, model_of, reply_cost, request_id_of
+from earmark.apis.requests import RequestReading, read_body
+from earmark.apis.streams import ReplyStream, open_stream
 from earmark.clock import Clock
-from earmark.errors import CallFailed, InvalidConfig
+from earmark.errors import BudgetExceeded, CallFailed, InvalidConfig
 from earmark.pricing.book import PriceBook
 from earmark.pricing.bound import ModelBound
-from earmark.provider.answer import Answer
+from earmark.pricing.json_values import mapping
+from earmark.provider.sender import Incoming, Sender
+from earmark.provider.server import Server
 
 #: What a call without `max_tokens` may produce, where the provider is not configured otherwise.
 DEFAULT_MAX_TOKENS: Final = 1024
 
-#: What an SDK takes beside the body. A header can switch on what is billed otherwise, unseen here.
+#: What SDKs take beside the body. A header can switch on what is billed otherwise.
 _BESIDE_THE_BODY: Final = frozenset({"extra_headers", "extra_query"})
-
-
-class Api(Protocol):
-    """The dialect of one API: how a request is written and an answer read."""
-
-    @property
-    def form(self) -> str:
-        """The form of its usage block: `openai` or `anthropic`."""
-        ...
-
-    @property
-    def counts_choices(self) -> bool:
-        """Whether the server is known to report the usage of all choices of a call."""
-        ...
-
-    @property
-    def bounded_here(self) -> frozenset[str]:
-        """The options a request may not set, because the bound depends on them."""
-        ...
-
-    async def send(self, request: ModelRequest, most: int, grant: Grant) -> Answer:
-        """Send *request* once, for at most *most* output tokens per choice.
-
-        Raises:
-            CallFailed: There is no answer.
-        """
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
     """What a provider is configured with, beside its server."""
 
-    provider: str
+    api: str
     book: PriceBook
     clock: Clock
     default_max_tokens: int = DEFAULT_MAX_TOKENS
@@ -69,98 +49,171 @@ class ModelCall:
     name: str
     bound: ModelBound
     streams: bool
-    _request: ModelRequest = field(repr=False)
-    _order: PricedRequest = field(repr=False)
-    _api: Api = field(repr=False)
+    _terms: Terms = field(repr=False)
+    _server: Server = field(repr=False)
+    _sender: Sender = field(repr=False)
+    _body: Mapping[str, Any] = field(repr=False)
+    """What is sent, but for the limit of output tokens."""
+    _reading: RequestReading = field(repr=False)
 
     async def send(self, grant: Grant) -> Reply:
         """Make the call; at most once, with no retry inside.
 
         Raises:
             CallFailed: With `billed` saying what is known of the cost.
+            BudgetExceeded: It was a stream, and `grant.produced` stopped it.
         """
-        most = grant.max_output_tokens
-        answer = await self._api.send(
-            self._request, self.bound.max_output_tokens if most is None else most, grant
+        granted = grant.max_output_tokens
+        most = self.bound.max_output_tokens if granted is None else granted
+        api, reading = self._terms.api, self._reading
+        body = with_output_limit(api, self._body, most, host=self._server.hostname)
+        url = self._server.url(reading.model, stream=reading.stream)
+        asked = self._priced()
+        async with self._sender.post(url, body, grant.timeout_s) as incoming:
+            if reading.stream and not incoming.is_json:
+                reply = await self._add_up(incoming, most * reading.choices, grant)
+            else:
+                reply = await incoming.json()
+            request_id = request_id_of(reply, incoming.headers)
+        return self._reply(reply, asked, request_id)
+
+    async def _add_up(self, incoming: Incoming, most: int, grant: Grant) -> Mapping[str, Any]:
+        """Return what the events of a stream add up to, reporting to the guard as they come."""
+        stream = open_stream(self._terms.api, choices=self._reading.choices)
+        async with aclosing(incoming.events()) as events:
+            async for name, event in events:
+                before = stream.produced_tokens
+                stream.feed(event, name)
+                if stream.failure is not None:
+                    raise failures.broken_off(incoming.provider, _error_words(stream.failure))
+                if stream.produced_tokens > before:
+                    await grant.produced(min(stream.produced_tokens, most))
+        return _whole(stream, incoming)
+
+    def _priced(self) -> PricedRequest:
+        """Return what the bill is read by: the request at the price of this moment."""
+        terms, reading, price = self._terms, self._reading, self.bound.price
+        with suppress(BudgetExceeded):
+            # Where there is none any more, the call costs what it was admitted at.
+            price = terms.book.resolve(
+                reading.model,
+                provider=price.provider,
+                at=terms.clock.instant(),
+                tier=reading.tier,
+            )
+        return PricedRequest(
+            price=price,
+            book=terms.book,
+            api=terms.api,
+            tier=reading.tier,
+            cache_lifetime=reading.cache_lifetime,
+            choices=reading.choices,
+            counts_choices=self._server.counts_choices,
+            host=self._server.hostname,
         )
-        known = reply_cost(answer.body, self._order, written=answer.written)
-        if answer.fault:
+
+    def _reply(
+        self, body: Mapping[str, Any], asked: PricedRequest, request_id: str | None
+    ) -> Reply:
+        output = self._server.dialect.read(body)
+        known = reply_cost(body, asked, written=output.written)
+        if output.fault:
             raise CallFailed(
-                detail=f"{self.name} sent {answer.fault}",
+                detail=f"{self.name} sent {output.fault}",
                 billed="unknown" if known.cost is None else "yes",
                 retryable=True,
                 usage=known.usage,
                 cost=known.cost,
             )
         return Reply(
-            value=answer.value,
+            value=output.value,
             cost=known.cost,
-            usage=known.usage,
-            model=answer.model,
-            finish=answer.finish,
-            note=known.note,
             known_cost=known.known,
-            request_id=request_id_of(answer.body),
+            usage=known.usage,
+            model=model_of(body),
+            finish=output.finish,
+            request_id=request_id,
+            note=known.note,
         )
 
 
-def make_call(terms: Terms, api: Api, request: ModelRequest) -> ModelCall:
+def make_call(terms: Terms, server: Server, sender: Sender, request: ModelRequest) -> ModelCall:
     """Return the call for *request*, priced now and bounded; reads no network.
 
     Raises:
         BudgetExceeded: With reason `unpriced`: no price, or an input nobody can bound.
-        InvalidConfig: The options set what the bound depends on.
+        InvalidConfig: The options set what the bound depends on, or several answers are asked of an
+            API that gives one.
+        InvalidUsage: It is no request.
     """
-    model = request.model.removeprefix(f"{terms.provider}/")
-    options = _options(request, api)
-    order = _order(terms, api, replace(request, model=model, options=options))
-    most = terms.default_max_tokens if request.max_tokens is None else request.max_tokens
-    bound = model_bound(
-        order.price,
-        request.messages,
-        max_output_tokens=most,
-        api=api.form,
-        choices=request.choices,
-        options=options,
-        allowed_options=terms.allowed_options,
-        extra_input_tokens=request.extra_input_tokens,
-        context_window=terms.context_window,
+    dialect = server.dialect
+    if request.choices != 1 and not dialect.gives_choices:
+        detail = f"API '{terms.api}' gives one reply to a call, not {request.choices}"
+        raise InvalidConfig(place=f"choices of {request.model}", detail=detail)
+    model = request.model.removeprefix(f"{server.provider}/")
+    body = dialect.write(
+        Prompt(
+            model=model,
+            messages=request.messages,
+            options=_options(request, dialect.own_fields),
+            choices=request.choices,
+            stream=request.stream,
+        )
     )
-    asked_an_hour = "cache_write_1h_tokens" not in bound.never
+    reading = read_body(
+        terms.api, body, provider=server.provider, model=model, allowed=terms.allowed_options
+    )
+    reading = replace(reading, stream=request.stream, max_output_tokens=request.max_tokens)
+    price = terms.book.resolve(
+        model, provider=server.provider, at=terms.clock.instant(), tier=reading.tier
+    )
     return ModelCall(
-        name=f"{terms.provider}/{model}",
-        bound=bound,
+        name=f"{server.provider}/{model}",
+        bound=bound_request(
+            reading,
+            price,
+            default_max_output_tokens=terms.default_max_tokens,
+            extra_input_tokens=request.extra_input_tokens,
+            context_window=terms.context_window,
+        ),
         streams=request.stream,
-        _request=replace(request, model=model, options=options),
-        _order=replace(order, cache_lifetime="1h" if asked_an_hour else ""),
-        _api=api,
+        _terms=terms,
+        _server=server,
+        _sender=sender,
+        _body=body,
+        _reading=reading,
     )
 
 
-def _order(terms: Terms, api: Api, request: ModelRequest) -> PricedRequest:
-    instant = terms.clock.instant()
-    tier = request_tier(request.options)
-    price = terms.book.resolve(request.model, provider=terms.provider, at=instant, tier=tier)
-    return PricedRequest(
-        price=price,
-        book=terms.book,
-        api=api.form,
-        tier=tier,
-        choices=request.choices,
-        counts_choices=api.counts_choices,
-    )
-
-
-def _options(request: ModelRequest, api: Api) -> Mapping[str, Any]:
+def _options(request: ModelRequest, own_fields: frozenset[str]) -> Mapping[str, Any]:
     """Return the options as fields of the body; an SDK's `extra_body` holds more of them."""
     options = dict(request.options)
     options |= options.pop("extra_body", {})
     place = f"options of {request.model}"
     for name in sorted(_BESIDE_THE_BODY & options.keys()):
         raise InvalidConfig(place=place, detail=f"'{name}' can change the bill: leave it out")
-    for name in sorted(api.bounded_here & options.keys()):
-        raise InvalidConfig(
-            place=place,
-            detail=f"'{name}' is part of the bound: set it on the request, not in its options",
-        )
+    for name in sorted(own_fields):
+        if name in options or value_at(options, name) is not None:
+            raise InvalidConfig(
+                place=place,
+                detail=f"'{name}' is part of the bound: set it on the request, not in its options",
+            )
     return options
+
+
+def _whole(stream: ReplyStream, incoming: Incoming) -> Mapping[str, Any]:
+    """Return the reply of a stream that ended.
+
+    Raises:
+        CallFailed: It ended before the reply did: a usage sent until then is that of a part, so the
+            cost is unknown.
+    """
+    if not stream.finished:
+        what = f"a stream that ended early, after {incoming.pieces} pieces"
+        raise failures.garbled(incoming.provider, what)
+    return stream.reply()
+
+
+def _error_words(event: Mapping[str, Any]) -> str:
+    """Return the codes of an API's error event; in the Responses API it is a response."""
+    return failures.error_words(mapping(event.get("response")) or event)

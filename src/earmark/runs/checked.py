@@ -1,5 +1,7 @@
 """What goes into a stage and what comes out of it: its own copy, JSON, of the declared type."""
 
+from dataclasses import replace
+
 from earmark.admission.call import Call, Grant, Reply
 from earmark.composition.subtype import fits_all, validate
 from earmark.composition.types import NType
@@ -71,14 +73,7 @@ class CheckedCall:
         if value is reply.value:
             # What cannot be changed, such as a text, is not copied.
             return reply
-        return Reply(
-            value=value,
-            cost=reply.cost,
-            usage=reply.usage,
-            model=reply.model,
-            finish=reply.finish,
-            note=reply.note,
-        )
+        return replace(reply, value=value)
 
 
 def _problem(value: Json, type_: NType) -> str:

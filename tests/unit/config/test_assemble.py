@@ -79,7 +79,7 @@ def test_own_prices_and_free_models(settings: Any) -> None:
 def test_a_provider_is_opened_when_it_is_asked_for(settings: Any) -> None:
     """It is the same one each time, prices by the book, and closes once."""
     found = providers(settings(PRICED + LOCAL + "max_tokens = 7\n"))
-    assert set(found) == {"anthropic", "local", "openai"}
+    assert set(found) == {"anthropic", "google", "local", "openai"}
     assert found["local"] is found["local"]
     assert found["local"].call(ASK).bound.max_output_tokens == 7
     asyncio.run(found.aclose())

@@ -8,20 +8,25 @@ from support.beat_house import BeatHouse
 
 
 def test_a_result_names_the_way_to_its_model() -> None:
-    """The two makers' own APIs by name, and any other address that speaks the same."""
+    """The makers' own APIs by name, and any other address that speaks the same."""
     here = {"api": "openai", "base_url": "http://127.0.0.1:8080/v1"}
     given = {
         "local": ProviderSettings.model_validate(here),
         "mine": ProviderSettings.model_validate({"api": "openai"}),
         "proxy": ProviderSettings.model_validate({**here, "api": "anthropic"}),
+        "responses": ProviderSettings.model_validate({"api": "openai-responses"}),
+        "pro": ProviderSettings.model_validate({**here, "api": "gemini"}),
     }
     settings = Settings.model_construct(providers=given)
     assert transports_of(settings) == {
         "anthropic": "anthropic_api",
         "openai": "openai_api",
+        "google": "gemini_api",
         "local": "openai_compatible",
         "mine": "openai_api",
         "proxy": "anthropic_api",
+        "responses": "openai_api",
+        "pro": "gemini_api",
     }
 
 

@@ -1,15 +1,16 @@
 """The Messages API provider against a server that plays real bodies."""
 
 import json
+from typing import Any
 
 import pytest
 
-from earmark.admission.call import ModelRequest, Reply
+from earmark.admission.call import ModelRequest, Provider, Reply
 from earmark.clock import SystemClock
 from earmark.errors import CallFailed, InvalidConfig
 from earmark.money import Money
 from earmark.pricing.book import PriceBook
-from earmark.provider.anthropic import AnthropicProvider
+from earmark.provider import open_provider
 from support.calls import ask, grant, send
 from support.stub_server import Scene, StubServer, events, message
 
@@ -26,19 +27,19 @@ BOOK = PriceBook(
 USAGE = {"input_tokens": 100, "output_tokens": 20}
 
 
-def provider(stub: StubServer, **more: object) -> AnthropicProvider:
+def provider(stub: StubServer, **more: Any) -> Provider:
     """Open the provider on the stub."""
-    settings = {"book": BOOK, "clock": SystemClock(), "base_url": stub.url, **more}
-    return AnthropicProvider("stub", **settings)  # pyright: ignore[reportArgumentType]
+    settings: dict[str, Any] = {"book": BOOK, "clock": SystemClock(), "base_url": stub.url, **more}
+    return open_provider("stub", api="anthropic", **settings)
 
 
-def answer(stub: StubServer, scene: Scene, **request: object) -> Reply:
+def answer(stub: StubServer, scene: Scene, **request: Any) -> Reply:
     """Play one scene for one call of `stub/m`."""
     asked: ModelRequest = ask("stub/m", **request)
     return send(provider(stub.play(scene)), asked)
 
 
-def failure(stub: StubServer, scene: Scene, **request: object) -> CallFailed:
+def failure(stub: StubServer, scene: Scene, **request: Any) -> CallFailed:
     """Play one scene that fails the call."""
     with pytest.raises(CallFailed) as raised:
         answer(stub, scene, **request)
@@ -139,7 +140,7 @@ def test_a_stream_adds_up_the_usage_of_its_start_and_its_end(stub: StubServer) -
         "output_tokens": 20,
     }
     assert reply.cost == Money("0.000305")
-    assert seen == [1, 2]
+    assert seen == [1, 16, 19, 21]
     assert stub.requests[0].body["stream"] is True
 
 
@@ -211,6 +212,8 @@ def test_a_key_is_sent_and_never_shown(stub: StubServer, monkeypatch: pytest.Mon
     opened = provider(stub, api_key="sk-configured")
     send(opened, ask("stub/m"))
     send(provider(stub), ask("stub/m"))
-    sent = [received.headers["authorization"] for received in stub.requests]
-    assert sent == ["Bearer sk-configured", "Bearer none"]
+    sent = [received.headers.get("x-api-key") for received in stub.requests]
+    assert sent == ["sk-configured", None]
+    versions = {received.headers["anthropic-version"] for received in stub.requests}
+    assert versions == {"2023-06-01"}
     assert "sk-" not in repr(opened)

@@ -223,14 +223,7 @@ class ModelCall:
         reply = await self.inner.send(grant)
         if self.stage.answers is Answers.TEXT:
             return reply
-        return Reply(
-            value=_read_json(reply),
-            cost=reply.cost,
-            usage=reply.usage,
-            model=reply.model,
-            finish=reply.finish,
-            note=reply.note,
-        )
+        return replace(reply, value=_read_json(reply))
 
 
 def provider_of(model: str, providers: Mapping[str, Provider]) -> Provider:
