@@ -148,10 +148,12 @@ def _detail(by: Rejection, words: tuple[str, ...], wait: float | None) -> str:
 
 
 def _words(body: object) -> tuple[str, ...]:
-    """Collect an error object's `type` and codes, in either API's form, if they are plain words."""
+    """Collect an error object's `type` and codes, in any API's form, if they are plain words."""
     error = mapping(body).get("error", body)
     details = mapping(mapping(error).get("details"))
-    found = [mapping(error).get("type"), mapping(error).get("code"), details.get("error_code")]
+    # Google's `code` is the status again, its `status` the word.
+    names = ("type", "code", "status")
+    found = [*(mapping(error).get(name) for name in names), details.get("error_code")]
     words = [word for word in found if isinstance(word, str) and _WORD.fullmatch(word)]
     return tuple(dict.fromkeys(words))
 
