@@ -21,6 +21,8 @@ _DEEPEST: Final = 6
 #: So many unknown counters are named in one sentence.
 _MOST_NAMED: Final = 5
 _LONGEST_NAME: Final = 100
+#: Types that hold nothing: most members of a usage, which is read once for each call.
+_PLAIN: Final = frozenset({int, float, bool, str, type(None)})
 #: A text that is a number in the digits of any script; `²` is a digit and no number.
 _NUMBER: Final = re.compile(r"\s*[+-]?(?:\d+\.?\d*|\.\d+)\s*")
 
@@ -123,7 +125,11 @@ def _leaves(value: object, table: CounterTable, path: str) -> Iterator[tuple[str
         yield path, value
     elif found := mapping(value):
         for key, inner in found.items():
-            yield from _leaves(inner, table, f"{path}.{key}" if path else str(key))
+            place = f"{path}.{key}" if path else str(key)
+            if type(inner) in _PLAIN:
+                yield place, inner
+            else:
+                yield from _leaves(inner, table, place)
     elif listed := items(value):
         yield from _listed(path, listed, table)
     else:
@@ -192,6 +198,8 @@ def larger_counts(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[s
 
 
 def _larger(before: object, after: object, depth: int) -> Any:  # noqa: ANN401 - a JSON value
+    if type(before) is int and type(after) is int:
+        return max(before, after)
     if after is None or depth > _DEEPEST:
         return before if after is None else after
     objects = mapping(before), mapping(after)
