@@ -17,6 +17,7 @@ from earmark.errors import (
     Reason,
     ReservationClosed,
 )
+from earmark.ledger.details import read_details
 from earmark.ledger.ledger import Ledger
 from earmark.money import Money
 from earmark.pricing.usage import Usage
@@ -58,6 +59,21 @@ def test_a_call_is_held_for_before_it_is_sent_and_settled_by_its_reply(tickets: 
     assert (charge.model, charge.request_id, charge.clamped_to) == ("m", "chatcmpl-1", None)
     assert ticket.charge == charge
     assert standing(tickets.ledger, "acme") == ("1", "0.00012", "0", "0.99988")
+    assert read_details(tickets.ledger.reservation("call-1").details) == {
+        "model": "m",
+        "request_id": "chatcmpl-1",
+        "usage": {"input_tokens": 100, "output_tokens": 10},
+    }
+
+
+def test_a_counter_nobody_knows_is_named_by_the_charge_and_in_the_books(tickets: Tickets) -> None:
+    """The output may be used; the statement says why its cost is not fully known."""
+    ticket = tickets.open("acme", BODY)
+    charge = ticket.settle(completion(prompt_tokens=9, completion_tokens=1, dream_tokens=5))
+    (unknown,) = charge.unknown
+    assert "dream_tokens" in unknown
+    details = read_details(tickets.ledger.reservation(ticket.key).details)
+    assert details["unknown"] == [unknown]
 
 
 def test_a_call_that_does_not_fit_is_clamped_in_the_body_that_is_sent(tickets: Tickets) -> None:

@@ -45,6 +45,8 @@ class Reply:
     """What a reader of the statement should know, such as "no usage in the reply"."""
     known_cost: Money | None = None
     """Where `cost` is `None`: what its known counters cost, of which there are more."""
+    unknown: tuple[str, ...] = ()
+    """`name = number` of each counter of the reply whose price nobody knows."""
     request_id: str | None = None
     """The provider's own name for this request, from its headers or its body: for its support."""
 

@@ -14,6 +14,7 @@ from earmark.admission.call import Reply
 from earmark.apis.reply_cost import PricedRequest, model_of, reply_cost, request_id_of
 from earmark.errors import BudgetExceeded, CallFailed, InvalidAmount, InvalidUsage
 from earmark.ledger import requests
+from earmark.ledger.details import details_of_call
 from earmark.ledger.values import Presume, Release, Settle
 from earmark.money import AmountLike, Money
 from earmark.pricing.json_values import mapping
@@ -47,6 +48,7 @@ def ended_by(reply: Reply) -> Ending:
         cost=reply.known_cost if reply.cost is None else reply.cost,
         tokens=None if usage is None else usage.tokens,
         usage=usage,
+        unknown=reply.unknown,
         model=reply.model,
         request_id=reply.request_id,
         note=reply.note,
@@ -118,16 +120,21 @@ def operation_of(key: str, ending: Ending) -> Settle | Presume | Release:
         InvalidAmount: Its cost is none that can be booked.
     """
     units = None if ending.tokens is None else {"tokens": ending.tokens}
+    details = details_of_call(
+        usage=None if ending.usage is None else ending.usage.counts,
+        model=ending.model,
+        request_id=ending.request_id,
+        unknown=ending.unknown,
+    )
     match ending.booking:
         case "release":
             return Release(key)
         case "settle":
             assert ending.cost is not None, "what is settled has a cost"
-            return requests.settle(key, ending.cost, units)
+            return requests.settle(key, ending.cost, units, details)
         case "presume":
-            return (
-                Presume(key) if ending.cost is None else requests.presume(key, ending.cost, units)
-            )
+            known = None if ending.cost is None else units
+            return requests.presume(key, ending.cost, known, details)
 
 
 def without_cost(ending: Ending, error: InvalidAmount) -> Ending:

@@ -134,6 +134,7 @@ class ModelCall:
             finish=output.finish,
             request_id=request_id,
             note=known.note,
+            unknown=known.unknown,
         )
 
 
