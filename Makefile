@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test fire lint bench fmt clean
+.PHONY: demo test fire neighbours lint bench fmt clean
 
 demo: $(VENV)/demo.done
 	$(BIN)/earmark demo $(ARGS)
@@ -15,6 +15,10 @@ test: $(VENV)/dev.done
 fire: export EARMARK_FIRE_SECONDS ?= 60
 fire: $(VENV)/dev.done
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 2 tests/fire tests/contract/test_model.py tests/contract/test_board_model.py $(ARGS)
+
+# Whether pip can install Earmark beside today's agents; asks the package index for a few minutes.
+neighbours: $(VENV)/dev.done
+	EARMARK_TEST_INDEX=1 $(BIN)/python -m pytest tests/test_installation.py $(ARGS)
 
 lint: $(VENV)/dev.done
 	$(BIN)/ruff format --check .

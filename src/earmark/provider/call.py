@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from earmark.admission.call import Grant, ModelRequest, Reply
 from earmark.apis import failures
@@ -18,8 +18,11 @@ from earmark.errors import BudgetExceeded, CallFailed, InvalidConfig
 from earmark.pricing.book import PriceBook
 from earmark.pricing.bound import ModelBound
 from earmark.pricing.json_values import mapping
-from earmark.provider.sender import Incoming, Sender
 from earmark.provider.server import Server
+
+if TYPE_CHECKING:
+    # Slow to import, and only needed by who calls a provider.
+    from earmark.provider.sender import Incoming, Sender
 
 #: What a call without `max_tokens` may produce, where the provider is not configured otherwise.
 DEFAULT_MAX_TOKENS: Final = 1024
@@ -51,7 +54,7 @@ class ModelCall:
     streams: bool
     _terms: Terms = field(repr=False)
     _server: Server = field(repr=False)
-    _sender: Sender = field(repr=False)
+    _sender: "Sender" = field(repr=False)
     _body: Mapping[str, Any] = field(repr=False)
     """What is sent, but for the limit of output tokens."""
     _reading: RequestReading = field(repr=False)
@@ -77,7 +80,7 @@ class ModelCall:
             request_id = request_id_of(reply, incoming.headers)
         return self._reply(reply, asked, request_id)
 
-    async def _add_up(self, incoming: Incoming, most: int, grant: Grant) -> Mapping[str, Any]:
+    async def _add_up(self, incoming: "Incoming", most: int, grant: Grant) -> Mapping[str, Any]:
         """Return what the events of a stream add up to, reporting to the guard as they come."""
         stream = open_stream(self._terms.api, choices=self._reading.choices)
         async with aclosing(incoming.events()) as events:
@@ -138,7 +141,7 @@ class ModelCall:
         )
 
 
-def make_call(terms: Terms, server: Server, sender: Sender, request: ModelRequest) -> ModelCall:
+def make_call(terms: Terms, server: Server, sender: "Sender", request: ModelRequest) -> ModelCall:
     """Return the call for *request*, priced now and bounded; reads no network.
 
     Raises:
@@ -202,7 +205,7 @@ def _options(request: ModelRequest, own_fields: frozenset[str]) -> Mapping[str, 
     return options
 
 
-def _whole(stream: ReplyStream, incoming: Incoming) -> Mapping[str, Any]:
+def _whole(stream: ReplyStream, incoming: "Incoming") -> Mapping[str, Any]:
     """Return the reply of a stream that ended.
 
     Raises:

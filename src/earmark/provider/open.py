@@ -9,7 +9,6 @@ from earmark.clock import Clock
 from earmark.errors import InvalidConfig
 from earmark.pricing.book import PriceBook
 from earmark.provider.call import DEFAULT_MAX_TOKENS, ModelCall, Terms, make_call
-from earmark.provider.sender import Sender
 from earmark.provider.server import Server, base_url_of
 
 #: The APIs that are spoken.
@@ -20,6 +19,8 @@ class ModelProvider:
     """Calls models through one API of one server, with no retries; see `Provider`."""
 
     def __init__(self, server: Server, terms: Terms) -> None:
+        from earmark.provider.sender import Sender  # noqa: PLC0415 - slow, and only needed by callers
+
         self._server = server
         self._terms = terms
         self._sender = Sender(server)
