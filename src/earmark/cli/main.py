@@ -46,6 +46,13 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
 
 _DONE: Final = 0
 _BAD_INPUT: Final = 1
+#: What Typer raises for a wrong command line: the root of `BadParameter`, whose name and place
+#: depend on Typer's version.
+_COMMAND_LINE_ERROR: Final = next(
+    base
+    for base in reversed(typer.BadParameter.__mro__)
+    if issubclass(base, Exception) and hasattr(base, "format_message")
+)
 _INTERRUPTED: Final = 130
 #: What a shell shows for a program whose reader went away.
 _BROKEN_PIPE: Final = 141
@@ -135,7 +142,7 @@ def _outcome(given: list[str]) -> int:
     except EarmarkError as error:
         _fail(given, str(error), _document(error))
         return OUTCOMES[error.code].exit_code
-    except typer.TyperException as error:
+    except _COMMAND_LINE_ERROR as error:
         said = _usage(error)
         _fail(given, said, {"error": {"code": "input_error", "message": said}})
         return _BAD_INPUT
@@ -160,8 +167,10 @@ def _document(error: EarmarkError) -> Mapping[str, Any]:
     return {"error": {"code": error.code, "message": str(error), **error.facts()}}
 
 
-def _usage(error: typer.TyperException) -> str:
-    said = error.format_message().replace("Value error, ", "").rstrip(".")
+def _usage(error: Exception) -> str:
+    said = (
+        cast("typer.BadParameter", error).format_message().replace("Value error, ", "").rstrip(".")
+    )
     context = getattr(error, "ctx", None)
     return f"{said} (`{context.command_path} --help` shows how)" if context else said
 

@@ -1,20 +1,30 @@
 """Every API that is spoken, against a server that answers in its form: asked, answered, billed."""
 
+import asyncio
 import json
+import os
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import earmark
 from earmark.admission.call import ModelRequest, Reply
 from earmark.clock import SystemClock
+from earmark.config.assemble import Providers, key_from, price_book, stages_of
+from earmark.config.load import load_settings
 from earmark.errors import CallFailed, InvalidConfig
 from earmark.money import Money
 from earmark.pricing.book import PriceBook
 from earmark.provider import Api, open_provider
+from earmark.runs.statement import Statement
+from earmark.testing import ManualClock
 from support.calls import ask, grant, send
+from support.shell import graph
 from support.split_replies import DIALECTS, Content, Split
-from support.stub_server import Scene, StubServer
+from support.stub_server import Scene, StubServer, completion
 
 APIS: tuple[Api, ...] = ("openai", "openai-responses", "anthropic", "gemini")
 BOOK = PriceBook({"stub/m": {"input_mtok": "1", "output_mtok": "10"}})
@@ -243,3 +253,95 @@ def test_options_cannot_undo_the_bound(
     with pytest.raises(InvalidConfig, match=named):
         answer(stub, api, whole(api), options=options)
     assert stub.requests == []
+
+
+def test_a_call_costs_what_the_model_costs_when_it_is_sent(stub: StubServer) -> None:
+    """Bounded before DeepSeek's peak and sent in it, after a wait, it is billed at the peak's rate.
+
+    Source: genai-prices 0.2.3, deepseek-v4-flash: twice the price from 01:00 UTC.
+    """
+    clock = ManualClock(datetime(2026, 11, 30, 0, 59, 50, tzinfo=UTC))
+    usage = {"prompt_tokens": 1000, "completion_tokens": 1000}
+    stub.play(Scene(body=completion(usage, model="deepseek-v4-flash")))
+    opened = open_provider(
+        "deepseek", api="openai", book=PriceBook(), clock=clock, base_url=stub.url
+    )
+    call = opened.call(ask("deepseek/deepseek-v4-flash"))
+    clock.advance(timedelta(seconds=30))
+
+    async def wait_and_send() -> Reply:
+        reply = await call.send(grant())
+        await opened.aclose()
+        return reply
+
+    assert asyncio.run(wait_and_send()).cost == Money("0.0015")
+
+
+def test_what_a_provider_says_it_billed_counts_from_its_own_host(
+    stub: StubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenRouter's own bill is taken from OpenRouter, and from nobody who bears its name."""
+    monkeypatch.setenv("HTTP_PROXY", stub.url)
+    usage = {"prompt_tokens": 694, "completion_tokens": 3154, "cost": 0.5, "total_tokens": 3848}
+    book = PriceBook({"openrouter/m": {"input_mtok": "1", "output_mtok": "10"}})
+    costs: list[Money | None] = []
+    for base_url in ("http://openrouter.ai/api/v1", f"{stub.url}/v1"):
+        stub.play(Scene(body=completion(usage)))
+        opened = open_provider(
+            "openrouter", api="openai", book=book, clock=SystemClock(), base_url=base_url
+        )
+        costs.append(send(opened, ask("openrouter/m")).cost)
+    assert costs == [Money("0.5"), Money("0.032234")]
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_a_configured_stage_asks_any_api(
+    stub: StubServer, api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From `earmark.toml` to the statement: the API is one word, the cost is exact."""
+    monkeypatch.setenv("STUB_KEY", "sk-1")
+    file = tmp_path / "earmark.toml"
+    file.write_text(CONFIGURED.format(api=api, url=stub.play(whole(api)).url))
+    settings = load_settings(file, environ={})
+    providers = Providers(
+        settings, book=price_book(settings), clock=SystemClock(), key=key_from(os.environ)
+    )
+
+    async def run() -> Statement:
+        async with earmark.open_async("memory:") as ledger:
+            await ledger.set_budget("acme", limits=["1 usd total"])
+            try:
+                return await earmark.run_async(
+                    graph({"op": "Stage", "id": "greet"}),
+                    {"name": "you"},
+                    ledger=ledger,
+                    under="acme",
+                    budget="0.50",
+                    stages=stages_of(settings),
+                    providers=providers,
+                )
+            finally:
+                await providers.aclose()
+
+    statement = asyncio.run(run())
+    assert (statement.output, statement.spent) == ("Grüße ", COST)
+    (received,) = stub.requests
+    assert "sk-1" in " ".join(received.headers.values())
+
+
+CONFIGURED = """
+[prices."stub/m"]
+input_mtok = "1"
+output_mtok = "10"
+
+[providers.stub]
+api = "{api}"
+base_url = "{url}"
+api_key_env = "STUB_KEY"
+
+[stages.greet]
+kind = "model"
+model = "stub/m"
+prompt = "Say hello to {{name}}."
+max_tokens = 100
+"""
