@@ -33,7 +33,7 @@ async def work(value: Any) -> Any:
 
 @stage(cost="0.05")
 async def broken(_: Any) -> Any:
-    """Fail, having cost what it declares."""
+    """Fail, and report no cost."""
     raise ValueError("no luck")
 
 
@@ -58,6 +58,9 @@ def test_failed_stage_ends_the_run_with_its_statement(house: Any) -> None:
     assert (error.stage, error.path, error.attempt) == ("broken", "/stages/1", 1)
     assert error.detail == "ValueError: no luck"
     assert isinstance(error.__cause__, CallFailed)
+    # Nobody knows what the stage that raised had spent: correctable, where a settlement is not.
+    states = [hold.state for hold in house.books.holds(state=None)]
+    assert states == ["settled", "presumed"]
     assert statement.status is Status.FAILED
     assert statement.error["code"] == "stage_failed"
     assert statement.spent == Money("0.15")

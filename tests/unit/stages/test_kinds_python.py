@@ -148,12 +148,22 @@ def test_stages_side_by_side_report_apart() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cost", "billed", "charged"), [(None, "no", Money()), ("0.30", "yes", Money("0.30"))]
+    ("cost", "told", "billed", "charged"),
+    [
+        (None, None, "no", Money()),
+        ("0.30", None, "unknown", None),
+        ("0.30", "0.10", "yes", Money("0.10")),
+        (None, "0.10", "yes", Money("0.10")),
+    ],
 )
-def test_error_of_the_function_fails_the_call(cost: Any, billed: str, charged: Money) -> None:
-    """A stage that raises failed; what it declares to cost counts as spent."""
+def test_error_of_the_function_fails_the_call(
+    cost: Any, told: str | None, billed: str, charged: Money | None
+) -> None:
+    """What a stage cost that raised is what it reported; nobody knows, if it reported nothing."""
 
     def fails(_: Any) -> Any:
+        if told is not None:
+            report_cost(told)
         raise KeyError("topic")
 
     with pytest.raises(CallFailed) as caught:
@@ -172,7 +182,7 @@ def test_error_of_the_function_fails_the_call(cost: Any, billed: str, charged: M
     ],
     ids=["CallFailed", "BudgetExceeded"],
 )
-def test_stage_may_say_itself_how_it_failed(error: Any) -> None:
+def test_stage_may_say_itself_how_it_failed(error: Exception) -> None:
     """A failure that knows what was billed, and a refusal, pass through as they are."""
 
     def fails(_: Any) -> Any:

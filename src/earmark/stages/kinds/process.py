@@ -147,8 +147,8 @@ class ProcessCall:
         """Run the program; kill its process group when it breaks a limit or the attempt ends.
 
         Raises:
-            CallFailed: Not billed if it could not be started; else its declared cost is spent, or
-                what it reported.
+            CallFailed: Not billed if it could not be started; else it cost what it reported, and
+                nobody knows what if it reported nothing.
         """
         del grant
         transport, talk = await self._start()
@@ -204,8 +204,10 @@ class ProcessCall:
             return Answer(output=None, spent=None, problem=problem)
 
     def _failed(self, detail: str, spent: Money | None = None) -> CallFailed:
-        cost = self.stage.cost if spent is None else spent
-        return CallFailed(detail=detail, billed="yes", cost=cost, retryable=True)
+        """Return the failure of a program that cost *spent*; `None` where nobody knows."""
+        if spent is None and self.stage.cost:
+            return CallFailed(detail=detail, billed="unknown", retryable=True)
+        return CallFailed(detail=detail, billed="yes", cost=spent or Money(), retryable=True)
 
 
 class _TooMuchError(Exception):

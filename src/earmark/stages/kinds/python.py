@@ -108,9 +108,10 @@ class PythonCall:
         return False
 
     async def send(self, grant: Grant) -> Reply:
-        """Run the function; it cost what it reported, else what it declared, also if it failed.
+        """Run the function; it cost what it reported, else what it declared.
 
-        Of a synchronous function that is cancelled the thread works on: it cannot be stopped.
+        Where it raised and had reported nothing, nobody knows what it cost. Of a synchronous
+        function that is cancelled the thread works on: it cannot be stopped.
 
         Raises:
             CallFailed: The function raised, or returned what JSON cannot say.
@@ -122,17 +123,20 @@ class PythonCall:
         try:
             stage = self._stage
             value = await (stage.function(self._value) if stage.asynchronous else self._run())
-            if isinstance(value, Costed):
-                reported.append(value.cost)
-                value = value.value
-            value = own_json(value)
         except (Refusal, CallFailed):
             raise
         except Exception as error:
-            raise self._failed(error, reported) from error
+            raise self._failed(error, sum(reported, _NOTHING) if reported else None) from error
         finally:
             _reported.reset(token)
-        return Reply(value=value, cost=self._cost(reported))
+        if isinstance(value, Costed):
+            reported.append(value.cost)
+            value = value.value
+        cost = sum(reported, _NOTHING) if reported else stage.cost
+        try:
+            return Reply(value=own_json(value), cost=cost)
+        except Exception as error:
+            raise self._failed(error, cost) from error
 
     async def _run(self) -> Json:
         function, context = self._stage.function, copy_context()
@@ -141,16 +145,15 @@ class PythonCall:
             self._tools.threads(), lambda: context.run(function, self._value)
         )
 
-    def _cost(self, reported: list[Money]) -> Money:
-        return sum(reported, _NOTHING) if reported else self._stage.cost
-
-    def _failed(self, error: Exception, reported: list[Money]) -> CallFailed:
+    def _failed(self, error: Exception, cost: Money | None) -> CallFailed:
+        """Return the failure of a run that cost *cost*; `None` where nobody knows."""
         said = str(error)
         kind = type(error).__name__
         detail = tail(f"{kind}: {said}" if said else kind)
-        cost = self._cost(reported)
-        billed = "yes" if cost else "no"
-        return CallFailed(detail=detail, billed=billed, cost=cost, retryable=True)
+        if cost is None and self._stage.cost:
+            return CallFailed(detail=detail, billed="unknown", retryable=True)
+        cost = cost or _NOTHING
+        return CallFailed(detail=detail, billed="yes" if cost else "no", cost=cost, retryable=True)
 
 
 @overload
