@@ -156,7 +156,7 @@ class Machine(RuleBasedStateMachine):
     @rule(key=opened, costs=st.lists(known, min_size=1, max_size=2), details=details)
     def presume(self, key: str, costs: list[Amounts | None], details: str) -> None:
         """Tell that nobody knows, and perhaps what it cost at least."""
-        self.ask(*(Presume(key, cost, details=details) for cost in costs))
+        self.ask(*(Presume(key, known=cost, details=details) for cost in costs))
 
     @rule(several=st.lists(opened, min_size=1, max_size=4), actual=actuals, kind=st.integers(0, 2))
     def close_several(self, several: list[str], actual: Amounts, kind: int) -> None:

@@ -89,7 +89,7 @@ def test_a_cost_that_cannot_be_counted_is_refused_alone(ledger: Ledger, clock: M
     now, most = clock.instant(), Amounts(LARGEST_NANOS, AS_HELD, None)
     opened = [Reserve(f"k{n}", "a", Amounts(0, 1, None), 10**12) for n in range(1025)]
     ledger.store.apply([*opened, Reserve("held", "a", Amounts(10**9, 1, None), 10**12)], now)
-    asked = [*(Presume(op.key, most) for op in opened), Presume("k1023")]
+    asked = [*(Presume(op.key, known=most) for op in opened), Presume("k1023")]
     answers = ledger.store.apply(asked, now)
     assert [type(each) is Refused for each in answers] == [*[False] * 1023, True, True, False]
     with pytest.raises(InputError, match=r"can count up to 9223372036\.854775807"):

@@ -11,7 +11,8 @@ from typing import Final
 from earmark.clock import NANOS_PER_SECOND, Clock, iso
 from earmark.errors import ClockStepped
 
-#: How far the wall clock may be from where it should be; as two hosts' clocks for Kerberos:
+#: How far the wall clock may be from where it should be, and as far apart as the clocks of a host
+#: and its server may be; as two hosts' clocks for Kerberos:
 #: https://web.mit.edu/kerberos/krb5-latest/doc/admin/conf_files/krb5_conf.html (clockskew).
 LARGEST_STEP_NS: Final = 300 * NANOS_PER_SECOND
 #: A clock that was set and stays so is taken for right after this much uptime; see `CommitTime`.

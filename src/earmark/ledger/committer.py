@@ -399,7 +399,9 @@ def _deliver_error(future: "asyncio.Future[Decision]", error: EarmarkError) -> N
 def _as_earmark(error: Exception, store: Store) -> EarmarkError:
     if isinstance(error, EarmarkError):
         return error
-    detail = f"it could not be decided, and nothing of it was kept: {type(error).__name__}: {error}"
+    # Raised while it was decided, nothing of it is kept; after the commit, all of it is.
+    detail = f"it failed with {type(error).__name__}: {error}; whether it was kept is not known:"
+    detail += " ask again with the same key"
     return StoreError(store=store.name, detail=detail)
 
 

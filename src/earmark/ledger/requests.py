@@ -111,7 +111,7 @@ def presume(
     least = None
     if known is not None or units:
         least = amounts(0 if known is None else known, units, calls=AS_HELD)
-    return Presume(check_key(key), least, details=details_text(details))
+    return Presume(check_key(key), known=least, details=details_text(details))
 
 
 def release(key: str) -> Release:

@@ -217,9 +217,9 @@ class Presume(Struct, frozen=True, gc=False):
     """Count the whole hold as spent because nobody knows; correctable by a settle."""
 
     key: str
+    also: AlsoWrite | None = None
     known: Amounts | None = None
     """What it cost at least: the larger of that and of what is counted already is counted."""
-    also: AlsoWrite | None = None
     details: str = ""
     """As of a `Settle`; where there are none yet, also where nothing is raised."""
 

@@ -5,18 +5,16 @@ import logging
 from collections.abc import Sequence
 from datetime import datetime
 from enum import Enum
-from typing import Any, Final, cast
+from typing import Any, cast
 
 from earmark.errors import EarmarkError, NotFound, Refusal
 from earmark.ledger.answers import Balance
 from earmark.ledger.async_ledger import AsyncLedger
+from earmark.ledger.requests import MOST_LISTED
 from earmark.money import Money
 from earmark.runs.line import NOTHING, Line
 from earmark.runs.statement import Statement, Status, total
 from earmark.stages.kinds.jsontext import Json, mended
-
-#: Reservations of a run are all wanted, however many there are.
-_ALL: Final = 1_000_000_000
 
 _log = logging.getLogger(__name__)
 
@@ -63,7 +61,7 @@ async def totals(ledger: AsyncLedger, budget: str) -> tuple[Money, Money]:
         case [Balance(window="total", settled=Money() as settled, held=Money() as held)]:
             return settled, held
         case _:
-            made = await ledger.holds(budget, state=None, most=_ALL)
+            made = await ledger.holds(budget, state=None, most=MOST_LISTED)
     return (
         total(each.settled for each in made if each.settled is not None),
         total(each.amount for each in made if each.state == "open"),

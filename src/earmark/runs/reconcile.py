@@ -14,12 +14,11 @@ from msgspec import structs
 
 from earmark.ledger.details import read_details, unknown_counters
 from earmark.ledger.ledger import Ledger
+from earmark.ledger.requests import MOST_LISTED
 from earmark.ledger.values import Reservation
 from earmark.runs.journal import RunRecord
 from earmark.runs.line import NOTHING, Line, Outcome
 
-#: All reservations of a run are wanted, however many there are.
-_ALL: Final = 1_000_000_000
 _NOTE: Final = "no line was written: it is under way, or the run was cut off"
 
 
@@ -35,7 +34,7 @@ def reconciled(record: RunRecord, ledger: Ledger) -> RunRecord:
     """
     if record.statement is not None:
         return record
-    made = {each.key: each for each in ledger.holds(record.budget, state=None, most=_ALL)}
+    made = {each.key: each for each in ledger.holds(record.budget, state=None, most=MOST_LISTED)}
     lines = [_as_booked(line, made.pop(line.key, None)) for line in record.lines]
     first = 1 + max((line.number for line in lines), default=0)
     lines.extend(_unwritten(each, number) for number, each in enumerate(made.values(), start=first))

@@ -8,17 +8,14 @@ from typing import Final
 
 from earmark.clock import NANOS_PER_SECOND, Clock, SystemClock
 from earmark.errors import StoreUnavailable
+from earmark.ledger.commit_time import LARGEST_STEP_NS
 from earmark.stores.postgres_link import Connection
 from earmark.stores.postgres_url import PostgresUrl
-
-#: As far apart as two hosts' clocks may be; also what Kerberos lets pass:
-#: https://web.mit.edu/kerberos/krb5-latest/doc/admin/conf_files/krb5_conf.html (clockskew).
-LARGEST_SKEW_NS: Final = 300 * NANOS_PER_SECOND
 
 #: SQL that is false where the instant `{at}` is too far from the server's; null is not compared.
 AGREES: Final = (
     "({at} IS NULL OR"
-    f" abs(extract(epoch FROM statement_timestamp()) * 1000000000 - {{at}}) <= {LARGEST_SKEW_NS})"
+    f" abs(extract(epoch FROM statement_timestamp()) * 1000000000 - {{at}}) <= {LARGEST_STEP_NS})"
 )
 _NOW: Final = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 
@@ -36,11 +33,11 @@ def check_clock(connection: Connection, clock: Clock, url: PostgresUrl) -> None:
     row = connection.execute(_NOW, prepare=False).fetchone()
     assert row is not None, "a SELECT without FROM gives one row"
     ahead = (asked + clock.instant()) // 2 - int(row[0]) * 1000
-    if abs(ahead) > LARGEST_SKEW_NS and not url.unsafe:
+    if abs(ahead) > LARGEST_STEP_NS and not url.unsafe:
         apart = f"{abs(ahead) // NANOS_PER_SECOND} s {'ahead of' if ahead > 0 else 'behind'}"
         detail = (
             f"this host's clock is {apart} the server's, and at most"
-            f" {LARGEST_SKEW_NS // NANOS_PER_SECOND} s will do, or windows would turn at the"
+            f" {LARGEST_STEP_NS // NANOS_PER_SECOND} s will do, or windows would turn at the"
             " wrong time for everybody: set the clocks (NTP)"
         )
         raise StoreUnavailable(store=url.name, detail=detail)

@@ -16,6 +16,7 @@ from earmark.stores.postgres_link import Connection
 from earmark.stores.rows import (
     ACCOUNT_COLUMNS,
     ALERT_COLUMNS,
+    COUNTED,
     DETAILS,
     ENTRY_COLUMNS,
     RESERVATION_COLUMNS,
@@ -23,9 +24,11 @@ from earmark.stores.rows import (
     account_of,
     entry,
     in_state,
+    is_of_many,
     of_key,
     reservation,
     select,
+    select_opened,
 )
 
 #: Account numbers are taken from the server so many at a time.
@@ -154,9 +157,8 @@ class PostgresRows:
 
     def counted(self, path: str, interval: Interval) -> Iterator[Reservation]:
         """Yield the reservations for which `counting.is_counted` says so."""
-        # '0' follows '/'.
         values = (path, f"{path}/", f"{path}0", interval.start, interval.end)
-        return self._reservations_where(_COUNTED, values)
+        return self._reservations_where(COUNTED, values)
 
     def budgets_of(self, keys: Collection[str]) -> set[str]:
         """Return the budgets that *keys* were reserved on."""
@@ -233,6 +235,8 @@ class PostgresRows:
 
     def reservations(self, wanted: Filter) -> Iterator[Reservation]:
         """Yield matching reservations in the order they were opened."""
+        if is_of_many(wanted):
+            return map(reservation, self.all(*select_opened(_RESERVATION_READ, "{s}.", wanted)))
         keys = None if wanted.keys is None else [*wanted.keys]
         tests = [('"key" = ?', wanted.key), ('"key" = ANY(?)', keys)]
         state = in_state(wanted.state)
@@ -266,10 +270,6 @@ _WRITERS: Final = (
     " AND (mode = 'RowShareLock' OR mode = 'RowExclusiveLock')"
 )
 _RESERVATION_READ: Final = RESERVATION_COLUMNS + DETAILS.format(schema="{s}.")
-_COUNTED: Final = (
-    "(budget = ? OR (budget >= ? AND budget < ?))"
-    " AND (state = 'open' OR (opened >= ? AND opened < ? AND state <> 'released')) ORDER BY seq"
-)
 _OPEN_IN: Final = "state = 'open' AND split_part(budget, '/', 1) = ?"
 _ADD_TREE: Final = (
     "INSERT INTO {s}.tree (name, last, entries, at, next_due, budgets_at, waited_until)"

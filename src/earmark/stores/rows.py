@@ -170,6 +170,35 @@ def select(
     return sql, [*(value for _, values in given for value in values), wanted.most]
 
 
+def is_of_many(wanted: Filter) -> bool:
+    """Return whether most reservations may be *wanted*, so that no index finds the few."""
+    named = (wanted.key, wanted.keys, wanted.prefix)
+    return wanted.state in {None, "settled"} and named == (None, None, None)
+
+
+def select_opened(columns: str, schema: str, wanted: Filter) -> tuple[str, list[Any]]:
+    """Return the statement that lists the reservations *wanted*, from the entries that opened them.
+
+    Those are in the order that is wanted, and the first ones end the search: without an index of
+    all reservations by that order, which every reserve would have to write, they all would be read
+    and sorted. The CROSS JOIN tells SQLite to go from an entry to its reservation.
+    """
+    entries = Filter(
+        budget=wanted.budget, since=wanted.since, until=wanted.until, after=wanted.after
+    )
+    sql, values = select(
+        'seq AS number, "key" AS name', f"{schema}entry", "at", "", (), entries, "kind = 'reserve'"
+    )
+    found = sql.partition(" ORDER BY ")[0]
+    state = in_state(wanted.state)
+    sql = (
+        f"SELECT {columns} FROM ({found}) AS x CROSS JOIN {schema}reservation"
+        f' WHERE reservation."key" = x.name{" AND " + state if state else ""}'
+        " ORDER BY x.number LIMIT ?"
+    )
+    return sql, [*values[:-1], wanted.most]
+
+
 def of_key(schema: str = "") -> str:
     """Return the test of an entry's key, for `select`; *schema* comes before a table's name.
 
@@ -187,6 +216,14 @@ def of_key(schema: str = "") -> str:
         SELECT seq FROM {schema}entry WHERE "key" = (SELECT "key" FROM wanted)
             AND {OF_BUDGETS}
     )"""
+
+
+#: The test of a row for which `counting.is_counted` says so: of the budget or below it, within the
+#: interval; '0' follows '/'.
+COUNTED: Final = (
+    "(budget = ? OR (budget >= ? AND budget < ?))"
+    " AND (state = 'open' OR (opened >= ? AND opened < ? AND state <> 'released')) ORDER BY seq"
+)
 
 
 def in_state(state: State | None) -> str:

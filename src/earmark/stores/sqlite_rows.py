@@ -18,6 +18,7 @@ from earmark.ledger.values import Account, Alert, Entry, Reservation
 from earmark.stores.rows import (
     ACCOUNT_COLUMNS,
     ALERT_COLUMNS,
+    COUNTED,
     DETAILS,
     ENTRY_COLUMNS,
     RESERVATION_COLUMNS,
@@ -29,11 +30,13 @@ from earmark.stores.rows import (
     entry,
     entry_row,
     in_state,
+    is_of_many,
     joined_row,
     of_key,
     reservation,
     reservation_row,
     select,
+    select_opened,
 )
 
 # Reading.
@@ -52,11 +55,7 @@ RESERVATION: Final = f'SELECT {RESERVATION_READ} FROM reservation WHERE "key" = 
 _AMONG: Final = '"key" IN (SELECT value FROM json_each(?))'
 RESERVATIONS_OF: Final = f"SELECT {RESERVATION_READ} FROM reservation WHERE {_AMONG}"
 HIGHEST: Final = 'SELECT max("key") FROM reservation'
-COUNTED: Final = (
-    f"SELECT {RESERVATION_READ} FROM reservation"
-    " WHERE (budget = ? OR (budget >= ? AND budget < ?))"
-    " AND (state = 'open' OR (opened >= ? AND opened < ? AND state <> 'released')) ORDER BY seq"
-)
+COUNTED_ROWS: Final = f"SELECT {RESERVATION_READ} FROM reservation WHERE {COUNTED}"
 OPERATION: Final = 'SELECT content FROM operation WHERE "key" = ?'
 ENTRY_DATA: Final = "SELECT data FROM entry WHERE seq = ?"
 # Copied from PostgreSQL, the last entry need not be the latest.
@@ -184,9 +183,8 @@ class SqliteRows:
 
     def counted(self, path: str, interval: Interval) -> Iterator[Reservation]:
         """Yield the reservations for which `counting.is_counted` says so."""
-        # '0' follows '/'.
         values = (path, f"{path}/", f"{path}0", interval.start, interval.end)
-        return map(reservation, self._execute(COUNTED, values))
+        return map(reservation, self._execute(COUNTED_ROWS, values))
 
     def head(self) -> tuple[int, int]:
         """Return the number and instant of the last entry; zeros without one."""
@@ -204,6 +202,9 @@ class SqliteRows:
 
     def reservations(self, wanted: Filter) -> Iterator[Reservation]:
         """Yield matching reservations in the order they were opened."""
+        if is_of_many(wanted):
+            sql, values = select_opened(RESERVATION_READ, "", wanted)
+            return map(reservation, self._execute(sql, values))
         keys = None if wanted.keys is None else json.dumps([*wanted.keys])
         tests = [('"key" = ?', wanted.key), (_AMONG, keys)]
         state = in_state(wanted.state)

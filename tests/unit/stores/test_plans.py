@@ -15,7 +15,14 @@ from earmark.ledger.store import Filter
 from earmark.ledger.values import State
 from earmark.nudges.nudges import Nudges
 from earmark.stores.migrations_sqlite import prepare_sqlite
-from earmark.stores.rows import ENTRY_COLUMNS, RESERVATION_COLUMNS, in_state, of_key, select
+from earmark.stores.rows import (
+    ENTRY_COLUMNS,
+    RESERVATION_COLUMNS,
+    in_state,
+    of_key,
+    select,
+    select_opened,
+)
 from earmark.stores.sqlite_rows import SqliteRows
 from earmark.stores.tables import Rows
 from earmark.testing import ManualClock
@@ -82,6 +89,20 @@ def test_sqlite_reads_only_the_reservations_that_are_wanted(wanted: Filter, step
     database = Traced()
     rows = SqliteRows(database.connection)
     assert step in database.plan(lambda: list(rows.reservations(wanted)))
+
+
+@pytest.mark.parametrize("state", [None, "settled"])
+def test_sqlite_lists_what_is_common_from_where_a_page_begins(state: State | None) -> None:
+    """From entry to reservation, in their order: the first ones end it, and nothing is sorted."""
+    database = Traced()
+    rows = SqliteRows(database.connection)
+    wanted = Filter(budget="acme", state=state, since=5, until=9_000_000, after=7, most=1000)
+    plan = database.plan(lambda: list(rows.reservations(wanted))).split("; ")
+    assert plan[:2] == [
+        "SEARCH entry USING INTEGER PRIMARY KEY (rowid>?)",
+        "SEARCH reservation USING PRIMARY KEY (key=?)",
+    ]
+    assert not [step for step in plan if "TEMP B-TREE" in step or "SCAN" in step]
 
 
 def test_sqlite_reads_only_the_entries_of_a_key() -> None:
@@ -165,6 +186,20 @@ def test_postgres_reads_only_what_is_presumed(state: State, index: bool, tmp_pat
         )
         plan = generic_plan(database, sql, values)
     assert any("reservation_presumed" in line for line in plan) is index, plan
+
+
+def test_postgres_lists_what_is_common_from_where_a_page_begins(tmp_path: Path) -> None:
+    """From entry to reservation, in their order: nothing is read in whole or sorted."""
+    with made("postgres", tmp_path) as database:
+        assert isinstance(database, PostgresDatabase)
+        database.prepare()
+        database.run(FILL)
+        database.run(FILL_ENTRIES)
+        database.run("ANALYZE {schema}.reservation, {schema}.entry")
+        wanted = Filter(state="settled", after=7, most=50)
+        sql, values = select_opened(RESERVATION_COLUMNS, f"{database.schema}.", wanted)
+        plan = generic_plan(database, sql, values)
+    assert [line for line in plan if "Seq Scan" in line or "Sort" in line] == [], plan
 
 
 def test_postgres_reads_only_the_entries_of_a_key(tmp_path: Path) -> None:

@@ -80,7 +80,8 @@ MOVES: Final = st.one_of(
     st.tuples(st.just("again"), RECENT),
     st.tuples(st.just("extend"), RECENT, AMOUNT, st.just(0)),
     st.tuples(st.just("extend"), RECENT, AMOUNT | st.just(0), st.sampled_from([3, 50])),
-    st.tuples(st.just("presume"), RECENT, st.none() | AMOUNT),
+    st.tuples(st.just("presume"), RECENT),
+    st.tuples(st.just("presume"), RECENT, AMOUNT),
     st.tuples(st.just("limits"), PLACE, LIMITS),
     st.tuples(st.just("pause"), PLACE, st.sampled_from([None, 10])),
     st.tuples(st.just("resume"), PLACE),
@@ -148,8 +149,7 @@ class Example:
             return Settle(known.key, Amounts(rest[0], AS_HELD, None))
         if kind == "release":
             return Release(known.key)
-        least = None if rest[0] is None else Amounts(rest[0], AS_HELD, None)
-        return Presume(known.key, least)
+        return Presume(known.key, known=Amounts(rest[0], AS_HELD, None) if rest else None)
 
     def _on_budget(self, move: tuple[Any, ...], name: str, now: int) -> Operation:
         match move:
