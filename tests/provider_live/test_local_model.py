@@ -12,7 +12,7 @@ import pytest
 
 from earmark.admission.call import ModelRequest, Provider, Reply
 from earmark.clock import SystemClock
-from earmark.errors import CallFailed
+from earmark.errors import CallFailed, InvalidConfig
 from earmark.money import Money
 from earmark.pricing.book import PriceBook
 from earmark.provider import Api, open_provider
@@ -30,14 +30,14 @@ BOOK = PriceBook(
         }
     }
 )
-APIS: tuple[Api, ...] = ("openai", "anthropic")
+APIS: tuple[Api, ...] = ("openai", "openai-responses", "anthropic")
 #: Makes the model write to its maximum, so that a test knows how much that is.
 ON_AND_ON = {"ignore_eos": True, "temperature": 0, "seed": 1}
 
 
 def opened(api: Api, model: LocalModel) -> Provider:
     """Open a provider on the local model."""
-    url = model.openai_url if api == "openai" else model.anthropic_url
+    url = model.anthropic_url if api == "anthropic" else model.openai_url
     return open_provider(
         "local",
         api=api,
@@ -81,7 +81,7 @@ def test_a_real_reply_has_exactly_the_granted_tokens_and_an_exact_cost(
     reply = send(provider, request, grant(12, produced=produced))
     assert reply.usage is not None
     assert reply.usage.get("output_tokens") == 12
-    assert reply.finish in {"length", "max_tokens"}
+    assert reply.finish in {"length", "max_tokens", "max_output_tokens", "completed"}
     assert reply.model == "smollm2-135m"
     assert reply.value
     assert reply.cost == exact_cost(reply)
@@ -201,6 +201,8 @@ def test_killing_the_server_in_the_middle_of_a_call_leaves_its_cost_unknown(
     with pytest.raises(CallFailed) as raised:
         send(opened("openai", own_model), request, grant(900, produced=kill))
     assert raised.value.billed == "unknown"
+    # Its connections may close before it stops listening; this waits for its end.
+    own_model.stop()
     with pytest.raises(CallFailed) as raised:
         send(opened("openai", own_model), request)
     assert raised.value.billed == "no", "now nobody is listening"
@@ -232,7 +234,7 @@ def test_a_server_that_cannot_start_says_why(local_model: LocalModel) -> None:
     """A port that is taken is one clear failure, not a wait."""
     taken = int(local_model.anthropic_url.rpartition(":")[2])
     model = LocalModel(LocalSettings(port=taken))
-    with pytest.raises(CallFailed, match="did not start"):
+    with pytest.raises(InvalidConfig, match="another program listens there"):
         model.start()
     assert model.pid is None
 

@@ -97,7 +97,7 @@ class ModelRequest:
 
 
 class Provider(Protocol):
-    """An API that answers `ModelRequest`s; one file per API in `earmark.provider`."""
+    """An API that answers `ModelRequest`s: `earmark.provider.open_provider`."""
 
     def call(self, request: ModelRequest) -> Call:
         """Return the bounded, not yet sent call; pure, reads no network.

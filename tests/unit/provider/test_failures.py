@@ -1,9 +1,10 @@
-"""What a failed call may have cost: one table for both APIs, over real sockets."""
+"""What a failed call may have cost: one table for every API, over real sockets."""
 
 import asyncio
+import json
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import pytest
@@ -13,11 +14,11 @@ from earmark.errors import CallFailed
 from earmark.pricing.book import PriceBook
 from earmark.provider import Api, open_provider
 from support.calls import ask, grant, send
-from support.stub_server import Scene, StubServer, completion, error, message
+from support.split_replies import DIALECTS, Content
+from support.stub_server import Scene, StubServer, error
 
 BOOK = PriceBook({"stub/m": {"input_mtok": "1", "output_mtok": "10"}})
-APIS: tuple[Api, ...] = ("openai", "anthropic")
-PATHS = {"openai": "/v1", "anthropic": ""}
+APIS: tuple[Api, ...] = ("openai", "openai-responses", "anthropic", "gemini")
 
 
 def fail(api: Api, url: str, *, timeout_s: float = 20.0, stream: bool = False) -> CallFailed:
@@ -36,13 +37,13 @@ def play(stub: StubServer, scene: Scene, **more: object) -> list[CallFailed]:
     failures: list[CallFailed] = []
     for api in APIS:
         stub.play(scene)
-        failures.append(fail(api, stub.url + PATHS[api], **more))  # pyright: ignore[reportArgumentType]
+        failures.append(fail(api, stub.url, **more))  # pyright: ignore[reportArgumentType]
         assert len(stub.requests) == 1, "one call is one attempt"
     return failures
 
 
 #: status, the error's words -> billed, retryable
-STATUSES = [
+STATUSES: list[tuple[int, dict[str, str], str, bool]] = [
     (400, {"type": "invalid_request_error"}, "no", False),
     (400, {"code": "content_filter"}, "unknown", False),
     (401, {"type": "authentication_error"}, "no", False),
@@ -60,6 +61,7 @@ STATUSES = [
     (500, {"type": "api_error"}, "unknown", True),
     (502, {}, "unknown", True),
     (503, {"type": "overloaded"}, "no", True),
+    (503, {"status": "UNAVAILABLE"}, "no", True),
     (503, {}, "unknown", True),
     (504, {"type": "timeout_error"}, "unknown", True),
     (529, {"type": "overloaded_error"}, "no", True),
@@ -75,7 +77,7 @@ def test_a_status_says_whether_the_call_was_billed(
 ) -> None:
     """Rejections before any work cost nothing; whatever may have worked is of unknown cost."""
     stub.play(*(error(status, words) for status, words, _, _ in STATUSES))
-    base_url = stub.url + PATHS[api]
+    base_url = stub.url
     opened = open_provider("stub", api=api, book=BOOK, clock=SystemClock(), base_url=base_url)
 
     async def fail_all() -> list[tuple[int | None, str, bool]]:
@@ -104,7 +106,7 @@ def test_a_redirect_gets_neither_key_nor_prompt(
     with StubServer() as elsewhere:
         elsewhere.play(Scene(status=500))
         stub.play(Scene(status=status, headers={"location": f"{elsewhere.url}/v1/messages"}))
-        base_url = stub.url + PATHS[api]
+        base_url = stub.url
         opened = open_provider(
             "stub", api=api, book=BOOK, clock=SystemClock(), base_url=base_url, api_key="sk-mine"
         )
@@ -185,7 +187,7 @@ def test_an_answer_that_comes_too_late_leaves_the_cost_unknown(stub: StubServer)
         held = threading.Event()
         stub.play(Scene(body=b"{}", waits=held, billed={"tokens": 1}))
         try:
-            failed = fail(api, stub.url + PATHS[api], timeout_s=2)
+            failed = fail(api, stub.url, timeout_s=2)
         finally:
             held.set()
         assert failed.billed == "unknown"
@@ -209,16 +211,11 @@ def test_an_error_survives_a_process_boundary(stub: StubServer) -> None:
 
 def test_a_provider_answers_again_after_a_failure(stub: StubServer) -> None:
     """One failed call does not spoil the next."""
-    bodies = {
-        "openai": completion({"prompt_tokens": 10, "completion_tokens": 1}),
-        "anthropic": message({"input_tokens": 10, "output_tokens": 1}),
-    }
     for api in APIS:
-        stub.play(error(500, {"type": "api_error"}), Scene(body=bodies[api]))
-        fail(api, stub.url + PATHS[api])
-        opened = open_provider(
-            "stub", api=api, book=BOOK, clock=SystemClock(), base_url=stub.url + PATHS[api]
-        )
+        body = json.dumps(DIALECTS[api].body(Content(texts=["ok"]))).encode()
+        stub.play(error(500, {"type": "api_error"}), Scene(body=body))
+        fail(api, stub.url)
+        opened = open_provider("stub", api=api, book=BOOK, clock=SystemClock(), base_url=stub.url)
         assert send(opened, ask("stub/m")).value == "ok"
 
 
@@ -229,7 +226,7 @@ def _unused_port() -> int:
 
 
 @contextmanager
-def _listener(answer: bytes) -> Iterator[int]:
+def _listener(answer: bytes) -> Generator[int]:
     """Listen for one connection, answer with plain bytes, hang up."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
