@@ -1,4 +1,4 @@
-"""Both providers against llmock, which breaks as the real APIs do, in their own error forms."""
+"""Every API against llmock, which breaks as the real APIs do, in their own error forms."""
 
 from typing import TYPE_CHECKING
 
@@ -15,18 +15,25 @@ from support.last_resort import LAST_RESORT_S
 if TYPE_CHECKING:
     from llmock.pytest_plugin import LLMock
 
-APIS: tuple[Api, ...] = ("openai", "anthropic")
-MODELS = {"openai": "gpt-4o", "anthropic": "claude-sonnet-4-20250514"}
+APIS: tuple[Api, ...] = ("openai", "openai-responses", "anthropic", "gemini")
+MODELS = {
+    "openai": "openai/gpt-4o",
+    "openai-responses": "openai/gpt-4o",
+    "anthropic": "anthropic/claude-sonnet-4-20250514",
+    "gemini": "google/gemini-2.5-flash",
+}
 
 
 def call(
     llmock: "LLMock", api: Api, *, stream: bool = False, timeout_s: float = LAST_RESORT_S
 ) -> Reply:
     """Make one call at list prices."""
+    name = MODELS[api].partition("/")[0]
+    base_url = llmock.base_url(api.removesuffix("-responses"))
     provider = open_provider(
-        api, api=api, book=PriceBook(), clock=SystemClock(), base_url=llmock.base_url(api)
+        name, api=api, book=PriceBook(), clock=SystemClock(), base_url=base_url
     )
-    request = ask(f"{api}/{MODELS[api]}", "Tell me a long story of a lamp.", stream=stream)
+    request = ask(MODELS[api], "Tell me a long story of a lamp.", stream=stream)
     return send(provider, request, grant(timeout_s=timeout_s))
 
 

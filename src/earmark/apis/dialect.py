@@ -42,7 +42,10 @@ class Dialect:
     base_url: str
     """The address of the API's maker, without `path`."""
     path: str
-    """What is added to a base URL; `{model}` stands for the model, where the path names it."""
+    """What is added to a base URL; `{model}` stands for the model, where the path names it.
+
+    It may begin with the API's version, which a base URL that ends in one replaces.
+    """
     stream_path: str = ""
     """The path of a streamed reply, where that is another."""
     stream_query: Mapping[str, str] = field(default_factory=dict[str, str])

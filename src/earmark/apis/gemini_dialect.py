@@ -66,9 +66,9 @@ def _value(parts: Sequence[Mapping[str, Any]]) -> Any:  # noqa: ANN401 - text, o
 
 
 DIALECT: Final = Dialect(
-    base_url="https://generativelanguage.googleapis.com/v1beta",
-    path="/models/{model}:generateContent",
-    stream_path="/models/{model}:streamGenerateContent",
+    base_url="https://generativelanguage.googleapis.com",
+    path="/v1beta/models/{model}:generateContent",
+    stream_path="/v1beta/models/{model}:streamGenerateContent",
     stream_query={"alt": "sse"},
     key_header="x-goog-api-key",
     own_fields=frozenset(

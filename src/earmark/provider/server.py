@@ -1,5 +1,6 @@
 """Where a provider answers and with which key: its address checked, its URLs and headers made."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -11,6 +12,7 @@ from earmark.errors import InvalidConfig
 #: Queries that an address may have; another one may be a key, which logs would show.
 _QUERIES: Final = frozenset({"api-version"})
 _AZURE: Final = "azure.com"
+_VERSION: Final = re.compile(r"v\d+\w*")
 #: Names that somebody would give to a provider that is not supported yet.
 _UNSUPPORTED_NAMES: Final = {
     **dict.fromkeys(("bedrock", "aws", "aws-bedrock", "amazon-bedrock"), "Amazon Bedrock"),
@@ -77,6 +79,9 @@ class Server:
         path = path.replace("{model}", quote(model, safe=""))
         parts = urlsplit(self.base_url)
         base = parts.path.rstrip("/")
+        version, _, rest = path.removeprefix("/").partition("/")
+        if _VERSION.fullmatch(version) and _VERSION.fullmatch(base.rpartition("/")[2]):
+            path = f"/{rest}"
         query = [parts.query] if parts.query else []
         if stream and dialect.stream_query:
             query.append(urlencode(dialect.stream_query))

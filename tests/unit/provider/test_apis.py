@@ -64,7 +64,7 @@ WRITTEN: Mapping[Api, tuple[str, Mapping[str, Any]]] = {
         },
     ),
     "gemini": (
-        "/models/m:generateContent",
+        "/v1beta/models/m:generateContent",
         {
             "systemInstruction": {"parts": [{"text": "Be brief."}]},
             "contents": [

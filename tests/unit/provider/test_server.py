@@ -13,7 +13,7 @@ from earmark.provider.server import Server
 
 AZURE = "https://acme.openai.azure.com/openai"
 FOUNDRY = "https://acme.services.ai.azure.com"
-GOOGLE = "https://generativelanguage.googleapis.com/v1beta"
+GOOGLE = "https://generativelanguage.googleapis.com"
 
 
 def server(api: str, base_url: str | None = None, key: str | None = None) -> Server:
@@ -31,7 +31,10 @@ def server(api: str, base_url: str | None = None, key: str | None = None) -> Ser
         ("anthropic", None, "https://api.anthropic.com/v1/messages"),
         ("anthropic", "http://h/anthropic", "http://h/anthropic/v1/messages"),
         ("anthropic", f"{FOUNDRY}/anthropic", f"{FOUNDRY}/anthropic/v1/messages"),
-        ("gemini", None, f"{GOOGLE}/models/a%2Fb:generateContent"),
+        ("gemini", None, f"{GOOGLE}/v1beta/models/a%2Fb:generateContent"),
+        ("gemini", f"{GOOGLE}/v1/", f"{GOOGLE}/v1/models/a%2Fb:generateContent"),
+        ("anthropic", "http://h/v1", "http://h/v1/messages"),
+        ("anthropic", "http://h/v1/messages", "http://h/v1/messages"),
         ("openai", f"{AZURE}/v1/", f"{AZURE}/v1/chat/completions"),
         ("openai-responses", f"{AZURE}/v1", f"{AZURE}/v1/responses"),
         (
@@ -54,7 +57,7 @@ def test_a_call_is_posted_to_its_apis_path(api: str, base_url: str | None, url: 
 def test_a_stream_of_gemini_has_a_path_of_its_own() -> None:
     """It is asked for events; an API version stays in the query."""
     url = server("gemini").url("m", stream=True)
-    assert url == f"{GOOGLE}/models/m:streamGenerateContent?alt=sse"
+    assert url == f"{GOOGLE}/v1beta/models/m:streamGenerateContent?alt=sse"
     url = server("gemini", "http://h/v1?api-version=2").url("m", stream=True)
     assert url == "http://h/v1/models/m:streamGenerateContent?api-version=2&alt=sse"
 
