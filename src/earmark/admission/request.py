@@ -9,11 +9,11 @@ from earmark.apis.bounds import bound_request
 from earmark.apis.output_limit import with_output_limit
 from earmark.apis.reply_cost import PricedRequest
 from earmark.apis.requests import read_body
-from earmark.clock import Clock
+from earmark.clock import Clock, parse_duration
 from earmark.errors import InvalidUsage
 from earmark.ledger.requests import Duration
 from earmark.money import AmountLike, Money
-from earmark.pricing.book import PriceBook
+from earmark.pricing.book import LONGEST_CALL_NS, PriceBook
 from earmark.pricing.bound import Bound, DeclaredBound
 
 #: The output tokens of a request that names no limit: there is always a bound.
@@ -125,7 +125,13 @@ def _bounded(
         model=options.get("model"),
         allowed=options.get("allowed_options", ()),
     )
-    price = book.resolve(reading.model, provider=provider, at=clock.instant(), tier=reading.tier)
+    price = book.resolve(
+        reading.model,
+        provider=provider,
+        at=clock.instant(),
+        tier=reading.tier,
+        within_ns=max(LONGEST_CALL_NS, _longest_ns(options)),
+    )
     bound = bound_request(
         reading,
         price,
@@ -153,6 +159,12 @@ def _bounded(
             counts_choices=api != "openai" or _counts_choices(host),
         ),
     )
+
+
+def _longest_ns(options: OpenOptions) -> int:
+    """Return how long the call may wait and take by its own options; 0 where it sets neither."""
+    asked = (options.get("wait"), options.get("timeout"))
+    return sum(parse_duration(each) for each in asked if each is not None)
 
 
 def _counts_choices(host: str) -> bool:

@@ -15,6 +15,9 @@ from earmark.pricing.usage import AUTO, STANDARD, tier_name
 
 __all__ = ["Price", "PriceBook"]
 
+#: How long a call may wait and take, unless whoever asks for its price knows better.
+LONGEST_CALL_NS: Final = 3600 * NANOS_PER_SECOND
+
 #: Listed prices kept, each of one model in one minute.
 _REMEMBERED: Final = 1024
 _MINUTE: Final = 60 * NANOS_PER_SECOND
@@ -36,9 +39,19 @@ class PriceBook:
         self._allow_free = frozenset(allow_free)
 
     def resolve(
-        self, model: str, *, provider: str | None = None, at: int, tier: str | None = None
+        self,
+        model: str,
+        *,
+        provider: str | None = None,
+        at: int,
+        tier: str | None = None,
+        within_ns: int = LONGEST_CALL_NS,
     ) -> Price:
         """Return the model's price pinned at the instant *at*.
+
+        What it costs is its cost then; what bounds it is the dearest price from then until
+        *within_ns* later: a call may wait before it is sent, and some prices are those of a time of
+        day.
 
         Args:
             model: The model's name, or `provider/model`; a bare name is its maker's.
@@ -46,13 +59,18 @@ class PriceBook:
             at: The instant of the call.
             tier: The service tier asked for; `None` is the list price, `auto` the dearest the
                 provider may choose.
+            within_ns: How much later the call can end, waiting and timeout included.
 
         Raises:
             BudgetExceeded: With reason `unpriced`: an unknown provider, model or tier, or a price
                 of 0 that nobody allowed.
         """
         own = self._own_name(model, provider)
-        found = self._resolve_own(own) if own else _listed(*_named(model, provider), at // _MINUTE)
+        if own:
+            found = self._resolve_own(own)
+        else:
+            last_minute = (at + within_ns) // _MINUTE
+            found = _listed(*_named(model, provider), at // _MINUTE, last_minute)
         price = replace(found, at=at, allowed=_allowed(found, tier_name(tier)))
         if _is_free(price) and self._allow_free.isdisjoint({price.name, model}):
             raise unpriced(
@@ -74,7 +92,7 @@ class PriceBook:
 
 
 @lru_cache(maxsize=_REMEMBERED)
-def _listed(provider: str, model: str, minute: int) -> Price:
+def _listed(provider: str, model: str, minute: int, last_minute: int) -> Price:
     """Return the listed price; look-ups within one minute share it.
 
     No listed price changes within a minute of UTC: they change at midnight or at a time of day.
@@ -86,8 +104,14 @@ def _listed(provider: str, model: str, minute: int) -> Price:
         what = f"model '{model}' of '{provider}'" if known else f"provider '{provider}'"
         raise unpriced(f'no price for {what}: give it one under [prices."{name}"]')
     instant = minute * _MINUTE
-    found = snapshot.tariffs(listed, to_datetime(instant))
-    _check_billable(name, listed.model, found)
+    start, end = to_datetime(instant), to_datetime(last_minute * _MINUTE)
+    found = snapshot.tariffs(listed, start)
+    # Each once, in the order in which they begin.
+    later = dict.fromkeys(
+        snapshot.tariffs(listed, moment) for moment in snapshot.changes(listed, start, end)
+    )
+    for each in (found, *later):
+        _check_billable(name, listed.model, each)
     choices = tuple(tariff.tier for tariff in found if "=" in tariff.tier)
     return Price(
         provider=provider,
@@ -95,6 +119,7 @@ def _listed(provider: str, model: str, minute: int) -> Price:
         at=instant,
         source=f"{snapshot.version()}: {listed.provider}/{listed.model}",
         tariffs=found,
+        later=tuple(each for each in later if each != found),
         allowed=(STANDARD, *choices),
         context_window=_window(listed.info.context_window, found),
     )

@@ -1,6 +1,6 @@
 """A price pinned at one moment: exact numbers, independent of any price list."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final
@@ -38,11 +38,13 @@ class Price:
     allowed: tuple[str, ...] = (STANDARD,)
     context_window: int | None = None
     """The most input tokens the model takes, where the price list knows it."""
+    later: tuple[tuple[Tariff, ...], ...] = ()
+    """What it costs at the moments until the call's end at which the price changes: a bound is over
+    these too, a cost is of `tariffs` alone."""
     _bills: Mapping[str, Bill] = field(init=False, repr=False, compare=False, hash=False)
 
     def __post_init__(self) -> None:
-        bills = {tariff.tier: make_bill(tariff.rates) for tariff in self.tariffs}
-        object.__setattr__(self, "_bills", bills)
+        object.__setattr__(self, "_bills", _bills_of(self.tariffs))
 
     @property
     def name(self) -> str:
@@ -94,16 +96,22 @@ class Price:
         """Return the straight lines whose maximum is `worst`, as a function of output tokens."""
         tokens = (input_tokens, output_tokens)
         return tuple(
-            line
-            for tier in self.allowed
-            for line in self._bill(tier).lines(tokens, never, fees, self.name)
+            line for bill in self._possible() for line in bill.lines(tokens, never, fees, self.name)
         )
 
     def check_priced(self, kind: str) -> None:
         """Refuse (`unpriced`) unless *kind* has a price at every tier the request allows."""
-        for tier in self.allowed:
-            if self._bill(tier).whole_of(kind) is None:
+        for bill in self._possible():
+            if bill.whole_of(kind) is None:
                 raise unpriced(no_price(self.name, kind))
+
+    def _possible(self) -> Iterator[Bill]:
+        """Yield what the call can be billed by: each allowed tier, now and until its end."""
+        for tier in self.allowed:
+            yield self._bill(tier)
+        for tariffs in self.later:
+            bills = _bills_of(tariffs)
+            yield from (bills[tier] for tier in self.allowed if tier in bills)
 
     def rates(self, tier: str = STANDARD) -> tuple[Rate, ...]:
         """Return the rates of one tier, for people to read."""
@@ -118,16 +126,13 @@ class Price:
             "source": self.source,
             "allowed": list(self.allowed),
             "context_window": self.context_window,
-            "tariffs": {
-                tariff.tier: {rate.kind: _rate_to_json(rate) for rate in tariff.rates}
-                for tariff in self.tariffs
-            },
+            "tariffs": _tariffs_to_json(self.tariffs),
+            **({"later": [_tariffs_to_json(each) for each in self.later]} if self.later else {}),
         }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Price":
         """Read what `to_json` wrote."""
-        tariffs: Mapping[str, Mapping[str, Any]] = value["tariffs"]
         return cls(
             provider=value["provider"],
             model=value["model"],
@@ -135,10 +140,8 @@ class Price:
             source=value["source"],
             allowed=tuple(value["allowed"]),
             context_window=value["context_window"],
-            tariffs=tuple(
-                Tariff(tier, tuple(_rate_from_json(kind, rate) for kind, rate in rates.items()))
-                for tier, rates in tariffs.items()
-            ),
+            tariffs=_tariffs_from_json(value["tariffs"]),
+            later=tuple(_tariffs_from_json(each) for each in value.get("later", ())),
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -152,6 +155,23 @@ class Price:
                 f"'{self.name}' has no price for service tier '{tier}', only for {known}"
             )
         return bill
+
+
+def _bills_of(tariffs: tuple[Tariff, ...]) -> dict[str, Bill]:
+    return {tariff.tier: make_bill(tariff.rates) for tariff in tariffs}
+
+
+def _tariffs_to_json(tariffs: tuple[Tariff, ...]) -> dict[str, Any]:
+    return {
+        tariff.tier: {rate.kind: _rate_to_json(rate) for rate in tariff.rates} for tariff in tariffs
+    }
+
+
+def _tariffs_from_json(tariffs: Mapping[str, Mapping[str, Any]]) -> tuple[Tariff, ...]:
+    return tuple(
+        Tariff(tier, tuple(_rate_from_json(kind, rate) for kind, rate in rates.items()))
+        for tier, rates in tariffs.items()
+    )
 
 
 def _rate_to_json(rate: Rate) -> Any:  # noqa: ANN401 - a JSON value

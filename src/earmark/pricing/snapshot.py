@@ -5,7 +5,8 @@ Loading it takes a quarter of a second, so it is imported at the first look-up a
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, time, timedelta
+from datetime import date as date_
 from decimal import Decimal
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Final
@@ -81,6 +82,26 @@ def tariffs(listed: Listed, moment: datetime) -> tuple[Tariff, ...]:
     return tuple(
         Tariff(name, rates(listed.info.get_prices(moment, when))) for name, when in contexts.items()
     )
+
+
+def changes(listed: Listed, start: datetime, end: datetime) -> list[datetime]:
+    """Return the moments after *start*, up to *end*, at which a price of the model may change.
+
+    Listed prices change at midnight of a date, or at a time of day; both are of UTC.
+    """
+    conditional = listed.info.prices if isinstance(listed.info.prices, list) else []
+    rules = [each.constraint for each in (*conditional, *(listed.info.price_variants or ()))]
+    days = [start.date() + timedelta(days=n) for n in range((end.date() - start.date()).days + 1)]
+    moments: set[datetime] = set()
+    for rule in rules:
+        if isinstance(date := getattr(rule, "start_date", None), date_):
+            moments.add(datetime.combine(date, time.min, UTC))
+        for name in ("start_time", "end_time"):
+            if isinstance(clock := getattr(rule, name, None), time):
+                # A time without a zone is one of UTC.
+                zone = clock.tzinfo or UTC
+                moments |= {datetime.combine(day, clock, zone).astimezone(UTC) for day in days}
+    return sorted(moment for moment in moments if start < moment <= end)
 
 
 def _variant_name(when: Mapping[str, str]) -> str:
