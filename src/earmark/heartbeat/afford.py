@@ -1,6 +1,6 @@
 """Whether the next task fits its budgets, known without a call: bounds against balances, pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from msgspec import Struct
 
@@ -61,18 +61,17 @@ def obstacle(accounts: Iterable[Account], need: Need) -> Obstacle | None:
     return max(found, key=_lasting, default=None)
 
 
-def least_obstacle(accounts: Sequence[Account], needs: Iterable[Need]) -> Obstacle | None:
-    """Return what is in the way of the cheapest of *needs*; None if one of them fits.
+def least_obstacle(found: Iterable[tuple[Need, Obstacle | None]]) -> Obstacle | None:
+    """Return what is in the way of the cheapest of some needs; None if one of them fits.
 
     An obstacle that passes is none: whoever waits in line gets through.
     """
-    found: list[tuple[int, Obstacle]] = []
-    for need in needs:
-        each = obstacle(accounts, need)
+    lasting: list[tuple[int, Obstacle]] = []
+    for need, each in found:
         if each is None or each.passes:
             return None
-        found.append((need.usd, each))
-    return min(found, key=lambda pair: pair[0])[1] if found else None
+        lasting.append((need.usd, each))
+    return min(lasting, key=lambda pair: pair[0])[1] if lasting else None
 
 
 def _refusal(account: Account, need: Need) -> Obstacle | None:

@@ -12,7 +12,7 @@ from earmark.board.task import ModelWork, Status, Task
 from earmark.clock import Clock
 from earmark.config.settings import HeartbeatSettings
 from earmark.errors import EarmarkError, InvalidConfig, NoBudget, StoreError
-from earmark.heartbeat.afford import Need, least_obstacle, obstacle
+from earmark.heartbeat.afford import Need, Obstacle, least_obstacle, obstacle
 from earmark.heartbeat.asking import ask_for_all
 from earmark.heartbeat.controls import GO, Controls, Verdict
 from earmark.heartbeat.desk import Desk
@@ -248,7 +248,7 @@ class Cycle:
         accounts = self._desk.ledger.store.accounts(budget, self._clock.instant())
         if not accounts:
             return _Outlook(verdict=Verdict(state="error", reason=str(NoBudget(budget=budget))))
-        others: list[Need] = []
+        others: list[tuple[Need, Obstacle | None]] = []
         asks: set[str] = set()
         compositions: set[str] = set()
         unable: set[str] = set()
@@ -258,16 +258,16 @@ class Cycle:
                     unable.add(task.id)
                 else:
                     # A dispatch will say why it cannot go.
-                    others.append(Need(usd=0, calls=0))
+                    others.append((Need(usd=0, calls=0), None))
                 continue
             found = obstacle(accounts, need)
             if found is None or not found.is_final:
-                others.append(need)
+                others.append((need, found))
             elif isinstance(task.work, ModelWork):
                 asks.add(task.id)
             else:
                 compositions.add(task.id)
-        found = least_obstacle(accounts, others)
+        found = least_obstacle(others)
         verdict = GO if found is None else as_verdict(found.refusal)
         return _Outlook(verdict, frozenset(asks), frozenset(compositions), frozenset(unable))
 

@@ -106,7 +106,8 @@ class SqliteTables:
     def _within(self, rows: "SqliteTableRows", begin: str, work: Callable[[Rows], T]) -> T:
         """Return what *work* gives, its changes committed to the file that is at its path."""
         try:
-            if self._file is not None:
+            # What was read need only be of the file that is there afterwards.
+            if self._file is not None and rows is self._writer:
                 self._file.check()
             found = rows.within(begin, work)
             if self._file is not None:
