@@ -5,7 +5,7 @@ Anthropic and Google, LangChain, Claude Code, Codex, aider, `llm`. No one form s
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -81,6 +81,8 @@ def refusal(api: str, error: Exception, client: str = "") -> RefusalResponse:
     - A request whose cost is unknown (`unpriced`), or that is none: 400, because the request has to
       change; the message names the place and what to give. Claude Code retries a 400 six times
       and a 402 not at all: it gets 402.
+    - LiteLLM, and aider over it, takes a 402 of the Messages API for a broken connection and asks
+      again, nine times in all: it gets 400 (LiteLLM 1.81, aider 0.86).
     - The store cannot be reached: 503, to be retried; its address stays here.
 
     Args:
@@ -96,6 +98,8 @@ def refusal(api: str, error: Exception, client: str = "") -> RefusalResponse:
     if api == "anthropic":
         if case.code == "unpriced" and name.startswith("claude-"):
             case = _billing(case.message, case.code, case.facts)
+        elif case.types is _BILLING and name.startswith("litellm"):
+            case = replace(case, status=400)
         return _answer(case, _anthropic(case))
     if api == "gemini":
         return _answer(case, _gemini(case))

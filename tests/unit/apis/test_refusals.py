@@ -211,6 +211,16 @@ def test_claude_code_does_not_repeat_what_is_unpriced() -> None:
     assert "n_predict" in words
 
 
+def test_litellm_is_not_made_to_repeat_a_message() -> None:
+    """It repeats a 402 of this API eight times, and a 400 never; the type is the same."""
+    spent = ERRORS["exhausted"]
+    answer = refusal("anthropic", spent, "litellm/1.81.10")
+    assert (answer.status, answer.headers["x-should-retry"]) == (400, "false")
+    assert answer.body == refusal("anthropic", spent).body
+    assert refusal("anthropic", ERRORS["held"], "litellm/1.81.10").status == 429
+    assert refusal("openai", spent, "litellm/1.81.10").status == 402
+
+
 @pytest.mark.parametrize("name", ERRORS)
 @pytest.mark.parametrize("api", [*APIS, "gemini"])
 def test_no_refusal_asks_for_a_long_wait_or_tells_a_secret(api: str, name: str) -> None:
