@@ -10,13 +10,15 @@ change nothing, and a task that has moved on refuses the same move with 409.
 
 import json
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
+from difflib import get_close_matches
 from hashlib import sha256
 from typing import Annotated, Any, Final
 from uuid import UUID, uuid5
 
 from fastapi import Depends, Header, Request, Response
+from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
@@ -30,6 +32,7 @@ from earmark.service.problems import Problem
 from earmark.stores.tables import Rows, Tables
 
 LONGEST_KEY: Final = 200
+_LONGEST_NAME: Final = 64
 KEPT_S: Final = 24 * 3600
 #: Whoever began to answer and has not for so long is dead, or so slow that doing it again beside
 #: him is better: what is done is named by the key.
@@ -188,12 +191,14 @@ class KeyedRoute(APIRoute):
     def get_route_handler(self) -> Handler:
         """Return the handler, with that before it."""
         handler = super().get_route_handler()
+        known = frozenset(_query_names(self.dependant))
 
         async def handle(given: Request) -> Response:
             request = JsonRequest(given.scope, given.receive)
             service = request.app.state.service
             caller = await service.gate.caller(request)
             request.state.caller = caller
+            _check_query(request, known)
             if request.method in _WITH_BODY:
                 await check_json(request)
             key = request.headers.get(_HEADER)
@@ -202,6 +207,23 @@ class KeyedRoute(APIRoute):
             return await service.kept.answer(request, _checked(key), handler)
 
         return handle
+
+
+def _query_names(route: Dependant) -> Iterator[str]:
+    yield from (each.alias for each in route.query_params)
+    for part in route.dependencies:
+        yield from _query_names(part)
+
+
+def _check_query(request: Request, known: frozenset[str]) -> None:
+    """Refuse a parameter that the route does not take: ignored, it would change the answer."""
+    for name in request.query_params:
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            there_are = f"there are {', '.join(sorted(known))}" if known else "there are none here"
+            hint = f"did you mean {near[0]}?" if near else there_are
+            named = ascii(name[:_LONGEST_NAME])
+            raise Problem(422, "unknown_parameter", f"query parameter {named} is unknown: {hint}")
 
 
 def _checked(key: str) -> str:

@@ -76,6 +76,7 @@ TITLES: Final[Mapping[str, str]] = {
     # Of the service itself:
     "unauthorized": "Token needed",
     "forbidden": "Not allowed",
+    "unknown_parameter": "Unknown query parameter",
     "in_progress": "Still being answered",
     "too_many": "Too many listeners",
     "wrong_host": "Wrong host",

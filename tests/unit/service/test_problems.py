@@ -253,3 +253,25 @@ def test_what_is_not_there_is_not_found(shared: House) -> None:
         assert shared.no(404, "get", path)["kind"] == kind
     assert shared.no(404, "get", "/v1/nothing")["code"] == "not_found"
     assert shared.no(405, "delete", "/v1/tasks")["code"] == "method_not_allowed"
+
+
+def test_an_unknown_query_parameter_is_refused_on_every_route(house: House) -> None:
+    """422 with its name, and nothing done: a mistyped filter would answer something else."""
+    house.budget()
+    paths: dict[str, Any] = house.client.get("/openapi.json").json()["paths"]
+    api = [(p, method) for p, of in paths.items() if p.startswith("/v1/") for method in of]
+    assert len(api) > 30
+    before = house.desk.ledger.entries()[-1].seq
+    for path, method in api:
+        body: dict[str, Any] = {"json": {}} if method in {"post", "put"} else {}
+        answer = house.ask(method, f"{path}?limt=1", **body)
+        assert answer.status_code == 422, (method, path, answer.text)
+        assert answer.json()["code"] == "unknown_parameter"
+        assert "'limt' is unknown" in answer.json()["detail"]
+        named = [each["name"] for each in paths[path][method].get("parameters", ())
+                 if each["in"] == "query"]  # fmt: skip
+        for name in named if path != "/v1/events" else ():
+            said = house.ask(method, f"{path}?{name}=1", **body).text
+            assert "unknown_parameter" not in said, (method, path, name)
+    assert "did you mean limit?" in house.ask("get", "/v1/budgets?limt=1").text
+    assert house.desk.ledger.entries()[-1].seq == before
