@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any, Final, cast
 
@@ -173,9 +174,11 @@ class _Reader:
             return TEXT
         if row.others is not None:
             return row.others
+        near = get_close_matches(name, known, n=1)
+        mistyped = f"did you mean '{near[0]}'? Else " if near else ""
         raise unpriced(
-            f"option '{place}' is not known to be bounded: leave it out, or, if it adds text at"
-            f' most, allow it: [apis.{self._api}.options] {_toml_key(plain)} = "text"'
+            f"option '{place}' is not known to be bounded: {mistyped}leave it out, or, if it adds"
+            f' text at most, allow it: [apis.{self._api}.options] {_toml_key(plain)} = "text"'
         )
 
     def _value(self, value: object, rule: Option, place: str) -> object:

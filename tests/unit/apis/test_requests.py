@@ -208,6 +208,15 @@ def test_an_option_outside_the_table_is_refused_by_its_place(
         assert refused.value.reason is Reason.UNPRICED
 
 
+@pytest.mark.parametrize("api", ["openai", "anthropic"])
+def test_a_mistyped_option_is_told_what_it_may_mean(api: str) -> None:
+    """One that is like none in its table is not guessed at."""
+    with pytest.raises(BudgetExceeded, match=r"did you mean 'temperature'\?"):
+        _bound(options={"temperatur": 1}, api=api)
+    with pytest.raises(BudgetExceeded, match="not known to be bounded: leave it out"):
+        _bound(options={"knob_of_tomorrow": 1}, api=api)
+
+
 def test_an_option_can_be_vouched_for() -> None:
     """What the user allows adds text at most; an option that is refused stays refused."""
     options = {"knob_of_tomorrow": "x" * 500}
