@@ -1,5 +1,7 @@
 """What of a request can be bounded, and what is refused."""
 
+# pyright: reportUnknownArgumentType=false
+
 from typing import Any
 
 import pytest
@@ -102,7 +104,10 @@ def test_what_nothing_can_bound_is_refused(options: dict[str, Any]) -> None:
 
 def test_server_tools_are_paid_by_use() -> None:
     """A tool's maximum of uses is part of what the request may cost."""
-    tools = [{"type": "web_search_20250305", "max_uses": 3}, {"name": "mine", "input_schema": {}}]
+    tools: list[Any] = [
+        {"type": "web_search_20250305", "max_uses": 3},
+        {"name": "mine", "input_schema": {}},
+    ]
     assert read_request(HELLO, {"tools": tools}, api="anthropic").fees == {"web_searches": 3}
 
 
@@ -114,7 +119,7 @@ def test_a_window_does_not_bound_rounds_of_tools() -> None:
         {"compaction": {"type": "auto"}},
     ]
     for options in asked:
-        given = {"extra_input_tokens": 50_000, "context_window": 1000}
+        given: dict[str, Any] = {"extra_input_tokens": 50_000, "context_window": 1000}
         assert _bound(options=options, api="anthropic", **given) > 50_000
 
 

@@ -37,7 +37,7 @@ def made(kind: type[EarmarkError]) -> EarmarkError:
     """Return an error with a value in each of its fields."""
     required = {
         name: FACTS[name]
-        for name, each in kind.__dataclass_fields__.items()
+        for name in kind.__dataclass_fields__
         if name != "statement" and name in FACTS and name != "status"
     }
     if kind is errors.TaskRefused:
@@ -50,7 +50,7 @@ def test_every_error_has_its_form(kind: type[EarmarkError]) -> None:
     """Its status is the table's, its members are its facts, its sentence is the error's own."""
     error = made(kind)
     answer = answer_to(error)
-    document = json.loads(answer.body)
+    document = json.loads(bytes(answer.body))
     assert answer.status_code == document["status"] == OUTCOMES[error.code].http_status
     assert answer.headers["content-type"] == "application/problem+json"
     assert (document["code"], document["title"]) == (error.code, TITLES[error.code])
@@ -130,7 +130,7 @@ def test_a_refusal_says_whether_to_ask_again(reason: Reason, status: int, retry:
         resets_at=datetime(2026, 11, 23, tzinfo=UTC),
     )
     answer = answer_to(error)
-    document = json.loads(answer.body)
+    document = json.loads(bytes(answer.body))
     assert answer.status_code == status
     assert answer.headers["x-should-retry"] == retry
     assert (0 < int(answer.headers.get("retry-after", 0)) <= 30) == (retry == "true")
