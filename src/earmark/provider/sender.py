@@ -167,7 +167,14 @@ class Sender:
     def _open(self) -> httpx2.AsyncClient:
         loop = asyncio.get_running_loop()
         if self._client is None or self._loop is not loop:
-            self._client, self._loop = _client(), loop
+            try:
+                self._client, self._loop = _client(), loop
+            except (ImportError, ValueError, OSError, httpx2.InvalidURL) as error:
+                detail = (
+                    f"no connection to provider '{self._server.provider}' can be opened"
+                    f" ({type(error).__name__}): check the environment's proxies and certificates"
+                )
+                raise CallFailed(detail=detail, billed="no") from None
         return self._client
 
     def _encoded(self, body: Mapping[str, Any]) -> bytes:

@@ -54,6 +54,17 @@ def test_this_machine_is_asked_without_a_proxy(
         ]
 
 
+def test_a_proxy_that_cannot_be_used_costs_nothing(
+    stub: StubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An environment nobody can connect with is told, and nothing was sent."""
+    monkeypatch.setenv("HTTP_PROXY", "gopher://me:pw-1@proxy.example")
+    with pytest.raises(CallFailed, match="check the environment's proxies") as raised:
+        send(opened(stub.url), ask("stub/m"))
+    assert (raised.value.billed, raised.value.retryable) == ("no", False)
+    assert "pw-1" not in str(raised.value)
+
+
 def test_a_reply_is_asked_for_uncompressed(stub: StubServer) -> None:
     """A proxy that compresses keeps events back; what comes compressed all the same is read."""
     packed = gzip.compress(completion(USAGE))
