@@ -1,6 +1,5 @@
 """How many tokens a text can be: exactly where the tokenizer is known, else at most."""
 
-import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
@@ -18,9 +17,7 @@ _ENCODINGS: Final = (
     ("cl100k_base", ("gpt-4-", "gpt-3.5-turbo", "text-embedding-3-", "text-embedding-ada-002")),
 )
 _EXACT_NAMES: Final = {"gpt-5": "o200k_base", "gpt-4": "cl100k_base"}
-_NOT_ASCII: Final = re.compile(r"[^\x00-\x7f]")
-#: Bytes for each character of a text whose other characters are quicker to find than to pass over.
-_SPARSE: Final = 1.2
+_ASCII: Final = bytes(range(128))
 #: Who serves OpenAI's closed models under OpenAI's names.
 _OPENAI: Final = frozenset({"openai", "azure"})
 
@@ -32,23 +29,25 @@ def byte_bound(text: str) -> int:
     (NFKC, as SentencePiece does) can make more of fewer bytes, so each character counts the longer
     of its two forms.
     """
-    if text.isascii():
-        return len(text)
-    size = _utf8(text)
-    if unicodedata.is_normalized("NFKC", text):
-        return size
-    # Each kind of character once; of a text with few beyond ASCII, those alone are picked out.
-    sparse = size < len(text) * _SPARSE
-    counts = Counter(_NOT_ASCII.findall(text) if sparse else text)
-    return size + sum(_growth(each) * count for each, count in counts.items())
+    return len(text) if text.isascii() else _longest_forms(text, _utf8(text))
 
 
 def json_bound(text: str) -> int:
     """Return at least as many as the compact JSON *text* can be tokens once it is rendered.
 
-    A renderer puts a blank after each colon and each comma between two members.
+    A renderer may put a blank after each colon and each comma; those in texts are counted too.
     """
-    return byte_bound(text) + text.count('":') + text.count(',"') + text.count(",{")
+    encoded = _utf8(text)
+    return _longest_forms(text, encoded) + encoded.count(b":") + encoded.count(b",")
+
+
+def _longest_forms(text: str, encoded: bytes) -> int:
+    """Return the bytes of *text*, of each character in the longer of its two forms."""
+    if unicodedata.is_normalized("NFKC", text):
+        return len(encoded)
+    others = encoded.translate(None, _ASCII).decode("utf-8", "surrogatepass")
+    # Each kind of character once.
+    return len(encoded) + sum(_growth(each) * n for each, n in Counter(others).items())
 
 
 def encoding_of(provider: str, model: str) -> str | None:
@@ -98,8 +97,9 @@ def _counter() -> _Counter | None:
 @lru_cache(maxsize=65_536)
 def _growth(character: str) -> int:
     """Return how many bytes longer the normalised form of a character is, if it is."""
-    return max(_utf8(unicodedata.normalize("NFKC", character)) - _utf8(character), 0)
+    normal = unicodedata.normalize("NFKC", character)
+    return max(len(_utf8(normal)) - len(_utf8(character)), 0)
 
 
-def _utf8(text: str) -> int:
-    return len(text.encode("utf-8", "surrogatepass"))
+def _utf8(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")

@@ -1,5 +1,6 @@
 """Token bounds against real tokenizers."""
 
+import json
 import sys
 import unicodedata
 
@@ -8,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from toktok import batch_count
 
-from earmark.pricing.tokens import byte_bound, count_or_bound, encoding_of
+from earmark.pricing.tokens import byte_bound, count_or_bound, encoding_of, json_bound
 
 ENCODINGS = ["o200k_base", "cl100k_base", "o200k_harmony"]
 
@@ -53,6 +54,19 @@ def test_the_byte_bound_is_the_sum_of_the_longest_forms(text: str) -> None:
         forms = (each, unicodedata.normalize("NFKC", each))
         longest += max(len(form.encode("utf-8", "surrogatepass")) for form in forms)
     assert byte_bound(text) == longest
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=5), inner),
+    )
+)
+@example([1, -2, None, [True, []]])
+def test_json_is_bounded_as_templates_render_it(value: object) -> None:
+    """With a blank after each colon and comma, of numbers and lists as of members."""
+    compact = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    assert json_bound(compact) >= byte_bound(json.dumps(value, ensure_ascii=False))
 
 
 def test_a_ligature_counts_its_longest_form() -> None:
