@@ -8,12 +8,16 @@ import sys
 import tomllib
 from decimal import Decimal
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+import earmark
+from earmark.composition.nodes import Node
 from earmark.config.load import load_settings
 from support.last_resort import LAST_RESORT_S
-from support.served import earmark, environment
+from support.served import earmark as typed
+from support.served import environment
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -56,12 +60,12 @@ def test_a_task_of_the_readme_moves_its_bar_visibly(tmp_path: Path) -> None:
         next(each for each in blocks if "[heartbeat]" in each), "utf-8"
     )
     named = ("--config", "readme.toml", "--json")
-    assert not earmark(tmp_path, "task", "add", "Write a haiku about budgets", *named).returncode
-    shown = earmark(tmp_path, "heartbeat", "--simulate", *named)
+    assert not typed(tmp_path, "task", "add", "Write a haiku about budgets", *named).returncode
+    shown = typed(tmp_path, "heartbeat", "--simulate", *named)
     (task,) = json.loads(shown.stdout)["tasks"]
     settings = load_settings(tmp_path / "readme.toml", {})
     least = min(
-        limit.amount for limit in settings.budgets[settings.heartbeat.budget].limits
+        limit.amount for limit in settings.budgets[settings.heartbeat.budget].limits or ()
         if limit.unit == "usd"
     )  # fmt: skip
     share = Decimal(task["bound_usd"]) * 10**9 / least
@@ -92,6 +96,16 @@ def test_the_first_screen_shows_guarantee_example_and_commands() -> None:
 
     for part in ("cannot be overspent", "```python", "```text", "make demo", "make test"):
         assert part in screen
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    """`docs/library.md` names all that `earmark` offers, and the compositions page every node."""
+    names = set(re.findall(r"`(\w+)", (ROOT / "docs/library.md").read_text("utf-8")))
+    assert set(earmark.__all__) - names == set()
+    nodes = set(
+        re.findall(r"^\| `(\w+)`", (ROOT / "docs/compositions.md").read_text("utf-8"), re.MULTILINE)
+    )
+    assert nodes >= {kind.__name__ for kind in get_args(Node)}
 
 
 def test_every_link_of_the_docs_leads_somewhere() -> None:

@@ -91,7 +91,7 @@ def policy_of(options: Options) -> Policy:
     """Return the admission policy."""
     given = options.get("policy", STRICT)
     if not isinstance(given, Policy):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped callers
-        detail = f"{shown(given)} is none: give one of earmark.admission.policy, such as ELASTIC"
+        detail = f"{shown(given)} is none: give earmark.Strict(), Elastic() or Soft()"
         raise InvalidConfig(place="policy", detail=detail)
     return given
 
