@@ -61,28 +61,30 @@ Ask = Callable[[StubServer], object]
 
 def chat(stub: StubServer) -> object:
     """Ask by OpenAI's client; one retry where it wants one."""
-    client = openai.OpenAI(base_url=f"{stub.url}/v1", api_key="k", max_retries=1)
-    return client.chat.completions.create(model="m", messages=[{"role": "user", "content": "hi"}])
+    with openai.OpenAI(base_url=f"{stub.url}/v1", api_key="k", max_retries=1) as client:
+        return client.chat.completions.create(
+            model="m", messages=[{"role": "user", "content": "hi"}]
+        )
 
 
 def respond(stub: StubServer) -> object:
     """Ask by OpenAI's client, in the Responses API."""
-    client = openai.OpenAI(base_url=f"{stub.url}/v1", api_key="k", max_retries=1)
-    return client.responses.create(model="m", input="hi")
+    with openai.OpenAI(base_url=f"{stub.url}/v1", api_key="k", max_retries=1) as client:
+        return client.responses.create(model="m", input="hi")
 
 
 def embed(stub: StubServer) -> object:
     """Ask by OpenAI's client for an embedding."""
-    client = openai.OpenAI(base_url=f"{stub.url}/v1", api_key="k", max_retries=1)
-    return client.embeddings.create(model="m", input="hi", encoding_format="float")
+    with openai.OpenAI(base_url=f"{stub.url}/v1", api_key="k", max_retries=1) as client:
+        return client.embeddings.create(model="m", input="hi", encoding_format="float")
 
 
 def write(stub: StubServer) -> object:
     """Ask by Anthropic's client."""
-    client = anthropic.Anthropic(base_url=stub.url, api_key="k", max_retries=1)
-    return client.messages.create(
-        model="m", max_tokens=5, messages=[{"role": "user", "content": "hi"}]
-    )
+    with anthropic.Anthropic(base_url=stub.url, api_key="k", max_retries=1) as client:
+        return client.messages.create(
+            model="m", max_tokens=5, messages=[{"role": "user", "content": "hi"}]
+        )
 
 
 @pytest.fixture(scope="module")
@@ -155,12 +157,14 @@ def test_google_s_client_asks_once_and_reads_the_refusal(stub: StubServer) -> No
     """Its error holds our sentence and the status of the answer."""
     genai = pytest.importorskip("google.genai", reason="google-genai is not installed")
     options = {"base_url": stub.url, "api_version": "v1beta"}
-    client = genai.Client(api_key="k", http_options=options)
-    stub.play(scene(refusal("gemini", ERRORS["exhausted"])))
-    with pytest.raises(genai.errors.ClientError, match="it is spent: extend the budget") as caught:
-        client.models.generate_content(model="m", contents="hi")
-    assert (caught.value.code, caught.value.status) == (402, "FAILED_PRECONDITION")
-    assert len(stub.requests) == 1
+    with genai.Client(api_key="k", http_options=options) as client:
+        stub.play(scene(refusal("gemini", ERRORS["exhausted"])))
+        with pytest.raises(
+            genai.errors.ClientError, match="it is spent: extend the budget"
+        ) as caught:
+            client.models.generate_content(model="m", contents="hi")
+        assert (caught.value.code, caught.value.status) == (402, "FAILED_PRECONDITION")
+        assert len(stub.requests) == 1
 
 
 def test_a_refusal_of_money_says_it_in_the_words_clients_know() -> None:
