@@ -16,7 +16,8 @@ def shell(
     capsys: pytest.CaptureFixture[str],
 ) -> Shell:
     """A shell in an empty folder, without any variable of Earmark's, where no file is allowed."""
-    for variable in ("EARMARK_STORE", "EARMARK_CONFIG", "OPENAI_API_KEY", "ANTHROPIC_API_KEY"):
+    keys = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY")
+    for variable in ("EARMARK_STORE", "EARMARK_CONFIG", *keys):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
     monkeypatch.chdir(tmp_path)

@@ -81,7 +81,8 @@ def check_burst(shown: dict[str, Any]) -> None:
     [
         ("nonsense/model", "nonsense/model"),
         ("openai/no-such-model", "no-such-model"),
-        ("google/gemini-2.5-flash", "no provider 'google'"),
+        ("groq/llama-3.3-70b-versatile", "no provider 'groq'"),
+        ("google/gemini-2.5-flash", "GEMINI_API_KEY"),
         ("nonsense", "'nonsense' is not provider/model"),
         ("anthropic/claude-sonnet-4-20250514", "ANTHROPIC_API_KEY"),
     ],

@@ -34,7 +34,8 @@ def demo(
     """Plan, run, be refused, burst, audit: what budgets do, on a model that really answers.
 
     Needs no key and no account: a small model runs on this machine. With --model and the key of its
-    provider (ANTHROPIC_API_KEY, OPENAI_API_KEY) the same is done on that one, for a few cents.
+    provider (ANTHROPIC_API_KEY, OPENAI_API_KEY, GEMINI_API_KEY) the same is done on that one, for a
+    few cents.
     """
     if model is not None and "/" not in model:
         raise InvalidConfig(place="--model", detail=f"'{model}' is not provider/model")
