@@ -74,6 +74,9 @@ def read_reply(
     Raises:
         InvalidUsage: The reply names no usage, or counts that cannot be.
     """
+    checked: object = body
+    if not isinstance(checked, Mapping):
+        raise InvalidUsage(detail=f"the reply is {type(checked).__name__}, not a JSON object")
     name = _FLAVORS.get(api or "", api)
     if name is None or name == "default":
         name = _recognised(body, provider) or name

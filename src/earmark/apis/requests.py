@@ -61,6 +61,14 @@ def read_body(
     """
     del provider
     table = request_table(api)
+    checked: object = body
+    if not isinstance(checked, Mapping):
+        raise InvalidUsage(detail=f"the request is {type(checked).__name__}, not a JSON object")
+    checked_headers: object = headers or {}
+    if not isinstance(checked_headers, Mapping):
+        raise InvalidUsage(
+            detail=f"the headers are {type(checked_headers).__name__}, not a mapping"
+        )
     named = model or body.get("model")
     if not isinstance(named, str) or not named:
         raise InvalidUsage(detail="the request names no model")

@@ -1,13 +1,16 @@
 """`earmark.bound`: the most a call can cost."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final, cast
 
 import pytest
 
 import earmark
 from earmark import BudgetExceeded, Money, PriceBook, Usage
+from earmark.errors import InvalidUsage
 
+OPENAI: Final[Any] = {"api": "openai", "provider": "openai"}
 HELLO = [{"role": "user", "content": "hello"}]
 AT = datetime(2026, 11, 22, 12, tzinfo=UTC)
 BOOK = PriceBook({"p/m": {"input_mtok": "1", "output_mtok": "10", "web_searches_kcount": "10"}})
@@ -84,3 +87,22 @@ def test_what_has_no_bound_is_refused_with_what_to_give(
     with pytest.raises(BudgetExceeded, match=words) as refused:
         earmark.bound(body, api="anthropic", provider="p", headers=headers, book=BOOK)
     assert refused.value.reason is earmark.Reason.UNPRICED
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda: earmark.bound(cast("Any", ["x"]), **OPENAI), "the request is list"),
+        (lambda: earmark.bound(cast("Any", None), **OPENAI), "the request is NoneType"),
+        (
+            lambda: earmark.bound({"model": "gpt-4o"}, headers=cast("Any", [1]), **OPENAI),
+            "the headers are list",
+        ),
+        (lambda: earmark.cost("openai/gpt-4o", body=cast("Any", "{}")), "the reply is str"),
+        (lambda: earmark.cost("openai/gpt-4o", body=cast("Any", [1])), "the reply is list"),
+    ],
+)
+def test_what_is_no_object_is_an_input_error(call: Callable[[], object], says: str) -> None:
+    """A body that was not decoded, or is a list, names what it is."""
+    with pytest.raises(InvalidUsage, match=says):
+        call()
