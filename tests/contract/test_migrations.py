@@ -257,3 +257,32 @@ def test_migrations_are_numbered_without_a_gap(tmp_path: Path) -> None:
     (tmp_path / "0003_three.sql").write_text("SELECT 1")
     with pytest.raises(AssertionError, match="missing"):
         read_migrations(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["counts_pre", "counts"])
+def test_a_live_program_stops_where_a_newer_one_changed_what_counts(
+    database: Database, name: str
+) -> None:
+    """What a newer one added for both is no matter; else nothing more is written by this one."""
+    database.prepare()
+    sql = TABLE[1]
+    if database.kind == "postgres" and name == "counts":
+        sql += "; DROP FUNCTION {schema}.apply_1; DROP FUNCTION {schema}.apply_one_2"
+    with open_ledger(database.url) as ledger:
+        ledger.set_budget("acme", limits=["1 usd per day"])
+        ledger.reserve("acme", "0.1", key="k")
+        database.migrate(next_program(database, (name, sql)))
+        if name.endswith("_pre"):
+            assert ledger.settle("k", "0.2").state == "settled"
+            return
+        for _ in range(2):
+            with pytest.raises(SchemaMismatch, match="use a newer Earmark"):
+                ledger.settle("k", "0.2")
+        entries = database.run("SELECT count(*) FROM {schema}.entry")
+    assert entries == [(2,)]
+
+
+def test_what_counts_on_postgres_takes_the_old_functions_away() -> None:
+    """From the tenth migration on: nothing else stops a program that is at work."""
+    for each in known_migrations("postgres")[9:]:
+        assert each.is_pre or each.is_post or "DROP FUNCTION {schema}.apply_" in each.sql, each

@@ -8,6 +8,10 @@ is cut in two, so that they and new ones can run side by side between the halves
     NNNN_name_post.sql   takes away what only old programs need; applied by an explicit
                          `earmark store migrate --finish`, when none of them runs any more
 
+A migration that is neither changes what counts, and must stop older programs that are at work. On
+SQLite the number of the last migration does, which a commit looks at after another program's. On
+PostgreSQL the migration drops the functions they write with, and makes its own under new names.
+
 So a program accepts a database that a newer program's `pre` was applied to, and no other migration
 that it does not know. What is old to a program may have been changed by such a `pre`: statements
 name their columns, and never rely on there being no others.

@@ -90,8 +90,13 @@ def sqlite_standing(
     return Standing(known or known_migrations("sqlite"), _applied(connection))
 
 
+def schema_number(connection: apsw.Connection) -> int:
+    """Return the number of the last migration that the file has: one page is read."""
+    return _number(connection, "PRAGMA user_version")
+
+
 def _applied(connection: apsw.Connection) -> tuple[Applied, ...]:
-    version = _number(connection, "PRAGMA user_version")
+    version = schema_number(connection)
     rows: list[tuple[int, str, int]] = []
     if _number(connection, _HAS_TABLE):
         rows = [

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from psycopg import errors
 
+from earmark.errors import SchemaMismatch
 from earmark.ledger.books import Books
 from earmark.ledger.values import (
     Accepted,
@@ -353,11 +354,15 @@ class Writer:
     def _called(self, call: Call, values: list[Any], folded: Batch) -> Row:
         pooled = self.link.pooled
         values = [*values, self._host.reading(self._read_at)]
-        if folded.locked or folded.begun or not pooled:
-            return call(self._connection, values, pooled=pooled)
         # What a pooler gives has no time-outs of ours but those of the transaction.
-        with transaction(self._connection):
-            return call(self._connection, values, pooled=pooled)
+        alone = folded.locked or folded.begun or not pooled
+        try:
+            with nullcontext() if alone else transaction(self._connection):
+                return call(self._connection, values, pooled=pooled)
+        except errors.UndefinedFunction as error:
+            # Dropped by a migration that this program would not survive, see `migrations`.
+            detail = "a newer program changed its schema meanwhile: use a newer Earmark"
+            raise SchemaMismatch(store=self.link.url.name, detail=detail) from error
 
     def _numbered(self, folded: Batch, answer: Written) -> list[Decision]:
         """Return the decisions, with the numbers of the entries as they were written."""

@@ -32,7 +32,7 @@ from earmark.ledger.values import (
     Reservation,
     Reserve,
 )
-from earmark.stores.migrations_sqlite import prepare_sqlite
+from earmark.stores.migrations_sqlite import prepare_sqlite, schema_number, sqlite_standing
 from earmark.stores.regular_file import check_regular
 from earmark.stores.sqlite_errors import raise_translated, translated
 from earmark.stores.sqlite_file import Identity, SqliteFile, real_path
@@ -118,6 +118,7 @@ class SqliteStore:
         self._last_at = 0
         self._next_due = 0
         self._read_rows = SqliteRows(self._reader)
+        self._schema = schema_number(self._writer)
         self._check_nothing_lost()
         self._broken = False
 
@@ -212,6 +213,7 @@ class SqliteStore:
         books = self._books
         if self._writer.data_version() != self._seen:
             books.forget()
+            self._check_schema()
             books.seq, self._last_at = self._rows.head()
             self._rows.learn_highest()
             self._next_due = 0
@@ -233,6 +235,17 @@ class SqliteStore:
                 if row.state == "open" and row.expires < self._next_due:
                     self._next_due = row.expires
         return decisions
+
+    def _check_schema(self) -> None:
+        """Refuse a file that a newer program has changed, while it was open, in a way that counts.
+
+        Raises:
+            SchemaMismatch: This program would leave out of its sums what it does not know of.
+        """
+        number = schema_number(self._writer)
+        if number != self._schema:
+            sqlite_standing(self._writer, self.name).check_known(self.name)
+            self._schema = number
 
     def _is_as_seen(self) -> bool:
         """Return whether nobody has committed since this store did."""
