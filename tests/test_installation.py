@@ -78,10 +78,21 @@ def test_no_sdk_is_brought_along() -> None:
     )
 
 
-def test_the_http_client_is_not_imported_to_read_settings() -> None:
-    """Plans and books need no network, and do not wait for its libraries."""
-    program = "import sys, earmark.config.assemble; sys.exit('httpx2' in sys.modules)"
-    subprocess.run([sys.executable, "-c", program], check=True)
+@pytest.mark.parametrize(
+    ("imported", "kept_out"),
+    [
+        ("earmark", {name.replace("-", "_") for name in brought_along(dependencies())}),
+        ("earmark.config.assemble", {"httpx2", "rich", "typer"}),
+    ],
+)
+def test_what_is_slow_is_imported_by_who_needs_it(imported: str, kept_out: set[str]) -> None:
+    """`import earmark` loads no dependency, and settings are read without an HTTP client."""
+    program = f"import sys, {imported}; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    )
+    assert imported in done.stdout.split()
+    assert kept_out.isdisjoint(done.stdout.split())
 
 
 def resolved(tmp_path: Path, *beside: str) -> dict[str, str]:
