@@ -111,6 +111,7 @@ def test_a_cut_stream_is_not_finished_and_is_closed_in_full(api: str) -> None:
     for cut in range(len(events)):
         stream = fed(api, events[:cut], choices=choices, input_tokens=5)
         was_finished, produced = stream.finished, stream.produced_tokens
+        assert was_finished == (cut >= len(events) - _AFTER_THE_END.get(api, 0))
         for name, data in stream.closing_events():
             assert name == ("" if isinstance(data, str) else data.get("type", ""))
             stream.feed(data, name)
@@ -122,6 +123,44 @@ def test_a_cut_stream_is_not_finished_and_is_closed_in_full(api: str) -> None:
         assert reading.usage.get("output_tokens") == produced or was_finished
         if not was_finished:
             assert _finish(api, stream.reply()) == ["cut"] * choices
+
+
+#: How many events follow the one after which nothing but usage comes.
+_AFTER_THE_END = {"openai": 2, "anthropic": 1}
+#: The kinds of events that end a stream which was cut within its first text.
+_CLOSING = {
+    "openai": ["finish_reason", "finish_reason", "usage", "[DONE]"],
+    "anthropic": ["content_block_stop", "message_delta", "message_stop"],
+    "openai-responses": [
+        "response.output_text.done",
+        "response.content_part.done",
+        "response.output_item.done",
+        "response.incomplete",
+    ],
+    "gemini": ["finish_reason"],
+}
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_a_cut_stream_is_closed_by_exactly_what_the_api_would_send(api: str) -> None:
+    """Each open block once, a finish for each choice, the usage, the end; and nothing twice."""
+    dialect = DIALECTS[api]
+    content = Content(texts=["Sold.", "!"] if dialect.many_choices else ["Sold."])
+    events = dialect.events(content, Split())
+    text = next(n for n, (_, data) in enumerate(events, 1) if "Sold." in json.dumps(data))
+    stream = fed(api, events[:text], choices=len(content.texts))
+    closing = stream.closing_events()
+    assert [_kind(data) for _, data in closing] == _CLOSING[api]
+    assert stream.closing_events() == closing
+    assert "Sold." in json.dumps(stream.reply())
+
+
+def _kind(data: Any) -> str:
+    if isinstance(data, str) or "type" in data:
+        return data if isinstance(data, str) else data["type"]
+    choices = [*items(data.get("choices")), *items(data.get("candidates"))]
+    ended = [each for each in choices if each.get("finish_reason") or each.get("finishReason")]
+    return "finish_reason" if ended else "usage" if data.get("usage") else ""
 
 
 def _finish(api: str, body: dict[str, Any]) -> list[str]:
