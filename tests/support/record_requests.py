@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from support.api_replies import reply_to
 from support.last_resort import LAST_RESORT_S, until
@@ -41,6 +41,15 @@ _IDENTIFIERS: Final = (
     (re.compile(r"\b[0-9a-f]{64}\b"), "0" * 64),
     (re.compile(r"\bsk-[\w-]+"), "redacted"),
 )  # fmt: skip
+
+
+#: Prose, as opposed to names, identifiers and what a price may depend on.
+_PROSE: Final = re.compile(r"(?s)(?=.* ).{41,}")
+#: Words of the length of their index, that stand in the place of the clients' own.
+_WORDS: Final = (
+    *("", "a", "of", "the", "text", "words", "letter", "meaning", "language", "paragraph"),
+    *("expression", "composition", "conversation"),
+)
 
 
 @dataclass(slots=True)
@@ -159,7 +168,26 @@ def _redacted(request: dict[str, Any], places: Mapping[str, str]) -> dict[str, A
     found: dict[str, Any] = json.loads(text)
     for name in found["headers"].keys() & _SECRET_HEADERS:
         found["headers"][name] = "redacted"
-    return found
+    return found | {"body": without_prose(found["body"])}
+
+
+def without_prose(value: Any) -> Any:
+    """Return *value* with each word of its longer texts replaced by another of the same length.
+
+    A client's prompts are its maker's; what a bound depends on, their size in bytes, stays.
+    """
+    if isinstance(value, dict):
+        fields = cast("dict[str, Any]", value)
+        return {name: without_prose(inner) for name, inner in fields.items()}
+    if isinstance(value, list):
+        return [without_prose(inner) for inner in cast("list[Any]", value)]
+    if isinstance(value, str) and _PROSE.fullmatch(value):
+        return re.sub(r"[A-Za-z]+", lambda word: _word_of(len(word.group())), value)
+    return value
+
+
+def _word_of(length: int) -> str:
+    return _WORDS[length] if length < len(_WORDS) else "x" * length
 
 
 def _handler(recording: Recording) -> type[BaseHTTPRequestHandler]:
