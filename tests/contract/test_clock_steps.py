@@ -108,6 +108,23 @@ def test_a_clock_that_stays_as_it_was_set_is_taken_for_right_after_an_hour(
     assert is_refused()
 
 
+def test_a_clock_that_was_right_meanwhile_has_not_stayed_as_it_was_set(
+    ledger: Ledger, clock: ManualClock
+) -> None:
+    """Set wrong, right and wrong again within an hour, it is wrong since the second time."""
+    for _ in range(2):
+        clock.step(timedelta(hours=6))
+        with pytest.raises(ClockStepped):
+            ledger.reserve("acme", "0.01")
+        clock.advance(timedelta(minutes=1))
+        clock.step(timedelta(hours=-6))
+        ledger.reserve("acme", "0.01")
+        clock.advance(timedelta(minutes=58))
+    clock.step(timedelta(hours=6))
+    with pytest.raises(ClockStepped):
+        ledger.reserve("acme", "0.01")
+
+
 @pytest.mark.parametrize("passed", [YEARS, timedelta(seconds=301)])
 def test_time_that_passes_is_no_step(ledger: Ledger, clock: ManualClock, passed: timedelta) -> None:
     """Idle or suspended for however long, and a correction of less than five minutes."""

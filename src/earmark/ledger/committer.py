@@ -177,9 +177,8 @@ class GroupCommitter:
                 decisions = _decide_alone(operation, self._store, self.time)
                 self.committed(decisions)
                 self._owner = 0
+                # Who queued meanwhile has rung by himself.
                 self._turn.release()
-                if self._queue:
-                    self._ring()
                 return decisions[0]
         except BaseException as error:
             self._recover(error)
