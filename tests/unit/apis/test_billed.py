@@ -9,8 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from earmark.apis.replies import read_reply
+from earmark.clock import SystemClock
 from earmark.errors import InvalidUsage
 from earmark.money import Money
+from earmark.pricing.book import PriceBook
+from earmark.provider import open_provider
+from support.calls import ask, send
+from support.stub_server import Scene, StubServer, completion
 
 #: Of OpenRouter: the cost of a model that thinks, which no counter shows (faults B19).
 OPENROUTER = '{"prompt_tokens": 694, "completion_tokens": 3154, "cost": 0.00215798}'
@@ -95,3 +100,16 @@ def test_a_bill_that_cannot_be_is_refused(cost: str) -> None:
     usage["cost"] = Decimal(cost) if cost[0].isdigit() else json.loads(cost)
     with pytest.raises(InvalidUsage, match=r"credible"):
         read_reply({"usage": usage}, provider="openrouter", host="openrouter.ai")
+
+
+def test_a_server_at_another_base_url_cannot_lower_what_a_call_cost() -> None:
+    """A call through the sender to a stub that says it billed nothing: its counters are priced."""
+    book = PriceBook({"openrouter/m": {"input_mtok": "1", "output_mtok": "10"}})
+    usage = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120, "cost": 0}
+    with StubServer() as stub:
+        stub.play(Scene(body=completion(usage)))
+        provider = open_provider(
+            "openrouter", api="openai", book=book, clock=SystemClock(), base_url=f"{stub.url}/v1"
+        )
+        reply = send(provider, ask("openrouter/m"))
+    assert reply.cost == Money("0.0003")
