@@ -6,7 +6,9 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from decimal import Decimal
+from importlib.util import find_spec
 from pathlib import Path
 from typing import get_args
 
@@ -16,6 +18,7 @@ import earmark
 from earmark.composition.nodes import Node
 from earmark.config.load import load_settings
 from support.last_resort import LAST_RESORT_S
+from support.model_server import ModelServer
 from support.served import earmark as typed
 from support.served import environment
 
@@ -32,17 +35,27 @@ EXAMPLES = [
 ]
 
 
+@pytest.fixture(scope="module")
+def models() -> Iterator[ModelServer]:
+    """Where the official SDKs are sent."""
+    with ModelServer() as server:
+        yield server
+
+
 @pytest.mark.parametrize(("page", "code", "printed"), EXAMPLES)
 def test_an_example_prints_what_its_page_prints_every_time(
-    page: Path, code: str, printed: str, tmp_path: Path
+    page: Path, code: str, printed: str, tmp_path: Path, models: ModelServer
 ) -> None:
     """Each Python block, run in an empty folder and again there, prints the text block below it."""
+    for module in re.findall(r"^(?:import|from) (\w+)", code, re.MULTILINE):
+        if find_spec(module) is None:
+            pytest.skip(f"{module} is not installed")
     (tmp_path / "example.py").write_text(code, "utf-8")
     for _ in range(2):
         done = subprocess.run(
             [sys.executable, "example.py"],
             cwd=tmp_path,
-            env=environment(),
+            env=environment() | models.variables(),
             capture_output=True,
             text=True,
             check=False,

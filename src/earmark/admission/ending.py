@@ -8,7 +8,7 @@ surely not billed, or never sent        released
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, cast
+from typing import Any, Literal, cast
 
 from earmark.admission.call import Reply
 from earmark.apis.reply_cost import PricedRequest, model_of, reply_cost, request_id_of
@@ -161,6 +161,12 @@ def decoded(body: object) -> object:
         return body
 
 
+def json_of(value: object) -> object:
+    """Return the JSON of an SDK's object, which is a pydantic model; else *value* itself."""
+    dump = getattr(value, "model_dump", None)
+    return dump(mode="json") if callable(dump) else value
+
+
 def _body(reply: object) -> Mapping[str, Any] | None:
     """Return the JSON object that *reply* is or holds; `None` for an amount or a usage."""
     if isinstance(reply, bytes | bytearray):
@@ -168,11 +174,5 @@ def _body(reply: object) -> Mapping[str, Any] | None:
         if not isinstance(found, Mapping):
             raise InvalidUsage(detail="the reply is no JSON object")
         return mapping(cast("object", found))
-    if isinstance(reply, Mapping):
-        return mapping(cast("object", reply))
-    dump = getattr(reply, _MODEL_DUMP, None)
-    return mapping(dump(mode="json")) if callable(dump) else None
-
-
-#: How the official SDKs' replies, which are pydantic models, give their JSON.
-_MODEL_DUMP: Final = "model_dump"
+    found = json_of(reply)
+    return mapping(cast("object", found)) if isinstance(found, Mapping) else None

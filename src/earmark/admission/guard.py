@@ -222,7 +222,8 @@ class Guard:
         bounded, terms = self._admission.read(under, request, options)
         order = self._admission.order(bounded, terms)
         try:
-            return Ticket(bounded, completed(self._admission.hold(bounded, order, terms)))
+            hold = completed(self._admission.hold(bounded, order, terms))
+            return Ticket(bounded.priced_at(self._admission.clock.instant()), hold)
         except KeyboardInterrupt:
             # Nobody got the ticket, so nobody can end it.
             undo_order(self._ledger.committer, order.key, order.name)
@@ -385,7 +386,7 @@ class Opening:
         except EarmarkError:
             self._begun.release()
             raise
-        return AsyncTicket(self._request, hold)
+        return AsyncTicket(self._request.priced_at(self._admission.clock.instant()), hold)
 
 
 async def _presumed(hold: CallHold, detail: str) -> CallFailed:

@@ -1,7 +1,7 @@
 """What a guarded call is asked for: a body bounded by its API's table, a bound, or an amount."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypedDict
 
 from earmark.admission.policy import Policy
@@ -10,7 +10,7 @@ from earmark.apis.output_limit import with_output_limit
 from earmark.apis.reply_cost import PricedRequest
 from earmark.apis.requests import read_body
 from earmark.clock import Clock, parse_duration
-from earmark.errors import InvalidUsage
+from earmark.errors import BudgetExceeded, InvalidUsage
 from earmark.ledger.requests import Duration
 from earmark.money import AmountLike, Money
 from earmark.pricing.book import LONGEST_CALL_NS, PriceBook
@@ -75,6 +75,22 @@ class Request:
     """As it was given, without what a hold adds to it; `None` for a declared amount."""
     priced: PricedRequest | None = None
     """What its reply is priced by; `None` for a declared amount."""
+
+    def priced_at(self, instant: int) -> "Request":
+        """Return the request at the price of *instant*, when it is sent: it may have waited.
+
+        Where there is no price any more, it costs what it was admitted at.
+        """
+        priced = self.priced
+        if priced is None:
+            return self
+        try:
+            price = priced.book.resolve(
+                priced.price.model, provider=priced.price.provider, at=instant, tier=priced.tier
+            )
+        except BudgetExceeded:
+            return self
+        return replace(self, priced=replace(priced, price=price))
 
     def body_for(self, max_output_tokens: int | None) -> dict[str, Any]:
         """Return the body to send, with the limit in it; empty for a declared amount."""

@@ -14,7 +14,7 @@ from typing import Any, Final, Self
 
 from earmark.admission.call_hold import CallHold
 from earmark.admission.charge import Charge
-from earmark.admission.ending import Ending, cut_by, decoded, ended_by_body, failed_by
+from earmark.admission.ending import Ending, cut_by, decoded, ended_by_body, failed_by, json_of
 from earmark.admission.request import Request
 from earmark.admission.threads_and_tasks import completed
 from earmark.apis.failures import Rejection, rejected
@@ -92,7 +92,7 @@ class _Call:
             if priced is None:
                 raise InvalidUsage(detail="a declared amount has no stream that can be read")
             self._stream = open_stream(priced.api, choices=priced.choices)
-        piece = self._stream.feed(event, name)
+        piece = self._stream.feed(json_of(event), name)
         return piece, self._stream.produced_tokens
 
     def _settled_by(
@@ -158,7 +158,7 @@ class Ticket(_Call):
         completed(self._hold.produced(tokens))
 
     def feed(self, event: object, name: str = "") -> StreamPiece:
-        """Read one decoded event of the reply's stream, *name* being its `event:` field if any.
+        """Read one event of the reply's stream, decoded or an SDK's; *name* is its `event:` field.
 
         Returns the text it wrote. What it produced is told as by `produced`; once the stream has
         ended, `settle()` settles by what its events add up to.
@@ -177,7 +177,7 @@ class Ticket(_Call):
         units: Mapping[str, int] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Charge:
-        """Book what the call cost, by its *reply*, at the prices of when it was opened.
+        """Book what the call cost, by its *reply*, at the prices of when it was let in.
 
         It is booked in full, also above the hold. Where the reply leaves the cost in doubt (no
         usage, a counter nobody priced, another model), the larger of the hold and what is known
