@@ -101,6 +101,30 @@ STEPS: Final = st.lists(
     min_size=6,
     max_size=16,
 )
+#: Two writers in turn on one budget with room for a few: each decides on sums that are the other's
+#: too, and a limit may be lowered below what the same batch has just reserved.
+SMALL: Final = st.sampled_from([1, 1, 2, 3])
+NARROW: Final = st.builds(
+    Limit, st.sampled_from([3, 4, 5, 6]), st.just("usd"), st.just(WINDOWS[0])
+).map(lambda limit: (limit,))
+TAKE: Final = st.tuples(st.just("reserve"), st.just("y"), SMALL, st.just(100_000))
+BACK: Final = st.one_of(
+    st.tuples(st.just("release"), RECENT), st.tuples(st.just("settle"), RECENT, st.just(0))
+)
+RACES: Final = st.lists(
+    st.tuples(
+        WRITER,
+        st.just(0),
+        st.one_of(
+            st.lists(TAKE, min_size=1, max_size=2),
+            st.lists(TAKE, min_size=1, max_size=2),
+            st.lists(BACK, min_size=1, max_size=2),
+            st.tuples(TAKE, st.tuples(st.just("limits"), st.just("y"), NARROW)).map(list),
+        ),
+    ),
+    min_size=8,
+    max_size=20,
+)
 
 
 @pytest.fixture(scope="module")
@@ -216,6 +240,31 @@ def test_the_check_and_the_rules_agree(
     steps: list[tuple[int, int, list[tuple[Any, ...]]]],
 ) -> None:
     """Each batch of each writer is decided as the rules decide it, one operation after another."""
+    decide_alike(writers, limits, leaf, steps)
+
+
+@settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+@given(limits=NARROW, steps=RACES)
+def test_writers_that_race_for_the_last_of_a_limit_agree(
+    writers: tuple[Ledger, Ledger, ManualClock],
+    limits: tuple[Limit, ...],
+    steps: list[tuple[int, int, list[tuple[Any, ...]]]],
+) -> None:
+    """By generation alone: stale sums, and limits lowered within a batch, meet in each example."""
+    decide_alike(writers, limits, limits, steps)
+
+
+def decide_alike(
+    writers: tuple[Ledger, Ledger, ManualClock],
+    limits: tuple[Limit, ...],
+    leaf: tuple[Limit, ...],
+    steps: list[tuple[int, int, list[tuple[Any, ...]]]],
+) -> None:
+    """Apply each batch to the books and one operation after another to the model; compare all."""
     *ledgers, clock = writers
     model, names = Model(), Example()
     first = [("limits", "x", limits), ("limits", "x/leaf", leaf), ("limits", "y", limits)]
