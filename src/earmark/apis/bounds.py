@@ -1,13 +1,12 @@
 """From a request to the most it can cost. Pure: no network; the price is given."""
 
-from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 from earmark.apis.api import request_table
 from earmark.apis.contents import Contents
 from earmark.apis.openai_chat import SEARCHING_MODELS
-from earmark.apis.requests import RequestReading, read_request
+from earmark.apis.requests import RequestReading
 from earmark.errors import InvalidUsage
 from earmark.pricing.bill import unpriced
 from earmark.pricing.bound import ModelBound
@@ -26,49 +25,6 @@ MESSAGE_TOKENS: Final = 16
 SCHEMA_TOKENS: Final = 600
 
 _IMAGES: Final = "output_image_tokens"
-
-
-def model_bound(
-    price: Price,
-    messages: Sequence[Mapping[str, Any]],
-    *,
-    max_output_tokens: int,
-    api: str = "openai",
-    choices: int = 1,
-    options: Mapping[str, Any] | None = None,
-    allowed_options: Collection[str] = (),
-    extra_input_tokens: int | None = None,
-    context_window: int | None = None,
-) -> ModelBound:
-    """Return the bound of a model request: its input, its output, and what it can be billed as.
-
-    Args:
-        price: The pinned price, at the tier the request asks for (`request_tier`).
-        messages: What is sent.
-        max_output_tokens: The bound sent to the provider, per choice.
-        api: Whose table bounds the options: `openai` or `anthropic`.
-        choices: How many answers are asked for.
-        options: Everything else that is sent: tools, response format, modalities …
-        allowed_options: Options beyond the API's table that the user vouches for: text at most.
-        extra_input_tokens: The most tokens of inputs that cannot be counted here.
-        context_window: The most input tokens the model takes, where the user knows it. A window
-            from a price list is none: lists are wrong in both directions.
-
-    Raises:
-        BudgetExceeded: With reason `unpriced`: a part of the request has no bound or no price.
-        InvalidUsage: A message or a tool is no object, or the request is no JSON.
-    """
-    asked = dict(options or {})
-    asked |= asked.pop("extra_body", None) or {}
-    found = read_request(messages, asked, api=api, allowed=allowed_options)
-    return _bound(
-        found,
-        price,
-        max_output_tokens=max_output_tokens,
-        choices=choices,
-        extra_input_tokens=extra_input_tokens,
-        context_window=context_window,
-    )
 
 
 def bound_request(

@@ -93,7 +93,7 @@ REQUEST: Final = RequestTable(
     # all know the old name, not all the new one.
     output_limits=("max_tokens", "max_completion_tokens"),
     choices="n",
-    tiers=("service_tier", "speed"),
+    tiers=("service_tier",),
     asks_for_stream_usage=True,
     hosts={
         # Not set, the tier is what the project's settings say.

@@ -1,6 +1,6 @@
 """Reads a request of an API as far as its bound needs it. Pure: no network, no price."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,20 +112,3 @@ def _tier(table: RequestTable, body: Mapping[str, Any]) -> str:
     if body.get("inference_geo") == "us":
         tiers.append("inference_geo=us")
     return "+".join(tier for tier in tiers if tier != STANDARD) or STANDARD
-
-
-def request_tier(options: Mapping[str, Any], api: str = "openai") -> str:
-    """Return the service tier the *options* of a request ask for, for `PriceBook.resolve`."""
-    return _tier(request_table(api), options)
-
-
-def read_request(
-    messages: Sequence[Any],
-    options: Mapping[str, Any],
-    *,
-    api: str = "openai",
-    allowed: Collection[str] = (),
-) -> Contents:
-    """Return what a request of *messages* and *options* holds; see `read_body`."""
-    table = request_table(api)
-    return read_contents(api, table, {**options, table.messages: messages}, allowed)

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Literal, assert_never
 
 from earmark.admission.call import Grant, ModelRequest, Reply
-from earmark.apis.bounds import model_bound
+from earmark.apis.bounds import bound_request
+from earmark.apis.requests import read_body
 from earmark.clock import Clock, SystemClock
 from earmark.errors import CallFailed
 from earmark.money import Money
@@ -111,12 +112,16 @@ class ScriptedProvider:
         model = request.model.removeprefix(f"{self.name}/")
         book = self._book or PriceBook({f"{self.name}/{model}": PRICE})
         most = self._default if request.max_tokens is None else request.max_tokens
-        bound = model_bound(
+        options = dict(request.options)
+        options |= options.pop("extra_body", {})
+        body = {**options, "model": model, "messages": request.messages}
+        reading = replace(
+            read_body("openai", body), max_output_tokens=most, choices=request.choices
+        )
+        bound = bound_request(
+            reading,
             book.resolve(model, provider=self.name, at=self._clock.instant()),
-            request.messages,
-            max_output_tokens=most,
-            choices=request.choices,
-            options=request.options,
+            default_max_output_tokens=most,
             extra_input_tokens=request.extra_input_tokens,
             context_window=self._window,
         )

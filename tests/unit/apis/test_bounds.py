@@ -10,8 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from earmark.apis.bounds import model_bound
-from earmark.apis.requests import read_request
 from earmark.clock import from_datetime
 from earmark.errors import BudgetExceeded, InvalidUsage, Reason
 from earmark.money import Money
@@ -21,6 +19,7 @@ from earmark.pricing.bound import Bound, DeclaredBound, ModelBound
 from earmark.pricing.price import Price, Tariff
 from earmark.pricing.units import UNITS
 from earmark.pricing.usage import Usage
+from support.request_bounds import model_bound, read_request
 
 AT = from_datetime(datetime(2026, 11, 22, 12, tzinfo=UTC))
 BOOK = PriceBook(own={"own/m": {"input_mtok": "0.0123", "output_mtok": "0.0457"}})

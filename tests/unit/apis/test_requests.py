@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from earmark.apis.bounds import model_bound
-from earmark.apis.requests import read_request, request_tier
 from earmark.errors import BudgetExceeded, InvalidUsage, Reason
 from earmark.pricing.book import PriceBook
+from support.request_bounds import model_bound, read_request, request_tier
 
 HELLO = [{"role": "user", "content": "hello"}]
 
