@@ -13,7 +13,7 @@ from earmark.admission.finish import booked
 from earmark.clock import Clock
 from earmark.ledger.async_ledger import AsyncLedger
 from earmark.ledger.ledger import Ledger
-from earmark.ledger.undo import book_abandoned, undo, undo_abandoned, undo_async
+from earmark.ledger.undo import book_abandoned, undo_abandoned, undo_async
 from earmark.ledger.values import Decision, Operation, Reserve
 from earmark.ledger.waiting import BeforeWaiting, Blocked, Through, Turns
 
@@ -140,12 +140,8 @@ class ThreadBooks:
         return self._ledger.committer.submit(operation)
 
     async def reserve(self, operation: Reserve) -> Decision:
-        """Submit *operation*; interrupted meanwhile, what it opened is released."""
-        try:
-            return self._ledger.committer.submit(operation)
-        except KeyboardInterrupt:
-            undo(self._ledger.committer, operation)
-            raise
+        """Submit *operation*; after an interrupt, `Guard.open` releases what it opened."""
+        return self._ledger.committer.submit(operation)
 
     async def in_turn(
         self, budget: str, attempt: Attempt[T], *, wait_ns: int, before_waiting: BeforeWaiting
