@@ -1,0 +1,57 @@
+"""Calls that once cost more than was held for them, each with the cost it had."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+import earmark
+from earmark import Money, PriceBook, Usage
+
+AT = datetime(2026, 11, 22, 12, tzinfo=UTC)
+HELLO = [{"role": "user", "content": "hello"}]
+DOCUMENT = {
+    "type": "document",
+    "source": {"type": "url", "url": "…"},
+    "cache_control": {"type": "ephemeral", "ttl": "1h"},
+}
+MCP = {"type": "url", "url": "…", "name": "n"}
+#: Provider and model; the request and what is known of it; the usage that was billed; its cost.
+CALLS: dict[str, tuple[str, str, dict[str, Any], dict[str, Any], Usage, str]] = {
+    "MCP servers sample in rounds that pass the window together": (
+        "anthropic",
+        "p/m",
+        {"messages": HELLO, "max_tokens": 500, "mcp_servers": [MCP]},
+        {"extra_input_tokens": 1_000_000, "context_window": 200_000},
+        Usage.of(input_tokens=900_000, output_tokens=500),
+        "0.9025",
+    ),
+    "a cache of one hour on a document": (
+        "anthropic",
+        "anthropic/claude-sonnet-4-5",
+        {"messages": [{"role": "user", "content": [DOCUMENT]}], "max_tokens": 9},
+        {"extra_input_tokens": 100_290},
+        Usage.of(input_tokens=100_290, cache_write_tokens=100_290, cache_write_1h_tokens=100_290),
+        "0.60174",
+    ),
+    "a window the list has too small": (
+        "openai",
+        "openai/gpt-4.1",
+        {"messages": HELLO, "max_tokens": 1000},
+        {"extra_input_tokens": 1_045_010},
+        Usage.of(input_tokens=1_045_010, output_tokens=1000),
+        "2.09802",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_what_a_call_cost_is_held_for_it(name: str) -> None:
+    """The bill, to the nano-dollar, is at most the bound."""
+    api, model, body, known, billed, cost = CALLS[name]
+    book = PriceBook({"p/m": {"input_mtok": "1", "output_mtok": "5"}})
+    provider, _, short = model.partition("/")
+    asked = {"model": short, **body}
+    bound = earmark.bound(asked, api=api, provider=provider, book=book, at=AT, **known)
+    assert earmark.cost(model, usage=billed, book=book, at=AT) == Money(cost)
+    assert bound.cost >= Money(cost)
