@@ -108,6 +108,7 @@ def test_cancelled_waiter_leaves_no_trace() -> None:
     made = crowd("a", "b")
     made.leave("a")
     assert made.trying() == {"b"}
+    assert not made.queue.empty
     made.leave("b")
     assert made.queue.waiting == 0
     assert made.queue.empty
