@@ -66,7 +66,7 @@ ENDINGS: Final[dict[str, tuple[Callable[[], Awaitable[Any]], str, str]]] = {
     "answered": (answer, "ok", "settled"),
     "cancelled while booked": (answer_cancelled, "ok", "settled"),
     "cancelled while it ran": (wait_cancelled, "cancelled", "presumed"),
-    "failed": (failing(ValueError("no")), "failed", "settled"),
+    "failed": (failing(ValueError("no")), "failed", "presumed"),
     "failed, not billed": (failing(CallFailed(detail="no", billed="no")), "failed", "released"),
     "failed, unknown": (failing(CallFailed(detail="?", billed="unknown")), "failed", "presumed"),
     "refused": (failing(NoBudget(budget="x")), "refused", "presumed"),
@@ -132,7 +132,10 @@ def one_transaction(url: str) -> list[bool]:
 def test_an_attempt_is_booked_and_recorded_in_one_commit(
     url: str, commits: list[None], ending: str
 ) -> None:
-    """However it ends: two commits, and whoever is told of its end finds its line."""
+    """However it ends: two commits, and whoever is told of its end finds its line.
+
+    A booking that is cancelled is done once more, which may be a commit that changes nothing.
+    """
     end, outcome, state = ENDINGS[ending]
     told: list[tuple[int, Line, tuple[Line, ...]]] = []
     begun = 0
@@ -156,7 +159,8 @@ def test_an_attempt_is_booked_and_recorded_in_one_commit(
         check_books(ledger)
         (hold,) = ledger.holds(state=None)
     ((count, line, found),) = told
-    assert count == (2 if url.startswith("sqlite:") else 0)
+    repeats = 1 if ending == "cancelled while booked" else 0
+    assert count in (range(2, 3 + repeats) if url.startswith("sqlite:") else {0})
     assert (line.outcome, line.state, line.number) == (outcome, state, 1)
     assert (line.key, line.settled, line.hold) == (hold.key, hold.settled, hold.amount)
     assert found == statement.lines == (line,)
