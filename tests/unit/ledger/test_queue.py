@@ -103,12 +103,21 @@ def test_wake_elsewhere_is_not_a_turn() -> None:
     assert made.trying() == set()
 
 
+def test_a_queue_is_empty_only_while_nobody_tries() -> None:
+    """Each commit asks for that before it tells anybody."""
+    queue = TurnQueue()
+    assert queue.empty
+    waiter = queue.join("a/b", lambda: None)
+    assert not queue.empty
+    queue.leave(waiter)
+    assert queue.empty
+
+
 def test_cancelled_waiter_leaves_no_trace() -> None:
     """Who leaves while waiting is forgotten, and the others move up."""
     made = crowd("a", "b")
     made.leave("a")
     assert made.trying() == {"b"}
-    assert not made.queue.empty
     made.leave("b")
     assert made.queue.waiting == 0
     assert made.queue.empty
