@@ -247,7 +247,7 @@ def test_a_task_that_was_done_has_its_cost_and_is_graded(house: House) -> None:
     shown = house.ok("get", f"/v1/tasks/{task}")
     assert shown["cost"] == {
         "settled": "0.045864", "held": "0", "presumed": "0", "input_tokens": 163,
-        "output_tokens": 3025,
+        "output_tokens": 3025, "unknown": [],
     }  # fmt: skip
     assert shown["claimed_by"] == "Cloud Lu → claude-x"
     assert [each["outcome"] for each in shown["tries"]] == ["completed"]
