@@ -10,7 +10,7 @@ from earmark.apis.output_limit import with_output_limit
 from earmark.apis.reply_cost import PricedRequest
 from earmark.apis.requests import read_body
 from earmark.clock import Clock, parse_duration
-from earmark.errors import BudgetExceeded, InvalidUsage
+from earmark.errors import InvalidUsage
 from earmark.ledger.requests import Duration
 from earmark.money import AmountLike, Money
 from earmark.pricing.book import LONGEST_CALL_NS, PriceBook
@@ -77,20 +77,9 @@ class Request:
     """What its reply is priced by; `None` for a declared amount."""
 
     def priced_at(self, instant: int) -> "Request":
-        """Return the request at the price of *instant*, when it is sent: it may have waited.
-
-        Where there is no price any more, it costs what it was admitted at.
-        """
+        """Return the request at the price of *instant*, when it is let in."""
         priced = self.priced
-        if priced is None:
-            return self
-        try:
-            price = priced.book.resolve(
-                priced.price.model, provider=priced.price.provider, at=instant, tier=priced.tier
-            )
-        except BudgetExceeded:
-            return self
-        return replace(self, priced=replace(priced, price=price))
+        return self if priced is None else replace(self, priced=priced.priced_at(instant))
 
     def body_for(self, max_output_tokens: int | None) -> dict[str, Any]:
         """Return the body to send, with the limit in it; empty for a declared amount."""

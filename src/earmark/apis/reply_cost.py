@@ -7,7 +7,7 @@ the call is settled at the larger of that and its hold.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from earmark.apis.replies import read_reply
@@ -32,7 +32,7 @@ class PricedRequest:
     """What was asked for, at which price: all that reading the bill needs."""
 
     price: Price
-    """That of the moment of sending: a reply costs what its request cost when it was sent."""
+    """That of the moment of sending, by `priced_at`."""
     book: PriceBook
     """Where the price of another model that answers is looked up."""
     api: str
@@ -46,6 +46,19 @@ class PricedRequest:
     """Whether the server is known to report the usage of all choices."""
     host: str = ""
     """The host that is asked: what a provider says it billed is believed of its own host only."""
+
+    def priced_at(self, instant: int) -> "PricedRequest":
+        """Return the request at the price of *instant*, when it is sent: it may have waited.
+
+        Where there is no price any more, it costs what it was admitted at.
+        """
+        try:
+            price = self.book.resolve(
+                self.price.model, provider=self.price.provider, at=instant, tier=self.tier
+            )
+        except BudgetExceeded:
+            return self
+        return replace(self, price=price)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

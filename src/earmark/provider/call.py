@@ -1,7 +1,7 @@
 """One bounded, not yet sent call of a model: the same for every API."""
 
 from collections.abc import Mapping
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,7 +14,7 @@ from earmark.apis.reply_cost import PricedRequest, model_of, reply_cost, request
 from earmark.apis.requests import RequestReading, read_body
 from earmark.apis.streams import ReplyStream, open_stream
 from earmark.clock import Clock
-from earmark.errors import BudgetExceeded, CallFailed, InvalidConfig
+from earmark.errors import CallFailed, InvalidConfig
 from earmark.pricing.book import PriceBook
 from earmark.pricing.bound import ModelBound
 from earmark.pricing.json_values import mapping
@@ -95,17 +95,9 @@ class ModelCall:
 
     def _priced(self) -> PricedRequest:
         """Return what the bill is read by: the request at the price of this moment."""
-        terms, reading, price = self._terms, self._reading, self.bound.price
-        with suppress(BudgetExceeded):
-            # Where there is none any more, the call costs what it was admitted at.
-            price = terms.book.resolve(
-                reading.model,
-                provider=price.provider,
-                at=terms.clock.instant(),
-                tier=reading.tier,
-            )
+        terms, reading = self._terms, self._reading
         return PricedRequest(
-            price=price,
+            price=self.bound.price,
             book=terms.book,
             api=terms.api,
             tier=reading.tier,
@@ -113,7 +105,7 @@ class ModelCall:
             choices=reading.choices,
             counts_choices=self._server.counts_choices,
             host=self._server.hostname,
-        )
+        ).priced_at(terms.clock.instant())
 
     def _reply(
         self, body: Mapping[str, Any], asked: PricedRequest, request_id: str | None

@@ -3,6 +3,8 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from earmark.admission.guard import Guard
 from earmark.money import Money
 from earmark.stores.open import open_ledger
@@ -11,25 +13,31 @@ from support.guard_house import all_wait
 from support.tickets import BODY, completion
 
 MODEL = "deepseek-v4-flash"
-REPLY = {**completion(prompt_tokens=1000, completion_tokens=1000), "model": MODEL}
+REPLY = {**completion(prompt_tokens=1000, completion_tokens=100_000), "model": MODEL}
 
 
-def settled(clock: ManualClock, *, waits: timedelta) -> Money:
+def settled(clock: ManualClock, *, waits: timedelta, threads: bool) -> Money:
     """Return the cost of a call that waited for so long before it was let in."""
 
     async def main() -> Money:
         with open_ledger("memory:", clock=clock) as ledger:
             ledger.set_budget("acme", limits=["1 usd per day"])
             in_flight = ledger.reserve("acme", 1)
-            guard = Guard(ledger.as_async())
-            body = {**BODY, "model": MODEL}
+            body = {**BODY, "model": MODEL, "max_tokens": 100_000}
 
-            async def call() -> Money:
-                async with guard.open("acme", body, provider="deepseek", wait="1h") as ticket:
+            def in_a_thread() -> Money:
+                with Guard(ledger).open("acme", body, provider="deepseek") as ticket:
+                    return ticket.settle(REPLY).settled
+
+            async def in_a_task() -> Money:
+                opening = Guard(ledger.as_async()).open("acme", body, provider="deepseek")
+                async with opening as ticket:
                     return (await ticket.settle(REPLY)).settled
 
-            task = asyncio.create_task(call())
-            await all_wait()
+            call = asyncio.to_thread(in_a_thread) if threads else in_a_task()
+            task = asyncio.create_task(call)
+            while ledger.turns.waiting == 0:
+                await all_wait()
             clock.advance(waits)
             ledger.release(in_flight.key)
             return await task
@@ -37,9 +45,13 @@ def settled(clock: ManualClock, *, waits: timedelta) -> Money:
     return asyncio.run(main())
 
 
-def test_a_call_that_waited_is_priced_when_it_is_let_in() -> None:
-    """Source: genai-prices 0.2.3, deepseek-v4-flash: twice the price from 01:00 UTC."""
-    start = datetime(2026, 11, 22, 0, 50, tzinfo=UTC)
-    at_once = settled(ManualClock(start), waits=timedelta(minutes=1))
-    later = settled(ManualClock(start), waits=timedelta(minutes=20))
-    assert later == Money.nanos(2 * at_once.in_nanos) > Money()
+@pytest.mark.parametrize("threads", [True, False])
+def test_a_call_that_waits_into_the_peak_costs_the_peaks_price(*, threads: bool) -> None:
+    """Opened at 00:59:50 and let in at 01:00:20, it costs twice what it would have ten s before.
+
+    Source: genai-prices 0.2.3, deepseek-v4-flash: twice the price from 01:00 UTC.
+    """
+    clock = ManualClock(datetime(2026, 11, 22, 0, 59, 50, tzinfo=UTC))
+    at_once = settled(clock, waits=timedelta(0), threads=threads)
+    later = settled(clock, waits=timedelta(seconds=30), threads=threads)
+    assert (at_once, later) == (Money("0.06015"), Money("0.1203"))
