@@ -1,5 +1,6 @@
 """What is kept with a settlement: the same on every store, for the first who tells it."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -150,6 +151,23 @@ def test_what_a_provider_wrote_is_made_to_fit(call: Ledger) -> None:
     assert found["usage"]["kind_49"] == 49
     *names, rest = found["unknown"]
     assert (names[1], rest) == ("usage.counter_0 = 0", f"and {9999 + 1 - len(names)} more")
+
+
+@pytest.mark.parametrize("letter", ["n", "é", "名", "\U0001f600", '"', "\0", "\ud800"], ids=ascii)
+def test_names_of_a_provider_fit_in_any_script(call: Ledger, letter: str) -> None:
+    """Names are cut by the length of their JSON, where one letter may be twelve characters."""
+    name = letter * 9999
+    details = details_of_call(
+        usage={f"kind_{number}": 10**12 for number in range(50)},
+        model=name,
+        request_id=name,
+        unknown=[f"usage.{letter * n} = 1" for n in range(1000)],
+    )
+    call.settle("call", "0.6", details=details)
+    (found, *_) = kept(call)
+    assert len(json.dumps(found["model"])) <= 200 + len('"…"\\u2026')
+    assert found["model"].endswith("…")
+    assert found["model"][0] == (letter if letter.isprintable() else "?")
 
 
 def test_details_outlive_the_process(open_store: Callable[[], Ledger]) -> None:

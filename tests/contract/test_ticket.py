@@ -76,6 +76,22 @@ def test_a_counter_nobody_knows_is_named_by_the_charge_and_in_the_books(tickets:
     assert details["unknown"] == [unknown]
 
 
+@pytest.mark.parametrize("letter", ["\U0001f600", "\ud800", "\0"], ids=ascii)
+def test_a_cost_is_booked_whatever_its_names_are(tickets: Tickets, letter: str) -> None:
+    """Above the hold too; names that no store takes are left out, and the charge has them."""
+    tickets.ledger.set_budget("acme/low", limits=["1 usd total"])
+    low = {**BODY, "max_tokens": 10}
+    ticket = tickets.open("acme/low", low)
+    named = {"id": letter * 300, "model": letter * 300}
+    charge = ticket.settle({**completion(prompt_tokens=100, completion_tokens=1000), **named})
+    assert (charge.state, charge.settled) == ("presumed", Money("0.0021"))
+    assert charge.overrun > Money()
+    usage = Usage({f"{letter * 20} {number}": number for number in range(1, 400)})
+    ticket = tickets.open("acme/low", low)
+    assert ticket.settle(usage).settled == ticket.hold
+    assert standing(tickets.ledger, "acme/low")[2] == "0"
+
+
 def test_a_call_that_does_not_fit_is_clamped_in_the_body_that_is_sent(tickets: Tickets) -> None:
     """What is left of the budget becomes the output limit, and the caller's own body stays."""
     tickets.ledger.set_budget("acme/small", limits=["0.001 usd total"])

@@ -12,9 +12,9 @@ from typing import Any, Literal, cast
 
 from earmark.admission.call import Reply
 from earmark.apis.reply_cost import PricedRequest, model_of, reply_cost, request_id_of
-from earmark.errors import BudgetExceeded, CallFailed, InvalidAmount, InvalidUsage
+from earmark.errors import BudgetExceeded, CallFailed, InvalidAmount, InvalidKey, InvalidUsage
 from earmark.ledger import requests
-from earmark.ledger.details import details_of_call
+from earmark.ledger.details import details_of_call, details_text
 from earmark.ledger.values import Presume, Release, Settle
 from earmark.money import AmountLike, Money
 from earmark.pricing.json_values import mapping
@@ -120,12 +120,7 @@ def operation_of(key: str, ending: Ending) -> Settle | Presume | Release:
         InvalidAmount: Its cost is none that can be booked.
     """
     units = None if ending.tokens is None else {"tokens": ending.tokens}
-    details = details_of_call(
-        usage=None if ending.usage is None else ending.usage.counts,
-        model=ending.model,
-        request_id=ending.request_id,
-        unknown=ending.unknown,
-    )
+    details = _details(ending)
     match ending.booking:
         case "release":
             return Release(key)
@@ -135,6 +130,22 @@ def operation_of(key: str, ending: Ending) -> Settle | Presume | Release:
         case "presume":
             known = None if ending.cost is None else units
             return requests.presume(key, ending.cost, known, details)
+
+
+def _details(ending: Ending) -> dict[str, object] | None:
+    """Return what is kept with the settlement; `None` where no store takes it."""
+    details = details_of_call(
+        usage=None if ending.usage is None else ending.usage.counts,
+        model=ending.model,
+        request_id=ending.request_id,
+        unknown=ending.unknown,
+    )
+    try:
+        details_text(details)
+    except InvalidKey:
+        # A cost is booked whatever the names beside it are.
+        return None
+    return details
 
 
 def without_cost(ending: Ending, error: InvalidAmount) -> Ending:

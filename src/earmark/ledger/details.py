@@ -15,7 +15,8 @@ from earmark.errors.inputs import shown
 #: Characters of JSON.
 LARGEST_DETAILS: Final = 4096
 _WANT: Final = "JSON values by name, such as {'request_id': 'req_1'}"
-#: Of what a provider wrote: a name, and all names of counters together.
+#: Characters of JSON of what a provider wrote: a name, and all names of counters together. A letter
+#: beyond ASCII is 6 or 12 of them.
 _LONGEST_NAME: Final = 200
 _LONGEST_NAMES: Final = 1500
 
@@ -111,8 +112,15 @@ def _check(details: object) -> None:
 
 
 def _mended(text: str) -> str:
-    printable = "".join(each if each.isprintable() else "?" for each in text[:_LONGEST_NAME])
-    return printable if len(text) <= _LONGEST_NAME else f"{printable}…"
+    """Return *text* without what cannot be printed, cut where its JSON would be too long."""
+    kept, size = "", 0
+    for each in text:
+        letter = each if each.isprintable() else "?"
+        size += len(json.dumps(letter)) - 2
+        if size > _LONGEST_NAME:
+            return f"{kept}…"
+        kept += letter
+    return kept
 
 
 def _within(most: int, names: Iterable[str]) -> list[str]:
