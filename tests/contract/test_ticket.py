@@ -175,11 +175,26 @@ def test_a_failure_says_whether_another_try_may_help(tickets: Tickets) -> None:
     assert failure.charge.state == "released"
 
 
-def test_output_was_sent_for_and_is_never_given_back(tickets: Tickets) -> None:
-    """After the first token a release is refused, and an error of whatever kind is presumed."""
-    ticket = tickets.open("acme", BODY)
-    ticket.produced(1)
-    with pytest.raises(InvalidUsage, match="1 tokens"):
+BEGUN: dict[str, tuple[dict[str, Any], Callable[[Ticket], object]]] = {
+    "a token": ({}, lambda t: t.produced(1)),
+    "a chat's role": (
+        {}, lambda t: t.feed({"choices": [{"index": 0, "delta": {"role": "assistant"}}]}),
+    ),
+    "a response's name": (
+        {"api": "openai-responses"},
+        lambda t: t.feed({"type": "response.created", "response": {"id": "resp_1", "output": []}}),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("begun", BEGUN)
+def test_a_reply_that_began_is_never_given_back(tickets: Tickets, begun: str) -> None:
+    """Its input was processed: a release is refused, and an error of whatever kind is presumed."""
+    options, begin = BEGUN[begun]
+    body = {"model": "m", "input": "hi", "stream": True} if options else {**BODY, "stream": True}
+    ticket = tickets.open("acme", body, **options)
+    begin(ticket)
+    with pytest.raises(InvalidUsage, match="reply began"):
         ticket.release()
     assert ticket.fail(429).charge.state == "presumed"
 

@@ -121,14 +121,19 @@ class _Call:
                 body=decoded(body),
             )
         )
-        if failure.billed == "no" and self._hold.produced_tokens:
+        if failure.billed == "no" and self._was_answered:
             failure.billed = "unknown"
         return failure
 
+    @property
+    def _was_answered(self) -> bool:
+        """Whether a reply began: its input was processed by then, whatever it has written."""
+        return self._stream is not None or self._hold.produced_tokens > 0
+
     def _released(self) -> Ending:
-        if self._hold.produced_tokens:
+        if self._was_answered:
             tokens = self._hold.produced_tokens
-            detail = f"a call that produced {tokens} tokens was sent: settle or presume it"
+            detail = f"a call whose reply began ({tokens} tokens) was sent: settle or presume it"
             raise InvalidUsage(detail=detail)
         return Ending(booking="release")
 
@@ -202,8 +207,8 @@ class Ticket(_Call):
         """Book that the provider answered with the HTTP error *status*; return it to be raised.
 
         What providers describe as a rejection before any work is released; everything else, and
-        whatever produced output, is presumed. The failure says which by `billed`, whether another
-        try may help by `retryable` and `retry_after`, and has the `charge`.
+        any error after the reply began, is presumed. The failure says which by `billed`, whether
+        another try may help by `retryable` and `retry_after`, and has the `charge`.
 
         Raises:
             KeyReused, StoreError: As `settle`.
@@ -224,7 +229,7 @@ class Ticket(_Call):
         """Give the hold back: the call was never sent, or is surely not billed.
 
         Raises:
-            InvalidUsage: It produced output, so it was sent.
+            InvalidUsage: Its reply began: an event was fed, or output was produced.
             KeyReused, StoreError: As `settle`.
         """
         return completed(self._hold.end(self._released()))
