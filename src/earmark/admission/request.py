@@ -8,7 +8,7 @@ from earmark.admission.policy import Policy
 from earmark.apis.bounds import bound_request
 from earmark.apis.output_limit import with_output_limit
 from earmark.apis.reply_cost import PricedRequest
-from earmark.apis.requests import read_body
+from earmark.apis.requests import copied_body, read_body
 from earmark.clock import Clock, parse_duration
 from earmark.errors import InvalidUsage
 from earmark.ledger.requests import Duration
@@ -72,7 +72,7 @@ class Request:
     provider: str = ""
     host: str = ""
     body: Mapping[str, Any] | None = None
-    """As it was given, without what a hold adds to it; `None` for a declared amount."""
+    """A copy of what was given, without what a hold adds to it; `None` for a declared amount."""
     priced: PricedRequest | None = None
     """What its reply is priced by; `None` for a declared amount."""
 
@@ -122,6 +122,8 @@ def _bounded(
     body: Mapping[str, Any], options: OpenOptions, book: PriceBook, clock: Clock
 ) -> Request:
     api, provider = options.get("api", "openai"), options.get("provider", "openai")
+    # What is bounded is what is sent, whatever its caller adds to the lists in it from now on.
+    body = copied_body(body)
     reading = read_body(
         api,
         body,

@@ -43,7 +43,8 @@ class _Call:
         self._entered = Lock()
         self._stream: ReplyStream | None = None
         self.body: dict[str, Any] = request.body_for(hold.ask.max_output_tokens)
-        """What to send: the request with its output limit in it; empty for a declared amount."""
+        """What to send: a copy of the request with its output limit in it, which nothing done to
+        the request changes; empty for a declared amount."""
 
     def __repr__(self) -> str:
         end = "open" if self.charge is None else self.charge.state

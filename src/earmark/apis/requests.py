@@ -10,6 +10,7 @@ from earmark.apis.options import RequestTable
 from earmark.apis.output_limit import asked_output_tokens, value_at, whole_number
 from earmark.errors import InvalidUsage
 from earmark.pricing.bill import unpriced
+from earmark.pricing.json_values import copied
 from earmark.pricing.usage import STANDARD, tier_name
 
 
@@ -84,6 +85,20 @@ def read_body(
         tier=_tier(table, body),
         contents=read_contents(api, table, body, allowed),
     )
+
+
+def copied_body(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy of *body* that shares nothing with it that can change.
+
+    Taken before a request is bounded, it makes what is sent what was bounded.
+
+    Raises:
+        InvalidUsage: It is nested too deeply, or holds itself.
+    """
+    try:
+        return copied(body)
+    except RecursionError:
+        raise InvalidUsage(detail="the request is nested too deeply") from None
 
 
 def _check_headers(

@@ -11,7 +11,7 @@ from earmark.apis.bounds import bound_request
 from earmark.apis.dialect import Prompt
 from earmark.apis.output_limit import value_at, with_output_limit
 from earmark.apis.reply_cost import PricedRequest, model_of, reply_cost, request_id_of
-from earmark.apis.requests import RequestReading, read_body
+from earmark.apis.requests import RequestReading, copied_body, read_body
 from earmark.apis.streams import ReplyStream, open_stream
 from earmark.clock import Clock
 from earmark.errors import CallFailed, InvalidConfig
@@ -147,15 +147,15 @@ def make_call(terms: Terms, server: Server, sender: "Sender", request: ModelRequ
         detail = f"API '{terms.api}' gives one reply to a call, not {request.choices}"
         raise InvalidConfig(place=f"choices of {request.model}", detail=detail)
     model = request.model.removeprefix(f"{server.provider}/")
-    body = dialect.write(
-        Prompt(
-            model=model,
-            messages=request.messages,
-            options=_options(request, dialect.own_fields),
-            choices=request.choices,
-            stream=request.stream,
-        )
+    prompt = Prompt(
+        model=model,
+        messages=request.messages,
+        options=_options(request, dialect.own_fields),
+        choices=request.choices,
+        stream=request.stream,
     )
+    # What is bounded is what is sent, however long the call waits for its budget.
+    body = copied_body(dialect.write(prompt))
     reading = read_body(
         terms.api, body, provider=server.provider, model=model, allowed=terms.allowed_options
     )

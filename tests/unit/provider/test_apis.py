@@ -117,6 +117,28 @@ def test_a_request_is_written_in_the_apis_form(stub: StubServer, api: Api) -> No
 
 
 @pytest.mark.parametrize("api", APIS)
+def test_messages_added_after_a_call_was_bounded_are_not_sent(stub: StubServer, api: Api) -> None:
+    """A call waits for its budget, and an agent loop goes on with the same list."""
+    message = {"role": "user", "content": "hello"}
+    conversation = [message]
+    opened = open_provider(
+        "stub", api=api, book=BOOK, clock=SystemClock(), base_url=stub.play(whole(api)).url
+    )
+
+    async def main() -> None:
+        asked = ModelRequest(model="stub/m", messages=conversation, max_tokens=42)
+        call = opened.call(asked)
+        conversation.append({"role": "user", "content": "more"})
+        message["content"] = "longer"
+        await call.send(grant())
+        await opened.aclose()
+
+    asyncio.run(main())
+    sent = json.dumps(stub.requests[0].body)
+    assert [word in sent for word in ("hello", "more", "longer")] == [True, False, False]
+
+
+@pytest.mark.parametrize("api", APIS)
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_reply_is_its_text_and_its_exact_cost(
     stub: StubServer,
