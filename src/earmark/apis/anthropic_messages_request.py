@@ -303,6 +303,7 @@ REQUEST: Final = RequestTable(
                 "output_config": _EFFORT,
             },
             others=INPUT,
+            holds=("role", "content"),
             is_list=True,
         ),
         "tools": kinds(TOOLS, is_list=True),

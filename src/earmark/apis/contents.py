@@ -219,6 +219,8 @@ class _Reader:
         if rule.values is not None and str(value).lower() not in rule.values:
             known = ", ".join(sorted(rule.values))
             raise unpriced(f"option '{place}' is {str(value)[:60]!r}; only {known} is bounded")
+        if rule.holds and _is_stored(mapping(value), rule.holds):
+            return self._bring(value, INPUT, f"an earlier item at {place}")
         effect = self._effects.get(rule.effect)
         if effect is not None:
             kept = effect(value, rule, place)
@@ -356,6 +358,11 @@ def _to_json_slowly(value: object) -> str:
         return json.dumps(value, ensure_ascii=False)
     except (TypeError, ValueError) as error:
         raise InvalidUsage(detail=f"the request is not JSON: {error}") from None
+
+
+def _is_stored(part: Mapping[str, Any], content: Collection[str]) -> bool:
+    """Whether *part* is no more than the name of what the provider has stored."""
+    return part.get("id") is not None and not all(map(part.get, content))
 
 
 def _lifetimes(control: object) -> set[str]:

@@ -5,6 +5,7 @@ types of the `openai` SDK 3.57, and what Codex 0.171 sends, 2026-11. `max_output
 reasoning; `max_tool_calls` "applies across all built-in tool calls", further ones are ignored.
 """
 
+from dataclasses import replace
 from typing import Final
 
 from earmark.apis.openai_chat_request import CACHE_BREAKPOINT, CACHE_OPTIONS
@@ -41,6 +42,11 @@ def _item(*plain: str, **rows: Option) -> Option:
     """Return an item of the conversation; fields that are not listed need an explicit bound."""
     common = {**texts("id", "type", "status", *plain), **_NOTE, "caller": _CALLER}
     return Option(fields={**common, **rows}, others=INPUT)
+
+
+def _sent(item: Option, *content: str) -> Option:
+    """Return *item* as one that may be sent by its `id` alone, without its *content*."""
+    return replace(item, holds=content)
 
 
 _CITATION: Final = kinds(
@@ -201,7 +207,8 @@ _MOVES: Final[dict[str, Option]] = dict.fromkeys(
     _MOVE,
 )
 _CHECK: Final = fields("id", "code", "message")
-_MESSAGE: Final = _item("role", "phase", "name", content=_CONTENT)
+# The type of a reference is optional (`ItemReferenceParam` of the SDK).
+_MESSAGE: Final = _sent(_item("role", "phase", "name", content=_CONTENT), "role", "content")
 _FORMAT: Final = kinds(
     {
         "text": block(),
@@ -214,7 +221,11 @@ _TOOL_LIST: Final = _item("role", "call_id", "execution", tools=_TOOL)
 _ITEMS: Final[dict[str, Option]] = {
     "": _MESSAGE,
     "message": _MESSAGE,
-    "reasoning": _item("encrypted_content", summary=_CONTENT, content=_CONTENT),
+    # Without its content, the stored one is read ("Item with id 'rs_…' not found. Items are not
+    # persisted when `store` is set to false", an error of the API, 2026-07).
+    "reasoning": _sent(
+        _item("encrypted_content", summary=_CONTENT, content=_CONTENT), "encrypted_content"
+    ),
     "function_call": _item("arguments", "call_id", "name", "namespace", "async"),
     "function_call_output": _OUTPUT,
     "custom_tool_call": _item("call_id", "input", "name", "namespace", "async"),

@@ -65,6 +65,9 @@ class Option:
     """Whether it is always a list."""
     needs: tuple[str, ...] = ()
     """An object with none of these fields is not of this kind."""
+    holds: tuple[str, ...] = ()
+    """The fields of its content: an object with an `id` that lacks one of them stands for one that
+    the provider has stored."""
     modalities: Modalities = frozenset(MODALITIES)
     """For `input`: what its tokens can be billed in."""
     asked: Modalities = frozenset()

@@ -35,7 +35,7 @@ FILES = {"type": "file_search", "vector_store_ids": ["v"]}
 def bound(api: str, more: dict[str, Any], model: str = "m", **given: Any) -> ModelBound:
     """Return the bound of a request with *more* in it."""
     said = {"contents": [{"parts": [{"text": "hi"}]}]} if api == "gemini" else {"input": "hi"}
-    body = said | more if api != "anthropic-count-tokens" else more
+    body = more if api.startswith("anthropic") else said | more
     reading = read_body(api, body, model=model)
     price = BOOK.resolve(f"p/{model}", at=0, tier=reading.tier)
     return bound_request(reading, price, default_max_output_tokens=100, **given)
@@ -102,6 +102,25 @@ NEEDS_A_BOUND: dict[str, tuple[str, dict[str, Any]]] = {
     "conversation": ("openai-responses", {"conversation": {"id": "c"}}),
     "stored prompt": ("openai-responses", {"prompt": {"id": "p"}}),
     "earlier item": ("openai-responses", {"input": [{"type": "item_reference", "id": "i"}]}),
+    "item of no type": ("openai-responses", {"input": [{"id": "i"}]}),
+    "item of null type": ("openai-responses", {"input": [{"id": "i", "type": None}]}),
+    "item of empty type": (
+        "openai-responses",
+        {"input": [{"id": "i", "type": "", "role": "user"}]},
+    ),
+    "message without content": (
+        "openai-responses",
+        {"input": [{"type": "message", "id": "i", "role": "user", "content": None}]},
+    ),
+    "message with no parts": (
+        "openai-responses",
+        {"input": [{"type": "message", "id": "i", "role": "assistant", "content": []}]},
+    ),
+    "message without a role": ("openai-responses", {"input": [{"id": "i", "content": "hi"}]}),
+    "reasoning by its id": (
+        "openai-responses",
+        {"input": [{"type": "reasoning", "id": "i", "summary": [], "encrypted_content": None}]},
+    ),
     "image": (
         "openai-responses",
         {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "…"}]}]},
@@ -120,6 +139,7 @@ NEEDS_A_BOUND: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "item of tomorrow": ("openai-responses", {"input": [{"type": "hologram", "id": "i"}]}),
     "field of tomorrow": ("openai-responses", {"input": [{"role": "user", "scent": "rose"}]}),
+    "Anthropic's message by its id": ("anthropic", {"messages": [{"role": "user", "id": "m"}]}),
     "MCP": ("openai-responses", {"tools": [{"type": "mcp", "server_label": "s"}]}),
     "pages of an URL": ("gemini", {"tools": [{"urlContext": {}}]}),
     "code execution": ("gemini", {"tools": [{"code_execution": {}}]}),
@@ -140,6 +160,14 @@ def test_what_is_not_in_the_request_needs_an_explicit_bound(name: str) -> None:
         bound(api, more, model)
     asked = [bound(api, more, model, extra_input_tokens=n).input_tokens for n in (0, 1600)]
     assert asked[1] - asked[0] == 1600
+
+
+def test_items_of_a_reply_are_counted_where_they_hold_their_content() -> None:
+    """A message with its text and a reasoning with its cipher need no bound, whatever their ids."""
+    said = {"id": "i", "role": "assistant", "content": [{"type": "output_text", "text": "x" * 999}]}
+    cipher = {"type": "reasoning", "id": "i", "summary": [], "encrypted_content": "y" * 999}
+    for item in (said, {**said, "type": "message"}, cipher):
+        assert bound("openai-responses", {"input": [item]}).input_tokens > 999
 
 
 REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
