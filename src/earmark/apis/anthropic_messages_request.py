@@ -29,6 +29,8 @@ from earmark.apis.options import (
 _CALLER: Final = fields("type", "tool_id")
 _ANOTHER_PRICE: Final = refused("it changes who bills what, at a price no list has: leave it out")
 _IMAGE: Final = brings("an image", asks_for="image")
+_CONTAINER: Final = brings("a container")
+_SKILLS: Final = refused("they run code, in rounds that nothing bounds: send their text")
 _DOCUMENT: Final = brings("a document", of="text image")
 
 
@@ -346,11 +348,11 @@ REQUEST: Final = RequestTable(
         # The server reviews tool calls as part of the request, without a charge. Source:
         # code.claude.com/docs, "Auto mode classifier request charges", 2026-10.
         "safeguards": kinds({"dangerous_tool_use": block("classifier_context")}, is_list=True),
-        "container": brings("a container"),
+        "container": kinds({"": fields(id=_CONTAINER, skills=_SKILLS)}, others=_CONTAINER),
         "thread": brings("a stored thread"),
         "mcp_servers": brings("MCP servers", loops=True),
         "file_ids": brings("files"),
-        "skills": brings("skills"),
+        "skills": _SKILLS,
         "documents": brings("documents"),
         "fallbacks": refused("another model may answer, at another price: name one model"),
         "billing_policy": _ANOTHER_PRICE,

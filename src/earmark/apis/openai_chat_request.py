@@ -30,6 +30,10 @@ from earmark.apis.options import (
 _ANOTHER_MODEL: Final = refused("another model may answer, at another price: name one model")
 _SEARCHES: Final = refused("its searches cost what cannot be bounded before the call: leave it out")
 _ANOTHER_MAXIMUM: Final = refused("it may replace the maximum of output tokens: set max_tokens")
+#: Searches, further rounds and another limit may be among what it brings.
+STORED_PROMPT: Final = refused(
+    "a stored prompt brings tools and settings that nothing here shows: send its text and its tools"
+)
 #: Writes that live 12 hours have no price in the list; those of 30 minutes have.
 CACHE_BREAKPOINT: Final = fields("mode", ttl=one_of("30m"))
 #: OpenRouter passes it on to Anthropic.
@@ -190,7 +194,7 @@ REQUEST: Final = RequestTable(
         "usage": fields("include"),
         "previous_response_id": brings("an earlier response"),
         "conversation": brings("a stored conversation"),
-        "prompt": brings("a stored prompt"),
+        "prompt": STORED_PROMPT,
         "cached_content": brings("cached content"),
         "documents": brings("documents"),
         "file_ids": brings("files"),

@@ -8,7 +8,11 @@ reasoning; `max_tool_calls` "applies across all built-in tool calls", further on
 from dataclasses import replace
 from typing import Final
 
-from earmark.apis.openai_chat_request import CACHE_BREAKPOINT, CACHE_OPTIONS
+from earmark.apis.openai_chat_request import (
+    CACHE_BREAKPOINT,
+    CACHE_OPTIONS,
+    STORED_PROMPT,
+)
 from earmark.apis.options import (
     INPUT,
     PROMPT,
@@ -363,7 +367,7 @@ REQUEST: Final = RequestTable(
         ),
         "previous_response_id": brings("an earlier response"),
         "conversation": brings("a stored conversation"),
-        "prompt": brings("a stored prompt"),
+        "prompt": STORED_PROMPT,
         "background": refused("its answer comes after the call, and is billed then: leave it out"),
         "background_options": refused("its answer comes after the call: leave it out"),
         "moderation": refused("what it costs is not published: leave it out"),

@@ -34,8 +34,12 @@ FILES = {"type": "file_search", "vector_store_ids": ["v"]}
 
 def bound(api: str, more: dict[str, Any], model: str = "m", **given: Any) -> ModelBound:
     """Return the bound of a request with *more* in it."""
-    said = {"contents": [{"parts": [{"text": "hi"}]}]} if api == "gemini" else {"input": "hi"}
-    body = more if api.startswith("anthropic") else said | more
+    said: dict[str, dict[str, Any]] = {
+        "gemini": {"contents": [{"parts": [{"text": "hi"}]}]},
+        "openai": {"messages": []},
+        "anthropic": {"messages": []},
+    }
+    body = more if api == "anthropic-count-tokens" else said.get(api, {"input": "hi"}) | more
     reading = read_body(api, body, model=model)
     price = BOOK.resolve(f"p/{model}", at=0, tier=reading.tier)
     return bound_request(reading, price, default_max_output_tokens=100, **given)
@@ -100,7 +104,6 @@ def test_a_missing_maximum_of_tool_calls_is_spliced_in() -> None:
 NEEDS_A_BOUND: dict[str, tuple[str, dict[str, Any]]] = {
     "earlier response": ("openai-responses", {"previous_response_id": "r"}),
     "conversation": ("openai-responses", {"conversation": {"id": "c"}}),
-    "stored prompt": ("openai-responses", {"prompt": {"id": "p"}}),
     "earlier item": ("openai-responses", {"input": [{"type": "item_reference", "id": "i"}]}),
     "item of no type": ("openai-responses", {"input": [{"id": "i"}]}),
     "item of null type": ("openai-responses", {"input": [{"id": "i", "type": None}]}),
@@ -171,6 +174,20 @@ def test_items_of_a_reply_are_counted_where_they_hold_their_content() -> None:
 
 
 REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
+    "stored prompt": ("openai-responses", {"prompt": {"id": "p"}}, "'prompt'.*send its text"),
+    "media in a stored prompt": (
+        "openai-responses",
+        {"prompt": {"id": "p", "variables": {"x": {"type": "input_image", "image_url": "…"}}}},
+        "'prompt'",
+    ),
+    "chat's stored prompt": ("openai", {"prompt": {"id": "p"}}, "'prompt'.*send its text"),
+    "preset": ("openai", {"preset": "p"}, "'preset'"),
+    "skills": ("anthropic", {"skills": [{"skill_id": "s"}]}, "'skills"),
+    "skills of a container": (
+        "anthropic",
+        {"container": {"skills": [{"type": "custom", "skill_id": "s"}]}},
+        "'container.skills",
+    ),
     "background": ("openai-responses", {"background": True}, "background"),
     "images": ("openai-responses", {"tools": [{"type": "image_generation"}]}, "another model"),
     "container": (

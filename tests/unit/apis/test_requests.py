@@ -53,7 +53,6 @@ UNCOUNTED: dict[str, tuple[list[Any], dict[str, Any]]] = {
     "earlier audio": ([{"role": "assistant", "audio": {"id": "a"}}], {}),
     "earlier response": (HELLO, {"previous_response_id": "r"}),
     "conversation": (HELLO, {"conversation": "c"}),
-    "stored prompt": (HELLO, {"prompt": {"id": "p"}}),
     "MCP servers": (HELLO, {"mcp_servers": [{"url": "…"}]}),
     "server tool": (HELLO, {"tools": [{"type": "web_search_20250305", "max_uses": 2}]}),
     "computer tool": (HELLO, {"tools": [{"type": "computer_20250124"}]}),
