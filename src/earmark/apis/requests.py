@@ -65,11 +65,7 @@ def read_body(
     checked: object = body
     if not isinstance(checked, Mapping):
         raise InvalidUsage(detail=f"the request is {type(checked).__name__}, not a JSON object")
-    checked_headers: object = headers or {}
-    if not isinstance(checked_headers, Mapping):
-        raise InvalidUsage(
-            detail=f"the headers are {type(checked_headers).__name__}, not a mapping"
-        )
+    _check_types(headers or {}, allowed)
     named = model or body.get("model")
     if not isinstance(named, str) or not named:
         raise InvalidUsage(detail="the request names no model")
@@ -99,6 +95,15 @@ def copied_body(body: Mapping[str, Any]) -> dict[str, Any]:
         return copied(body)
     except RecursionError:
         raise InvalidUsage(detail="the request is nested too deeply") from None
+
+
+def _check_types(headers: object, allowed: object) -> None:
+    """Refuse what is no mapping, or no collection: of a bare text, every part would be allowed."""
+    if not isinstance(headers, Mapping):
+        raise InvalidUsage(detail=f"the headers are {type(headers).__name__}, not a mapping")
+    if isinstance(allowed, str | bytes) or not isinstance(allowed, Collection):
+        detail = f"the allowed options are {str(allowed)[:60]!r}, not a collection of their names"
+        raise InvalidUsage(detail=detail)
 
 
 def _check_headers(

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from earmark.admission.guard import Guard
+from earmark.errors import InvalidUsage
 from earmark.ledger.ledger import Ledger
 from earmark.stores.open import open_ledger
 from support.tickets import BODY, BOOK, Tickets
@@ -72,3 +73,12 @@ def test_mappings_and_tuples_of_a_body_are_sent_as_objects_and_lists(ledger: Led
     ticket = Tickets(ledger, "threads").open("acme", body)
     message["content"] = "longer"
     assert ticket.body == BODY
+
+
+@pytest.mark.parametrize("allowed", ["best_of", b"best", 1, None])
+def test_allowed_options_are_a_collection_of_names(ledger: Ledger, allowed: Any) -> None:
+    """Of a bare text, every part would be a name that is allowed."""
+    tickets, body = Tickets(ledger, "threads"), {**BODY, "best": 1}
+    with pytest.raises(InvalidUsage, match="collection"):
+        tickets.open("acme", body, allowed_options=allowed)
+    assert tickets.open("acme", body, allowed_options=["best"]).body == body
