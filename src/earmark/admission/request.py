@@ -6,6 +6,7 @@ from typing import Any, Final, TypedDict
 
 from earmark.admission.policy import Policy
 from earmark.apis.bounds import bound_request
+from earmark.apis.dialects import counts_choices, own_host
 from earmark.apis.output_limit import with_output_limit
 from earmark.apis.reply_cost import PricedRequest
 from earmark.apis.requests import copied_body, read_body
@@ -18,8 +19,6 @@ from earmark.pricing.bound import Bound, DeclaredBound
 
 #: The output tokens of a request that names no limit: there is always a bound.
 DEFAULT_MAX_TOKENS: Final = 1024
-#: Where a provider answers, unless the caller names another host.
-_HOSTS: Final = {"openai": "api.openai.com", "anthropic": "api.anthropic.com"}
 
 
 class OpenOptions(TypedDict, total=False):
@@ -35,8 +34,8 @@ class OpenOptions(TypedDict, total=False):
     model: str | None
     """The model, where the URL names it and not the body."""
     host: str | None
-    """The host name the request is sent to; where none is given, that of OpenAI or Anthropic if one
-    of them is the provider."""
+    """The host name the request is sent to; where none is given, that of the API's maker if it is
+    the provider: OpenAI, Anthropic or Google."""
     headers: Mapping[str, str] | None
     """The request's headers: some change what it can cost."""
     key: str | None
@@ -147,7 +146,7 @@ def _bounded(
         context_window=options.get("context_window"),
     )
     host = options.get("host")
-    host = _HOSTS.get(provider, "") if host is None else host
+    host = own_host(provider, api) if host is None else host
     return Request(
         name=price.name,
         bound=bound,
@@ -163,7 +162,7 @@ def _bounded(
             cache_lifetime=reading.cache_lifetime,
             choices=reading.choices,
             host=host,
-            counts_choices=api != "openai" or _counts_choices(host),
+            counts_choices=counts_choices(api, host),
         ),
     )
 
@@ -172,8 +171,3 @@ def _longest_ns(options: OpenOptions) -> int:
     """Return how long the call may wait and take by its own options; 0 where it sets neither."""
     asked = (options.get("wait"), options.get("timeout"))
     return sum(parse_duration(each) for each in asked if each is not None)
-
-
-def _counts_choices(host: str) -> bool:
-    """Whether the server is known to report the usage of all choices: OpenAI's own are."""
-    return f".{host}".endswith((".api.openai.com", ".azure.com"))

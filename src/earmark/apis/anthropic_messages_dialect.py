@@ -59,6 +59,7 @@ def _value(blocks: Sequence[Mapping[str, Any]]) -> Any:  # noqa: ANN401 - text, 
 
 
 DIALECT: Final = Dialect(
+    maker="anthropic",
     base_url="https://api.anthropic.com",
     path="/v1/messages",
     key_header="x-api-key",

@@ -39,6 +39,8 @@ class Output:
 class Dialect:
     """One API's form of requests and replies, and where and with which key it is asked."""
 
+    maker: str
+    """Who made the API and answers at `base_url`, by the price list's name."""
     base_url: str
     """The address of the API's maker, without `path`."""
     path: str
@@ -67,6 +69,10 @@ class Dialect:
     """Writes the body, but for the limit of output tokens."""
     read: Callable[[Mapping[str, Any]], Output]
     """Reads a whole reply; what is not as the API promises becomes its `fault`."""
+
+    def counts_choices(self, host: str) -> bool:
+        """Whether the server at *host* is known to report the usage of all choices of a call."""
+        return any(f".{host}".endswith(f".{known}") for known in self.counting_hosts)
 
 
 def text_of(value: object) -> str | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Final
+from urllib.parse import urlsplit
 
 from earmark.apis import (
     anthropic_messages_dialect,
@@ -17,3 +18,17 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
     "anthropic": anthropic_messages_dialect.DIALECT,
     "gemini": gemini_dialect.DIALECT,
 }
+
+
+def own_host(provider: str, api: str) -> str:
+    """Return the host where *provider* answers, if it is the maker of *api*; else empty."""
+    dialect = DIALECTS.get(api)
+    if dialect is None or dialect.maker != provider:
+        return ""
+    return urlsplit(dialect.base_url).hostname or ""
+
+
+def counts_choices(api: str, host: str) -> bool:
+    """Whether the server at *host* is known to report the usage of all choices of a call."""
+    dialect = DIALECTS.get(api)
+    return dialect is not None and dialect.counts_choices(host)

@@ -66,6 +66,7 @@ def _value(parts: Sequence[Mapping[str, Any]]) -> Any:  # noqa: ANN401 - text, o
 
 
 DIALECT: Final = Dialect(
+    maker="google",
     base_url="https://generativelanguage.googleapis.com",
     path="/v1beta/models/{model}:generateContent",
     stream_path="/v1beta/models/{model}:streamGenerateContent",

@@ -44,6 +44,7 @@ def _value(message: Mapping[str, Any]) -> Any:  # noqa: ANN401 - text, or a mess
 
 
 DIALECT: Final = Dialect(
+    maker="openai",
     base_url=OPENAI_URL,
     path="/chat/completions",
     key_header="authorization",

@@ -51,6 +51,7 @@ def _value(output: Sequence[Mapping[str, Any]]) -> Any:  # noqa: ANN401 - text, 
 
 
 DIALECT: Final = Dialect(
+    maker="openai",
     base_url=OPENAI_URL,
     path="/responses",
     key_header="authorization",

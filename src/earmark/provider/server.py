@@ -70,7 +70,7 @@ class Server:
     @property
     def counts_choices(self) -> bool:
         """Whether it is known to report the usage of all choices of a call."""
-        return any(is_below(self.hostname, host) for host in self.dialect.counting_hosts)
+        return self.dialect.counts_choices(self.hostname)
 
     def url(self, model: str, *, stream: bool) -> str:
         """Return where a request for *model* is posted."""
