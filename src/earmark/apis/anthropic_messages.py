@@ -32,6 +32,7 @@ COUNTERS: Final = CounterTable(
         "pydantic_ai_gateway": INFORMATION,
     },
     required=("input_tokens",),
+    output=("output_tokens",),
 )
 PROVIDERS: Final[Mapping[str, Mapping[str, Counter]]] = {}
 
@@ -53,7 +54,7 @@ def read_usage(
     iterations = [mapping(each) for each in items(usage.get("iterations"))]
     if not iterations:
         return counted
-    of_one = replace(table, required=())
+    of_one = replace(table, required=(), output=())
     summed: dict[str, int] = {}
     unknown = list(counted.unknown)
     for number, each in enumerate(iterations):

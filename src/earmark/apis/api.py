@@ -1,7 +1,7 @@
 """The registry of APIs: what is known of each, by its name."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from earmark.apis import (
@@ -43,12 +43,13 @@ def _api(
     request: RequestTable | None,
     *,
     usage_root: str = "usage",
+    counters: CounterTable | None = None,
 ) -> Api:
     return Api(
         name=name,
         request=request,
         usage_root=usage_root,
-        counters=module.COUNTERS,
+        counters=counters or module.COUNTERS,
         providers=module.PROVIDERS,
         fees=module.fees,
     )
@@ -59,7 +60,12 @@ APIS: Final[Mapping[str, Api]] = {
     for api in (
         _api("openai", openai_chat, openai_chat_request.REQUEST),
         _api("openai-responses", openai_responses, openai_responses_request.REQUEST),
-        _api("openai-embeddings", openai_chat, openai_embeddings.REQUEST),
+        _api(
+            "openai-embeddings",
+            openai_chat,
+            openai_embeddings.REQUEST,
+            counters=replace(openai_chat.COUNTERS, output=()),
+        ),
         _api("anthropic", anthropic_messages, anthropic_messages_request.REQUEST),
         _api("anthropic-count-tokens", anthropic_messages, anthropic_messages_request.COUNT_TOKENS),
         _api("gemini", gemini, gemini_request.REQUEST, usage_root="usageMetadata"),

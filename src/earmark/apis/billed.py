@@ -1,6 +1,7 @@
-"""What a provider says it billed for a reply, in USD: read only where its own host says it.
+"""What a reply says was billed for it, in USD, as its provider writes it.
 
-A server at any other address may write what it likes into a reply: its words are no bill.
+Only of the provider's own host is that the cost. A server at any other address may write what it
+likes: what it states counts where it is more than the counters come to, and never lowers a cost.
 """
 
 from collections.abc import Callable, Mapping
@@ -26,61 +27,70 @@ class BillingProvider:
 
     host: str
     """Its own host; those below it are its own too."""
-    read: Callable[[Mapping[str, Any]], Fraction | None]
-    """Returns the USD of a usage object; `None` where it says none."""
+    read: Callable[[Mapping[str, Any]], tuple[Fraction, bool] | None]
+    """Returns the USD of a usage object, and whether that is all; `None` where it says none."""
 
 
-def billed_cost(usage: Mapping[str, Any], *, provider: str, host: str) -> Money | None:
-    """Return what *provider* says it billed, rounded up to a whole nano-dollar.
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """What a reply says was billed, rounded up to a whole nano-dollar."""
 
-    `None` where its replies say nothing, or where *host* is not its own.
+    stated: Money
+    is_final: bool
+    """Whether that is all, in the words of the provider's own host: the cost, whatever else is."""
+
+
+def bill_of(usage: Mapping[str, Any], *, provider: str, host: str) -> Bill | None:
+    """Return what a reply of *provider* says was billed; `None` where its replies say nothing.
 
     Args:
         usage: The usage object of the reply. A fraction may be a `Decimal`, or a float: of that the
             shortest decimal is read, which is what a JSON writer wrote.
         provider: Who was asked, by the price list's name.
-        host: The host that answered, with or without a port, as whoever sent the request knows it.
+        host: The host that answered, with or without a port, as whoever sent the request knows it;
+            empty where nobody knows.
 
     Raises:
-        InvalidUsage: The amount is negative or no credible number.
+        InvalidUsage: The amount is negative or no credible number; names its path.
     """
     known = _PROVIDERS.get(provider)
+    found = None if known is None else known.read(usage)
+    if known is None or found is None:
+        return None
+    usd, is_all = found
+    stated = Money.ceil(usd)
+    if stated.in_nanos > LARGEST_NANOS:
+        raise InvalidUsage(detail=f"a bill of {stated} USD for one call is not credible")
     name = host.lower().partition(":")[0]
-    if known is None or not f".{name}".endswith(f".{known.host}"):
-        return None
-    usd = known.read(usage)
-    if usd is None:
-        return None
-    billed = Money.ceil(usd)
-    if billed.in_nanos > LARGEST_NANOS:
-        raise InvalidUsage(detail=f"a bill of {billed} USD for one call is not credible")
-    return billed
+    return Bill(stated, is_all and f".{name}".endswith(f".{known.host}"))
 
 
-def _openrouter(usage: Mapping[str, Any]) -> Fraction | None:
+def _openrouter(usage: Mapping[str, Any]) -> tuple[Fraction, bool] | None:
     """Read `cost`, the credits charged; with an own key the upstream provider bills beside it.
 
     `upstream_inference_cost` stands in other replies too and repeats the cost there.
     """
     cost = _amount(usage, "cost")
-    if usage.get("is_byok") is not True or cost is None:
-        return cost
+    if cost is None or usage.get("is_byok") is not True:
+        return None if cost is None else (cost, True)
     upstream = _amount(mapping(usage.get("cost_details")), "upstream_inference_cost")
-    return None if upstream is None else cost + upstream
+    return (cost, False) if upstream is None else (cost + upstream, True)
 
 
-def _perplexity(usage: Mapping[str, Any]) -> Fraction | None:
-    return _amount(mapping(usage.get("cost")), "total_cost")
+def _perplexity(usage: Mapping[str, Any]) -> tuple[Fraction, bool] | None:
+    parts = mapping(usage.get("cost"))
+    total = _amount(parts, "total_cost") if parts else _amount(usage, "cost")
+    return None if total is None else (total, True)
 
 
-def _xai(usage: Mapping[str, Any]) -> Fraction | None:
+def _xai(usage: Mapping[str, Any]) -> tuple[Fraction, bool] | None:
     ticks = _amount(usage, "cost_in_usd_ticks")
-    return None if ticks is None else ticks / _TICKS_PER_USD
+    return None if ticks is None else (ticks / _TICKS_PER_USD, True)
 
 
 def _amount(found: Mapping[str, Any], name: str) -> Fraction | None:
     value = found.get(name)
-    if value is None or isinstance(value, bool):
+    if value is None:
         return None
     try:
         # The text of a float is its shortest decimal.

@@ -21,6 +21,8 @@ _DEEPEST: Final = 6
 #: So many unknown counters are named in one sentence.
 _MOST_NAMED: Final = 5
 _LONGEST_NAME: Final = 100
+#: Far above the largest count of a `Usage`: what is as large is quick to write and slow to add.
+_ABSURD: Final = 10**30
 #: Types that hold nothing: most members of a usage, which is read once for each call.
 _PLAIN: Final = frozenset({int, float, bool, str, type(None)})
 #: A text that is a number in the digits of any script; `²` is a digit and no number.
@@ -55,6 +57,8 @@ class CounterTable:
     """By path, with dots: `prompt_tokens_details.cached_tokens`."""
     required: tuple[str, ...]
     """Counters without which the usage is no usage of this API."""
+    output: tuple[str, ...] = ()
+    """Counters of the output, or of all: without one of them nobody counted what was written."""
     total: str = ""
     """The counter of all tokens; what it has beyond input and output is billed as output."""
     labels: Mapping[str, tuple[str, str]] = field(default_factory=dict[str, tuple[str, str]])
@@ -69,6 +73,7 @@ class CounterTable:
         return CounterTable(
             counters={**self.counters, **more},
             required=self.required,
+            output=self.output,
             total=self.total,
             labels=self.labels,
         )
@@ -92,6 +97,8 @@ def read_counters(usage: Mapping[str, Any], table: CounterTable) -> Counted:
     for name in table.required:
         if usage.get(name) is None:
             raise InvalidUsage(detail=f"the usage has no {name}")
+    if table.output and all(usage.get(name) is None for name in table.output):
+        raise InvalidUsage(detail=f"the usage has no {table.output[0]}")
     found: dict[str, int] = {}
     kinds: dict[str, tuple[str, ...]] = {}
     unknown: list[str] = []
@@ -103,7 +110,9 @@ def read_counters(usage: Mapping[str, Any], table: CounterTable) -> Counted:
                 unknown.append(f"{path[:_LONGEST_NAME]} = {shown(value)[:20]}")
         elif counter.kinds and value is not None:
             name = counter.alias_of or path
-            found[name] = max(found.get(name, 0), _whole(path, value))
+            is_time = any(kind.endswith("_seconds") for kind in counter.kinds)
+            count = _counted_up(path, value) if is_time else _whole(path, value)
+            found[name] = max(found.get(name, 0), count)
             kinds[name] = counter.kinds
             is_explained |= counter.explains_total and found[name] > 0
     total: dict[str, int] = {}
@@ -162,8 +171,16 @@ def _is_counter(value: object) -> bool:
 
 
 def _whole(path: str, value: object) -> int:
-    """Return a count as a whole number; a fraction, of seconds of audio, is counted up."""
-    if _is_number(value) and 0 <= value < math.inf:
+    """Return a count, which is a whole number however it is written: `9.0` is one."""
+    count = _counted_up(path, value)
+    if count == value:
+        return count
+    raise InvalidUsage(detail=f"{path} is {shown(value)!r}; a count is a whole number")
+
+
+def _counted_up(path: str, value: object) -> int:
+    """Return a duration in whole seconds, counted up."""
+    if _is_number(value) and 0 <= value < _ABSURD:
         return math.ceil(value)
     raise InvalidUsage(detail=f"{path} is {shown(value)!r}; a count is a whole number")
 

@@ -45,6 +45,7 @@ COUNTERS: Final = CounterTable(
         "pydantic_ai_gateway": INFORMATION,
     },
     required=("prompt_tokens",),
+    output=("completion_tokens", "total_tokens"),
     total="total_tokens",
 )
 

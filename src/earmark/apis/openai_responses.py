@@ -34,6 +34,7 @@ COUNTERS: Final = CounterTable(
         "pydantic_ai_gateway": INFORMATION,
     },
     required=(),
+    output=("output_tokens", "total_tokens", "seconds"),
     total="total_tokens",
 )
 

@@ -11,10 +11,9 @@ from typing import Any, Final
 
 from earmark.apis import anthropic_messages
 from earmark.apis.api import APIS
-from earmark.apis.billed import billed_cost
+from earmark.apis.billed import Bill, bill_of
 from earmark.apis.counters import Counted, CounterTable, counts, read_counters
 from earmark.errors import InvalidUsage
-from earmark.money import Money
 from earmark.pricing import snapshot
 from earmark.pricing.json_values import mapping
 from earmark.pricing.usage import STANDARD, Usage, tier_name
@@ -27,16 +26,14 @@ class Reading:
     usage: Usage
     unknown: tuple[str, ...] = ()
     """`path = number` of each non-zero counter that no table of the API lists."""
-    billed: Money | None = None
-    """What the provider says it billed, where its own host says it: that is the cost, whatever is
-    unknown."""
+    bill: Bill | None = None
+    """What the reply says was billed, where its provider's replies say so."""
 
 
 #: The price list's names of API flavours that these APIs are; `default` differs by provider.
 _FLAVORS: Final = {
     "chat": "openai",
-    "embeddings": "openai",
-    "openai-embeddings": "openai",
+    "embeddings": "openai-embeddings",
     "responses": "openai-responses",
     "images": "openai-responses",
 }
@@ -68,8 +65,8 @@ def read_reply(
         api: `openai`, `openai-responses`, `anthropic`, `gemini`, `bedrock-converse`, or the price
             list's name of a flavour; `None` recognises the API by the names of its counters.
         cache_lifetime: The longest cache lifetime the request asked for, such as `1h`.
-        host: The host that answered, as whoever sent the request knows it, by TLS. What a provider
-            says it billed is read from its own host only; not given, it is not read.
+        host: The host that answered, as whoever sent the request knows it, by TLS: only of the
+            provider's own is a bill final.
 
     Raises:
         InvalidUsage: The reply names no usage, or counts that cannot be.
@@ -92,8 +89,11 @@ def read_reply(
     else:
         counted = read_counters(usage, table)
     reading = _reading(counted, known.fees(body), body)
-    billed = billed_cost(usage, provider=provider, host=host) if host else None
-    return reading if billed is None else replace(reading, billed=billed)
+    try:
+        bill = bill_of(usage, provider=provider, host=host)
+    except InvalidUsage as error:
+        return replace(reading, unknown=(*reading.unknown, error.detail))
+    return reading if bill is None else replace(reading, bill=bill)
 
 
 def _recognised(body: Mapping[str, Any], provider: str) -> str | None:
@@ -102,7 +102,7 @@ def _recognised(body: Mapping[str, Any], provider: str) -> str | None:
         return "gemini"
     usage = mapping(body.get("usage"))
     if "prompt_tokens" in usage:
-        return "openai"
+        return "openai-embeddings" if "data" in body and "choices" not in body else "openai"
     if "inputTokens" in usage:
         return "bedrock-converse"
     if not usage.keys() & {"input_tokens", "output_tokens"}:

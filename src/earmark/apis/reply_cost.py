@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from earmark.apis.replies import read_reply
+from earmark.apis.written_output import fewest_tokens, written_choices
 from earmark.errors import BudgetExceeded, InvalidUsage
 from earmark.money import Money
 from earmark.pricing.book import PriceBook
-from earmark.pricing.json_values import items, mapping
 from earmark.pricing.price import Price
 from earmark.pricing.usage import Usage
 
@@ -35,8 +35,9 @@ class PricedRequest:
     """That of the moment of sending, by `priced_at`."""
     book: PriceBook
     """Where the price of another model that answers is looked up."""
-    api: str
-    """Whose counters the reply has: `openai`, `openai-responses`, `anthropic`, `gemini` …"""
+    api: str | None
+    """Whose counters the reply has: `openai`, `openai-responses`, `anthropic`, `gemini` …; `None`
+    where nobody knows, and they say it themselves."""
     tier: str | None = None
     """The service tier asked for."""
     cache_lifetime: str = ""
@@ -45,7 +46,8 @@ class PricedRequest:
     counts_choices: bool = True
     """Whether the server is known to report the usage of all choices."""
     host: str = ""
-    """The host that is asked: what a provider says it billed is believed of its own host only."""
+    """The host that is asked: a bill is final of the provider's own host only, and counts
+    otherwise where it is more than the counters come to."""
 
     def priced_at(self, instant: int) -> "PricedRequest":
         """Return the request at the price of *instant*, when it is sent: it may have waited.
@@ -74,6 +76,8 @@ class ReplyCost:
     unknown: tuple[str, ...] = ()
     """`name = number` of each counter that no table lists, or whose kind has no price."""
     note: str = ""
+    failure: BudgetExceeded | InvalidUsage | None = None
+    """Why *cost* is not known, where an error says it."""
 
 
 def reply_cost(
@@ -94,13 +98,13 @@ def reply_cost(
             cache_lifetime=asked.cache_lifetime,
             host=asked.host,
         )
-    except (BudgetExceeded, InvalidUsage) as error:
-        return ReplyCost(cost=None, note=f"the usage cannot be read: {error}")
-    usage = reading.usage
-    if reading.billed is not None:
-        return ReplyCost(cost=reading.billed, usage=usage)
-    doubt = _doubt(usage, asked, written_choices(body) if written is None else written)
-    unknown = reading.unknown
+    except InvalidUsage as error:
+        return ReplyCost(cost=None, note=f"the usage cannot be read: {error}", failure=error)
+    usage, unknown, bill = reading.usage, reading.unknown, reading.bill
+    if bill is not None and bill.is_final:
+        return ReplyCost(cost=bill.stated, usage=usage)
+    stated = Money() if bill is None else bill.stated
+    doubt = _doubt(usage, asked, body, written)
     if unknown:
         doubt = f"no price is known for {', '.join(unknown)}"
     try:
@@ -109,11 +113,14 @@ def reply_cost(
         known, unpriced = _known(usage, asked.price)
         return ReplyCost(
             cost=None,
-            known=known,
+            known=max(known or Money(), stated) if known is not None or stated else None,
             usage=usage,
             unknown=unknown + unpriced,
             note=doubt or str(error),
+            failure=None if doubt else error,
         )
+    if stated > cost:
+        cost, note = stated, f"the reply says that {stated} USD was billed"
     if doubt:
         return ReplyCost(cost=None, known=cost, usage=usage, unknown=unknown, note=doubt)
     return ReplyCost(cost=cost, usage=usage, note=note)
@@ -133,18 +140,6 @@ def request_id_of(body: Mapping[str, Any], headers: Mapping[str, str] | None = N
     return name[:_LONGEST_ID] if isinstance(name, str) and name.isprintable() and name else None
 
 
-def written_choices(body: Mapping[str, Any]) -> int:
-    """Return how many choices of a reply hold any output, in the shape of any API."""
-    if "choices" in body:
-        messages = (mapping(mapping(each).get("message")) for each in items(body["choices"]))
-        return sum(any(v for k, v in each.items() if k != "role") for each in messages)
-    if "candidates" in body:
-        contents = (mapping(mapping(each).get("content")) for each in items(body["candidates"]))
-        return sum(bool(items(each.get("parts"))) for each in contents)
-    blocks = (mapping(each) for name in ("content", "output") for each in items(body.get(name)))
-    return int(any(v for block in blocks for k, v in block.items() if k != "type"))
-
-
 def same_model(asked: str, answered: str) -> bool:
     """Whether *answered* is the model that was *asked* for, or merely its dated name."""
     if not answered.startswith(asked):
@@ -153,10 +148,11 @@ def same_model(asked: str, answered: str) -> bool:
     return not rest or _DATED.fullmatch(rest) is not None
 
 
-def _doubt(usage: Usage, asked: PricedRequest, written: int) -> str:
+def _doubt(usage: Usage, asked: PricedRequest, body: Mapping[str, Any], written: int | None) -> str:
     """Say why the counts cannot be all there is; empty if they can."""
     counted = usage.get("input_tokens") or usage.get("audio_seconds")
-    if not counted or usage.get("output_tokens") < written:
+    choices = written_choices(body) if written is None else written
+    if not counted or usage.get("output_tokens") < max(choices, fewest_tokens(body)):
         return "the usage counts less than was sent and written"
     if asked.choices > 1 and not asked.counts_choices:
         # llama.cpp's server reports the completion tokens of one choice only (measured, 2026-11).

@@ -171,8 +171,31 @@ CASES = [
     ),
     Case(
         fault="B19 the same from a foreign host", model="openrouter/thinker",
-        usage=_chat(694, 3154, cost=0.00215798), asked={"host": "localhost:8080"},
+        usage=_chat(694, 3154, cost=0.00015798), asked={"host": "localhost:8080"},
         cost="0.001331",
+    ),
+    Case(
+        fault="C1 a router's fee, from a host nobody knows", model="openrouter/thinker",
+        usage=_chat(694, 3154, cost=5.0), cost="5",
+    ),
+    Case(
+        fault="C1 an own key, from a host nobody knows", model="openrouter/thinker",
+        usage=_chat(
+            694, 3154, cost=0.1, is_byok=True, cost_details={"upstream_inference_cost": 5.0}
+        ),
+        cost="5.1",
+    ),
+    Case(
+        fault="C1 an own key without the upstream's cost", model="openrouter/thinker",
+        usage=_chat(694, 3154, cost=5.0, is_byok=True), asked={"host": "openrouter.ai"}, cost="5",
+    ),
+    Case(
+        fault="C1 a total of Perplexity", model="perplexity/sonar",
+        usage=_chat(9, 438, cost={"total_cost": 5.0}), cost="5",
+    ),
+    Case(
+        fault="C1 ticks of xAI", model="x-ai/grok-4-fast",
+        usage=_chat(700, 10, cost_in_usd_ticks=50_000_000_000), cost="5",
     ),
     Case(
         fault="B19 Perplexity's own bill", model="perplexity/sonar",

@@ -121,14 +121,18 @@ def test_what_a_provider_billed_is_the_cost_of_its_own_host_only() -> None:
     lying = openai(prompt_tokens=694, completion_tokens=3154, cost=0)
     own, foreign = (replace(asked, host=host) for host in ("openrouter.ai", "localhost:1"))
     assert reply_cost(body, own).cost == Money("0.00215798")
-    for body_of_another in (body, lying):
-        assert reply_cost(body_of_another, foreign).cost == Money("0.0009809")
+    assert reply_cost(lying, foreign).cost == Money("0.0009809")
+    stated = reply_cost(body, foreign)
+    assert stated.cost == Money("0.00215798")
+    assert "0.00215798 USD was billed" in stated.note
     perplexity = openai(prompt_tokens=9, completion_tokens=431, cost={"total_cost": 0.005447})
     at_its_own = replace(own, price=book.resolve("perplexity/m", at=0), host="api.perplexity.ai")
     assert reply_cost(perplexity, at_its_own).cost == Money("0.005447")
     # What was billed is the cost, whatever no table lists.
     dreaming = openai(prompt_tokens=9, completion_tokens=1, dream_tokens=7, cost=0.5)
     assert reply_cost(dreaming, own).cost == Money("0.5")
+    unknown = reply_cost(dreaming, foreign)
+    assert (unknown.cost, unknown.known) == (None, Money("0.5"))
 
 
 def test_a_model_nobody_priced_leaves_the_cost_unknown() -> None:
