@@ -166,6 +166,28 @@ def test_each_ending_is_booked_by_what_is_known_of_the_cost_once(
     assert state(tickets, ticket) == (booked, wanted)
 
 
+@pytest.mark.parametrize(
+    ("provider", "host"),
+    [
+        ("azure", None),
+        ("azure", "gateway.example"),
+        ("test", "ACME.openai.Azure.com:443"),
+    ],
+)
+def test_a_400_of_azure_is_presumed(tickets: Tickets, provider: str, host: str | None) -> None:
+    """Its filter reads the input first; without a host, the provider says who is asked."""
+    is_azure = host != "gateway.example"
+    body = {**BODY, "n": 2}
+    del body["max_tokens"]
+    ticket = tickets.open("acme", body, provider=provider, host=host)
+    assert ("max_completion_tokens" in ticket.body) is is_azure
+    assert ticket.fail(400).billed == "unknown"
+    assert state(tickets, ticket) == ("presumed", ticket.hold)
+    ticket = tickets.open("acme", body, provider=provider, host=host)
+    charge = ticket.settle(completion(prompt_tokens=100, completion_tokens=10))
+    assert charge.state == ("settled" if is_azure else "presumed")
+
+
 def test_a_failure_says_whether_another_try_may_help(tickets: Tickets) -> None:
     """It is returned to be raised, with how it was booked."""
     failure = tickets.open("acme", BODY).fail(

@@ -11,7 +11,8 @@ from earmark.ledger.ledger import Ledger
 from earmark.pricing.book import PriceBook
 
 #: A dollar for a million tokens in, two for a million out.
-BOOK = PriceBook({"test/m": {"input_mtok": "1", "output_mtok": "2"}})
+_RATES = {"input_mtok": "1", "output_mtok": "2"}
+BOOK = PriceBook({"test/m": _RATES, "azure/m": _RATES})
 BODY: dict[str, Any] = {
     "model": "m",
     "messages": [{"role": "user", "content": "hi"}],

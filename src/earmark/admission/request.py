@@ -34,8 +34,8 @@ class OpenOptions(TypedDict, total=False):
     model: str | None
     """The model, where the URL names it and not the body."""
     host: str | None
-    """The host name the request is sent to; where none is given, that of the API's maker if it is
-    the provider: OpenAI, Anthropic or Google."""
+    """The host the request is sent to; where none is given, that of the provider if it is the API's
+    maker (OpenAI, Anthropic, Google) or Azure."""
     headers: Mapping[str, str] | None
     """The request's headers: some change what it can cost."""
     key: str | None

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from earmark.apis.hosts import is_below
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt:
@@ -72,7 +74,7 @@ class Dialect:
 
     def counts_choices(self, host: str) -> bool:
         """Whether the server at *host* is known to report the usage of all choices of a call."""
-        return any(f".{host}".endswith(f".{known}") for known in self.counting_hosts)
+        return any(is_below(host, known) for known in self.counting_hosts)
 
 
 def text_of(value: object) -> str | None:

@@ -21,7 +21,12 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
 
 
 def own_host(provider: str, api: str) -> str:
-    """Return the host where *provider* answers, if it is the maker of *api*; else empty."""
+    """Return the host where *provider* answers, if it is the maker of *api* or Azure; else empty.
+
+    Each customer of Azure has a host of their own, below the one that is returned.
+    """
+    if provider == "azure":
+        return "azure.com"
     dialect = DIALECTS.get(api)
     if dialect is None or dialect.maker != provider:
         return ""

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from earmark.apis.hosts import is_azure
 from earmark.errors import CallFailed
 from earmark.pricing.json_values import mapping
 
@@ -54,6 +55,7 @@ class Rejection:
 
     provider: str
     host: str
+    """The name of the host that answered; its case and a port do not matter."""
     status: int
     headers: Mapping[str, str]
     body: object
@@ -63,7 +65,8 @@ class Rejection:
 def rejected(by: Rejection) -> CallFailed:
     """Return the failure for an HTTP error status, with what is known of its cost.
 
-    400 is not billed, unless its code says a filter read the input or the host is Azure's. 503 is
+    400 is not billed, unless its code says a filter read the input, or the host or the provider is
+    Azure, whichever server stands before it. 503 is
     not billed where the API itself says it, in its own error form; a proxy's bare 503 can follow a
     request that was passed on, so it is unknown, as are 408, 500, 502, 504 and any other.
     """
@@ -121,8 +124,8 @@ def error_words(body: object) -> str:
 def _billed(by: Rejection, words: tuple[str, ...]) -> Literal["no", "unknown"]:
     match by.status:
         case 400:
-            read = by.host.endswith(".azure.com") or not _FILTERED.isdisjoint(words)
-            return "unknown" if read else "no"
+            at_azure = by.provider == "azure" or is_azure(by.host)
+            return "unknown" if at_azure or not _FILTERED.isdisjoint(words) else "no"
         case 503:
             return "no" if words else "unknown"
         case status:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from earmark.apis.api import request_table
+from earmark.apis.hosts import is_below
 from earmark.apis.options import DEFAULT_MAX_TOOL_CALLS, Host, RequestTable, row_of_kind
 from earmark.errors import InvalidUsage
 from earmark.pricing.json_values import items, mapping
@@ -29,7 +30,7 @@ def with_output_limit(
         api: The API's name, as in `read_body`.
         body: The decoded request.
         max_output_tokens: Per choice; ignored where the API has no output.
-        host: The host name the request is sent to, such as `api.openai.com`.
+        host: The host the request is sent to, such as `api.openai.com`.
     """
     table = request_table(api)
     rules = _host_rules(table, host)
@@ -109,5 +110,5 @@ def _runs_tools(table: RequestTable, body: Mapping[str, Any]) -> bool:
 
 def _host_rules(table: RequestTable, host: str) -> Host:
     # Regions have names of their own, such as eu.api.openai.com.
-    below = (rules for name, rules in table.hosts.items() if f".{host}".endswith(f".{name}"))
+    below = (rules for name, rules in table.hosts.items() if is_below(host, name))
     return next(below, _ANY_HOST)

@@ -198,7 +198,7 @@ class Sender:
         return failures.rejected(
             failures.Rejection(
                 provider=self._server.provider,
-                host=self._server.host,
+                host=self._server.hostname,
                 status=response.status_code,
                 headers=response.headers,
                 body=body,

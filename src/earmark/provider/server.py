@@ -7,11 +7,11 @@ from typing import Final
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 from earmark.apis.dialect import Dialect
+from earmark.apis.hosts import is_azure, is_below
 from earmark.errors import InvalidConfig
 
 #: Queries that an address may have; another one may be a key, which logs would show.
 _QUERIES: Final = frozenset({"api-version"})
-_AZURE: Final = "azure.com"
 _VERSION: Final = re.compile(r"v\d+\w*")
 #: Names that somebody would give to a provider that is not supported yet.
 _UNSUPPORTED_NAMES: Final = {
@@ -93,7 +93,7 @@ class Server:
         if self.api_key is None:
             return self.dialect.headers
         dialect = self.dialect
-        if dialect.azure_key_header and is_below(self.hostname, _AZURE):
+        if dialect.azure_key_header and is_azure(self.hostname):
             return {**dialect.headers, dialect.azure_key_header: self.api_key}
         return {**dialect.headers, dialect.key_header: f"{dialect.key_prefix}{self.api_key}"}
 
@@ -117,11 +117,6 @@ def base_url_of(provider: str, given: str | None, dialect: Dialect) -> str:
             detail=f"{unsupported} is not supported yet; for a gateway of your own, give base_url",
         )
     return dialect.base_url
-
-
-def is_below(hostname: str, domain: str) -> bool:
-    """Whether *hostname* is *domain* or one below it, such as `eu.api.openai.com`."""
-    return f".{hostname}".endswith(f".{domain}")
 
 
 def _unsupported(hostname: str) -> str:

@@ -23,6 +23,12 @@ SPLICED: dict[str, tuple[str, dict[str, Any], str, dict[str, Any]]] = {
         "eu.api.openai.com",
         {"max_completion_tokens": 7, "service_tier": "default"},
     ),
+    "chat, OpenAI with a port and capitals": (
+        "openai",
+        {},
+        "API.OpenAI.com:443",
+        {"max_completion_tokens": 7, "service_tier": "default"},
+    ),
     "chat, Azure": ("openai", {}, "x.openai.azure.com", {"max_completion_tokens": 7}),
     "chat, the name that was asked for": (
         "openai",

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from earmark.apis.failures import Rejection, rejected
 from earmark.clock import SystemClock
 from earmark.errors import CallFailed
 from earmark.pricing.book import PriceBook
@@ -32,12 +33,12 @@ def fail(api: Api, url: str, *, timeout_s: float = 20.0, stream: bool = False) -
     return raised.value
 
 
-def play(stub: StubServer, scene: Scene, **more: object) -> list[CallFailed]:
+def play(stub: StubServer, scene: Scene, *, url: str = "", **more: object) -> list[CallFailed]:
     """Return how a scene fails each API's call."""
     failures: list[CallFailed] = []
     for api in APIS:
         stub.play(scene)
-        failures.append(fail(api, stub.url, **more))  # pyright: ignore[reportArgumentType]
+        failures.append(fail(api, url or stub.url, **more))  # pyright: ignore[reportArgumentType]
         assert len(stub.requests) == 1, "one call is one attempt"
     return failures
 
@@ -120,6 +121,31 @@ def test_a_redirect_gets_neither_key_nor_prompt(
         failed = asyncio.run(fail())
         assert (failed.status, failed.billed, failed.retryable) == (status, "unknown", False)
         assert (len(stub.requests), elsewhere.requests) == (1, [])
+
+
+@pytest.mark.parametrize(
+    ("host", "billed"),
+    [
+        ("acme.openai.azure.com", "unknown"),
+        ("ACME.openai.AZURE.com", "unknown"),
+        ("acme.openai.azure.com:8443", "unknown"),
+        ("acme.openai.azure.com.", "unknown"),
+        ("acme.openai.azure.us", "unknown"),
+        ("azure.com.example", "no"),
+        ("notazure.com", "no"),
+    ],
+)
+def test_a_400_of_azure_may_have_been_billed(
+    stub: StubServer, monkeypatch: pytest.MonkeyPatch, host: str, billed: str
+) -> None:
+    """Its filter reads the input, however its name is written; its host is asked over a proxy."""
+    monkeypatch.setenv("HTTP_PROXY", stub.url)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    for failed in play(stub, error(400, {"code": "BadRequest"}), url=f"http://{host}"):
+        assert failed.billed == billed
+    headers: dict[str, str] = {}
+    how = Rejection(provider="p", host=host, status=400, headers=headers, body="")
+    assert rejected(how).billed == billed
 
 
 def test_a_proxy_answering_in_the_place_of_the_api_proves_nothing(stub: StubServer) -> None:
