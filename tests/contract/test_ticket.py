@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from earmark.admission.policy import Elastic
+from earmark.admission.policy import Elastic, Soft
 from earmark.admission.ticket import Ticket
 from earmark.errors import (
     BudgetExceeded,
@@ -431,6 +431,49 @@ def test_a_fed_stream_that_was_cut_is_presumed(tickets: Tickets) -> None:
     assert "before the reply did" in charge.note
     with pytest.raises(InvalidUsage, match="settle by"):
         tickets.open("acme", BODY).settle()
+
+
+def broken(ticket: Ticket) -> None:
+    """Leave a block by the loss of the connection."""
+    with pytest.raises(ConnectionError), ticket:
+        raise ConnectionError
+
+
+CUTS: dict[str, Callable[[Ticket], object]] = {
+    "left": leave,
+    "left by an error": broken,
+    "presumed": lambda t: t.presume("cable cut"),
+    "failed": lambda t: t.fail(500),
+}
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_what_a_cut_streams_usage_costs_is_spent_at_least(tickets: Tickets, cut: str) -> None:
+    """A soft hold is less than what was counted already; the counters stay with the settlement."""
+    ticket = tickets.open("acme", {**BODY, "stream": True}, policy=Soft())
+    counted = {"prompt_tokens": 5000, "completion_tokens": 4000, "dream_tokens": 5}
+    ticket.feed(chunk("he", usage=counted))
+    CUTS[cut](ticket)
+    assert ticket.hold < Money("0.013")
+    assert state(tickets, ticket) == ("presumed", Money("0.013"))
+    details = read_details(tickets.ledger.reservation(ticket.key).details)
+    assert details == {
+        "model": "m",
+        "request_id": "chatcmpl-1",
+        "usage": {"input_tokens": 5000, "output_tokens": 4000},
+        "unknown": ["dream_tokens = 5"],
+    }
+
+
+def test_a_failure_says_what_was_counted_before_it(tickets: Tickets) -> None:
+    """Its cost is not known, and is known to be so much; the headers name the request."""
+    ticket = tickets.open("acme", {**BODY, "stream": True})
+    ticket.feed(chunk("he", usage={"prompt_tokens": 5000, "completion_tokens": 4000}))
+    failure = ticket.fail(500, {"X-Request-Id": "req_7"})
+    assert (failure.billed, failure.cost) == ("unknown", None)
+    assert (failure.known_cost, failure.model) == (Money("0.013"), "m")
+    assert failure.usage == Usage.of(input_tokens=5000, output_tokens=4000)
+    assert failure.charge.request_id == failure.request_id == "req_7"
 
 
 def test_the_hold_outlives_the_process(open_store: Callable[[], Ledger]) -> None:

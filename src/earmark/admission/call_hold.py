@@ -170,9 +170,9 @@ class CallHold:
             # Closed by its key: that is how it ended.
             return
 
-    def abandon(self) -> None:
-        """Book how the call ended, or that it was cut short, where nobody can wait for it."""
-        key, ending = self._order.key, self._ending or Ending(booking="presume")
+    def abandon(self, cut: Ending | None = None) -> None:
+        """Book how the call ended, else that it was *cut* short, where nobody can wait for it."""
+        key, ending = self._order.key, self._ending or cut or Ending(booking="presume")
         try:
             operation = operation_of(key, ending)
         except InvalidAmount:

@@ -7,7 +7,7 @@ surely not billed, or never sent        released
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 
 from earmark.admission.call import Reply
@@ -63,9 +63,12 @@ def failed_by(failure: CallFailed) -> Ending:
     cost: Money | None = failure.cost if failure.billed == "yes" else None
     return Ending(
         booking="presume" if cost is None else "settle",
-        cost=cost,
+        cost=failure.known_cost if cost is None else cost,
         tokens=None if usage is None else usage.tokens,
         usage=usage,
+        unknown=failure.unknown,
+        model=failure.model,
+        request_id=failure.request_id,
         failure=failure,
     )
 
@@ -73,6 +76,15 @@ def failed_by(failure: CallFailed) -> Ending:
 def cut_by(failure: BaseException) -> Ending:
     """Return the ending of a call that was cut short: nobody knows what it cost."""
     return Ending(booking="presume", failure=failure)
+
+
+def cut_after(partial: Mapping[str, Any], asked: PricedRequest, ending: Ending) -> Ending:
+    """Return *ending*, which is a presumption, with what the *partial* reply says of its cost.
+
+    A usage that came before the end is that of a part: it costs at least so much.
+    """
+    known = ended_by_body(partial, asked)
+    return replace(known, booking="presume", note=ending.note, failure=ending.failure)
 
 
 def ended_by_body(

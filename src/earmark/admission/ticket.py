@@ -14,10 +14,18 @@ from typing import Any, Final, Self
 
 from earmark.admission.call_hold import CallHold
 from earmark.admission.charge import Charge
-from earmark.admission.ending import Ending, cut_by, decoded, ended_by_body, failed_by, json_of
+from earmark.admission.ending import (
+    Ending,
+    cut_after,
+    decoded,
+    ended_by_body,
+    failed_by,
+    json_of,
+)
 from earmark.admission.request import Request
 from earmark.admission.threads_and_tasks import completed
 from earmark.apis.failures import Rejection, rejected
+from earmark.apis.reply_cost import request_id_of
 from earmark.apis.streams import ReplyStream, StreamPiece, open_stream
 from earmark.errors import CallFailed, EarmarkError, InvalidUsage, KeyReused
 from earmark.ledger.values import Reservation
@@ -112,6 +120,18 @@ class _Call:
         # A usage that came until then is that of a part.
         return replace(ending, booking="presume", note=_UNFINISHED)
 
+    def _presumed(self, note: str, failure: BaseException | None = None) -> Ending:
+        """Return the presumption of the call, at no less than what its stream's usage costs."""
+        ending = Ending(booking="presume", note=note, failure=failure)
+        asked = self._request.priced
+        if self._stream is None or asked is None:
+            return ending
+        return cut_after(self._stream.reply(), asked, ending)
+
+    def _left(self, ended_by: BaseException | None) -> Ending:
+        """Return the ending of a ticket whose block was left without one."""
+        return self._presumed(_NO_END if ended_by is None else "", ended_by)
+
     def _failure(self, status: int, headers: Mapping[str, str] | None, body: object) -> CallFailed:
         failure = rejected(
             Rejection(
@@ -124,6 +144,12 @@ class _Call:
         )
         if failure.billed == "no" and self._was_answered:
             failure.billed = "unknown"
+        failure.request_id = request_id_of({}, headers)
+        if self._stream is not None:
+            known = self._presumed("")
+            failure.usage, failure.known_cost = known.usage, known.cost
+            failure.unknown, failure.model = known.unknown, known.model
+            failure.request_id = failure.request_id or known.request_id
         return failure
 
     @property
@@ -221,10 +247,12 @@ class Ticket(_Call):
     def presume(self, note: str = "") -> Charge:
         """Book that nobody knows what the call cost, *note* saying why: the whole hold is spent.
 
+        Where the fed stream has a usage, no less than that costs.
+
         Raises:
             KeyReused, StoreError: As `settle`.
         """
-        return completed(self._hold.end(Ending(booking="presume", note=note)))
+        return completed(self._hold.end(self._presumed(note)))
 
     def release(self) -> Charge:
         """Give the hold back: the call was never sent, or is surely not billed.
@@ -240,7 +268,7 @@ class Ticket(_Call):
         return self
 
     def __exit__(self, _: object, ended_by: BaseException | None, __: object) -> None:
-        completed(self._hold.close(_left(ended_by)))
+        completed(self._hold.close(self._left(ended_by)))
 
 
 class AsyncTicket(_Call):
@@ -281,7 +309,7 @@ class AsyncTicket(_Call):
 
     async def presume(self, note: str = "") -> Charge:
         """Book that nobody knows what the call cost; see `Ticket.presume`."""
-        return await self._hold.end(Ending(booking="presume", note=note))
+        return await self._hold.end(self._presumed(note))
 
     async def release(self) -> Charge:
         """Give the hold back: the call was never sent, or is surely not billed."""
@@ -293,19 +321,12 @@ class AsyncTicket(_Call):
 
     async def __aexit__(self, _: object, ended_by: BaseException | None, __: object) -> None:
         if isinstance(ended_by, GeneratorExit):
-            self._hold.abandon()
+            self._hold.abandon(self._left(ended_by))
             return
         try:
-            await self._hold.close(_left(ended_by))
+            await self._hold.close(self._left(ended_by))
         except EarmarkError as error:
             if isinstance(ended_by, asyncio.CancelledError):
                 # A cancellation that is swallowed is never seen by whoever cancelled.
                 raise ended_by from error
             raise
-
-
-def _left(ended_by: BaseException | None) -> Ending:
-    """Return the ending of a ticket whose block was left without one."""
-    if ended_by is None:
-        return Ending(booking="presume", note=_NO_END)
-    return cut_by(ended_by)

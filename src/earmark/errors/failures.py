@@ -24,8 +24,10 @@ class CallFailed(EarmarkError):
     """One call failed; *billed* says what is known of its cost.
 
     `no`: it was refused before any work, so it cost nothing. `unknown`: it may have been billed, so
-    the whole hold counts as spent until somebody settles it truly. `yes`: *usage* or *cost* is
-    known. *retry_after*: the seconds the other side asks to wait, where that is short.
+    the whole hold counts as spent until somebody settles it truly, or *known_cost* where that is
+    more: what the counters cost that came before it failed; *unknown* names those without a price.
+    `yes`: *usage* or *cost* is known. *retry_after*: the seconds the other side asks to wait, where
+    that is short. *model* and *request_id*: the provider's own names, where it told them.
     """
 
     code: ClassVar[str] = "call_failed"
@@ -36,6 +38,10 @@ class CallFailed(EarmarkError):
     retry_after: float | None = None
     usage: Any = None
     cost: Any = None
+    known_cost: Any = None
+    unknown: tuple[str, ...] = ()
+    model: str | None = None
+    request_id: str | None = None
     charge: Any = None
 
     def __str__(self) -> str:
