@@ -68,6 +68,7 @@ class Request:
     """What is called: `provider/model`, or the budget of a declared amount."""
     bound: Bound
     streams: bool = False
+    api: str = ""
     provider: str = ""
     host: str = ""
     body: Mapping[str, Any] | None = None
@@ -82,11 +83,11 @@ class Request:
 
     def body_for(self, max_output_tokens: int | None) -> dict[str, Any]:
         """Return the body to send, with the limit in it; empty for a declared amount."""
-        if self.body is None or self.priced is None:
+        if self.body is None:
             return {}
         if max_output_tokens is None:
             return dict(self.body)
-        return with_output_limit(self.priced.api, self.body, max_output_tokens, host=self.host)
+        return with_output_limit(self.api, self.body, max_output_tokens, host=self.host)
 
 
 def read_request(
@@ -151,6 +152,7 @@ def _bounded(
         name=price.name,
         bound=bound,
         streams=reading.stream,
+        api=api,
         provider=provider,
         host=host,
         body=body,

@@ -100,7 +100,7 @@ class _Call:
             priced = self._request.priced
             if priced is None:
                 raise InvalidUsage(detail="a declared amount has no stream that can be read")
-            self._stream = open_stream(priced.api, choices=priced.choices)
+            self._stream = open_stream(self._request.api, choices=priced.choices)
         piece = self._stream.feed(json_of(event), name)
         return piece, self._stream.produced_tokens
 
