@@ -4,7 +4,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from earmark.apis.counters import INFORMATION, Counted, Counter, CounterTable, counts, read_counters
+from earmark.apis.counters import (
+    INFORMATION,
+    Counted,
+    Counter,
+    CounterTable,
+    Fees,
+    counts,
+    read_counters,
+)
+from earmark.errors.inputs import shown
 from earmark.pricing.json_values import items, mapping
 
 #: Source: Claude API reference, "Messages", "Prompt caching", "Web search tool" ("each web search
@@ -90,7 +99,36 @@ def _with_lifetimes(counted: Counted, cache_lifetime: str) -> Counted:
     return counted
 
 
-def fees(body: Mapping[str, Any]) -> Mapping[str, int]:
-    """Return the units that only the content of a reply shows: none in this API."""
-    del body
-    return {}
+#: Blocks that cost their tokens alone, which the usage counts, or what a counter of it counts.
+#: Source: "Web fetch tool" ("no additional charges"), "Tool search tool", "MCP connector", "Code
+#: execution tool", and the block types of the `anthropic` SDK 2.14.
+FREE_BLOCKS: Final = frozenset(
+    {
+        *("text", "thinking", "redacted_thinking", "tool_use", "server_tool_use", "compaction"),
+        *("web_search_tool_result", "web_fetch_tool_result", "tool_search_tool_result"),
+        *("mcp_tool_use", "mcp_tool_result", "mcp_tool_listing", "fallback"),
+    }
+)
+#: Blocks of a container, billed by its time, and of another model, at a price of its own.
+UNPRICED_BLOCKS: Final = frozenset(
+    {
+        *("code_execution_tool_result", "bash_code_execution_tool_result"),
+        *("text_editor_code_execution_tool_result", "container_upload", "advisor_tool_result"),
+    }
+)
+
+
+def fees(body: Mapping[str, Any]) -> Fees:
+    """Return what is billed beside the tokens and no counter of the usage counts."""
+    usage = mapping(body.get("usage"))
+    counted = mapping(usage.get("server_tool_use")).get("web_search_requests")
+    counted = counted or usage.get("web_search_requests")
+    unknown: list[str] = []
+    for number, each in enumerate(items(body.get("content"))):
+        block = mapping(each)
+        kind = block.get("type")
+        # A search that failed has an error object instead of results, and is not billed.
+        is_search = kind == "web_search_tool_result" and bool(items(block.get("content")))
+        if kind not in FREE_BLOCKS or (is_search and not counted):
+            unknown.append(f"content[{number}] ({shown(kind)})")
+    return Fees.of({}, unknown)

@@ -16,7 +16,7 @@ from earmark.apis import (
     openai_responses,
     openai_responses_request,
 )
-from earmark.apis.counters import Counter, CounterTable
+from earmark.apis.counters import Counter, CounterTable, Fees
 from earmark.apis.options import RequestTable
 from earmark.errors import InvalidUsage
 
@@ -33,8 +33,8 @@ class Api:
     counters: CounterTable
     providers: Mapping[str, Mapping[str, Counter]]
     """The counters that only some providers have."""
-    fees: Callable[[Mapping[str, Any]], Mapping[str, int]]
-    """The units that only the content of a reply shows."""
+    fees: Callable[[Mapping[str, Any]], Fees]
+    """What only the content of a reply shows that is billed."""
 
 
 def _api(

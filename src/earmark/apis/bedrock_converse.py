@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from earmark.apis.counters import INFORMATION, Counter, CounterTable, counts
+from earmark.apis.counters import INFORMATION, Counter, CounterTable, Fees, counts
 
 #: Source: Bedrock API reference, "TokenUsage" and "CacheDetail", 2026-11. `inputTokens` leaves out
 #: what was read from and written to the cache; `…Count` are older names of the same numbers.
@@ -25,7 +25,7 @@ COUNTERS: Final = CounterTable(
 PROVIDERS: Final[Mapping[str, Mapping[str, Counter]]] = {}
 
 
-def fees(body: Mapping[str, Any]) -> Mapping[str, int]:
-    """Return the units that only the content of a reply shows: none in this API."""
+def fees(body: Mapping[str, Any]) -> Fees:
+    """Return what only the content of a reply shows that is billed: nothing in this API."""
     del body
-    return {}
+    return Fees()

@@ -7,9 +7,10 @@ unknown, and the reading names it.
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import islice
 from typing import Any, Final, TypeGuard
 
 from earmark.errors import InvalidUsage
@@ -86,6 +87,21 @@ class Counted:
     counts: dict[str, int]
     unknown: tuple[str, ...] = ()
     """`path = number` of each non-zero counter that the table does not list."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fees:
+    """What only the content of a reply shows that is billed beside its tokens."""
+
+    units: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Uses by kind; a usage may show the same uses."""
+    unknown: tuple[str, ...] = ()
+    """What is billed, or may be, and no counter and no kind of unit pays for, by its place."""
+
+    @classmethod
+    def of(cls, units: Mapping[str, int], unknown: Iterable[str]) -> "Fees":
+        """Return the fees, of what is not known the first few."""
+        return cls(units, tuple(each[:_LONGEST_NAME] for each in islice(unknown, _MOST_NAMED)))
 
 
 def read_counters(usage: Mapping[str, Any], table: CounterTable) -> Counted:

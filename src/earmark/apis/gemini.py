@@ -1,9 +1,9 @@
 """Google's generateContent, at the Gemini API and at Vertex: what its replies count."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
-from earmark.apis.counters import INFORMATION, Counter, CounterTable, counts
+from earmark.apis.counters import INFORMATION, Counter, CounterTable, Fees, counts
 from earmark.pricing.json_values import items, mapping
 
 _MODALITIES: Final = {
@@ -55,16 +55,38 @@ COUNTERS: Final = CounterTable(
 PROVIDERS: Final[Mapping[str, Mapping[str, Counter]]] = {}
 
 
-def fees(body: Mapping[str, Any]) -> Mapping[str, int]:
+def fees(body: Mapping[str, Any]) -> Fees:
     """Return the searches that grounded a reply: each distinct query is billed.
 
-    Source: Gemini API, "Grounding with Google Search", 2026-11.
+    Grounding that shows no query is billed too, by Maps for each request, and so are the tokens of
+    an image, dearer than text; where no counter tells of them nobody knows what they cost.
+    Source: Gemini API, "Grounding with Google Search", "Grounding with Google Maps", "Pricing";
+    2026-11.
     """
-    queries = {
-        str(query)
-        for candidate in items(body.get("candidates"))
-        for query in items(
-            mapping(mapping(candidate).get("groundingMetadata")).get("webSearchQueries")
-        )
+    queries: set[str] = set()
+    unknown: list[str] = []
+    usage = mapping(body.get("usageMetadata"))
+    modalities = {
+        mapping(each).get("modality") for each in items(usage.get("candidatesTokensDetails"))
     }
-    return {"web_searches": len(queries)} if queries else {}
+    for number, each in enumerate(items(body.get("candidates"))):
+        candidate = mapping(each)
+        grounding = mapping(candidate.get("groundingMetadata"))
+        searched = {str(query) for query in items(grounding.get("webSearchQueries"))}
+        queries |= searched
+        place = f"candidates[{number}]"
+        unknown += (f"{place}.groundingMetadata.{name}" for name in _unpaid(grounding, searched))
+        parts = items(mapping(candidate.get("content")).get("parts"))
+        if any(mapping(part).get("inlineData") for part in parts) and not modalities - {"TEXT"}:
+            unknown.append(f"{place}.content.parts.inlineData")
+    return Fees.of({"web_searches": len(queries)} if queries else {}, unknown)
+
+
+def _unpaid(grounding: Mapping[str, Any], searched: Collection[str]) -> Iterator[str]:
+    """Yield the members that show grounding beyond the web searches counted."""
+    for name in ("imageSearchQueries", "retrievalQueries", "googleMapsWidgetContextToken"):
+        if grounding.get(name):
+            yield name
+    chunks = [mapping(each) for each in items(grounding.get("groundingChunks"))]
+    if any(chunk and (set(chunk) != {"web"} or not searched) for chunk in chunks):
+        yield "groundingChunks"

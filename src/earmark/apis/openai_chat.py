@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from earmark.apis.counters import INFORMATION, Counter, CounterTable, counts
+from earmark.apis.counters import INFORMATION, Counter, CounterTable, Fees, counts
+from earmark.pricing.json_values import items, mapping
 
 #: Models that search by themselves and bill it beside their tokens. Source: OpenAI, "Web search",
 #: "Deep research"; Perplexity, "Pricing"; 2026-11.
@@ -97,7 +98,21 @@ PROVIDERS: Final[Mapping[str, Mapping[str, Counter]]] = {
 }
 
 
-def fees(body: Mapping[str, Any]) -> Mapping[str, int]:
-    """Return the units that only the content of a reply shows: none in this API."""
-    del body
-    return {}
+def fees(body: Mapping[str, Any]) -> Fees:
+    """Return the images and the sound of a reply whose tokens its usage does not tell apart.
+
+    They cost many times what text does. Source: OpenRouter, "Image generation" (`message.images`);
+    OpenAI API reference, "The chat completion object" (`message.audio`); 2026-11.
+    """
+    details = mapping(mapping(body.get("usage")).get("completion_tokens_details"))
+    unknown = (
+        f"choices[{number}].message.{name}"
+        for number, choice in enumerate(items(body.get("choices")))
+        for name, counter in _DEAR.items()
+        if mapping(mapping(choice).get("message")).get(name) and not details.get(counter)
+    )
+    return Fees.of({}, unknown)
+
+
+#: Members of a message that are no text, and the counter of their tokens.
+_DEAR: Final = {"images": "image_tokens", "audio": "audio_tokens"}

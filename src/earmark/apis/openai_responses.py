@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from earmark.apis.counters import INFORMATION, Counter, CounterTable, counts
+from earmark.apis.counters import INFORMATION, Counter, CounterTable, Fees, counts, read_counters
+from earmark.errors.inputs import shown
 from earmark.pricing.json_values import items, mapping
 
 #: Source: OpenAI API reference, "The response object", "Images", and the types of the `openai` SDK
@@ -70,18 +71,59 @@ PROVIDERS: Final[Mapping[str, Mapping[str, Counter]]] = {
 
 #: Items of the output that are one use of a billed tool. Source: OpenAI, "Pricing", built-in
 #: tools, 2026-11. A search that only opened a page is free there; counted, it is never too little.
-_BILLED_ITEMS: Final = {
+BILLED_ITEMS: Final = {
     "web_search_call": "web_searches",
     "file_search_call": "storage_searches",
     "code_interpreter_call": "code_executions",
 }
+#: Items that cost their tokens alone, which the usage counts: text, reasoning, and the tools that
+#: the caller or an MCP server runs. Source: the same, and the item types of the `openai` SDK 3.57.
+FREE_ITEMS: Final = frozenset(
+    {
+        *("message", "reasoning", "compaction", "additional_tools", "program", "program_output"),
+        *("function_call", "function_call_output", "custom_tool_call", "custom_tool_call_output"),
+        *("computer_call", "computer_call_output", "apply_patch_call", "apply_patch_call_output"),
+        *("local_shell_call", "local_shell_call_output", "shell_call_output"),
+        *("mcp_call", "mcp_list_tools", "mcp_approval_request", "mcp_approval_response"),
+        *("tool_search_call", "tool_search_output"),
+        # Perplexity's: `tool_calls_details` of its usage counts what they cost.
+        *("search_results", "fetch_url_results"),
+    }
+)
+#: Items that are billed by what no reply says: an image by another model, a container by its time.
+UNPRICED_ITEMS: Final = frozenset({"image_generation_call", "shell_call"})
 
 
-def fees(body: Mapping[str, Any]) -> Mapping[str, int]:
-    """Return the uses of billed tools, which stand in the output and not in the usage."""
+def fees(body: Mapping[str, Any]) -> Fees:
+    """Return the uses of billed tools, which stand in the output or in `tool_usage`.
+
+    What an item of a type that is not listed costs, nobody knows.
+    """
     used: dict[str, int] = {}
-    for item in items(body.get("output")):
-        kind = _BILLED_ITEMS.get(str(mapping(item).get("type")))
-        if kind is not None:
-            used[kind] = used.get(kind, 0) + 1
-    return used
+    unknown: list[str] = []
+    for number, each in enumerate(items(body.get("output"))):
+        item = mapping(each)
+        kind = item.get("type") or ("message" if item.get("role") else None)
+        if kind in BILLED_ITEMS:
+            used[BILLED_ITEMS[kind]] = used.get(BILLED_ITEMS[kind], 0) + 1
+        elif kind not in FREE_ITEMS and not _is_run_by_caller(item):
+            unknown.append(f"output[{number}] ({shown(kind)})")
+    tools = mapping(body.get("tool_usage"))
+    reported = read_counters(tools, _TOOL_USAGE)
+    for kind, count in reported.counts.items():
+        used[kind] = max(used.get(kind, 0), count)
+    unknown += (f"tool_usage.{counter}" for counter in reported.unknown)
+    return Fees.of(used, unknown)
+
+
+def _is_run_by_caller(item: Mapping[str, Any]) -> bool:
+    """Whether a shell's commands are run by the caller: its environment says so."""
+    environment = mapping(item.get("environment"))
+    return item.get("type") == "shell_call" and environment.get("type") == "local"
+
+
+#: Source: the type `ToolUsage` of the `openai` SDK 3.57: "separate from base model usage". The
+#: tokens of images are those of another model, whose price no reply says.
+_TOOL_USAGE: Final = CounterTable(
+    counters={"web_search.num_requests": counts("web_searches")}, required=()
+)

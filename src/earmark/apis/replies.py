@@ -12,7 +12,7 @@ from typing import Any, Final
 from earmark.apis import anthropic_messages
 from earmark.apis.api import APIS
 from earmark.apis.billed import Bill, bill_of
-from earmark.apis.counters import Counted, CounterTable, counts, read_counters
+from earmark.apis.counters import Counted, CounterTable, Fees, counts, read_counters
 from earmark.errors import InvalidUsage
 from earmark.pricing import snapshot
 from earmark.pricing.json_values import mapping
@@ -25,7 +25,8 @@ class Reading:
 
     usage: Usage
     unknown: tuple[str, ...] = ()
-    """`path = number` of each non-zero counter that no table of the API lists."""
+    """`path = number` of each non-zero counter that no table of the API lists, and the place of
+    what is billed and no counter pays for."""
     bill: Bill | None = None
     """What the reply says was billed, where its provider's replies say so."""
 
@@ -130,7 +131,7 @@ def _read_listed(body: Mapping[str, Any], provider: str, flavor: str | None) -> 
         for step in root:
             usage = mapping(usage.get(step))
         if usage and flavor in {name, None}:
-            return _reading(read_counters(usage, table), {}, body)
+            return _reading(read_counters(usage, table), Fees(), body)
     raise InvalidUsage(
         detail=f"the reply of '{provider}' has no usage of a known API: name its api"
     )
@@ -152,12 +153,12 @@ def _listed_tables(provider: str) -> dict[str, tuple[tuple[str, ...], CounterTab
     return found
 
 
-def _reading(counted: Counted, fees: Mapping[str, int], body: Mapping[str, Any]) -> Reading:
+def _reading(counted: Counted, fees: Fees, body: Mapping[str, Any]) -> Reading:
     units = counted.counts
-    for kind, used in fees.items():
+    for kind, used in fees.units.items():
         # The usage and the output may both show the same uses.
         units[kind] = max(units.get(kind, 0), used)
-    return Reading(Usage(units, tier=_tier(body)), counted.unknown)
+    return Reading(Usage(units, tier=_tier(body)), counted.unknown + fees.unknown)
 
 
 def _tier(body: Mapping[str, Any]) -> str:

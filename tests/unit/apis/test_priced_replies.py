@@ -147,6 +147,26 @@ CASES = [
         usage=_tokens(3000, 2000), body=_calls("code_interpreter_call", 1), cost="0.037",
     ),
     Case(
+        fault="C2 searches that only the report of the tools counts", model="openai/gpt-search",
+        api="openai-responses", usage=_tokens(3000, 2000),
+        body={
+            **_calls("web_search_call", 1),
+            "tool_usage": {"web_search": {"num_requests": 4}, "image_gen": {"input_tokens": 0}},
+        },
+        cost="0.047",
+    ),
+    Case(
+        fault="C2 a shell of the caller", model="openai/gpt-search", api="openai-responses",
+        usage=_tokens(3000, 2000),
+        body={"output": [{"type": "shell_call", "environment": {"type": "local"}}]}, cost="0.007",
+    ),
+    Case(
+        fault="C9 a search that failed", model="anthropic/sonnet", api="anthropic",
+        usage=_tokens(9, 5),
+        body={"content": [{"type": "web_search_tool_result", "content": {"error_code": "x"}}]},
+        cost="0.000102",
+    ),
+    Case(
         fault="B10 queries of Gemini", model="google/flash", api="gemini",
         usage={"promptTokenCount": 400, "candidatesTokenCount": 200},
         body={"candidates": [_QUERIES]}, cost="0.0288",
@@ -310,6 +330,49 @@ UNKNOWN: list[_Unknown] = [
         {}, "ttl_12h_tokens",
     ),
     # Tokens of another model, whose price no reply says.
+    *(
+        (f"C2 an item: {item}", "openai/gpt-search", "openai-responses",
+         _tokens(9, 1), {"output": [item]}, "output[0]")
+        for item in (
+            {"type": "image_generation_call", "result": "iVBO"}, {"type": "new_thing_call"},
+            {"type": "shell_call", "environment": {"type": "container_reference"}},
+            {"type": "shell_call"}, {"id": "x"},
+        )
+    ),
+    (
+        "C2 tokens of another model", "openai/gpt-search", "openai-responses", _tokens(9, 1),
+        {"tool_usage": {"image_gen": {"input_tokens": 5000, "output_tokens": 5000}}},
+        "tool_usage.image_gen.input_tokens = 5000",
+    ),
+    *(
+        (f"C3 grounding: {name} {value}", "google/flash", "gemini",
+         {"promptTokenCount": 400, "candidatesTokenCount": 200},
+         {"candidates": [{"groundingMetadata": {name: value}}]},
+         f"candidates[0].groundingMetadata.{name}")
+        for name, value in (
+            ("groundingChunks", [{"maps": {"uri": "u"}}]),
+            ("groundingChunks", [{"web": {"uri": "u"}}]),
+            ("imageSearchQueries", ["x"]),
+            ("googleMapsWidgetContextToken", "w"),
+        )
+    ),
+    (
+        "C9 an image of Gemini", "google/flash", "gemini",
+        {"promptTokenCount": 400, "candidatesTokenCount": 200},
+        {"candidates": [{"content": {"parts": [{"inlineData": {"mimeType": "image/png"}}]}}]},
+        "inlineData",
+    ),
+    (
+        "C9 an image of chat", "openrouter/image", "openai", _chat(10, 1345),
+        {"choices": [{"message": {"images": [{"type": "image_url"}]}}]}, "message.images",
+    ),
+    *(
+        (f"C9 a block: {kind}", "anthropic/sonnet", "anthropic", _tokens(9, 5),
+         {"content": [{"type": kind, "content": [{"title": "t"}]}]}, f"content[0] ({kind})")
+        for kind in (
+            "web_search_tool_result", "code_execution_tool_result", "container_upload", "newest",
+        )
+    ),
     (
         "B8 an advisor's tokens", "anthropic/opus", "anthropic",
         _tokens(1, 1, iterations=[{"type": "advisor_message", "model": "o", **_tokens(5, 1)}]),
@@ -326,7 +389,8 @@ def test_a_reply_without_a_known_price_is_no_cheaper_one(
 ) -> None:
     """The cost is unknown, what is without a price is named, and the rest is priced."""
     case = Case(fault=fault, model=model, usage=usage, cost="0", api=api)
-    found = cost_of(case, {"usage": usage, **body})
+    root = "usageMetadata" if api == "gemini" else "usage"
+    found = cost_of(case, {root: usage, **body})
     assert found.cost is None
     assert found.known
     assert named in found.note

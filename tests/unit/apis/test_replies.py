@@ -184,6 +184,40 @@ def test_every_counter_of_the_sdks_stands_in_a_table(
     assert _numbers(model, "") - table.counters.keys() - _WITHOUT_A_PRICE == set()
 
 
+_CONTENT: list[tuple[Any, set[str]]] = [
+    (
+        openai.types.responses.ResponseOutputItem,
+        openai_responses.FREE_ITEMS
+        | openai_responses.UNPRICED_ITEMS
+        | openai_responses.BILLED_ITEMS.keys(),
+    ),
+    (
+        anthropic.types.beta.BetaContentBlock,
+        anthropic_messages.FREE_BLOCKS | anthropic_messages.UNPRICED_BLOCKS,
+    ),
+    (
+        anthropic.types.ContentBlock,
+        anthropic_messages.FREE_BLOCKS | anthropic_messages.UNPRICED_BLOCKS,
+    ),
+]
+
+
+@pytest.mark.parametrize(("union", "listed"), _CONTENT, ids=["responses", "beta", "messages"])
+def test_every_item_and_block_of_the_sdks_is_listed_with_what_it_costs(
+    union: Any, listed: set[str]
+) -> None:
+    """A newer SDK's type of content is looked up before it is taken for tokens alone."""
+    models = [each for each in _inner(union) if isinstance(each, type)]
+    found = {
+        name
+        for model in models
+        if issubclass(model, pydantic.BaseModel)
+        for name in get_args(model.model_fields["type"].annotation)
+    }
+    assert len(found) > 10
+    assert found - listed == set()
+
+
 def _numbers(model: type[pydantic.BaseModel], above: str) -> set[str]:
     found: set[str] = set()
     for name, field in model.model_fields.items():
