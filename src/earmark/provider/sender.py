@@ -156,7 +156,7 @@ class Sender:
                 )
                 yield incoming
         except (httpx2.HTTPError, httpx2.StreamError, httpx2.InvalidURL) as error:
-            raise self._failure(error, 0 if incoming is None else incoming.pieces) from None
+            raise self._failure(error, incoming) from None
 
     async def aclose(self) -> None:
         """Close the connections; the next call opens new ones."""
@@ -205,11 +205,13 @@ class Sender:
             )
         )
 
-    def _failure(self, error: Exception, pieces: int) -> CallFailed:
+    def _failure(self, error: Exception, incoming: Incoming | None) -> CallFailed:
         provider = self._server.provider
+        if incoming is not None:
+            return failures.lost(provider, error, pieces=incoming.pieces)
         if isinstance(error, _NEVER_SENT):
             return failures.unreachable(provider, self._server.host, error)
-        return failures.lost(provider, error, pieces=pieces)
+        return failures.lost(provider, error)
 
 
 def _client() -> httpx2.AsyncClient:

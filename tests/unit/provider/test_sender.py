@@ -6,10 +6,11 @@ import json
 import logging
 import socket
 import threading
-from collections.abc import Generator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import contextmanager
 from typing import Any
 
+import httpx2
 import pytest
 
 from earmark.apis.dialects import DIALECTS
@@ -80,6 +81,42 @@ def test_a_compressed_reply_that_is_broken_may_have_been_billed(stub: StubServer
     with pytest.raises(CallFailed) as raised:
         send(opened(stub.url), ask("stub/m"))
     assert raised.value.billed == "unknown"
+
+
+@pytest.mark.parametrize(
+    "error", [httpx2.ConnectError, httpx2.PoolTimeout, httpx2.LocalProtocolError]
+)
+@pytest.mark.parametrize(("begins", "billed"), [(False, "no"), (True, "unknown")])
+def test_no_error_after_a_reply_began_says_that_nothing_was_sent(
+    error: type[httpx2.TransportError],
+    begins: bool,  # noqa: FBT001 - a column of the table
+    billed: str,
+) -> None:
+    """What fails before a reply costs nothing; the same error in the middle of one may have."""
+
+    class Broken(httpx2.AsyncByteStream):
+        async def __aiter__(self) -> AsyncGenerator[bytes]:
+            yield b'{"id": '
+            raise error("broken")
+
+    class Transport(httpx2.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+            if begins:
+                return httpx2.Response(200, stream=Broken())
+            raise error("never sent", request=request)
+
+    class BrokenSender(Sender):
+        def _open(self) -> httpx2.AsyncClient:
+            return httpx2.AsyncClient(transport=Transport())
+
+    async def post() -> None:
+        async with BrokenSender(server).post("http://stub.example", {}, 1) as incoming:
+            await incoming.json()
+
+    server = Server(provider="stub", dialect=DIALECTS["openai"], base_url="http://stub.example")
+    with pytest.raises(CallFailed) as raised:
+        asyncio.run(post())
+    assert raised.value.billed == billed
 
 
 def test_a_server_that_does_not_stream_is_read_whole(stub: StubServer) -> None:
