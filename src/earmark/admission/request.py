@@ -51,7 +51,8 @@ class OpenOptions(TypedDict, total=False):
     policy: Policy | None
     """How to hold this call, in place of the guard's own policy."""
     extra_input_tokens: int | None
-    """The most tokens of what cannot be counted here, such as images."""
+    """The most tokens of what cannot be counted here, such as images and the results of tools the
+    provider runs; see `earmark.bound`."""
     context_window: int | None
     """The most input tokens the model takes, where that is known."""
     default_max_tokens: int

@@ -283,6 +283,8 @@ _BETAS: Final[dict[str, Option]] = {
 REQUEST: Final = RequestTable(
     messages="messages",
     output_limits=("max_tokens",),
+    # "Set to `0` to populate the prompt cache without generating a response."
+    least_output=0,
     tiers=("service_tier", "speed"),
     outputs=frozenset({"text"}),
     # Not set, it is `auto`, which may use a priority capacity the account has bought.

@@ -83,7 +83,8 @@ def request_table(api: str) -> RequestTable:
     Raises:
         InvalidUsage: There is no such API, or its requests are not supported; names those that are.
     """
-    known = APIS.get(api)
+    # Whatever a caller passes for a name, also what has no hash.
+    known = APIS.get(str(api))
     if known is None or known.request is None:
         supported = ", ".join(REQUEST_APIS)
         raise InvalidUsage(detail=f"requests to API {api!r} are not supported, only to {supported}")

@@ -6,14 +6,15 @@ from typing import Final
 from earmark.apis.api import request_table
 from earmark.apis.contents import Contents
 from earmark.apis.openai_chat import SEARCHING_MODELS
+from earmark.apis.options import RequestTable
+from earmark.apis.output_limit import check_whole_number
 from earmark.apis.requests import RequestReading
-from earmark.errors import InvalidUsage
 from earmark.pricing.bill import unpriced
 from earmark.pricing.bound import ModelBound
 from earmark.pricing.price import Price
 from earmark.pricing.tokens import count_or_bound, encoding_of, json_bound
 from earmark.pricing.units import MODALITIES
-from earmark.pricing.usage import LARGEST_COUNT, Usage
+from earmark.pricing.usage import Usage
 
 #: What a chat template adds to the messages: its own words, a default system prompt, a date.
 #: Measured: 25-31 tokens for SmolLM2 on llama.cpp; 3 for OpenAI; gpt-oss writes about 70.
@@ -42,30 +43,53 @@ def bound_request(
         price: The price at the tier it asks for: `PriceBook.resolve(…, tier=reading.tier)`.
         default_max_output_tokens: The limit per choice of a request that names none; above a
             thinking budget where it names one. `ModelBound.max_output_tokens` is the one to send.
-        extra_input_tokens: The most tokens of inputs that cannot be counted here.
+        extra_input_tokens: The most tokens of inputs that cannot be counted here, such as images
+            and the results of tools, of all rounds of sampling together. What the request holds and
+            what it lets be written is counted for each round beside them; where nothing limits the
+            rounds, as with MCP servers, what is read again is to be in them too.
         context_window: The most input tokens the model takes, where the user knows it. A window
             from a price list is none: lists are wrong in both directions.
 
     Raises:
         BudgetExceeded: With reason `unpriced`: a part of the request has no bound or no price.
-        InvalidUsage: A number is no whole number.
+        InvalidUsage: A number is no whole number, or 0 where that bounds nothing.
     """
-    if request_table(reading.api).is_free:
+    table = request_table(reading.api)
+    _check_numbers(table, default_max_output_tokens, extra_input_tokens, context_window)
+    if table.is_free:
         return ModelBound(price=price, input_tokens=0, max_output_tokens=0)
-    asked = reading.max_output_tokens if request_table(reading.api).output_limits else 0
-    if asked is None:
-        asked = default_max_output_tokens
-        if asked < reading.contents.least_output_tokens:
-            # At or below its thinking budget the provider refuses the request.
-            asked += reading.contents.least_output_tokens - 1
     return _bound(
         reading.contents,
         price,
-        max_output_tokens=asked,
+        max_output_tokens=_output_limit(reading, table, default_max_output_tokens),
         choices=reading.choices,
         extra_input_tokens=extra_input_tokens,
         context_window=context_window,
     )
+
+
+def _check_numbers(
+    table: RequestTable, default_limit: object, extra: object, context_window: object
+) -> None:
+    least = 1 if table.output_limits else 0
+    check_whole_number("the default of max_output_tokens", default_limit, least=least)
+    if extra is not None:
+        check_whole_number("extra_input_tokens", extra, least=0)
+    if context_window is not None:
+        check_whole_number("context_window", context_window, least=1)
+
+
+def _output_limit(reading: RequestReading, table: RequestTable, default: int) -> int:
+    """Return the limit of output tokens to send, per choice; 0 where there is no output."""
+    if not table.output_limits:
+        return 0
+    asked = reading.max_output_tokens
+    if asked is None:
+        asked = default
+        if asked < reading.contents.least_output_tokens:
+            # At or below its thinking budget the provider refuses the request.
+            asked += reading.contents.least_output_tokens - 1
+    return check_whole_number("max_output_tokens", asked, least=table.least_output)
 
 
 def _bound(
@@ -88,9 +112,9 @@ def _bound(
         found = replace(found, modalities=found.modalities | set(MODALITIES))
     for kind in sorted(found.needs()):
         price.check_priced(kind)
-    tokens = _input_tokens(
-        found, encoding_of(price.provider, price.model), extra_input_tokens, context_window
-    )
+    counted = _counted_tokens(found, encoding_of(price.provider, price.model))
+    output = max_output_tokens * choices
+    tokens = _input_tokens(found, counted, output, extra_input_tokens, context_window)
     return ModelBound(
         price=price,
         input_tokens=tokens,
@@ -111,21 +135,29 @@ def _refuse_searching(price: Price) -> None:
 
 
 def _input_tokens(
-    found: Contents, encoding: str | None, extra: int | None, context_window: int | None
+    found: Contents, counted: int, output: int, extra: int | None, context_window: int | None
 ) -> int:
-    """Return the most input tokens, of all rounds together."""
-    if extra is not None and (type(extra) is not int or not 0 <= extra <= LARGEST_COUNT):
-        raise InvalidUsage(detail=f"extra_input_tokens is {extra!r}; it is a whole number")
+    """Return the most input tokens, of all rounds together.
+
+    Each round reads again what is *counted* and the *output* of those before it.
+    """
+    # A summary before a round is one more.
+    rounds = None if found.rounds is None else found.rounds * (2 if found.compacts else 1)
     if found.uncounted and extra is None:
-        if context_window is None or found.rounds is None:
-            what = ", ".join(sorted(set(found.uncounted)))
-            window = "" if found.rounds is None else ", or the context_window of the model"
-            raise unpriced(
-                f"{what}: tokens cannot be counted here; give extra_input_tokens, the most{window}"
-            )
-        # Each round has a context of its own, and so has a summary before it.
-        return context_window * found.rounds * (2 if found.compacts else 1)
-    tokens = _counted_tokens(found, encoding) + (extra or 0)
+        # Each has a context of its own.
+        if context_window is not None and rounds is not None:
+            return context_window * rounds
+        what = ", ".join(sorted(set(found.uncounted)))
+        how = (
+            " of all rounds together: nothing limits how often everything is read again"
+            if rounds is None
+            else ", or the context_window of the model"
+        )
+        raise unpriced(
+            f"{what}: tokens cannot be counted here; give extra_input_tokens, the most{how}"
+        )
+    again = (rounds or 1) - 1
+    tokens = counted + again * (counted + output) + (extra or 0)
     # The sum of several rounds may pass the window.
     if context_window is None or found.loops:
         return tokens

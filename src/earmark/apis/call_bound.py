@@ -9,6 +9,7 @@ from earmark.apis.api import request_table
 from earmark.apis.bounds import bound_request
 from earmark.apis.requests import read_body
 from earmark.clock import SystemClock, from_datetime
+from earmark.errors import InvalidUsage
 from earmark.money import Money
 from earmark.pricing.book import PriceBook
 from earmark.pricing.bound import ModelBound
@@ -56,7 +57,10 @@ def bound(
         headers: The request's headers; some alter the price.
         model: The model where the URL names it and not the body, as Gemini's does.
         max_output_tokens: The limit per choice, where the request names none.
-        extra_input_tokens: The most tokens of inputs that cannot be counted, such as images.
+        extra_input_tokens: The most tokens of inputs that cannot be counted, such as images and
+            the results of tools the provider runs, of all rounds of sampling together. The prompt
+            is counted once for each round beside them (`max_uses` or `max_tool_calls`, and one);
+            where nothing limits the rounds, as with MCP servers, its repeats are to be in them too.
         context_window: The most input tokens the model takes, where you know it.
         allowed: Options beyond the API's table that you vouch for: text at most.
         at: When it will be called, with a time zone; now by default.
@@ -69,9 +73,8 @@ def bound(
     reading = read_body(api, body, headers=headers, provider=provider, model=model, allowed=allowed)
     if request_table(api).is_free:
         return _FREE
-    instant = SystemClock().instant() if at is None else from_datetime(at)
     name = reading.model.removeprefix(f"{provider}/")
-    price = (book or _LISTED).resolve(name, provider=provider, at=instant, tier=reading.tier)
+    price = (book or _LISTED).resolve(name, provider=provider, at=_instant(at), tier=reading.tier)
     found = bound_request(
         reading,
         price,
@@ -80,6 +83,12 @@ def bound(
         context_window=context_window,
     )
     return _call_bound(found)
+
+
+def _instant(at: object) -> int:
+    if not isinstance(at, datetime | None):
+        raise InvalidUsage(detail=f"at is {type(at).__name__}, not a datetime")
+    return SystemClock().instant() if at is None else from_datetime(at)
 
 
 def _call_bound(found: ModelBound) -> CallBound:

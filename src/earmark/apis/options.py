@@ -172,6 +172,8 @@ class RequestTable:
     """The option that holds the conversation."""
     output_limits: tuple[str, ...]
     """Paths of the limit of output tokens, the one to add first; none if there is no output."""
+    least_output: int = 1
+    """The lowest limit of output tokens: many servers read 0 as no limit."""
     choices: str = ""
     """Path of the number of answers asked for; empty if there is always one."""
     tiers: tuple[str, ...] = ()

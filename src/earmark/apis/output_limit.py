@@ -57,9 +57,9 @@ def asked_output_tokens(table: RequestTable, body: Mapping[str, Any]) -> int | N
     """Return the output tokens *body* asks for; of two limits the larger; `None` for no limit.
 
     Raises:
-        InvalidUsage: A limit is not a whole number.
+        InvalidUsage: A limit is not a whole number, or 0 where servers read that as none.
     """
-    asked = [whole_number(body, path, least=0) for path in table.output_limits]
+    asked = [whole_number(body, path, least=table.least_output) for path in table.output_limits]
     return max((limit for limit in asked if limit is not None), default=None)
 
 
@@ -70,10 +70,18 @@ def whole_number(body: Mapping[str, Any], path: str, *, least: int) -> int | Non
         InvalidUsage: It is no whole number from *least* on.
     """
     value = value_at(body, path)
-    if value is None:
-        return None
+    return None if value is None else check_whole_number(path, value, least=least)
+
+
+def check_whole_number(name: str, value: object, *, least: int) -> int:
+    """Return *value* if it is a whole number from *least* on.
+
+    Raises:
+        InvalidUsage: It is none; says what *name* is.
+    """
     if type(value) is not int or not least <= value <= LARGEST_COUNT:
-        raise InvalidUsage(detail=f"{path} is {str(value)[:40]!r}; it is a whole number")
+        above = " above 0" if least else ""
+        raise InvalidUsage(detail=f"{name} is {str(value)[:40]!r}; it is a whole number{above}")
     return value
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from earmark.apis.api import request_table
 from earmark.apis.contents import Contents, read_contents
@@ -60,12 +60,8 @@ def read_body(
             nothing bounds, or that no table lists; names its place and what to do.
         InvalidUsage: It is no request of this API, or there is no such API.
     """
-    del provider
     table = request_table(api)
-    checked: object = body
-    if not isinstance(checked, Mapping):
-        raise InvalidUsage(detail=f"the request is {type(checked).__name__}, not a JSON object")
-    _check_types(headers or {}, allowed)
+    _check_types(body, headers or {}, provider, allowed)
     named = model or body.get("model")
     if not isinstance(named, str) or not named:
         raise InvalidUsage(detail="the request names no model")
@@ -97,13 +93,23 @@ def copied_body(body: Mapping[str, Any]) -> dict[str, Any]:
         raise InvalidUsage(detail="the request is nested too deeply") from None
 
 
-def _check_types(headers: object, allowed: object) -> None:
-    """Refuse what is no mapping, or no collection: of a bare text, every part would be allowed."""
-    if not isinstance(headers, Mapping):
-        raise InvalidUsage(detail=f"the headers are {type(headers).__name__}, not a mapping")
+def _check_types(body: object, headers: object, provider: object, allowed: object) -> None:
+    """Refuse arguments that are not what they are declared to be, which have no bound."""
+    for name, value, kind, what in (
+        ("the request is", body, Mapping, "a JSON object"),
+        ("the headers are", headers, Mapping, "a mapping"),
+        ("provider is", provider, str, "a text"),
+    ):
+        if not isinstance(value, kind):
+            raise InvalidUsage(detail=f"{name} {type(value).__name__}, not {what}")
     if isinstance(allowed, str | bytes) or not isinstance(allowed, Collection):
+        # Of a bare text, every part would be allowed.
         detail = f"the allowed options are {str(allowed)[:60]!r}, not a collection of their names"
         raise InvalidUsage(detail=detail)
+    for name, value in cast("Mapping[object, object]", headers).items():
+        if not isinstance(name, str) or not isinstance(value, str):
+            wrong = type(value if isinstance(name, str) else name).__name__
+            raise InvalidUsage(detail=f"the header {str(name)!r} is {wrong}, not a text")
 
 
 def _check_headers(

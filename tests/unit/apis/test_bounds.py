@@ -203,10 +203,11 @@ def test_choices_multiply_the_output() -> None:
 def test_nothing_is_bounded_at_a_price_it_does_not_have() -> None:
     """An embedding has no output price, a speech model no token price: refused, not 0."""
     embedding = BOOK.resolve("openai/text-embedding-3-small", at=AT)
-    assert model_bound(embedding, HELLO, max_output_tokens=0).cost() > Money(0)
+    assert model_bound(embedding, HELLO, api="anthropic", max_output_tokens=0).cost() > Money(0)
     for model, output in (("openai/text-embedding-3-small", 1), ("openai/tts-1", 0)):
+        price = BOOK.resolve(model, at=AT)
         with pytest.raises(BudgetExceeded) as refused:
-            model_bound(BOOK.resolve(model, at=AT), HELLO, max_output_tokens=output)
+            model_bound(price, HELLO, api="anthropic", max_output_tokens=output)
         assert refused.value.reason is Reason.UNPRICED
 
 
@@ -234,7 +235,7 @@ def test_a_fee_per_request_is_in_bound_and_cost() -> None:
     book = PriceBook(own={"p/m": {"input_mtok": "1", "output_mtok": "1", "requests_kcount": "5"}})
     price = book.resolve("p/m", at=AT)
     assert price.cost(Usage.of(input_tokens=1)) == Money("0.005001")
-    assert model_bound(price, HELLO, max_output_tokens=0).cost() > Money("0.005")
+    assert model_bound(price, HELLO, api="anthropic", max_output_tokens=0).cost() > Money("0.005")
 
 
 def test_a_cache_lifetime_without_a_price_is_refused() -> None:

@@ -12,6 +12,7 @@ from earmark.errors import InvalidUsage
 
 OPENAI: Final[Any] = {"api": "openai", "provider": "openai"}
 HELLO = [{"role": "user", "content": "hello"}]
+ASKED = {"model": "gpt-4o", "messages": HELLO}
 AT = datetime(2026, 11, 22, 12, tzinfo=UTC)
 BOOK = PriceBook({"p/m": {"input_mtok": "1", "output_mtok": "10", "web_searches_kcount": "10"}})
 
@@ -98,6 +99,25 @@ def test_what_has_no_bound_is_refused_with_what_to_give(
             lambda: earmark.bound({"model": "gpt-4o"}, headers=cast("Any", [1]), **OPENAI),
             "the headers are list",
         ),
+        (
+            lambda: earmark.bound(ASKED, headers=cast("Any", {"openai-beta": ["x"]}), **OPENAI),
+            "the header 'openai-beta' is list",
+        ),
+        (
+            lambda: earmark.bound(ASKED, headers=cast("Any", {1: "x"}), **OPENAI),
+            "the header '1' is",
+        ),
+        (
+            lambda: earmark.bound(ASKED, allowed="best_of", **OPENAI),
+            "the allowed options are",
+        ),
+        (
+            lambda: earmark.bound(ASKED, api=cast("Any", ["openai"]), provider="openai"),
+            r"API \['openai'\] are not supported",
+        ),
+        (lambda: earmark.bound(ASKED, model=cast("Any", 5), **OPENAI), "names no model"),
+        (lambda: earmark.bound(ASKED, api="openai", provider=cast("Any", 5)), "provider is int"),
+        (lambda: earmark.bound(ASKED, at=cast("Any", 5), **OPENAI), "at is int"),
         (lambda: earmark.cost("openai/gpt-4o", body=cast("Any", "{}")), "the reply is str"),
         (lambda: earmark.cost("openai/gpt-4o", body=cast("Any", [1])), "the reply is list"),
     ],
@@ -106,3 +126,34 @@ def test_what_is_no_object_is_an_input_error(call: Callable[[], object], says: s
     """A body that was not decoded, or is a list, names what it is."""
     with pytest.raises(InvalidUsage, match=says):
         call()
+
+
+@pytest.mark.parametrize("name", ["max_output_tokens", "context_window", "extra_input_tokens"])
+@pytest.mark.parametrize("value", [0, -5, "9", 1.5, True, 10**13])
+def test_a_number_that_bounds_nothing_is_an_input_error(name: str, value: Any) -> None:
+    """A window or a limit of 0 is no bound; only a request may bring no tokens beyond its own."""
+    if (name, value) == ("extra_input_tokens", 0):
+        assert earmark.bound(ASKED, **OPENAI, extra_input_tokens=0) == earmark.bound(
+            ASKED, **OPENAI
+        )
+        return
+    for body in (ASKED, {**ASKED, "max_tokens": 9}):
+        with pytest.raises(InvalidUsage, match=f"{name} is .*whole number"):
+            earmark.bound(body, **OPENAI, **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("api", "body"),
+    [
+        ("openai", {"messages": HELLO, "max_tokens": 0}),
+        ("openai", {"messages": HELLO, "max_tokens": 9, "max_completion_tokens": 0}),
+        ("openai-responses", {"input": "hi", "max_output_tokens": 0}),
+        ("gemini", {"contents": [], "generationConfig": {"maxOutputTokens": 0}}),
+    ],
+)
+def test_a_limit_of_no_output_is_no_limit(api: str, body: dict[str, Any]) -> None:
+    """Servers read 0 as no limit; Anthropic alone says that it fills the cache and answers not."""
+    with pytest.raises(InvalidUsage, match=r"0.*whole number above 0"):
+        earmark.bound({**body, "model": "m"}, api=api, provider="p", book=BOOK)
+    warming = {"model": "m", "messages": HELLO, "max_tokens": 0}
+    assert earmark.bound(warming, api="anthropic", provider="p", book=BOOK).max_output_tokens == 0

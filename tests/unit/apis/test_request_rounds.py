@@ -58,7 +58,7 @@ def test_each_use_of_a_tool_may_fill_the_window_again() -> None:
 )
 def test_rounds_without_a_number_need_an_explicit_bound(more: dict[str, Any]) -> None:
     """A window bounds one round; how many there are, nothing says."""
-    with pytest.raises(BudgetExceeded, match=r"give extra_input_tokens, the most$") as refused:
+    with pytest.raises(BudgetExceeded, match="the most of all rounds") as refused:
         bound(more, context_window=1000)
     assert refused.value.reason is Reason.UNPRICED
     assert bound(more, context_window=1000, extra_input_tokens=50_000).input_tokens > 50_000
@@ -83,3 +83,15 @@ def test_a_clamp_of_a_compacting_request_counts_both_outputs() -> None:
     """Each output token of the limit may be written twice."""
     asked = bound(COMPACTS, context_window=1000)
     assert asked.cost(10) - asked.cost(9) == Money("0.00005")
+
+
+def test_what_is_counted_is_read_again_in_each_round() -> None:
+    """Three searches are four samplings: each reads the prompt and what was written before it."""
+    prompt = {"messages": [{"role": "user", "content": "x" * 20_000}]}
+    once = bound(prompt).input_tokens
+    tool = bound({**prompt, "tools": [{"name": "f", "input_schema": {}}]}).input_tokens - once
+    asked = bound({**prompt, "tools": [SEARCH]}, extra_input_tokens=7000).input_tokens
+    again = 4 * once + 3 * 1000 + 7000
+    assert again <= asked <= again + 4 * tool
+    summarised = bound({**prompt, **COMPACTS}, extra_input_tokens=0).input_tokens
+    assert 0 <= summarised - (2 * once + 1000) < 500
