@@ -465,6 +465,14 @@ def test_what_a_cut_streams_usage_costs_is_spent_at_least(tickets: Tickets, cut:
     }
 
 
+def test_a_stream_cut_after_its_first_event_costs_its_input_at_least(tickets: Tickets) -> None:
+    """The Messages API counts the input at the start, and no bill is made of that alone."""
+    ticket = tickets.open("acme", {**BODY, "stream": True}, api="anthropic")
+    usage = {"input_tokens": 90_000, "output_tokens": 1}
+    ticket.feed({"type": "message_start", "message": {"id": "msg_1", "model": "m", "usage": usage}})
+    assert ticket.presume().settled == Money("0.090002")
+
+
 def test_a_failure_says_what_was_counted_before_it(tickets: Tickets) -> None:
     """Its cost is not known, and is known to be so much; the headers name the request."""
     ticket = tickets.open("acme", {**BODY, "stream": True})

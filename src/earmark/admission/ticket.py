@@ -126,7 +126,7 @@ class _Call:
         asked = self._request.priced
         if self._stream is None or asked is None:
             return ending
-        return cut_after(self._stream.reply(), asked, ending)
+        return cut_after(self._stream.partial_reply(), asked, ending)
 
     def _left(self, ended_by: BaseException | None) -> Ending:
         """Return the ending of a ticket whose block was left without one."""

@@ -59,6 +59,10 @@ class MessageStream(ReplyStream):
         # The usage at the start counts the input: as a bill it would be too little.
         return {**body, "usage": self._usage} if self._output_counted else body
 
+    def partial_reply(self) -> dict[str, Any]:
+        """Return the `message` object with the usage it began with, which counts the input."""
+        return {**self.reply(), "usage": self._usage} if self._usage else self.reply()
+
     def closing_events(self, reason: EndReason = "max_output_tokens") -> list[ClosingEvent]:
         """Return the stop of each open block, the stop reason with the usage, `message_stop`."""
         if self._ended:

@@ -112,6 +112,13 @@ class ReplyStream(ABC):
         never counted.
         """
 
+    def partial_reply(self) -> dict[str, Any]:
+        """Return `reply()` with every counter that came, also where the output was never counted.
+
+        What it costs is the least that a reply cut here can cost, and no bill.
+        """
+        return self.reply()
+
     @abstractmethod
     def closing_events(self, reason: EndReason = "max_output_tokens") -> list[ClosingEvent]:
         """Return the events that end the stream now, so that clients read it as cut and complete.

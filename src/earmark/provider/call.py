@@ -72,17 +72,26 @@ class ModelCall:
         body = with_output_limit(api, self._body, most, host=self._server.hostname)
         url = self._server.url(reading.model, stream=reading.stream)
         asked = self._priced()
-        async with self._sender.post(url, body, grant.timeout_s) as incoming:
-            if reading.stream and not incoming.is_json:
-                reply = await self._add_up(incoming, most * reading.choices, grant)
-            else:
-                reply = await incoming.json()
-            request_id = request_id_of(reply, incoming.headers)
-        return self._reply(reply, asked, request_id)
+        stream = open_stream(api, choices=reading.choices) if reading.stream else None
+        headers: Mapping[str, str] = {}
+        try:
+            async with self._sender.post(url, body, grant.timeout_s) as incoming:
+                headers = incoming.headers
+                if stream is None or incoming.is_json:
+                    reply = await incoming.json()
+                else:
+                    most *= reading.choices
+                    reply = await self._add_up(stream, incoming, most, grant)
+        except CallFailed as failure:
+            partial = {} if stream is None or failure.billed == "no" else stream.partial_reply()
+            _add_known(failure, partial, asked, request_id_of(partial, headers))
+            raise
+        return self._reply(reply, asked, request_id_of(reply, headers))
 
-    async def _add_up(self, incoming: "Incoming", most: int, grant: Grant) -> Mapping[str, Any]:
+    async def _add_up(
+        self, stream: ReplyStream, incoming: "Incoming", most: int, grant: Grant
+    ) -> Mapping[str, Any]:
         """Return what the events of a stream add up to, reporting to the guard as they come."""
-        stream = open_stream(self._terms.api, choices=self._reading.choices)
         async with aclosing(incoming.events()) as events:
             async for name, event in events:
                 before = stream.produced_tokens
@@ -119,6 +128,10 @@ class ModelCall:
                 retryable=True,
                 usage=known.usage,
                 cost=known.cost,
+                known_cost=known.known,
+                unknown=known.unknown,
+                model=model_of(body),
+                request_id=request_id,
             )
         return Reply(
             value=output.value,
@@ -195,6 +208,21 @@ def _options(request: ModelRequest, own_fields: frozenset[str]) -> Mapping[str, 
                 detail=f"'{name}' is part of the bound: set it on the request, not in its options",
             )
     return options
+
+
+def _add_known(
+    failure: CallFailed,
+    partial: Mapping[str, Any],
+    asked: PricedRequest,
+    request_id: str | None,
+) -> None:
+    """Add to *failure* what the *partial* reply says of its cost: at least so much."""
+    failure.request_id = request_id
+    if partial:
+        known = reply_cost(partial, asked)
+        failure.usage, failure.unknown = known.usage, known.unknown
+        failure.known_cost = known.known if known.cost is None else known.cost
+        failure.model = model_of(partial)
 
 
 def _whole(stream: ReplyStream, incoming: "Incoming") -> Mapping[str, Any]:

@@ -92,4 +92,8 @@ def _bad(reply: Reply, detail: str) -> CallFailed:
         retryable=True,
         usage=reply.usage,
         cost=reply.cost,
+        known_cost=reply.known_cost,
+        unknown=reply.unknown,
+        model=reply.model,
+        request_id=reply.request_id,
     )

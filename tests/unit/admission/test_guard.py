@@ -7,6 +7,7 @@ import pytest
 
 from earmark.admission.call import Grant, ModelRequest, Reply
 from earmark.errors import CallFailed, NotFound
+from earmark.ledger.details import read_details
 from earmark.money import Money
 from earmark.pricing.usage import Usage
 from earmark.testing.scripted import Answer, Failure, HalfStream, ScriptedProvider, Unmetered
@@ -78,6 +79,21 @@ def test_failure_of_unknown_cost_is_presumed() -> None:
     house = House()
     charge = house.fails(HandCall(raises(CallFailed(detail="lost", billed="unknown"))))
     assert (charge.state, charge.settled) == ("presumed", Money(1))
+
+
+def test_failure_of_partly_known_cost_is_presumed_at_no_less() -> None:
+    """What came before a call was cut counts where it is more than the hold, with its counters."""
+    house = House()
+    used = Usage.of(input_tokens=7)
+    failure = CallFailed(
+        detail="lost", billed="unknown", known_cost=Money(2), usage=used, unknown=("dream = 1",),
+        model="m", request_id="req_7",
+    )  # fmt: skip
+    charge = house.fails(HandCall(raises(failure)))
+    assert (charge.state, charge.settled, charge.usage) == ("presumed", Money(2), used)
+    assert read_details(house.only().details) == {
+        "model": "m", "request_id": "req_7", "usage": {"input_tokens": 7}, "unknown": ["dream = 1"],
+    }  # fmt: skip
 
 
 def test_failure_that_was_billed_is_settled() -> None:

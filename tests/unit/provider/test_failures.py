@@ -12,11 +12,12 @@ import pytest
 from earmark.apis.failures import Rejection, rejected
 from earmark.clock import SystemClock
 from earmark.errors import CallFailed
+from earmark.money import Money
 from earmark.pricing.book import PriceBook
 from earmark.provider import Api, open_provider
 from support.calls import ask, grant, send
 from support.split_replies import DIALECTS, Content
-from support.stub_server import Scene, StubServer, error
+from support.stub_server import Scene, StubServer, error, events
 
 BOOK = PriceBook({"stub/m": {"input_mtok": "1", "output_mtok": "10"}})
 APIS: tuple[Api, ...] = ("openai", "openai-responses", "anthropic", "gemini")
@@ -205,6 +206,38 @@ def test_a_server_that_dies_leaves_the_cost_unknown(stub: StubServer) -> None:
         for failed in play(stub, Scene(dies=dies, billed=billed)):
             assert failed.billed == "unknown"
             assert stub.bill == ([billed] if dies == "after" else [])
+
+
+#: Five thousand tokens in are on the bill before anything is written: 0.005 USD.
+COUNTED = {"input_tokens": 5000, "output_tokens": 1, "dream_tokens": 7}
+BEGUN = events(["half a sen"], COUNTED, None, ends=False)
+PARTS: dict[str, Scene] = {
+    "lost": Scene(events=BEGUN, dies="midway"),
+    "ended early": Scene(events=BEGUN),
+    "no JSON": Scene(events=[*BEGUN, b"data: {\n\n"]),
+    "broken off": Scene(
+        events=[
+            *BEGUN,
+            b'event: error\ndata: {"type": "error", "error": {"type": "overloaded"}}\n\n',
+        ]
+    ),
+    "refused": Scene(
+        body=json.dumps({"model": "m", "id": "msg_1", "content": None, "usage": COUNTED}).encode()
+    ),
+}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_failed_reply_keeps_the_counters_that_came(stub: StubServer, part: str) -> None:
+    """A stream cut after its first usage, or a reply that is none, costs at least what it says."""
+    scene = PARTS[part]
+    stub.play(scene)
+    failed = fail("anthropic", stub.url, stream=scene.events is not None)
+    assert (failed.billed, failed.cost) == ("unknown", None)
+    assert Money("0.005") < failed.known_cost < Money("0.006")
+    assert failed.usage.get("input_tokens") == 5000
+    assert failed.unknown == ("dream_tokens = 7",)
+    assert (failed.model, failed.request_id) == ("m", "msg_1")
 
 
 def test_an_answer_that_comes_too_late_leaves_the_cost_unknown(stub: StubServer) -> None:

@@ -254,4 +254,8 @@ def _read_json(reply: Reply) -> Json:
             retryable=True,
             usage=reply.usage,
             cost=reply.cost,
+            known_cost=reply.known_cost,
+            unknown=reply.unknown,
+            model=reply.model,
+            request_id=reply.request_id,
         ) from None
