@@ -44,7 +44,7 @@ def bound(
     max_output_tokens: int = 1024,
     extra_input_tokens: int | None = None,
     context_window: int | None = None,
-    allowed: Collection[str] = (),
+    allowed_options: Collection[str] = (),
     at: datetime | None = None,
     book: PriceBook | None = None,
 ) -> CallBound:
@@ -58,11 +58,10 @@ def bound(
         model: The model where the URL names it and not the body, as Gemini's does.
         max_output_tokens: The limit per choice, where the request names none.
         extra_input_tokens: The most tokens of inputs that cannot be counted, such as images and
-            the results of tools the provider runs, of all rounds of sampling together. The prompt
-            is counted once for each round beside them (`max_uses` or `max_tool_calls`, and one);
-            where nothing limits the rounds, as with MCP servers, its repeats are to be in them too.
+            results of tools, of all rounds of sampling together. Beside them the prompt counts once
+            a round; where nothing limits the rounds, as with MCP servers, give its repeats in them.
         context_window: The most input tokens the model takes, where you know it.
-        allowed: Options beyond the API's table that you vouch for: text at most.
+        allowed_options: Options beyond the API's table that you vouch for: text at most.
         at: When it will be called, with a time zone; now by default.
         book: Prices; the price list alone by default.
 
@@ -70,7 +69,9 @@ def bound(
         BudgetExceeded: `unpriced`: a part has no bound or no price; its place, and what to give.
         InvalidUsage: It is no request of this API, or there is no such API.
     """
-    reading = read_body(api, body, headers=headers, provider=provider, model=model, allowed=allowed)
+    reading = read_body(
+        api, body, headers=headers, provider=provider, model=model, allowed=allowed_options
+    )
     if request_table(api).is_free:
         return _FREE
     name = reading.model.removeprefix(f"{provider}/")

@@ -178,7 +178,7 @@ class _Reader:
         mistyped = f"did you mean '{near[0]}'? Else " if near else ""
         raise unpriced(
             f"option '{place}' is not known to be bounded: {mistyped}leave it out, or, if it adds"
-            f' text at most, allow it: [apis.{self._api}.options] {_toml_key(plain)} = "text"'
+            f" text at most, allow it: {how_to_allow(self._api, plain)}"
         )
 
     def _value(self, value: object, rule: Option, place: str) -> object:
@@ -388,8 +388,10 @@ def _camel_case(name: str) -> str:
     return _UNDERSCORE.sub(lambda found: found[1].upper(), name)
 
 
-def _toml_key(name: str) -> str:
-    return name if name.replace("_", "").isalnum() else f'"{name}"'
+def how_to_allow(api: str, name: str) -> str:
+    """Return what allows the option *name*: the callers' parameter, and its like in a file."""
+    key = name if name.replace("_", "").isalnum() else f'"{name}"'
+    return f'allowed_options={{"{name}"}}, in earmark.toml [apis.{api}.options] {key} = "text"'
 
 
 @lru_cache(maxsize=1024)

@@ -73,7 +73,10 @@ _SERVER: Final = ("server_error", "api_error", "UNAVAILABLE")
 
 
 def refusal(api: str, error: Exception, client: str = "") -> RefusalResponse:
-    """Return the answer of *api* that says *error*; nothing of the request is repeated in it.
+    """Return the answer of *api* that says *error*, in its own sentence.
+
+    A sentence names parts of the request by their places and may repeat the first 60 characters of
+    a value that is refused. The store's address stays here.
 
     - A budget that is spent, paused, too small or not there: 402, not to be retried. Codex retries
       a 402 and stops, showing the message, at a 429 of type `usage_limit_reached`.

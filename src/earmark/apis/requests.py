@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from earmark.apis.api import request_table
-from earmark.apis.contents import Contents, read_contents
+from earmark.apis.contents import Contents, how_to_allow, read_contents
 from earmark.apis.options import RequestTable
 from earmark.apis.output_limit import asked_output_tokens, value_at, whole_number
 from earmark.errors import InvalidUsage
@@ -50,7 +50,7 @@ def read_body(
         api: The API's name: one of `earmark.apis.api.APIS` that has a request table.
         body: The decoded JSON body, as it is sent.
         headers: The request's headers; those that alter price or behaviour are options too.
-        provider: Who is called, by the price list's id.
+        provider: Who is called, by the price list's id: a text; no bound depends on it.
         model: The model, where the URL names it and not the body.
         allowed: Options beyond the table that the user vouches for, by name or by path without
             indices, and values of headers such as a beta's name: text at most.
@@ -115,7 +115,10 @@ def _check_types(body: object, headers: object, provider: object, allowed: objec
 def _check_headers(
     api: str, table: RequestTable, headers: Mapping[str, str], allowed: Collection[str]
 ) -> None:
-    """Refuse a header whose value alters the bill beyond any bound, or that no table lists."""
+    """Refuse values that alter the bill without bound, or that no table lists, of its headers.
+
+    A header that the table does not name passes: it is none that alters price or behaviour.
+    """
     for name, value in headers.items():
         known = table.headers.get(name.lower())
         for each in value.split(",") if known is not None else ():
@@ -124,8 +127,7 @@ def _check_headers(
             if row is None and beta and beta not in allowed:
                 raise unpriced(
                     f"header '{name.lower()}: {beta[:60]}' is not known to be bounded: leave it"
-                    f" out, or, if it adds text at most, allow it: [apis.{api}.options]"
-                    f' "{beta[:60]}" = "text"'
+                    f" out, or, if it adds text at most, allow it: {how_to_allow(api, beta[:60])}"
                 )
             if row is not None and row.effect == "refused":
                 raise unpriced(f"header '{name.lower()}: {beta}': {row.detail}")

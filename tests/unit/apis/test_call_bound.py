@@ -1,5 +1,6 @@
 """`earmark.bound`: the most a call can cost."""
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final, cast
@@ -74,8 +75,12 @@ def test_what_costs_nothing_needs_no_price() -> None:
 @pytest.mark.parametrize(
     ("more", "headers", "words"),
     [
-        ({"knob_of_tomorrow": 1}, {}, r"'knob_of_tomorrow'.*\[apis.anthropic.options\]"),
-        ({}, {"anthropic-beta": "x-2027"}, "anthropic-beta: x-2027"),
+        (
+            {"knob_of_tomorrow": 1},
+            {},
+            r"""'knob_of_tomorrow'.*allowed_options={"knob_of_tomorrow"}.*\[apis.anthropic.opt""",
+        ),
+        ({}, {"anthropic-beta": "x-2027"}, r"""beta: x-2027.*allowed_options={"x-2027"}"""),
         ({"model": "of-tomorrow"}, {}, r"\[prices.\"p/of-tomorrow\"\]"),
         ({"container": "c"}, {}, "give extra_input_tokens"),
     ],
@@ -88,6 +93,35 @@ def test_what_has_no_bound_is_refused_with_what_to_give(
     with pytest.raises(BudgetExceeded, match=words) as refused:
         earmark.bound(body, api="anthropic", provider="p", headers=headers, book=BOOK)
     assert refused.value.reason is earmark.Reason.UNPRICED
+
+
+@pytest.mark.parametrize(
+    ("more", "headers"),
+    [({"knob_of_tomorrow": 1}, {}), ({}, {"anthropic-beta": "x-2027"})],
+)
+def test_what_the_advice_names_allows_it(more: dict[str, Any], headers: dict[str, str]) -> None:
+    """The parameter of the advice is one of the function that was called."""
+    body = {"model": "m", "messages": HELLO, "max_tokens": 9, **more}
+
+    def ask(**advice: Any) -> earmark.CallBound:
+        return earmark.bound(
+            body, api="anthropic", provider="p", headers=headers, book=BOOK, **advice
+        )
+
+    with pytest.raises(BudgetExceeded) as refused:
+        ask()
+    found = re.search(r'(\w+)={"([^"]+)"}', str(refused.value))
+    assert found is not None
+    assert ask(**{found[1]: {found[2]}}).cost > Money()
+
+
+def test_a_refusal_repeats_the_beginning_of_a_value_alone() -> None:
+    """What may be a part of a prompt is cut after 60 characters."""
+    body = {"model": "gpt-4o", "messages": HELLO, "modalities": ["x" * 999]}
+    with pytest.raises(BudgetExceeded) as refused:
+        earmark.bound(body, **OPENAI)
+    assert str(refused.value).count("x" * 61) == 0
+    assert "x" * 60 in str(refused.value)
 
 
 @pytest.mark.parametrize(
