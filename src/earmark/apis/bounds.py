@@ -1,5 +1,6 @@
 """From a request to the most it can cost. Pure: no network; the price is given."""
 
+import re
 from dataclasses import replace
 from typing import Final
 
@@ -26,6 +27,11 @@ MESSAGE_TOKENS: Final = 16
 SCHEMA_TOKENS: Final = 600
 
 _IMAGES: Final = "output_image_tokens"
+#: Names of models that answer with images, or audio, unless they are asked for text alone; of many
+#: the price list knows no rate but that of text. Source: OpenRouter, Google and OpenAI, lists of
+#: models, 2026-11.
+_IMAGE_MODEL: Final = re.compile(r"image|banana|dall-e", re.IGNORECASE)
+_AUDIO_MODEL: Final = re.compile(r"audio|lyria", re.IGNORECASE)
 
 
 def bound_request(
@@ -58,6 +64,8 @@ def bound_request(
     _check_numbers(table, default_max_output_tokens, extra_input_tokens, context_window)
     if table.is_free:
         return ModelBound(price=price, input_tokens=0, max_output_tokens=0)
+    if table.output_limits and not reading.contents.names_outputs:
+        _refuse_image_and_audio_models(price, table.text_alone)
     return _bound(
         reading.contents,
         price,
@@ -102,11 +110,6 @@ def _bound(
     context_window: int | None,
 ) -> ModelBound:
     _refuse_searching(price)
-    if found.may_make_images and any(rate.kind == _IMAGES for rate in price.rates()):
-        raise unpriced(
-            f"'{price.name}' makes images, which no limit of output tokens bounds: ask for text"
-            ' alone, by responseModalities = ["TEXT"]'
-        )
     if extra_input_tokens and not found.uncounted:
         # Nothing here says what these tokens are of.
         found = replace(found, modalities=found.modalities | set(MODALITIES))
@@ -132,6 +135,19 @@ def _refuse_searching(price: Price) -> None:
     if any(name in price.model for name in SEARCHING_MODELS):
         detail = f"'{price.name}' searches by itself and bills it beside its tokens"
         raise unpriced(f"{detail}: use a declared cost")
+
+
+def _refuse_image_and_audio_models(price: Price, text_alone: str) -> None:
+    """Refuse a model that may answer with what no limit bounds or no price is known of."""
+    priced = {rate.kind for rate in price.rates()}
+    if _IMAGES in priced or _IMAGE_MODEL.search(price.model):
+        detail = f"'{price.name}' makes images, which no limit of output tokens bounds"
+    elif _AUDIO_MODEL.search(price.model) and "output_audio_tokens" not in priced:
+        detail = f"'{price.name}' may answer with audio, which has no price"
+    else:
+        return
+    how = f"ask for text alone, by {text_alone}" if text_alone else "use a declared cost"
+    raise unpriced(f"{detail}: {how}")
 
 
 def _input_tokens(

@@ -54,8 +54,8 @@ class Contents:
     """What needs an explicit bound, with its place."""
     modalities: set[str] = field(default_factory=lambda: {"text"})
     outputs: frozenset[str] = frozenset(MODALITIES)
-    may_make_images: bool = False
-    """Whether a model that makes images makes them here, though nobody asked for them."""
+    names_outputs: bool = False
+    """Whether it says what the answer is to consist of."""
     asked_modalities: set[str] = field(default_factory=set[str])
     """`input_audio`, `output_audio` …: what the request names, which must have a price."""
     fees: dict[str, int] = field(default_factory=dict[str, int])
@@ -113,7 +113,6 @@ class _Reader:
         self.found = Contents(
             outputs=table.outputs,
             has_template=table.has_template,
-            may_make_images=table.makes_images,
         )
         self._api = api
         self._table = table
@@ -308,7 +307,7 @@ class _Reader:
                 raise unpriced(f"option '{place}' is {each[:60]!r}; only {known} is bounded")
         if asked:
             self.found.outputs = frozenset({"text", *asked})
-            self.found.may_make_images = False
+            self.found.names_outputs = True
             self.found.asked_modalities |= {f"output_{each}" for each in self.found.outputs}
         return _GO_ON
 

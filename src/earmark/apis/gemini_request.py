@@ -141,8 +141,7 @@ REQUEST: Final = RequestTable(
     choices="generationConfig.candidateCount",
     tiers=("serviceTier",),
     camel_case=True,
-    # A model that makes images makes them unless it is told otherwise.
-    makes_images=True,
+    text_alone='responseModalities = ["TEXT"]',
     headers={
         # Vertex: capacity of another price.
         "x-vertex-ai-llm-request-type": texts("dedicated"),

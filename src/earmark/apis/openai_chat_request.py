@@ -99,6 +99,7 @@ REQUEST: Final = RequestTable(
     choices="n",
     tiers=("service_tier",),
     asks_for_stream_usage=True,
+    text_alone='modalities = ["text"]',
     hosts={
         # Not set, the tier is what the project's settings say.
         "api.openai.com": Host(

@@ -192,8 +192,8 @@ class RequestTable:
     """Whether names may also be written with underscores."""
     is_free: bool = False
     """Whether its requests cost nothing."""
-    makes_images: bool = False
-    """Whether a model that can makes images unless the request asks for text alone."""
+    text_alone: str = ""
+    """How a request asks for an answer of text alone; empty where it cannot."""
     has_template: bool = True
     """Whether the provider wraps the conversation in words of its own."""
     asks_for_stream_usage: bool = False

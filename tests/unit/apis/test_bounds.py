@@ -45,7 +45,7 @@ REQUESTS: dict[str, tuple[str, str | None, list[Any], dict[str, Any]]] = {
     "batch": ("anthropic/claude-haiku-5-5", "batch", CACHED, {}),
     "tiered google": ("google/gemini-2.5-pro", None, HELLO, {}),
     "audio in": ("google/gemini-2.5-flash", None, HEARD, {}),
-    "image out": ("google/gemini-2.5-flash-image", None, SEEN, {}),
+    "image model": ("google/gemini-2.5-flash-image", None, SEEN, {"modalities": ["text"]}),
     "auto": ("openai/gpt-5", "auto", HELLO, {}),
     "flex": ("openai/gpt-5.6-sol", "flex", HELLO, {}),
     "audio both ways": ("openai/gpt-realtime", None, HEARD, {"modalities": ["text", "audio"]}),
@@ -64,6 +64,7 @@ IMPOSSIBLE: dict[str, frozenset[str]] = {
     "plain": NO_WRITES,
     "tiered": NO_WRITES,
     "repeating decimals": frozenset({"cache_write_1h_tokens"}),
+    "image model": frozenset({"output_image_tokens"}),
     "audio both ways": frozenset({"input_image_tokens", "cache_image_read_tokens"}),
 }
 
@@ -315,8 +316,9 @@ def test_a_modality_without_a_price_is_refused() -> None:
     """A list without a rate for audio prices no request that holds or wants any."""
     price = BOOK.resolve("openai/gpt-4o-audio-preview", at=AT)
     options = {"modalities": ["text", "audio"]}
+    heard: dict[str, Any] = {"extra_input_tokens": 1000, "options": {"modalities": ["text"]}}
     with pytest.raises(BudgetExceeded, match="input_audio_tokens"):
-        model_bound(price, HEARD, max_output_tokens=20, extra_input_tokens=1000)
+        model_bound(price, HEARD, max_output_tokens=20, **heard)
     with pytest.raises(BudgetExceeded, match="output_audio_tokens"):
         model_bound(price, HELLO, max_output_tokens=20, options=options)
 

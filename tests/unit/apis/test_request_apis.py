@@ -1,9 +1,11 @@
 """Requests to the Responses, Embeddings, Gemini and token-counting APIs."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+import earmark
 from earmark.apis.bounds import bound_request
 from earmark.apis.output_limit import with_output_limit
 from earmark.apis.requests import read_body
@@ -13,6 +15,7 @@ from earmark.pricing.book import PriceBook
 from earmark.pricing.bound import ModelBound
 from earmark.pricing.usage import Usage
 
+AT = datetime(2026, 11, 22, 12, tzinfo=UTC)
 PRICES = {
     "input_mtok": "1",
     "input_audio_mtok": "3",
@@ -306,3 +309,38 @@ def test_counting_tokens_costs_nothing() -> None:
     asked = bound("anthropic-count-tokens", body)
     assert (asked.cost(), asked.tokens()) == (Money(0), 0)
     assert with_output_limit("anthropic-count-tokens", body, 7, host="api.anthropic.com") == body
+
+
+@pytest.mark.parametrize(
+    ("api", "model", "text_alone"),
+    [
+        ("openai", "openrouter/google/gemini-2.5-flash-image", {"modalities": ["text"]}),
+        ("openai", "openrouter/google/gemini-nano-banana-2.1", {"modalities": ["text"]}),
+        ("openai", "openrouter/openai/gpt-5-image-mini", {"modalities": ["text"]}),
+        ("openai", "google/gemini-2.5-flash-image", {"modalities": ["text"]}),
+        ("openai", "openrouter/openai/gpt-audio", {"modalities": ["text"]}),
+        ("openai", "openai/gpt-4o-audio-preview", {"modalities": ["text"]}),
+        (
+            "gemini",
+            "p/gemini-2.0-flash-exp-image-generation",
+            {"generationConfig": {"responseModalities": ["TEXT"]}},
+        ),
+        ("openai-responses", "openrouter/openai/gpt-5-image", None),
+    ],
+)
+def test_a_model_that_makes_images_or_sound_is_asked_for_text_alone(
+    api: str, model: str, text_alone: dict[str, Any] | None
+) -> None:
+    """Known by its price or its name, where the request does not say what the answer is of."""
+    provider, _, name = model.partition("/")
+    asked: dict[str, Any] = {"model": name, "messages": []}
+    asked |= {"gemini": {"contents": []}, "openai-responses": {"input": "hi"}}.get(api, {})
+    if api != "openai":
+        del asked["messages"]
+    given: dict[str, Any] = {"api": api, "provider": provider, "at": AT}
+    given["book"] = PriceBook(own={"p/gemini-2.0-flash-exp-image-generation": PRICES})
+    words = "declared cost" if text_alone is None else "text alone, by (m|responseM)odalities = "
+    with pytest.raises(BudgetExceeded, match=words):
+        earmark.bound(asked, **given)
+    if text_alone is not None:
+        assert earmark.bound(asked | text_alone, **given).cost > Money(0)
