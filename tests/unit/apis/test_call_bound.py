@@ -142,7 +142,7 @@ def test_a_refusal_repeats_the_beginning_of_a_value_alone() -> None:
             "the header '1' is",
         ),
         (
-            lambda: earmark.bound(ASKED, allowed="best_of", **OPENAI),
+            lambda: earmark.bound(ASKED, allowed_options="best_of", **OPENAI),
             "the allowed options are",
         ),
         (
