@@ -117,55 +117,6 @@ def test_a_declared_amount_needs_no_body(tickets: Tickets) -> None:
     assert ticket.settle("0.042").settled == Money("0.042")
 
 
-ENDINGS: dict[str, tuple[Callable[[Ticket], Any], str, str]] = {
-    "a reply": (
-        lambda t: t.settle(completion(prompt_tokens=100, completion_tokens=10)),
-        "settled", "0.00012",
-    ),
-    "its usage": (
-        lambda t: t.settle(Usage.of(input_tokens=100, output_tokens=10)), "settled", "0.00012",
-    ),
-    "bytes": (
-        lambda t: t.settle(
-            b'{"model":"m","choices":[],"usage":{"prompt_tokens":5,"completion_tokens":0}}'
-        ),
-        "settled", "0.000005",
-    ),
-    "its cost": (lambda t: t.settle("0.5"), "settled", "0.5"),
-    "no usage": (lambda t: t.settle(completion()), "presumed", "hold"),
-    "a counter nobody knows": (
-        lambda t: t.settle(completion(prompt_tokens=9, completion_tokens=1, dream_tokens=5)),
-        "presumed", "hold",
-    ),
-    "a known part above the hold": (
-        lambda t: t.settle(completion(prompt_tokens=9, completion_tokens=100_000, dream_tokens=5)),
-        "presumed", "0.200009",
-    ),
-    "a rejection": (lambda t: t.fail(429, {}, b'{"error": {"type": "rate"}}'), "released", "0"),
-    "a server's fault": (lambda t: t.fail(502, body="<html>"), "presumed", "hold"),
-    "not known": (lambda t: t.presume("cable cut"), "presumed", "hold"),
-    "never sent": (lambda t: t.release(), "released", "0"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("ending", ENDINGS)
-def test_each_ending_is_booked_by_what_is_known_of_the_cost_once(
-    tickets: Tickets, ending: str
-) -> None:
-    """The same ending again changes nothing, and another one is refused."""
-    end, booked, cost = ENDINGS[ending]
-    ticket = tickets.open("acme", BODY)
-    wanted = ticket.hold if cost == "hold" else Money(cost)
-    for _ in range(2):
-        end(ticket)
-        assert ticket.charge is not None
-        assert (ticket.charge.state, ticket.charge.settled) == (booked, wanted)
-        assert state(tickets, ticket) == (booked, wanted)
-    with pytest.raises(KeyReused, match=ticket.key):
-        ticket.settle("0.123")
-    assert state(tickets, ticket) == (booked, wanted)
-
-
 @pytest.mark.parametrize(
     ("provider", "host"),
     [
@@ -358,7 +309,7 @@ def test_an_elastic_hold_grows_ahead_of_its_stream(tickets: Tickets) -> None:
     assert tickets.ledger.reservation(ticket.key).amount == ticket.hold
     for wrong in (-1, 1.5, "7"):
         with pytest.raises(InvalidUsage, match="whole number"):
-            ticket.produced(wrong)  # type: ignore[arg-type]
+            ticket.produced(wrong)
 
 
 def stream_into(ticket: Ticket, came: list[int]) -> None:

@@ -6,13 +6,15 @@ surely not billed, or never sent        released
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 
 from earmark.admission.call import Reply
+from earmark.apis.counters import larger_counts
 from earmark.apis.reply_cost import PricedRequest, model_of, reply_cost, request_id_of
 from earmark.errors import BudgetExceeded, CallFailed, InvalidAmount, InvalidKey, InvalidUsage
+from earmark.errors.inputs import shown
 from earmark.ledger import requests
 from earmark.ledger.details import details_of_call, details_text
 from earmark.ledger.values import Presume, Release, Settle
@@ -100,7 +102,7 @@ def ended_by_body(
         InvalidUsage: A body or a usage cannot be priced: the hold is of a declared amount.
         InvalidAmount: The amount is none.
     """
-    body = _body(reply)
+    body, repeated = _body(reply)
     if body is None and not isinstance(reply, Usage):
         amounts = requests.amounts(cast("AmountLike", reply), units, calls=requests.AS_HELD)
         return Ending(booking="settle", cost=Money.nanos(amounts.usd), tokens=amounts.tokens)
@@ -113,15 +115,16 @@ def ended_by_body(
             return Ending(booking="presume", usage=reply, note=str(unpriced))
         return Ending(booking="settle", cost=cost, tokens=reply.tokens, usage=reply)
     known = reply_cost(body or {}, asked)
+    twice = f"the reply names {repeated!r} twice" if repeated else ""
     return Ending(
-        booking="presume" if known.cost is None else "settle",
+        booking="presume" if known.cost is None or repeated else "settle",
         cost=known.known if known.cost is None else known.cost,
         tokens=None if known.usage is None else known.usage.tokens,
         usage=known.usage,
         unknown=known.unknown,
         model=model_of(body or {}),
         request_id=request_id_of(body or {}, headers),
-        note=known.note,
+        note=known.note or twice,
     )
 
 
@@ -176,26 +179,73 @@ def without_cost(ending: Ending, error: InvalidAmount) -> Ending:
 
 def decoded(body: object) -> object:
     """Return what a body in bytes or text says as JSON; what is no JSON as it is."""
-    if not isinstance(body, str | bytes):
+    if not isinstance(body, str | bytes | bytearray):
         return body
     try:
         return json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return body
 
 
 def json_of(value: object) -> object:
-    """Return the JSON of an SDK's object, which is a pydantic model; else *value* itself."""
+    """Return the JSON of an SDK's object, which is a pydantic model; else *value* itself.
+
+    Raises:
+        InvalidUsage: The object cannot be written as JSON.
+    """
     dump = getattr(value, "model_dump", None)
-    return dump(mode="json") if callable(dump) else value
+    if not callable(dump):
+        return value
+    try:
+        return dump(mode="json")
+    except Exception as error:
+        detail = f"{type(value).__name__} cannot be written as JSON ({type(error).__name__})"
+        raise InvalidUsage(detail=detail) from error
 
 
-def _body(reply: object) -> Mapping[str, Any] | None:
-    """Return the JSON object that *reply* is or holds; `None` for an amount or a usage."""
-    if isinstance(reply, bytes | bytearray):
-        found = decoded(bytes(reply))
-        if not isinstance(found, Mapping):
-            raise InvalidUsage(detail="the reply is no JSON object")
-        return mapping(cast("object", found))
-    found = json_of(reply)
-    return mapping(cast("object", found)) if isinstance(found, Mapping) else None
+def header_texts(headers: object) -> dict[str, str]:
+    """Return *headers*, any HTTP client's, by their names in lower case.
+
+    Raises:
+        InvalidUsage: They are no mapping of names to texts.
+    """
+    listed = getattr(headers or {}, "items", None)
+    if not callable(listed):
+        raise InvalidUsage(detail=f"the headers are {type(headers).__name__}, not texts by name")
+    found: dict[str, str] = {}
+    for name, value in cast("Iterable[tuple[object, object]]", listed()):
+        if not isinstance(name, str) or not isinstance(value, str):
+            detail = f"the header {shown(name)} is {type(value).__name__}, not a text"
+            raise InvalidUsage(detail=detail)
+        found[name.lower()] = value
+    return found
+
+
+def _body(reply: object) -> tuple[Mapping[str, Any] | None, str]:
+    """Return the JSON object that *reply* is or holds, and a member it names twice.
+
+    It is `None` for an amount or a usage. Of two values of one member the larger stands.
+    """
+    if not isinstance(reply, bytes | bytearray):
+        found = json_of(reply)
+        body = mapping(cast("object", found)) if isinstance(found, Mapping) else None
+        return body, ""
+    repeated: list[str] = []
+
+    def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            found = {}
+            for name, value in pairs:
+                if name in found:
+                    repeated.append(name)
+                found = larger_counts(found, {name: value})
+        return found
+
+    try:
+        found = json.loads(reply, object_pairs_hook=members)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise InvalidUsage(detail="the reply is no JSON object")
+    return cast("dict[str, Any]", found), shown(repeated[0]) if repeated else ""

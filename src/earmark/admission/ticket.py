@@ -20,6 +20,7 @@ from earmark.admission.ending import (
     decoded,
     ended_by_body,
     failed_by,
+    header_texts,
     json_of,
 )
 from earmark.admission.request import Request
@@ -27,12 +28,17 @@ from earmark.admission.threads_and_tasks import completed
 from earmark.apis.failures import Rejection, rejected
 from earmark.apis.reply_cost import request_id_of
 from earmark.apis.streams import ReplyStream, StreamPiece, open_stream
+from earmark.apis.written_output import holds_work
 from earmark.errors import CallFailed, EarmarkError, InvalidUsage, KeyReused
+from earmark.errors.inputs import shown
 from earmark.ledger.values import Reservation
 from earmark.money import AmountLike, Money
+from earmark.pricing.json_values import mapping
 from earmark.pricing.usage import Usage
 
 _NO_END: Final = "the ticket's block ended without a settlement"
+#: RFC 9110 §15: a status has three digits. A redirection is no reply either.
+_ERRORS: Final = range(300, 1000)
 _UNFINISHED: Final = "the stream ended before the reply did"
 
 #: What a reply is settled by: the provider's JSON body, decoded or not, an SDK's reply object, the
@@ -110,6 +116,7 @@ class _Call:
         units: Mapping[str, int] | None,
         headers: Mapping[str, str] | None,
     ) -> Ending:
+        headers = header_texts(headers)
         if reply is not None:
             return ended_by_body(reply, self._request.priced, units=units, headers=headers)
         if self._stream is None:
@@ -120,33 +127,44 @@ class _Call:
         # A usage that came until then is that of a part.
         return replace(ending, booking="presume", note=_UNFINISHED)
 
-    def _presumed(self, note: str, failure: BaseException | None = None) -> Ending:
-        """Return the presumption of the call, at no less than what its stream's usage costs."""
+    def _presumed(
+        self,
+        note: str,
+        failure: BaseException | None = None,
+        *,
+        partial: Mapping[str, Any] | None = None,
+    ) -> Ending:
+        """Return the presumption of the call, at no less than what its stream's usage costs.
+
+        Without a stream, *partial* is what came of its reply.
+        """
         ending = Ending(booking="presume", note=note, failure=failure)
         asked = self._request.priced
-        if self._stream is None or asked is None:
-            return ending
-        return cut_after(self._stream.partial_reply(), asked, ending)
+        if self._stream is not None:
+            partial = self._stream.partial_reply()
+        return ending if partial is None or asked is None else cut_after(partial, asked, ending)
 
     def _left(self, ended_by: BaseException | None) -> Ending:
         """Return the ending of a ticket whose block was left without one."""
         return self._presumed(_NO_END if ended_by is None else "", ended_by)
 
     def _failure(self, status: int, headers: Mapping[str, str] | None, body: object) -> CallFailed:
+        headers, answer = header_texts(headers), decoded(body)
         failure = rejected(
             Rejection(
                 provider=self._request.provider or self._request.name,
                 host=self._request.host,
-                status=status,
-                headers={name.lower(): value for name, value in (headers or {}).items()},
-                body=decoded(body),
+                status=_error_status(status),
+                headers=headers,
+                body=answer,
             )
         )
-        if failure.billed == "no" and self._was_answered:
+        shows_work = holds_work(mapping(answer))
+        if failure.billed == "no" and (self._was_answered or shows_work):
             failure.billed = "unknown"
         failure.request_id = request_id_of({}, headers)
-        if self._stream is not None:
-            known = self._presumed("")
+        if self._stream is not None or (shows_work and self._request.priced is not None):
+            known = self._presumed("", partial=mapping(answer) if shows_work else None)
             failure.usage, failure.known_cost = known.usage, known.cost
             failure.unknown, failure.model = known.unknown, known.model
             failure.request_id = failure.request_id or known.request_id
@@ -234,10 +252,12 @@ class Ticket(_Call):
         """Book that the provider answered with the HTTP error *status*; return it to be raised.
 
         What providers describe as a rejection before any work is released; everything else, and
-        any error after the reply began, is presumed. The failure says which by `billed`, whether
+        any error after the reply began, or whose body holds output or a usage, is presumed. The
+        failure says which by `billed`, whether
         another try may help by `retryable` and `retry_after`, and has the `charge`.
 
         Raises:
+            InvalidUsage: *status* is no error, or a header no text; the ticket stays open.
             KeyReused, StoreError: As `settle`.
         """
         failure = self._failure(status, headers, body)
@@ -330,3 +350,14 @@ class AsyncTicket(_Call):
                 # A cancellation that is swallowed is never seen by whoever cancelled.
                 raise ended_by from error
             raise
+
+
+def _error_status(status: object) -> int:
+    """Return *status* if an HTTP error has it.
+
+    Raises:
+        InvalidUsage: It is none.
+    """
+    if isinstance(status, int) and not isinstance(status, bool) and status in _ERRORS:
+        return status
+    raise InvalidUsage(detail=f"the status is {shown(status)!r}; an HTTP error has 300 to 999")

@@ -37,6 +37,12 @@ def fewest_tokens(body: Mapping[str, Any]) -> int:
     return -(-characters // LONGEST_TOKEN)
 
 
+def holds_work(body: Mapping[str, Any]) -> bool:
+    """Whether *body* shows that a model worked: output, or a usage that counts anything."""
+    counters = [*mapping(body.get("usage")).values(), *mapping(body.get("usageMetadata")).values()]
+    return written_choices(body) > 0 or any(counters)
+
+
 def _blocks(body: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     return (mapping(each) for name in ("content", "output") for each in items(body.get(name)))
 

@@ -1,0 +1,141 @@
+"""What ends a ticket, and what each end books; what is nothing to end by leaves it open."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from earmark.admission.ticket import Ticket
+from earmark.errors import InvalidUsage, KeyReused
+from earmark.money import Money
+from earmark.pricing.usage import Usage
+from earmark.stores.open import open_ledger
+from earmark.testing import ManualClock
+from support.ledger_books import check_books
+from support.tickets import BODY, Tickets, completion
+
+
+@pytest.fixture(params=["threads", "tasks"])
+def tickets(request: pytest.FixtureRequest, url: str, clock: ManualClock) -> Iterator[Tickets]:
+    """A guard of threads, or of tasks, on books with one dollar a day."""
+    with open_ledger(url, clock=clock) as ledger:
+        ledger.set_budget("acme", limits=["1 usd per day"])
+        opened = Tickets(ledger, request.param)
+        yield opened
+        opened.close()
+        check_books(ledger)
+
+
+def _state(tickets: Tickets, ticket: Ticket) -> tuple[str, Money | None]:
+    found = tickets.ledger.reservation(ticket.key)
+    return found.state, found.settled
+
+
+ENDINGS: dict[str, tuple[Callable[[Ticket], Any], str, str]] = {
+    "a reply": (
+        lambda t: t.settle(completion(prompt_tokens=100, completion_tokens=10)),
+        "settled", "0.00012",
+    ),
+    "its usage": (
+        lambda t: t.settle(Usage.of(input_tokens=100, output_tokens=10)), "settled", "0.00012",
+    ),
+    "bytes": (
+        lambda t: t.settle(
+            b'{"model":"m","choices":[],"usage":{"prompt_tokens":5,"completion_tokens":0}}'
+        ),
+        "settled", "0.000005",
+    ),
+    "its cost": (lambda t: t.settle("0.5"), "settled", "0.5"),
+    "no usage": (lambda t: t.settle(completion()), "presumed", "hold"),
+    "a counter nobody knows": (
+        lambda t: t.settle(completion(prompt_tokens=9, completion_tokens=1, dream_tokens=5)),
+        "presumed", "hold",
+    ),
+    "a known part above the hold": (
+        lambda t: t.settle(completion(prompt_tokens=9, completion_tokens=100_000, dream_tokens=5)),
+        "presumed", "0.200009",
+    ),
+    "a member named twice": (
+        lambda t: t.settle(
+            b'{"model":"m","choices":[{"message":{"content":"hi"}}],"usage":{"prompt_tokens":9,'
+            b'"completion_tokens":100000,"completion_tokens":1}}'
+        ),
+        "presumed", "0.200009",
+    ),
+    "a rejection that shows output": (
+        lambda t: t.fail(400, {}, completion(prompt_tokens=9, completion_tokens=100_000)),
+        "presumed", "0.200009",
+    ),
+    "a rejection that shows a usage": (
+        lambda t: t.fail(429, {}, b'{"error": {}, "usage": {"prompt_tokens": 9}}'),
+        "presumed", "hold",
+    ),
+    "a rejection whose usage is 0": (
+        lambda t: t.fail(429, {}, b'{"error": {}, "usage": {"prompt_tokens": 0}}'),
+        "released", "0",
+    ),
+    "a rejection": (lambda t: t.fail(429, {}, b'{"error": {"type": "rate"}}'), "released", "0"),
+    "a server's fault": (lambda t: t.fail(502, body="<html>"), "presumed", "hold"),
+    "not known": (lambda t: t.presume("cable cut"), "presumed", "hold"),
+    "never sent": (lambda t: t.release(), "released", "0"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_each_ending_is_booked_by_what_is_known_of_the_cost_once(
+    tickets: Tickets, ending: str
+) -> None:
+    """The same ending again changes nothing, and another one is refused."""
+    end, booked, cost = ENDINGS[ending]
+    ticket = tickets.open("acme", BODY)
+    wanted = ticket.hold if cost == "hold" else Money(cost)
+    for _ in range(2):
+        end(ticket)
+        assert ticket.charge is not None
+        assert (ticket.charge.state, ticket.charge.settled) == (booked, wanted)
+        assert _state(tickets, ticket) == (booked, wanted)
+    with pytest.raises(KeyReused, match=ticket.key):
+        ticket.settle("0.123")
+    assert _state(tickets, ticket) == (booked, wanted)
+
+
+class Unwritable:
+    """A reply object whose JSON cannot be had."""
+
+    def model_dump(self, **_: object) -> dict[str, Any]:
+        """Fail, as a model with a broken serializer does."""
+        raise RuntimeError
+
+
+NOTHING_TO_END_BY: dict[str, tuple[Callable[[Ticket], Any], str]] = {
+    "JSON too deep": (lambda t: t.settle(b'{"a":' + b"[" * 100_000), "no JSON object"),
+    "no JSON": (lambda t: t.settle(b"<html>"), "no JSON object"),
+    "an object without JSON": (lambda t: t.settle(Unwritable()), r"Unwritable .*RuntimeError"),
+    "a header of a list": (
+        lambda t: t.fail(429, {"retry-after": ["1"]}),
+        "retry-after is list",
+    ),
+    "a header of a reply": (
+        lambda t: t.settle(completion(prompt_tokens=1), headers={5: "x"}),
+        "header 5",
+    ),
+    "headers of a list": (
+        lambda t: t.fail(429, [("a", "b")]),
+        "headers are list",
+    ),
+    **{
+        f"the status {status!r}": (lambda t, status=status: t.fail(status), "the status is")
+        for status in ("500", None, 200, -1, 99_999, True)
+    },
+}
+
+
+@pytest.mark.parametrize("given", NOTHING_TO_END_BY)
+def test_what_is_nothing_to_end_by_leaves_a_ticket_open(tickets: Tickets, given: str) -> None:
+    """The error says what was given, the ticket can still be ended, and nothing is booked."""
+    end, says = NOTHING_TO_END_BY[given]
+    ticket = tickets.open("acme", BODY)
+    with pytest.raises(InvalidUsage, match=says):
+        end(ticket)
+    assert _state(tickets, ticket) == ("open", None)
+    assert ticket.fail(500, body=b"[" * 100_000).charge.state == "presumed"
