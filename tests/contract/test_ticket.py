@@ -10,6 +10,7 @@ from earmark.admission.policy import Elastic, Soft
 from earmark.admission.ticket import Ticket
 from earmark.errors import (
     BudgetExceeded,
+    InputError,
     InvalidAmount,
     InvalidUsage,
     KeyReused,
@@ -265,6 +266,25 @@ def test_a_key_is_sent_once(tickets: Tickets) -> None:
     ticket.settle("0.1")
     with pytest.raises(ReservationClosed):
         tickets.open("acme", BODY, key="once")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        # An empty variable in a cron job is no new key for each call.
+        {"key": ""},
+        {"policy": "elastic"},
+        {"policy": Elastic},
+        {"request": ["a list"]},
+    ],
+    ids=str,
+)
+def test_what_is_no_option_is_an_input_error(tickets: Tickets, options: dict[str, Any]) -> None:
+    """It names what is wrong, before anything is held."""
+    arguments = {"request": BODY, **options}
+    with pytest.raises(InputError):
+        tickets.open("acme", arguments.pop("request"), **arguments)
+    assert tickets.ledger.holds() == []
 
 
 def test_what_cannot_be_let_in_holds_nothing(tickets: Tickets) -> None:

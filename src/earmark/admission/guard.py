@@ -35,7 +35,7 @@ from earmark.admission.request import OpenOptions, Request, read_request
 from earmark.admission.threads_and_tasks import Books, TaskBooks, ThreadBooks, completed
 from earmark.admission.ticket import AsyncTicket, Ticket
 from earmark.clock import NANOS_PER_SECOND, Clock, parse_duration
-from earmark.errors import BudgetExceeded, CallFailed, EarmarkError, KeyReused
+from earmark.errors import BudgetExceeded, CallFailed, EarmarkError, InvalidConfig, KeyReused
 from earmark.ids import new_key
 from earmark.ledger.async_ledger import AsyncLedger
 from earmark.ledger.ledger import Ledger
@@ -79,7 +79,7 @@ class _Admission:
     ) -> None:
         self.books = books
         self.clock = clock or books.clock
-        self._policy = policy
+        self._policy = _checked(policy)
         self._book = book or PriceBook()
         self._quantiles = quantiles or OutputQuantiles()
         self._entrance = Entrance(books)
@@ -105,10 +105,10 @@ class _Admission:
 
     def order(self, request: Request, terms: _Terms) -> Order:
         """Return the order of *request*, under a key of its own unless one is given."""
-        policy = self._policy if terms.policy is None else terms.policy
+        policy = self._policy if terms.policy is None else _checked(terms.policy)
         quantile = policy.quantile if isinstance(policy, Soft) else P99
         return Order(
-            key=terms.key or new_key(self.clock),
+            key=new_key(self.clock) if terms.key is None else terms.key,
             name=new_key(self.clock),
             budget=terms.under,
             bound=request.bound,
@@ -393,6 +393,13 @@ async def _presumed(hold: CallHold, detail: str) -> CallFailed:
     failure = CallFailed(detail=detail, billed="unknown", retryable=True)
     failure.charge = await hold.end(failed_by(failure))
     return failure
+
+
+def _checked(policy: object) -> Policy:
+    if not isinstance(policy, Policy):
+        detail = f"{policy!r:.60} is no policy: give earmark.Strict(), Elastic() or Soft()"
+        raise InvalidConfig(place="policy", detail=detail)
+    return policy
 
 
 def _route(terms: _Terms) -> str:

@@ -20,6 +20,13 @@ from earmark.pricing.bound import Bound, DeclaredBound
 #: The output tokens of a request that names no limit: there is always a bound.
 DEFAULT_MAX_TOKENS: Final = 1024
 
+#: Who an API's requests go to where no provider is given.
+_MAKERS: Final = {
+    "anthropic": "anthropic",
+    "anthropic-count-tokens": "anthropic",
+    "gemini": "google",
+}
+
 
 class OpenOptions(TypedDict, total=False):
     """The keyword arguments of `Guard.open`; each may be left out."""
@@ -30,7 +37,7 @@ class OpenOptions(TypedDict, total=False):
     """Whose body the request is: `openai` (Chat Completions, also where none is given),
     `openai-responses`, `anthropic` …"""
     provider: str
-    """Who is called, by the name its prices have; `openai` where none is given."""
+    """Who is called, by the name its prices have; where none is given, the maker of the API."""
     model: str | None
     """The model, where the URL names it and not the body."""
     host: str | None
@@ -115,6 +122,10 @@ def read_request(
         return Request(name=under, bound=DeclaredBound(Money(up_to)))
     if isinstance(request, Mapping):
         return _bounded(request, options, book, clock)
+    checked: object = request
+    if not hasattr(checked, "max_output_tokens"):
+        kind = type(checked).__name__
+        raise InvalidUsage(detail=f"the request is {kind}, neither a JSON object nor a bound")
     assert request is not None, "one of the two is given"
     return Request(name=under, bound=request)
 
@@ -122,7 +133,8 @@ def read_request(
 def _bounded(
     body: Mapping[str, Any], options: OpenOptions, book: PriceBook, clock: Clock
 ) -> Request:
-    api, provider = options.get("api", "openai"), options.get("provider", "openai")
+    api = options.get("api", "openai")
+    provider = options.get("provider") or _MAKERS.get(api, "openai")
     # What is bounded is what is sent, whatever its caller adds to the lists in it from now on.
     body = copied_body(body)
     reading = read_body(
