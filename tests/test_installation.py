@@ -95,32 +95,44 @@ def test_what_is_slow_is_imported_by_who_needs_it(imported: str, kept_out: set[s
     assert kept_out.isdisjoint(done.stdout.split())
 
 
-def resolved(tmp_path: Path, *beside: str) -> dict[str, str]:
-    """Return the versions pip would install of this project and *beside*; skip where offline."""
-    report = tmp_path / "report.json"
+def pip_would_install(report: Path, *wanted: str) -> subprocess.CompletedProcess[str]:
+    """Ask pip what it would install of *wanted*; it writes that to *report*."""
     pip = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--quiet"]
     options = ["--dry-run", "--ignore-installed", "--no-input", "--report", str(report)]
-    done = subprocess.run(
-        [*pip, *options, str(ROOT), *beside],
+    return subprocess.run(
+        [*pip, *options, *wanted],
         env={**os.environ, "PIP_RETRIES": "0"},
         capture_output=True,
         text=True,
         check=False,
         timeout=LAST_RESORT_S,
     )
-    if done.returncode and "ResolutionImpossible" not in done.stderr:
-        pytest.skip(f"no package index: {done.stderr.strip()[-200:]}")
+
+
+def resolved(tmp_path: Path, *wanted: str) -> dict[str, str]:
+    """Return the versions pip would install of *wanted*, by their names in lower case."""
+    report = tmp_path / "report.json"
+    done = pip_would_install(report, *wanted)
     assert done.returncode == 0, done.stderr[-2000:]
     installed: list[Any] = json.loads(report.read_text(encoding="utf-8"))["install"]
     return {each["metadata"]["name"].lower(): each["metadata"]["version"] for each in installed}
 
 
+@pytest.fixture
+def package_index(tmp_path: Path) -> None:
+    """Skip where no package index can be reached, and for that reason alone."""
+    if not os.environ.get("EARMARK_TEST_INDEX"):
+        pytest.skip("it asks the package index for minutes: make neighbours")
+    done = pip_would_install(tmp_path / "probe.json", "--no-deps", "packaging")
+    if done.returncode:
+        pytest.skip(f"no package index: {done.stderr.strip()[-200:]}")
+
+
+@pytest.mark.usefixtures("package_index")
 @pytest.mark.parametrize("neighbour", NEIGHBOURS)
 def test_it_is_installed_beside_others(tmp_path: Path, neighbour: str) -> None:
     """Today's version of each neighbour and ours agree on all they share."""
-    if not os.environ.get("EARMARK_TEST_INDEX"):
-        pytest.skip("it asks the package index for minutes: make neighbours")
     alone = resolved(tmp_path, "--no-deps", neighbour)[neighbour]
-    together = resolved(tmp_path, f"{neighbour}=={alone}")
+    together = resolved(tmp_path, str(ROOT), f"{neighbour}=={alone}")
     assert together[neighbour] == alone
     assert "earmark" in together
