@@ -149,37 +149,6 @@ def test_a_failure_says_whether_another_try_may_help(tickets: Tickets) -> None:
     assert failure.charge.state == "released"
 
 
-#: Two candidates, and the count of one of them or of both: who knows?
-GEMINI_BODY = {
-    "contents": [{"role": "user", "parts": [{"text": "hi"}]}],
-    "generationConfig": {"candidateCount": 2, "maxOutputTokens": 1000},
-}
-GEMINI_REPLY = {
-    "modelVersion": "m",
-    "candidates": [{"content": {"parts": [{"text": each}]}} for each in ("he", "llo")],
-    "usageMetadata": {"promptTokenCount": 100, "candidatesTokenCount": 10},
-}
-
-
-@pytest.mark.parametrize(
-    ("options", "state"),
-    [
-        ({"host": "my.server"}, "presumed"),
-        ({}, "presumed"),  # it may be anywhere
-        ({"host": "generativelanguage.googleapis.com"}, "settled"),
-        ({"provider": "google"}, "settled"),  # the API's maker, at its own host
-    ],
-)
-def test_a_count_of_candidates_is_trusted_where_all_are_known_to_count(
-    tickets: Tickets, options: dict[str, Any], state: str
-) -> None:
-    """A compatible server may report the tokens of one candidate only, so it is presumed."""
-    model = "gemini-2.5-flash" if "provider" in options else "m"
-    ticket = tickets.open("acme", GEMINI_BODY, api="gemini", model=model, **options)
-    reply = {**GEMINI_REPLY, "modelVersion": model}
-    assert ticket.settle(reply).state == state
-
-
 BEGUN: dict[str, tuple[dict[str, Any], Callable[[Ticket], object]]] = {
     "a token": ({}, lambda t: t.produced(1)),
     "a chat's role": (

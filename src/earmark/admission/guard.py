@@ -31,7 +31,13 @@ from earmark.admission.ending import cut_by, ended_by, failed_by
 from earmark.admission.entrance import Entrance, Order
 from earmark.admission.policy import STRICT, Policy, Soft, in_force
 from earmark.admission.quantile import P99, OutputQuantiles
-from earmark.admission.request import OpenOptions, Request, read_request
+from earmark.admission.request import (
+    DEFAULT_TIMEOUT,
+    DEFAULT_WAIT,
+    OpenOptions,
+    Request,
+    read_request,
+)
 from earmark.admission.threads_and_tasks import Books, TaskBooks, ThreadBooks, completed
 from earmark.admission.ticket import AsyncTicket, Ticket
 from earmark.clock import NANOS_PER_SECOND, Clock, parse_duration
@@ -46,9 +52,6 @@ from earmark.pricing.bound import Bound
 
 __all__ = ["AsyncGuard", "Charge", "Guard", "Opening", "Receipt", "Recorder"]
 
-#: How long a call waits in line, and how long it may take, unless told otherwise.
-DEFAULT_WAIT: Final = "5min"
-DEFAULT_TIMEOUT: Final = "10min"
 #: A hold outlives its call's time-out by this much: the time there is to book it.
 GRACE_NS: Final = 60 * NANOS_PER_SECOND
 

@@ -5,18 +5,23 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, TypedDict
 
 from earmark.admission.policy import Policy
+from earmark.apis.api import request_table
 from earmark.apis.bounds import bound_request
 from earmark.apis.dialects import counts_choices, own_host
 from earmark.apis.output_limit import with_output_limit
 from earmark.apis.reply_cost import PricedRequest
-from earmark.apis.requests import copied_body, read_body
+from earmark.apis.requests import RequestReading, copied_body, read_body
 from earmark.clock import Clock, parse_duration
 from earmark.errors import InvalidUsage
 from earmark.ledger.requests import Duration
 from earmark.money import AmountLike, Money
 from earmark.pricing.book import LONGEST_CALL_NS, PriceBook
 from earmark.pricing.bound import Bound, DeclaredBound
+from earmark.pricing.price import Price, free
 
+#: How long a call waits in line, and how long it may take, unless told otherwise.
+DEFAULT_WAIT: Final = "5min"
+DEFAULT_TIMEOUT: Final = "10min"
 #: The output tokens of a request that names no limit: there is always a bound.
 DEFAULT_MAX_TOKENS: Final = 1024
 
@@ -40,6 +45,8 @@ class OpenOptions(TypedDict, total=False):
     """Who is called, by the name its prices have; where none is given, the maker of the API."""
     model: str | None
     """The model, where the URL names it and not the body."""
+    stream: bool
+    """Whether the reply is a stream, where the URL says it and not the body, as Gemini's does."""
     host: str | None
     """The host the request is sent to; where none is given, that of the provider if it is the API's
     maker (OpenAI, Anthropic, Google) or Azure."""
@@ -145,13 +152,7 @@ def _bounded(
         model=options.get("model"),
         allowed=options.get("allowed_options", ()),
     )
-    price = book.resolve(
-        reading.model,
-        provider=provider,
-        at=clock.instant(),
-        tier=reading.tier,
-        within_ns=max(LONGEST_CALL_NS, _longest_ns(options)),
-    )
+    price = _price(reading, provider, options, book, clock)
     bound = bound_request(
         reading,
         price,
@@ -164,7 +165,7 @@ def _bounded(
     return Request(
         name=price.name,
         bound=bound,
-        streams=reading.stream,
+        streams=reading.stream or options.get("stream") is True,
         api=api,
         provider=provider,
         host=host,
@@ -182,7 +183,23 @@ def _bounded(
     )
 
 
+def _price(
+    reading: RequestReading, provider: str, options: OpenOptions, book: PriceBook, clock: Clock
+) -> Price:
+    """Return the price of now, which holds the dearest until the call's end."""
+    if request_table(reading.api).is_free:
+        return free(reading.model, provider=provider)
+    return book.resolve(
+        reading.model,
+        provider=provider,
+        at=clock.instant(),
+        tier=reading.tier,
+        within_ns=max(LONGEST_CALL_NS, _longest_ns(options)),
+    )
+
+
 def _longest_ns(options: OpenOptions) -> int:
-    """Return how long the call may wait and take by its own options; 0 where it sets neither."""
-    asked = (options.get("wait"), options.get("timeout"))
-    return sum(parse_duration(each) for each in asked if each is not None)
+    """Return how long the call may wait and take together."""
+    wait = options.get("wait", DEFAULT_WAIT)
+    wait_ns = 0 if wait is None else parse_duration(wait)
+    return wait_ns + parse_duration(options.get("timeout", DEFAULT_TIMEOUT))

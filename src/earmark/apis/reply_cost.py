@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from earmark.apis.api import REQUEST_APIS, request_table
 from earmark.apis.replies import read_reply
 from earmark.apis.written_output import fewest_tokens, written_choices
 from earmark.errors import BudgetExceeded, InvalidUsage
@@ -90,6 +91,8 @@ def reply_cost(
         asked: What was asked for.
         written: How many choices hold any output; counted in *body* if not given.
     """
+    if asked.api in REQUEST_APIS and request_table(asked.api).is_free:
+        return ReplyCost(cost=Money())
     try:
         reading = read_reply(
             body,

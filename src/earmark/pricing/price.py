@@ -157,6 +157,12 @@ class Price:
         return bill
 
 
+def free(model: str, *, provider: str) -> Price:
+    """Return the price of a call that no provider bills, whatever its model costs."""
+    tariff = Tariff(STANDARD, ())
+    return Price(provider=provider, model=model, at=0, source="free", tariffs=(tariff,))
+
+
 def _bills_of(tariffs: tuple[Tariff, ...]) -> dict[str, Bill]:
     return {tariff.tier: make_bill(tariff.rates) for tariff in tariffs}
 

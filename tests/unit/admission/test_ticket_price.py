@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -55,3 +56,20 @@ def test_a_call_that_waits_into_the_peak_costs_the_peaks_price(*, threads: bool)
     at_once = settled(clock, waits=timedelta(0), threads=threads)
     later = settled(clock, waits=timedelta(seconds=30), threads=threads)
     assert (at_once, later) == (Money("0.06015"), Money("0.1203"))
+
+
+def hold(clock: ManualClock, **options: Any) -> Money:
+    """Return what a ticket of a hundred thousand tokens holds."""
+    with open_ledger("memory:", clock=clock) as ledger:
+        ledger.set_budget("acme", limits=["1 usd per day"])
+        body = {**BODY, "model": MODEL, "max_tokens": 100_000}
+        with Guard(ledger).open("acme", body, provider="deepseek", **options) as ticket:
+            return ticket.hold
+
+
+def test_a_ticket_is_held_at_the_dearest_price_until_its_wait_and_its_time_are_over() -> None:
+    """At 23:57 an hour ends before the peak begins at 01:00; five minutes more do not."""
+    clock = ManualClock(datetime(2026, 11, 22, 23, 57, tzinfo=UTC))
+    before = hold(clock, wait=None, timeout="1h")
+    assert hold(clock, timeout="1h") == hold(clock, wait="1h") == hold(clock, timeout="2h")
+    assert hold(clock, timeout="1h").in_nanos == 2 * before.in_nanos
