@@ -26,7 +26,8 @@ class Grant:
     available: Money
     """The hold: what the call may cost; a remote stage passes it on as its own budget."""
     produced: Produced
-    """To be awaited by streaming calls after each piece, with the output tokens so far."""
+    """To be awaited by streaming calls after each piece, with the output tokens so far: at least as
+    many as there are, at most as were asked for. If nobody knows the cost, they are spent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

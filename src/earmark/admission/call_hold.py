@@ -16,7 +16,7 @@ from typing import Final
 from msgspec import structs
 
 from earmark.admission.charge import Charge, Recorder
-from earmark.admission.ending import Ending, operation_of, without_cost
+from earmark.admission.ending import Ending, in_full, operation_of, without_cost
 from earmark.admission.entrance import Held, Order
 from earmark.admission.policy import Elastic, choices, growth, more
 from earmark.admission.quantile import OutputQuantiles, reply_length
@@ -34,6 +34,7 @@ from earmark.ledger import requests
 from earmark.ledger.answers import reservation_of
 from earmark.ledger.values import Presume, Release, Reservation, Settle, TableRows
 from earmark.money import Money
+from earmark.pricing.usage import LARGEST_COUNT
 
 #: Seconds before each repeat of a booking that a store could not take.
 BOOKING_PAUSES_S: Final = (0.0, 0.1, 1.0)
@@ -56,8 +57,8 @@ class CallHold:
     """One call's hold; shared by the threads or tasks that the call runs in."""
 
     __slots__ = (
-        "_books", "_covered", "_ended_at", "_ending", "_lock", "_order", "_produced", "_quantiles",
-        "_sent", "ask", "charge", "reservation",
+        "_books", "_counted", "_covered", "_ended_at", "_ending", "_least", "_lock", "_order",
+        "_produced", "_quantiles", "_sent", "ask", "charge", "reservation",
     )  # fmt: skip
 
     def __init__(
@@ -70,7 +71,7 @@ class CallHold:
         self._lock = threading.Lock()
         self._ending: Ending | None = None
         self._ended_at = 0
-        self._produced = 0
+        self._produced = self._counted = self._least = 0
         self.ask: Final = held.ask
         self._covered = held.ask.covered or 0
         self.reservation: Reservation = held.reservation
@@ -88,19 +89,24 @@ class CallHold:
         """The most output tokens it was told of."""
         return self._produced
 
-    async def produced(self, tokens: int) -> None:
+    async def produced(self, tokens: int, *, counted: bool = False) -> None:
         """Hold what *tokens* produced so far, all choices together, and one step more need.
 
         Past half of the hold's time, its deadline is moved as far from now as it was at first.
+
+        Args:
+            tokens: As many as were produced, or more: a bound, such as bytes.
+            counted: Whether it is the caller's own count: spent even if the hold cannot grow, and
+                compared with the reply's usage.
 
         Raises:
             BudgetExceeded: The hold cannot grow: stop the stream.
             ReservationClosed: The hold cannot grow: it was closed, or its deadline has passed.
             InvalidUsage: *tokens* is no count.
         """
-        if type(tokens) is not int or tokens < 0:
+        if type(tokens) is not int or not 0 <= tokens <= LARGEST_COUNT:
             raise InvalidUsage(detail=f"{tokens!r:.40} tokens produced: it is a whole number")
-        self._produced = max(self._produced, tokens)
+        self._note(produced=tokens, counted=tokens if counted else 0)
         grown, deadline = self._grown(tokens), self._later_deadline()
         if grown > self._covered:
             await self._grow(grown, deadline)
@@ -108,6 +114,16 @@ class CallHold:
             # What is presumed at its deadline may be settled all the same.
             with suppress(ReservationClosed):
                 await self._extend(Money(), None, deadline, f"@{self.reservation.expires}")
+        # A bound that an elastic hold could not grow to may be several times what was produced.
+        self._note(least=tokens)
+
+    def _note(self, *, produced: int = 0, counted: int = 0, least: int = 0) -> None:
+        """Remember the largest of each, unless the call has ended: its booking is fixed then."""
+        with self._lock:
+            if self._ending is None:
+                self._produced = max(self._produced, produced)
+                self._counted = max(self._counted, counted)
+                self._least = max(self._least, counted, least)
 
     def _grown(self, tokens: int) -> int:
         """Return how many output tokens the hold must pay for, now that *tokens* are produced."""
@@ -152,14 +168,17 @@ class CallHold:
             ReservationClosed: Somebody else closed its reservation otherwise.
             StoreError: The books could not be written; asked for again, it is booked again.
         """
-        ending = self._claim(ending)
+        claimed = self._claim(ending)
         if self.charge is None:
+            ending = self._in_full(claimed)
             try:
                 self.charge = await self._books.booked(partial(self._booked, ending))
             except GeneratorExit:
                 self.abandon()
                 raise
-            self._learn(ending)
+            if ending.booking == claimed.booking:
+                # A usage that is not believed teaches nothing.
+                self._learn(ending)
         return self.charge
 
     async def close(self, ending: Ending) -> None:
@@ -172,12 +191,17 @@ class CallHold:
 
     def abandon(self, cut: Ending | None = None) -> None:
         """Book how the call ended, else that it was *cut* short, where nobody can wait for it."""
-        key, ending = self._order.key, self._ending or cut or Ending(booking="presume")
+        key = self._order.key
+        ending = self._in_full(self._ending or cut or Ending(booking="presume"))
         try:
             operation = operation_of(key, ending)
         except InvalidAmount:
             operation = Presume(key)
         self._books.abandon(operation)
+
+    def _in_full(self, ending: Ending) -> Ending:
+        bound = self._order.bound
+        return in_full(ending, bound, produced=self._least, counted=self._counted)
 
     def _claim(self, ending: Ending) -> Ending:
         with self._lock:
@@ -188,7 +212,7 @@ class CallHold:
                 raise KeyReused(
                     key=self._order.key,
                     field="a ticket",
-                    first=_shown(self._ending),
+                    first=_shown(self._in_full(self._ending)),
                     now=_shown(ending),
                     advice="a ticket ends once; the ledger corrects what was presumed",
                 )

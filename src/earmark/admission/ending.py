@@ -1,16 +1,18 @@
 """How a call ended, and what that books: pure.
 
 it is known what it cost                settled to that, above the hold too
-nobody knows, or only in part           presumed: the larger of the hold and the known cost
+nobody knows, or only in part           presumed: the largest of the hold, the known cost and the
+                                        most that the output produced can cost
 surely not billed, or never sent        released
 """
 
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, cast
+from typing import Any, Final, Literal, cast
 
 from earmark.admission.call import Reply
+from earmark.admission.policy import choices
 from earmark.apis.counters import larger_counts
 from earmark.apis.reply_cost import PricedRequest, model_of, reply_cost, request_id_of
 from earmark.errors import BudgetExceeded, CallFailed, InvalidAmount, InvalidKey, InvalidUsage
@@ -19,10 +21,15 @@ from earmark.ledger import requests
 from earmark.ledger.details import details_of_call, details_text
 from earmark.ledger.values import Presume, Release, Settle
 from earmark.money import AmountLike, Money
+from earmark.pricing.bound import Bound
 from earmark.pricing.json_values import mapping
 from earmark.pricing.usage import Usage
 
 Booking = Literal["settle", "presume", "release"]
+
+#: The most a caller's count of tokens is taken to exceed a true usage: of ordinary text a token has
+#: up to six bytes, should those be counted. The first 64 are no evidence.
+_MOST_COUNTED: Final = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +132,29 @@ def ended_by_body(
         model=model_of(body or {}),
         request_id=request_id_of(body or {}, headers),
         note=known.note or twice,
+    )
+
+
+def in_full(ending: Ending, bound: Bound, *, produced: int, counted: int) -> Ending:
+    """Return *ending* where it cost no less than the output tokens that came.
+
+    A usage with less than an eighth of the tokens that the caller *counted* is not believed: they
+    are presumed. What is presumed is at least the most that *produced* tokens can cost.
+    """
+    usage = ending.usage
+    if ending.booking == "settle" and usage is not None:
+        reported = usage.get("output_tokens")
+        if counted > _MOST_COUNTED * max(reported, _MOST_COUNTED):
+            note = f"the usage has {reported} output tokens where {counted} were produced"
+            ending = replace(ending, booking="presume", note=note)
+    if ending.booking != "presume" or bound.max_output_tokens is None or not produced:
+        return ending
+    output = -(-produced // choices(bound))
+    cost, tokens = bound.cost(output), bound.tokens(output)
+    return replace(
+        ending,
+        cost=cost if ending.cost is None else max(cost, ending.cost),
+        tokens=tokens if ending.tokens is None else max(tokens or 0, ending.tokens),
     )
 
 

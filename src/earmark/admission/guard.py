@@ -3,7 +3,8 @@
 Whatever happens to a call, its reservation is booked by what is known of its cost:
 
     a reply with its cost             settled to that cost, above the hold too
-    a reply without                   presumed: the larger of the hold and the known cost is spent
+    a reply without                   presumed: the larger of the hold and the known cost is spent,
+                                      and no less than the output produced can cost
     CallFailed, billed "no"           released
     CallFailed, billed "yes"          settled to its cost
     CallFailed, billed "unknown"      presumed

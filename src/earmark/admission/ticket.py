@@ -101,14 +101,14 @@ class _Call:
             )
 
     def _feed(self, event: object, name: str) -> tuple[StreamPiece, int]:
-        """Add *event* to the stream; return what it wrote, and the tokens produced so far."""
+        """Add *event* to the stream; return what it wrote, and the most tokens there can be."""
+        priced, most = self._request.priced, self.max_output_tokens
+        if priced is None:
+            raise InvalidUsage(detail="a declared amount has no stream that can be read")
         if self._stream is None:
-            priced = self._request.priced
-            if priced is None:
-                raise InvalidUsage(detail="a declared amount has no stream that can be read")
             self._stream = open_stream(self._request.api, choices=priced.choices)
-        piece = self._stream.feed(json_of(event), name)
-        return piece, self._stream.produced_tokens
+        piece, tokens = self._stream.feed(json_of(event), name), self._stream.produced_tokens
+        return piece, tokens if most is None else min(tokens, most * priced.choices)
 
     def _settled_by(
         self,
@@ -196,25 +196,35 @@ class Ticket(_Call):
     __slots__ = ()
 
     def produced(self, tokens: int) -> None:
-        """Tell that a stream has produced so many output *tokens*, all choices together.
+        """Tell that a stream has produced so many output *tokens* until now, all choices together.
 
         An elastic hold grows ahead of the stream, and a hold's deadline moves on while its stream
         does. Call it for each piece: nearly always it costs nothing.
 
+        The largest number counts. A call that is presumed, is so at no less than that many tokens
+        can cost, above the hold too. A usage with less than an eighth of them is not believed but
+        presumed (the first 64 are no evidence), so give a count of tokens, not of characters.
+
         Raises:
             BudgetExceeded: The hold cannot grow: stop the stream, and leave the block or `presume`.
+            ReservationClosed: The same, of an elastic hold that is past its deadline (no call came
+                for as long as `timeout`, and a minute) or was closed by its key.
             InvalidUsage: *tokens* is no count.
+            StoreError: The books could not be written: the hold did not grow; call again, or stop.
         """
-        completed(self._hold.produced(tokens))
+        completed(self._hold.produced(tokens, counted=True))
 
     def feed(self, event: object, name: str = "") -> StreamPiece:
         """Read one event of the reply's stream, decoded or an SDK's; *name* is its `event:` field.
 
-        Returns the text it wrote. What it produced is told as by `produced`; once the stream has
-        ended, `settle()` settles by what its events add up to.
+        Returns the text it wrote. Its output counts as by `produced`, by its bytes, as a token has
+        at least one, and up to `max_output_tokens`. That may be six times the tokens, so it makes
+        no usage doubtful, and what an elastic hold could not grow to is not presumed. Once the
+        stream has ended, `settle()` settles by what its events add up to.
 
         Raises:
-            BudgetExceeded, InvalidUsage: As `produced`; a declared amount has no stream.
+            BudgetExceeded, ReservationClosed, StoreError: As `produced`.
+            InvalidUsage: A declared amount has no stream.
         """
         piece, tokens = self._feed(event, name)
         completed(self._hold.produced(tokens))
@@ -230,8 +240,9 @@ class Ticket(_Call):
         """Book what the call cost, by its *reply*, at the prices of when it was let in.
 
         It is booked in full, also above the hold. Where the reply leaves the cost in doubt (no
-        usage, a counter nobody priced, another model), the larger of the hold and what is known
-        counts, presumed: `Charge.note` says why, and the output may be used.
+        usage, a counter nobody priced, another model, far fewer tokens than were `produced`), the
+        larger of the hold and what is known counts, presumed: `Charge.note` says why, and the
+        output may be used.
 
         Args:
             reply: The provider's body, decoded or as bytes, or an SDK's reply object; or the
@@ -267,7 +278,8 @@ class Ticket(_Call):
     def presume(self, note: str = "") -> Charge:
         """Book that nobody knows what the call cost, *note* saying why: the whole hold is spent.
 
-        Where the fed stream has a usage, no less than that costs.
+        Where the fed stream has a usage, no less than that costs; and no less than the output that
+        was `produced` can cost.
 
         Raises:
             KeyReused, StoreError: As `settle`.
@@ -301,7 +313,7 @@ class AsyncTicket(_Call):
 
     async def produced(self, tokens: int) -> None:
         """Tell that a stream has produced so many output *tokens*; see `Ticket.produced`."""
-        await self._hold.produced(tokens)
+        await self._hold.produced(tokens, counted=True)
 
     async def feed(self, event: object, name: str = "") -> StreamPiece:
         """Read one decoded event of the reply's stream; see `Ticket.feed`."""
