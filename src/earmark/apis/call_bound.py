@@ -7,18 +7,24 @@ from typing import Any, Final
 
 from earmark.apis.api import request_table
 from earmark.apis.bounds import bound_request
-from earmark.apis.requests import read_body
+from earmark.apis.requests import RequestReading, read_body, tier_to_bill
 from earmark.clock import SystemClock, from_datetime
 from earmark.errors import InvalidUsage
 from earmark.money import Money
 from earmark.pricing.book import PriceBook
 from earmark.pricing.bound import ModelBound
+from earmark.pricing.price import Price
 from earmark.pricing.usage import Usage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallBound:
-    """The most a call can cost; guaranteed as long as the provider keeps to what is sent."""
+    """The most a call can cost; guaranteed as long as the provider keeps to what is sent.
+
+    It is that of the request with `max_output_tokens` in it. Where the request leaves the service
+    tier to the account, as OpenAI's APIs let it, the dearest tier counts; one that asks for
+    `default`, as those of `Guard` do, is billed at no other.
+    """
 
     cost: Money
     input_tokens: int
@@ -57,9 +63,9 @@ def bound(
         headers: The request's headers; some alter the price.
         model: The model where the URL names it and not the body, as Gemini's does.
         max_output_tokens: The limit per choice, where the request names none.
-        extra_input_tokens: The most tokens of inputs that cannot be counted, such as images and
-            results of tools, of all rounds of sampling together. Beside them the prompt counts once
-            a round; where nothing limits the rounds, as with MCP servers, give its repeats in them.
+        extra_input_tokens: The most tokens of what cannot be counted, such as images and results of
+            tools, of all rounds together. Beside them the prompt counts once a round; where nothing
+            limits the rounds, as with MCP servers, its repeats are to be in them too.
         context_window: The most input tokens the model takes, where you know it.
         allowed_options: Options beyond the API's table that you vouch for: text at most.
         at: When it will be called, with a time zone; now by default.
@@ -74,8 +80,7 @@ def bound(
     )
     if request_table(api).is_free:
         return _FREE
-    name = reading.model.removeprefix(f"{provider}/")
-    price = (book or _LISTED).resolve(name, provider=provider, at=_instant(at), tier=reading.tier)
+    price = _price(reading, body, provider, book or _LISTED, at)
     found = bound_request(
         reading,
         price,
@@ -86,10 +91,15 @@ def bound(
     return _call_bound(found)
 
 
-def _instant(at: object) -> int:
+def _price(
+    reading: RequestReading, body: Mapping[str, Any], provider: str, book: PriceBook, at: object
+) -> Price:
     if not isinstance(at, datetime | None):
         raise InvalidUsage(detail=f"at is {type(at).__name__}, not a datetime")
-    return SystemClock().instant() if at is None else from_datetime(at)
+    instant = SystemClock().instant() if at is None else from_datetime(at)
+    name = reading.model.removeprefix(f"{provider}/")
+    tier = tier_to_bill(reading, body, provider)
+    return book.resolve(name, provider=provider, at=instant, tier=tier)
 
 
 def _call_bound(found: ModelBound) -> CallBound:

@@ -98,6 +98,8 @@ REQUEST: Final = RequestTable(
     output_limits=("max_tokens", "max_completion_tokens"),
     choices="n",
     tiers=("service_tier",),
+    # "If not set, the default behavior is 'auto'": what the project's settings say.
+    unset_tiers={"openai": "auto"},
     asks_for_stream_usage=True,
     text_alone='modalities = ["text"]',
     hosts={

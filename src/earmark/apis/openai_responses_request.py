@@ -320,6 +320,8 @@ REQUEST: Final = RequestTable(
     messages="input",
     output_limits=("max_output_tokens",),
     tiers=("service_tier",),
+    # "If not set, the default behavior is 'auto'": what the project's settings say.
+    unset_tiers={"openai": "auto"},
     tool_call_limit="max_tool_calls",
     # Not set, the tier is what the project's settings say.
     hosts={"api.openai.com": Host(defaults={"service_tier": "default"})},

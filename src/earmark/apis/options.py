@@ -178,6 +178,8 @@ class RequestTable:
     """Path of the number of answers asked for; empty if there is always one."""
     tiers: tuple[str, ...] = ()
     """Options that ask for a service tier."""
+    unset_tiers: Mapping[str, str] = field(default_factory=dict[str, str])
+    """By provider: the tier of a request that asks for none, where the account may choose it."""
     tool_call_limit: str = ""
     """The option that limits the calls of all tools the provider runs; empty if none does."""
     outputs: Modalities = frozenset(MODALITIES)

@@ -93,6 +93,18 @@ def copied_body(body: Mapping[str, Any]) -> dict[str, Any]:
         raise InvalidUsage(detail="the request is nested too deeply") from None
 
 
+def tier_to_bill(reading: RequestReading, body: Mapping[str, Any], provider: str) -> str:
+    """Return the tier that *body* is billed at as it is, for `PriceBook.resolve`.
+
+    Where it leaves the tier to the account, that is what *provider* makes of it;
+    `with_output_limit` adds the standard one instead.
+    """
+    table = request_table(reading.api)
+    if any(value_at(body, path) for path in table.tiers):
+        return reading.tier
+    return table.unset_tiers.get(provider, reading.tier)
+
+
 def _check_types(body: object, headers: object, provider: object, allowed: object) -> None:
     """Refuse arguments that are not what they are declared to be, which have no bound."""
     for name, value, kind, what in (

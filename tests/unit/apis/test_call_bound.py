@@ -9,6 +9,8 @@ import pytest
 
 import earmark
 from earmark import BudgetExceeded, Money, PriceBook, Usage
+from earmark.apis.output_limit import with_output_limit
+from earmark.clock import from_datetime
 from earmark.errors import InvalidUsage
 
 OPENAI: Final[Any] = {"api": "openai", "provider": "openai"}
@@ -63,6 +65,24 @@ def test_a_listed_price_is_named_with_its_version() -> None:
         for body in (flex, standard)
     )
     assert cheap.cost < usual.cost
+
+
+@pytest.mark.parametrize(
+    ("api", "body"), [("openai", {"messages": HELLO}), ("openai-responses", {"input": "hi"})]
+)
+def test_a_tier_that_is_left_to_the_provider_is_the_dearest(api: str, body: dict[str, Any]) -> None:
+    """A project's settings may make it priority, unless the body asks for `default`."""
+    given: dict[str, Any] = {"api": api, "provider": "openai", "at": AT}
+    body = {"model": "gpt-5", "max_tokens" if api == "openai" else "max_output_tokens": 9, **body}
+    priority, standard = (
+        PriceBook().resolve("openai/gpt-5", at=from_datetime(AT), tier=tier)
+        for tier in ("priority", "default")
+    )
+    for unset in (body, {**body, "service_tier": None}):
+        found = earmark.bound(unset, **given)
+        assert found.cost == priority.worst(found.input_tokens, 9)
+    found = earmark.bound(with_output_limit(api, body, 9, host="api.openai.com"), **given)
+    assert found.cost == standard.worst(found.input_tokens, 9)
 
 
 def test_what_costs_nothing_needs_no_price() -> None:
