@@ -57,7 +57,9 @@ class MessageStream(ReplyStream):
         content = [self._blocks[index].value() for index in sorted(self._blocks)]
         body = {**self._message, "content": content}
         # The usage at the start counts the input: as a bill it would be too little.
-        return {**body, "usage": self._usage} if self._output_counted else body
+        return (
+            {**body, "usage": self._usage} if self._output_counted and self._final_usage else body
+        )
 
     def partial_reply(self) -> dict[str, Any]:
         """Return the `message` object with the usage it began with, which counts the input."""

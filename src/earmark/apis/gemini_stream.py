@@ -52,7 +52,7 @@ class GenerateContentStream(ReplyStream):
             body["candidates"] = [
                 self._candidates[index].value(index) for index in sorted(self._candidates)
             ]
-        return {**body, "usageMetadata": self._usage} if self._usage else body
+        return {**body, "usageMetadata": self._usage} if self._final_usage else body
 
     def closing_events(self, reason: EndReason = "max_output_tokens") -> list[ClosingEvent]:
         """Return one response with the finish reason of each open candidate, and the usage."""

@@ -50,7 +50,7 @@ class ChatStream(ReplyStream):
         """Return the `chat.completion` object."""
         choices = [self._choices[index].value(index) for index in sorted(self._choices)]
         body = {**self._head, "object": "chat.completion", "choices": choices}
-        return {**body, "usage": self._usage} if self._usage else body
+        return {**body, "usage": self._usage} if self._final_usage else body
 
     def closing_events(self, reason: EndReason = "max_output_tokens") -> list[ClosingEvent]:
         """Return a chunk with a finish reason for each open choice, the usage and `[DONE]`."""

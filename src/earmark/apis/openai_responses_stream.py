@@ -82,7 +82,7 @@ class ResponseStream(ReplyStream):
         sent = items(self._response.get("output"))
         output = list(sent) if len(sent) >= len(added) else added
         body = {**self._response, "output": output}
-        return {**body, "usage": self._usage} if self._usage else body
+        return {**body, "usage": self._usage} if self._final_usage else body
 
     def closing_events(self, reason: EndReason = "max_output_tokens") -> list[ClosingEvent]:
         """Return the end of each open part and item, and `response.incomplete` with the usage."""

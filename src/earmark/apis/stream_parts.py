@@ -68,6 +68,7 @@ class ReplyStream(ABC):
         self._input_tokens = input_tokens
         self._usage: dict[str, Any] = {}
         self._generated = 0
+        self._counted_at = 0
         self._ended = False
 
     def feed(self, event: object, name: str = "") -> StreamPiece:
@@ -109,7 +110,7 @@ class ReplyStream(ABC):
         """Return what the events add up to, in the API's form of a reply that is not streamed.
 
         Of two counts of one counter the larger stands. `usage` is left out where the output was
-        never counted.
+        never counted, or more of it came after the last count.
         """
 
     def partial_reply(self) -> dict[str, Any]:
@@ -117,7 +118,8 @@ class ReplyStream(ABC):
 
         What it costs is the least that a reply cut here can cost, and no bill.
         """
-        return self.reply()
+        body = self.reply()
+        return {**body, self.usage_places[0][0]: self._usage} if self._usage else body
 
     @abstractmethod
     def closing_events(self, reason: EndReason = "max_output_tokens") -> list[ClosingEvent]:
@@ -130,21 +132,33 @@ class ReplyStream(ABC):
         """
 
     def _feed(self, event: Mapping[str, Any], name: str) -> StreamPiece:
+        counts = False
         for path in self.usage_places:
             found: Any = event
             for step in path:
                 found = mapping(found).get(step)
             if found:
                 self._usage = larger_counts(self._usage, mapping(found))
+                counts = True
         if self._ended:
             # Nothing may follow. What does is no part of the reply, and may be billed.
             late = [event.get(member) for member in ("choices", "delta", "candidates")]
-            self._generated += generated_tokens(late)
+            after = generated_tokens(late)
+            self._generated += after
+            self._counted_at += after
             return NO_PIECE
         before = self._generated
         piece = self._add(event, name)
         self.pieces += self._generated > before
+        if counts:
+            self._counted_at = self._generated
         return piece
+
+    @property
+    def _final_usage(self) -> dict[str, Any]:
+        """The usage; empty where the reply went on after it, for then it is that of a part."""
+        is_of_part = self.finished and self._generated > self._counted_at
+        return {} if is_of_part else self._usage
 
     @abstractmethod
     def _add(self, event: Mapping[str, Any], name: str) -> StreamPiece:

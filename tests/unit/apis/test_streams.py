@@ -371,6 +371,50 @@ def test_queries_of_every_grounded_event_are_kept() -> None:
     assert reading.usage.get("web_searches") == 2
 
 
+def _chat_chunk(text: str | None = None, **more: Any) -> dict[str, Any]:
+    choice = {"index": 0, "delta": {"content": text} if text else {}, "finish_reason": None}
+    return {"choices": [choice], **more}
+
+
+_COUNTED: dict[str, tuple[str, list[dict[str, Any]], dict[str, Any]]] = {
+    "chat": (
+        "openai",
+        [
+            _chat_chunk("hi", usage={"prompt_tokens": 10, "completion_tokens": 1}),
+            _chat_chunk("more"),
+            {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
+        ],
+        {"choices": [], "usage": {"prompt_tokens": 10, "completion_tokens": 3}},
+    ),
+    "gemini": (
+        "gemini",
+        [
+            {
+                "candidates": [{"content": {"parts": [{"text": "hi"}]}}],
+                "usageMetadata": {"promptTokenCount": 10, "candidatesTokenCount": 1},
+            },
+            {"candidates": [{"content": {"parts": [{"text": "more"}]}, "finishReason": "STOP"}]},
+        ],
+        {"usageMetadata": {"promptTokenCount": 10, "candidatesTokenCount": 3}},
+    ),
+}
+
+
+@pytest.mark.parametrize("api", _COUNTED)
+def test_a_usage_that_is_older_than_the_last_text_is_that_of_a_part(api: str) -> None:
+    """It is no bill, unless a later one comes; what was counted is known all the same."""
+    name, events, last = _COUNTED[api]
+    root = "usageMetadata" if name == "gemini" else "usage"
+    stream = open_stream(name)
+    for event in events:
+        stream.feed(event)
+    assert stream.finished
+    assert root not in stream.reply()
+    assert 1 in stream.partial_reply()[root].values()
+    stream.feed(last)
+    assert stream.reply()[root] == last[root]
+
+
 def test_embeddings_are_not_streamed() -> None:
     """An API without streams is refused by its name."""
     with pytest.raises(InvalidUsage, match="'openai-embeddings' are not streamed"):
