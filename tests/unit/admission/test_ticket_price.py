@@ -48,7 +48,7 @@ def settled(clock: ManualClock, *, waits: timedelta, threads: bool) -> Money:
 
 @pytest.mark.parametrize("threads", [True, False])
 def test_a_call_that_waits_into_the_peak_costs_the_peaks_price(*, threads: bool) -> None:
-    """Opened at 00:59:50 and let in at 01:00:20, it costs twice what it would have ten s before.
+    """Opened at 00:59:50, let in at 01:00:20: twice what it would have cost before (B20).
 
     Source: genai-prices 0.2.3, deepseek-v4-flash: twice the price from 01:00 UTC.
     """

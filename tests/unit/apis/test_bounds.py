@@ -232,7 +232,7 @@ def test_what_is_billed_beside_tokens_needs_a_bound_too() -> None:
 
 
 def test_a_fee_per_request_is_in_bound_and_cost() -> None:
-    """A price per request is paid once by every call, whatever it counts."""
+    """A price per request is paid once by every call, whatever it counts (B13)."""
     book = PriceBook(own={"p/m": {"input_mtok": "1", "output_mtok": "1", "requests_kcount": "5"}})
     price = book.resolve("p/m", at=AT)
     assert price.cost(Usage.of(input_tokens=1)) == Money("0.005001")
@@ -290,7 +290,7 @@ def test_the_context_window_bounds_the_input() -> None:
 
 
 def test_a_window_of_the_price_list_bounds_nothing() -> None:
-    """Lists say 1,000,000 where a model takes 1,047,576: only what the user says is a bound."""
+    """Lists say 1,000,000 where a model takes 1,047,576: only the user's own is a bound (B21)."""
     long = [{"role": "user", "content": "x" * 300_000}]
     price = BOOK.resolve("openai/gpt-4o", at=AT)
     assert price.context_window == 128_000
@@ -299,7 +299,7 @@ def test_a_window_of_the_price_list_bounds_nothing() -> None:
 
 
 def test_tokens_of_unknown_contents_are_the_dearest() -> None:
-    """An explicit bound beside plain text may be of audio: it is held at the dearest rate."""
+    """An explicit bound beside plain text may be of audio: it is held at the dearest rate (B12)."""
     rates = {"input_mtok": "2.5", "output_mtok": "10", "input_audio_mtok": "40"}
     book = PriceBook(own={"openai/ear": {**rates, "output_audio_mtok": "80"}})
     price = book.resolve("openai/ear", at=AT)
@@ -313,7 +313,7 @@ def test_tokens_of_unknown_contents_are_the_dearest() -> None:
 
 
 def test_a_modality_without_a_price_is_refused() -> None:
-    """A list without a rate for audio prices no request that holds or wants any."""
+    """A list without a rate for audio prices no request that holds or wants any (B12)."""
     price = BOOK.resolve("openai/gpt-4o-audio-preview", at=AT)
     options = {"modalities": ["text", "audio"]}
     heard: dict[str, Any] = {"extra_input_tokens": 1000, "options": {"modalities": ["text"]}}
@@ -324,14 +324,14 @@ def test_a_modality_without_a_price_is_refused() -> None:
 
 
 def test_a_model_that_searches_by_itself_needs_a_declared_cost() -> None:
-    """Its searches, citations and reasoning are billed beside the tokens of `max_tokens`."""
+    """Its searches, citations and reasoning are billed beside the tokens of `max_tokens` (B13)."""
     for model in ("openai/gpt-4o-search-preview", "perplexity/sonar-deep-research"):
         with pytest.raises(BudgetExceeded, match="declared cost"):
             model_bound(BOOK.resolve(model, at=AT), HELLO, max_output_tokens=20)
 
 
 def test_a_clamp_never_reaches_the_thinking_budget() -> None:
-    """Below it the provider refuses the request: it waits, or is refused, instead."""
+    """Below it the provider refuses the request: it waits, or is refused, instead (B18)."""
     price = BOOK.resolve("anthropic/claude-sonnet-4-5", at=AT)
     thinking = {"thinking": {"type": "enabled", "budget_tokens": 4096}}
     bound = model_bound(price, HELLO, api="anthropic", options=thinking, max_output_tokens=8000)

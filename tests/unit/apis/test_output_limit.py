@@ -64,7 +64,7 @@ SPLICED: dict[str, tuple[str, dict[str, Any], str, dict[str, Any]]] = {
 
 @pytest.mark.parametrize("name", SPLICED)
 def test_the_limit_is_spliced_in_and_nothing_else_changes(name: str) -> None:
-    """Only the limit and what keeps the bound true are added; values and order stay."""
+    """Only the limit and what keeps the bound true are added; values and order stay (B17)."""
     api, more, host, changes = SPLICED[name]
     body = {"model": "m", "zulu": {"b": 1, "a": 2}, **more, "messages": HELLO}
     before = json.dumps(body)
@@ -116,7 +116,7 @@ def test_a_number_that_is_none_is_refused(body: dict[str, Any], place: str) -> N
 
 
 def test_the_default_is_above_a_thinking_budget() -> None:
-    """At or below its thinking budget a request is certain to be refused by the provider."""
+    """At or below its thinking budget a request is certain to be refused by the provider (B18)."""
     thinking = {"type": "enabled", "budget_tokens": 4096}
     body = {"model": "m", "messages": HELLO, "thinking": thinking}
     bound = bound_request(read_body("anthropic", body), PRICE, default_max_output_tokens=1024)

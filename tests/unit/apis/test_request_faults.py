@@ -18,7 +18,7 @@ DOCUMENT = {
 MCP = {"type": "url", "url": "…", "name": "n"}
 #: Provider and model; the request and what is known of it; the usage that was billed; its cost.
 CALLS: dict[str, tuple[str, str, dict[str, Any], dict[str, Any], Usage, str]] = {
-    "MCP servers sample in rounds that pass the window together": (
+    "B4 MCP servers sample in rounds that pass the window together": (
         "anthropic",
         "p/m",
         {"messages": HELLO, "max_tokens": 500, "mcp_servers": [MCP]},
@@ -26,7 +26,7 @@ CALLS: dict[str, tuple[str, str, dict[str, Any], dict[str, Any], Usage, str]] = 
         Usage.of(input_tokens=900_000, output_tokens=500),
         "0.9025",
     ),
-    "a cache of one hour on a document": (
+    "B14 a cache of one hour on a document": (
         "anthropic",
         "anthropic/claude-sonnet-4-5",
         {"messages": [{"role": "user", "content": [DOCUMENT]}], "max_tokens": 9},
@@ -34,7 +34,7 @@ CALLS: dict[str, tuple[str, str, dict[str, Any], dict[str, Any], Usage, str]] = 
         Usage.of(input_tokens=100_290, cache_write_tokens=100_290, cache_write_1h_tokens=100_290),
         "0.60174",
     ),
-    "a window the list has too small": (
+    "B21 a window the list has too small": (
         "openai",
         "openai/gpt-4.1",
         {"messages": HELLO, "max_tokens": 1000},

@@ -57,7 +57,7 @@ def test_each_use_of_a_tool_may_fill_the_window_again() -> None:
     ],
 )
 def test_rounds_without_a_number_need_an_explicit_bound(more: dict[str, Any]) -> None:
-    """A window bounds one round; how many there are, nothing says."""
+    """A window bounds one round; how many there are, nothing says (B4)."""
     with pytest.raises(BudgetExceeded, match="the most of all rounds") as refused:
         bound(more, context_window=1000)
     assert refused.value.reason is Reason.UNPRICED
@@ -65,7 +65,7 @@ def test_rounds_without_a_number_need_an_explicit_bound(more: dict[str, Any]) ->
 
 
 def test_a_compaction_is_a_window_and_a_summary() -> None:
-    """The summary is a sampling of its own: once more the window in, once more the answer out."""
+    """The summary is a sampling of its own: once more the window in and the answer out (B23)."""
     asked = bound(COMPACTS, context_window=200_000)
     assert asked.input_tokens == 2 * 200_000
     assert asked.tokens() == 2 * 200_000 + 2 * 1000

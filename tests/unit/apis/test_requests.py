@@ -110,7 +110,7 @@ def test_server_tools_are_paid_by_use() -> None:
 
 
 def test_a_window_does_not_bound_rounds_of_tools() -> None:
-    """A server tool samples again with a context of its own: the sum may pass the window."""
+    """A server tool samples again with a context of its own: the sum may pass the window (B4)."""
     asked: list[dict[str, Any]] = [
         {"tools": [{"type": "web_search_20250305", "max_uses": 1}]},
         {"mcp_servers": [{"type": "url", "url": "…"}]},
@@ -204,7 +204,7 @@ def test_the_tier_asked_for(options: dict[str, Any], tier: str) -> None:
 def test_an_option_outside_the_table_is_refused_by_its_place(
     api: str, options: dict[str, Any], place: str
 ) -> None:
-    """Options are a list of what is known to be bounded; the rest is refused, bound or not."""
+    """What is not known to be bounded is refused, with an explicit bound too (B1, B2, B3)."""
     for extra in (None, 100_000):
         with pytest.raises(BudgetExceeded, match=place) as refused:
             _bound(options=options, api=api, extra_input_tokens=extra)
@@ -235,7 +235,7 @@ def test_cached_content_needs_an_explicit_bound() -> None:
 
 
 def test_edits_that_clear_are_text() -> None:
-    """What a coding agent sends in every request only shortens the input."""
+    """What a coding agent sends in every request only shortens the input (B23)."""
     edits = [
         {"type": "clear_tool_uses_20250919", "trigger": {"type": "input_tokens", "value": 9}},
         {"type": "clear_thinking_20251015", "keep": "all"},
@@ -257,7 +257,7 @@ def test_edits_that_clear_are_text() -> None:
 def test_a_request_of_another_shape_is_refused_by_its_place(
     messages: list[Any], options: dict[str, Any], place: str
 ) -> None:
-    """A tool or a message that is no object is an input error, not a crash."""
+    """A tool or a message that is no object is an input error, not a crash (B22)."""
     with pytest.raises(InvalidUsage, match=place):
         _bound(messages, options=options, api="anthropic")
 
@@ -272,7 +272,7 @@ def test_a_request_nested_without_end_is_refused() -> None:
 
 
 def test_a_cache_lifetime_is_seen_wherever_it_stands() -> None:
-    """Also on a block that is counted elsewhere, such as a document."""
+    """Also on a block that is counted elsewhere, such as a document (B14)."""
     block = {
         "type": "document",
         "source": {"type": "url", "url": "…"},

@@ -29,7 +29,7 @@ def bound(pinned: Price) -> ModelBound:
 
 
 def test_a_call_that_may_reach_the_peak_is_bounded_at_its_price() -> None:
-    """Bounded at 00:59:50, sent at 01:00:20: it is held at the peak's price and costs it."""
+    """Bounded at 00:59:50, sent at 01:00:20: it is held at the peak's price and costs it (B20)."""
     held = bound(price(JUST_BEFORE))
     sent = price(JUST_BEFORE + timedelta(seconds=30))
     assert held.price.cost(USED) == Money("0.06015")

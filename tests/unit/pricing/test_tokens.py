@@ -48,7 +48,7 @@ _WRITTEN = st.sampled_from(["", "a" * 500, "\u3042" * 50, "\uff0c", "\ufdfa", "e
 
 @given(st.lists(_WRITTEN | st.text(max_size=5)).map("".join))
 def test_the_byte_bound_is_the_sum_of_the_longest_forms(text: str) -> None:
-    """However it is counted, each character counts the longer of its two forms."""
+    """However it is counted, each character counts the longer of its two forms (B24)."""
     longest = 0
     for each in text:
         forms = (each, unicodedata.normalize("NFKC", each))
