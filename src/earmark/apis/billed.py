@@ -10,6 +10,7 @@ from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from typing import Any, Final
 
+from earmark.apis.hosts import is_below
 from earmark.errors import InvalidUsage
 from earmark.errors.inputs import shown
 from earmark.money import LARGEST_NANOS, Money
@@ -61,8 +62,7 @@ def bill_of(usage: Mapping[str, Any], *, provider: str, host: str) -> Bill | Non
     stated = Money.ceil(usd)
     if stated.in_nanos > LARGEST_NANOS:
         raise InvalidUsage(detail=f"a bill of {stated} USD for one call is not credible")
-    name = host.lower().partition(":")[0]
-    return Bill(stated, is_all and f".{name}".endswith(f".{known.host}"))
+    return Bill(stated, is_all and is_below(host, known.host))
 
 
 def _openrouter(usage: Mapping[str, Any]) -> tuple[Fraction, bool] | None:
