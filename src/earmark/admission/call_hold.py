@@ -28,6 +28,7 @@ from earmark.errors import (
     InvalidUsage,
     KeyReused,
     ReservationClosed,
+    StoreError,
     StoreUnavailable,
 )
 from earmark.ledger import requests
@@ -102,17 +103,24 @@ class CallHold:
         Raises:
             BudgetExceeded: The hold cannot grow: stop the stream.
             ReservationClosed: The hold cannot grow: it was closed, or its deadline has passed.
+            StoreError: It must grow, and the books could not be written; told again, it is tried
+                again.
             InvalidUsage: *tokens* is no count.
         """
         if type(tokens) is not int or not 0 <= tokens <= LARGEST_COUNT:
             raise InvalidUsage(detail=f"{tokens!r:.40} tokens produced: it is a whole number")
         self._note(produced=tokens, counted=tokens if counted else 0)
-        grown, deadline = self._grown(tokens), self._later_deadline()
-        if grown > self._covered:
-            await self._grow(grown, deadline)
+        deadline = self._later_deadline()
+        with self._lock:
+            # Taken at once: who reports meanwhile grows it from there.
+            covered, grown = self._covered, self._grown(tokens)
+            self._covered = max(covered, grown)
+        if grown > covered:
+            await self._grow(covered, grown, deadline)
         elif deadline is not None:
-            # What is presumed at its deadline may be settled all the same.
-            with suppress(ReservationClosed):
+            # What is presumed at its deadline may be settled all the same, so that neither a closed
+            # reservation nor a store that cannot be written now ends a stream that needs no more.
+            with suppress(ReservationClosed, StoreError):
                 await self._extend(Money(), None, deadline, f"@{self.reservation.expires}")
         # A bound that an elastic hold could not grow to may be several times what was produced.
         self._note(least=tokens)
@@ -138,12 +146,16 @@ class CallHold:
         ttl = self._order.ttl_ns
         return ttl / NANOS_PER_SECOND if 2 * left < ttl else None
 
-    async def _grow(self, grown: int, deadline: float | None) -> None:
+    async def _grow(self, covered: int, grown: int, deadline: float | None) -> None:
         bound = self._order.bound
-        cost, count = more(bound, self._covered, grown)
+        cost, count = more(bound, covered, grown)
         units = None if bound.tokens() is None else {"tokens": count}
-        await self._extend(cost, units, deadline, f":{grown}")
-        self._covered = max(self._covered, grown)
+        try:
+            await self._extend(cost, units, deadline, f":{covered}:{grown}")
+        except BaseException:
+            with self._lock:
+                self._covered = min(self._covered, covered)
+            raise
 
     async def _extend(
         self, cost: Money, units: Mapping[str, int] | None, deadline: float | None, step: str

@@ -211,6 +211,7 @@ class Ticket(_Call):
                 for as long as `timeout`, and a minute) or was closed by its key.
             InvalidUsage: *tokens* is no count.
             StoreError: The books could not be written: the hold did not grow; call again, or stop.
+                A deadline that could not be moved raises nothing.
         """
         completed(self._hold.produced(tokens, counted=True))
 

@@ -1,0 +1,62 @@
+"""A hold that grows with its stream: reported by several tasks, and on a store that hiccups."""
+
+import asyncio
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from earmark.admission.guard import Guard
+from earmark.admission.policy import Elastic
+from earmark.errors import StoreUnavailable
+from earmark.money import Money
+from earmark.stores.open import open_ledger
+from earmark.testing import ManualClock
+from support.tickets import BODY, BOOK
+
+BODY_OF_STREAM = {**BODY, "max_tokens": 100_000, "stream": True}
+
+
+def test_two_tasks_that_report_at_once_grow_the_hold_once(tmp_path: Path) -> None:
+    """What the first takes is not taken again by the second: the hold is that of the larger."""
+
+    async def grown(*reports: int) -> Money:
+        url = f"sqlite:///{tmp_path}/{len(reports)}-{reports[-1]}.db"
+        with open_ledger(url, clock=ManualClock()) as ledger:
+            ledger.set_budget("acme", limits=["1 usd per day"])
+            guard = Guard(ledger.as_async(), policy=Elastic(step=100), book=BOOK)
+            async with guard.open("acme", BODY_OF_STREAM, provider="test") as ticket:
+                await asyncio.gather(*(ticket.produced(tokens) for tokens in reports))
+                return ticket.hold
+
+    first, alone = asyncio.run(grown(0)), asyncio.run(grown(9000))
+    assert asyncio.run(grown(5000, 9000, 9000)) == alone > first
+
+
+def test_a_store_that_cannot_move_a_deadline_ends_no_stream(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Only what must grow needs the store; told again once it is back, the deadline moves."""
+    clock = ManualClock()
+    with open_ledger("memory:", clock=clock) as ledger:
+        ledger.set_budget("acme", limits=["1 usd per day"])
+        guard = Guard(ledger, policy=Elastic(step=100), book=BOOK)
+        ticket = guard.open("acme", BODY_OF_STREAM, provider="test", timeout="10min")
+        before = ticket.reservation.expires
+        clock.advance(timedelta(minutes=6))
+
+        def unavailable(*_: Any) -> Any:
+            raise StoreUnavailable(store="memory:", detail="gone for a moment")
+
+        with monkeypatch.context() as broken:
+            broken.setattr(type(ledger.committer), "submit", unavailable)
+            ticket.produced(1)
+            with pytest.raises(StoreUnavailable):
+                ticket.produced(9000)
+        assert ticket.reservation.expires == before
+        held = ticket.hold
+        ticket.produced(9000)
+        assert ticket.reservation.expires > before
+        assert ticket.hold > held
+        ticket.presume()
