@@ -69,6 +69,7 @@ _PARTS: Final[dict[str, Option]] = {
     "input_text": _part(text=PROMPT),
     "input_image": _part("detail", file_id=_IMAGE, image_url=_IMAGE),
     "input_file": _part("detail", "filename", file_data=_FILE, file_id=_FILE, file_url=_FILE),
+    "input_audio": _part(input_audio=brings("audio", asks_for="audio")),
     "output_text": _part(
         text=PROMPT,
         annotations=_CITATION,

@@ -344,3 +344,15 @@ def test_a_model_that_makes_images_or_sound_is_asked_for_text_alone(
         earmark.bound(asked, **given)
     if text_alone is not None:
         assert earmark.bound(asked | text_alone, **given).cost > Money(0)
+
+
+def test_audio_of_a_response_needs_a_price_of_its_own() -> None:
+    """As in Chat Completions: it is dearer than text, and no price is no bound."""
+    part = {"type": "input_audio", "input_audio": {"data": "…", "format": "wav"}}
+    body = {"model": "m", "input": [{"role": "user", "content": [part]}]}
+    book = PriceBook({"p/m": {"input_mtok": "1", "output_mtok": "10"}})
+    with pytest.raises(BudgetExceeded, match="input_audio_tokens"):
+        earmark.bound(
+            body, api="openai-responses", provider="p", book=book, extra_input_tokens=1000
+        )
+    assert bound("openai-responses", body, extra_input_tokens=1000).cost() > Money("0.003")
