@@ -7,7 +7,7 @@ from typing import Any, Final, TypedDict
 from earmark.admission.policy import Policy
 from earmark.apis.api import request_table
 from earmark.apis.bounds import bound_request
-from earmark.apis.dialects import counts_choices, own_host
+from earmark.apis.dialects import counts_choices, maker_of, own_host
 from earmark.apis.output_limit import with_output_limit
 from earmark.apis.reply_cost import PricedRequest
 from earmark.apis.requests import RequestReading, copied_body, read_body
@@ -24,13 +24,6 @@ DEFAULT_WAIT: Final = "5min"
 DEFAULT_TIMEOUT: Final = "10min"
 #: The output tokens of a request that names no limit: there is always a bound.
 DEFAULT_MAX_TOKENS: Final = 1024
-
-#: Who an API's requests go to where no provider is given.
-_MAKERS: Final = {
-    "anthropic": "anthropic",
-    "anthropic-count-tokens": "anthropic",
-    "gemini": "google",
-}
 
 
 class OpenOptions(TypedDict, total=False):
@@ -141,7 +134,7 @@ def _bounded(
     body: Mapping[str, Any], options: OpenOptions, book: PriceBook, clock: Clock
 ) -> Request:
     api = options.get("api", "openai")
-    provider = options.get("provider") or _MAKERS.get(api, "openai")
+    provider = options.get("provider") or maker_of(api)
     # What is bounded is what is sent, whatever its caller adds to the lists in it from now on.
     body = copied_body(body)
     reading = read_body(

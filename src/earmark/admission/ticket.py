@@ -265,8 +265,8 @@ class Ticket(_Call):
 
         What providers describe as a rejection before any work is released; everything else, and
         any error after the reply began, or whose body holds output or a usage, is presumed. The
-        failure says which by `billed`, whether
-        another try may help by `retryable` and `retry_after`, and has the `charge`.
+        failure says which by `billed`, whether another try may help by `retryable` and
+        `retry_after`, and has the `charge`.
 
         Raises:
             InvalidUsage: *status* is no error, or a header no text; the ticket stays open.

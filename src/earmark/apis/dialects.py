@@ -20,6 +20,15 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
 }
 
 
+def maker_of(api: str) -> str:
+    """Return the provider that made *api*, by the price list's name; empty for an unknown API.
+
+    What has no dialect of its own, such as `anthropic-count-tokens`, begins with its maker's API.
+    """
+    dialect = DIALECTS.get(api.partition("-")[0])
+    return "" if dialect is None else dialect.maker
+
+
 def own_host(provider: str, api: str) -> str:
     """Return the host where *provider* answers, if it is the maker of *api* or Azure; else empty.
 

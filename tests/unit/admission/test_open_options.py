@@ -13,6 +13,7 @@ HELLO = "hello"
     [
         ("openai", {"model": "gpt-4o", "messages": [{"role": "user", "content": HELLO}]}, None),
         ("openai-responses", {"model": "gpt-5", "input": HELLO}, None),
+        ("openai-embeddings", {"model": "text-embedding-3-small", "input": HELLO}, None),
         (
             "anthropic",
             {
