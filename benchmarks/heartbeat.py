@@ -19,12 +19,12 @@ from benchmarks.settings import NotHereError, Settings, tell
 from earmark.board.task import Draft, Priority
 from earmark.clock import SystemClock
 from earmark.config.settings import HeartbeatSettings
-from earmark.heartbeat.desk import Desk, open_desk
 from earmark.heartbeat.heartbeat import Heartbeat
 from earmark.heartbeat.house import House
 from earmark.heartbeat.report import CycleReport
 from earmark.stores.open import open_ledger
 from earmark.testing import ScriptedProvider
+from earmark.workspace.workspace import Desk, open_desk
 
 AREA: Final = "heartbeat"
 _MODEL: Final = "scripted/at-once"

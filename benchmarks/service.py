@@ -17,9 +17,9 @@ from benchmarks.http_load import Client, rate
 from benchmarks.pages import pages
 from benchmarks.served import Served, process, served
 from benchmarks.settings import Settings, tell
-from earmark.service.tokens import Tokens
 from earmark.stores.open import open_ledger
 from earmark.stores.open_tables import open_tables
+from earmark.workspace.tokens import Tokens
 
 AREA: Final = "service"
 _CONNECTIONS: Final = 8

@@ -17,9 +17,9 @@ import httpx2
 import pytest
 
 from earmark.clock import SystemClock
-from earmark.service.tokens import SCOPES, Tokens
 from earmark.stores.open import open_ledger
 from earmark.stores.tables_sqlite import SqliteTables
+from earmark.workspace.tokens import SCOPES, Tokens
 from support.last_resort import LAST_RESORT_S
 from support.served import EARMARK, environment
 

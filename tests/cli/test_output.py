@@ -10,7 +10,7 @@ from earmark.cli.table import Table
 from earmark.errors import BudgetExceeded, Reason
 from earmark.money import Money
 from earmark.pricing.usage import Usage
-from earmark.service.plain import plain
+from earmark.workspace.jsonable import plain
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,10 @@ from earmark.board.board import Board
 from earmark.board.task import Draft, Task
 from earmark.cli.task_shown import age, safe
 from earmark.clock import SystemClock
-from earmark.heartbeat.desk import open_desk
 from earmark.ledger.ledger import Ledger
 from earmark.stores.open import open_ledger
 from earmark.stores.open_tables import open_tables
+from earmark.workspace.workspace import open_desk
 from support.shell import DRAFT_AND_CRITICS, Shell
 
 AGENT = "Cloud Lu"

@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 from earmark.clock import SystemClock
-from earmark.service.tokens import Tokens
 from earmark.stores.open import open_ledger
 from earmark.stores.tables_sqlite import SqliteTables
+from earmark.workspace.tokens import Tokens
 from support.shell import Shell
 
 

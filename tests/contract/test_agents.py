@@ -6,12 +6,12 @@ from datetime import timedelta
 import pytest
 
 from earmark.errors import AgentBusy
-from earmark.heartbeat.agents import Agents
-from earmark.heartbeat.report import AgentState
 from earmark.stores.open import open_ledger
 from earmark.stores.open_tables import open_tables
 from earmark.stores.tables import Tables
 from earmark.testing import ManualClock
+from earmark.workspace.agent_state import AgentState
+from earmark.workspace.agents import Agents
 from support.board_books import Repeating
 
 NAME = "Cloud Lu"

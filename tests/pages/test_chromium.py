@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, StorageState, expect, sync_playwright
 
-from earmark.heartbeat.desk import open_desk
 from earmark.runs.journal_tables import TablesJournal
 from earmark.stores.open import open_ledger
+from earmark.workspace.workspace import open_desk
 from support.page_eyes import CHROMIUM, FLAGS, PHONE, Eyes
 from support.page_house import HOSTILE
 from support.page_site import COST, Site, page_site

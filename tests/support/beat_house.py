@@ -13,10 +13,6 @@ from earmark.admission.call import Grant, ModelRequest, Provider, Reply
 from earmark.board.board import Board
 from earmark.board.task import Draft, Status, Task
 from earmark.config.settings import HeartbeatSettings
-from earmark.heartbeat.agents import Agents
-from earmark.heartbeat.costs import task_cost
-from earmark.heartbeat.desk import Desk, open_desk
-from earmark.heartbeat.health import Health, health
 from earmark.heartbeat.heartbeat import Heartbeat
 from earmark.heartbeat.house import House
 from earmark.heartbeat.report import CycleReport
@@ -32,6 +28,10 @@ from earmark.quilt.quilt import Quilt
 from earmark.stores.open import open_ledger
 from earmark.testing import Answer, ManualClock, ScriptedProvider
 from earmark.testing.scripted import Scripted, ScriptedCall
+from earmark.workspace.agents import Agents
+from earmark.workspace.health import Health, health
+from earmark.workspace.task_costs import task_cost
+from earmark.workspace.workspace import Desk, open_desk
 from support.last_resort import LAST_RESORT_S, until
 from support.shaky_tables import ShakyTables
 

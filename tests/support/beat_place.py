@@ -9,10 +9,10 @@ from typing import Any, Final
 
 from earmark.board.listing import Wanted
 from earmark.board.task import Draft, ModelWork, Status, Task
-from earmark.heartbeat.desk import Desk, open_desk
 from earmark.ledger.answers import Balance
 from earmark.money import Money
 from earmark.stores.open import open_ledger
+from earmark.workspace.workspace import Desk, open_desk
 from support.beat_zygote import Zygote
 from support.fire_till import Till
 from support.last_resort import LAST_RESORT_S

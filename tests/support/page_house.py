@@ -16,17 +16,17 @@ from msgspec import structs
 from earmark.board.rules import DESTRUCTIVE
 from earmark.board.task import Draft, Priority, Quality, Status, Task
 from earmark.config.settings import ServiceSettings
-from earmark.heartbeat.desk import Desk, open_desk
-from earmark.heartbeat.report import AgentState
 from earmark.runs.journal import RunRecord
 from earmark.runs.journals import journal_beside
 from earmark.runs.line import Line
 from earmark.runs.statement import Statement
 from earmark.service.app import create_app
 from earmark.service.context import Service
-from earmark.service.tokens import Tokens
 from earmark.stores.open import open_ledger
 from earmark.testing import ManualClock
+from earmark.workspace.agent_state import AgentState
+from earmark.workspace.tokens import Tokens
+from earmark.workspace.workspace import Desk, open_desk
 from support.page_reader import Page, read_page
 
 BUDGET = "c8/cloud-lu"

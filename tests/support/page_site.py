@@ -13,8 +13,8 @@ from pathlib import Path
 import httpx2
 
 from earmark.clock import SystemClock
-from earmark.service.tokens import Tokens
 from earmark.stores.tables_sqlite import SqliteTables
+from earmark.workspace.tokens import Tokens
 from support.last_resort import LAST_RESORT_S
 from support.stub_server import Scene, StubServer, completion
 

@@ -13,9 +13,9 @@ from typing import Any, Final, Self
 
 import httpx2
 
-from earmark.service.tokens import Tokens
 from earmark.stores.open import open_ledger
 from earmark.stores.open_tables import open_tables
+from earmark.workspace.tokens import Tokens
 from support.last_resort import LAST_RESORT_S
 
 EARMARK: Final = (sys.executable, "-m", "earmark.cli.main")

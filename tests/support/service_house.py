@@ -13,16 +13,16 @@ from earmark.board.board import Board
 from earmark.board.rules import DESTRUCTIVE
 from earmark.config.settings import ServiceSettings
 from earmark.errors import StoreUnavailable
-from earmark.heartbeat.agents import Agents
-from earmark.heartbeat.desk import Desk, open_desk
 from earmark.nudges.nudges import Nudges
 from earmark.quilt.quilt import Quilt
 from earmark.service.app import create_app
 from earmark.service.context import Service
-from earmark.service.tokens import SCOPES
 from earmark.stores.open import open_ledger
 from earmark.stores.tables import Rows, Tables
 from earmark.testing import ManualClock
+from earmark.workspace.agents import Agents
+from earmark.workspace.tokens import SCOPES
+from earmark.workspace.workspace import Desk, open_desk
 from support.shaky_tables import ShakyTables
 
 T = TypeVar("T")

@@ -26,7 +26,6 @@ from earmark.board.board import Board
 from earmark.board.task import CompositionWork, Draft, ModelWork, Status
 from earmark.composition.ast import Composition, Sequential, Stage
 from earmark.errors import BudgetExceeded, StageFailed
-from earmark.heartbeat.report import AgentState
 from earmark.ledger.ledger import Ledger
 from earmark.nudges.channels.channel import DeliveryFailed
 from earmark.nudges.collect import collect
@@ -37,6 +36,7 @@ from earmark.stages.kinds.python import stage
 from earmark.stores.open import open_ledger
 from earmark.stores.postgres_url import PostgresUrl
 from earmark.testing import ManualClock
+from earmark.workspace.agent_state import AgentState
 from support.board_books import AGENT, in_state
 from support.nudge_books import Received
 from support.postgres_server import PostgresServer

@@ -19,7 +19,7 @@ from earmark.errors import InvalidConfig, NotFound
 from earmark.ledger.answers import Balance
 from earmark.ledger.ledger import Ledger
 from earmark.money import Money
-from earmark.service.wire import balance_json, budget_json
+from earmark.workspace.resource_json import balance_json, budget_json
 
 app = group("Set, show, pause, resume and extend budgets.")
 

@@ -13,7 +13,7 @@ from earmark.cli.session import Session, command, group
 from earmark.cli.table import Table
 from earmark.ledger.details import remarks
 from earmark.ledger.values import CLOSING, Entry
-from earmark.service.wire import data_of, entry_json
+from earmark.workspace.resource_json import data_of, entry_json
 
 app = group("List what was booked, in the order of commits.")
 

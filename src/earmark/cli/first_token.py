@@ -8,7 +8,7 @@ from typing import Final
 
 from earmark.cli.session import Session
 from earmark.errors import InvalidConfig
-from earmark.service.tokens import Tokens
+from earmark.workspace.tokens import Tokens
 
 NAME: Final = "first"
 SCOPE: Final = "admin"

@@ -25,8 +25,6 @@ from earmark.config.channels import channels_of
 from earmark.config.load import reload_settings
 from earmark.config.settings import HeartbeatSettings, Settings
 from earmark.errors import InvalidConfig, InvalidDuration
-from earmark.heartbeat.desk import Desk, open_desk
-from earmark.heartbeat.health import Health, health
 from earmark.heartbeat.heartbeat import Heartbeat
 from earmark.heartbeat.house import WHOLE, House
 from earmark.heartbeat.plan import Planned
@@ -34,6 +32,8 @@ from earmark.heartbeat.report import CycleReport
 from earmark.heartbeat.reread import Reread
 from earmark.heartbeat.work import transports_of
 from earmark.nudges.courier import Courier
+from earmark.workspace.health import Health, health
+from earmark.workspace.workspace import Desk, open_desk
 
 app = group("Run the always-on dispatcher, or one cycle of it.")
 

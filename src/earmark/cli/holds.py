@@ -12,7 +12,7 @@ from earmark.cli.session import Session, command, default, group
 from earmark.cli.table import Table
 from earmark.ledger.details import read_details, remarks
 from earmark.ledger.values import Reservation, State
-from earmark.service.wire import labels_of, reservation_json
+from earmark.workspace.resource_json import labels_of, reservation_json
 
 app = group("List reservations whose true cost is not known, and settle them.")
 

@@ -1,6 +1,6 @@
 """Moments on the command line, and what help says of them."""
 
-from earmark.service.moments import ago, ahead, still_ahead
+from earmark.workspace.time_expressions import ago, ahead, still_ahead
 
 __all__ = ["AGO", "AHEAD", "WHEN", "ago", "ahead", "still_ahead"]
 

@@ -18,8 +18,8 @@ from earmark.errors import OUTCOMES, InvalidConfig, NotFound
 from earmark.ids import new_key
 from earmark.nudges.channels.channel import Channel, DeliveryFailed, carry
 from earmark.nudges.nudges import Delivery, Nudge, Nudges
-from earmark.service.wire import nudge_json
 from earmark.stores.open_tables import open_tables
+from earmark.workspace.resource_json import nudge_json
 
 app = group("List, acknowledge and test nudges.")
 

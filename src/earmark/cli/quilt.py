@@ -14,8 +14,8 @@ from earmark.cli.table import Table
 from earmark.clock import to_datetime
 from earmark.errors import NotFound
 from earmark.quilt.quilt import Patch, Quilt
-from earmark.service.wire import patch_json
 from earmark.stores.open_tables import open_tables
+from earmark.workspace.resource_json import patch_json
 
 app = group("Get, put and list patches of the agents' shared memory.")
 

@@ -14,8 +14,8 @@ from earmark.config.settings import ServiceSettings, Settings
 from earmark.errors import InvalidConfig
 
 if TYPE_CHECKING:
-    from earmark.heartbeat.desk import Desk
-    from earmark.service.tokens import Tokens
+    from earmark.workspace.tokens import Tokens
+    from earmark.workspace.workspace import Desk
 
 app = group("Serve health, metrics, the API and the pages over HTTP.")
 
@@ -54,7 +54,7 @@ def serve(
     service = settings.service.model_copy(update=told)
     with open_books(session, settings) as ledger:
         # What a server needs takes a second to load: not before the settings are known to be good.
-        from earmark.heartbeat.desk import open_desk  # noqa: PLC0415
+        from earmark.workspace.workspace import open_desk  # noqa: PLC0415
 
         sibling, channels = settings.heartbeat.sibling, tuple(settings.nudges)
         with open_desk(ledger, sibling=sibling, channels=channels) as desk:
@@ -64,7 +64,7 @@ def serve(
 def _serve(session: Session, settings: Settings, service: ServiceSettings, desk: "Desk") -> None:
     from earmark.service.app import create_app  # noqa: PLC0415
     from earmark.service.server import listen, serve, url_of  # noqa: PLC0415
-    from earmark.service.tokens import Tokens  # noqa: PLC0415
+    from earmark.workspace.tokens import Tokens  # noqa: PLC0415
 
     clock = desk.ledger.clock
     tokens = Tokens(desk.tables, clock)

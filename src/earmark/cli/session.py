@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar, Concatenate, ParamSpec, Protocol
 
 import typer
 
-from earmark.service.plain import decimals, plain
+from earmark.workspace.jsonable import decimals, plain
 
 P = ParamSpec("P")
 

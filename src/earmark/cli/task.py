@@ -18,12 +18,12 @@ from earmark.cli.task_given import RunGiven, check_stdin, text_of, work_of
 from earmark.cli.task_shown import Shown, tasks_table
 from earmark.clock import from_datetime
 from earmark.errors import NotFound
-from earmark.heartbeat.asking import put_on_board
-from earmark.heartbeat.costs import task_cost, task_costs
-from earmark.heartbeat.desk import open_desk
 from earmark.ledger.ledger import Ledger
-from earmark.service.wire import attempt_json, event_json, task_json
 from earmark.stores.open_tables import open_tables
+from earmark.workspace.approvals import put_on_board
+from earmark.workspace.resource_json import attempt_json, event_json, task_json
+from earmark.workspace.task_costs import task_cost, task_costs
+from earmark.workspace.workspace import open_desk
 
 app = group("Add, list, show, approve, grade and accept tasks of the board.")
 

@@ -9,7 +9,7 @@ from earmark.board.task import Attempt, Event, Status, Task, TaskCost
 from earmark.cli.session import Part
 from earmark.cli.table import Table
 from earmark.clock import NANOS_PER_SECOND, to_datetime
-from earmark.service.plain import decimals
+from earmark.workspace.jsonable import decimals
 
 _LIST: Final = (
     *(">task", "status", "priority", "type", "title", "claimed by", "created", ">usd"),

@@ -12,9 +12,9 @@ from earmark.cli.session import Session, command, group
 from earmark.cli.table import Table
 from earmark.clock import Clock, from_datetime, iso
 from earmark.ledger.ledger import Ledger
-from earmark.service.tokens import TokenRow, Tokens
-from earmark.service.wire import token_json
 from earmark.stores.open_tables import open_tables
+from earmark.workspace.resource_json import token_json
+from earmark.workspace.tokens import TokenRow, Tokens
 
 app = group("Make, list and revoke the service's tokens.")
 

@@ -12,7 +12,7 @@ from earmark.cli.table import Table
 from earmark.clock import iso
 from earmark.runs.journal import RunRecord
 from earmark.runs.statement import Status
-from earmark.service.wire import run_json
+from earmark.workspace.resource_json import run_json
 
 app = group("Show a past run, or list the latest ones.")
 

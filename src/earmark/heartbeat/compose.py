@@ -22,17 +22,17 @@ from earmark.errors import (
     StoreError,
 )
 from earmark.heartbeat.controls import Verdict
-from earmark.heartbeat.desk import Desk
 from earmark.heartbeat.ending import Ended, Endings, as_verdict, ended, seconds
 from earmark.heartbeat.gate import Gate
 from earmark.heartbeat.house import House
-from earmark.heartbeat.trail import is_unresolved, was_sent
 from earmark.heartbeat.tries import Tries
 from earmark.heartbeat.work import as_text, cost_json
 from earmark.ids import new_run_id
 from earmark.runs.runner import run_async
 from earmark.runs.statement import Statement
 from earmark.stages.kinds.remote import RemoteKind
+from earmark.workspace.attempt_reservations import is_unresolved, was_sent
+from earmark.workspace.workspace import Desk
 
 T = TypeVar("T")
 

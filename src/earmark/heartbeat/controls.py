@@ -1,24 +1,20 @@
 """What may stop a heartbeat from dispatching: read anew before each task, and closed in doubt."""
 
 import logging
-import re
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from msgspec import Struct
 
 from earmark.budget.path import ancestors
 from earmark.clock import Clock, iso
 from earmark.errors import EarmarkError
-from earmark.heartbeat.days import zone_of
-from earmark.heartbeat.desk import Desk
 from earmark.heartbeat.quiet import Hours, quiet_until
-from earmark.heartbeat.report import State
+from earmark.workspace.agent_state import State
+from earmark.workspace.daily_spend import zone_of
+from earmark.workspace.kill_switch import is_enabled, switch_of
+from earmark.workspace.workspace import Desk
 
 _log = logging.getLogger("earmark.heartbeat")
-
-#: Under which of these a patch says whether the agent may act by itself.
-_SAYS: Final = ("enabled", "value", "autonomous")
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
@@ -93,20 +89,3 @@ class Controls:
         begin, end = (f"{each:%H:%M}" for each in self._quiet_hours)
         reason = f"quiet hours {begin}-{end} {zone}, until {iso(until)}"
         return Verdict(state="quiet", reason=reason, resets_at=until)
-
-
-def switch_of(agent: str) -> str:
-    """Return the name of the patch that stops *agent*: `cloud_lu_autonomous`."""
-    return f"{snake(agent)}_autonomous"
-
-
-def snake(name: str) -> str:
-    """Return *name* in small letters, joined by `_`."""
-    return re.sub(r"\W+", "_", name.lower()).strip("_")
-
-
-def is_enabled(data: Mapping[str, Any], switch: str) -> bool:
-    """Return whether a patch named *switch* lets its agent act; in doubt it does not."""
-    said = [data[name] for name in (*_SAYS, switch) if name in data]
-    # Neither true nor false, or nothing: whoever wrote it meant to say something. Closed in doubt.
-    return bool(said) and all(each is True for each in said)

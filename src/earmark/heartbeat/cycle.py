@@ -13,9 +13,7 @@ from earmark.clock import Clock
 from earmark.config.settings import HeartbeatSettings
 from earmark.errors import EarmarkError, InvalidConfig, NoBudget, StoreError
 from earmark.heartbeat.afford import Need, Obstacle, least_obstacle, obstacle
-from earmark.heartbeat.asking import ask_for_all
 from earmark.heartbeat.controls import GO, Controls, Verdict
-from earmark.heartbeat.desk import Desk
 from earmark.heartbeat.dispatch import Dispatcher
 from earmark.heartbeat.ending import Ended, as_verdict
 from earmark.heartbeat.grade import Grader
@@ -24,8 +22,11 @@ from earmark.heartbeat.leases import Leases
 from earmark.heartbeat.persist import BudgetPatches, Persisted
 from earmark.heartbeat.plan import needs_of
 from earmark.heartbeat.recover import recover
-from earmark.heartbeat.report import CycleReport, State
+from earmark.heartbeat.report import CycleReport
 from earmark.nudges.collect import collect
+from earmark.workspace.agent_state import State
+from earmark.workspace.approvals import ask_for_all
+from earmark.workspace.workspace import Desk
 
 _log = logging.getLogger("earmark.heartbeat")
 

@@ -29,7 +29,6 @@ from earmark.errors import (
 )
 from earmark.heartbeat.compose import Composer
 from earmark.heartbeat.controls import GO, Controls, Verdict
-from earmark.heartbeat.desk import Desk
 from earmark.heartbeat.ending import Ended, Endings, ended, seconds
 from earmark.heartbeat.gate import Gate
 from earmark.heartbeat.house import House
@@ -37,6 +36,7 @@ from earmark.heartbeat.leases import Leases
 from earmark.heartbeat.tries import Tries
 from earmark.heartbeat.work import failed_result, model_result, request_of
 from earmark.stages.kinds.model import provider_of
+from earmark.workspace.workspace import Desk
 
 _log = logging.getLogger("earmark.heartbeat")
 

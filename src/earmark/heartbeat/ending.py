@@ -11,11 +11,11 @@ from earmark.clock import NANOS_PER_SECOND, Clock, from_datetime
 from earmark.errors import BudgetExceeded, Reason
 from earmark.heartbeat.afford import is_final
 from earmark.heartbeat.controls import GO, Verdict
-from earmark.heartbeat.desk import Desk
 from earmark.heartbeat.recover import nudge_unknown
 from earmark.heartbeat.report import Dispatched
-from earmark.heartbeat.trail import was_sent
 from earmark.heartbeat.tries import Tries
+from earmark.workspace.attempt_reservations import was_sent
+from earmark.workspace.workspace import Desk
 
 _log = logging.getLogger("earmark.heartbeat")
 

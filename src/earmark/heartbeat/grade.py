@@ -18,13 +18,13 @@ from earmark.config.settings import GradeSettings, HeartbeatSettings
 from earmark.errors import EarmarkError, InvalidFile, StoreError, TaskRefused
 from earmark.heartbeat.compose import Composer
 from earmark.heartbeat.controls import Verdict
-from earmark.heartbeat.desk import Desk
 from earmark.heartbeat.gate import Gate, Look
 from earmark.heartbeat.house import House
 from earmark.ids import new_run_id
 from earmark.money import Money
 from earmark.stages.kinds.kind import Tools
 from earmark.stages.kinds.process import process_stage
+from earmark.workspace.workspace import Desk
 
 _log = logging.getLogger("earmark.heartbeat")
 

@@ -13,19 +13,20 @@ from earmark.admission.finish import to_the_end
 from earmark.clock import NANOS_PER_SECOND, Clock, parse_duration
 from earmark.config.settings import HeartbeatSettings
 from earmark.errors import AgentBusy, BudgetExceeded, EarmarkError, StoreError
-from earmark.heartbeat.agents import AgentRow
 from earmark.heartbeat.controls import Verdict
 from earmark.heartbeat.cycle import Cycle, Progress
-from earmark.heartbeat.desk import Desk
-from earmark.heartbeat.health import cycles_until_persist
 from earmark.heartbeat.house import House
 from earmark.heartbeat.leases import Leases
 from earmark.heartbeat.limits import set_default_limits
 from earmark.heartbeat.plan import Planned, plan
 from earmark.heartbeat.postman import Postman
-from earmark.heartbeat.report import AgentState, CycleReport
+from earmark.heartbeat.report import CycleReport
 from earmark.heartbeat.reread import changed, told_in
 from earmark.ids import new_run_id
+from earmark.workspace.agent_state import AgentState
+from earmark.workspace.agents import AgentRow
+from earmark.workspace.health import cycles_until_persist
+from earmark.workspace.workspace import Desk
 
 _log = logging.getLogger("earmark.heartbeat")
 

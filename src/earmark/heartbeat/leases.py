@@ -7,7 +7,7 @@ from typing import Final, Self
 
 from earmark.clock import NANOS_PER_SECOND, Clock
 from earmark.errors import AgentBusy, StoreError
-from earmark.heartbeat.desk import Desk
+from earmark.workspace.workspace import Desk
 
 _log = logging.getLogger("earmark.heartbeat")
 

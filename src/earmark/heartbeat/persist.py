@@ -20,7 +20,10 @@ from earmark.errors import (
     NotFound,
     Reason,
 )
-from earmark.heartbeat.days import (
+from earmark.ledger.values import Reservation
+from earmark.money import Money
+from earmark.quilt.quilt import Patch
+from earmark.workspace.daily_spend import (
     Day,
     Spend,
     books_of,
@@ -30,10 +33,7 @@ from earmark.heartbeat.days import (
     spend_of,
     today,
 )
-from earmark.heartbeat.desk import Desk
-from earmark.ledger.values import Reservation
-from earmark.money import Money
-from earmark.quilt.quilt import Patch
+from earmark.workspace.workspace import Desk
 
 _log = logging.getLogger("earmark.heartbeat")
 

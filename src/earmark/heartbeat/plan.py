@@ -10,13 +10,13 @@ from earmark.clock import Clock
 from earmark.config.settings import HeartbeatSettings
 from earmark.errors import EarmarkError
 from earmark.heartbeat.afford import Need, obstacle
-from earmark.heartbeat.desk import Desk
 from earmark.heartbeat.house import House
 from earmark.heartbeat.work import request_of
 from earmark.ledger.values import Account
 from earmark.money import Money
 from earmark.pricing.bound import DeclaredBound
 from earmark.stages.kinds.model import provider_of
+from earmark.workspace.workspace import Desk
 
 
 class Planned(Struct, frozen=True, kw_only=True):

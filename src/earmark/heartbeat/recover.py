@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from earmark.board.task import Attempt, Status, Task
 from earmark.errors import TaskMoved
-from earmark.heartbeat.desk import Desk
-from earmark.heartbeat.trail import Trail, is_unresolved, look
+from earmark.workspace.attempt_reservations import Trail, is_unresolved, look
+from earmark.workspace.workspace import Desk
 
 _log = logging.getLogger("earmark.heartbeat")
 

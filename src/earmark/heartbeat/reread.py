@@ -7,7 +7,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from earmark.config.settings import HeartbeatSettings
-from earmark.heartbeat.report import AgentState
+from earmark.workspace.agent_state import AgentState
 
 #: What a heartbeat is: who runs, who pays, who is told, how long its name is its own.
 _FOR_LIFE: Final = ("agent", "sibling", "budget", "lease")

@@ -8,7 +8,7 @@ from earmark.board.board import Board
 from earmark.board.task import Attempt, Task
 from earmark.clock import NANOS_PER_SECOND, Clock
 from earmark.errors import StoreUnavailable
-from earmark.heartbeat.trail import key_of
+from earmark.workspace.attempt_reservations import key_of
 
 T = TypeVar("T")
 

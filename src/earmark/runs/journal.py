@@ -45,6 +45,22 @@ class RunRecord(Struct, frozen=True, kw_only=True):
         return status_at(self.status, self.alive_until or self.started_at + LEASE_NS, now)
 
 
+class RunSummary(Struct, frozen=True):
+    """One run without what it was given and what came of it."""
+
+    run_id: str
+    composition_id: str
+    budget: str
+    limit: Money
+    started_at: int
+    status: Status
+    alive_until: int
+
+    def status_at(self, now: int) -> Status:
+        """Return how it stands at the instant *now*; see `RunRecord.status_at`."""
+        return status_at(self.status, self.alive_until or self.started_at + LEASE_NS, now)
+
+
 def status_at(written: Status, alive_until: int, now: int) -> Status:
     """Return the status of a run whose lease ends at *alive_until* as it is at the instant *now*.
 

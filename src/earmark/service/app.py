@@ -11,13 +11,13 @@ from earmark import __version__
 from earmark.board.rules import DESTRUCTIVE
 from earmark.clock import Clock
 from earmark.config.settings import ServiceSettings
-from earmark.heartbeat.desk import Desk
 from earmark.service.context import Service
 from earmark.service.edge import LOCAL_NAMES, Edge
 from earmark.service.models import Check, Problem
 from earmark.service.pages import install_pages
 from earmark.service.problems import install_problems
 from earmark.service.routes import api, state
+from earmark.workspace.workspace import Desk
 
 _ABOUT: Final = (
     "Budgets that cannot be overspent, and the board of tasks that spend them. Amounts are decimal"

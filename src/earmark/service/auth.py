@@ -24,7 +24,7 @@ from earmark.clock import NANOS_PER_SECOND, Clock
 from earmark.config.values import is_loopback
 from earmark.errors import NotFound
 from earmark.service.problems import Problem
-from earmark.service.tokens import SCOPES, TokenRow, Tokens
+from earmark.workspace.tokens import SCOPES, TokenRow, Tokens
 
 _COOKIE: Final = "earmark_session"
 #: What a browser takes over TLS only and from this very host, so that no other site can set it.

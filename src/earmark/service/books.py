@@ -10,13 +10,13 @@ from typing import Final, cast
 from earmark.budget.budget import Budget
 from earmark.budget.path import parse_path
 from earmark.errors import NotFound
-from earmark.heartbeat.desk import Desk
 from earmark.ledger.answers import Balance, balance
 from earmark.ledger.books import Books
 from earmark.ledger.rows import Rows as BooksRows
 from earmark.ledger.values import Account
 from earmark.stores.rows import ACCOUNT_COLUMNS, account_of
 from earmark.stores.tables import Rows
+from earmark.workspace.workspace import Desk
 
 _OF_A_RUN: Final = re.compile(r"(^|/)run-[0-9a-f]{16}$")
 _HEX: Final = "0123456789abcdef"

@@ -8,13 +8,13 @@ from fastapi import Depends, Request
 
 from earmark.clock import Clock
 from earmark.config.settings import ServiceSettings
-from earmark.heartbeat.desk import Desk
 from earmark.service.auth import Gate
 from earmark.service.keyed import KeptAnswers
 from earmark.service.live import Live
 from earmark.service.metrics import Metrics
-from earmark.service.tokens import Tokens
 from earmark.service.vitals import Vitals
+from earmark.workspace.tokens import Tokens
+from earmark.workspace.workspace import Desk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

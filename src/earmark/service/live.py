@@ -15,9 +15,9 @@ from fastapi.sse import KEEPALIVE_COMMENT
 from starlette.concurrency import run_in_threadpool
 
 from earmark.errors import EarmarkError
-from earmark.heartbeat.desk import Desk
 from earmark.service.look import Happening, Marks, look
-from earmark.service.wire import event_json
+from earmark.workspace.resource_json import event_json
+from earmark.workspace.workspace import Desk
 
 #: How often it is looked, in seconds.
 LOOK_EVERY_S: Final = 0.2

@@ -10,10 +10,10 @@ from typing import Any, Final
 
 from fastapi.sse import format_sse_event
 
-from earmark.heartbeat.controls import switch_of
-from earmark.heartbeat.desk import Desk
-from earmark.service.wire import event_json, nudge_event_json
 from earmark.stores.tables import Row
+from earmark.workspace.kill_switch import switch_of
+from earmark.workspace.resource_json import event_json, nudge_event_json
+from earmark.workspace.workspace import Desk
 
 #: How many of the latest nudges and runs are watched: those that the first pages show.
 LATEST: Final = 50

@@ -17,12 +17,12 @@ from prometheus_client.registry import Collector
 
 from earmark.budget.limit import TOKENS, UNITS, USD
 from earmark.clock import NANOS_PER_SECOND, Clock
-from earmark.heartbeat.desk import Desk, open_desk
 from earmark.ledger.answers import Balance
 from earmark.money import NANOS_PER_USD, Money
 from earmark.service.books import balances_of_all, find_budgets
 from earmark.service.fresh import Fresh
 from earmark.service.sums import Sums, sums_of
+from earmark.workspace.workspace import Desk, open_desk
 
 #: How old an answer may be, in seconds; and how long it may take.
 FRESH_S: Final = 1.0

@@ -9,11 +9,11 @@ import threading
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from earmark.heartbeat.desk import Desk
 from earmark.ledger.store import Filter
 from earmark.ledger.values import Alert, Entry, Reservation
 from earmark.service.problems import Problem
 from earmark.stores.tables import Rows
+from earmark.workspace.workspace import Desk
 
 T = TypeVar("T", Entry, Reservation, Alert)
 

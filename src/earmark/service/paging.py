@@ -8,8 +8,8 @@ from typing import Annotated, Any, Final, TypeVar, cast
 
 from fastapi import Query
 
-from earmark.service.plain import told
 from earmark.service.problems import Problem
+from earmark.workspace.jsonable import told
 
 T = TypeVar("T")
 

@@ -23,7 +23,7 @@ from earmark.errors import (
     StoreError,
     StoreUnavailable,
 )
-from earmark.service.plain import told
+from earmark.workspace.jsonable import told
 
 MEDIA_TYPE: Final = "application/problem+json"
 #: Seconds after which what was held may have come back.

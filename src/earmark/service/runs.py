@@ -1,19 +1,18 @@
 """Runs as the service lists them: in pages, read on the desk's own connections."""
 
-from dataclasses import dataclass
 from typing import Final
 
 from starlette.concurrency import run_in_threadpool
 
-from earmark.heartbeat.desk import Desk
 from earmark.money import Money
-from earmark.runs.journal import LEASE_NS, Journal, RunRecord, status_at
+from earmark.runs.journal import Journal, RunRecord, RunSummary
 from earmark.runs.journal_tables import TablesJournal
 from earmark.runs.journals import journal_beside
 from earmark.runs.reconcile import reconciled
 from earmark.runs.statement import Status
 from earmark.service.paging import after_texts, strange_cursor
 from earmark.stores.tables import Row
+from earmark.workspace.workspace import Desk
 
 #: After which run a list goes on: when it began, and its id.
 Place = tuple[int, str]
@@ -27,23 +26,6 @@ _RUNS: Final = (
     " WHERE started_at < ? OR started_at = ? AND run_id < ?"
     " ORDER BY started_at DESC, run_id DESC LIMIT ?"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class ListedRun:
-    """One run without what it was given and what came of it."""
-
-    run_id: str
-    composition_id: str
-    budget: str
-    limit: Money
-    started_at: int
-    status: Status
-    alive_until: int
-
-    def status_at(self, now: int) -> Status:
-        """Return how it stands at the instant *now*; see `RunRecord.status_at`."""
-        return status_at(self.status, self.alive_until or self.started_at + LEASE_NS, now)
 
 
 def journal_at(desk: Desk) -> Journal:
@@ -62,7 +44,7 @@ async def get_run(desk: Desk, run_id: str) -> RunRecord:
     return await run_in_threadpool(reconciled, record, desk.ledger)
 
 
-async def find_runs(desk: Desk, after: Place | None, most: int) -> list[ListedRun]:
+async def find_runs(desk: Desk, after: Place | None, most: int) -> list[RunSummary]:
     """Return a page of the runs, the newest first.
 
     Args:
@@ -92,7 +74,7 @@ async def find_runs(desk: Desk, after: Place | None, most: int) -> list[ListedRu
     return [_listed(row) for row in rows]
 
 
-def mark_of(run: ListedRun) -> list[str]:
+def mark_of(run: RunSummary) -> list[str]:
     """Return what the list goes on after, if *run* is the last of a page."""
     return [str(run.started_at), run.run_id]
 
@@ -111,8 +93,8 @@ def place_of(cursor: str | None) -> Place | None:
     return int(at), run_id
 
 
-def _listed(row: Row) -> ListedRun:
+def _listed(row: Row) -> RunSummary:
     run_id, composition_id, budget, limit, started_at, status, alive_until = row
-    return ListedRun(
+    return RunSummary(
         run_id, composition_id, budget, Money(limit), started_at, Status(status), alive_until
     )

@@ -14,7 +14,6 @@ from functools import cache
 from typing import Final
 
 from earmark.budget.path import ancestors
-from earmark.heartbeat.desk import Desk
 from earmark.ledger.counting import NOTHING, count_after
 from earmark.ledger.recount import beginnings
 from earmark.ledger.store import Filter
@@ -22,6 +21,7 @@ from earmark.ledger.values import Amounts, Part
 from earmark.service.books import sql_of_a_run
 from earmark.stores.rows import OF_BUDGETS, read_parts
 from earmark.stores.tables import Row, Rows
+from earmark.workspace.workspace import Desk
 
 Place = tuple[str, str, str]
 """Budget, unit, window."""

@@ -10,12 +10,12 @@ from typing import Any, Final
 
 from earmark.clock import NANOS_PER_SECOND, Clock, iso
 from earmark.errors import ClockStepped, EarmarkError, StoreError, StoreUnavailable
-from earmark.heartbeat.desk import Desk, open_desk
-from earmark.heartbeat.health import health
 from earmark.ledger.commit_time import entries_ahead
 from earmark.service.fresh import Fresh
-from earmark.service.plain import told
 from earmark.stores.tables import Rows, Tables
+from earmark.workspace.health import health
+from earmark.workspace.jsonable import told
+from earmark.workspace.workspace import Desk, open_desk
 
 #: How old an answer may be, in seconds.
 FRESH_S: Final = 0.5

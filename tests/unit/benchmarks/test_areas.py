@@ -27,11 +27,11 @@ from benchmarks.settings import Settings
 from benchmarks.worker import ROOT
 from earmark.board.listing import Wanted
 from earmark.board.task import Status
-from earmark.heartbeat.costs import task_costs
-from earmark.heartbeat.desk import open_desk
 from earmark.ledger.store import Filter
 from earmark.money import Money
 from earmark.stores.open import open_ledger
+from earmark.workspace.task_costs import task_costs
+from earmark.workspace.workspace import open_desk
 from support.postgres_server import Server
 
 

@@ -8,12 +8,12 @@ from earmark.board.task import CompositionWork, ModelWork, Priority, Status
 from earmark.config.assemble import Providers, key_from
 from earmark.config.settings import Settings
 from earmark.errors import AgentBusy
-from earmark.heartbeat.costs import task_cost, task_costs
 from earmark.heartbeat.cycle import MOST_LOOKED_AT
 from earmark.heartbeat.recover import recover
 from earmark.money import Money
 from earmark.quilt.quilt import Patch
 from earmark.testing import ManualClock
+from earmark.workspace.task_costs import task_cost, task_costs
 from support.beat_house import BOOK, MODEL, BeatHouse, answer
 
 HALF_HOUR = timedelta(minutes=30)

@@ -5,9 +5,9 @@ from datetime import timedelta
 import pytest
 
 from earmark.board.task import ModelWork, Status
-from earmark.heartbeat.costs import task_cost
 from earmark.money import Money
 from earmark.testing import Failure, HalfStream, Unmetered
+from earmark.workspace.task_costs import task_cost
 from support.beat_house import TEN_CENTS, BeatHouse, answer
 
 

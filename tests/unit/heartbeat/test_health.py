@@ -4,8 +4,8 @@ import json
 from datetime import timedelta
 
 from earmark.cli.main import main
-from earmark.heartbeat.health import Check, health
 from earmark.testing import Failure, HalfStream
+from earmark.workspace.health import Check, health
 from support.beat_house import BeatHouse, answer
 
 

@@ -8,12 +8,12 @@ import pytest
 
 from earmark.clock import iso
 from earmark.errors import InvalidPatch, StoreUnavailable
-from earmark.heartbeat.days import books_of
-from earmark.heartbeat.health import cycles_until_persist
 from earmark.ledger.store import Filter
 from earmark.ledger.values import Entry
 from earmark.money import Money
 from earmark.testing import HalfStream, ManualClock
+from earmark.workspace.daily_spend import books_of
+from earmark.workspace.health import cycles_until_persist
 from support.beat_house import BeatHouse, answer
 
 TODAY = "budget_2026-11-22"

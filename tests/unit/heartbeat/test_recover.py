@@ -6,8 +6,8 @@ import pytest
 
 from earmark.board.task import Attempt, CompositionWork, Status, Task
 from earmark.errors import KeyReused
-from earmark.heartbeat.trail import Trail, key_of, look, was_sent
 from earmark.money import Money
+from earmark.workspace.attempt_reservations import Trail, key_of, look, was_sent
 from support.beat_house import BeatHouse
 
 BUDGET = "c8/cloud-lu"

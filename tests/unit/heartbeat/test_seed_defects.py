@@ -21,9 +21,9 @@ from earmark.errors import (
     InvalidPatch,
     StoreUnavailable,
 )
-from earmark.heartbeat.days import usd
 from earmark.money import Money
 from earmark.testing import ManualClock
+from earmark.workspace.daily_spend import usd
 from support.beat_house import BeatHouse, answer
 from support.seed_tracker import SeedTracker, StubQuilt
 

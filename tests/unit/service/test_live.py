@@ -12,12 +12,12 @@ import pytest
 
 from earmark.board.task import Draft
 from earmark.errors import StoreUnavailable
-from earmark.heartbeat.desk import Desk
 from earmark.nudges.nudges import Nudge, Nudges
 from earmark.runs.journal_tables import TablesJournal
 from earmark.service import live as live_module
 from earmark.service.live import HELLO, MOST_REPLAYED, MOST_WAITING, Live, Stream
 from earmark.service.look import Happening
+from earmark.workspace.workspace import Desk
 from support.last_resort import LAST_RESORT_S
 from support.service_house import House, house
 from support.written_runs import line, record, statement_of

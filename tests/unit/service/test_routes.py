@@ -7,7 +7,7 @@ import pytest
 
 from earmark.board.task import ModelWork
 from earmark.money import Money
-from earmark.service.plain import TOO_DEEP
+from earmark.workspace.jsonable import TOO_DEEP
 from support.service_house import House
 
 DAY = {"starts_at": "2026-11-22T00:00:00Z", "resets_at": "2026-11-23T00:00:00Z"}

@@ -6,7 +6,7 @@ import pytest
 from starlette.requests import Request
 
 from earmark.service.auth import is_local
-from earmark.service.tokens import SCOPES
+from earmark.workspace.tokens import SCOPES
 from support.service_house import House, house
 
 NOTE = {"note": "so it is"}

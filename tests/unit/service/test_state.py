@@ -6,9 +6,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from earmark.heartbeat.report import AgentState
 from earmark.service.vitals import FRESH_S, WRITE_EVERY_S
 from earmark.stores.tables import Rows
+from earmark.workspace.agent_state import AgentState
 from support.service_house import House, house
 
 HEALTH = "application/health+json"

@@ -6,10 +6,10 @@ from datetime import timedelta
 import pytest
 
 from earmark.errors import InvalidKey, NotFound
-from earmark.service.tokens import Tokens
 from earmark.stores.tables import Tables
 from earmark.stores.tables_sqlite import SqliteTables
 from earmark.testing import ManualClock
+from earmark.workspace.tokens import Tokens
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import pytest
 from earmark.board.board import Board
 from earmark.board.listing import Wanted
 from earmark.board.task import Draft, Priority, Status
-from earmark.heartbeat.asking import ask_for_all
 from earmark.ledger.store import Filter
 from earmark.ledger.values import State
 from earmark.nudges.nudges import Nudges
@@ -26,6 +25,7 @@ from earmark.stores.rows import (
 from earmark.stores.sqlite_rows import SqliteRows
 from earmark.stores.tables import Rows
 from earmark.testing import ManualClock
+from earmark.workspace.approvals import ask_for_all
 from support.databases import PostgresDatabase, made
 
 #: As health asks: one budget, one day, one state.

@@ -7,7 +7,7 @@ from earmark.board.task import CompositionWork, Draft, ModelWork, Priority, Qual
 from earmark.clock import Clock, from_datetime
 from earmark.composition.document import load
 from earmark.errors import InvalidComposition, InvalidTask
-from earmark.service.moments import still_ahead
+from earmark.workspace.time_expressions import still_ahead
 
 COMPOSITION: Final = "composition"
 _HUNDRED: Final = 100

@@ -9,11 +9,11 @@ from fastapi import Depends
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from earmark.heartbeat.desk import Desk
 from earmark.service.auth import Caller, Gate, allowed, check_form, check_origin
 from earmark.service.context import Service
 from earmark.service.pages.render import Frame, fragment, page
 from earmark.service.problems import Problem
+from earmark.workspace.workspace import Desk
 
 MOST_FIELDS: Final = 100
 

@@ -10,11 +10,11 @@ from earmark.board.board import Board
 from earmark.board.listing import Wanted
 from earmark.board.task import Task
 from earmark.errors import InputError
-from earmark.heartbeat.costs import task_costs
 from earmark.service.pages.failures import PageRoute, refusal
 from earmark.service.pages.office import Reader, Refused, Visit, shown
 from earmark.service.pages.views_agents import beats
 from earmark.service.pages.views_board import MOST, Asked, asked_of, board_view, wanted_of
+from earmark.workspace.task_costs import task_costs
 
 router: Final = APIRouter(route_class=PageRoute)
 

@@ -14,11 +14,11 @@ from earmark.ids import new_key
 from earmark.ledger.ledger import Ledger
 from earmark.ledger.values import Entry
 from earmark.service.books import balances_of, balances_of_all, find_budgets, get_budget
-from earmark.service.moments import still_ahead
 from earmark.service.pages.books import latest_entries
 from earmark.service.pages.failures import PageRoute, refusal
 from earmark.service.pages.office import Admin, Reader, Refused, Visit, see_other, shown
 from earmark.service.pages.views_budgets import BudgetFacts, Find, Shelf, budget_view, tree_view
+from earmark.workspace.time_expressions import still_ahead
 
 router: Final = APIRouter(route_class=PageRoute)
 

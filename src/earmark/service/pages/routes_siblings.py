@@ -6,7 +6,6 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from earmark.errors import NotFound
-from earmark.heartbeat.controls import switch_of
 from earmark.service.auth import allowed
 from earmark.service.pages.books import latest_alerts
 from earmark.service.pages.failures import PageRoute
@@ -14,6 +13,7 @@ from earmark.service.pages.office import Reader, Spender, check_text, see_other,
 from earmark.service.pages.routes_account import own_address
 from earmark.service.pages.views_agents import agents_view
 from earmark.service.pages.views_nudges import MOST, nudges_view
+from earmark.workspace.kill_switch import switch_of
 
 router: Final = APIRouter(route_class=PageRoute)
 

@@ -9,8 +9,6 @@ from starlette.responses import Response
 from earmark.board.board import Board
 from earmark.board.task import TYPES, Priority, Task
 from earmark.errors import EarmarkError, NotFound, StoreError
-from earmark.heartbeat.asking import put_on_board
-from earmark.heartbeat.costs import task_cost
 from earmark.ids import new_key
 from earmark.service.auth import allowed
 from earmark.service.pages.failures import PageRoute, refusal
@@ -18,6 +16,8 @@ from earmark.service.pages.forms import COMPOSITION, draft_of, quality_of
 from earmark.service.pages.office import Reader, Refused, Sender, Spender, Visit, see_other, shown
 from earmark.service.pages.views_agents import beats
 from earmark.service.pages.views_task import TaskFacts, bare_title, task_view
+from earmark.workspace.approvals import put_on_board
+from earmark.workspace.task_costs import task_cost
 
 router: Final = APIRouter(route_class=PageRoute)
 

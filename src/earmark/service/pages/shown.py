@@ -10,7 +10,7 @@ from earmark.budget.share import percent
 from earmark.clock import NANOS_PER_SECOND, from_datetime, to_datetime
 from earmark.ledger.answers import Balance
 from earmark.money import Money
-from earmark.service.plain import decimals
+from earmark.workspace.jsonable import decimals
 
 #: What stands where nothing is known, as on a blank form.
 NOTHING: Final = "\N{EN DASH}"

@@ -4,11 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from earmark.heartbeat.agents import AgentRow
-from earmark.heartbeat.controls import is_enabled, switch_of
-from earmark.heartbeat.report import AgentState
 from earmark.quilt.quilt import Patch
 from earmark.service.pages.shown import Moment, moment, stretch
+from earmark.workspace.agent_state import AgentState
+from earmark.workspace.agents import AgentRow
+from earmark.workspace.kill_switch import is_enabled, switch_of
 
 #: A heartbeat is late when its next cycle was due so long ago, besides one more interval.
 _PATIENCE_NS: Final = 5_000_000_000

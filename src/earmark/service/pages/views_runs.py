@@ -8,11 +8,11 @@ from urllib.parse import urlencode
 
 from earmark.clock import NANOS_PER_SECOND
 from earmark.money import Money
-from earmark.runs.journal import RunRecord
+from earmark.runs.journal import RunRecord, RunSummary
 from earmark.runs.line import Line, Outcome
 from earmark.service.pages.shown import LONGEST_JSON, Moment, count, moment, money_of, usd
 from earmark.service.paging import cursor_of
-from earmark.service.runs import ListedRun, mark_of
+from earmark.service.runs import mark_of
 
 #: Runs on a page.
 MOST: Final = 50
@@ -100,7 +100,7 @@ class RunView:
         return f"Run {self.id}: {self.status}, {len(self.lines)} lines"
 
 
-def runs_view(found: Sequence[ListedRun], now: int, *, is_first: bool) -> RunsView:
+def runs_view(found: Sequence[RunSummary], now: int, *, is_first: bool) -> RunsView:
     """Return a page of runs; *found* holds one more than fits where there is another page."""
     page = found[:MOST]
     more = urlencode({"after": cursor_of(mark_of(page[-1]))}) if len(found) > MOST else ""
@@ -135,7 +135,7 @@ def run_view(record: RunRecord, balance: tuple[Money, Money] | None, now: int) -
     )
 
 
-def _row(record: ListedRun, now: int) -> RunRow:
+def _row(record: RunSummary, now: int) -> RunRow:
     return RunRow(
         id=record.run_id,
         status=record.status_at(now),

@@ -9,9 +9,9 @@ from earmark.service import models
 from earmark.service.auth import Reader
 from earmark.service.context import TheService
 from earmark.service.keyed import KeyedRoute
-from earmark.service.plain import told
 from earmark.service.routes.given import Name
-from earmark.service.wire import agent_json
+from earmark.workspace.jsonable import told
+from earmark.workspace.resource_json import agent_json
 
 router = APIRouter(route_class=KeyedRoute, tags=["agents"])
 

@@ -12,9 +12,9 @@ from earmark.service.context import Service, TheService
 from earmark.service.keyed import KeyedRoute
 from earmark.service.order import in_order
 from earmark.service.paging import USUAL, Cursor, Limit, after_number, cursor_of
-from earmark.service.plain import told
 from earmark.service.routes.given import OnBudget
-from earmark.service.wire import alert_json
+from earmark.workspace.jsonable import told
+from earmark.workspace.resource_json import alert_json
 
 router = APIRouter(route_class=KeyedRoute, tags=["alerts"])
 

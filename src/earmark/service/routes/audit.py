@@ -8,7 +8,7 @@ from earmark.service import models
 from earmark.service.auth import Admin
 from earmark.service.context import TheService
 from earmark.service.keyed import KeyedRoute
-from earmark.service.wire import audit_json
+from earmark.workspace.resource_json import audit_json
 
 router = APIRouter(route_class=KeyedRoute, tags=["audit"])
 

@@ -12,9 +12,9 @@ from earmark.service.books import balances_of, balances_of_all, find_budgets, ge
 from earmark.service.context import Service, TheService
 from earmark.service.keyed import KeyedRoute, Operation
 from earmark.service.paging import USUAL, Cursor, Limit, after_texts, page
-from earmark.service.plain import told
 from earmark.service.routes.given import BudgetPath, OnBudget, still_ahead
-from earmark.service.wire import balance_json, budget_json
+from earmark.workspace.jsonable import told
+from earmark.workspace.resource_json import balance_json, budget_json
 
 router = APIRouter(route_class=KeyedRoute, tags=["budgets"])
 

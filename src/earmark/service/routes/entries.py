@@ -12,7 +12,7 @@ from earmark.service.keyed import KeyedRoute
 from earmark.service.order import in_order
 from earmark.service.paging import page
 from earmark.service.routes.given import OfTheBooks, Word
-from earmark.service.wire import entry_json
+from earmark.workspace.resource_json import entry_json
 
 router = APIRouter(route_class=KeyedRoute, tags=["entries"])
 

@@ -9,9 +9,9 @@ from earmark.service.auth import Reader, Spender
 from earmark.service.context import TheService
 from earmark.service.keyed import KeyedRoute, Operation
 from earmark.service.paging import USUAL, Cursor, Limit, after_number, page
-from earmark.service.plain import told
 from earmark.service.routes.given import Name
-from earmark.service.wire import nudge_json
+from earmark.workspace.jsonable import told
+from earmark.workspace.resource_json import nudge_json
 
 router = APIRouter(route_class=KeyedRoute, tags=["nudges"])
 

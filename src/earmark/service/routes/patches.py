@@ -10,10 +10,10 @@ from earmark.service.auth import Reader, Spender, allowed
 from earmark.service.context import TheService
 from earmark.service.keyed import KeyedRoute
 from earmark.service.paging import USUAL, Cursor, Limit, after_texts, page
-from earmark.service.plain import told
 from earmark.service.problems import Problem
 from earmark.service.routes.given import NAME, Name, Word
-from earmark.service.wire import patch_json
+from earmark.workspace.jsonable import told
+from earmark.workspace.resource_json import patch_json
 
 router = APIRouter(route_class=KeyedRoute, tags=["patches"])
 

@@ -16,9 +16,9 @@ from earmark.service.hang_up import while_connected
 from earmark.service.keyed import KeyedRoute, Operation
 from earmark.service.order import in_order
 from earmark.service.paging import page
-from earmark.service.plain import told
 from earmark.service.routes.given import Key, OfTheBooks
-from earmark.service.wire import reservation_json
+from earmark.workspace.jsonable import told
+from earmark.workspace.resource_json import reservation_json
 
 router = APIRouter(route_class=KeyedRoute, tags=["reservations"])
 

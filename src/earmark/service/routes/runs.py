@@ -9,10 +9,10 @@ from earmark.service.auth import Reader
 from earmark.service.context import TheService
 from earmark.service.keyed import KeyedRoute
 from earmark.service.paging import USUAL, Cursor, Limit, page
-from earmark.service.plain import told
 from earmark.service.routes.given import Name
 from earmark.service.runs import find_runs, get_run, mark_of, place_of
-from earmark.service.wire import run_json
+from earmark.workspace.jsonable import told
+from earmark.workspace.resource_json import run_json
 
 router = APIRouter(route_class=KeyedRoute, tags=["runs"])
 

@@ -17,16 +17,16 @@ from earmark.board.task import (
     Work,
 )
 from earmark.clock import from_datetime
-from earmark.heartbeat.asking import put_on_board
-from earmark.heartbeat.costs import task_cost, task_costs
 from earmark.service import models
 from earmark.service.auth import Caller, Needs, Reader, Spender
 from earmark.service.context import Service, TheService
 from earmark.service.keyed import KeyedRoute, Operation
 from earmark.service.paging import Cursor, Limit, after_number, page
-from earmark.service.plain import told
 from earmark.service.routes.given import Name, Word
-from earmark.service.wire import attempt_json, event_json, task_json
+from earmark.workspace.approvals import put_on_board
+from earmark.workspace.jsonable import told
+from earmark.workspace.resource_json import attempt_json, event_json, task_json
+from earmark.workspace.task_costs import task_cost, task_costs
 
 router = APIRouter(route_class=KeyedRoute, tags=["tasks"])
 

@@ -7,10 +7,10 @@ from msgspec import Struct
 
 from earmark.clock import NANOS_PER_SECOND, Clock, iso
 from earmark.errors import EarmarkError
-from earmark.heartbeat.agents import AgentRow
-from earmark.heartbeat.days import Day, Spend, spend_of, today, usd
-from earmark.heartbeat.desk import Desk
 from earmark.ledger.store import Filter
+from earmark.workspace.agents import AgentRow
+from earmark.workspace.daily_spend import Day, Spend, spend_of, today, usd
+from earmark.workspace.workspace import Desk
 
 Status = Literal["pass", "warn", "fail"]
 _WORST_FIRST: Final[Sequence[Status]] = ("fail", "warn", "pass")

@@ -24,17 +24,16 @@ from earmark.clock import END_OF_TIME, iso, to_datetime
 from earmark.ledger.answers import Balance
 from earmark.ledger.details import read_details
 from earmark.ledger.values import Alert, Amounts, Entry, Reservation
-from earmark.service.plain import told
+from earmark.workspace.jsonable import told
 
 if TYPE_CHECKING:
     # A command that lists budgets does not load the board's neighbours.
-    from earmark.heartbeat.agents import AgentRow
     from earmark.ledger.audit import AuditReport
     from earmark.nudges.nudges import Delivery, Nudge
     from earmark.quilt.quilt import Patch
-    from earmark.runs.journal import RunRecord
-    from earmark.service.runs import ListedRun
-    from earmark.service.tokens import TokenRow
+    from earmark.runs.journal import RunRecord, RunSummary
+    from earmark.workspace.agents import AgentRow
+    from earmark.workspace.tokens import TokenRow
 
 # The books ----------------------------------------------------------------------------------------
 
@@ -138,7 +137,7 @@ def share(alert: int) -> str:
     return f"{alert / PPM:.6f}".rstrip("0").rstrip(".")
 
 
-def run_json(record: "RunRecord | ListedRun", now: int) -> dict[str, Any]:
+def run_json(record: "RunRecord | RunSummary", now: int) -> dict[str, Any]:
     """Return a run without its lines and its statement, as it stands at the instant *now*."""
     return {
         "run_id": record.run_id,

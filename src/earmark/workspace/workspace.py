@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from earmark.board.board import Board
-from earmark.heartbeat.agents import Agents
 from earmark.ledger.ledger import Ledger
 from earmark.nudges.nudges import Nudges
 from earmark.quilt.quilt import Quilt
 from earmark.stores.open_tables import open_tables
 from earmark.stores.tables import Tables
+from earmark.workspace.agents import Agents
 
 #: Who is nudged unless somebody else is named.
 DEFAULT_SIBLING: Final = "AG Lu"

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from earmark.service.plain import decimals
+from earmark.workspace.jsonable import decimals
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import Final
 from earmark.board.rules import DESTRUCTIVE
 from earmark.board.task import Draft, Task
 from earmark.errors import StoreError
-from earmark.heartbeat.desk import Desk
+from earmark.workspace.workspace import Desk
 
 _log = logging.getLogger("earmark.heartbeat")
 

@@ -8,12 +8,12 @@ from msgspec import Struct, structs
 from earmark.board.task import Attempt, TaskCost
 from earmark.budget.limit import USD
 from earmark.budget.window import Window
-from earmark.heartbeat.trail import reservations_of
 from earmark.ledger.details import read_details, unknown_counters
 from earmark.ledger.ledger import Ledger
 from earmark.ledger.store import Filter
 from earmark.ledger.values import Account, Reservation
 from earmark.money import Money
+from earmark.workspace.attempt_reservations import reservations_of
 
 _TOTAL: Final = str(Window.parse("total"))
 

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from earmark.board.task import Attempt
-from earmark.heartbeat.costs import task_cost, task_costs
 from earmark.ledger.ledger import Ledger
 from earmark.ledger.store import Filter
 from earmark.ledger.values import Reservation
 from earmark.money import Money
 from earmark.stores.open import open_ledger
 from earmark.testing import ManualClock
+from earmark.workspace.task_costs import task_cost, task_costs
 
 RUN = "c8/run-1"
 

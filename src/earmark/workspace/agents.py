@@ -7,8 +7,8 @@ import msgspec
 
 from earmark.clock import Clock, to_datetime
 from earmark.errors import AgentBusy
-from earmark.heartbeat.report import AgentState
 from earmark.stores.tables import Row, Rows, Tables
+from earmark.workspace.agent_state import AgentState
 
 _LOCK: Final = "agents"
 _COLUMNS: Final = "name, holder, lease_until, cycles, state, updated_at"

@@ -7,12 +7,12 @@ import pytest
 
 from earmark.board.task import Draft, Status, Task
 from earmark.errors import StoreUnavailable
-from earmark.heartbeat.asking import MOST, ask_for_all, put_on_board
-from earmark.heartbeat.desk import Desk, open_desk
 from earmark.nudges.nudge import Nudge
 from earmark.nudges.nudges import Nudges
 from earmark.stores.open import open_ledger
 from earmark.testing import ManualClock
+from earmark.workspace.approvals import MOST, ask_for_all, put_on_board
+from earmark.workspace.workspace import Desk, open_desk
 from support.ledger_workers import in_threads
 from support.shaky_tables import ShakyTables
 
