@@ -3,7 +3,7 @@
 import pytest
 from typer.main import get_command
 
-from earmark.cli.main import COMMANDS, app
+from earmark.cli.commands import COMMANDS, app
 from support.shell import LEAVES, Shell
 
 HELP = """\

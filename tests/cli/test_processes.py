@@ -108,12 +108,19 @@ def test_a_terminal_without_unicode(folder: Path) -> None:
     assert b"Text \\u2192 " in done.stdout
 
 
-def test_help_loads_no_command() -> None:
-    """`earmark --help` is quick because it imports no command and nothing they need."""
-    heavy = ("earmark.cli.budget", "pydantic", "apsw", "rich", "openai", "anthropic", "msgspec")
+@pytest.mark.parametrize(
+    ("option", "kept_out"),
+    [
+        ("--version", {"typer", "click", "earmark.errors", "json", "asyncio"}),
+        ("--help", {"earmark.cli.budget", "earmark.ledger", "msgspec", "asyncio"}),
+    ],
+)
+def test_what_asks_for_no_command_loads_none(option: str, kept_out: set[str]) -> None:
+    """`earmark --version` loads nothing and `--help` little: no command, nor what one needs."""
+    heavy = {"apsw", "fastapi", "genai_prices", "httpx2", "psycopg", "pydantic", "rich"} | kept_out
     code = (
-        "import sys; from earmark.cli.main import main; assert main(['--help']) == 0;"
-        f"print(sorted(set({heavy!r}) & set(sys.modules)), file=sys.stderr)"
+        f"import sys; from earmark.cli.main import main; assert main([{option!r}]) == 0;"
+        f"print(sorted({heavy!r} & set(sys.modules)), file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
     assert done.stderr == b"[]\n"
