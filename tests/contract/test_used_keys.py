@@ -12,6 +12,7 @@ from earmark.errors import EarmarkError, KeyReused, ReservationClosed
 from earmark.ledger import requests
 from earmark.ledger.answers import reservation_of
 from earmark.ledger.ledger import Ledger
+from earmark.ledger.spend import AsyncSpend
 from earmark.ledger.values import Accepted, Refused, Release, Reserve
 from earmark.money import Money
 from earmark.stores.open import open_ledger
@@ -116,6 +117,23 @@ def test_a_block_that_was_refused_may_be_entered_when_it_fits(books: Ledger) -> 
     with later:
         later.settle("0.5")
     assert books.reservation("later").state == "settled"
+
+
+def test_a_block_that_found_its_key_used_says_so_each_time(books: Ledger) -> None:
+    """Such a block was never entered, of threads and tasks alike: it is not told that it was."""
+
+    async def enter(block: AsyncSpend) -> None:
+        async with block:
+            pytest.fail("another's hold")
+
+    books.reserve("acme", 1, key="job-1")
+    threads = books.spend("acme", 1, key="job-1")
+    tasks = books.as_async().spend("acme", 1, key="job-1")
+    for _ in range(2):
+        with pytest.raises(KeyReused, match="may have been billed"), threads:
+            pytest.fail("another's hold")
+        with pytest.raises(KeyReused, match="may have been billed"):
+            asyncio.run(enter(tasks))
 
 
 def test_a_repeat_says_that_it_is_one(ledger: Ledger) -> None:

@@ -116,7 +116,7 @@ class AsyncSpend:
         if next(self._entries):
             raise entered_before(self._operation)
         try:
-            found = await self._ledger.admit(self._operation, self._wait)
+            self.hold = check_opened(await self._ledger.admit(self._operation, self._wait))
         except asyncio.CancelledError:
             await undo_async(committer, self._operation)
             raise
@@ -126,7 +126,6 @@ class AsyncSpend:
         except EarmarkError:
             self._entries = count()
             raise
-        self.hold = check_opened(found)
         return self
 
     async def __aexit__(self, _: object, ended_by: BaseException | None, __: object) -> None:
