@@ -1,10 +1,20 @@
 """Budgets change while money is spent under them: pauses, extensions, other limits."""
 
-from datetime import timedelta
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from functools import partial
 
 import pytest
 
-from earmark.errors import BudgetExceeded, InputError, NoBudget, NotFound, Reason
+from earmark.clock import from_datetime, iso
+from earmark.errors import (
+    BudgetExceeded,
+    InputError,
+    InvalidDuration,
+    NoBudget,
+    NotFound,
+    Reason,
+)
 from earmark.ledger.ledger import Ledger
 from earmark.testing import ManualClock
 from support.ledger_books import only, standing
@@ -102,6 +112,37 @@ def test_a_pause_ends_by_itself(spent: Ledger, clock: ManualClock) -> None:
     clock.advance(timedelta(microseconds=1))
     spent.reserve("acme", "0.01")
     assert not only(spent, "acme").paused
+
+
+@pytest.mark.parametrize("late", [timedelta(0), HOUR], ids=["now", "an hour ago"])
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda books, until: books.pause("acme", until=until),
+        lambda books, until: books.extend_budget("acme", "2 usd per day", until=until),
+    ],
+    ids=["pause", "extension"],
+)
+def test_what_would_have_ended_before_it_begins_is_refused(
+    spent: Ledger, clock: ManualClock, act: Callable[[Ledger, datetime], object], late: timedelta
+) -> None:
+    """A moment that is not ahead is a mistake: it is refused with both moments, nothing changes."""
+    before = spent.entries()
+    with pytest.raises(InvalidDuration) as refused:
+        act(spent, clock.now - late)
+    then, now = (iso(from_datetime(each)) for each in (clock.now - late, clock.now))
+    assert str(refused.value) == f"'{then}' is not a moment to come: give one after {now}"
+    assert spent.entries() == before
+
+
+def test_an_extension_that_has_ended_is_still_answered(spent: Ledger, clock: ManualClock) -> None:
+    """Asked again under its key it gives the first answer, also when it is over."""
+    ask = partial(spent.extend_budget, "acme", "2 usd per day", until=clock.now + HOUR, key="more")
+    ask()
+    before = spent.entries()
+    clock.advance(2 * HOUR)
+    assert ask().path == "acme"
+    assert spent.entries() == before
 
 
 def test_changing_limits_keeps_a_pause(spent: Ledger) -> None:

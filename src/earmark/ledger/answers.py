@@ -123,8 +123,8 @@ def as_error(refused: Refused) -> EarmarkError:
             return _not_open(refused)
         case "exceeded":
             return _exceeded(refused)
-        case "too_late" | "uncountable":
-            return _uncountable(refused)
+        case "past" | "too_late" | "uncountable":
+            return _out_of_range(refused)
         case "full" | "no_limit":
             return _no_extension(refused)
 
@@ -154,8 +154,11 @@ def _not_open(refused: Refused) -> ReservationClosed | NotFound:
     return NotFound(kind=kind, name=refused.key or refused.budget)
 
 
-def _uncountable(refused: Refused) -> InputError:
-    """Return why an operation would lead to a number that no store can hold."""
+def _out_of_range(refused: Refused) -> InputError:
+    """Return why a moment is past, or would be one, or an amount, that no store can hold."""
+    if refused.why == "past":
+        want = f"one after {refused.now}"
+        return InvalidDuration(text=refused.first, want=want, kind="moment to come")
     if refused.why == "too_late":
         text = f"the deadline of '{refused.key}'"
         return InvalidDuration(text=text, want=f"one before {iso(END_OF_TIME)}")

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any, assert_never
 
 from earmark.budget.budget import MOST_EXTENSIONS, Budget
+from earmark.clock import iso
 from earmark.ledger.counting import NOTHING
 from earmark.ledger.values import (
     Accepted,
@@ -41,7 +42,7 @@ def decide_budget(
         case PauseBudget() | ResumeBudget() | ExtendBudget():
             if budget is None:
                 return Refused("not_found", budget=op.budget)
-            return _change(op, budget, now, seq)
+            return _past(op, now) or _change(op, budget, now, seq)
         case _:
             assert_never(op)
 
@@ -65,6 +66,20 @@ def _set_limits(
     if wanted == budget:
         return Repeated(None, budget)
     return _accepted(op, wanted, "limit", now, seq, opened)
+
+
+def _past(op: PauseBudget | ResumeBudget | ExtendBudget, now: int) -> Refused | None:
+    """Return the refusal of what would have ended before it begins."""
+    match op:
+        case PauseBudget():
+            end = op.pause.until
+        case ResumeBudget():
+            end = None
+        case ExtendBudget():
+            end = op.extension.until
+    if end is None or now < end:
+        return None
+    return Refused("past", budget=op.budget, first=iso(end), now=iso(now))
 
 
 def _change(

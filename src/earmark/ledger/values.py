@@ -392,6 +392,7 @@ class Refused(Struct, frozen=True, gc=False):
         "not_found",
         "full",
         "no_limit",
+        "past",
         "too_late",
         "uncountable",
     ]
