@@ -1,6 +1,8 @@
 """Extending an open reservation: more on all its accounts, or on none."""
 
+import asyncio
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -9,6 +11,7 @@ from earmark.errors import (
     BudgetExceeded,
     InputError,
     InvalidDuration,
+    InvalidUsage,
     KeyReused,
     Reason,
     ReservationClosed,
@@ -56,11 +59,15 @@ def test_the_whole_hold_is_settled_after_extensions(half: Ledger) -> None:
     assert standing(half, "acme") == ("1", "0.75", "0", "0.25")
 
 
-def test_an_extension_of_nothing_keeps_the_books_true(half: Ledger) -> None:
-    """Extending by zero is accepted, and what follows still adds up."""
-    half.extend("call", 0)
-    assert half.audit().problems == ()
-    half.settle("call", "0.2")
+@pytest.mark.parametrize("nothing", [{}, {"amount": 0}, {"units": {"tokens": 0, "calls": 0}}])
+def test_an_extension_of_nothing_is_refused(half: Ledger, nothing: dict[str, Any]) -> None:
+    """Without an amount or a deadline there is nothing to do: no entry says that it was done."""
+    before = half.entries()
+    with pytest.raises(InvalidUsage, match="give an amount to add, or a deadline"):
+        half.extend("call", **nothing)
+    with pytest.raises(InvalidUsage):
+        asyncio.run(half.as_async().extend("call", **nothing))
+    assert half.entries() == before
 
 
 def test_a_repeated_extension_counts_once(half: Ledger) -> None:

@@ -113,12 +113,12 @@ class Ledger:
             units: Other units to add.
             deadline: Moves its deadline there, in the same operation, if that is later; a duration
                 counts from now. Time alone is given also on a paused or an exhausted budget.
-            operation: Names this request, so that it may be repeated: a repeat changes nothing,
-                whatever its deadline.
+            operation: Names this request: a repeat of it changes nothing, whatever its deadline.
 
         Raises:
             BudgetExceeded, NotFound, KeyReused, StoreUnavailable: As `reserve`.
             ReservationClosed: It is settled or released, or its deadline has passed.
+            InvalidUsage: Neither an amount nor a deadline is given.
         """
         request = requests.extend(
             self.clock, key, amount, units=units, deadline=deadline, operation=operation
@@ -267,7 +267,7 @@ class Ledger:
         """Refuse every later reservation at or below *path*, until *until* or `resume`; durable.
 
         Raises:
-            NotFound: No budget stands at *path*.
+            NotFound, InvalidDuration: No budget stands at *path*; *until* is past.
         """
         request = requests.pause(path, actor=actor, reason=reason, until=until)
         return budget_of(self.committer.submit(request))
@@ -293,7 +293,7 @@ class Ledger:
         """Add *limit*'s amount to the limit of the same unit and window, until *until*; durable.
 
         Raises:
-            NotFound: No budget stands at *path*.
+            NotFound, InvalidDuration: No budget stands at *path*; *until* is past.
             InvalidLimit: It has no limit of that unit and window: which it has is in the message.
         """
         request = requests.extend_budget(

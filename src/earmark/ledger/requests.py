@@ -9,7 +9,7 @@ from earmark.budget.budget import Extension, Pause, check_note, listed, parse_al
 from earmark.budget.limit import Limit, read_amount
 from earmark.budget.path import parse_path
 from earmark.clock import Clock, from_datetime, parse_duration
-from earmark.errors import InvalidAmount, InvalidDuration, InvalidKey
+from earmark.errors import InvalidAmount, InvalidDuration, InvalidKey, InvalidUsage
 from earmark.errors.inputs import shown
 from earmark.ids import new_key
 from earmark.ledger.budget_rules import changed
@@ -81,10 +81,18 @@ def extend(
     deadline: Duration | datetime | None,
     operation: str | None,
 ) -> Extend:
-    """Return the operation that adds *amount* to the hold of *key*, and time until *deadline*."""
+    """Return the operation that adds *amount* to the hold of *key*, and time until *deadline*.
+
+    Raises:
+        InvalidUsage: It adds nothing.
+    """
+    added = amounts(amount, units, calls=0)
+    if deadline is None and not (added.usd or added.calls or added.tokens):
+        detail = "an extension of nothing: give an amount to add, or a deadline"
+        raise InvalidUsage(detail=detail)
     return Extend(
         check_key(key),
-        amounts(amount, units, calls=0),
+        added,
         new_key(clock) if operation is None else check_key(operation),
         0 if deadline is None else _ttl(clock, deadline),
     )
