@@ -106,7 +106,9 @@ class _Call:
         if priced is None:
             raise InvalidUsage(detail="a declared amount has no stream that can be read")
         if self._stream is None:
-            self._stream = open_stream(self._request.api, choices=priced.choices)
+            self._stream = open_stream(
+                self._request.api, choices=priced.choices, encoding=priced.encoding
+            )
         piece, tokens = self._stream.feed(json_of(event), name), self._stream.produced_tokens
         return piece, tokens if most is None else min(tokens, most * priced.choices)
 

@@ -41,8 +41,10 @@ class MessageStream(ReplyStream):
 
     usage_places: ClassVar[tuple[tuple[str, ...], ...]] = (("usage",), ("message", "usage"))
 
-    def __init__(self, choices: int = 1, input_tokens: int = 0) -> None:
-        super().__init__(choices, input_tokens)
+    def __init__(
+        self, choices: int = 1, input_tokens: int = 0, encoding: str | None = None
+    ) -> None:
+        super().__init__(choices, input_tokens, encoding)
         self._message: dict[str, Any] = {}
         self._blocks: dict[int, _Block] = {}
         self._output_counted = False

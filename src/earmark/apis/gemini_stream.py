@@ -33,8 +33,10 @@ class GenerateContentStream(ReplyStream):
 
     usage_places: ClassVar[tuple[tuple[str, ...], ...]] = (("usageMetadata",),)
 
-    def __init__(self, choices: int = 1, input_tokens: int = 0) -> None:
-        super().__init__(choices, input_tokens)
+    def __init__(
+        self, choices: int = 1, input_tokens: int = 0, encoding: str | None = None
+    ) -> None:
+        super().__init__(choices, input_tokens, encoding)
         self._head: dict[str, Any] = {}
         self._candidates: dict[int, _Candidate] = {}
 

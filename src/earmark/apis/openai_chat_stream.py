@@ -35,8 +35,10 @@ class ChatStream(ReplyStream):
 
     usage_places: ClassVar[tuple[tuple[str, ...], ...]] = (("usage",), ("x_groq", "usage"))
 
-    def __init__(self, choices: int = 1, input_tokens: int = 0) -> None:
-        super().__init__(choices, input_tokens)
+    def __init__(
+        self, choices: int = 1, input_tokens: int = 0, encoding: str | None = None
+    ) -> None:
+        super().__init__(choices, input_tokens, encoding)
         self._head: dict[str, Any] = {}
         self._choices: dict[int, _Choice] = {}
 
@@ -108,7 +110,7 @@ class ChatStream(ReplyStream):
         texts: dict[int, str] = {}
         for number, each in enumerate(choices):
             index = index_of(mapping(each).get("index"), number)
-            choice = self._choices.setdefault(index, _Choice())
+            choice = self._choices.setdefault(index, _Choice(self._encoding))
             before = choice.generated
             text = choice.add(mapping(each))
             self._generated += choice.generated - before
@@ -118,7 +120,8 @@ class ChatStream(ReplyStream):
 
 
 class _Choice:
-    def __init__(self) -> None:
+    def __init__(self, encoding: str | None) -> None:
+        self._encoding = encoding
         self.finish: str | None = None
         self.generated = 0
         self._texts: list[str] = []
@@ -169,7 +172,7 @@ class _Choice:
     def _count(self, delta: Mapping[str, Any]) -> None:
         if not self.generated and any(value for name, value in delta.items() if name != "role"):
             self.generated = PART_TOKENS
-        self.generated += generated_tokens(delta)
+        self.generated += generated_tokens(delta, self._encoding)
 
     def _indexed(self, deltas: Sequence[Any]) -> list[dict[str, Any]]:
         """Return a delta's tool calls with the index of each, which some servers leave out."""

@@ -61,8 +61,10 @@ class ResponseStream(ReplyStream):
 
     usage_places: ClassVar[tuple[tuple[str, ...], ...]] = (("usage",), ("response", "usage"))
 
-    def __init__(self, choices: int = 1, input_tokens: int = 0) -> None:
-        super().__init__(choices, input_tokens)
+    def __init__(
+        self, choices: int = 1, input_tokens: int = 0, encoding: str | None = None
+    ) -> None:
+        super().__init__(choices, input_tokens, encoding)
         self._response: dict[str, Any] = {}
         self._items: dict[int, _Item] = {}
         self._places: dict[str, int] = {}
@@ -180,7 +182,7 @@ class ResponseStream(ReplyStream):
             self._generated += item.raise_to(mapping(event.get("item")))
         elif kind in _DELTAS and isinstance(delta, str):
             item.grow(kind, event, delta)
-            self._generated += item.count(generated_tokens(delta))
+            self._generated += item.count(generated_tokens(delta, self._encoding))
             if kind == "response.output_text.delta" and delta:
                 return StreamPiece({0: delta})
         elif kind.endswith(("_part.added", "_part.done")):
@@ -191,13 +193,14 @@ class ResponseStream(ReplyStream):
         return NO_PIECE
 
     def _item(self, index: int) -> "_Item":
-        return self._items.setdefault(index, _Item())
+        return self._items.setdefault(index, _Item(self._encoding))
 
 
 class _Item:
     """One item of the output, from its start, or from its first delta where that is missing."""
 
-    def __init__(self) -> None:
+    def __init__(self, encoding: str | None) -> None:
+        self._encoding = encoding
         self._item: dict[str, Any] = {}
         self._is_done = False
         self._parts: dict[tuple[str, int], dict[str, Any]] = {}
@@ -237,7 +240,7 @@ class _Item:
     def raise_to(self, item: Mapping[str, Any]) -> int:
         """Count what a whole item holds where that is more; return by how many."""
         written = {name: item[name] for name in item if name not in _TOOL_OUTPUT}
-        more = PART_TOKENS + generated_tokens(written) - self._counted
+        more = PART_TOKENS + generated_tokens(written, self._encoding) - self._counted
         self._counted += max(0, more)
         return max(0, more)
 

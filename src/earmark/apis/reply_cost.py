@@ -17,6 +17,7 @@ from earmark.errors import BudgetExceeded, InvalidUsage
 from earmark.money import Money
 from earmark.pricing.book import PriceBook
 from earmark.pricing.price import Price
+from earmark.pricing.tokens import encoding_of
 from earmark.pricing.usage import Usage
 
 #: The date a provider appends to the name it was asked for: `gpt-4o` is answered by
@@ -49,6 +50,11 @@ class PricedRequest:
     host: str = ""
     """The host that is asked: a bill is final of the provider's own host only, and counts
     otherwise where it is more than the counters come to."""
+
+    @property
+    def encoding(self) -> str | None:
+        """The model's tokenizer where it is known, for `open_stream`."""
+        return encoding_of(self.price.provider, self.price.model)
 
     def priced_at(self, instant: int) -> "PricedRequest":
         """Return the request at the price of *instant*, when it is sent: it may have waited.

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Final, Literal, cast
 
 from earmark.apis.counters import larger_counts
 from earmark.pricing.json_values import items, mapping
-from earmark.pricing.tokens import byte_bound
+from earmark.pricing.tokens import byte_bound, count_piece
 
 #: Why a stream is ended before its reply is complete, in the Responses API's own words.
 EndReason = Literal["max_output_tokens", "content_filter"]
@@ -27,6 +27,11 @@ _LABELS: Final = frozenset(
 )
 #: Members whose whole JSON is generated, keys included, where they are objects.
 _GENERATED_JSON: Final = frozenset({"args", "arguments", "input"})
+#: Members whose string is what the model wrote, token by token: a tokenizer counts it. Base64 of
+#: sound and encrypted reasoning are none.
+_WRITTEN: Final = frozenset(
+    {"content", "text", "refusal", "arguments", "input", "code", "reasoning", "reasoning_content"}
+)
 #: Strings of a delta that are sent once, or repeated, and never in pieces.
 _SENT_WHOLE: Final = frozenset({"role", "type", "id", "name", "format"})
 #: Deltas nested deeper are kept as they came.
@@ -61,11 +66,14 @@ class ReplyStream(ABC):
     pieces: int
     """How many events carried output."""
 
-    def __init__(self, choices: int = 1, input_tokens: int = 0) -> None:
+    def __init__(
+        self, choices: int = 1, input_tokens: int = 0, encoding: str | None = None
+    ) -> None:
         self.failure = None
         self.pieces = 0
         self._wanted = max(1, choices)
         self._input_tokens = input_tokens
+        self._encoding = encoding
         self._usage: dict[str, Any] = {}
         self._generated = 0
         self._counted_at = 0
@@ -94,9 +102,14 @@ class ReplyStream(ABC):
     def produced_tokens(self) -> int:
         """An upper bound of the output tokens until now, as far as they can be seen.
 
-        A token may be split over events, and a model need not generate the tokens a tokenizer would
-        choose, so bytes are counted: a byte-level token has at least one. Reasoning, tool calls and
-        signatures count by the bytes that are sent of them. Never less than the reported usage.
+        Where the tokenizer is known, the text of each event is counted with it, apart from the
+        others. Of one token an event, as the makers of these models send them, that is exact. An
+        event of several counts as the tokenizer writes its text; where the model has chosen other
+        tokens than that, they are more.
+
+        Else, and for signatures, sound and encrypted reasoning, bytes are counted: a byte-level
+        token has at least one. Never less than the reported usage. Reasoning that is not sent is
+        not seen.
         """
         return max(self._generated, self._reported)
 
@@ -143,7 +156,7 @@ class ReplyStream(ABC):
         if self._ended:
             # Nothing may follow. What does is no part of the reply, and may be billed.
             late = [event.get(member) for member in ("choices", "delta", "candidates")]
-            after = generated_tokens(late)
+            after = generated_tokens(late, self._encoding)
             self._generated += after
             self._counted_at += after
             return NO_PIECE
@@ -170,28 +183,38 @@ class ReplyStream(ABC):
         """The output tokens of the usage until now."""
 
 
-def generated_tokens(value: object) -> int:
-    """Return the bytes of every string in *value* that a model may have generated."""
+def generated_tokens(value: object, encoding: str | None = None) -> int:
+    """Return the most tokens of every string in *value* that a model may have generated.
+
+    Each is counted by its bytes; what the model wrote, with its tokenizer where that is known.
+    """
     if isinstance(value, str):
-        return byte_bound(value)
+        return count_piece(value, encoding)
     total = 0
-    pending: list[tuple[object, bool]] = [(value, False)]
+    pending: list[tuple[object, bool, str | None]] = [(value, False, None)]
     while pending:
-        each, is_json = pending.pop()
+        each, is_json, tokenizer = pending.pop()
         if isinstance(each, str):
-            total += _json_text(each) if is_json else byte_bound(each)
+            total += _string(each, is_json, tokenizer)
         elif isinstance(each, Mapping):
             for name, inner in mapping(cast("object", each)).items():
                 if is_json:
                     total += _json_text(str(name)) + 2
                 if is_json or name not in _LABELS:
-                    pending.append((inner, is_json or name in _GENERATED_JSON))
+                    written = encoding if name in _WRITTEN and not is_json else None
+                    pending.append((inner, is_json or name in _GENERATED_JSON, written))
         elif isinstance(each, list | tuple):
-            pending += [(inner, is_json) for inner in items(cast("object", each))]
+            pending += [(inner, is_json, None) for inner in items(cast("object", each))]
             total += 2 * is_json
         elif is_json:
             total += _digits(each)
     return total
+
+
+def _string(text: str, is_json: bool, tokenizer: str | None) -> int:  # noqa: FBT001 - private
+    if tokenizer is not None:
+        return count_piece(text, tokenizer)
+    return _json_text(text) if is_json else byte_bound(text)
 
 
 def _json_text(text: str) -> int:

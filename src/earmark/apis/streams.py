@@ -19,13 +19,16 @@ _STREAMS: Final[dict[str, type[ReplyStream]]] = {
 }
 
 
-def open_stream(api: str, *, choices: int = 1, input_tokens: int = 0) -> ReplyStream:
+def open_stream(
+    api: str, *, choices: int = 1, input_tokens: int = 0, encoding: str | None = None
+) -> ReplyStream:
     """Return an empty stream of one reply of *api*; feed it each event in turn.
 
     Args:
         api: `openai`, `openai-responses`, `anthropic` or `gemini`.
         choices: How many answers were asked for; the reply is finished when each of them is.
         input_tokens: What `closing_events` reports as input where the API has not counted it.
+        encoding: The model's tokenizer where it is known (`earmark.pricing.tokens.encoding_of`).
 
     Raises:
         InvalidUsage: The API's replies are not streamed.
@@ -33,4 +36,4 @@ def open_stream(api: str, *, choices: int = 1, input_tokens: int = 0) -> ReplySt
     made = _STREAMS.get(api)
     if made is None:
         raise InvalidUsage(detail=f"replies of '{api}' are not streamed: {', '.join(_STREAMS)} are")
-    return made(choices, input_tokens)
+    return made(choices, input_tokens, encoding)

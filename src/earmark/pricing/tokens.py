@@ -18,6 +18,8 @@ _ENCODINGS: Final = (
 )
 _EXACT_NAMES: Final = {"gpt-5": "o200k_base", "gpt-4": "cl100k_base"}
 _ASCII: Final = bytes(range(128))
+#: Characters of a text whose count is kept: the pieces of a stream are short, and come again.
+_SHORT: Final = 32
 #: Who serves OpenAI's closed models under OpenAI's names.
 _OPENAI: Final = frozenset({"openai", "azure"})
 
@@ -71,6 +73,18 @@ def count_or_bound(texts: Sequence[str], encoding: str | None) -> int:
     if counter is None:
         return bound
     return min(bound, counter.count(texts, encoding or ""))
+
+
+def count_piece(text: str, encoding: str | None) -> int:
+    """Return the tokens of one piece of a stream, as `count_or_bound` of it alone."""
+    if encoding is None:
+        return byte_bound(text)
+    return _count_short(text, encoding) if len(text) <= _SHORT else count_or_bound([text], encoding)
+
+
+@lru_cache(maxsize=65_536)
+def _count_short(text: str, encoding: str) -> int:
+    return count_or_bound([text], encoding)
 
 
 class _Counter:

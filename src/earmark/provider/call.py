@@ -72,7 +72,7 @@ class ModelCall:
         body = with_output_limit(api, self._body, most, host=self._server.hostname)
         url = self._server.url(reading.model, stream=reading.stream)
         asked = self._priced()
-        stream = open_stream(api, choices=reading.choices) if reading.stream else None
+        stream = self._opened(asked) if reading.stream else None
         headers: Mapping[str, str] = {}
         try:
             async with self._sender.post(url, body, grant.timeout_s) as incoming:
@@ -87,6 +87,10 @@ class ModelCall:
             _add_known(failure, partial, asked, request_id_of(partial, headers))
             raise
         return self._reply(reply, asked, request_id_of(reply, headers))
+
+    def _opened(self, asked: PricedRequest) -> ReplyStream:
+        choices = self._reading.choices
+        return open_stream(self._terms.api, choices=choices, encoding=asked.encoding)
 
     async def _add_up(
         self, stream: ReplyStream, incoming: "Incoming", most: int, grant: Grant

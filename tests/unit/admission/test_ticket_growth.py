@@ -9,8 +9,11 @@ import pytest
 
 from earmark.admission.guard import Guard
 from earmark.admission.policy import Elastic
+from earmark.admission.quantile import PRIOR_TOKENS
+from earmark.apis.stream_parts import PART_TOKENS
 from earmark.errors import StoreUnavailable
 from earmark.money import Money
+from earmark.pricing.book import PriceBook
 from earmark.stores.open import open_ledger
 from earmark.testing import ManualClock
 from support.tickets import BODY, BOOK
@@ -60,3 +63,24 @@ def test_a_store_that_cannot_move_a_deadline_ends_no_stream(
         assert ticket.reservation.expires > before
         assert ticket.hold > held
         ticket.presume()
+
+
+def test_a_hold_stays_within_two_steps_of_what_a_known_tokenizer_counts() -> None:
+    """Of OpenAI's models: a stream that fits is not cut, and its hold is never behind it."""
+    book = PriceBook({"openai/gpt-4.1-mini": {"input_mtok": "0.4", "output_mtok": "1.6"}})
+    body = {**BODY_OF_STREAM, "model": "gpt-4.1-mini", "max_tokens": 16_000}
+    with open_ledger("memory:", clock=ManualClock()) as ledger:
+        ledger.set_budget("acme", limits=["0.01 usd per day"])
+        guard = Guard(ledger, policy=Elastic(), book=book)
+        ticket = guard.open("acme", body, provider="openai")
+        first = ticket.hold
+        for number in range(PART_TOKENS + 1, 2300):
+            ticket.feed({"choices": [{"index": 0, "delta": {"content": " understanding"}}]})
+            covered = PRIOR_TOKENS + (ticket.hold - first).in_nanos // 1600
+            assert number + 128 <= covered
+            assert covered <= max(PRIOR_TOKENS, number + 2 * 128)
+        assert ticket.hold < Money("0.005")
+        ticket.feed({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+        usage = {"prompt_tokens": 9, "completion_tokens": 2283}
+        ticket.feed({"choices": [], "usage": usage})
+        assert ticket.settle().state == "settled"
