@@ -20,11 +20,11 @@ from earmark.board.task import Draft, Priority
 from earmark.clock import SystemClock
 from earmark.config.settings import HeartbeatSettings
 from earmark.heartbeat.heartbeat import Heartbeat
-from earmark.heartbeat.house import House
 from earmark.heartbeat.report import CycleReport
+from earmark.heartbeat.runtime import Runtime
 from earmark.stores.open import open_ledger
 from earmark.testing import ScriptedProvider
-from earmark.workspace.workspace import Desk, open_desk
+from earmark.workspace.workspace import Workspace, open_workspace
 
 AREA: Final = "heartbeat"
 _MODEL: Final = "scripted/at-once"
@@ -87,8 +87,8 @@ def _round(loop: asyncio.Runner, pair: list["_Beating"], turns: int) -> tuple[fl
 class _Beating:
     """A heartbeat on a filled board."""
 
-    def __init__(self, desk: Desk, beat: Heartbeat, *, dispatches: int) -> None:
-        self._desk = desk
+    def __init__(self, workspace: Workspace, beat: Heartbeat, *, dispatches: int) -> None:
+        self._workspace = workspace
         self._beat = beat
         self._dispatches = dispatches
 
@@ -96,7 +96,7 @@ class _Beating:
         """Return the nanoseconds of one cycle; its tasks are there before, more urgent than all."""
         for number in range(self._dispatches):
             draft = Draft(title=f"now {number}", priority=Priority.P1)
-            self._desk.board.add(draft, actor="benchmark")
+            self._workspace.board.add(draft, actor="benchmark")
         began = perf_counter_ns()
         report = loop.run(self._beat.cycle())
         took = perf_counter_ns() - began
@@ -119,13 +119,13 @@ def _beating(loop: asyncio.Runner, url: str, limit: str) -> Generator[_Beating]:
         agent=name, budget=f"c8/{name}", model=_MODEL, max_dispatches=_DISPATCHES
     )
     clock = SystemClock()
-    house = House(providers={"scripted": ScriptedProvider(clock=clock)})
-    with open_ledger(url) as ledger, open_desk(ledger) as desk:
+    house = Runtime(providers={"scripted": ScriptedProvider(clock=clock)})
+    with open_ledger(url) as ledger, open_workspace(ledger) as workspace:
         ledger.set_budget(settings.budget, limits=[limit])
-        beat = Heartbeat(desk, settings, house, clock=clock)
+        beat = Heartbeat(workspace, settings, house, clock=clock)
         loop.run(beat.start())
         try:
-            beating = _Beating(desk, beat, dispatches=dispatches)
+            beating = _Beating(workspace, beat, dispatches=dispatches)
             beating.cycle(loop)
             yield beating
         finally:

@@ -15,7 +15,7 @@ from earmark.clock import SystemClock
 from earmark.ledger.ledger import Ledger
 from earmark.stores.open import open_ledger
 from earmark.stores.open_tables import open_tables
-from earmark.workspace.workspace import open_desk
+from earmark.workspace.workspace import open_workspace
 from support.shell import DRAFT_AND_CRITICS, Shell
 
 AGENT = "Cloud Lu"
@@ -223,9 +223,9 @@ def test_tasks_are_filtered_and_paged(shell: Shell) -> None:
 
 def test_of_many_tasks_the_newest_are_listed(shell: Shell) -> None:
     """What was just added is on the page, however many there are."""
-    with open_ledger("sqlite:///earmark.db") as ledger, open_desk(ledger) as desk:
+    with open_ledger("sqlite:///earmark.db") as ledger, open_workspace(ledger) as workspace:
         for number in range(60):
-            desk.board.add(Draft(title=f"t{number}"), actor="ann")
+            workspace.board.add(Draft(title=f"t{number}"), actor="ann")
     listed = shell.json("task", "list")["tasks"]
     assert [each["title"] for each in listed] == [f"t{n}" for n in range(59, 9, -1)]
 

@@ -12,7 +12,7 @@ from earmark.nudges.nudges import Nudges
 from earmark.stores.open import open_ledger
 from earmark.testing import ManualClock
 from earmark.workspace.approvals import MOST, ask_for_all, put_on_board
-from earmark.workspace.workspace import Desk, open_desk
+from earmark.workspace.workspace import Workspace, open_workspace
 from support.ledger_workers import in_threads
 from support.shaky_tables import ShakyTables
 
@@ -20,29 +20,29 @@ RISKY = Draft(title="[OPS-1] Drop the table", type="deploy", destructive=True)
 
 
 @pytest.fixture
-def desk(url: str, clock: ManualClock) -> Iterator[Desk]:
+def workspace(url: str, clock: ManualClock) -> Iterator[Workspace]:
     """An empty board, of which a chat hears."""
     with (
         open_ledger(url, clock=clock) as ledger,
-        open_desk(ledger, sibling="VS Lu", channels=("chat",)) as opened,
+        open_workspace(ledger, sibling="VS Lu", channels=("chat",)) as opened,
     ):
         yield opened
 
 
-def nudges(desk: Desk) -> list[Nudge]:
+def nudges(workspace: Workspace) -> list[Nudge]:
     """Return every nudge there is."""
-    return desk.nudges.find(most=1000)
+    return workspace.nudges.find(most=1000)
 
 
-def add(desk: Desk, draft: Draft = RISKY, key: str | None = None) -> Task:
+def add(workspace: Workspace, draft: Draft = RISKY, key: str | None = None) -> Task:
     """Put a task on the board as every program does."""
-    return put_on_board(desk, draft, actor="ann", key=key)
+    return put_on_board(workspace, draft, actor="ann", key=key)
 
 
-def test_who_adds_a_task_that_waits_for_a_person_nudges(desk: Desk) -> None:
+def test_who_adds_a_task_that_waits_for_a_person_nudges(workspace: Workspace) -> None:
     """The sibling is told which task, what it is and who wants it, on every channel."""
-    task = add(desk)
-    (nudge,) = nudges(desk)
+    task = add(workspace)
+    (nudge,) = nudges(workspace)
     assert (nudge.id, nudge.kind, nudge.recipient) == (
         f"task/{task.id}/approval",
         "approval",
@@ -57,52 +57,54 @@ def test_who_adds_a_task_that_waits_for_a_person_nudges(desk: Desk) -> None:
         "destructive": True,
         "by": "ann",
     }
-    assert [each.channel for each in desk.nudges.deliveries(nudge.id)] == ["chat"]
-    assert desk.quilt.get("sibling_nudge", nudge.id).data["task"] == task.id
+    assert [each.channel for each in workspace.nudges.deliveries(nudge.id)] == ["chat"]
+    assert workspace.quilt.get("sibling_nudge", nudge.id).data["task"] == task.id
 
 
-def test_a_task_that_asks_nobody_nudges_nobody(desk: Desk) -> None:
+def test_a_task_that_asks_nobody_nudges_nobody(workspace: Workspace) -> None:
     """Only what the configuration has a person approve is told."""
-    put_on_board(desk, Draft(title="a"), actor="ann")
-    put_on_board(desk, RISKY, actor="ann", approval_for=frozenset())
-    assert (nudges(desk), ask_for_all(desk)) == ([], 0)
-    put_on_board(desk, Draft(title="a"), actor="ann", approval_for=frozenset({"P2"}))
-    assert [nudge.kind for nudge in nudges(desk)] == ["approval"]
+    put_on_board(workspace, Draft(title="a"), actor="ann")
+    put_on_board(workspace, RISKY, actor="ann", approval_for=frozenset())
+    assert (nudges(workspace), ask_for_all(workspace)) == ([], 0)
+    put_on_board(workspace, Draft(title="a"), actor="ann", approval_for=frozenset({"P2"}))
+    assert [nudge.kind for nudge in nudges(workspace)] == ["approval"]
 
 
-def test_each_task_is_told_once(desk: Desk) -> None:
+def test_each_task_is_told_once(workspace: Workspace) -> None:
     """Added again under its key, seen by any number of cycles, tried again: one nudge."""
-    first = [add(desk, key="k") for _ in range(2)]
-    in_threads([lambda: ask_for_all(desk)] * 4)
-    assert len(nudges(desk)) == len({task.id for task in first}) == 1
-    desk.board.approve(first[0].id, actor="ann")
-    desk.board.cancel(first[0].id, actor="ann")
-    add(desk, key="k")
-    assert (len(nudges(desk)), ask_for_all(desk)) == (1, 0)
+    first = [add(workspace, key="k") for _ in range(2)]
+    in_threads([lambda: ask_for_all(workspace)] * 4)
+    assert len(nudges(workspace)) == len({task.id for task in first}) == 1
+    workspace.board.approve(first[0].id, actor="ann")
+    workspace.board.cancel(first[0].id, actor="ann")
+    add(workspace, key="k")
+    assert (len(nudges(workspace)), ask_for_all(workspace)) == (1, 0)
 
 
-def test_what_could_not_be_told_is_told_by_the_next_cycle(desk: Desk, clock: ManualClock) -> None:
+def test_what_could_not_be_told_is_told_by_the_next_cycle(
+    workspace: Workspace, clock: ManualClock
+) -> None:
     """The task is on the board though the nudge could not be written, and is not forgotten."""
-    line = ShakyTables(desk.tables)
+    line = ShakyTables(workspace.tables)
     line.down = True
-    task = add(replace(desk, nudges=Nudges(line, clock)))
-    assert (desk.board.get(task.id).status, nudges(desk)) == (Status.PENDING, [])
-    assert (ask_for_all(desk, ("chat",)), ask_for_all(desk, ("chat",))) == (1, 0)
-    (nudge,) = nudges(desk)
-    assert [each.channel for each in desk.nudges.deliveries(nudge.id)] == ["chat"]
+    task = add(replace(workspace, nudges=Nudges(line, clock)))
+    assert (workspace.board.get(task.id).status, nudges(workspace)) == (Status.PENDING, [])
+    assert (ask_for_all(workspace, ("chat",)), ask_for_all(workspace, ("chat",))) == (1, 0)
+    (nudge,) = nudges(workspace)
+    assert [each.channel for each in workspace.nudges.deliveries(nudge.id)] == ["chat"]
 
 
-def test_old_tasks_are_told_a_few_at_a_time(desk: Desk) -> None:
+def test_old_tasks_are_told_a_few_at_a_time(workspace: Workspace) -> None:
     """Many that nobody was told of are no flood, and those that cannot run yet come later."""
-    first = desk.board.add(Draft(title="first"), actor="ann")
+    first = workspace.board.add(Draft(title="first"), actor="ann")
     for _ in range(MOST + 1):
-        desk.board.add(RISKY, actor="ann")
-    later = desk.board.add(replace_needs(first), actor="ann")
-    assert [ask_for_all(desk) for _ in range(3)] == [MOST, 1, 0]
-    desk.board.cancel(nudges(desk)[0].data["task"], actor="ann")
-    accept(desk, first)
-    assert ask_for_all(desk) == 1
-    assert nudges(desk)[-1].data["task"] == later.id
+        workspace.board.add(RISKY, actor="ann")
+    later = workspace.board.add(replace_needs(first), actor="ann")
+    assert [ask_for_all(workspace) for _ in range(3)] == [MOST, 1, 0]
+    workspace.board.cancel(nudges(workspace)[0].data["task"], actor="ann")
+    accept(workspace, first)
+    assert ask_for_all(workspace) == 1
+    assert nudges(workspace)[-1].data["task"] == later.id
 
 
 def replace_needs(first: Task) -> Draft:
@@ -110,17 +112,17 @@ def replace_needs(first: Task) -> Draft:
     return Draft(title="later", destructive=True, needs=(first.id,))
 
 
-def accept(desk: Desk, task: Task) -> None:
+def accept(workspace: Workspace, task: Task) -> None:
     """Do a task, and take what came of it."""
-    (claimed,) = desk.board.claim("Cloud Lu", 1, lease_ns=10**12)
-    attempt = desk.board.start(claimed, model="a/b", key="k", budget="c8")
-    desk.board.complete(task.id, attempt.number, "Cloud Lu", {})
-    desk.board.accept(task.id, actor="ann")
+    (claimed,) = workspace.board.claim("Cloud Lu", 1, lease_ns=10**12)
+    attempt = workspace.board.start(claimed, model="a/b", key="k", budget="c8")
+    workspace.board.complete(task.id, attempt.number, "Cloud Lu", {})
+    workspace.board.accept(task.id, actor="ann")
 
 
-def test_a_store_that_is_away_is_not_taken_for_quiet(desk: Desk) -> None:
+def test_a_store_that_is_away_is_not_taken_for_quiet(workspace: Workspace) -> None:
     """A cycle that cannot look says so."""
-    line = ShakyTables(desk.tables)
+    line = ShakyTables(workspace.tables)
     line.down = True
     with pytest.raises(StoreUnavailable):
-        ask_for_all(replace(desk, tables=line))
+        ask_for_all(replace(workspace, tables=line))

@@ -146,11 +146,11 @@ def test_an_old_token_opens_the_service(url: str, clock: ManualClock) -> None:
     headers = {"Authorization": f"Bearer {FIXTURE_TOKEN}"}
     given: dict[str, Any] = {"scope": None, "headers": headers, "json": ANSWERED_REQUEST}
     with house(url, clock=clock) as service:
-        before = len(service.desk.ledger.entries())
+        before = len(service.workspace.ledger.entries())
         answer = service.ask("post", "/v1/reservations", key=ANSWERED_KEY, **given)
         assert (answer.status_code, answer.headers["idempotent-replayed"]) == (201, "true")
         assert answer.json()["amount"] == "0.25"
-        assert len(service.desk.ledger.entries()) == before
+        assert len(service.workspace.ledger.entries()) == before
         assert service.ok("get", "/v1/runs/good", scope=None, headers=headers)["status"] == "ok"
 
 

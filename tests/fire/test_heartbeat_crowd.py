@@ -44,18 +44,18 @@ def test_three_heartbeats_share_a_board_and_a_cap(store: str, tmp_path: Path) ->
         assert place.count(Status.PENDING) == TASKS - CAP
         done = [task for task in place.tasks() if task.status is Status.COMPLETED]
         assert {task.agent for task in done} == set(AGENTS)
-        attempts = place.desk.board.attempts_of([task.id for task in tasks])
+        attempts = place.workspace.board.attempts_of([task.id for task in tasks])
         # Who was refused at the cap had begun, and that did not count.
         assert all(
             [each.outcome for each in attempts[task.id]].count("completed") == 1 for task in done
         )
-        nudges = [nudge.kind for nudge in place.desk.nudges.find(most=100)]
+        nudges = [nudge.kind for nudge in place.workspace.nudges.find(most=100)]
         assert sorted(nudges) == ["exhausted", "threshold"]
-        balances = place.desk.ledger.balances("c8")
+        balances = place.workspace.ledger.balances("c8")
         assert [each.available for each in balances if each.unit == "calls"] == [0]
 
 
 def at_cap(place: BeatPlace) -> bool:
     """Return whether all three say that nothing more fits."""
-    rows = {row.name: row.state.state for row in place.desk.agents.all()}
+    rows = {row.name: row.state.state for row in place.workspace.agents.all()}
     return all(rows.get(agent) == "at_cap" for agent in AGENTS)

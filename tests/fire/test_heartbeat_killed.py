@@ -33,7 +33,7 @@ def watched(place: BeatPlace, seed: int) -> None:
             # Killed in the middle of its request.
             return Scene(status=400)
         prompt = received.body["messages"][-1]["content"]
-        task = place.desk.board.get(ids[prompt])
+        task = place.workspace.board.get(ids[prompt])
         if task.status is not Status.RUNNING:
             place.faults.append(f"{task.title} was sent while it was {task.status}")
         if task.destructive and place.asked(prompt) > 1:
@@ -50,7 +50,7 @@ def killed(place: BeatPlace, beats: Zygote, dice: random.Random) -> None:
     asked = len(place.till.requests)
     pid = place.started(beats)
     threading.Event().wait(dice.uniform(0, 0.1))
-    if dice.random() < 0.8 and place.desk.board.ready("Cloud Lu", 1):
+    if dice.random() < 0.8 and place.workspace.board.ready("Cloud Lu", 1):
         wanted = asked + dice.randint(1, 10)
         with_patience(lambda: len(place.till.requests) >= wanted, 3)
         threading.Event().wait(dice.uniform(0, 0.05))
@@ -64,7 +64,7 @@ def test_a_heartbeat_killed_at_any_moment(tmp_path: Path) -> None:
     with Till() as till, beat_place(tmp_path, till, "1 usd per day") as place:
         place.fill(TASKS)
         for task in place.fill(6, destructive=True):
-            place.desk.board.approve(task.id, actor="ann")
+            place.workspace.board.approve(task.id, actor="ann")
         watched(place, SEED)
         with zygote(tmp_path) as beats:
             for _ in range(KILLS):
@@ -81,7 +81,7 @@ def test_a_heartbeat_killed_at_any_moment(tmp_path: Path) -> None:
 def check_cap(place: BeatPlace, beats: Zygote, pid: int) -> None:
     """Assert that a heartbeat stops at a lower cap, and so does one after it was killed there."""
     cap = place.booked() + 1_500_000
-    place.desk.ledger.set_budget("c8", limits=[f"{Money.nanos(cap)} usd per day"])
+    place.workspace.ledger.set_budget("c8", limits=[f"{Money.nanos(cap)} usd per day"])
     place.highest = 0
     place.fill(40)
     watched(place, SEED + 1)
@@ -97,9 +97,9 @@ def check_cap(place: BeatPlace, beats: Zygote, pid: int) -> None:
 
 def at_cap(place: BeatPlace) -> bool:
     """Return whether a heartbeat that runs says so."""
-    row = place.desk.agents.get("Cloud Lu")
+    row = place.workspace.agents.get("Cloud Lu")
     assert row is not None
-    now = place.desk.ledger.clock.instant()
+    now = place.workspace.ledger.clock.instant()
     return row.state.state == "at_cap" and row.held_at(now) and row.state.started_at < now
 
 
@@ -111,7 +111,7 @@ def unfinished(place: BeatPlace) -> int:
 
 def cycles(place: BeatPlace) -> int:
     """Return how many cycles all heartbeats have done."""
-    row = place.desk.agents.get("Cloud Lu")
+    row = place.workspace.agents.get("Cloud Lu")
     assert row is not None
     return row.cycles
 
@@ -120,7 +120,7 @@ def check_ended_once(place: BeatPlace) -> None:
     """Assert that everything is done, once, and that what is unknown was sent and not repeated."""
     assert place.count(Status.COMPLETED) >= TASKS
     for task in place.tasks():
-        tries = place.desk.board.attempts(task.id)
+        tries = place.workspace.board.attempts(task.id)
         ends = [attempt.outcome for attempt in tries]
         assert task.status in {Status.COMPLETED, Status.UNKNOWN}, (task.title, task.error)
         assert ends.count("completed") == (task.status is Status.COMPLETED)

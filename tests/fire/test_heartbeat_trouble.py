@@ -54,7 +54,7 @@ def test_a_database_that_dies_and_comes_back(
             assert beats.end(pid, signal.SIGTERM) == 0, beats.said(pid)
         place.check_quiet()
         for task in place.tasks():
-            tries = [each.outcome for each in place.desk.board.attempts(task.id)]
+            tries = [each.outcome for each in place.workspace.board.attempts(task.id)]
             assert tries.count("completed") == (task.status is Status.COMPLETED)
         assert place.booked() >= till.owed
         place.mend()

@@ -151,8 +151,10 @@ def test_a_cancelled_run_that_is_cancelled_again_keeps_its_statement(
     journal, place = LateJournal(), Place(tmp_path, till.url, TWO_FIT)
 
     async def twice(ledger: Ledger) -> None:
-        async with place.desk(ledger) as desk:
-            running = asyncio.ensure_future(desk.run("one.json", run_id="twice", journal=journal))
+        async with place.workspace(ledger) as workspace:
+            running = asyncio.ensure_future(
+                workspace.run("one.json", run_id="twice", journal=journal)
+            )
             await asyncio.to_thread(till.until_asked, 1)
             journal.stop = running.cancel
             running.cancel()

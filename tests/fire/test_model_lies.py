@@ -19,7 +19,7 @@ from earmark.ledger.ledger import Ledger
 from earmark.money import Money
 from earmark.runs.statement import Statement
 from earmark.testing import ManualClock
-from support.fire_place import LEAST_HOLD, Desk, Place, booked, check_mended
+from support.fire_place import LEAST_HOLD, Place, Workspace, booked, check_mended
 from support.fire_till import Till, charge_of, honest, usage
 from support.stub_server import Scene, completion, error, message
 
@@ -165,8 +165,8 @@ def run(place: Place, ledger: Ledger, graph: str, **options: Any) -> Statement:
     """Run a composition and return its statement, however it ends."""
 
     async def once() -> Statement:
-        async with place.desk(ledger) as desk:
-            return await desk.run(graph, **options)
+        async with place.workspace(ledger) as workspace:
+            return await workspace.run(graph, **options)
 
     return asyncio.run(once())
 
@@ -257,8 +257,8 @@ def test_a_reply_that_comes_too_late_is_paid_for(till: Till, tmp_path: Path) -> 
     till.play(Scene(body=completion(FAIR), billed=FAIR, waits=late))
 
     async def impatient(place: Place, ledger: Ledger) -> Statement:
-        async with place.desk(ledger) as desk:
-            running = asyncio.ensure_future(desk.run("one.json", timeout="30s"))
+        async with place.workspace(ledger) as workspace:
+            running = asyncio.ensure_future(workspace.run("one.json", timeout="30s"))
             await asyncio.to_thread(till.until_asked, 1)
             clock.advance(timedelta(seconds=30))
             return await running
@@ -300,14 +300,14 @@ def test_a_hundred_calls_to_a_provider_that_does_anything(till: Till, tmp_path: 
     turns = itertools.cycle([*lies, *(None for _ in lies)])
     till.answer = lambda received: next(turns) or fair(received)
 
-    async def lane(desk: Desk) -> None:
+    async def lane(workspace: Workspace) -> None:
         for _ in range(13):
-            await desk.run("one.json")
+            await workspace.run("one.json")
             till.look()
 
     async def lanes(ledger: Ledger) -> None:
-        async with place.desk(ledger) as desk:
-            await asyncio.gather(*(lane(desk) for _ in range(8)))
+        async with place.workspace(ledger) as workspace:
+            await asyncio.gather(*(lane(workspace) for _ in range(8)))
 
     with place.open() as ledger, place.open() as other:
         till.watch = lambda: booked(other)

@@ -98,8 +98,8 @@ def streamed(place: Place, guard: AsyncGuard, ledger: Ledger, model: str) -> Cha
     """Make a streaming call of at most 100 tokens and return how it was booked."""
 
     async def once() -> Charge:
-        async with place.desk(ledger) as desk:
-            return (await desk.spend(guard, model, stream=True, max_tokens=100)).charge
+        async with place.workspace(ledger) as workspace:
+            return (await workspace.spend(guard, model, stream=True, max_tokens=100)).charge
 
     try:
         return asyncio.run(once())

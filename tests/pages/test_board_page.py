@@ -95,7 +95,7 @@ FILTERS = {
 def test_a_filter_finds_its_task_alone(house: PageHouse, query: str) -> None:
     """Type, priority, label, words and agent each narrow the list, and the form keeps them."""
     mine = house.claimed(title="mine")
-    house.desk.board.cancel(mine.id, actor="Carlos")
+    house.workspace.board.cancel(mine.id, actor="Carlos")
     wanted = {
         "review": house.add("review", type="review"),
         "urgent": house.add("urgent", priority=Priority.P1),
@@ -197,7 +197,7 @@ def test_what_people_wrote_is_shown_and_never_used(house: PageHouse) -> None:
     """Markup in titles, labels, names and errors is text."""
     label = HOSTILE.replace('"', "")
     house.add(f"[{HOSTILE}] {HOSTILE}", labels=(label[:64],), assignee=HOSTILE)
-    board = house.desk.board
+    board = house.workspace.board
     board.fail(house.running(title=HOSTILE).id, 1, AGENT, HOSTILE)
     house.beat("error", HOSTILE, name=HOSTILE)
     answer = house.visitor().get(f"/?text={quote(HOSTILE)}&label=&agent={quote(HOSTILE)}")

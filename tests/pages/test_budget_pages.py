@@ -20,8 +20,8 @@ def house(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[PageHouse]
 
 def spend(house: PageHouse, key: str, amount: str, hold: str = "0.10") -> None:
     """Book a call."""
-    house.desk.ledger.reserve(BUDGET, hold, key=key)
-    house.desk.ledger.settle(key, amount)
+    house.workspace.ledger.reserve(BUDGET, hold, key=key)
+    house.workspace.ledger.settle(key, amount)
 
 
 def meters(visitor: Visitor, address: str) -> list[str]:
@@ -32,7 +32,7 @@ def meters(visitor: Visitor, address: str) -> list[str]:
 def test_every_limit_has_its_bar(house: PageHouse) -> None:
     """The tree shows settled, held and available of each limit, as a bar and in words."""
     spend(house, "a", "0.045864")
-    house.desk.ledger.reserve(BUDGET, "0.20", key="b")
+    house.workspace.ledger.reserve(BUDGET, "0.20", key="b")
     assert meters(house.visitor(), "/budgets") == [
         "0.045864 settled, 0.2 held, 9.754136 available of 10 usd per day (2 %)",
         "0.045864 settled, 0.2 held, 0.254136 available of 0.5 usd per 30min (49 %)",
@@ -42,7 +42,7 @@ def test_every_limit_has_its_bar(house: PageHouse) -> None:
 
 def test_a_pause_is_told_wherever_it_holds(house: PageHouse) -> None:
     """A paused budget is marked with its reason, and so is what lies below it."""
-    house.desk.ledger.pause("c8", actor="Carlos", reason="too dear")
+    house.workspace.ledger.pause("c8", actor="Carlos", reason="too dear")
     text = house.visitor().read("/budgets").text
     assert text.count("paused") == 2
     assert "c8/cloud-lu paused through c8 too dear" in text
@@ -53,7 +53,7 @@ def test_a_pause_is_told_wherever_it_holds(house: PageHouse) -> None:
 def test_the_budgets_of_runs_are_shown_on_demand(house: PageHouse) -> None:
     """Thousands of runs do not hide the budgets that people set."""
     run = f"{BUDGET}/run-0123456789abcdef"
-    house.desk.ledger.set_budget(run, limits=["1 usd total"])
+    house.workspace.ledger.set_budget(run, limits=["1 usd total"])
     visitor = house.visitor()
     assert run not in visitor.read("/budgets").text
     assert run in visitor.read("/budgets?runs=all").text
@@ -63,7 +63,7 @@ def test_the_budgets_of_runs_are_shown_on_demand(house: PageHouse) -> None:
 def test_many_budgets_have_pages(house: PageHouse) -> None:
     """The tree goes on where the page before ended."""
     for number in range(120):
-        house.desk.ledger.set_budget(f"team-{number:03}", limits=["1 usd per day"])
+        house.workspace.ledger.set_budget(f"team-{number:03}", limits=["1 usd per day"])
     visitor = house.visitor()
     first = visitor.read("/budgets")
     onward = first.all("a", rel="next")[0]["href"]
@@ -101,7 +101,7 @@ def test_the_chart_is_drawn_from_the_entries(house: PageHouse) -> None:
 def test_holds_and_entries_lead_to_each_other(house: PageHouse) -> None:
     """An open hold is listed with its deadline, and its link shows its entries alone."""
     spend(house, "a", "0.01")
-    house.desk.ledger.reserve(BUDGET, "0.02", key="b&c=1", deadline="10min")
+    house.workspace.ledger.reserve(BUDGET, "0.02", key="b&c=1", deadline="10min")
     visitor = house.visitor()
     page = visitor.read(f"/budgets/{BUDGET}")
     assert "b&c=1 c8/cloud-lu 0.02 USD just now in 10 min" in page.text
@@ -114,7 +114,7 @@ def test_holds_and_entries_lead_to_each_other(house: PageHouse) -> None:
 
 def test_pause_resume_and_extend_from_the_page(house: PageHouse) -> None:
     """The forms do what they say, under the name of who sends them."""
-    admin, ledger = house.visitor("admin", "Carlos"), house.desk.ledger
+    admin, ledger = house.visitor("admin", "Carlos"), house.workspace.ledger
     answer = admin.send(f"/budgets/{BUDGET}/pause", reason="lunch", until="2h")
     assert (answer.status_code, answer.headers["location"]) == (303, f"/budgets/{BUDGET}")
     pause = ledger.budgets(BUDGET)[0].paused
@@ -158,7 +158,7 @@ def test_a_wrong_form_is_refused_and_kept(
     assert "Refused." in page.text
     assert page.all("input", name="reason", value="r")
     assert page.all("input", name="until", value=wrong["until"])
-    assert house.desk.ledger.budgets(BUDGET)[0].paused is None
+    assert house.workspace.ledger.budgets(BUDGET)[0].paused is None
 
 
 def test_changing_a_budget_is_for_admins(house: PageHouse) -> None:
@@ -167,7 +167,7 @@ def test_changing_a_budget_is_for_admins(house: PageHouse) -> None:
     assert "need a token with the scope admin" in spender.read(f"/budgets/{BUDGET}").text
     for move in ("pause", "resume", "extend"):
         assert spender.send(f"/budgets/{BUDGET}/{move}", reason="x").status_code == 403
-    assert house.desk.ledger.budgets(BUDGET)[0].paused is None
+    assert house.workspace.ledger.budgets(BUDGET)[0].paused is None
 
 
 @pytest.mark.parametrize("path", ["nowhere", "c8/nowhere", "a//b", "..%2f..", "%3Cscript%3E"])
@@ -180,7 +180,7 @@ def test_a_budget_that_is_not_there_is_a_page(house: PageHouse, path: str) -> No
 
 def test_a_reason_is_shown_and_never_used(house: PageHouse) -> None:
     """Markup in names, reasons and keys is text."""
-    ledger = house.desk.ledger
+    ledger = house.workspace.ledger
     ledger.reserve(BUDGET, "0.01", key=HOSTILE)
     ledger.extend_budget(
         BUDGET,
@@ -199,7 +199,7 @@ def test_a_reason_is_shown_and_never_used(house: PageHouse) -> None:
 
 def test_the_latest_entries_are_found_from_the_end(house: PageHouse) -> None:
     """Among the entries of a busy neighbour, a quiet budget's latest are found all the same."""
-    ledger = house.desk.ledger
+    ledger = house.workspace.ledger
     ledger.set_budget("busy", limits=["1000 usd per day"])
     for number in range(5):
         spend(house, f"quiet-{number}", "0.01")

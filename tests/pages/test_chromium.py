@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, StorageState, expect, sync_playwr
 
 from earmark.runs.journal_tables import TablesJournal
 from earmark.stores.open import open_ledger
-from earmark.workspace.workspace import open_desk
+from earmark.workspace.workspace import open_workspace
 from support.page_eyes import CHROMIUM, FLAGS, PHONE, Eyes
 from support.page_house import HOSTILE
 from support.page_site import COST, Site, page_site
@@ -301,21 +301,21 @@ def test_a_run_a_nudge_and_a_switch_are_followed(eyes: Eyes, site: Site) -> None
     for page in pages.values():
         expect(page.locator("#link")).to_have_text("Live.")
         page.evaluate("window.same = true")
-    with open_ledger(site.store) as ledger, open_desk(ledger) as desk:
-        journal = TablesJournal(desk.tables)
+    with open_ledger(site.store) as ledger, open_workspace(ledger) as workspace:
+        journal = TablesJournal(workspace.tables)
         in_its_loop(journal.start(record("0123")))
         row = pages["/runs"].get_by_role("row", name="0123")
         expect(row).to_contain_text("running")
         in_its_loop(journal.finish(statement_of("0123")))
         expect(row).to_contain_text("ok")
-        desk.nudges.raise_("paused", id="seen", title="Look here", data={}, channels=["chat"])
+        workspace.nudges.raise_("paused", id="seen", title="Look here", data={}, channels=["chat"])
         nudge = pages["/nudges?show=all"].get_by_role("row", name="Look here")
         expect(nudge).to_contain_text("waiting")
-        desk.nudges.ack("seen", "VS Lu")
+        workspace.nudges.ack("seen", "VS Lu")
         expect(nudge).to_contain_text("by VS Lu")
-        desk.quilt.put("note", "cloud_lu_autonomous", {"enabled": False}, author="VS Lu")
+        workspace.quilt.put("note", "cloud_lu_autonomous", {"enabled": False}, author="VS Lu")
         expect(pages["/agents"].get_by_text("thrown: nothing is dispatched")).to_be_visible()
-        desk.quilt.put("note", "cloud_lu_autonomous", {"enabled": True}, author="VS Lu")
+        workspace.quilt.put("note", "cloud_lu_autonomous", {"enabled": True}, author="VS Lu")
         expect(pages["/agents"].get_by_text("not thrown")).to_be_visible()
     assert all(page.evaluate("window.same") for page in pages.values())
 

@@ -30,8 +30,8 @@ def test_books_that_cannot_be_read_are_a_page(tmp_path: Path, address: str) -> N
     """When the store is gone every page says so, names no file, and says when to come again."""
     file = tmp_path / "books.db"
     with page_house(f"sqlite:///{file}") as house:
-        house.desk.tables.close()
-        house.desk.ledger.close()
+        house.workspace.tables.close()
+        house.workspace.ledger.close()
         file.unlink()
         visitor = house.visitor()
         answer = visitor.get(address)
@@ -44,7 +44,7 @@ def test_an_absurd_form_is_refused(house: PageHouse) -> None:
     """Two megabytes are no task, and nothing of them is kept."""
     answer = house.visitor("admin").send("/tasks/new", title="x", description="y" * 2_000_000)
     assert answer.status_code == 413
-    assert house.desk.board.find() == []
+    assert house.workspace.board.find() == []
 
 
 class Broken(Nudges):
@@ -57,9 +57,13 @@ class Broken(Nudges):
 
 def test_an_error_that_nobody_foresaw_is_a_page(house: PageHouse) -> None:
     """It says so and what to do, and nothing of what broke; a program gets a document."""
-    desk = replace(house.desk, nudges=Broken(house.desk.tables, house.clock))
+    workspace = replace(house.workspace, nudges=Broken(house.workspace.tables, house.clock))
     house.app.state.service = Service.on(
-        desk, ServiceSettings(open_reads=True), house.clock, agent=None, approval_for=DESTRUCTIVE
+        workspace,
+        ServiceSettings(open_reads=True),
+        house.clock,
+        agent=None,
+        approval_for=DESTRUCTIVE,
     )
     client = TestClient(house.app, base_url="http://127.0.0.1", raise_server_exceptions=False)
     visitor = Visitor(client)

@@ -104,7 +104,7 @@ def test_a_task_is_added_from_the_page(house: PageHouse) -> None:
     """The form's answer leads to the task, which is there under the name of who sent it."""
     spender = house.visitor("spend", "Carlos")
     answer = spender.send("/tasks/new", **TYPED)
-    (task,) = house.desk.board.find()
+    (task,) = house.workspace.board.find()
     assert (answer.status_code, answer.headers["location"]) == (303, f"/tasks/{task.id}")
     assert (task.created_by, task.approval) == ("Carlos", "wanted")
     assert "SELF-10 Persistent budget tracker" in spender.read(f"/tasks/{task.id}").text
@@ -117,22 +117,22 @@ def test_what_the_configuration_says_a_person_approves(house: PageHouse) -> None
     admin = house.visitor("admin")
     admin.send("/tasks/new", title="a", type="deploy")
     admin.send("/tasks/new", title="b", destructive="yes")
-    assert [task.approval for task in house.desk.board.find()] == ["wanted", ""]
-    assert [nudge.kind for nudge in house.desk.nudges.find()] == ["approval"]
+    assert [task.approval for task in house.workspace.board.find()] == ["wanted", ""]
+    assert [nudge.kind for nudge in house.workspace.nudges.find()] == ["approval"]
 
 
 def test_the_form_sent_twice_makes_one_task(admin: Visitor, house: PageHouse) -> None:
     """A double click, and a reload of the answer, add nothing."""
     key = admin.read("/tasks/new").field("key")["value"]
     places = {admin.send("/tasks/new", key=key, **TYPED).headers["location"] for _ in range(3)}
-    assert len(places) == len(house.desk.board.find()) == 1
+    assert len(places) == len(house.workspace.board.find()) == 1
 
 
 def test_the_next_form_makes_another_task(admin: Visitor, house: PageHouse) -> None:
     """Each form has a key of its own."""
     for _ in range(2):
         admin.send("/tasks/new", key=admin.read("/tasks/new").field("key")["value"], **TYPED)
-    assert len(house.desk.board.find()) == 2
+    assert len(house.workspace.board.find()) == 2
 
 
 def test_a_refused_task_keeps_every_word(admin: Visitor, house: PageHouse) -> None:
@@ -160,7 +160,7 @@ def test_a_refused_task_keeps_every_word(admin: Visitor, house: PageHouse) -> No
     assert '<textarea id="description" name="description" rows="8" class="" aria-d' in answer.text
     assert f'hint">\n\n{escape(HOSTILE)}' in answer.text
     assert "</textarea>" in page.text
-    assert house.desk.board.find() == []
+    assert house.workspace.board.find() == []
 
 
 @pytest.mark.parametrize(
@@ -180,4 +180,4 @@ def test_what_the_board_refuses_is_said(
     answer = admin.send("/tasks/new", **{"title": "fine", **wrong})
     assert answer.status_code == 400
     assert "Refused." in admin.checked(answer).text
-    assert house.desk.board.find() == []
+    assert house.workspace.board.find() == []

@@ -24,7 +24,7 @@ def house(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[PageHouse]
 
 def nudge(house: PageHouse, number: int, title: str = "80 % of the day is spent") -> None:
     """Raise a nudge that two channels carry."""
-    house.desk.nudges.raise_(
+    house.workspace.nudges.raise_(
         "threshold", id=f"c8/usd/day/{number}", budget="c8", title=title, data={"settled": "8"},
         channels=["chat", "hook"],
     )  # fmt: skip
@@ -59,7 +59,7 @@ def test_nudges_have_pages(house: PageHouse) -> None:
 
 def test_a_nudge_s_words_are_shown_and_never_used(house: PageHouse) -> None:
     """Markup in a title, a recipient or data is text."""
-    house.desk.nudges.raise_(
+    house.workspace.nudges.raise_(
         "threshold", id=HOSTILE, title=HOSTILE, recipient=HOSTILE, data={"x": HOSTILE},
         channels=[HOSTILE],
     )  # fmt: skip
@@ -71,8 +71,8 @@ def test_a_nudge_s_words_are_shown_and_never_used(house: PageHouse) -> None:
 def test_a_crossed_threshold_is_told_without_a_heartbeat(house: PageHouse) -> None:
     """The books' own alerts stand on the page, whether or not anybody collects nudges."""
     assert "None, on any budget." in house.visitor().read("/nudges").text
-    house.desk.ledger.reserve("c8", "10", key="a")
-    house.desk.ledger.settle("a", "9")
+    house.workspace.ledger.reserve("c8", "10", key="a")
+    house.workspace.ledger.settle("a", "9")
     text = house.visitor().read("/nudges").text
     assert "c8 80 % 10 usd per day 9 usd just now" in text
 
@@ -83,7 +83,7 @@ def test_acknowledging_needs_the_scope(house: PageHouse) -> None:
     reader = house.visitor("read")
     assert "Acknowledge" not in reader.read("/nudges").text.replace("Acknowledged", "")
     assert reader.send("/nudges/ack", id="c8/usd/day/1").status_code == 403
-    assert house.desk.nudges.find(acked=False)
+    assert house.workspace.nudges.find(acked=False)
 
 
 # Agents -------------------------------------------------------------------------------------------
@@ -106,7 +106,7 @@ def test_an_agent_says_how_it_is(house: PageHouse) -> None:
 def test_the_kill_switch_is_on_the_page(house: PageHouse) -> None:
     """Anybody who may spend can stop an agent; an admin lets it again, by every patch of it."""
     house.beat()
-    spender, quilt = house.visitor("spend", "AG Lu"), house.desk.quilt
+    spender, quilt = house.visitor("spend", "AG Lu"), house.workspace.quilt
     assert spender.send("/agents/switch", agent=AGENT, to="off").status_code == 303
     patch = quilt.get("control", "cloud_lu_autonomous")
     assert (patch.data, patch.author) == ({"enabled": False}, "AG Lu")
@@ -124,16 +124,16 @@ def test_the_kill_switch_is_on_the_page(house: PageHouse) -> None:
 def test_who_may_only_spend_lets_nobody_dispatch_again(house: PageHouse) -> None:
     """As over the API: patches that steer heartbeats take the scope admin."""
     house.beat()
-    house.desk.quilt.put("control", "cloud_lu_autonomous", {"enabled": False}, author="Carlos")
+    house.workspace.quilt.put("control", "cloud_lu_autonomous", {"enabled": False}, author="Carlos")
     answer = house.visitor("spend").send("/agents/switch", agent=AGENT, to="on")
     assert answer.status_code == 403
-    assert house.desk.quilt.get("control", "cloud_lu_autonomous").version == 1
+    assert house.workspace.quilt.get("control", "cloud_lu_autonomous").version == 1
 
 
 def test_only_agents_that_there_are_have_a_switch(house: PageHouse) -> None:
     """The form writes no patch for a name that nobody runs under."""
     assert house.visitor("spend").send("/agents/switch", agent="", to="off").status_code == 404
-    assert house.desk.quilt.find("control") == []
+    assert house.workspace.quilt.find("control") == []
 
 
 # Every store --------------------------------------------------------------------------------------
@@ -149,7 +149,7 @@ def test_every_page_is_there_on_every_store(store: str, tmp_path: Path) -> None:
             house.later(31)
         house.write_run(record("ffff"), [line(1)])
         nudge(house, 1)
-        house.beat("paused", "somebody paused it").desk.ledger.pause("c8", reason="lunch")
+        house.beat("paused", "somebody paused it").workspace.ledger.pause("c8", reason="lunch")
         admin = house.visitor("admin")
         for task in tasks:
             assert task.status in admin.read(f"/tasks/{task.id}").text

@@ -20,7 +20,7 @@ def test_each_place_shows_the_same_share(
 ) -> None:
     """100 % is shown when all is used and not before; over it, what it is."""
     with page_house() as house:
-        ledger = house.desk.ledger
+        ledger = house.workspace.ledger
         ledger.set_budget("c8", limits=[f"{limit} usd per day"])
         if settled != "0":
             ledger.settle(ledger.reserve("c8", "0.00001").key, settled)

@@ -56,9 +56,9 @@ def test_a_statement_is_shown_line_by_line(house: PageHouse) -> None:
 def test_a_line_leads_to_its_entries(house: PageHouse) -> None:
     """A key has slashes and a hash in it, and the link names all of it."""
     key, path = "hhhh:/stages/1#1", "acme/run-hhhh"
-    house.desk.ledger.set_budget(path, limits=["1 usd total"])
+    house.workspace.ledger.set_budget(path, limits=["1 usd total"])
     for each in (key, "another"):
-        house.desk.ledger.reserve(path, "0.2", key=each)
+        house.workspace.ledger.reserve(path, "0.2", key=each)
     cost = {"hold": Money("0.2"), "settled": Money("0.1"), "key": key, "state": "settled"}
     house.write_run(record("hhhh"), [line(1, **cost)])
     visitor = house.visitor()
@@ -72,8 +72,8 @@ def test_a_line_leads_to_its_entries(house: PageHouse) -> None:
 
 def test_a_running_run_says_what_the_books_say(house: PageHouse) -> None:
     """Without a statement, spent and held are the run's budget as it stands."""
-    house.desk.ledger.set_budget("acme/run-dddd", limits=["1 usd total"])
-    house.desk.ledger.reserve("acme/run-dddd", "0.25", key="k")
+    house.workspace.ledger.set_budget("acme/run-dddd", limits=["1 usd total"])
+    house.workspace.ledger.reserve("acme/run-dddd", "0.25", key="k")
     house.write_run(record("dddd"), [line(1)])
     text = house.visitor().read("/runs/dddd").text
     assert "Spent 0 USD Of 1 USD Still held 0.25 USD" in text

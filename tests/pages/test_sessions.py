@@ -40,8 +40,8 @@ READ = (
 
 def untouched(house: PageHouse) -> bool:
     """Return whether no form changed anything since the first task was added."""
-    only = house.desk.board.last_event() == 1
-    return only and house.desk.ledger.budgets("c8")[0].paused is None
+    only = house.workspace.board.last_event() == 1
+    return only and house.workspace.ledger.budgets("c8")[0].paused is None
 
 
 @pytest.mark.parametrize("address", FORMS)

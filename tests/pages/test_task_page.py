@@ -43,16 +43,16 @@ def test_an_offered_move_is_carried_out(house: PageHouse, admin: Visitor, status
         task = house.in_state(status)
         answer = admin.send(f"/tasks/{task.id}/{move}", note="seen", overall="90", verdict="pass")
         assert (answer.status_code, answer.headers["location"]) == (303, f"/tasks/{task.id}")
-        last = house.desk.board.history(task.id)[-1]
+        last = house.workspace.board.history(task.id)[-1]
         assert (last.actor, last.note) == ("AG Lu", "seen")
-        assert house.desk.board.get(task.id).version == task.version + 1
+        assert house.workspace.board.get(task.id).version == task.version + 1
         house.later(31)
 
 
 def test_a_refused_move_says_why_and_keeps_what_was_typed(house: PageHouse, admin: Visitor) -> None:
     """A move that the state no longer allows is a 409 on the same page; the note is not lost."""
     task = house.in_state(Status.COMPLETED)
-    house.desk.board.accept(task.id, actor="Carlos")
+    house.workspace.board.accept(task.id, actor="Carlos")
     answer = admin.send(f"/tasks/{task.id}/cancel", note="too late")
     page = admin.checked(answer)
     assert answer.status_code == 409
@@ -73,7 +73,7 @@ def test_a_grade_needs_a_share_and_a_verdict(house: PageHouse, admin: Visitor) -
         assert page.field("overall")["value"] == wrong
         assert {"name": "note", "value": "keep me"}.items() <= page.field("note").items()
         assert page.all("option", value="fail", selected="")
-    assert house.desk.board.get(task.id).status is Status.COMPLETED
+    assert house.workspace.board.get(task.id).status is Status.COMPLETED
 
 
 def test_a_grade_stands_on_the_page(house: PageHouse, admin: Visitor) -> None:
@@ -120,7 +120,7 @@ def test_what_is_held_and_presumed_is_told(house: PageHouse, admin: Visitor) -> 
     """A running task shows its open hold; one whose outcome is unknown what is presumed."""
     task = house.running()
     assert "USD 0 Still held 0.1 USD" in admin.read(f"/tasks/{task.id}").text
-    house.desk.ledger.presume(f"task-{task.id}-1")
+    house.workspace.ledger.presume(f"task-{task.id}-1")
     assert "Presumed 0.1 USD: the true cost is not known" in admin.read(f"/tasks/{task.id}").text
 
 
@@ -138,7 +138,7 @@ def test_an_attempt_of_a_composition_leads_to_its_run(house: PageHouse, admin: V
     work = CompositionWork(graph=json.loads(GRAPH.to_json()), input={"text": "x"}, budget="0.25")
     task = house.claimed(work=work)
     budget = "c8/cloud-lu/run-0123456789abcdef"
-    house.desk.board.start(task, model="composition", run_id="0123456789abcdef", budget=budget)
+    house.workspace.board.start(task, model="composition", run_id="0123456789abcdef", budget=budget)
     page = admin.read(f"/tasks/{task.id}")
     assert page.all("a", href="/runs/0123456789abcdef")
     assert "Budget 0.25 USD" in page.text
@@ -154,7 +154,7 @@ def test_a_pending_task_says_who_does_not_take_it_and_why(house: PageHouse, admi
 def test_a_parked_task_says_what_was_refused(house: PageHouse, admin: Visitor) -> None:
     """The refusal that put a task back stands on its page."""
     task = house.claimed()
-    house.desk.board.park(task.id, AGENT, "budget 'c8' refused 1 usd: 0.2 of 10 usd available")
+    house.workspace.board.park(task.id, AGENT, "budget 'c8' refused 1 usd: 0.2 of 10 usd available")
     text = admin.read(f"/tasks/{task.id}").text
     assert "parked by Cloud Lu: budget 'c8' refused 1 usd: 0.2 of 10 usd available" in text
 
@@ -167,7 +167,7 @@ def test_approval_is_for_admins(house: PageHouse, admin: Visitor) -> None:
     assert offered(spender, task.id) == {"cancel"}
     assert "Approving needs a token with the scope admin." in spender.read(f"/tasks/{task.id}").text
     assert spender.send(f"/tasks/{task.id}/approve").status_code == 403
-    assert house.desk.board.get(task.id).approval == "wanted"
+    assert house.workspace.board.get(task.id).approval == "wanted"
     assert admin.send(f"/tasks/{task.id}/approve").status_code == 303
     assert "approval given by AG Lu" in admin.read(f"/tasks/{task.id}").text
 
@@ -191,7 +191,7 @@ def test_the_needs_are_links_with_their_states(house: PageHouse, admin: Visitor)
 def test_a_huge_result_is_cut_and_says_where_all_of_it_is(house: PageHouse, admin: Visitor) -> None:
     """A result of a megabyte does not make a page of a megabyte."""
     task = house.running()
-    house.desk.board.complete(task.id, 1, AGENT, {"response_text": "x\n" * 500_000})
+    house.workspace.board.complete(task.id, 1, AGENT, {"response_text": "x\n" * 500_000})
     answer = admin.get(f"/tasks/{task.id}")
     assert len(answer.content) < 300_000
     assert f"/v1/tasks/{task.id}" in admin.checked(answer).text
@@ -201,7 +201,7 @@ def test_nothing_of_a_task_is_ever_used(house: PageHouse, admin: Visitor) -> Non
     """Markup in the title, description, work, result, error, note and name is text."""
     work = ModelWork(model="a/" + HOSTILE.replace(" ", ""), prompt=HOSTILE, system=HOSTILE)
     task = house.claimed(title=HOSTILE, description=HOSTILE, work=work, labels=("<b>",))
-    board = house.desk.board
+    board = house.workspace.board
     board.start(task, model=MODEL + "<b>", key=f"k{HOSTILE}", budget="c8/cloud-lu")
     board.complete(task.id, 1, AGENT, {"response_text": f"{HOSTILE}\n{HOSTILE}"})
     board.reject(task.id, actor=HOSTILE, note=HOSTILE)

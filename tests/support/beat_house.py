@@ -14,8 +14,8 @@ from earmark.board.board import Board
 from earmark.board.task import Draft, Status, Task
 from earmark.config.settings import HeartbeatSettings
 from earmark.heartbeat.heartbeat import Heartbeat
-from earmark.heartbeat.house import House
 from earmark.heartbeat.report import CycleReport
+from earmark.heartbeat.runtime import Runtime
 from earmark.ledger.ledger import Ledger
 from earmark.ledger.values import Reservation
 from earmark.money import Money
@@ -31,7 +31,7 @@ from earmark.testing.scripted import Scripted, ScriptedCall
 from earmark.workspace.agents import Agents
 from earmark.workspace.health import Health, health
 from earmark.workspace.task_costs import task_cost
-from earmark.workspace.workspace import Desk, open_desk
+from earmark.workspace.workspace import Workspace, open_workspace
 from support.last_resort import LAST_RESORT_S, until
 from support.shaky_tables import ShakyTables
 
@@ -74,30 +74,30 @@ class BeatHouse:
         self._runner = self._files.enter_context(asyncio.Runner())
         # The books of a test that has several heartbeats on them are its own to close.
         self.ledger = ledger or self._files.enter_context(open_ledger(url, clock=self.clock))
-        opened = self._files.enter_context(open_desk(self.ledger))
+        opened = self._files.enter_context(open_workspace(self.ledger))
         self.line = ShakyTables(opened.tables)
-        self.desk = _over(opened, self.line, self.clock)
+        self.workspace = _over(opened, self.line, self.clock)
         told = {"agent": "Cloud Lu", "budget": "c8/cloud-lu", "model": MODEL, **settings}
         self.settings = HeartbeatSettings(**told)
         if limits and not self.ledger.store.accounts(self.settings.budget, self.clock.instant()):
             self.ledger.set_budget(self.settings.budget, limits=list(limits), timezone=timezone)
         self.provider = _Watched(
-            script or (TEN_CENTS,),
-            book=BOOK,
-            clock=self.clock,
-            default_max_tokens=MOST,
+            script or (TEN_CENTS,), book=BOOK, clock=self.clock, default_max_tokens=MOST
         )
         more = house or {}
         if channel is not None:
-            courier = Courier(self.desk.nudges, {channel.name: channel}, self.clock)
+            courier = Courier(self.workspace.nudges, {channel.name: channel}, self.clock)
             more |= {"courier": courier, "channels": (channel.name,)}
         providers = ChainMap[str, Provider]({"scripted": self.provider})
         if others is not None:
             # Any mapping: it is only read.
             providers.maps.append(cast("MutableMapping[str, Provider]", others))
-        self.house = House(providers=providers, **more)
+        self.house = Runtime(providers=providers, **more)
         self.beat = Heartbeat(
-            self.desk, self.settings, self.house, clock=self.clock, holder=holder, reread=reread
+            *(self.workspace, self.settings, self.house),
+            clock=self.clock,
+            holder=holder,
+            reread=reread,
         )
         self._started = False
 
@@ -106,7 +106,7 @@ class BeatHouse:
     @property
     def board(self) -> Board:
         """The board."""
-        return self.desk.board
+        return self.workspace.board
 
     def add(self, title: str = "a task", **fields: Any) -> Task:
         """Put a task on the board."""
@@ -174,7 +174,7 @@ class BeatHouse:
 
     def health(self) -> Health:
         """Return what health says of it."""
-        return health(self.desk, agent=self.settings.agent, clock=self.clock)
+        return health(self.workspace, agent=self.settings.agent, clock=self.clock)
 
     # The books ------------------------------------------------------------------------------------
 
@@ -202,15 +202,15 @@ class BeatHouse:
 
     def patch(self, name: str) -> dict[str, Any]:
         """Return a budget patch's data."""
-        return dict(self.desk.quilt.get("budget", name).data)
+        return dict(self.workspace.quilt.get("budget", name).data)
 
     def nudges(self) -> list[str]:
         """Return the kinds of all nudges in the order they were raised."""
-        return [nudge.kind for nudge in self.desk.nudges.find(most=1000)]
+        return [nudge.kind for nudge in self.workspace.nudges.find(most=1000)]
 
     def kill_switch(self, **data: Any) -> None:
         """Let a sibling write the kill switch."""
-        self.desk.quilt.put("control", "cloud_lu_autonomous", data, author="VS Lu")
+        self.workspace.quilt.put("control", "cloud_lu_autonomous", data, author="VS Lu")
 
     def close(self) -> None:
         """Check that the books add up, and close them."""
@@ -250,10 +250,10 @@ class _Watched(ScriptedProvider):
             playing.cancel()
 
 
-def _over(desk: Desk, line: ShakyTables, clock: ManualClock) -> Desk:
-    """Return *desk* over a line that a test can break."""
+def _over(workspace: Workspace, line: ShakyTables, clock: ManualClock) -> Workspace:
+    """Return *workspace* over a line that a test can break."""
     return replace(
-        desk,
+        workspace,
         tables=line,
         board=Board(line, clock),
         quilt=Quilt(line, clock),

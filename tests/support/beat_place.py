@@ -12,7 +12,7 @@ from earmark.board.task import Draft, ModelWork, Status, Task
 from earmark.ledger.answers import Balance
 from earmark.money import Money
 from earmark.stores.open import open_ledger
-from earmark.workspace.workspace import Desk, open_desk
+from earmark.workspace.workspace import Workspace, open_workspace
 from support.beat_zygote import Zygote
 from support.fire_till import Till
 from support.last_resort import LAST_RESORT_S
@@ -49,7 +49,7 @@ class BeatPlace:
     """Books, a board and a till, which is looked at with every call that comes."""
 
     folder: Path
-    desk: Desk
+    workspace: Workspace
     till: Till
     faults: list[str] = field(default_factory=list[str])
     """What was seen that must not be."""
@@ -61,7 +61,7 @@ class BeatPlace:
         """Put so many tasks on the board; each asks for something of its own."""
         first = len(self.tasks())
         return [
-            self.desk.board.add(
+            self.workspace.board.add(
                 Draft(
                     title=f"task {first + number}",
                     work=ModelWork(prompt=f"Write about {first + number}."),
@@ -75,15 +75,15 @@ class BeatPlace:
 
     def tasks(self) -> list[Task]:
         """Return every task."""
-        return self.desk.board.find(Wanted(most=1000))
+        return self.workspace.board.find(Wanted(most=1000))
 
     def count(self, status: Status) -> int:
         """Return how many tasks are in that state."""
-        return self.desk.board.counts()[status]
+        return self.workspace.board.counts()[status]
 
     def day(self) -> Balance:
         """Return the money of the day's account."""
-        balances = self.desk.ledger.balances("c8")
+        balances = self.workspace.ledger.balances("c8")
         return next(each for each in balances if (each.unit, each.window) == ("usd", "day"))
 
     def booked(self) -> int:
@@ -103,8 +103,8 @@ class BeatPlace:
         """Start a heartbeat once the lease of the one before is over; return its process id."""
 
         def is_free() -> bool:
-            row = self.desk.agents.get("Cloud Lu")
-            return row is None or not row.held_at(self.desk.ledger.clock.instant())
+            row = self.workspace.agents.get("Cloud Lu")
+            return row is None or not row.held_at(self.workspace.ledger.clock.instant())
 
         assert with_patience(is_free)
         return beats.start()
@@ -121,7 +121,7 @@ class BeatPlace:
         self.till.look()
         assert self.till.short == []
         assert self.faults == []
-        assert self.desk.ledger.audit().ok
+        assert self.workspace.ledger.audit().ok
 
     def mend(self) -> None:
         """Settle what nobody knew by the provider's own bill; then both are equal."""
@@ -129,9 +129,9 @@ class BeatPlace:
             assert isinstance(task.work, ModelWork)
             owed = self.till.owed_for.get(task.work.prompt, 0)
             holds = [
-                self.desk.ledger.reservation(attempt.key)
-                for attempt in self.desk.board.attempts(task.id)
-                if self.desk.ledger.store.reservation(attempt.key) is not None
+                self.workspace.ledger.reservation(attempt.key)
+                for attempt in self.workspace.board.attempts(task.id)
+                if self.workspace.ledger.store.reservation(attempt.key) is not None
             ]
             owed -= sum(
                 each.actual.usd for each in holds if each.state == "settled" and each.actual
@@ -139,7 +139,7 @@ class BeatPlace:
             for hold in holds:
                 if hold.state in {"open", "presumed"}:
                     paid = min(owed, hold.hold.usd)
-                    self.desk.ledger.settle(hold.key, Money.nanos(paid))
+                    self.workspace.ledger.settle(hold.key, Money.nanos(paid))
                     owed -= paid
             assert not owed, f"{task.title} was billed {owed} nano-USD more than was held"
         assert self.booked() == self.till.owed
@@ -170,9 +170,9 @@ def beat_place(
         SETTINGS.format(store=store, url=till.url, interval=interval, lease=lease, more=more)
     )
     url = f"sqlite:///{folder}/books.db" if store == BESIDE else store
-    with open_ledger(url) as ledger, open_desk(ledger) as desk:
+    with open_ledger(url) as ledger, open_workspace(ledger) as workspace:
         ledger.set_budget("c8", limits=limits)
-        place = BeatPlace(folder, desk, till)
+        place = BeatPlace(folder, workspace, till)
         till.watch = place.booked
         yield place
         till.watch = None

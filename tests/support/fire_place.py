@@ -217,19 +217,19 @@ class Place:
         return open_ledger(self.books, clock=clock)
 
     @asynccontextmanager
-    async def desk(self, ledger: Ledger) -> AsyncGenerator["Desk"]:
+    async def workspace(self, ledger: Ledger) -> AsyncGenerator["Workspace"]:
         """Open the providers, for as many runs and calls as there are to be made at once."""
         settings = load_settings(self._config, {})
         book = price_book(settings)
         providers = Providers(settings, book=book, clock=ledger.clock, key=no_key)
         try:
-            yield Desk(self.folder, ledger, providers, tuple(stages_of(settings)))
+            yield Workspace(self.folder, ledger, providers, tuple(stages_of(settings)))
         finally:
             await providers.aclose()
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class Workspace:
     """Where runs and calls are made without the command line, on `acme/agent`."""
 
     folder: Path

@@ -17,7 +17,7 @@ from earmark.admission.guard import Guard
 from earmark.admission.policy import ELASTIC
 from earmark.admission.quantile import COLD, OutputQuantiles
 from earmark.ledger.ledger import Ledger
-from support.fire_place import Desk, Place, started
+from support.fire_place import Place, Workspace, started
 
 _TESTS: Final = str(Path(__file__).parents[1])
 _REAL: Final = "local/smollm2-135m"
@@ -31,8 +31,8 @@ def worker(program: str, *arguments: object) -> "AbstractContextManager[subproce
 
 async def run_many(place: Place, ledger: Ledger, count: int) -> list[dict[str, Any]]:
     """Start *count* runs of two calls each at once; return their statements as JSON."""
-    async with place.desk(ledger) as desk:
-        statements = await asyncio.gather(*(desk.run("two.json") for _ in range(count)))
+    async with place.workspace(ledger) as workspace:
+        statements = await asyncio.gather(*(workspace.run("two.json") for _ in range(count)))
     return [statement.to_json() for statement in statements]
 
 
@@ -49,15 +49,15 @@ def loop(folder: str, url: str, seed: str, width: str) -> None:
     """Run one call after the other, so many at a time, until killed."""
     place = Place(Path(folder), url)
 
-    async def lane(desk: Desk, name: str) -> None:
+    async def lane(workspace: Workspace, name: str) -> None:
         for number in itertools.count():
             run_id = f"{seed}-{name}-{number}"
-            await desk.run("one.json", topic=run_id, run_id=run_id)
+            await workspace.run("one.json", topic=run_id, run_id=run_id)
 
     async def lanes() -> None:
         with place.open() as ledger:
-            async with place.desk(ledger) as desk:
-                await asyncio.gather(*(lane(desk, str(n)) for n in range(int(width))))
+            async with place.workspace(ledger) as workspace:
+                await asyncio.gather(*(lane(workspace, str(n)) for n in range(int(width))))
 
     asyncio.run(lanes())
 
@@ -73,8 +73,8 @@ def stream(folder: str, url: str) -> None:
     async def call() -> None:
         with place.open() as ledger:
             guard = Guard(ledger.as_async(), policy=ELASTIC, quantiles=learned)
-            async with place.desk(ledger) as desk:
-                await desk.spend(guard, _REAL, told=_tell, **request)
+            async with place.workspace(ledger) as workspace:
+                await workspace.spend(guard, _REAL, told=_tell, **request)
 
     asyncio.run(call())
 

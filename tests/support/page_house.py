@@ -26,7 +26,7 @@ from earmark.stores.open import open_ledger
 from earmark.testing import ManualClock
 from earmark.workspace.agent_state import AgentState
 from earmark.workspace.tokens import Tokens
-from earmark.workspace.workspace import Desk, open_desk
+from earmark.workspace.workspace import Workspace, open_workspace
 from support.page_reader import Page, read_page
 
 BUDGET = "c8/cloud-lu"
@@ -85,15 +85,15 @@ class Visitor:
 
 
 class PageHouse:
-    """One desk, its service, and the hands that work on it."""
+    """One workspace, its service, and the hands that work on it."""
 
-    def __init__(self, desk: Desk, clock: ManualClock, settings: ServiceSettings) -> None:
-        self.desk = desk
+    def __init__(self, workspace: Workspace, clock: ManualClock, settings: ServiceSettings) -> None:
+        self.workspace = workspace
         self.clock = clock
-        self.tokens = Tokens(desk.tables, clock)
-        self.app = _app_of(desk, clock, settings)
-        desk.ledger.set_budget("c8", limits=["10 usd per day"])
-        desk.ledger.set_budget(BUDGET, limits=["0.50 usd per 30min", "3 calls per 30min"])
+        self.tokens = Tokens(workspace.tables, clock)
+        self.app = _app_of(workspace, clock, settings)
+        workspace.ledger.set_budget("c8", limits=["10 usd per day"])
+        workspace.ledger.set_budget(BUDGET, limits=["0.50 usd per 30min", "3 calls per 30min"])
 
     def token(self, scope: str, name: str = "AG Lu") -> str:
         """Return a new token."""
@@ -110,12 +110,12 @@ class PageHouse:
     def add(self, title: str = "[SELF-10] Persistent budget tracker", **more: object) -> Task:
         """Put a task on the board."""
         draft = Draft(title=title, **more)  # pyright: ignore[reportArgumentType] - a test's own words
-        return self.desk.board.add(draft, actor="Carlos")
+        return self.workspace.board.add(draft, actor="Carlos")
 
     def beat(self, state: str = "idle", reason: str = "", name: str = AGENT) -> Self:
         """Let a heartbeat say how it is."""
         now = self.clock.instant()
-        self.desk.agents.acquire(name, "host:1", LEASE)
+        self.workspace.agents.acquire(name, "host:1", LEASE)
         said = AgentState(
             agent=name,
             budget=BUDGET,
@@ -128,13 +128,13 @@ class PageHouse:
             state=state,  # pyright: ignore[reportArgumentType] - a test's own words
             reason=reason,
         )
-        self.desk.agents.report(name, "host:1", said, 48)
+        self.workspace.agents.report(name, "host:1", said, 48)
         return self
 
     def claimed(self, **more: object) -> Task:
         """Return a task that an agent has; no other is pending before it."""
         task = self.add(priority=Priority.P0, **more)
-        (found,) = self.desk.board.claim(AGENT, 1, lease_ns=LEASE)
+        (found,) = self.workspace.board.claim(AGENT, 1, lease_ns=LEASE)
         assert found.id == task.id, "the board was empty of others"
         return found
 
@@ -142,21 +142,21 @@ class PageHouse:
         """Return a task that a model works on, with its hold in the books."""
         task = self.claimed(**more)
         key = f"task-{task.id}-1"
-        self.desk.board.start(task, model=MODEL, key=key, budget=BUDGET)
-        self.desk.ledger.reserve(BUDGET, "0.10", key=key)
-        return self.desk.board.get(task.id)
+        self.workspace.board.start(task, model=MODEL, key=key, budget=BUDGET)
+        self.workspace.ledger.reserve(BUDGET, "0.10", key=key)
+        return self.workspace.board.get(task.id)
 
     def completed(self, **more: object) -> Task:
         """Return a task that the model answered, settled in the books."""
         task = self.running(**more)
-        self.desk.ledger.settle(f"task-{task.id}-1", "0.045864")
-        return self.desk.board.complete(
+        self.workspace.ledger.settle(f"task-{task.id}-1", "0.045864")
+        return self.workspace.board.complete(
             task.id, 1, AGENT, RESULT, input_tokens=163, output_tokens=3025
         )
 
     def in_state(self, status: Status) -> Task:
         """Return a task in that state."""
-        board = self.desk.board
+        board = self.workspace.board
         ways: dict[Status, Callable[[], Task]] = {
             Status.PENDING: self.add,
             Status.CLAIMED: self.claimed,
@@ -180,7 +180,7 @@ class PageHouse:
             graded_at=self.clock.instant(),
             note=note,
         )
-        return self.desk.board.grade(self.completed().id, quality, actor="VS Lu")
+        return self.workspace.board.grade(self.completed().id, quality, actor="VS Lu")
 
     def write_run(
         self, run: RunRecord, lines: Sequence[Line] = (), end: Statement | None = None
@@ -188,7 +188,7 @@ class PageHouse:
         """Write a run into the journal beside the books."""
 
         async def write() -> None:
-            journal = journal_beside(self.desk.ledger.store)
+            journal = journal_beside(self.workspace.ledger.store)
             await journal.start(run)
             numbered = [structs.replace(line, number=n) for n, line in enumerate(lines, start=1)]
             await journal.record(run.run_id, numbered)
@@ -208,17 +208,17 @@ def _apps() -> dict[str, FastAPI]:
     return {}
 
 
-def _app_of(desk: Desk, clock: ManualClock, settings: ServiceSettings) -> FastAPI:
-    """Return the application on *desk*: one for all tests, for building one takes its time.
+def _app_of(workspace: Workspace, clock: ManualClock, settings: ServiceSettings) -> FastAPI:
+    """Return the application on *workspace*: one for all tests, for building one takes its time.
 
     Whatever belongs to one service is in the application's state, and that is made anew.
     """
     known = _apps()
     key = repr(settings)
     if key not in known:
-        known[key] = create_app(desk, settings=settings, clock=clock)
+        known[key] = create_app(workspace, settings=settings, clock=clock)
     known[key].state.service = Service.on(
-        desk, settings, clock, agent=None, approval_for=DESTRUCTIVE
+        workspace, settings, clock, agent=None, approval_for=DESTRUCTIVE
     )
     return known[key]
 
@@ -228,8 +228,8 @@ def page_house(store: str = "memory:", **settings: object) -> Iterator[PageHouse
     """Open a service on *store*, closed with the block; usually with open reads."""
     settings = {"open_reads": True, **settings}
     clock = ManualClock()
-    with open_ledger(store, clock=clock) as ledger, open_desk(ledger) as desk:
-        opened = PageHouse(desk, clock, ServiceSettings(**settings))  # pyright: ignore[reportArgumentType]
+    with open_ledger(store, clock=clock) as ledger, open_workspace(ledger) as workspace:
+        opened = PageHouse(workspace, clock, ServiceSettings(**settings))  # pyright: ignore[reportArgumentType]
         try:
             yield opened
         finally:

@@ -1,4 +1,4 @@
-"""A service to ask in the same process: an application on a desk, and a token of each scope."""
+"""A service to ask in the same process: an application on a workspace, a token of each scope."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,7 +22,7 @@ from earmark.stores.tables import Rows, Tables
 from earmark.testing import ManualClock
 from earmark.workspace.agents import Agents
 from earmark.workspace.tokens import SCOPES
-from earmark.workspace.workspace import Desk, open_desk
+from earmark.workspace.workspace import Workspace, open_workspace
 from support.shaky_tables import ShakyTables
 
 T = TypeVar("T")
@@ -60,7 +60,7 @@ class House:
 
     app: FastAPI
     client: TestClient
-    desk: Desk
+    workspace: Workspace
     clock: ManualClock
     line: Line
     """Between the service and its tables."""
@@ -109,7 +109,7 @@ class House:
 
     def budget(self, path: str = "acme", *limits: str) -> None:
         """Make a budget, of 10 USD a day unless told."""
-        self.desk.ledger.set_budget(path, limits=limits or ["10 usd per day"])
+        self.workspace.ledger.set_budget(path, limits=limits or ["10 usd per day"])
 
 
 #: To make an application takes a tenth of a second: one does for all services of usual settings.
@@ -117,17 +117,19 @@ _usual: list[FastAPI] = []
 
 
 @contextmanager
-def application(desk: Desk, settings: ServiceSettings, clock: ManualClock) -> Iterator[FastAPI]:
-    """Give an application on *desk*; a service that had it before gets it back."""
+def application(
+    workspace: Workspace, settings: ServiceSettings, clock: ManualClock
+) -> Iterator[FastAPI]:
+    """Give an application on *workspace*; a service that had it before gets it back."""
     if settings != ServiceSettings() or not _usual:
-        app = create_app(desk, settings=settings, clock=clock)
+        app = create_app(workspace, settings=settings, clock=clock)
         if settings == ServiceSettings():
             _usual.append(app)
         yield app
         return
     (app,) = _usual
     before = app.state.service
-    app.state.service = Service.on(desk, settings, clock, agent=None, approval_for=DESTRUCTIVE)
+    app.state.service = Service.on(workspace, settings, clock, agent=None, approval_for=DESTRUCTIVE)
     yield app
     app.state.service = before
 
@@ -138,9 +140,9 @@ def house(
 ) -> Iterator[House]:
     """Give a service on the books at *url*."""
     clock = clock or ManualClock()
-    with open_ledger(url, clock=clock) as ledger, open_desk(ledger) as steady:
+    with open_ledger(url, clock=clock) as ledger, open_workspace(ledger) as steady:
         line = Line(steady.tables)
-        desk = Desk(
+        workspace = Workspace(
             ledger=ledger,
             tables=line,
             board=Board(line, clock),
@@ -149,10 +151,10 @@ def house(
             agents=Agents(line, clock),
         )
         with (
-            application(desk, ServiceSettings(**settings), clock) as app,
+            application(workspace, ServiceSettings(**settings), clock) as app,
             TestClient(app, base_url=URL) as client,
         ):
-            opened = House(app, client, desk, clock, line)
+            opened = House(app, client, workspace, clock, line)
             for scope in SCOPES:
                 _, opened.secrets[scope] = opened.service.tokens.create(f"a {scope}er", [scope])
             yield opened

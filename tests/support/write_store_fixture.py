@@ -151,8 +151,8 @@ async def _write_cut_off_run(url: str) -> None:
 
 
 def _write_beside(service: House, clock: ManualClock) -> None:
-    desk = service.desk
-    board = desk.board
+    workspace = service.workspace
+    board = workspace.board
     states = [each for each in Status if each not in {Status.PENDING, Status.CLAIMED}]
     tasks = {status: in_state(board, status) for status in states}
     board.retry(tasks[Status.FAILED].id, actor="ann", note="once more")
@@ -160,15 +160,15 @@ def _write_beside(service: House, clock: ManualClock) -> None:
     board.start(again, model="local/tiny", run_id="good", budget="acme/team/run-good")
     in_state(board, Status.CLAIMED)
     _write_waiting(board, str(tasks[Status.COMPLETED].id))
-    desk.quilt.put("fact", "ünïcode", {"v": 1, "é": "\x00"}, author="Cloud Lu")
-    desk.quilt.put("fact", "ünïcode", {"v": 2}, author="AG Lu", expected=1)
-    desk.agents.acquire(AGENT, "host:1", 10**9)
-    desk.agents.report(AGENT, "host:1", AgentState(agent=AGENT, cycle_count=3), 3)
-    raised = collect(desk.ledger, desk.nudges, ["good", "bad"])
+    workspace.quilt.put("fact", "ünïcode", {"v": 1, "é": "\x00"}, author="Cloud Lu")
+    workspace.quilt.put("fact", "ünïcode", {"v": 2}, author="AG Lu", expected=1)
+    workspace.agents.acquire(AGENT, "host:1", 10**9)
+    workspace.agents.report(AGENT, "host:1", AgentState(agent=AGENT, cycle_count=3), 3)
+    raised = collect(workspace.ledger, workspace.nudges, ["good", "bad"])
     assert raised > 3
     bad = Received(name="bad", failures=[DeliveryFailed("HTTP 503")])
-    asyncio.run(Courier(desk.nudges, {"good": Received(), "bad": bad}, clock).deliver_due())
-    desk.nudges.ack(desk.nudges.find()[0].id, "ann")
+    asyncio.run(Courier(workspace.nudges, {"good": Received(), "bad": bad}, clock).deliver_due())
+    workspace.nudges.ack(workspace.nudges.find()[0].id, "ann")
 
 
 def _write_waiting(board: Board, needs: str) -> None:
@@ -188,7 +188,7 @@ def _write_token(service: House) -> None:
     number = TOKEN_NUMBER
     id_ = "-".join((number[:8], number[8:12], number[12:16], number[16:20], number[20:]))
     digest = sha256(TOKEN_SECRET.encode()).hexdigest()
-    service.desk.tables.write(
+    service.workspace.tables.write(
         "token",
         lambda rows: rows.run(
             "INSERT INTO {schema}.token (id, name, digest, scopes, created_at, expires_at,"

@@ -26,14 +26,14 @@ from earmark.config.load import reload_settings
 from earmark.config.settings import HeartbeatSettings, Settings
 from earmark.errors import InvalidConfig, InvalidDuration
 from earmark.heartbeat.heartbeat import Heartbeat
-from earmark.heartbeat.house import WHOLE, House
 from earmark.heartbeat.plan import Planned
 from earmark.heartbeat.report import CycleReport
 from earmark.heartbeat.reread import Reread
+from earmark.heartbeat.runtime import WHOLE, Runtime
 from earmark.heartbeat.work import transports_of
 from earmark.nudges.courier import Courier
 from earmark.workspace.health import Health, health
-from earmark.workspace.workspace import Desk, open_desk
+from earmark.workspace.workspace import Workspace, open_workspace
 
 app = group("Run the always-on dispatcher, or one cycle of it.")
 
@@ -77,11 +77,14 @@ def heartbeat(
     settings = settings_of(session, ask=False)
     given = _Given(agent, interval, budget)
     told = given.over(settings.heartbeat)
-    with open_books(session, settings) as ledger, open_desk(ledger, sibling=told.sibling) as desk:
+    with (
+        open_books(session, settings) as ledger,
+        open_workspace(ledger, sibling=told.sibling) as workspace,
+    ):
         if simulate:
-            asyncio.run(_simulate(session, settings, told, desk))
+            asyncio.run(_simulate(session, settings, told, workspace))
         else:
-            _beat(session, settings, given, desk, once=once)
+            _beat(session, settings, given, workspace, once=once)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,12 +131,14 @@ def _agent(name: str) -> str:
 # Running ------------------------------------------------------------------------------------------
 
 
-def _beat(session: Session, settings: Settings, given: _Given, desk: Desk, *, once: bool) -> None:
+def _beat(
+    session: Session, settings: Settings, given: _Given, workspace: Workspace, *, once: bool
+) -> None:
     signals = _Signals()
     try:
         # What stages print must not get between the lines of the answer.
         with redirect_stdout(sys.stderr):
-            form = asyncio.run(_run(session, settings, given, desk, signals, once=once))
+            form = asyncio.run(_run(session, settings, given, workspace, signals, once=once))
     except asyncio.CancelledError:
         session.tell("ended at once: what was under way is booked")
         raise typer.Exit(_BY_SIGNAL + signals.last) from None
@@ -154,27 +159,27 @@ async def _run(
     session: Session,
     settings: Settings,
     given: _Given,
-    desk: Desk,
+    workspace: Workspace,
     signals: "_Signals",
     *,
     once: bool,
 ) -> dict[str, Any]:
     told = given.over(settings.heartbeat)
     stop = signals.listen()
-    providers = _providers(settings, desk, key_from(os.environ))
+    providers = _providers(settings, workspace, key_from(os.environ))
     try:
-        house = _house(settings, desk, providers)
+        runtime = _runtime(settings, workspace, providers)
         beat = Heartbeat(
-            desk,
+            workspace,
             told,
-            house,
-            clock=desk.ledger.clock,
+            runtime,
+            clock=workspace.ledger.clock,
             on_cycle=lambda done: session.tell(done.line()),
             reread=given.again(settings),
         )
         session.tell(
             f"'{told.agent}' beats every {told.interval.total_seconds():g} s"
-            f" on {desk.ledger.store.name}, paid by {told.budget}"
+            f" on {workspace.ledger.store.name}, paid by {told.budget}"
         )
         done = await _once(beat, stop) if once else await _for_good(beat, stop)
     finally:
@@ -225,37 +230,39 @@ class _Signals:
         return stop
 
 
-def _house(settings: Settings, desk: Desk, providers: Providers) -> House:
+def _runtime(settings: Settings, workspace: Workspace, providers: Providers) -> Runtime:
     at_hand = known(settings, ())
-    clock = desk.ledger.clock
+    clock = workspace.ledger.clock
     channels = channels_of(settings, os.environ, clock)
     strict = settings.admission.policy == "strict"
-    return House(
+    return Runtime(
         providers=providers,
         stages=at_hand.stages,
         allow=allowed(at_hand, None),
         transports=transports_of(settings),
         policy=WHOLE if strict else policy_of(settings),
-        courier=Courier(desk.nudges, channels, clock),
+        courier=Courier(workspace.nudges, channels, clock),
         channels=tuple(channels),
         folder=Path() if settings.file is None else settings.file.absolute().parent,
     )
 
 
-def _providers(settings: Settings, desk: Desk, key: Key) -> Providers:
-    return Providers(settings, book=price_book(settings), clock=desk.ledger.clock, key=key)
+def _providers(settings: Settings, workspace: Workspace, key: Key) -> Providers:
+    return Providers(settings, book=price_book(settings), clock=workspace.ledger.clock, key=key)
 
 
 # Looking ------------------------------------------------------------------------------------------
 
 
 async def _simulate(
-    session: Session, settings: Settings, told: HeartbeatSettings, desk: Desk
+    session: Session, settings: Settings, told: HeartbeatSettings, workspace: Workspace
 ) -> None:
-    providers = _providers(settings, desk, no_key)
+    providers = _providers(settings, workspace, no_key)
     try:
-        house = _house(settings, desk, providers)
-        verdict, planned = Heartbeat(desk, told, house, clock=desk.ledger.clock).simulate()
+        runtime = _runtime(settings, workspace, providers)
+        verdict, planned = Heartbeat(
+            workspace, told, runtime, clock=workspace.ledger.clock
+        ).simulate()
     finally:
         await providers.aclose()
     rows = [_row(each) for each in planned]
@@ -282,8 +289,8 @@ def _row(planned: Planned) -> tuple[str, ...]:
 
 
 def _show_health(session: Session, agent: str | None) -> None:
-    with open_existing(session, ask=False) as ledger, open_desk(ledger) as desk:
-        found = health(desk, agent=agent, clock=ledger.clock)
+    with open_existing(session, ask=False) as ledger, open_workspace(ledger) as workspace:
+        found = health(workspace, agent=agent, clock=ledger.clock)
     session.answer(found.to_json(), *_health_parts(found))
     if found.status == "fail":
         raise typer.Exit(_FAILED)

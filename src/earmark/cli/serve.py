@@ -15,7 +15,7 @@ from earmark.errors import InvalidConfig
 
 if TYPE_CHECKING:
     from earmark.workspace.tokens import Tokens
-    from earmark.workspace.workspace import Desk
+    from earmark.workspace.workspace import Workspace
 
 app = group("Serve health, metrics, the API and the pages over HTTP.")
 
@@ -54,23 +54,25 @@ def serve(
     service = settings.service.model_copy(update=told)
     with open_books(session, settings) as ledger:
         # What a server needs takes a second to load: not before the settings are known to be good.
-        from earmark.workspace.workspace import open_desk  # noqa: PLC0415
+        from earmark.workspace.workspace import open_workspace  # noqa: PLC0415
 
         sibling, channels = settings.heartbeat.sibling, tuple(settings.nudges)
-        with open_desk(ledger, sibling=sibling, channels=channels) as desk:
-            _serve(session, settings, service, desk)
+        with open_workspace(ledger, sibling=sibling, channels=channels) as workspace:
+            _serve(session, settings, service, workspace)
 
 
-def _serve(session: Session, settings: Settings, service: ServiceSettings, desk: "Desk") -> None:
+def _serve(
+    session: Session, settings: Settings, service: ServiceSettings, workspace: "Workspace"
+) -> None:
     from earmark.service.app import create_app  # noqa: PLC0415
     from earmark.service.server import listen, serve, url_of  # noqa: PLC0415
     from earmark.workspace.tokens import Tokens  # noqa: PLC0415
 
-    clock = desk.ledger.clock
-    tokens = Tokens(desk.tables, clock)
+    clock = workspace.ledger.clock
+    tokens = Tokens(workspace.tables, clock)
     _check_reach(service, tokens)
     made = create_app(
-        desk,
+        workspace,
         settings=service,
         clock=clock,
         agent=settings.heartbeat.agent,
@@ -83,12 +85,12 @@ def _serve(session: Session, settings: Settings, service: ServiceSettings, desk:
         if session.json:
             session.answer({"url": url})
             session.flush()
-        session.tell(f"serving {desk.ledger.store.name} at {url}")
+        session.tell(f"serving {workspace.ledger.store.name} at {url}")
         for caution in cautions(service):
             session.tell(caution)
 
     with closing(listener):  # also where no token can be made
-        make_first_token(session, tokens, desk.ledger.store.url)
+        make_first_token(session, tokens, workspace.ledger.store.url)
         serve(made, listener, started)
 
 

@@ -23,7 +23,7 @@ from earmark.stores.open_tables import open_tables
 from earmark.workspace.approvals import put_on_board
 from earmark.workspace.resource_json import attempt_json, event_json, task_json
 from earmark.workspace.task_costs import task_cost, task_costs
-from earmark.workspace.workspace import open_desk
+from earmark.workspace.workspace import open_workspace
 
 app = group("Add, list, show, approve, grade and accept tasks of the board.")
 
@@ -134,11 +134,11 @@ def _added(session: Session, draft: Draft, due: str | None, actor: str, key: str
     sibling, channels = settings.heartbeat.sibling, tuple(settings.nudges)
     with (
         open_books(session, settings) as ledger,
-        open_desk(ledger, sibling=sibling, channels=channels) as desk,
+        open_workspace(ledger, sibling=sibling, channels=channels) as workspace,
     ):
         start = moments.ahead(due, ledger.clock)
         dated = replace(draft, due_at=0 if start is None else from_datetime(start))
-        return put_on_board(desk, dated, actor=actor, key=key, approval_for=approval)
+        return put_on_board(workspace, dated, actor=actor, key=key, approval_for=approval)
 
 
 @command(app, "list")

@@ -24,7 +24,7 @@ from earmark.errors import (
 from earmark.heartbeat.controls import Verdict
 from earmark.heartbeat.ending import Ended, Endings, as_verdict, ended, seconds
 from earmark.heartbeat.gate import Gate
-from earmark.heartbeat.house import House
+from earmark.heartbeat.runtime import Runtime
 from earmark.heartbeat.tries import Tries
 from earmark.heartbeat.work import as_text, cost_json
 from earmark.ids import new_run_id
@@ -32,7 +32,7 @@ from earmark.runs.runner import run_async
 from earmark.runs.statement import Statement
 from earmark.stages.kinds.remote import RemoteKind
 from earmark.workspace.attempt_reservations import is_unresolved, was_sent
-from earmark.workspace.workspace import Desk
+from earmark.workspace.workspace import Workspace
 
 T = TypeVar("T")
 
@@ -45,9 +45,9 @@ class Composer:
 
     def __init__(
         self,
-        desk: Desk,
+        workspace: Workspace,
         settings: HeartbeatSettings,
-        house: House,
+        runtime: Runtime,
         *,
         tries: Tries,
         ends: Endings,
@@ -55,9 +55,9 @@ class Composer:
         clock: Clock,
     ) -> None:
         """Use *look* before each call that costs: it says whether the task's may be sent."""
-        self._desk = desk
+        self._workspace = workspace
         self._settings = settings
-        self._house = house
+        self._runtime = runtime
         self._tries = tries
         self._ends = ends
         self._look = look
@@ -96,7 +96,7 @@ class Composer:
 
         Who may add a task chooses its graph, and the calls go out from this host.
         """
-        known = {stage.url for stage in self._house.stages if isinstance(stage, RemoteKind)}
+        known = {stage.url for stage in self._runtime.stages if isinstance(stage, RemoteKind)}
         waiting: list[Node] = [parse_composition(graph).root]
         while waiting:
             node = waiting.pop()
@@ -120,13 +120,13 @@ class Composer:
         return await run_async(
             graph,
             given,
-            ledger=self._desk.ledger.as_async(),
+            ledger=self._workspace.ledger.as_async(),
             under=self._settings.budget,
             budget=budget,
-            stages=self._house.stages,
-            allow=self._house.allow,
-            providers=self._house.providers,
-            policy=self._house.policy,
+            stages=self._runtime.stages,
+            allow=self._runtime.allow,
+            providers=self._runtime.providers,
+            policy=self._runtime.policy,
             wait=self._wait_s,
             timeout=self._settings.task_timeout,
             run_id=run_id,
@@ -164,7 +164,7 @@ class Composer:
     ) -> Ended:
         limit_s = self._settings.task_timeout.total_seconds()
         why = f"no end within {limit_s:g} s" if isinstance(error, TimeoutError) else str(error)
-        ledger = self._desk.ledger
+        ledger = self._workspace.ledger
         if await asyncio.to_thread(is_unresolved, ledger, attempt):
             return await self._ends.unknown(task, attempt, why)
         stopped = shut or _paused(error)

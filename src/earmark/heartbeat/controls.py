@@ -12,7 +12,7 @@ from earmark.heartbeat.quiet import Hours, quiet_until
 from earmark.workspace.agent_state import State
 from earmark.workspace.daily_spend import zone_of
 from earmark.workspace.kill_switch import is_enabled, switch_of
-from earmark.workspace.workspace import Desk
+from earmark.workspace.workspace import Workspace
 
 _log = logging.getLogger("earmark.heartbeat")
 
@@ -39,9 +39,15 @@ class Controls:
     """The kill switch, the pause of a budget and the quiet hours of one agent."""
 
     def __init__(
-        self, desk: Desk, clock: Clock, *, agent: str, budget: str, quiet_hours: Hours | None
+        self,
+        workspace: Workspace,
+        clock: Clock,
+        *,
+        agent: str,
+        budget: str,
+        quiet_hours: Hours | None,
     ) -> None:
-        self._desk = desk
+        self._workspace = workspace
         self._clock = clock
         self._budget = budget
         self._quiet_hours = quiet_hours
@@ -58,7 +64,7 @@ class Controls:
             return Verdict(state="error", reason=reason)
 
     def _killed(self) -> Verdict | None:
-        for patch in self._desk.quilt.named(self.switch):
+        for patch in self._workspace.quilt.named(self.switch):
             if not is_enabled(patch.data, self.switch):
                 when = iso(patch.updated_at)
                 what = f"kill switch: patch {patch.type} '{patch.name}' by {patch.author} at {when}"
@@ -68,7 +74,7 @@ class Controls:
     def _paused(self) -> Verdict | None:
         now = self._clock.instant()
         for path in ancestors(self._budget):
-            budget = self._desk.ledger.store.budget(path)
+            budget = self._workspace.ledger.store.budget(path)
             pause = budget.is_paused(now) if budget else None
             if pause is not None:
                 by = f" by {pause.actor}" if pause.actor else ""
@@ -82,7 +88,7 @@ class Controls:
     def _quiet(self) -> Verdict | None:
         if self._quiet_hours is None:
             return None
-        zone = zone_of(self._desk.ledger, self._budget)
+        zone = zone_of(self._workspace.ledger, self._budget)
         until = quiet_until(self._quiet_hours, self._clock.instant(), zone)
         if until is None:
             return None

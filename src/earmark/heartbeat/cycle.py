@@ -17,16 +17,16 @@ from earmark.heartbeat.controls import GO, Controls, Verdict
 from earmark.heartbeat.dispatch import Dispatcher
 from earmark.heartbeat.ending import Ended, as_verdict
 from earmark.heartbeat.grade import Grader
-from earmark.heartbeat.house import WHOLE, House
 from earmark.heartbeat.leases import Leases
 from earmark.heartbeat.persist import BudgetPatches, Persisted
 from earmark.heartbeat.plan import needs_of
 from earmark.heartbeat.recover import recover
 from earmark.heartbeat.report import CycleReport
+from earmark.heartbeat.runtime import WHOLE, Runtime
 from earmark.nudges.collect import collect
 from earmark.workspace.agent_state import State
 from earmark.workspace.approvals import ask_for_all
-from earmark.workspace.workspace import Desk
+from earmark.workspace.workspace import Workspace
 
 _log = logging.getLogger("earmark.heartbeat")
 
@@ -88,40 +88,40 @@ class Cycle:
 
     def __init__(
         self,
-        desk: Desk,
+        workspace: Workspace,
         settings: HeartbeatSettings,
-        house: House,
+        runtime: Runtime,
         *,
         leases: Leases,
         clock: Clock,
         told: Callable[[], Awaitable[None]],
     ) -> None:
-        """Work on *desk*; *told* is awaited before the first task of a cycle is given away."""
+        """Work on *workspace*; *told* is awaited before the first task of a cycle is given away."""
         self._told = told
-        self._desk = desk
+        self._workspace = workspace
         self._settings = settings
-        self._house = house
+        self._runtime = runtime
         self._leases = leases
         self._clock = clock
         self._controls = Controls(
-            desk,
+            workspace,
             clock,
             agent=settings.agent,
             budget=settings.budget,
             quiet_hours=settings.quiet_hours,
         )
         self._dispatcher = Dispatcher(
-            desk, settings, house, controls=self._controls, leases=leases, clock=clock
+            workspace, settings, runtime, controls=self._controls, leases=leases, clock=clock
         )
         self._grader = Grader(
-            desk,
+            workspace,
             settings,
-            house,
+            runtime,
             composer=self._dispatcher.composer,
             look=self._controls.read,
             clock=clock,
         )
-        self.patches = BudgetPatches(desk, clock, agent=settings.agent, budget=settings.budget)
+        self.patches = BudgetPatches(workspace, clock, agent=settings.agent, budget=settings.budget)
         self._unable: dict[int, tuple[str, str]] = {}
         """By number, tasks that were put back as nothing here can do them: the id, and why."""
         self.stop = asyncio.Event()
@@ -149,7 +149,7 @@ class Cycle:
     def _waiting_unable(self) -> Verdict:
         """Return what keeps tasks waiting that nothing here can do, if there still are some."""
         for number, (task_id, why) in list(self._unable.items()):
-            if self._desk.board.get(task_id).status is Status.PENDING:
+            if self._workspace.board.get(task_id).status is Status.PENDING:
                 return Verdict(state="error", reason=why)
             del self._unable[number]
         return GO
@@ -172,15 +172,18 @@ class Cycle:
 
     async def _recovered(self) -> list[Task]:
         # Deadlines come first: they decide what the trail of a lost task says.
-        await asyncio.to_thread(self._desk.ledger.sweep)
+        await asyncio.to_thread(self._workspace.ledger.sweep)
         return await asyncio.to_thread(
-            recover, self._desk, agent=self._settings.agent, channels=tuple(self._house.channels)
+            recover,
+            self._workspace,
+            agent=self._settings.agent,
+            channels=tuple(self._runtime.channels),
         )
 
     async def _collected(self) -> int:
-        desk, channels = self._desk, self._house.channels
-        told = await asyncio.to_thread(collect, desk.ledger, desk.nudges, channels)
-        return told + await asyncio.to_thread(ask_for_all, desk, channels)
+        workspace, channels = self._workspace, self._runtime.channels
+        told = await asyncio.to_thread(collect, workspace.ledger, workspace.nudges, channels)
+        return told + await asyncio.to_thread(ask_for_all, workspace, channels)
 
     async def _allowed(self) -> Verdict:
         verdict = await asyncio.to_thread(self._controls.read)
@@ -206,7 +209,7 @@ class Cycle:
             only = outlook.unable or outlook.hopeless
             # What nothing here can do is claimed first, to be put back, and then what can never
             # fit, to fail: they take no place of others.
-            free = bool(outlook.unable) or self._house.policy is WHOLE
+            free = bool(outlook.unable) or self._runtime.policy is WHOLE
             most = len(only) if only and free else left
             if not only and not outlook.verdict.ok:
                 only = outlook.oversized
@@ -232,7 +235,7 @@ class Cycle:
 
     async def _claimed(self, most: int, only: Collection[str]) -> list[Task]:
         claim = partial(
-            self._desk.board.claim,
+            self._workspace.board.claim,
             self._settings.agent,
             most,
             lease_ns=self._leases.lease_ns,
@@ -242,18 +245,20 @@ class Cycle:
         return await asyncio.to_thread(claim)
 
     def _outlook(self) -> "_Outlook":
-        ready = self._desk.board.ready(self._settings.agent, MOST_LOOKED_AT, without=self._unable)
+        ready = self._workspace.board.ready(
+            self._settings.agent, MOST_LOOKED_AT, without=self._unable
+        )
         if not ready:
             return _Outlook()
         budget = self._settings.budget
-        accounts = self._desk.ledger.store.accounts(budget, self._clock.instant())
+        accounts = self._workspace.ledger.store.accounts(budget, self._clock.instant())
         if not accounts:
             return _Outlook(verdict=Verdict(state="error", reason=str(NoBudget(budget=budget))))
         others: list[tuple[Need, Obstacle | None]] = []
         asks: set[str] = set()
         compositions: set[str] = set()
         unable: set[str] = set()
-        for task, need in zip(ready, needs_of(ready, self._settings, self._house), strict=True):
+        for task, need in zip(ready, needs_of(ready, self._settings, self._runtime), strict=True):
             if isinstance(need, EarmarkError):
                 if isinstance(need, InvalidConfig):
                     unable.add(task.id)

@@ -31,12 +31,12 @@ from earmark.heartbeat.compose import Composer
 from earmark.heartbeat.controls import GO, Controls, Verdict
 from earmark.heartbeat.ending import Ended, Endings, ended, seconds
 from earmark.heartbeat.gate import Gate
-from earmark.heartbeat.house import House
 from earmark.heartbeat.leases import Leases
+from earmark.heartbeat.runtime import Runtime
 from earmark.heartbeat.tries import Tries
 from earmark.heartbeat.work import failed_result, model_result, request_of
 from earmark.stages.kinds.model import provider_of
-from earmark.workspace.workspace import Desk
+from earmark.workspace.workspace import Workspace
 
 _log = logging.getLogger("earmark.heartbeat")
 
@@ -48,32 +48,32 @@ class Dispatcher:
 
     def __init__(
         self,
-        desk: Desk,
+        workspace: Workspace,
         settings: HeartbeatSettings,
-        house: House,
+        runtime: Runtime,
         *,
         controls: Controls,
         leases: Leases,
         clock: Clock,
     ) -> None:
-        self._desk = desk
+        self._workspace = workspace
         self._settings = settings
-        self._house = house
+        self._runtime = runtime
         self._controls = controls
         self._leases = leases
         interval_ns = parse_duration(settings.interval)
         self._wait_s = seconds(min(parse_duration(DEFAULT_WAIT), interval_ns))
-        self._tries = Tries(desk.board, clock, settings.agent)
+        self._tries = Tries(workspace.board, clock, settings.agent)
         self._ends = Endings(
-            desk, self._tries, clock, interval_ns=interval_ns, channels=house.channels
+            workspace, self._tries, clock, interval_ns=interval_ns, channels=runtime.channels
         )
         self._urgent: set[str] = set()
         """Tasks under way of which a person was told that they run."""
-        self._guard = Guard(desk.ledger.as_async(), policy=house.policy, clock=clock)
+        self._guard = Guard(workspace.ledger.as_async(), policy=runtime.policy, clock=clock)
         self.composer = Composer(
-            desk,
+            workspace,
             settings,
-            house,
+            runtime,
             tries=self._tries,
             ends=self._ends,
             look=self._look_again,
@@ -109,13 +109,13 @@ class Dispatcher:
                 return await self.composer.dispatch(task, task.work)
 
     def _tell_of(self, task: Task) -> None:
-        self._desk.nudges.raise_(
+        self._workspace.nudges.raise_(
             "urgent",
             id=f"task/{task.id}/p0",
             budget=self._settings.budget,
             title=f"P0 task runs: {task.title}",
             data={"task": task.id, "title": task.title, "agent": self._settings.agent},
-            channels=self._house.channels,
+            channels=self._runtime.channels,
         )
 
     # To a model -----------------------------------------------------------------------------------
@@ -145,7 +145,7 @@ class Dispatcher:
         return (await to_the_end(self._answered(task, attempt, receipt)))[0]
 
     async def _paid(self, task: Task, work: ModelWork, attempt: Attempt, gate: Gate) -> Receipt:
-        provider = provider_of(attempt.model, self._house.providers)
+        provider = provider_of(attempt.model, self._runtime.providers)
         return await self._guard.spend(
             attempt.budget,
             gate(provider.call(request_of(task, work, attempt.model))),
@@ -216,7 +216,7 @@ class Dispatcher:
 
     def _transport(self, model: str) -> str:
         provider = model.partition("/")[0]
-        return self._house.transports.get(provider, provider)
+        return self._runtime.transports.get(provider, provider)
 
 
 def _is_store(error: Exception) -> bool:

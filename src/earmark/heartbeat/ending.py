@@ -15,7 +15,7 @@ from earmark.heartbeat.recover import nudge_unknown
 from earmark.heartbeat.report import Dispatched
 from earmark.heartbeat.tries import Tries
 from earmark.workspace.attempt_reservations import was_sent
-from earmark.workspace.workspace import Desk
+from earmark.workspace.workspace import Workspace
 
 _log = logging.getLogger("earmark.heartbeat")
 
@@ -56,10 +56,16 @@ class Endings:
     """Tells the board how a try ended that brought no result."""
 
     def __init__(
-        self, desk: Desk, tries: Tries, clock: Clock, *, interval_ns: int, channels: Sequence[str]
+        self,
+        workspace: Workspace,
+        tries: Tries,
+        clock: Clock,
+        *,
+        interval_ns: int,
+        channels: Sequence[str],
     ) -> None:
         self._channels = channels
-        self._desk = desk
+        self._workspace = workspace
         self._tries = tries
         self._clock = clock
         self._interval_ns = interval_ns
@@ -99,7 +105,7 @@ class Endings:
 
         A try that cost something counts: another one begins anew, and pays anew.
         """
-        if not await asyncio.to_thread(was_sent, self._desk.ledger, attempt):
+        if not await asyncio.to_thread(was_sent, self._workspace.ledger, attempt):
             return await self.held_up(task, verdict)
         due = self._soon(verdict.resets_at)
         after = await self.failed(task, attempt, verdict.reason, retry_at=due)
@@ -108,13 +114,13 @@ class Endings:
     async def unknown(self, task: Task, attempt: Attempt, why: str) -> Ended:
         """Leave the task to a person, and tell one."""
         await self._tries.unknown(attempt, why)
-        await asyncio.to_thread(nudge_unknown, self._desk, task, attempt, why, self._channels)
+        await asyncio.to_thread(nudge_unknown, self._workspace, task, attempt, why, self._channels)
         return ended(task, "unknown", why)
 
     async def cut_short(self, task: Task, attempt: Attempt) -> Ended:
         """Put back a task whose try was stopped; to a person, if it must not be tried again."""
         why = "the heartbeat was stopped before the task was done"
-        sent = await asyncio.to_thread(was_sent, self._desk.ledger, attempt)
+        sent = await asyncio.to_thread(was_sent, self._workspace.ledger, attempt)
         if not sent:
             return await self.held_up(task, Verdict(reason=why))
         # The try that was cut short counts already in the books, and not yet in *task*.

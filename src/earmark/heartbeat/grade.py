@@ -19,12 +19,12 @@ from earmark.errors import EarmarkError, InvalidFile, StoreError, TaskRefused
 from earmark.heartbeat.compose import Composer
 from earmark.heartbeat.controls import Verdict
 from earmark.heartbeat.gate import Gate, Look
-from earmark.heartbeat.house import House
+from earmark.heartbeat.runtime import Runtime
 from earmark.ids import new_run_id
 from earmark.money import Money
 from earmark.stages.kinds.kind import Tools
 from earmark.stages.kinds.process import process_stage
-from earmark.workspace.workspace import Desk
+from earmark.workspace.workspace import Workspace
 
 _log = logging.getLogger("earmark.heartbeat")
 
@@ -41,18 +41,18 @@ class Grader:
 
     def __init__(
         self,
-        desk: Desk,
+        workspace: Workspace,
         settings: HeartbeatSettings,
-        house: House,
+        runtime: Runtime,
         *,
         composer: Composer,
         look: Look,
         clock: Clock,
     ) -> None:
         """Use *composer* for compositions, each of whose calls is sent only if *look* says so."""
-        self._desk = desk
+        self._workspace = workspace
         self._settings = settings
-        self._house = house
+        self._runtime = runtime
         self._composer = composer
         self._clock = clock
         self._failures: dict[str, int] = {}
@@ -94,7 +94,7 @@ class Grader:
     async def _graded(self, task: Task) -> bool:
         assert self._settings.grade is not None, "only then is anything ungraded"
         quality = await self._quality(task, self._settings.grade)
-        board, agent = self._desk.board, self._settings.agent
+        board, agent = self._workspace.board, self._settings.agent
         return await _unless_moved(partial(board.grade, task.id, quality, actor=agent))
 
     async def _quality(self, task: Task, grade: GradeSettings) -> Quality:
@@ -103,7 +103,7 @@ class Grader:
             by = f"command {grade.command[0].rpartition('/')[2]}"
         else:
             assert grade.composition is not None, "one of the two is given"
-            graph = await asyncio.to_thread(_read, self._house.folder / grade.composition)
+            graph = await asyncio.to_thread(_read, self._runtime.folder / grade.composition)
             run_id = new_run_id(self._clock)
             statement = await self._composer.run(
                 graph, task_json(task), str(grade.budget), run_id, self._gate
@@ -117,7 +117,7 @@ class Grader:
             argv,
             timeout=grade.timeout.total_seconds(),
             output_limit_bytes=_LARGEST_OUTPUT,
-            directory=self._house.folder,
+            directory=self._runtime.folder,
         )
         grant = Grant(
             max_output_tokens=None,
@@ -130,7 +130,7 @@ class Grader:
 
     async def _take(self) -> None:
         """Accept what the settings let pass, and reject what failed where passing is asked."""
-        board, agent, policy = self._desk.board, self._settings.agent, self._settings.accept
+        board, agent, policy = self._workspace.board, self._settings.agent, self._settings.accept
         if policy == "person":
             return
         for task in await self._find(Status.GRADED):
@@ -145,7 +145,7 @@ class Grader:
 
     async def _find(self, status: Status) -> list[Task]:
         wanted = Wanted(status=frozenset({status}), agent=self._settings.agent, most=MOST)
-        return await asyncio.to_thread(self._desk.board.find, wanted)
+        return await asyncio.to_thread(self._workspace.board.find, wanted)
 
     def _failed(self, task: Task, error: Exception) -> str:
         self._failures[task.id] = self._failures.get(task.id, 0) + 1

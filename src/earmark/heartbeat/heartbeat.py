@@ -15,18 +15,18 @@ from earmark.config.settings import HeartbeatSettings
 from earmark.errors import AgentBusy, BudgetExceeded, EarmarkError, StoreError
 from earmark.heartbeat.controls import Verdict
 from earmark.heartbeat.cycle import Cycle, Progress
-from earmark.heartbeat.house import House
 from earmark.heartbeat.leases import Leases
 from earmark.heartbeat.limits import set_default_limits
+from earmark.heartbeat.nudge_delivery import NudgeDelivery
 from earmark.heartbeat.plan import Planned, plan
-from earmark.heartbeat.postman import Postman
 from earmark.heartbeat.report import CycleReport
 from earmark.heartbeat.reread import changed, told_in
+from earmark.heartbeat.runtime import Runtime
 from earmark.ids import new_run_id
 from earmark.workspace.agent_state import AgentState
 from earmark.workspace.agents import AgentRow
 from earmark.workspace.health import cycles_until_persist
-from earmark.workspace.workspace import Desk
+from earmark.workspace.workspace import Workspace
 
 _log = logging.getLogger("earmark.heartbeat")
 
@@ -45,34 +45,34 @@ class Heartbeat:
 
     def __init__(
         self,
-        desk: Desk,
+        workspace: Workspace,
         settings: HeartbeatSettings,
-        house: House,
+        runtime: Runtime,
         *,
         clock: Clock,
         holder: str | None = None,
         on_cycle: Callable[[CycleReport], None] | None = None,
         reread: Callable[[], HeartbeatSettings | None] | None = None,
     ) -> None:
-        """Use *desk* and *house*, which stay the caller's to close.
+        """Use *workspace* and *runtime*, which stay the caller's to close.
 
         Args:
-            desk: The books and what stands beside them.
+            workspace: The books and what stands beside them.
             settings: Of the heartbeat.
-            house: Providers, stages, channels.
+            runtime: Providers, stages, channels.
             clock: For every instant and every wait.
             holder: Names this process to others; host, process and a few random digits if None.
             on_cycle: Told of each cycle that ended.
             reread: Asked before each cycle for settings that have changed; None where none have.
         """
-        self._desk = desk
+        self._workspace = workspace
         self._settings = settings
-        self._house = house
+        self._runtime = runtime
         self._clock = clock
         self._holder = holder or f"{socket.gethostname()}:{os.getpid()}:{new_run_id(clock)[8:]}"
         self._on_cycle = on_cycle
         self._leases = Leases(
-            desk,
+            workspace,
             clock,
             agent=settings.agent,
             holder=self._holder,
@@ -80,7 +80,7 @@ class Heartbeat:
         )
         self._reread = reread
         self._cycle = self._cycle_of(settings)
-        self._postman = Postman(house.courier, clock)
+        self._nudge_delivery = NudgeDelivery(runtime.courier, clock)
         self._interval_ns = parse_duration(settings.interval)
         self._state = AgentState()
         self._cycles_before = 0
@@ -112,7 +112,7 @@ class Heartbeat:
         """
         await self.start(stop)
         try:
-            async with self._leases, self._postman:
+            async with self._leases, self._nudge_delivery:
                 while not stop.is_set():
                     began = self._clock.elapsed()
                     report = await self.cycle()
@@ -133,7 +133,7 @@ class Heartbeat:
             InvalidPatch: A budget patch from elsewhere says no amount.
         """
         self._cycle.stop = stop or self._cycle.stop
-        settings, agents = self._settings, self._desk.agents
+        settings, agents = self._settings, self._workspace.agents
         lease_ns = self._leases.lease_ns
         row = await asyncio.to_thread(agents.acquire, settings.agent, self._holder, lease_ns)
         try:
@@ -176,7 +176,9 @@ class Heartbeat:
                     _persisted(self._state, progress), running=False, state="stopped", reason=""
                 )
                 await self._report()
-            await asyncio.to_thread(self._desk.agents.give_up, self._settings.agent, self._holder)
+            await asyncio.to_thread(
+                self._workspace.agents.give_up, self._settings.agent, self._holder
+            )
         except EarmarkError as error:
             # The books have everything; the name is free when its lease ends.
             _log.warning("the end could not be written: %s", error)
@@ -184,16 +186,16 @@ class Heartbeat:
     def simulate(self) -> tuple[Verdict, list[Planned]]:
         """Return what is in the way, and what a cycle would dispatch now; changes nothing."""
         most = self._settings.max_dispatches
-        planned = plan(self._desk, self._settings, self._house, self._clock, most=most)
+        planned = plan(self._workspace, self._settings, self._runtime, self._clock, most=most)
         return self._cycle.look(), planned
 
     # Its settings ---------------------------------------------------------------------------------
 
     def _cycle_of(self, settings: HeartbeatSettings) -> Cycle:
         return Cycle(
-            self._desk,
+            self._workspace,
             settings,
-            self._house,
+            self._runtime,
             leases=self._leases,
             clock=self._clock,
             told=self._dispatching,
@@ -247,7 +249,7 @@ class Heartbeat:
     # What it says of itself -----------------------------------------------------------------------
 
     def _begun(self, row: AgentRow) -> AgentState:
-        set_default_limits(self._desk.ledger, self._settings)
+        set_default_limits(self._workspace.ledger, self._settings)
         try:
             self._cycle.patches.take_over()
         except BudgetExceeded as refusal:
@@ -307,14 +309,14 @@ class Heartbeat:
         except StoreError as error:
             # Health sees by the age of the last report that something is wrong.
             _log.warning("the report could not be written: %s", error)
-        await self._postman.news()
+        await self._nudge_delivery.news()
         if self._on_cycle is not None:
             self._on_cycle(report)
 
     async def _report(self) -> None:
         state = self._state
         await asyncio.to_thread(
-            self._desk.agents.report, state.agent, self._holder, state, state.cycle_count
+            self._workspace.agents.report, state.agent, self._holder, state, state.cycle_count
         )
 
 

@@ -7,7 +7,7 @@ from typing import Final, Self
 
 from earmark.clock import NANOS_PER_SECOND, Clock
 from earmark.errors import AgentBusy, StoreError
-from earmark.workspace.workspace import Desk
+from earmark.workspace.workspace import Workspace
 
 _log = logging.getLogger("earmark.heartbeat")
 
@@ -18,8 +18,10 @@ RENEWALS: Final = 3
 class Leases:
     """Renews in the background, within `async with`; nested blocks share one task."""
 
-    def __init__(self, desk: Desk, clock: Clock, *, agent: str, holder: str, lease_ns: int) -> None:
-        self._desk = desk
+    def __init__(
+        self, workspace: Workspace, clock: Clock, *, agent: str, holder: str, lease_ns: int
+    ) -> None:
+        self._workspace = workspace
         self._clock = clock
         self._agent = agent
         self._holder = holder
@@ -56,15 +58,15 @@ class Leases:
             AgentBusy, StoreUnavailable: As `renew`.
         """
         self._renew_name()
-        held = self._desk.board.renew(self._agent, [task_id], lease_ns=self.lease_ns)
+        held = self._workspace.board.renew(self._agent, [task_id], lease_ns=self.lease_ns)
         return task_id in held
 
     def _renew_name(self) -> None:
-        self._desk.agents.renew(self._agent, self._holder, self.lease_ns)
+        self._workspace.agents.renew(self._agent, self._holder, self.lease_ns)
 
     def _renew_tasks(self) -> None:
         # One that is not held any more has just ended, or finds out before it sends or ends.
-        self._desk.board.renew(self._agent, frozenset(self.tasks), lease_ns=self.lease_ns)
+        self._workspace.board.renew(self._agent, frozenset(self.tasks), lease_ns=self.lease_ns)
 
     async def _keep(self) -> None:
         while self.lost is None:

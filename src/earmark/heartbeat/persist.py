@@ -33,7 +33,7 @@ from earmark.workspace.daily_spend import (
     spend_of,
     today,
 )
-from earmark.workspace.workspace import Desk
+from earmark.workspace.workspace import Workspace
 
 _log = logging.getLogger("earmark.heartbeat")
 
@@ -55,15 +55,15 @@ class Persisted(Struct, frozen=True, kw_only=True):
 class BudgetPatches:
     """The patches that one agent writes about its budget's days."""
 
-    def __init__(self, desk: Desk, clock: Clock, *, agent: str, budget: str) -> None:
-        self._desk = desk
+    def __init__(self, workspace: Workspace, clock: Clock, *, agent: str, budget: str) -> None:
+        self._workspace = workspace
         self._clock = clock
         self._agent = agent
         self._budget = budget
 
     def today(self) -> Day:
         """Return the day it is, of the budget that limits days."""
-        return today(self._desk.ledger, self._budget, self._clock.instant())
+        return today(self._workspace.ledger, self._budget, self._clock.instant())
 
     def write(self, cycle: int, unclosed_since: int) -> Persisted:
         """Write the patch of today, and of each day since *unclosed_since* that has ended.
@@ -80,7 +80,7 @@ class BudgetPatches:
         first = this_day.at(unclosed_since) if unclosed_since else this_day
         name, unclosed = "", this_day.start
         for day in days_since(first, now):
-            spend = spend_of(self._desk.ledger, day, now)
+            spend = spend_of(self._workspace.ledger, day, now)
             name = self._put(day, spend, now, cycle)
             if spend.held:
                 unclosed = min(unclosed, day.start)
@@ -108,12 +108,12 @@ class BudgetPatches:
         opening = self._opening(day, key, spent)
         if opening.state == "settled":
             return None
-        self._desk.ledger.settle(key, spent)
+        self._workspace.ledger.settle(key, spent)
         _log.warning("%s USD of patch '%s', from elsewhere, are booked", spent, patch.name)
         return spent
 
     def _opening(self, day: Day, key: str, spent: Money) -> Reservation:
-        ledger = self._desk.ledger
+        ledger = self._workspace.ledger
         labels = {"opening": key, "agent": self._agent}
         # At its amount where that fits. Where not, it is booked all the same: it is spent.
         for amount in (spent, Money()):
@@ -133,15 +133,15 @@ class BudgetPatches:
             # Two budgets that limit days, of two agents: the second one's patch says whose it is.
             name = f"{name}_{day.budget}"
             stands = self._standing(name)
-        data = patch_of(self._desk.ledger, day, spend, now=now)
+        data = patch_of(self._workspace.ledger, day, spend, now=now)
         if now < day.end or stands is None or not _agree(stands.data, data):
             data |= {"cycle_count": cycle, "agent": self._agent}
-            self._desk.quilt.put(PATCH_TYPE, name, data, author=self._agent)
+            self._workspace.quilt.put(PATCH_TYPE, name, data, author=self._agent)
         return name
 
     def _standing(self, name: str) -> Patch | None:
         try:
-            return self._desk.quilt.get(PATCH_TYPE, name)
+            return self._workspace.quilt.get(PATCH_TYPE, name)
         except NotFound:
             return None
 
@@ -150,7 +150,7 @@ class BudgetPatches:
         entry, budget = data.get("entry"), data.get("budget")
         if type(entry) is not int or not isinstance(budget, str):
             return False
-        ledger = self._desk.ledger
+        ledger = self._workspace.ledger
         return entry <= head_of(ledger, budget) and data.get("books") == books_of(ledger, budget)
 
 

@@ -10,13 +10,13 @@ from earmark.clock import Clock
 from earmark.config.settings import HeartbeatSettings
 from earmark.errors import EarmarkError
 from earmark.heartbeat.afford import Need, obstacle
-from earmark.heartbeat.house import House
+from earmark.heartbeat.runtime import Runtime
 from earmark.heartbeat.work import request_of
 from earmark.ledger.values import Account
 from earmark.money import Money
 from earmark.pricing.bound import DeclaredBound
 from earmark.stages.kinds.model import provider_of
-from earmark.workspace.workspace import Desk
+from earmark.workspace.workspace import Workspace
 
 
 class Planned(Struct, frozen=True, kw_only=True):
@@ -40,14 +40,14 @@ class Planned(Struct, frozen=True, kw_only=True):
 
 
 def plan(
-    desk: Desk, settings: HeartbeatSettings, house: House, clock: Clock, *, most: int
+    workspace: Workspace, settings: HeartbeatSettings, runtime: Runtime, clock: Clock, *, most: int
 ) -> list[Planned]:
     """Return the next *most* tasks with what is in the way of each; changes and sends nothing."""
-    ready = desk.board.ready(settings.agent, most)
-    accounts = desk.ledger.store.accounts(settings.budget, clock.instant())
+    ready = workspace.board.ready(settings.agent, most)
+    accounts = workspace.ledger.store.accounts(settings.budget, clock.instant())
     planned: list[Planned] = []
     for task in ready:
-        need = _need(task, settings, house)
+        need = _need(task, settings, runtime)
         if isinstance(need, EarmarkError):
             planned.append(_planned(task, settings, None, str(need)))
             continue
@@ -59,18 +59,18 @@ def plan(
 
 
 def needs_of(
-    tasks: Iterable[Task], settings: HeartbeatSettings, house: House
+    tasks: Iterable[Task], settings: HeartbeatSettings, runtime: Runtime
 ) -> list[Need | EarmarkError]:
     """Return what each task needs, or why a dispatch of it would end before a call is made."""
-    return [_need(task, settings, house) for task in tasks]
+    return [_need(task, settings, runtime) for task in tasks]
 
 
-def _need(task: Task, settings: HeartbeatSettings, house: House) -> Need | EarmarkError:
+def _need(task: Task, settings: HeartbeatSettings, runtime: Runtime) -> Need | EarmarkError:
     try:
         if isinstance(task.work, CompositionWork):
             return Need.of(DeclaredBound(Money(task.work.budget)))
         model = task.work.model or settings.model
-        call = provider_of(model, house.providers).call(request_of(task, task.work, model))
+        call = provider_of(model, runtime.providers).call(request_of(task, task.work, model))
         return Need.of(call.bound)
     except EarmarkError as error:
         return error

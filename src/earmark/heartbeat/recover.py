@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from earmark.board.task import Attempt, Status, Task
 from earmark.errors import TaskMoved
 from earmark.workspace.attempt_reservations import Trail, is_unresolved, look
-from earmark.workspace.workspace import Desk
+from earmark.workspace.workspace import Workspace
 
 _log = logging.getLogger("earmark.heartbeat")
 
 
-def recover(desk: Desk, *, agent: str, channels: Sequence[str] = ()) -> list[Task]:
+def recover(workspace: Workspace, *, agent: str, channels: Sequence[str] = ()) -> list[Task]:
     """Take back the tasks whose lease ran out; return how each stands now.
 
     Where nothing was sent, it is pending again. Where something may have been, a destructive task
@@ -21,13 +21,15 @@ def recover(desk: Desk, *, agent: str, channels: Sequence[str] = ()) -> list[Tas
     Raises:
         StoreUnavailable: The store cannot be read or written; what is done is done.
     """
-    found = (_recovered(desk, task, agent, channels) for task in desk.board.expired())
+    found = (_recovered(workspace, task, agent, channels) for task in workspace.board.expired())
     return [task for task in found if task is not None]
 
 
-def _recovered(desk: Desk, task: Task, agent: str, channels: Sequence[str]) -> Task | None:
-    attempt = _open_attempt(desk, task)
-    trail = Trail.NOTHING if attempt is None else look(desk.ledger, attempt)
+def _recovered(
+    workspace: Workspace, task: Task, agent: str, channels: Sequence[str]
+) -> Task | None:
+    attempt = _open_attempt(workspace, task)
+    trail = Trail.NOTHING if attempt is None else look(workspace.ledger, attempt)
     if trail is Trail.HIDDEN:
         return None
     sent = trail is Trail.SENT
@@ -36,23 +38,23 @@ def _recovered(desk: Desk, task: Task, agent: str, channels: Sequence[str]) -> T
     )
     to = Status.UNKNOWN if sent and task.destructive else Status.PENDING
     try:
-        after = desk.board.take_back(task.id, task.version, to=to, reason=reason, actor=agent)
+        after = workspace.board.take_back(task.id, task.version, to=to, reason=reason, actor=agent)
     except TaskMoved:
         # Its heartbeat lives after all, or another one was faster.
         return None
     _log.warning("task %s: %s; now %s", task.id, reason, after.status)
     if attempt is not None and after.status is Status.UNKNOWN:
-        nudge_unknown(desk, after, attempt, reason, channels)
+        nudge_unknown(workspace, after, attempt, reason, channels)
     return after
 
 
 def nudge_unknown(
-    desk: Desk, task: Task, attempt: Attempt, reason: str, channels: Sequence[str] = ()
+    workspace: Workspace, task: Task, attempt: Attempt, reason: str, channels: Sequence[str] = ()
 ) -> None:
     """Tell a person to decide about *task*, unless the nudge about its unknown cost says it."""
-    if is_unresolved(desk.ledger, attempt):
+    if is_unresolved(workspace.ledger, attempt):
         return
-    desk.nudges.raise_(
+    workspace.nudges.raise_(
         "unknown",
         id=f"task/{task.id}/{attempt.number}/unknown",
         budget=attempt.budget,
@@ -62,8 +64,8 @@ def nudge_unknown(
     )
 
 
-def _open_attempt(desk: Desk, task: Task) -> Attempt | None:
+def _open_attempt(workspace: Workspace, task: Task) -> Attempt | None:
     if task.status is not Status.RUNNING:
         return None
-    tries = desk.board.attempts(task.id)
+    tries = workspace.board.attempts(task.id)
     return tries[-1] if tries and not tries[-1].ended_at else None

@@ -1,4 +1,4 @@
-"""The service: the API, health, metrics and pages of one desk, as an ASGI application."""
+"""The service: the API, health, metrics and pages of one workspace, as an ASGI application."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -17,7 +17,7 @@ from earmark.service.models import Check, Problem
 from earmark.service.pages import install_pages
 from earmark.service.problems import install_problems
 from earmark.service.routes import api, state
-from earmark.workspace.workspace import Desk
+from earmark.workspace.workspace import Workspace
 
 _ABOUT: Final = (
     "Budgets that cannot be overspent, and the board of tasks that spend them. Amounts are decimal"
@@ -27,23 +27,23 @@ _ABOUT: Final = (
 
 
 def create_app(
-    desk: Desk,
+    workspace: Workspace,
     *,
     settings: ServiceSettings,
     clock: Clock,
     agent: str | None = None,
     approval_for: frozenset[str] = DESTRUCTIVE,
 ) -> FastAPI:
-    """Return the service on *desk*, which stays the caller's and outlives it.
+    """Return the service on *workspace*, which stays the caller's and outlives it.
 
     Args:
-        desk: The books, the board and what stands beside them.
+        workspace: The books, the board and what stands beside them.
         settings: Where it listens, for whom, and whether reading is open.
         clock: Where time comes from.
         agent: The agent that health is about; the one that there is, unless given.
         approval_for: Which new tasks a person approves first: `destructive`, types, priorities.
     """
-    service = Service.on(desk, settings, clock, agent=agent, approval_for=approval_for)
+    service = Service.on(workspace, settings, clock, agent=agent, approval_for=approval_for)
     app = Application(service)
     app.include_router(state.router)
     app.include_router(api())

@@ -16,7 +16,7 @@ from earmark.ledger.rows import Rows as BooksRows
 from earmark.ledger.values import Account
 from earmark.stores.rows import ACCOUNT_COLUMNS, account_of
 from earmark.stores.tables import Rows
-from earmark.workspace.workspace import Desk
+from earmark.workspace.workspace import Workspace
 
 _OF_A_RUN: Final = re.compile(r"(^|/)run-[0-9a-f]{16}$")
 _HEX: Final = "0123456789abcdef"
@@ -52,12 +52,17 @@ def is_of_a_run(path: str) -> bool:
 
 
 def find_budgets(
-    desk: Desk, *, prefix: str = "", after: str = "", most: int = 1_000_000, runs: bool = False
+    workspace: Workspace,
+    *,
+    prefix: str = "",
+    after: str = "",
+    most: int = 1_000_000,
+    runs: bool = False,
 ) -> list[Budget]:
     """Return a page of the budgets at or below *prefix*, by path.
 
     Args:
-        desk: Where they are.
+        workspace: Where they are.
         prefix: Only at or below this path; all where empty.
         after: The path of the last budget of the page before.
         most: How many at most.
@@ -67,40 +72,40 @@ def find_budgets(
         InvalidPath: *prefix* is no path.
     """
     wanted = parse_path(prefix) if prefix else ""
-    if desk.ledger.store.url == _IN_MEMORY:
-        found = [each for each in desk.ledger.budgets(wanted or None) if each.path > after]
+    if workspace.ledger.store.url == _IN_MEMORY:
+        found = [each for each in workspace.ledger.budgets(wanted or None) if each.path > after]
         return [each for each in found if runs or not is_of_a_run(each.path)][:most]
     # '0' follows '/'.
     low, high = (f"{wanted}/", f"{wanted}0") if wanted else ("", "\x7f")
     given = (after, wanted, low, high, int(runs), most)
-    return desk.tables.read(lambda rows: _budgets(rows, _PAGE, given))
+    return workspace.tables.read(lambda rows: _budgets(rows, _PAGE, given))
 
 
-def get_budget(desk: Desk, path: str) -> Budget:
+def get_budget(workspace: Workspace, path: str) -> Budget:
     """Return the budget at exactly *path*.
 
     Raises:
         NotFound: None stands there.
         InvalidPath: *path* is none.
     """
-    found = desk.ledger.store.budget(parse_path(path))
+    found = workspace.ledger.store.budget(parse_path(path))
     if found is None:
         raise NotFound(kind="budget", name=path, hint="an admin's PUT of this path makes it")
     return found
 
 
-def balances_of(desk: Desk, budget: Budget) -> list[Balance]:
+def balances_of(workspace: Workspace, budget: Budget) -> list[Balance]:
     """Return each limit of *budget* in its current interval."""
-    now = desk.ledger.instant()
-    return _own(budget, desk.ledger.store.accounts(budget.path, now), now)
+    now = workspace.ledger.instant()
+    return _own(budget, workspace.ledger.store.accounts(budget.path, now), now)
 
 
-def balances_of_all(desk: Desk, budgets: Sequence[Budget]) -> list[list[Balance]]:
+def balances_of_all(workspace: Workspace, budgets: Sequence[Budget]) -> list[list[Balance]]:
     """Return for each of *budgets* what `balances_of` does, with a few queries for all of them."""
-    if desk.ledger.store.url == _IN_MEMORY:
-        return [balances_of(desk, each) for each in budgets]
-    now = desk.ledger.instant()
-    return desk.tables.read(lambda rows: _read_balances(rows, budgets, now))
+    if workspace.ledger.store.url == _IN_MEMORY:
+        return [balances_of(workspace, each) for each in budgets]
+    now = workspace.ledger.instant()
+    return workspace.tables.read(lambda rows: _read_balances(rows, budgets, now))
 
 
 def _read_balances(rows: Rows, budgets: Sequence[Budget], now: int) -> list[list[Balance]]:

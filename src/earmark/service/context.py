@@ -14,14 +14,14 @@ from earmark.service.live import Live
 from earmark.service.metrics import Metrics
 from earmark.service.vitals import Vitals
 from earmark.workspace.tokens import Tokens
-from earmark.workspace.workspace import Desk
+from earmark.workspace.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
     """One service: what it works on, and the parts that all its routes use."""
 
-    desk: Desk
+    workspace: Workspace
     settings: ServiceSettings
     clock: Clock
     tokens: Tokens
@@ -38,32 +38,32 @@ class Service:
     @classmethod
     def on(
         cls,
-        desk: Desk,
+        workspace: Workspace,
         settings: ServiceSettings,
         clock: Clock,
         *,
         agent: str | None,
         approval_for: frozenset[str],
     ) -> "Service":
-        """Return the parts of a service on *desk*; see `create_app`."""
-        tokens = Tokens(desk.tables, clock)
+        """Return the parts of a service on *workspace*; see `create_app`."""
+        tokens = Tokens(workspace.tables, clock)
         refusals: Counter[str] = Counter()
         return cls(
-            desk=desk,
+            workspace=workspace,
             settings=settings,
             clock=clock,
             tokens=tokens,
             gate=Gate(tokens, clock, open_reads=settings.reads_are_open),
-            kept=KeptAnswers(desk.tables, clock),
-            live=Live(desk),
-            vitals=Vitals(desk, clock, agent=agent),
-            metrics=Metrics(desk, clock, refusals),
+            kept=KeptAnswers(workspace.tables, clock),
+            live=Live(workspace),
+            vitals=Vitals(workspace, clock, agent=agent),
+            metrics=Metrics(workspace, clock, refusals),
             refusals=refusals,
             approval_for=approval_for,
         )
 
     def close(self) -> None:
-        """End the streams, and let go of threads and connections; the desk stays the caller's."""
+        """End the streams, let go of threads and connections; the caller keeps the workspace."""
         self.live.close()
         self.vitals.close()
         self.metrics.close()

@@ -17,7 +17,7 @@ from starlette.concurrency import run_in_threadpool
 from earmark.errors import EarmarkError
 from earmark.service.look import Happening, Marks, look
 from earmark.workspace.resource_json import event_json
-from earmark.workspace.workspace import Desk
+from earmark.workspace.workspace import Workspace
 
 #: How often it is looked, in seconds.
 LOOK_EVERY_S: Final = 0.2
@@ -44,8 +44,8 @@ _Said = AsyncGenerator[bytes]
 class Live:
     """The one loop of a service; its methods belong to the event loop's thread."""
 
-    def __init__(self, desk: Desk, *, look_every_s: float = LOOK_EVERY_S) -> None:
-        self._desk = desk
+    def __init__(self, workspace: Workspace, *, look_every_s: float = LOOK_EVERY_S) -> None:
+        self._workspace = workspace
         self._look_every_s = look_every_s
         self._streams: set[Stream] = set()
         self._marks = _NOWHERE
@@ -135,7 +135,7 @@ class Live:
         if after is None or self._closed:
             stream.upto = self._marks.get("task", 0)
             return
-        board = self._desk.board
+        board = self._workspace.board
         past = await run_in_threadpool(board.events, after, MOST_REPLAYED + 1)
         if len(past) > MOST_REPLAYED:
             last = await run_in_threadpool(board.last_event)
@@ -148,7 +148,7 @@ class Live:
         while not self._closed:
             try:
                 # What a look that broke off had found is found by the next one.
-                self._marks, found = await run_in_threadpool(look, self._desk, self._marks)
+                self._marks, found = await run_in_threadpool(look, self._workspace, self._marks)
             except Exception as error:  # noqa: BLE001 - streams that hear nothing look like peace
                 self._say_trouble(error)
             else:

@@ -13,7 +13,7 @@ from fastapi.sse import format_sse_event
 from earmark.stores.tables import Row
 from earmark.workspace.kill_switch import switch_of
 from earmark.workspace.resource_json import event_json, nudge_event_json
-from earmark.workspace.workspace import Desk
+from earmark.workspace.workspace import Workspace
 
 #: How many of the latest nudges and runs are watched: those that the first pages show.
 LATEST: Final = 50
@@ -56,55 +56,58 @@ Marks = Mapping[str, Any]
 Found = tuple[Any, list[Happening]]
 
 
-def look(desk: Desk, marks: Marks) -> tuple[Marks, list[Happening]]:
+def look(workspace: Workspace, marks: Marks) -> tuple[Marks, list[Happening]]:
     """Return the marks of this look, and what happened since *marks*; all of it, or an error."""
-    looked = {name: part(desk, marks.get(name)) for name, part in _PARTS.items()}
+    looked = {name: part(workspace, marks.get(name)) for name, part in _PARTS.items()}
     found = [happening for _, part in looked.values() for happening in part]
     return {name: mark for name, (mark, _) in looked.items()}, found
 
 
-def _tasks(desk: Desk, before: int | None) -> Found:
+def _tasks(workspace: Workspace, before: int | None) -> Found:
     if before is None:
-        return desk.board.last_event(), []
-    events = desk.board.events(before)
+        return workspace.board.last_event(), []
+    events = workspace.board.events(before)
     last = events[-1].number if events else before
     return last, [Happening.of("task", event_json(each), each.number) for each in events]
 
 
-def _nudges(desk: Desk, before: int | None) -> Found:
+def _nudges(workspace: Workspace, before: int | None) -> Found:
     if before is None:
-        return desk.nudges.last_number(), []
-    raised = desk.nudges.find(after=before)
+        return workspace.nudges.last_number(), []
+    raised = workspace.nudges.find(after=before)
     last = raised[-1].number if raised else before
     return last, [Happening.of("nudge", nudge_event_json(each)) for each in raised]
 
 
-def _outbox(desk: Desk, before: Mapping[str, list[Row]] | None) -> Found:
+def _outbox(workspace: Workspace, before: Mapping[str, list[Row]] | None) -> Found:
     stands: dict[str, list[Row]] = {}
-    for id_, *rest in desk.tables.read(lambda rows: rows.run(_ON_THEIR_WAY, LATEST)):
+    for id_, *rest in workspace.tables.read(lambda rows: rows.run(_ON_THEIR_WAY, LATEST)):
         stands.setdefault(id_, []).append(tuple(rest))
     # One that was raised since is told of as such.
     known = {id_: stands[id_] for id_ in stands.keys() & (before or {}).keys()}
     return stands, _changed("outbox", "id", before, known)
 
 
-def _agents(desk: Desk, before: Mapping[str, Any] | None) -> Found:
-    stands = {each.name: (each.updated_at, _switch(desk, each.name)) for each in desk.agents.all()}
+def _agents(workspace: Workspace, before: Mapping[str, Any] | None) -> Found:
+    stands = {
+        each.name: (each.updated_at, _switch(workspace, each.name))
+        for each in workspace.agents.all()
+    }
     return stands, _changed("agent", "name", before, stands)
 
 
-def _switch(desk: Desk, agent: str) -> list[tuple[str, int]]:
-    return [(each.type, each.version) for each in desk.quilt.named(switch_of(agent))]
+def _switch(workspace: Workspace, agent: str) -> list[tuple[str, int]]:
+    return [(each.type, each.version) for each in workspace.quilt.named(switch_of(agent))]
 
 
-def _runs(desk: Desk, before: Mapping[str, Any] | None) -> Found:
-    found = desk.tables.read(lambda rows: rows.run(_RUNS, LATEST))
+def _runs(workspace: Workspace, before: Mapping[str, Any] | None) -> Found:
+    found = workspace.tables.read(lambda rows: rows.run(_RUNS, LATEST))
     stands = {run_id: how for run_id, *how in found}
     return stands, _changed("run", "run_id", before, stands)
 
 
-def _ledger(desk: Desk, before: Mapping[str, int] | None) -> Found:
-    heads = dict(desk.ledger.store.heads())
+def _ledger(workspace: Workspace, before: Mapping[str, int] | None) -> Found:
+    heads = dict(workspace.ledger.store.heads())
     if before is None or before == heads:
         return heads, []
     trees = [name for name, head in heads.items() if before.get(name) != head]
@@ -122,7 +125,7 @@ def _changed(
     return [Happening.of(kind, {name: each}) for each in moved]
 
 
-_PARTS: Final[Mapping[str, Callable[[Desk, Any], Found]]] = {
+_PARTS: Final[Mapping[str, Callable[[Workspace, Any], Found]]] = {
     "task": _tasks,
     "nudge": _nudges,
     "outbox": _outbox,

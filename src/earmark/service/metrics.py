@@ -22,7 +22,7 @@ from earmark.money import NANOS_PER_USD, Money
 from earmark.service.books import balances_of_all, find_budgets
 from earmark.service.fresh import Fresh
 from earmark.service.sums import Sums, sums_of
-from earmark.workspace.workspace import Desk, open_desk
+from earmark.workspace.workspace import Workspace, open_workspace
 
 #: How old an answer may be, in seconds; and how long it may take.
 FRESH_S: Final = 1.0
@@ -37,13 +37,13 @@ _BUDGET: Final = ("budget",)
 class Metrics:
     """The metrics of one service, read on connections of their own."""
 
-    def __init__(self, desk: Desk, clock: Clock, refusals: Counter[str]) -> None:
-        """Tell of *desk*'s books; *refusals* is counted by the routes."""
-        self._ledger = desk.ledger
+    def __init__(self, workspace: Workspace, clock: Clock, refusals: Counter[str]) -> None:
+        """Tell of *workspace*'s books; *refusals* is counted by the routes."""
+        self._ledger = workspace.ledger
         self._clock = clock
         self._refusals = refusals
         self._opened = ExitStack()
-        self._desk: Desk | None = None
+        self._workspace: Workspace | None = None
         self._families: Fresh[list[Metric]] = Fresh(
             self._collect, clock, fresh_s=FRESH_S, rest=REST
         )
@@ -67,19 +67,19 @@ class Metrics:
         self._opened.close()
 
     def _collect(self) -> list[Metric]:
-        if self._desk is None:
-            self._desk = self._opened.enter_context(open_desk(self._ledger))
-        desk = self._desk
-        desk.ledger.sweep()
-        sums = sums_of(desk)
-        budgets = find_budgets(desk)
-        balances = [each for of_one in balances_of_all(desk, budgets) for each in of_one]
+        if self._workspace is None:
+            self._workspace = self._opened.enter_context(open_workspace(self._ledger))
+        workspace = self._workspace
+        workspace.ledger.sweep()
+        sums = sums_of(workspace)
+        budgets = find_budgets(workspace)
+        balances = [each for of_one in balances_of_all(workspace, budgets) for each in of_one]
         paths = [budget.path for budget in budgets]
         return [
             *_standing(balances),
             *_spent(balances, sums),
             *_by_budget(paths, sums, self._clock.instant()),
-            _plain("budget_alerts_pending", "Nudges on their way", desk.nudges.pending()),
+            _plain("budget_alerts_pending", "Nudges on their way", workspace.nudges.pending()),
         ]
 
     def _denied(self) -> Metric:

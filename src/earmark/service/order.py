@@ -13,7 +13,7 @@ from earmark.ledger.store import Filter
 from earmark.ledger.values import Alert, Entry, Reservation
 from earmark.service.problems import Problem
 from earmark.stores.tables import Rows
-from earmark.workspace.workspace import Desk
+from earmark.workspace.workspace import Workspace
 
 T = TypeVar("T", Entry, Reservation, Alert)
 
@@ -32,27 +32,27 @@ _WRITERS: Final = (
 )
 
 
-def in_order(desk: Desk, wanted: Filter, read: Callable[[Filter], list[T]]) -> list[T]:
+def in_order(workspace: Workspace, wanted: Filter, read: Callable[[Filter], list[T]]) -> list[T]:
     """Return what *read* finds, up to where nothing that is *wanted* can come in between.
 
     Raises:
         Problem: 503: somebody who writes does not finish.
     """
-    if wanted.budget or wanted.key or not desk.ledger.store.url.startswith(_POSTGRES):
+    if wanted.budget or wanted.key or not workspace.ledger.store.url.startswith(_POSTGRES):
         return read(wanted)
-    last = _complete(desk)
+    last = _complete(workspace)
     return [each for each in read(wanted) if each.seq <= last]
 
 
-def _complete(desk: Desk) -> int:
+def _complete(workspace: Workspace) -> int:
     """Return a number up to which everything that was ever numbered is there to be read."""
-    ((last,),) = desk.tables.read(lambda rows: rows.run(_LAST))
-    waited_for = desk.tables.read(_writers)
+    ((last,),) = workspace.tables.read(lambda rows: rows.run(_LAST))
+    waited_for = workspace.tables.read(_writers)
     for _ in range(LOOKS):
         if not waited_for:
             return last
         threading.Event().wait(_PAUSE_S)
-        waited_for &= desk.tables.read(_writers)
+        waited_for &= workspace.tables.read(_writers)
     detail = "somebody writes to the books and does not finish: ask again, or for one budget"
     raise Problem(503, "store_unavailable", detail, headers={"Retry-After": "1"})
 

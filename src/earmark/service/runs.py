@@ -1,4 +1,4 @@
-"""Runs as the service lists them: in pages, read on the desk's own connections."""
+"""Runs as the service lists them: in pages, read on the workspace's own connections."""
 
 from typing import Final
 
@@ -12,7 +12,7 @@ from earmark.runs.reconcile import reconciled
 from earmark.runs.statement import Status
 from earmark.service.paging import after_texts, strange_cursor
 from earmark.stores.tables import Row
-from earmark.workspace.workspace import Desk
+from earmark.workspace.workspace import Workspace
 
 #: After which run a list goes on: when it began, and its id.
 Place = tuple[int, str]
@@ -28,33 +28,33 @@ _RUNS: Final = (
 )
 
 
-def journal_at(desk: Desk) -> Journal:
-    """Return the journal beside *desk*'s books; it opens nothing, and is not to be closed."""
-    store = desk.ledger.store
-    return journal_beside(store) if store.url == _IN_MEMORY else TablesJournal(desk.tables)
+def journal_at(workspace: Workspace) -> Journal:
+    """Return the journal beside *workspace*'s books; it opens nothing, and is not to be closed."""
+    store = workspace.ledger.store
+    return journal_beside(store) if store.url == _IN_MEMORY else TablesJournal(workspace.tables)
 
 
-async def get_run(desk: Desk, run_id: str) -> RunRecord:
+async def get_run(workspace: Workspace, run_id: str) -> RunRecord:
     """Return a run, the lines of one without a statement as the books have them now.
 
     Raises:
         NotFound: The journal has no such run.
     """
-    record = await journal_at(desk).get(run_id)
-    return await run_in_threadpool(reconciled, record, desk.ledger)
+    record = await journal_at(workspace).get(run_id)
+    return await run_in_threadpool(reconciled, record, workspace.ledger)
 
 
-async def find_runs(desk: Desk, after: Place | None, most: int) -> list[RunSummary]:
+async def find_runs(workspace: Workspace, after: Place | None, most: int) -> list[RunSummary]:
     """Return a page of the runs, the newest first.
 
     Args:
-        desk: Beside whose books they are.
+        workspace: Beside whose books they are.
         after: The last run of the page before.
         most: How many at most.
     """
     at, run_id = after or (_LAST, "")
-    if desk.ledger.store.url == _IN_MEMORY:
-        kept = await journal_at(desk).runs(limit=_LAST)
+    if workspace.ledger.store.url == _IN_MEMORY:
+        kept = await journal_at(workspace).runs(limit=_LAST)
         # Of one start the last comes first, as below.
         order = sorted(kept, key=lambda run: (run.started_at, run.run_id), reverse=True)
         found = [
@@ -69,7 +69,7 @@ async def find_runs(desk: Desk, after: Place | None, most: int) -> list[RunSumma
         ]
         return found[:most]
     rows = await run_in_threadpool(
-        desk.tables.read, lambda rows: rows.run(_RUNS, at, at, run_id, most)
+        workspace.tables.read, lambda rows: rows.run(_RUNS, at, at, run_id, most)
     )
     return [_listed(row) for row in rows]
 

@@ -21,7 +21,7 @@ from earmark.ledger.values import Amounts, Part
 from earmark.service.books import sql_of_a_run
 from earmark.stores.rows import OF_BUDGETS, read_parts
 from earmark.stores.tables import Row, Rows
-from earmark.workspace.workspace import Desk
+from earmark.workspace.workspace import Workspace
 
 Place = tuple[str, str, str]
 """Budget, unit, window."""
@@ -95,11 +95,11 @@ class Sums:
         return self.settled.get(place, 0) - self.presumed[place]
 
 
-def sums_of(desk: Desk) -> Sums:
-    """Return the sums of *desk*'s books as of one commit."""
-    if desk.ledger.store.url == _IN_MEMORY:
-        return _from_memory(desk)
-    return desk.tables.read(_from_rows)
+def sums_of(workspace: Workspace) -> Sums:
+    """Return the sums of *workspace*'s books as of one commit."""
+    if workspace.ledger.store.url == _IN_MEMORY:
+        return _from_memory(workspace)
+    return workspace.tables.read(_from_rows)
 
 
 def _from_rows(rows: Rows) -> Sums:
@@ -122,10 +122,10 @@ def _from_rows(rows: Rows) -> Sums:
     return sums
 
 
-def _from_memory(desk: Desk) -> Sums:
+def _from_memory(workspace: Workspace) -> Sums:
     sums = Sums()
     places: dict[int, Place] = {}
-    with closing(desk.ledger.store.snapshot()) as snapshot:
+    with closing(workspace.ledger.store.snapshot()) as snapshot:
         for account in snapshot.accounts():
             line = account.line
             place = places[account.id] = (line.budget, line.unit, line.window)
@@ -142,7 +142,7 @@ def _from_memory(desk: Desk) -> Sums:
     _fold(sums.overrun, over)
     _fold(sums.expired, [(budget, 1) for budget, _ in presumed])
     wanted = Filter(state="open")
-    opened = [(each.budget, each.opened) for each in desk.ledger.store.reservations(wanted)]
+    opened = [(each.budget, each.opened) for each in workspace.ledger.store.reservations(wanted)]
     _earliest(sums.oldest, opened)
     return sums
 

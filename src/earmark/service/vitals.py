@@ -15,7 +15,7 @@ from earmark.service.fresh import Fresh
 from earmark.stores.tables import Rows, Tables
 from earmark.workspace.health import health
 from earmark.workspace.jsonable import told
-from earmark.workspace.workspace import Desk, open_desk
+from earmark.workspace.workspace import Workspace, open_workspace
 
 #: How old an answer may be, in seconds.
 FRESH_S: Final = 0.5
@@ -54,13 +54,13 @@ class Finding:
 class Vitals:
     """Readiness and health of one service, on connections of their own."""
 
-    def __init__(self, desk: Desk, clock: Clock, *, agent: str | None = None) -> None:
-        """Look at *desk*'s store; *agent* is whose heartbeat health is about, else any."""
+    def __init__(self, workspace: Workspace, clock: Clock, *, agent: str | None = None) -> None:
+        """Look at *workspace*'s store; *agent* is whose heartbeat health is about, else any."""
         self._clock = clock
         self._agent = agent
-        self._ledger = desk.ledger
+        self._ledger = workspace.ledger
         self._opened = ExitStack()
-        self._desk: Desk | None = None
+        self._workspace: Workspace | None = None
         self._wrote_at: int | None = None
         self._place: tuple[int, int] | None = None
         """The file that was first seen: its device and number."""
@@ -165,11 +165,11 @@ class Vitals:
         document: dict[str, Any] = told(found)
         return Finding(ok=document["status"] != "fail", document=document, is_public=False)
 
-    def _own(self) -> Desk:
+    def _own(self) -> Workspace:
         # A slow query of somebody else's must not look like a store that is gone.
-        if self._desk is None:
-            self._desk = self._opened.enter_context(open_desk(self._ledger))
-        return self._desk
+        if self._workspace is None:
+            self._workspace = self._opened.enter_context(open_workspace(self._ledger))
+        return self._workspace
 
 
 def _read(rows: Rows) -> None:

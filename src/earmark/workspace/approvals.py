@@ -10,7 +10,7 @@ from typing import Final
 from earmark.board.rules import DESTRUCTIVE
 from earmark.board.task import Draft, Task
 from earmark.errors import StoreError
-from earmark.workspace.workspace import Desk
+from earmark.workspace.workspace import Workspace
 
 _log = logging.getLogger("earmark.heartbeat")
 
@@ -26,7 +26,7 @@ _UNASKED: Final = (
 
 
 def put_on_board(
-    desk: Desk,
+    workspace: Workspace,
     draft: Draft,
     *,
     actor: str,
@@ -34,19 +34,19 @@ def put_on_board(
     approval_for: frozenset[str] = DESTRUCTIVE,
 ) -> Task:
     """Put a task on the board, and nudge the sibling if it waits for a person; see `Board.add`."""
-    task = desk.board.add(draft, actor=actor, key=key, approval_for=approval_for)
+    task = workspace.board.add(draft, actor=actor, key=key, approval_for=approval_for)
     if task.approval == "wanted":
         try:
-            ask(desk, task, desk.channels)
+            ask(workspace, task, workspace.channels)
         except StoreError as error:
             # The task is on the board, which is what was wanted; the next cycle tells it.
             _log.warning("nobody was told yet that task %s waits for approval: %s", task.id, error)
     return task
 
 
-def ask(desk: Desk, task: Task, channels: Sequence[str] = ()) -> bool:
+def ask(workspace: Workspace, task: Task, channels: Sequence[str] = ()) -> bool:
     """Nudge the sibling to approve or deny *task*; return whether nobody had before."""
-    return desk.nudges.raise_(
+    return workspace.nudges.raise_(
         "approval",
         id=f"task/{task.id}/approval",
         title=f"Task #{task.number} waits for approval: {task.title}",
@@ -62,7 +62,7 @@ def ask(desk: Desk, task: Task, channels: Sequence[str] = ()) -> bool:
     )
 
 
-def ask_for_all(desk: Desk, channels: Sequence[str] = ()) -> int:
+def ask_for_all(workspace: Workspace, channels: Sequence[str] = ()) -> int:
     """Nudge for tasks that wait for a person, and of which nobody was told; return how many."""
-    found = desk.tables.read(lambda rows: rows.run(_UNASKED, MOST))
-    return sum(ask(desk, desk.board.get(task_id), channels) for (task_id,) in found)
+    found = workspace.tables.read(lambda rows: rows.run(_UNASKED, MOST))
+    return sum(ask(workspace, workspace.board.get(task_id), channels) for (task_id,) in found)

@@ -10,7 +10,7 @@ from earmark.errors import EarmarkError
 from earmark.ledger.store import Filter
 from earmark.workspace.agents import AgentRow
 from earmark.workspace.daily_spend import Day, Spend, spend_of, today, usd
-from earmark.workspace.workspace import Desk
+from earmark.workspace.workspace import Workspace
 
 Status = Literal["pass", "warn", "fail"]
 _WORST_FIRST: Final[Sequence[Status]] = ("fail", "warn", "pass")
@@ -80,38 +80,38 @@ class Health(Struct, frozen=True, kw_only=True):
         }
 
 
-def health(desk: Desk, *, agent: str | None = None, clock: Clock) -> Health:
+def health(workspace: Workspace, *, agent: str | None = None, clock: Clock) -> Health:
     """Return how the heartbeat of *agent* does; without a name, of the one that reported last.
 
     It changes nothing, asks nobody else, and never raises: what cannot be read is a failed check.
     """
     now = clock.instant()
     try:
-        row = _agent(desk, agent)
-        return _examined(desk, row, now)
+        row = _agent(workspace, agent)
+        return _examined(workspace, row, now)
     except EarmarkError as error:
         check = Check(name="store:read", status="fail", output=str(error))
         return _health(now, {"running": None}, {}, {}, [check])
 
 
-def _agent(desk: Desk, name: str | None) -> AgentRow | None:
+def _agent(workspace: Workspace, name: str | None) -> AgentRow | None:
     if name is not None:
-        return desk.agents.get(name)
-    return max(desk.agents.all(), key=lambda row: row.updated_at, default=None)
+        return workspace.agents.get(name)
+    return max(workspace.agents.all(), key=lambda row: row.updated_at, default=None)
 
 
-def _examined(desk: Desk, row: AgentRow | None, now: int) -> Health:
+def _examined(workspace: Workspace, row: AgentRow | None, now: int) -> Health:
     store = Check(name="store:read", status="pass")
-    deliveries = _check_deliveries(desk)
+    deliveries = _check_deliveries(workspace)
     if row is None:
         beat = Check(name="heartbeat:age", status="warn", output="no heartbeat has run here yet")
         return _health(now, _NO_BEAT, {}, {}, [store, beat, deliveries])
     checks = [store, _check_age(row, now), _check_state(row), _check_patch(row), deliveries]
     budget: Mapping[str, Any] = {}
     if row.state.budget:
-        day = today(desk.ledger, row.state.budget, now)
-        spend = spend_of(desk.ledger, day, now)
-        unresolved = _unresolved(desk, day)
+        day = today(workspace.ledger, row.state.budget, now)
+        spend = spend_of(workspace.ledger, day, now)
+        unresolved = _unresolved(workspace, day)
         budget = _budget_block(day, spend, unresolved, now)
         checks += [_check_budget(spend), _check_unresolved(unresolved)]
     return _health(now, _beat_block(row, now), budget, _persistence_block(row, now), checks)
@@ -270,15 +270,15 @@ def _check_unresolved(count: int) -> Check:
     return Check(name="budget:unresolved", status=status, output=output, value=count)
 
 
-def _check_deliveries(desk: Desk) -> Check:
-    ((count, error),) = desk.tables.read(lambda rows: rows.run(_WAITING))
+def _check_deliveries(workspace: Workspace) -> Check:
+    ((count, error),) = workspace.tables.read(lambda rows: rows.run(_WAITING))
     if not count:
         return Check(name="nudges:deliveries", status="pass", value=0)
     output = f"{count} nudges could not be delivered yet: {error}"
     return Check(name="nudges:deliveries", status="warn", output=output, value=count)
 
 
-def _unresolved(desk: Desk, day: Day) -> int:
+def _unresolved(workspace: Workspace, day: Day) -> int:
     """Count the day's holds whose cost nobody knows; those that are under way are not meant."""
     wanted = Filter(
         budget=day.budget,
@@ -287,7 +287,7 @@ def _unresolved(desk: Desk, day: Day) -> int:
         until=day.end,
         most=MOST_UNRESOLVED,
     )
-    return len(desk.ledger.store.reservations(wanted))
+    return len(workspace.ledger.store.reservations(wanted))
 
 
 def _moment(instant: int) -> str | None:

@@ -21,7 +21,7 @@ _IN_MEMORY: Final = "memory:"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Desk:
+class Workspace:
     """One store's books, board, quilt, nudges and agents; share it between threads."""
 
     ledger: Ledger
@@ -35,9 +35,9 @@ class Desk:
 
 
 @contextmanager
-def open_desk(
+def open_workspace(
     ledger: Ledger, *, sibling: str = DEFAULT_SIBLING, channels: Sequence[str] = ()
-) -> Generator[Desk]:
+) -> Generator[Workspace]:
     """Open what stands beside *ledger*'s books; closed with the block, the ledger stays open.
 
     Nudges are for *sibling*; those of tasks that wait for a person are carried by *channels*.
@@ -48,7 +48,7 @@ def open_desk(
     tables = open_tables(ledger.store)
     clock = ledger.clock
     try:
-        yield Desk(
+        yield Workspace(
             ledger=ledger,
             tables=tables,
             board=Board(tables, clock),

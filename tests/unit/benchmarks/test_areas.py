@@ -31,7 +31,7 @@ from earmark.ledger.store import Filter
 from earmark.money import Money
 from earmark.stores.open import open_ledger
 from earmark.workspace.task_costs import task_costs
-from earmark.workspace.workspace import open_desk
+from earmark.workspace.workspace import open_workspace
 from support.postgres_server import Server
 
 
@@ -117,19 +117,19 @@ def test_a_filled_board_is_as_if_it_had_been_used(tmp_path: Path, given: Server)
     place = Place(given)
     for url in (f"sqlite:///{tmp_path / 'board.db'}", place.fresh()):
         fill_board(url, 100)
-        with open_ledger(url) as books, open_desk(books) as desk:
-            counts = {each: count for each, count in desk.board.counts().items() if count}
+        with open_ledger(url) as books, open_workspace(books) as workspace:
+            counts = {each: count for each, count in workspace.board.counts().items() if count}
             assert counts == {Status.PENDING: 34, Status.ACCEPTED: 33, Status.CANCELLED: 33}
-            accepted = desk.board.find(Wanted(status=frozenset({Status.ACCEPTED})))
-            costs = task_costs(books, desk.board.attempts_of([task.id for task in accepted]))
+            accepted = workspace.board.find(Wanted(status=frozenset({Status.ACCEPTED})))
+            costs = task_costs(books, workspace.board.attempts_of([task.id for task in accepted]))
             assert {cost.settled for cost in costs.values()} == {Money("0.042")}
             assert accepted[0].id == ACCEPTED
             for label, most in ((COMMON, 100), (RARE, 20)):
-                found = desk.board.find(Wanted(label=label, most=1000))
+                found = workspace.board.find(Wanted(label=label, most=1000))
                 assert [task.number for task in found] == list(range(1, most + 1))
                 assert all(label in task.labels for task in found)
-            assert len(desk.board.find(Wanted(text=WORD, most=1000))) == 20
-            assert len(desk.nudges.find(acked=False)) == 60
+            assert len(workspace.board.find(Wanted(text=WORD, most=1000))) == 20
+            assert len(workspace.nudges.find(acked=False)) == 60
             wrong = books.audit().problems
             assert all("/run-" in problem for problem in wrong), wrong
     place.clean()

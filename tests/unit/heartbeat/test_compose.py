@@ -237,8 +237,8 @@ def test_a_run_whose_task_was_taken_back_sends_nothing_more() -> None:
 
         def lose() -> None:
             over = "UPDATE {schema}.task SET lease_until = 1"
-            beats.desk.tables.write("board", lambda rows: rows.run(over))
-            recover(beats.desk, agent="VS Lu")
+            beats.workspace.tables.write("board", lambda rows: rows.run(over))
+            recover(beats.workspace, agent="VS Lu")
 
         beats.when_sent(lose)
         report = beats.cycle()
@@ -261,11 +261,11 @@ def test_what_was_begun_goes_on_into_the_quiet_hours() -> None:
 
 def on_look(beats: BeatHouse, number: int, do: Callable[[], object]) -> None:
     """Do this when the kill switch is read for so many times, counted from 0."""
-    named, looks = beats.desk.quilt.named, iter(range(99))
+    named, looks = beats.workspace.quilt.named, iter(range(99))
 
     def late(name: str) -> list[Patch]:
         if next(looks) == number:
             do()
         return named(name)
 
-    beats.desk.quilt.named = late  # type: ignore[method-assign]
+    beats.workspace.quilt.named = late  # type: ignore[method-assign]

@@ -280,7 +280,7 @@ def test_a_kill_switch_of_any_type_counts(beats: BeatHouse) -> None:
     """It is found by its name; one that says no outweighs one that says yes."""
     beats.add()
     beats.kill_switch(enabled=True)
-    beats.desk.quilt.put("flag", "cloud_lu_autonomous", {"value": False}, author="AG Lu")
+    beats.workspace.quilt.put("flag", "cloud_lu_autonomous", {"value": False}, author="AG Lu")
     assert beats.cycle().state == "killed"
 
 
@@ -307,7 +307,7 @@ def test_a_kill_switch_that_cannot_be_read_is_off(beats: BeatHouse) -> None:
     beats.add()
     beats.kill_switch(enabled=True)
     damage = "UPDATE {schema}.quilt_patches SET data = '{'"
-    beats.desk.tables.write("quilt", lambda rows: rows.run(damage))
+    beats.workspace.tables.write("quilt", lambda rows: rows.run(damage))
     report = beats.cycle()
     assert (report.state, report.dispatched) == ("error", ())
     assert "the controls cannot be read, so nothing is dispatched" in report.reason
@@ -316,18 +316,18 @@ def test_a_kill_switch_that_cannot_be_read_is_off(beats: BeatHouse) -> None:
 def test_a_task_that_was_taken_back_is_not_sent(beats: BeatHouse) -> None:
     """Held up between its hold and its call, a heartbeat looks once more whether it is its own."""
     task = beats.add()
-    named, looks = beats.desk.quilt.named, iter(range(9))
+    named, looks = beats.workspace.quilt.named, iter(range(9))
 
     def late(name: str) -> list[Patch]:
         # Read at the beginning of the cycle, of the dispatch, and last before the call.
         if next(looks) == 2:
             over = "UPDATE {schema}.task SET lease_until = 1"
-            beats.desk.tables.write("board", lambda rows: rows.run(over))
-            (lost,) = recover(beats.desk, agent="VS Lu")
+            beats.workspace.tables.write("board", lambda rows: rows.run(over))
+            (lost,) = recover(beats.workspace, agent="VS Lu")
             assert (lost.id, lost.status) == (task.id, Status.PENDING)
         return named(name)
 
-    beats.desk.quilt.named = late  # type: ignore[method-assign]
+    beats.workspace.quilt.named = late  # type: ignore[method-assign]
     report = beats.cycle()
     # Its own again in the same cycle, it is sent once.
     assert [each.outcome for each in report.dispatched] == ["lost", "completed"]
@@ -338,15 +338,15 @@ def test_a_task_that_was_taken_back_is_not_sent(beats: BeatHouse) -> None:
 def test_a_heartbeat_that_lost_its_name_meanwhile_sends_nothing(beats: BeatHouse) -> None:
     """Between its hold and its call another one took the name, and with it the tasks."""
     task = beats.add()
-    named, looks = beats.desk.quilt.named, iter(range(9))
+    named, looks = beats.workspace.quilt.named, iter(range(9))
 
     def late(name: str) -> list[Patch]:
         if next(looks) == 2:
-            beats.desk.agents.give_up("Cloud Lu", "host:1")
-            beats.desk.agents.acquire("Cloud Lu", "host:2", 10**12)
+            beats.workspace.agents.give_up("Cloud Lu", "host:1")
+            beats.workspace.agents.acquire("Cloud Lu", "host:2", 10**12)
         return named(name)
 
-    beats.desk.quilt.named = late  # type: ignore[method-assign]
+    beats.workspace.quilt.named = late  # type: ignore[method-assign]
     with pytest.raises(AgentBusy):
         beats.cycle()
     assert beats.provider.sent == []
@@ -437,7 +437,7 @@ def test_a_p0_task_nudges_a_person_once_and_runs(beats: BeatHouse) -> None:
     beats.cycle()
     assert beats.status(task) is Status.COMPLETED
     assert beats.nudges() == ["urgent"]
-    assert beats.desk.nudges.get(f"task/{task.id}/p0").title == "P0 task runs: prod is down"
+    assert beats.workspace.nudges.get(f"task/{task.id}/p0").title == "P0 task runs: prod is down"
 
 
 def test_a_p0_task_that_does_not_run_nudges_nobody() -> None:
@@ -458,7 +458,7 @@ def test_a_p0_task_that_does_not_run_nudges_nobody() -> None:
         beats.clock.set(beats.clock.now.replace(day=23, hour=1))
         beats.cycle()
         assert beats.status(late) is Status.COMPLETED
-        assert beats.desk.nudges.get(f"task/{late.id}/p0").title == "P0 task runs: late"
+        assert beats.workspace.nudges.get(f"task/{late.id}/p0").title == "P0 task runs: late"
         assert beats.nudges().count("urgent") == 1
 
 

@@ -55,7 +55,7 @@ def test_a_heartbeat_that_does_not_beat_is_failing(beats: BeatHouse) -> None:
     assert "dead or cannot write: its lease ran out" in beats.health().output
     assert beats.health().heartbeat["running"] is False
     beats.clock.advance(timedelta(minutes=59))
-    beats.desk.agents.renew("Cloud Lu", "host:1", 10**12)
+    beats.workspace.agents.renew("Cloud Lu", "host:1", 10**12)
     assert beats.health().status == "fail"
     assert "stale: no cycle has ended for 3660 s" in beats.health().output
 
@@ -71,7 +71,7 @@ def test_one_that_was_stopped_is_a_warning(beats: BeatHouse) -> None:
 
 def test_before_any_heartbeat_health_says_so(beats: BeatHouse) -> None:
     """Nothing has run: the store is fine, and there is nothing else to tell."""
-    found = health(beats.desk, clock=beats.clock)
+    found = health(beats.workspace, clock=beats.clock)
     assert (found.status, found.output) == ("warn", "no heartbeat has run here yet")
     assert found.heartbeat == {"running": False, "cycle_count": 0, "last_heartbeat": None}
 
@@ -82,8 +82,8 @@ def test_without_a_name_the_latest_heartbeat_is_shown(beats: BeatHouse) -> None:
     with BeatHouse(ledger=beats.ledger, clock=beats.clock, agent="VS Lu") as second:
         second.clock.advance(timedelta(seconds=1))
         second.cycle()
-        assert health(beats.desk, clock=beats.clock).heartbeat["agent"] == "VS Lu"
-        found = health(beats.desk, agent="Cloud Lu", clock=beats.clock)
+        assert health(beats.workspace, clock=beats.clock).heartbeat["agent"] == "VS Lu"
+        found = health(beats.workspace, agent="Cloud Lu", clock=beats.clock)
         assert found.heartbeat["agent"] == "Cloud Lu"
 
 
@@ -171,7 +171,7 @@ def test_a_patch_that_is_late_is_a_warning(beats: BeatHouse) -> None:
 
     def elsewhere(spend: str) -> None:
         data = {"daily_spend": spend}
-        beats.desk.quilt.put("budget", "budget_2026-11-22", data, author="VS Lu")
+        beats.workspace.quilt.put("budget", "budget_2026-11-22", data, author="VS Lu")
 
     beats.cycle()
     elsewhere("much")
@@ -192,13 +192,13 @@ def test_a_patch_that_is_late_is_a_warning(beats: BeatHouse) -> None:
 def test_a_nudge_that_does_not_get_through_is_a_warning(beats: BeatHouse) -> None:
     """What a channel said stands in the check until the nudge is delivered."""
     beats.cycle()
-    beats.desk.nudges.raise_("x", id="1", title="t", data={}, channels=["hook"])
+    beats.workspace.nudges.raise_("x", id="1", title="t", data={}, channels=["hook"])
     assert status(beats, "nudges:deliveries") == "pass"
-    leased = beats.desk.nudges.lease("hook", lambda _: beats.clock.instant())
+    leased = beats.workspace.nudges.lease("hook", lambda _: beats.clock.instant())
     assert leased is not None
     from msgspec.structs import replace
 
-    beats.desk.nudges.note(replace(leased[1], error="HTTP 503"))
+    beats.workspace.nudges.note(replace(leased[1], error="HTTP 503"))
     assert status(beats, "nudges:deliveries") == "warn"
     assert "1 nudges could not be delivered yet: HTTP 503" in beats.health().output
 

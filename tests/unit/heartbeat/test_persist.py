@@ -151,9 +151,9 @@ def test_what_is_settled_late_belongs_to_its_day() -> None:
         beats.cycles(9)
         beats.cycle()
         assert (beats.patch(TODAY)["daily_spend"], beats.patch(TODAY)["held"]) == ("0.25", "0")
-        version = beats.desk.quilt.get("budget", TODAY).version
+        version = beats.workspace.quilt.get("budget", TODAY).version
         beats.cycles(10)
-        assert beats.desk.quilt.get("budget", TODAY).version == version
+        assert beats.workspace.quilt.get("budget", TODAY).version == version
 
 
 def test_two_agents_with_budgets_of_their_own_write_two_patches(beats: BeatHouse) -> None:
@@ -175,7 +175,7 @@ def test_two_agents_with_budgets_of_their_own_write_two_patches(beats: BeatHouse
 
 def put(beats: BeatHouse, name: str = TODAY, **data: Any) -> None:
     """Let somebody write a budget's patch."""
-    beats.desk.quilt.put("budget", name, data, author="VS Lu")
+    beats.workspace.quilt.put("budget", name, data, author="VS Lu")
 
 
 @pytest.mark.parametrize(
@@ -243,7 +243,7 @@ def test_a_patch_that_says_no_amount_stops_the_start(beats: BeatHouse, said: Any
         InvalidPatch, match="is no amount of USD: correct patch 'budget_2026-11-22'"
     ):
         beats.start()
-    row = beats.desk.agents.get("Cloud Lu")
+    row = beats.workspace.agents.get("Cloud Lu")
     assert row is not None
     assert not row.holder
 

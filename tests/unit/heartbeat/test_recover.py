@@ -174,6 +174,6 @@ def test_a_lease_is_renewed_while_its_task_is_under_way(beats: BeatHouse) -> Non
         beats.when_sent(wait)
         beats.cycle()
         assert beats.status(task) is Status.COMPLETED
-        row = beats.desk.agents.get("Cloud Lu")
+        row = beats.workspace.agents.get("Cloud Lu")
         assert row is not None
         assert row.held_at(beats.clock.instant())

@@ -91,7 +91,7 @@ def test_who_it_is_and_who_pays_stay(beats: BeatHouse, file: File) -> None:
     state = beats.beat.state
     assert (state.agent, state.sibling, state.budget) == ("Cloud Lu", "AG Lu", "c8/cloud-lu")
     assert beats.board.get(task.id).agent == "Cloud Lu"
-    row = beats.desk.agents.get("Cloud Lu")
+    row = beats.workspace.agents.get("Cloud Lu")
     assert row is not None
     assert row.lease_until - beats.clock.instant() == 120 * 10**9
 

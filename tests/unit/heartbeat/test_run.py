@@ -105,7 +105,7 @@ def test_stopped_it_lets_what_is_under_way_end(beats: BeatHouse) -> None:
     assert beats.status(first) is Status.COMPLETED
     assert [beats.status(task) for task in others][-1] is Status.PENDING
     assert beats.patch("budget_2026-11-22")["daily_spend"] == "0.3"
-    row = beats.desk.agents.get("Cloud Lu")
+    row = beats.workspace.agents.get("Cloud Lu")
     assert row is not None
     assert (row.holder, row.state.running, row.state.state) == ("", False, "stopped")
 
@@ -134,7 +134,7 @@ def test_cancelled_it_books_before_it_goes(beats: BeatHouse) -> None:
     """A second signal ends it at once; what was sent is counted, and the name is free."""
     beats.provider.play(answer(10, after=300))
     task = beats.add()
-    park, give_up = beats.desk.board.park, beats.desk.agents.give_up
+    park, give_up = beats.workspace.board.park, beats.workspace.agents.give_up
     freed, early = threading.Event(), list[bool]()
 
     def parked(*given: Any, **more: Any) -> Task:
@@ -146,8 +146,8 @@ def test_cancelled_it_books_before_it_goes(beats: BeatHouse) -> None:
         freed.set()
         give_up(name, holder)
 
-    beats.desk.board.park = parked  # type: ignore[method-assign]
-    beats.desk.agents.give_up = given_up  # type: ignore[method-assign]
+    beats.workspace.board.park = parked  # type: ignore[method-assign]
+    beats.workspace.agents.give_up = given_up  # type: ignore[method-assign]
 
     async def both() -> None:
         loop = asyncio.ensure_future(beats.beat.run(asyncio.Event()))
@@ -158,7 +158,7 @@ def test_cancelled_it_books_before_it_goes(beats: BeatHouse) -> None:
 
     beats.run(both())
     assert (beats.status(task), beats.spent, early) == (Status.PENDING, Money("0.10"), [False])
-    row = beats.desk.agents.get("Cloud Lu")
+    row = beats.workspace.agents.get("Cloud Lu")
     assert row is not None
     assert not row.holder
 
@@ -186,8 +186,8 @@ def test_one_that_lost_its_name_dispatches_nothing_more(beats: BeatHouse) -> Non
 
         async def script(_: asyncio.Event) -> None:
             await until(lambda: beats.clock.sleepers == 2)
-            beats.desk.agents.give_up("Cloud Lu", "host:1")
-            second.desk.agents.acquire("Cloud Lu", "host:2", 10**12)
+            beats.workspace.agents.give_up("Cloud Lu", "host:1")
+            second.workspace.agents.acquire("Cloud Lu", "host:2", 10**12)
             tasks.append(beats.add())
             beats.clock.advance(timedelta(minutes=1))
             await until(lambda: beats.beat.lost)
@@ -195,7 +195,7 @@ def test_one_that_lost_its_name_dispatches_nothing_more(beats: BeatHouse) -> Non
         with pytest.raises(AgentBusy):
             running(beats, script)
         assert beats.provider.sent == []
-        row = second.desk.agents.get("Cloud Lu")
+        row = second.workspace.agents.get("Cloud Lu")
         assert row is not None
         assert row.holder == "host:2"
 

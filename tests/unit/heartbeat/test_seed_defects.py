@@ -208,7 +208,7 @@ def test_10_nor_does_one_in_a_patch(quilt: StubQuilt, clock: ManualClock) -> Non
     seed.accumulate_cost(100.0)
     assert not seed.alert_sent
     with BeatHouse() as beats:
-        beats.desk.quilt.put("budget", TODAY, {"daily_spend": -0.4}, author="seed")
+        beats.workspace.quilt.put("budget", TODAY, {"daily_spend": -0.4}, author="seed")
         with pytest.raises(InvalidPatch):
             beats.start()
 
@@ -256,7 +256,7 @@ def test_12_trouble_is_told_and_nothing_is_written_twice(
         assert (report.state, beats.health().status) == ("error", "fail")
         beats.line.down = False
         beats.stop()
-        assert beats.desk.quilt.get("budget", TODAY).version == 1
+        assert beats.workspace.quilt.get("budget", TODAY).version == 1
 
 
 def test_13_cycles_are_counted_over_restarts(

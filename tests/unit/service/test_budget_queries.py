@@ -46,7 +46,7 @@ class CountedTables(ShakyTables):
 def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[House]:
     """A service with budgets of every kind."""
     with house(STORES[request.param](tmp_path)) as made:
-        ledger = made.desk.ledger
+        ledger = made.workspace.ledger
         ledger.set_budget("acme", limits=["10 usd per day"], timezone="Europe/Berlin")
         for number in range(150):
             limits = ["1 usd per 30min", "3 calls per day"] if number % 3 else ["5 usd total"]
@@ -58,7 +58,7 @@ def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[House]:
 
 def test_what_stands_is_the_same_however_many_are_read(opened: House) -> None:
     """Spent, held, extended, paused, never used, and after the window turned."""
-    ledger = opened.desk.ledger
+    ledger = opened.workspace.ledger
     ledger.settle(ledger.reserve("acme/t-001/below", "0.25").key, "0.20")
     ledger.reserve("acme/t-002", "0.75", deadline="2h")
     until = opened.clock.now + timedelta(minutes=40)
@@ -68,17 +68,17 @@ def test_what_stands_is_the_same_however_many_are_read(opened: House) -> None:
     assert len(budgets) == 152
     for minutes in (0, 20, 25, 1440):
         opened.clock.advance(timedelta(minutes=minutes))
-        one_by_one = [balances_of(opened.desk, each) for each in budgets]
-        assert balances_of_all(opened.desk, budgets) == one_by_one
+        one_by_one = [balances_of(opened.workspace, each) for each in budgets]
+        assert balances_of_all(opened.workspace, budgets) == one_by_one
         used = [balance for balances in one_by_one for balance in balances if balance.settled]
         assert bool(used) == (minutes < 60)
-    assert balances_of_all(opened.desk, []) == []
+    assert balances_of_all(opened.workspace, []) == []
 
 
 @pytest.mark.parametrize("path", ["/v1/budgets/acme", "/v1/budgets?prefix=acme&limit=200"])
 def test_a_tree_of_budgets_takes_few_statements(opened: House, path: str) -> None:
     """Not one for each budget, however many there are."""
-    if opened.desk.ledger.store.url == "memory:":
+    if opened.workspace.ledger.store.url == "memory:":
         pytest.skip("in memory there are no statements")
     run: list[str] = []
     opened.line._tables = CountedTables(opened.line._tables, run)

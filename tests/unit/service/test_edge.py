@@ -137,4 +137,4 @@ def test_a_body_that_does_not_arrive_is_answered_with_408(*, drips: bool) -> Non
     with house(body_timeout="20ms") as opened:
         asyncio.run(ask(opened.app, opened.secrets["spend"]))
         assert (said[0]["status"], json.loads(said[1]["body"])["code"]) == (408, "too_slow")
-        assert opened.desk.board.last_event() == 0
+        assert opened.workspace.board.last_event() == 0

@@ -40,7 +40,7 @@ def test_clients_that_hang_up_while_they_wait_leave_the_line(
 ) -> None:
     """Once the budget is free again nothing is held for them, and the next client is served."""
     house.budget("acme", "10 usd per day")
-    ledger = house.desk.ledger
+    ledger = house.workspace.ledger
     ledger.reserve("acme", "10", key="in flight")
 
     async def hang_up() -> None:

@@ -20,14 +20,14 @@ BODY = {"budget": "acme", "amount": "1"}
 
 def held(house: House) -> str:
     """Return what is held on `acme`."""
-    (balance,) = house.desk.ledger.balances("acme")
+    (balance,) = house.workspace.ledger.balances("acme")
     return str(balance.held)
 
 
 def kept(house: House) -> list[tuple[Any, ...]]:
     """Return the rows of kept answers."""
     sql = "SELECT status, body FROM {schema}.request WHERE token_id <> ''"
-    return house.desk.tables.read(lambda rows: rows.run(sql))
+    return house.workspace.tables.read(lambda rows: rows.run(sql))
 
 
 def test_a_request_sent_again_is_answered_again(house: House) -> None:
@@ -63,7 +63,7 @@ def test_a_key_belongs_to_its_request(house: House, method: str, path: str, body
     house.ok(*RESERVE, json=BODY, key="k")
     assert house.no(422, method, path, json=body, key="k")["code"] == "key_reused"
     assert held(house) == "1"
-    assert house.desk.board.last_event() == 0
+    assert house.workspace.board.last_event() == 0
 
 
 def test_a_key_belongs_to_its_token(house: House) -> None:
@@ -104,7 +104,7 @@ def test_one_who_asks_while_the_first_is_answered_is_told_so(house: House) -> No
     waiting = {"budget": "acme", "amount": "1", "wait": "60s"}
     with ThreadPoolExecutor(2) as threads:
         first = threads.submit(house.ask, *RESERVE, json=waiting, key="k")
-        _until(lambda: house.desk.ledger.turns.waiting == 1)
+        _until(lambda: house.workspace.ledger.turns.waiting == 1)
         second = threads.submit(house.ask, *RESERVE, json=waiting, key="k")
         try:
             busy = second.result(timeout=LAST_RESORT_S)
@@ -124,12 +124,12 @@ DONE_TWICE: dict[str, tuple[Any, Any]] = {
     "/v1/reservations": (BODY, held),
     "/v1/reservations/open/extend": (
         {"amount": "0.5"},
-        lambda house: str(house.desk.ledger.reservation("open").amount),
+        lambda house: str(house.workspace.ledger.reservation("open").amount),
     ),
-    "/v1/tasks": ({"title": "think"}, lambda house: house.desk.board.last_event()),
+    "/v1/tasks": ({"title": "think"}, lambda house: house.workspace.board.last_event()),
     "/v1/budgets/acme/extend": (
         {"limit": "5 usd per day", "until": "2026-12-01T00:00:00Z"},
-        lambda house: str(house.desk.ledger.balances("acme")[0].limit),
+        lambda house: str(house.workspace.ledger.balances("acme")[0].limit),
     ),
     "/v1/reservations/open/settle": ({"amount": "0.5"}, held),
     "/v1/reservations/open/release": (None, held),
@@ -141,7 +141,7 @@ def test_what_a_process_did_before_it_died_is_not_done_twice(house: House, path:
     """It did its work and died before it kept the answer: the repeat finds the work done."""
     body, state = DONE_TWICE[path]
     house.budget()
-    house.desk.ledger.reserve("acme", "1", key="open")
+    house.workspace.ledger.reserve("acme", "1", key="open")
     row = begun_and_died(house, path, body)
     after = state(house)
     busy = house.ask("post", path, json=body, key="k")
@@ -166,11 +166,11 @@ def test_a_move_of_a_task_that_was_done_is_refused_by_its_state(house: House) ->
     """A task's move has no name of its own: the repeat is told where the task stands."""
     task = house.ok("post", "/v1/tasks", json={"title": "think"})["id"]
     begun_and_died(house, f"/v1/tasks/{task}/cancel", {})
-    events = house.desk.board.last_event()
+    events = house.workspace.board.last_event()
     house.clock.advance(timedelta(seconds=LEASE_S))
     problem = house.no(409, "post", f"/v1/tasks/{task}/cancel", json={}, key="k")
     assert problem["code"] == "task_refused"
-    assert house.desk.board.last_event() == events
+    assert house.workspace.board.last_event() == events
 
 
 def begun_and_died(house: House, path: str, body: Any) -> Any:
@@ -179,7 +179,7 @@ def begun_and_died(house: House, path: str, body: Any) -> Any:
     # The row as it stood before the answer was kept.
     sql = "UPDATE {schema}.request SET status = 0, body = 'dead', at = ? WHERE \"key\" = 'k'"
     now = house.clock.instant()
-    house.desk.tables.write("request", lambda rows: rows.run(sql, now))
+    house.workspace.tables.write("request", lambda rows: rows.run(sql, now))
     return answer
 
 
@@ -189,7 +189,7 @@ def test_after_an_unknown_outcome_only_the_same_request_may_come(house: House) -
     house.no(503, "post", "/v1/tasks", json={"title": "think"}, key="k")
     house.no(422, "post", "/v1/tasks", json={"title": "other"}, key="k")
     house.ok("post", "/v1/tasks", json={"title": "think"}, key="k")
-    assert house.desk.board.last_event() == 1
+    assert house.workspace.board.last_event() == 1
 
 
 def test_an_answer_that_could_not_be_kept_is_given_all_the_same(house: House) -> None:
@@ -200,7 +200,7 @@ def test_an_answer_that_could_not_be_kept_is_given_all_the_same(house: House) ->
     house.line.down = False
     house.clock.advance(timedelta(seconds=LEASE_S))
     assert house.ok("post", "/v1/tasks", json={"title": "think"}, key="k")["id"] == first["id"]
-    assert house.desk.board.last_event() == 1
+    assert house.workspace.board.last_event() == 1
 
 
 def test_lost_answers_of_the_database_are_no_second_request(house: House) -> None:
@@ -208,7 +208,7 @@ def test_lost_answers_of_the_database_are_no_second_request(house: House) -> Non
     house.line.loses_answers = True
     for _ in range(2):
         house.ok("post", "/v1/tasks", json={"title": "think"}, key="k")
-    assert house.desk.board.last_event() == 1
+    assert house.workspace.board.last_event() == 1
 
 
 def test_a_key_that_is_none_is_bad_input(house: House) -> None:
@@ -217,7 +217,7 @@ def test_a_key_that_is_none_is_bad_input(house: House) -> None:
         headers: Any = {"Idempotency-Key": key, "Authorization": f"Bearer {house.secrets['spend']}"}
         answer = house.client.post("/v1/tasks", json={"title": "t"}, headers=headers)
         assert answer.status_code == 400, key
-    assert house.desk.board.last_event() == 0
+    assert house.workspace.board.last_event() == 0
 
 
 def test_a_crowd_under_one_key_does_it_once(house: House) -> None:

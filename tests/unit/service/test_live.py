@@ -17,23 +17,23 @@ from earmark.runs.journal_tables import TablesJournal
 from earmark.service import live as live_module
 from earmark.service.live import HELLO, MOST_REPLAYED, MOST_WAITING, Live, Stream
 from earmark.service.look import Happening
-from earmark.workspace.workspace import Desk
+from earmark.workspace.workspace import Workspace
 from support.last_resort import LAST_RESORT_S
 from support.service_house import House, house
 from support.written_runs import line, record, statement_of
 
 
 @pytest.fixture
-def desk(house: House) -> Desk:
-    """A desk with one budget."""
+def workspace(house: House) -> Workspace:
+    """A workspace with one budget."""
     house.budget()
-    return house.desk
+    return house.workspace
 
 
-def add(desk: Desk, *titles: str) -> None:
+def add(workspace: Workspace, *titles: str) -> None:
     """Put tasks on the board."""
     for title in titles:
-        desk.board.add(Draft(title=title), actor="me")
+        workspace.board.add(Draft(title=title), actor="me")
 
 
 async def told(stream: AsyncGenerator[bytes], count: int) -> list[tuple[str, Any]]:
@@ -50,11 +50,11 @@ async def told(stream: AsyncGenerator[bytes], count: int) -> list[tuple[str, Any
     return found
 
 
-def with_live(desk: Desk, scenario: Callable[[Live], Awaitable[None]]) -> None:
+def with_live(workspace: Workspace, scenario: Callable[[Live], Awaitable[None]]) -> None:
     """Run *scenario* with a live loop that looks a hundred times a second."""
 
     async def run() -> None:
-        live = Live(desk, look_every_s=0.01)
+        live = Live(workspace, look_every_s=0.01)
         await scenario(live)
         live.close()
         assert live.streams == 0
@@ -70,14 +70,14 @@ async def opened(live: Live, after: int | None = None) -> AsyncGenerator[bytes]:
     return stream
 
 
-def test_everybody_hears_everything_once_and_in_order(desk: Desk) -> None:
+def test_everybody_hears_everything_once_and_in_order(workspace: Workspace) -> None:
     """Two hundred streams, three tasks: the same three events in each."""
 
     async def scenario(live: Live) -> None:
         streams = [await opened(live) for _ in range(200)]
         heard = [asyncio.ensure_future(told(each, 3)) for each in streams]
         assert live.streams == 200
-        await asyncio.to_thread(add, desk, "a", "b", "c")
+        await asyncio.to_thread(add, workspace, "a", "b", "c")
         for each in await asyncio.gather(*heard):
             assert [(kind, data["number"]) for kind, data in each] == [
                 ("task", 1), ("task", 2), ("task", 3),
@@ -85,52 +85,52 @@ def test_everybody_hears_everything_once_and_in_order(desk: Desk) -> None:
         for stream in streams:
             await stream.aclose()
 
-    with_live(desk, scenario)
+    with_live(workspace, scenario)
 
 
-def test_each_kind_of_thing_is_told(desk: Desk) -> None:
+def test_each_kind_of_thing_is_told(workspace: Workspace) -> None:
     """A task moved, a nudge raised, an agent reporting, an entry booked."""
 
     async def scenario(live: Live) -> None:
         async with aclosing(await opened(live)) as stream:
             hears = asyncio.ensure_future(told(stream, 4))
-            await asyncio.to_thread(add, desk, "a")
+            await asyncio.to_thread(add, workspace, "a")
             await asyncio.to_thread(
-                desk.nudges.raise_, "paused", id="n", budget="acme", title="paused", data={}
+                workspace.nudges.raise_, "paused", id="n", budget="acme", title="paused", data={}
             )
-            await asyncio.to_thread(desk.agents.acquire, "Cloud Lu", "host:1", 10**9)
-            await asyncio.to_thread(desk.ledger.reserve, "acme", "1")
+            await asyncio.to_thread(workspace.agents.acquire, "Cloud Lu", "host:1", 10**9)
+            await asyncio.to_thread(workspace.ledger.reserve, "acme", "1")
             found = dict(await hears)
         assert found["task"]["move"] == "added"
         assert found["nudge"]["title"] == "paused"
         assert found["agent"] == {"name": "Cloud Lu"}
         assert found["ledger"] == {"trees": None}
 
-    with_live(desk, scenario)
+    with_live(workspace, scenario)
 
 
 def test_what_no_number_counts_is_told_too(tmp_path: Path) -> None:
     """A nudge on its way and acknowledged, a switch that was thrown, a run that ended."""
     with house(f"sqlite:///{tmp_path}/books.db") as opened_:
-        desk = opened_.desk
-        journal = TablesJournal(desk.tables)
-        desk.nudges.raise_("paused", id="n", title="paused", data={}, channels=["chat"])
-        desk.agents.acquire("Cloud Lu", "host:1", 10**9)
+        workspace = opened_.workspace
+        journal = TablesJournal(workspace.tables)
+        workspace.nudges.raise_("paused", id="n", title="paused", data={}, channels=["chat"])
+        workspace.agents.acquire("Cloud Lu", "host:1", 10**9)
         asyncio.run(journal.start(record("r")))
 
         async def scenario(live: Live) -> None:
             async with aclosing(await opened(live)) as stream:
                 for do, told_of in (
-                    (lambda: desk.nudges.lease("chat", lambda _: 1), ("outbox", {"id": "n"})),
-                    (lambda: desk.nudges.ack("n", "me"), ("outbox", {"id": "n"})),
-                    (lambda: desk.quilt.put("x", SWITCH, {}, author="me"), ("agent", AGENT)),
+                    (lambda: workspace.nudges.lease("chat", lambda _: 1), ("outbox", {"id": "n"})),
+                    (lambda: workspace.nudges.ack("n", "me"), ("outbox", {"id": "n"})),
+                    (lambda: workspace.quilt.put("x", SWITCH, {}, author="me"), ("agent", AGENT)),
                     (lambda: asyncio.run(journal.record("r", [line(1)])), ("run", RUN)),
                     (lambda: asyncio.run(journal.finish(statement_of("r"))), ("run", RUN)),
                 ):
                     await asyncio.to_thread(do)
                     assert await told(stream, 1) == [told_of]
 
-        with_live(desk, scenario)
+        with_live(workspace, scenario)
 
 
 AGENT = {"name": "Cloud Lu"}
@@ -138,22 +138,22 @@ RUN = {"run_id": "r"}
 SWITCH = "cloud_lu_autonomous"
 
 
-def test_a_listener_goes_on_where_it_was(desk: Desk) -> None:
+def test_a_listener_goes_on_where_it_was(workspace: Workspace) -> None:
     """After a break it names the last number it has, and misses and repeats nothing."""
-    add(desk, "a", "b", "c")
+    add(workspace, "a", "b", "c")
 
     async def scenario(live: Live) -> None:
         async with aclosing(await opened(live, after=1)) as stream:
             hears = asyncio.ensure_future(told(stream, 4))
-            await asyncio.to_thread(add, desk, "d", "e")
+            await asyncio.to_thread(add, workspace, "d", "e")
             assert [data["number"] for _, data in await hears] == [2, 3, 4, 5]
 
-    with_live(desk, scenario)
+    with_live(workspace, scenario)
 
 
-def test_a_listener_who_missed_too_much_is_told_to_look_again(desk: Desk) -> None:
+def test_a_listener_who_missed_too_much_is_told_to_look_again(workspace: Workspace) -> None:
     """One event instead of thousands, and from then on each."""
-    board = desk.board
+    board = workspace.board
     (first,) = [board.add(Draft(title="a"), actor="me")]
     sql = (
         "INSERT INTO {schema}.task_event"
@@ -165,35 +165,35 @@ def test_a_listener_who_missed_too_much_is_told_to_look_again(desk: Desk) -> Non
         for number in range(2, MOST_REPLAYED + 3):
             rows.run(sql, number, first.id, f"op-{number}")
 
-    desk.tables.write("board", fill)
+    workspace.tables.write("board", fill)
 
     async def scenario(live: Live) -> None:
         async with aclosing(await opened(live, after=1)) as stream:
             hears = asyncio.ensure_future(told(stream, 2))
-            await asyncio.to_thread(add, desk, "b")
+            await asyncio.to_thread(add, workspace, "b")
             (reset, last), (task, data) = await hears
         assert (reset, last) == ("reset", {"after": MOST_REPLAYED + 2})
         assert (task, data["number"]) == ("task", MOST_REPLAYED + 3)
 
-    with_live(desk, scenario)
+    with_live(workspace, scenario)
 
 
-def test_nobody_looks_when_nobody_listens(desk: Desk) -> None:
+def test_nobody_looks_when_nobody_listens(workspace: Workspace) -> None:
     """The loop begins with the first stream, ends with the last, and can begin again."""
 
     async def scenario(live: Live) -> None:
         for title in "ab":
             async with aclosing(await opened(live)) as stream:
                 hears = asyncio.ensure_future(told(stream, 1))
-                await asyncio.to_thread(add, desk, title)
+                await asyncio.to_thread(add, workspace, title)
                 ((_, data),) = await hears
                 assert data["move"] == "added"
             assert live._loop is None
 
-    with_live(desk, scenario)
+    with_live(workspace, scenario)
 
 
-def test_streams_end_when_the_service_does(desk: Desk) -> None:
+def test_streams_end_when_the_service_does(workspace: Workspace) -> None:
     """Those that are open, and those that come later."""
 
     async def scenario(live: Live) -> None:
@@ -203,7 +203,7 @@ def test_streams_end_when_the_service_does(desk: Desk) -> None:
         assert await hears == []
         assert await told(await opened(live), 1) == []
 
-    with_live(desk, scenario)
+    with_live(workspace, scenario)
 
 
 def test_a_reader_that_does_not_keep_up_is_let_go() -> None:
@@ -239,7 +239,9 @@ def test_what_two_looks_found_is_told_once() -> None:
     asyncio.run(scenario())
 
 
-def test_a_silent_stream_is_kept_open(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_stream_is_kept_open(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A comment now and then; it is no event."""
     monkeypatch.setitem(vars(live_module), "PING_S", 0.02)
 
@@ -247,7 +249,7 @@ def test_a_silent_stream_is_kept_open(desk: Desk, monkeypatch: pytest.MonkeyPatc
         async with aclosing(await opened(live)) as stream, asyncio.timeout(LAST_RESORT_S):
             assert await anext(stream) == b": ping\n\n"
 
-    with_live(desk, scenario)
+    with_live(workspace, scenario)
 
 
 def test_the_loop_goes_on_when_the_store_comes_back(house: House) -> None:
@@ -256,23 +258,23 @@ def test_the_loop_goes_on_when_the_store_comes_back(house: House) -> None:
     async def scenario(live: Live) -> None:
         async with aclosing(await opened(live)) as stream:
             hears = asyncio.ensure_future(told(stream, 2))
-            await asyncio.to_thread(add, house.desk, "a")
+            await asyncio.to_thread(add, house.workspace, "a")
             house.line.down = True
             while not live._trouble:  # noqa: ASYNC110 - each look is a step of the loop's own
                 await asyncio.sleep(0.005)
             house.line.down = False
-            await asyncio.to_thread(add, house.desk, "b")
+            await asyncio.to_thread(add, house.workspace, "b")
             assert [data["number"] for _, data in await hears] == [1, 2]
 
-    with_live(house.desk, scenario)
+    with_live(house.workspace, scenario)
 
 
 class Failing(Nudges):
     """Nudges that cannot be read twice, once something is on the board."""
 
-    def __init__(self, desk: Desk) -> None:
-        super().__init__(desk.tables, desk.ledger.clock)
-        self.board = desk.board
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__(workspace.tables, workspace.ledger.clock)
+        self.board = workspace.board
         self.fails = [StoreUnavailable(store="s", detail="gone"), KeyError("nobody foresaw it")]
 
     def find(self, **wanted: Any) -> list[Nudge]:
@@ -282,18 +284,18 @@ class Failing(Nudges):
         return super().find(**wanted)
 
 
-def test_a_look_that_breaks_off_loses_nothing(desk: Desk) -> None:
+def test_a_look_that_breaks_off_loses_nothing(workspace: Workspace) -> None:
     """The board was looked at and the nudges could not be: the task is told by the next look."""
-    nudges = Failing(desk)
+    nudges = Failing(workspace)
 
     async def scenario(live: Live) -> None:
         async with aclosing(await opened(live)) as stream:
             hears = asyncio.ensure_future(told(stream, 1))
-            await asyncio.to_thread(add, desk, "a")
+            await asyncio.to_thread(add, workspace, "a")
             ((kind, data),) = await hears
             assert (kind, data["number"], nudges.fails) == ("task", 1, [])
 
-    with_live(replace(desk, nudges=nudges), scenario)
+    with_live(replace(workspace, nudges=nudges), scenario)
 
 
 def test_a_past_that_cannot_be_read_ends_the_stream(house: House) -> None:
@@ -306,7 +308,7 @@ def test_a_past_that_cannot_be_read_ends_the_stream(house: House) -> None:
                 assert [said async for said in late] == [HELLO]
             house.line.down = False
 
-    with_live(house.desk, scenario)
+    with_live(house.workspace, scenario)
 
 
 def test_a_service_has_so_many_listeners(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -319,7 +321,7 @@ def test_a_service_has_so_many_listeners(house: House, monkeypatch: pytest.Monke
 
 def test_the_api_replays_what_was_missed(house: House) -> None:
     """`Last-Event-ID` goes before `after`; the stream ends with the service."""
-    add(house.desk, "a", "b", "c")
+    add(house.workspace, "a", "b", "c")
     house.service.live.close()
     answer = house.ask("get", "/v1/events?after=0")
     assert answer.headers["content-type"].startswith("text/event-stream")

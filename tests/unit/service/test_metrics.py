@@ -69,7 +69,7 @@ def test_every_name_is_there(house: House) -> None:
 def test_the_numbers_are_the_ledgers(url: str) -> None:
     """On every store: spent, held, left, over the hold, too late, the age of the oldest hold."""
     with house(url) as opened:
-        ledger = opened.desk.ledger
+        ledger = opened.workspace.ledger
         opened.budget("acme", "10 usd per day", "20 calls per day")
         opened.budget("acme/a", "5 usd total")
         opened.budget("acme/a/run-0123456789abcdef", "1 usd total")
@@ -109,7 +109,7 @@ def test_the_numbers_are_the_ledgers(url: str) -> None:
 def test_what_another_zone_counts_again_is_counted_once(url: str) -> None:
     """A change of zone, and one that counts back, begin accounts; what was spent stays the same."""
     with house(url) as opened:
-        ledger = opened.desk.ledger
+        ledger = opened.workspace.ledger
         opened.budget("acme", "100 usd per day", "100 usd per hour")
         ledger.reserve("acme", "8", key="late", deadline="1min")
         ledger.settle(ledger.reserve("acme", "1").key, "2")
@@ -151,17 +151,17 @@ def test_counters_never_fall(tmp_path: Path) -> None:
 
     with service() as opened:
         opened.budget("acme", "10 usd per day")
-        opened.desk.ledger.settle(opened.desk.ledger.reserve("acme", "1").key, "0.5")
-        opened.desk.ledger.reserve("acme", "2", key="late", deadline="1s")
+        opened.workspace.ledger.settle(opened.workspace.ledger.reserve("acme", "1").key, "0.5")
+        opened.workspace.ledger.reserve("acme", "2", key="late", deadline="1s")
         clock.advance(timedelta(seconds=2))
         seen.append(counters(samples(opened)))
     with service() as opened:
-        opened.desk.ledger.settle("late", "0.25")
+        opened.workspace.ledger.settle("late", "0.25")
     with service() as opened:
         clock.advance(timedelta(days=1))
-        opened.desk.ledger.reserve("acme", "1", key="again", deadline="1s")
+        opened.workspace.ledger.reserve("acme", "1", key="again", deadline="1s")
         clock.advance(timedelta(seconds=2))
-        opened.desk.ledger.release("again")
+        opened.workspace.ledger.release("again")
     day = ("budget_spent_usd_total", "acme", "usd", "day")
     assert [each[day] for each in seen] == [0.5, 0.5, 0.75, 0.75]
     for before, after in itertools.pairwise(seen):
@@ -173,7 +173,7 @@ def test_a_sum_of_many_is_the_balances_own(house: House) -> None:
     """A hundred reservations on two levels: the metric is what `balances` says."""
     house.budget("acme", "1000 usd per day")
     house.budget("acme/a", "1000 usd per day")
-    ledger = house.desk.ledger
+    ledger = house.workspace.ledger
     for number in range(100):
         key = ledger.reserve("acme/a" if number % 2 else "acme", "1").key
         if number % 3:
@@ -190,6 +190,6 @@ def test_metrics_of_a_store_that_is_gone_are_none(tmp_path: Path) -> None:
     """503, and never the numbers of before."""
     with house(f"sqlite:///{tmp_path}/books.db") as opened:
         samples(opened)
-        opened.desk.ledger.store.close()
+        opened.workspace.ledger.store.close()
         opened.clock.advance(timedelta(seconds=FRESH_S))
         opened.no(503, "get", "/metrics")

@@ -33,14 +33,14 @@ def filled() -> Iterator[House]:
     with house(allowed_hosts=[asgi.HOST]) as opened:
         opened.budget("acme/research", "10 usd per day", "100 calls per day")
         opened.budget("0", "1 usd total")
-        ledger, desk = opened.desk.ledger, opened.desk
+        ledger, workspace = opened.workspace.ledger, opened.workspace
         ledger.reserve("acme/research", "1", key="0")
         ledger.settle(ledger.reserve("0", "1").key, "1")
         for number in range(3):
-            desk.board.add(Draft(title=f"task {number}", destructive=number == 0), actor="me")
-        desk.quilt.put("0", "0", {"a": [1, None, {"b": "1"}]}, author="me")
-        desk.nudges.raise_("paused", id="0", title="paused", data={}, channels=["chat"])
-        desk.agents.acquire("0", "host:1", 10**12)
+            workspace.board.add(Draft(title=f"task {number}", destructive=number == 0), actor="me")
+        workspace.quilt.put("0", "0", {"a": [1, None, {"b": "1"}]}, author="me")
+        workspace.nudges.raise_("paused", id="0", title="paused", data={}, channels=["chat"])
+        workspace.agents.acquire("0", "host:1", 10**12)
         # A stream of events has no end of its own.
         opened.service.live.close()
         yield opened

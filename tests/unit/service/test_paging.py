@@ -35,13 +35,13 @@ def everything(service: House, path: str, limit: int) -> list[Any]:
 
 
 def fill(service: House) -> None:
-    """Put seven of each thing on the desk."""
+    """Put seven of each thing in the workspace."""
     for number in range(7):
         service.budget(f"acme/b{number}")
-        service.desk.ledger.reserve(f"acme/b{number}", "1", key=f"r{number}")
+        service.workspace.ledger.reserve(f"acme/b{number}", "1", key=f"r{number}")
         service.ok("post", "/v1/tasks", json={"title": f"t{number}"})
-        service.desk.quilt.put("note", f"n{number}", {}, author="me")
-        service.desk.nudges.raise_("paused", id=f"p{number}", title="x", data={})
+        service.workspace.quilt.put("note", f"n{number}", {}, author="me")
+        service.workspace.nudges.raise_("paused", id=f"p{number}", title="x", data={})
 
 
 NAMES = {
@@ -105,7 +105,7 @@ def test_runs_come_newest_first(full: House) -> None:
     moments = {"00000000000000a1": 1, "00000000000000a2": 5, "00000000000000a3": 5}
 
     async def write() -> None:
-        journal = open_journal(full.desk.ledger.store.url)
+        journal = open_journal(full.workspace.ledger.store.url)
         for run_id, at in moments.items():
             await journal.start(record(run_id, at))
             await journal.record(run_id, [line(1)])
@@ -166,7 +166,7 @@ def test_no_page_goes_beyond_what_is_still_being_written(
         taken = slow.execute(TAKE_NUMBER.format(s=schema).encode()).fetchall()
         number = int(taken[0][0])
         slow.execute(WRITE_ENTRY.format(s=schema).encode(), (number,))
-        later = opened.desk.ledger.reserve("quick", "1").seq
+        later = opened.workspace.ledger.reserve("quick", "1").seq
         assert later > number
         monkeypatch.setitem(vars(order), "LOOKS", 2)
         opened.no(503, "get", "/v1/entries")
@@ -181,10 +181,10 @@ def test_no_page_goes_beyond_what_is_still_being_written(
         assert len(found) == before + 2
         complete = vars(order)["_complete"]
 
-        def then_both_write(desk: Any) -> int:
-            last = complete(desk)
+        def then_both_write(workspace: Any) -> int:
+            last = complete(workspace)
             slow.execute(TAKE_NUMBER.format(s=schema).encode())
-            opened.desk.ledger.reserve("quick", "1")
+            opened.workspace.ledger.reserve("quick", "1")
             return int(last)
 
         monkeypatch.setitem(vars(order), "_complete", then_both_write)

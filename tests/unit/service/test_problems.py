@@ -227,7 +227,7 @@ def test_a_member_that_is_there_twice_is_refused(
             "input_error",
             f"the member '{name}' is there twice",
         )
-    assert shared.desk.ledger.holds() == []
+    assert shared.workspace.ledger.holds() == []
 
 
 def test_a_wrong_value_is_not_sent_back(shared: House) -> None:
@@ -261,7 +261,7 @@ def test_an_unknown_query_parameter_is_refused_on_every_route(house: House) -> N
     paths: dict[str, Any] = house.client.get("/openapi.json").json()["paths"]
     api = [(p, method) for p, of in paths.items() if p.startswith("/v1/") for method in of]
     assert len(api) > 30
-    before = house.desk.ledger.entries()[-1].seq
+    before = house.workspace.ledger.entries()[-1].seq
     for path, method in api:
         body: dict[str, Any] = {"json": {}} if method in {"post", "put"} else {}
         answer = house.ask(method, f"{path}?limt=1", **body)
@@ -274,4 +274,4 @@ def test_an_unknown_query_parameter_is_refused_on_every_route(house: House) -> N
             said = house.ask(method, f"{path}?{name}=1", **body).text
             assert "unknown_parameter" not in said, (method, path, name)
     assert "did you mean limit?" in house.ask("get", "/v1/budgets?limt=1").text
-    assert house.desk.ledger.entries()[-1].seq == before
+    assert house.workspace.ledger.entries()[-1].seq == before

@@ -27,7 +27,10 @@ def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[House]:
 
 def test_settlements_that_no_store_can_add_up_are_refused_alone(opened: House) -> None:
     """400 for the one; everybody else goes on, deadlines pass, and the service is ready."""
-    store, nearly = opened.desk.ledger.store, Amounts(LARGEST_SUM - LARGEST_NANOS, AS_HELD, None)
+    store, nearly = (
+        opened.workspace.ledger.store,
+        Amounts(LARGEST_SUM - LARGEST_NANOS, AS_HELD, None),
+    )
     for path in ("acme", "other"):
         opened.budget(path)
     for day in range(2):
@@ -46,11 +49,11 @@ def test_settlements_that_no_store_can_add_up_are_refused_alone(opened: House) -
     found = opened.ok("get", "/v1/reservations?state=presumed")["items"]
     assert {"over1", "held1"} <= {each["key"] for each in found}
     assert opened.ask("get", "/readyz", scope=None).status_code == 200
-    assert opened.desk.ledger.audit().ok
+    assert opened.workspace.ledger.audit().ok
     # Counters add intervals up, and come to more than an account can.
     total = 2 * LARGEST_SUM - LARGEST_NANOS
-    assert sums_of(opened.desk).settled["acme", "usd", "day"] == total
-    assert sums_of(opened.desk).overrun["acme"] == total
+    assert sums_of(opened.workspace).settled["acme", "usd", "day"] == total
+    assert sums_of(opened.workspace).overrun["acme"] == total
     assert opened.ask("get", "/metrics").status_code == 200
 
 
@@ -77,18 +80,18 @@ def test_amounts_and_deadlines_beyond_all_numbers_are_refused(
     opened.no(400, "post", f"/v1/reservations{path}", json=body)
     assert before.pop("repeated") is False, "only who makes it is told so"
     assert opened.ok("get", "/v1/reservations/k") == before
-    assert opened.desk.ledger.audit().entries == 2
+    assert opened.workspace.ledger.audit().entries == 2
 
 
 def test_counters_count_of_what_is_presumed_what_its_account_counts(opened: House) -> None:
     """A limit that was set after a hold was opened counts what was added to it."""
     opened.budget("acme", "10 usd per day")
-    ledger = opened.desk.ledger
+    ledger = opened.workspace.ledger
     ledger.reserve("acme", 3, key="k")
     opened.budget("acme", "10 usd per day", "5 usd total")
     ledger.extend("k", 1)
     ledger.presume("k")
-    presumed = sums_of(opened.desk).presumed
+    presumed = sums_of(opened.workspace).presumed
     assert [presumed["acme", "usd", window] for window in ("day", "total")] == [4 * 10**9, 10**9]
 
 
@@ -97,9 +100,9 @@ def test_a_store_that_cannot_presume_what_is_due_is_not_ready(tmp_path: Path, st
     """Its books contradict themselves: no operation is possible, so it says so."""
     with house(STORES[store](tmp_path)) as opened:
         opened.budget("acme")
-        opened.desk.ledger.reserve("acme", 1, deadline="1h")
+        opened.workspace.ledger.reserve("acme", 1, deadline="1h")
         assert opened.ask("get", "/readyz", scope=None).status_code == 200
-        tamper(opened.desk.ledger, "UPDATE account SET held = 0")
+        tamper(opened.workspace.ledger, "UPDATE account SET held = 0")
         opened.clock.advance(timedelta(hours=1, seconds=FRESH_S))
         answer = opened.ask("get", "/readyz", scope=None)
         assert (answer.status_code, answer.json()["status"]) == (503, "fail")

@@ -1,4 +1,4 @@
-"""The API's routes: what stands on the desk, as JSON, and what is done to it."""
+"""The API's routes: what stands in the workspace, as JSON, and what is done to it."""
 
 from datetime import timedelta
 from typing import Any
@@ -114,10 +114,10 @@ def test_a_budget_is_not_changed_by_nonsense(
 ) -> None:
     """400, and no entry is written."""
     shared.budget("steady")
-    before = shared.desk.ledger.store.heads()
+    before = shared.workspace.ledger.store.heads()
     method = "post" if path else "put"
     assert shared.no(400, method, f"/v1/budgets/steady{path}", json=body)["code"] == code
-    assert shared.desk.ledger.store.heads() == before
+    assert shared.workspace.ledger.store.heads() == before
 
 
 def test_a_reservation_lives_and_ends(house: House) -> None:
@@ -181,7 +181,7 @@ def test_a_reserve_may_wait_for_what_is_in_flight(house: House) -> None:
 def test_alerts_are_told_once_each(house: House) -> None:
     """At 80 % and at 100 % of a limit."""
     house.budget("acme", "1 usd per day")
-    house.desk.ledger.settle(house.desk.ledger.reserve("acme", "1").key, "1")
+    house.workspace.ledger.settle(house.workspace.ledger.reserve("acme", "1").key, "1")
     found = house.ok("get", "/v1/alerts")["items"]
     assert [(each["threshold"], each["settled"]) for each in found] == [("0.8", "1"), ("1", "1")]
     assert found[0]["resets_at"] == DAY["resets_at"]
@@ -214,7 +214,7 @@ def test_a_task_is_added_approved_cancelled_and_shown(house: House) -> None:
         "a spender",
     )
     assert task["work"]["max_tokens"] == 4000
-    assert [each.kind for each in house.desk.nudges.find()] == ["approval"]
+    assert [each.kind for each in house.workspace.nudges.find()] == ["approval"]
     assert house.ok("post", f"/v1/tasks/{task['id']}/approve", json={})["approval"] == "given"
     shown = house.ok("get", f"/v1/tasks/{task['id']}")
     assert [each["move"] for each in shown["history"]] == ["added", "approved"]
@@ -228,7 +228,7 @@ def test_a_task_is_added_approved_cancelled_and_shown(house: House) -> None:
 
 def completed(house: House) -> str:
     """Return the id of a task that a heartbeat did, and that cost 0.045864 USD."""
-    board, ledger = house.desk.board, house.desk.ledger
+    board, ledger = house.workspace.board, house.workspace.ledger
     house.budget("c8/cloud-lu")
     house.ok("post", "/v1/tasks", json={"title": "think"})
     (task,) = board.claim("Cloud Lu", 1, lease_ns=10**11)
@@ -348,7 +348,7 @@ def test_nudges_are_listed_and_acknowledged(house: House) -> None:
     """Whoever was first stays noted; ids may hold slashes."""
     name = "acme/usd/day/1/800000"
     for id_ in (name, "second"):
-        house.desk.nudges.raise_(
+        house.workspace.nudges.raise_(
             "threshold", id=id_, budget="acme", title="80 %", data={"a": "1"}, channels=["chat"]
         )
     listed = house.ok("get", "/v1/nudges")["items"]
@@ -364,7 +364,7 @@ def test_nudges_are_listed_and_acknowledged(house: House) -> None:
 
 def test_agents_say_how_they_are(house: House) -> None:
     """Who holds the name, and the last report."""
-    house.desk.agents.acquire("Cloud Lu", "host:1", 10**11)
+    house.workspace.agents.acquire("Cloud Lu", "host:1", 10**11)
     (listed,) = house.ok("get", "/v1/agents")["items"]
     assert listed == house.ok("get", "/v1/agents/Cloud%20Lu")
     assert (listed["held"], listed["cycles"]) == (True, 0)
@@ -375,7 +375,7 @@ def test_agents_say_how_they_are(house: House) -> None:
 def test_the_audit_recomputes_the_books(house: House) -> None:
     """All is well, and the sums are the ledger's."""
     house.budget()
-    house.desk.ledger.settle(house.desk.ledger.reserve("acme", "1").key, Money("0.5"))
+    house.workspace.ledger.settle(house.workspace.ledger.reserve("acme", "1").key, Money("0.5"))
     found = house.ok("get", "/v1/audit")
     assert (found["ok"], found["settled"], found["problems"]) == (True, "0.5", [])
 
@@ -385,13 +385,13 @@ def test_a_task_of_many_tokens_is_the_boards_own(house: House) -> None:
     made = house.ok(
         "post", "/v1/tasks", json={"title": "x", "work": {"prompt": "p", "kind": "model"}}
     )
-    assert house.desk.board.get(made["id"]).work == ModelWork(prompt="p")
+    assert house.workspace.board.get(made["id"]).work == ModelWork(prompt="p")
 
 
 def test_whatever_was_written_can_be_listed(house: House) -> None:
     """A value nested without end, and text that is no UTF-8, spoil nobody's list."""
-    house.desk.ledger.set_budget("acme", limits=["1 usd per day"])
-    house.desk.ledger.pause("acme", actor="me", reason="a shell's \udcff byte")
+    house.workspace.ledger.set_budget("acme", limits=["1 usd per day"])
+    house.workspace.ledger.pause("acme", actor="me", reason="a shell's \udcff byte")
     work = (
         '{"kind": "composition", "budget": "1", "input": ' + "[" * 900 + "]" * 900 + ","
         ' "graph": {"description": "a", "version": "0.1.0", "root": {"op": "Const", "value": 1}}}'

@@ -70,9 +70,9 @@ def unlocked() -> Any:
 
 def books(service: House) -> tuple[Any, ...]:
     """Return how much was ever written."""
-    desk = service.desk
-    entries = desk.ledger.store.heads()
-    return entries, desk.board.last_event(), [each.version for each in desk.quilt.find()]
+    workspace = service.workspace
+    entries = workspace.ledger.store.heads()
+    return entries, workspace.board.last_event(), [each.version for each in workspace.quilt.find()]
 
 
 @pytest.mark.parametrize("scope", [None, *SCOPES])

@@ -60,7 +60,7 @@ def test_no_answer_has_a_token(busy: House, caplog: pytest.LogCaptureFixture) ->
 
 def test_the_store_has_no_token(busy: House) -> None:
     """No row of any table has any part of one, kept answers among them."""
-    name = busy.desk.ledger.store.url.removeprefix("sqlite:///")
+    name = busy.workspace.ledger.store.url.removeprefix("sqlite:///")
     secrets = [value[37:].encode() for value in busy.secrets.values()]
     for file in Path(name).parent.iterdir():
         assert not [secret for secret in secrets if secret in file.read_bytes()], file
@@ -86,7 +86,7 @@ def test_the_databases_password_is_nobodys_to_see(
         answers = [opened.ask("get", path).text for path in reads(opened)]
         opened.line.fails_next = "board"
         answers.append(opened.ask("post", "/v1/tasks", json={"title": "x"}).text)
-        assert password in opened.desk.ledger.store.url
+        assert password in opened.workspace.ledger.store.url
         assert not [text for text in answers if password in text]
         assert password not in caplog.text
         assert password not in repr(opened.service)

@@ -55,7 +55,7 @@ def test_a_session_ends(shut: House) -> None:
             case "revoke":
                 shut.service.tokens.revoke(row.id)
             case "gone":
-                shut.desk.tables.write("token", lambda rows, id_=row.id: rows.run(sql, id_))
+                shut.workspace.tables.write("token", lambda rows, id_=row.id: rows.run(sql, id_))
             case _:
                 shut.clock.advance(timedelta(seconds=SESSION_S))
         assert not visitor(shut, cookie).may("read"), end

@@ -30,14 +30,16 @@ def test_a_store_that_is_read_and_written_is_ready(tmp_path: Path) -> None:
         checks = {"store:read", "store:swept", "store:time", "store:written"}
         assert set(answer.json()["checks"]) == checks
         sql = "SELECT at FROM {schema}.request WHERE \"key\" = 'probe'"
-        assert opened.desk.tables.read(lambda rows: rows.run(sql))[0][0] == opened.clock.instant()
+        assert (
+            opened.workspace.tables.read(lambda rows: rows.run(sql))[0][0] == opened.clock.instant()
+        )
 
 
 def test_a_store_that_closed_is_not_ready_and_never_healthy(tmp_path: Path) -> None:
     """503 as soon as an answer may be half a second old; health fails with it."""
     with house(f"sqlite:///{tmp_path}/books.db") as opened:
         assert opened.ask("get", "/health").status_code == 200
-        opened.desk.ledger.store.close()
+        opened.workspace.ledger.store.close()
         opened.clock.advance(timedelta(seconds=FRESH_S))
         for path in ("/readyz", "/health"):
             answer = opened.ask("get", path, scope=None)
@@ -61,7 +63,7 @@ def test_a_clock_that_is_wrong_is_not_ready(tmp_path: Path) -> None:
         opened.clock.step(timedelta(seconds=-301))
         assert check() == (200, "", "")
         opened.clock.set(opened.clock.now + timedelta(days=1))
-        opened.desk.ledger.set_budget("acme", limits=["1 usd per day"])
+        opened.workspace.ledger.set_budget("acme", limits=["1 usd per day"])
         opened.clock.set(opened.clock.now - timedelta(days=1))
         status, code, said = check()
         assert (status, code) == (503, "entries_ahead")
@@ -90,7 +92,7 @@ def test_health_is_never_older_than_half_a_second(house: House) -> None:
     """What changed is seen when that is over, and not looked at again before."""
     house.budget()
     first = house.ok("get", "/health")
-    house.desk.agents.acquire("Cloud Lu", "host:1", 10**12)
+    house.workspace.agents.acquire("Cloud Lu", "host:1", 10**12)
     assert house.ok("get", "/health") == first
     house.clock.advance(timedelta(seconds=FRESH_S))
     later = house.ok("get", "/health")
@@ -100,8 +102,8 @@ def test_health_is_never_older_than_half_a_second(house: House) -> None:
 
 def beat(opened: House, state: AgentState) -> None:
     """Let a heartbeat report."""
-    opened.desk.agents.acquire("Cloud Lu", "host:1", 60_000_000_000)
-    opened.desk.agents.report("Cloud Lu", "host:1", state, state.cycle_count)
+    opened.workspace.agents.acquire("Cloud Lu", "host:1", 60_000_000_000)
+    opened.workspace.agents.report("Cloud Lu", "host:1", state, state.cycle_count)
     opened.clock.advance(timedelta(seconds=FRESH_S))
 
 
@@ -116,7 +118,7 @@ def test_health_has_the_seeds_blocks_and_a_status_that_a_probe_understands(house
     beat(house, AgentState(**state, state="idle"))
     fine = house.ask("get", "/health")
     assert (fine.status_code, fine.json()["status"]) == (200, "pass")
-    ledger = house.desk.ledger
+    ledger = house.workspace.ledger
     ledger.settle(ledger.reserve("c8/cloud-lu", "1").key, "1")
     beat(house, AgentState(**state, state="at_cap", reason="spent"))
     capped = house.ask("get", "/health")
@@ -141,7 +143,7 @@ def test_a_store_that_does_not_answer_is_gone(house: House) -> None:
         may_go_on.wait()
 
     with ThreadPoolExecutor(4) as threads:
-        held = threads.submit(house.desk.tables.write, "board", hold)
+        held = threads.submit(house.workspace.tables.write, "board", hold)
         holds.wait()
         asked = [
             threads.submit(house.ask, "get", path, scope=None) for path in ("/readyz", "/health")
@@ -163,6 +165,6 @@ def test_the_store_is_not_written_for_every_question(tmp_path: Path) -> None:
         written: list[int] = []
         for _ in range(2 * WRITE_EVERY_S * 2):
             assert opened.ask("get", "/readyz", scope=None).status_code == 200
-            written.append(opened.desk.tables.read(lambda rows: rows.run(sql))[0][0])
+            written.append(opened.workspace.tables.read(lambda rows: rows.run(sql))[0][0])
             opened.clock.advance(timedelta(seconds=FRESH_S))
         assert len(set(written)) == 2

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
-from earmark.cli.demo.house import House, open_house
+from earmark.cli.demo.environment import DemoEnvironment, open_demo
 from earmark.cli.demo.steps import Shown, burst, pipeline, prove, refusal
 from earmark.cli.invoked import own_command
 from earmark.cli.session import Session, command, group
@@ -41,18 +41,18 @@ def demo(
         raise InvalidConfig(place="--model", detail=f"'{model}' is not provider/model")
     with ExitStack() as stack:
         url = session.store or os.environ.get("EARMARK_STORE") or DEFAULT_STORE
-        house = open_house(session, stack, url, model)
-        shown = [pipeline(house), refusal(house), burst(house, parallel), prove(house)]
-        session.answer(_form(house, shown), _closing(house, shown[-1]))
+        demo = open_demo(session, stack, url, model)
+        shown = [pipeline(demo), refusal(demo), burst(demo, parallel), prove(demo)]
+        session.answer(_form(demo, shown), _closing(demo, shown[-1]))
     if not all(each.ok for each in shown):
         raise typer.Exit(1)
 
 
-def _form(house: House, shown: list[Shown]) -> dict[str, object]:
-    return {"model": house.model, "store": house.url, **{each.name: each.form for each in shown}}
+def _form(demo: DemoEnvironment, shown: list[Shown]) -> dict[str, object]:
+    return {"model": demo.model, "store": demo.url, **{each.name: each.form for each in shown}}
 
 
-def _closing(house: House, audit: Shown) -> str:
+def _closing(demo: DemoEnvironment, audit: Shown) -> str:
     verdict = "Nothing was overspent" if audit.ok else "THE BOOKS ARE WRONG"
-    look = f"{own_command()} --store {quote(house.url)} budget show --tree"
+    look = f"{own_command()} --store {quote(demo.url)} budget show --tree"
     return f"\n{verdict}. Look around: `{look}`"

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from earmark.admission.call import Call
-from earmark.cli.demo.house import House, read
+from earmark.cli.demo.environment import DemoEnvironment, read
 from earmark.cli.live import watch
 from earmark.cli.plan import plan_parts
 from earmark.cli.statement import statement_parts
@@ -38,16 +38,16 @@ class Shown:
     form: Mapping[str, Any]
 
 
-def pipeline(house: House) -> Shown:
+def pipeline(demo: DemoEnvironment) -> Shown:
     """Plan the composition, run it under a budget that is enough, and show the statement."""
-    composition = house.composition("update.json")
-    planned = _plan(house, "update.json")
-    house.say("== 1. The plan, before anything runs ==", *plan_parts(planned))
+    composition = demo.composition("update.json")
+    planned = _plan(demo, "update.json")
+    demo.say("== 1. The plan, before anything runs ==", *plan_parts(planned))
     limit = planned.max or Money("0.50")
-    house.say(f"\n== 2. The run, under a budget of {limit} USD ==")
-    with watch(composition, house.ledger.clock) as watching:
-        statement = asyncio.run(_run(house, "update.json", limit, Options(on_event=watching.told)))
-    house.say(*statement_parts(statement))
+    demo.say(f"\n== 2. The run, under a budget of {limit} USD ==")
+    with watch(composition, demo.ledger.clock) as watching:
+        statement = asyncio.run(_run(demo, "update.json", limit, Options(on_event=watching.told)))
+    demo.say(*statement_parts(statement))
     return Shown(
         name="run",
         ok=statement.status == "ok" and statement.spent <= limit,
@@ -55,39 +55,39 @@ def pipeline(house: House) -> Shown:
     )
 
 
-def refusal(house: House) -> Shown:
+def refusal(demo: DemoEnvironment) -> Shown:
     """Run the same under a budget below a hold it must make: refused before a call is made."""
-    planned = _plan(house, "update.json")
+    planned = _plan(demo, "update.json")
     least = max(planned.min, planned.hold)
     limit = Money.nanos(least.in_nanos // 2)
-    house.say(f"\n== 3. The same under {limit} USD, too small for the plan ==")
+    demo.say(f"\n== 3. The same under {limit} USD, too small for the plan ==")
     try:
-        statement = asyncio.run(_run(house, "update.json", limit, Options()))
+        statement = asyncio.run(_run(demo, "update.json", limit, Options()))
     except Refusal as refused:
         calls = 0 if refused.statement is None else len(refused.statement.lines)
-        house.say(f"refused: {refused}", f"calls made: {calls}")
+        demo.say(f"refused: {refused}", f"calls made: {calls}")
         form = {"message": str(refused), "code": refused.code, "calls": calls}
         return Shown(name="refusal", ok=calls == 0, form=form)
-    house.say(*statement_parts(statement))
+    demo.say(*statement_parts(statement))
     return Shown(name="refusal", ok=False, form={"statement": statement})
 
 
-def burst(house: House, parallel: int) -> Shown:
+def burst(demo: DemoEnvironment, parallel: int) -> Shown:
     """Start *parallel* runs at once on one budget that holds only some of their calls."""
-    hold = _call(house).bound.cost()
-    shared = f"{house.under}/burst"
+    hold = _call(demo).bound.cost()
+    shared = f"{demo.under}/burst"
     limit = hold * _FIT + Money.nanos(hold.in_nanos // 2)
-    house.ledger.set_budget(shared, limits=[f"{limit} usd total"], actor="demo")
-    house.say(
+    demo.ledger.set_budget(shared, limits=[f"{limit} usd total"], actor="demo")
+    demo.say(
         f"\n== 4. {parallel} runs at once on one budget of {limit} USD ==",
         f"each first holds {hold} USD, so {_FIT} fit at once; the others stand in line",
     )
-    outcomes = asyncio.run(_burst(house, shared, hold, parallel))
-    balance = house.ledger.balances(shared)[0]
+    outcomes = asyncio.run(_burst(demo, shared, hold, parallel))
+    balance = demo.ledger.balances(shared)[0]
     settled = balance.settled
     assert isinstance(settled, Money), "a limit in USD has a balance in USD"
     ok = settled <= limit and not balance.held and outcomes["ok"] >= _FIT
-    house.say(
+    demo.say(
         " · ".join(f"{count} {name}" for name, count in sorted(outcomes.items())),
         f"settled {balance.settled} of {balance.limit} USD, held {balance.held},"
         f" available {balance.available}",
@@ -96,11 +96,11 @@ def burst(house: House, parallel: int) -> Shown:
     return Shown(name="burst", ok=ok, form=form)
 
 
-def prove(house: House) -> Shown:
+def prove(demo: DemoEnvironment) -> Shown:
     """Recompute every balance from the entries."""
-    report = house.ledger.audit()
+    report = demo.ledger.audit()
     verdict = "every balance equals its entries" if report.ok else "THE BOOKS ARE WRONG"
-    house.say(
+    demo.say(
         "\n== 5. The audit ==",
         f"{verdict}: {report.entries} entries, {report.reservations} reservations,"
         f" {report.unresolved} unresolved, {report.settled} USD settled, {report.held} USD held",
@@ -109,10 +109,10 @@ def prove(house: House) -> Shown:
     return Shown(name="audit", ok=report.ok and not report.over, form=asdict(report))
 
 
-async def _burst(house: House, shared: str, budget: Money, parallel: int) -> Counter[str]:
+async def _burst(demo: DemoEnvironment, shared: str, budget: Money, parallel: int) -> Counter[str]:
     options = Options(wait=_PATIENCE)
     runs = (
-        _outcome(_run(house, "headline.json", budget, options, under=shared))
+        _outcome(_run(demo, "headline.json", budget, options, under=shared))
         for _ in range(parallel)
     )
     return Counter(await asyncio.gather(*runs))
@@ -127,21 +127,21 @@ async def _outcome(running: Awaitable[Statement]) -> str:
 
 
 async def _run(
-    house: House, name: str, limit: Money, options: Options, *, under: str | None = None
+    demo: DemoEnvironment, name: str, limit: Money, options: Options, *, under: str | None = None
 ) -> Statement:
     providers = Providers(
-        house.settings,
-        book=price_book(house.settings),
-        clock=house.ledger.clock,
+        demo.settings,
+        book=price_book(demo.settings),
+        clock=demo.ledger.clock,
         key=key_from(os.environ),
     )
-    at_hand: Options = {**options, "stages": house.stages, "providers": providers}
+    at_hand: Options = {**options, "stages": demo.stages, "providers": providers}
     try:
         return await run_async(
-            house.composition(name),
+            demo.composition(name),
             {"text": read("incident.txt")},
-            ledger=house.ledger.as_async(),
-            under=under or house.under,
+            ledger=demo.ledger.as_async(),
+            under=under or demo.under,
             budget=limit,
             **at_hand,
         )
@@ -149,17 +149,17 @@ async def _run(
         await providers.aclose()
 
 
-def _plan(house: House, name: str) -> Plan:
-    return plan(house.composition(name), library_of(house.stages, _tools(house)))
+def _plan(demo: DemoEnvironment, name: str) -> Plan:
+    return plan(demo.composition(name), library_of(demo.stages, _tools(demo)))
 
 
-def _tools(house: House) -> Tools:
-    book = price_book(house.settings)
-    providers = Providers(house.settings, book=book, clock=SystemClock(), key=no_key)
+def _tools(demo: DemoEnvironment) -> Tools:
+    book = price_book(demo.settings)
+    providers = Providers(demo.settings, book=book, clock=SystemClock(), key=no_key)
     return Tools(providers=providers)
 
 
-def _call(house: House) -> Call:
+def _call(demo: DemoEnvironment) -> Call:
     """Return the call that a run of the burst makes, to know what it holds."""
-    stage = next(each for each in house.stages if each.spec.name == "headline")
-    return stage.call({"text": read("incident.txt")}, _tools(house))
+    stage = next(each for each in demo.stages if each.spec.name == "headline")
+    return stage.call({"text": read("incident.txt")}, _tools(demo))

@@ -1,7 +1,7 @@
 """The pages: the board, budgets, runs, nudges and agents, rendered on the server.
 
 Each page is a template filled with plain values (`views_*`); routes fetch, decide nothing, and pass
-what was typed on to the desk. A page works without its script, which only fetches what changed.
+what was typed on to the workspace. A page works without its script, which only fetches changes.
 """
 
 from fastapi import APIRouter, FastAPI

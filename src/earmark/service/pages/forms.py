@@ -1,4 +1,4 @@
-"""From what was typed into a form to what the desk takes; wrong words raise an `InputError`."""
+"""From the fields of a form to what the workspace takes; a wrong one raises an `InputError`."""
 
 from collections.abc import Mapping
 from typing import Any, Final

@@ -13,7 +13,7 @@ from earmark.service.auth import Caller, Gate, allowed, check_form, check_origin
 from earmark.service.context import Service
 from earmark.service.pages.render import Frame, fragment, page
 from earmark.service.problems import Problem
-from earmark.workspace.workspace import Desk
+from earmark.workspace.workspace import Workspace
 
 MOST_FIELDS: Final = 100
 
@@ -23,10 +23,10 @@ _SEE_OTHER: Final = 303
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Visit:
-    """One request for a page: who looks, at whose desk, and what they typed."""
+    """One request for a page: who asks, in whose workspace, and what they typed."""
 
     request: Request
-    desk: Desk
+    workspace: Workspace
     gate: Gate
     caller: Caller
     now: int
@@ -54,7 +54,7 @@ async def _anybody(request: Request) -> Visit:
     request.state.visitor = caller
     return Visit(
         request=request,
-        desk=service.desk,
+        workspace=service.workspace,
         gate=service.gate,
         caller=caller,
         now=service.clock.instant(),

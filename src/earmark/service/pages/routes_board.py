@@ -24,7 +24,7 @@ def board(visit: Reader) -> Response:
     """Show the tasks that the address asks for."""
     asked = asked_of(visit.request.query_params)
     try:
-        found = _found(visit.desk.board, wanted_of(asked))
+        found = _found(visit.workspace.board, wanted_of(asked))
     except InputError as error:
         return _page(visit, asked, [], refusal(error))
     return _page(visit, asked, found)
@@ -42,14 +42,14 @@ def _found(board: Board, wanted: tuple[Wanted, ...]) -> list[Task]:
 def _page(
     visit: Visit, asked: Asked, found: list[Task], refused: Refused | None = None
 ) -> Response:
-    desk, now = visit.desk, visit.now
-    attempts = desk.board.attempts_of([task.id for task in found])
+    workspace, now = visit.workspace, visit.now
+    attempts = workspace.board.attempts_of([task.id for task in found])
     view = board_view(
         asked,
         found,
-        costs=task_costs(desk.ledger, attempts),
-        counts=desk.board.counts(),
-        beats=beats(desk.agents.all(), now),
+        costs=task_costs(workspace.ledger, attempts),
+        counts=workspace.board.counts(),
+        beats=beats(workspace.agents.all(), now),
         now=now,
     )
     return shown(visit, "board.html", "Board", view, here="board", refused=refused)

@@ -34,13 +34,13 @@ MOST_LISTED: Final = 20
 @router.get("/budgets")
 def tree(visit: Reader) -> Response:
     """Show the budgets with their bars; those of runs on demand."""
-    desk, after, runs = visit.desk, visit.query("after"), visit.query("runs") == "all"
-    desk.ledger.sweep()
-    found = find_budgets(desk, after=after, most=MOST + 1, runs=runs)
+    workspace, after, runs = visit.workspace, visit.query("after"), visit.query("runs") == "all"
+    workspace.ledger.sweep()
+    found = find_budgets(workspace, after=after, most=MOST + 1, runs=runs)
     listed = found[:MOST]
     view = tree_view(
-        [Shelf(*each) for each in zip(listed, balances_of_all(desk, listed), strict=True)],
-        _finder(desk.ledger),
+        [Shelf(*each) for each in zip(listed, balances_of_all(workspace, listed), strict=True)],
+        _finder(workspace.ledger),
         visit.now,
         runs=runs,
         next_page=_address(found[MOST - 1].path, runs=runs) if len(found) > MOST else "",
@@ -101,7 +101,7 @@ def _extend(visit: Visit, ledger: Ledger, path: str) -> None:
 
 def _change(visit: Visit, path: str, change: Change) -> Response:
     try:
-        change(visit, visit.desk.ledger, path)
+        change(visit, visit.workspace.ledger, path)
     except (NotFound, InvalidPath, StoreError):
         raise
     except EarmarkError as error:
@@ -110,18 +110,18 @@ def _change(visit: Visit, path: str, change: Change) -> Response:
 
 
 def _page(visit: Visit, path: str, refused: Refused | None = None) -> Response:
-    desk, ledger, key = visit.desk, visit.desk.ledger, visit.query("key")
+    workspace, ledger, key = visit.workspace, visit.workspace.ledger, visit.query("key")
     try:
-        own = get_budget(desk, path)
+        own = get_budget(workspace, path)
     except InvalidPath:
         raise NotFound(kind="budget", name=path) from None
     ledger.sweep()
-    balances = balances_of(desk, own)
+    balances = balances_of(workspace, own)
     starts = [from_datetime(b.starts_at) if b.starts_at else 0 for b in balances]
     facts = BudgetFacts(
         shelf=Shelf(own, balances),
         find=_finder(ledger),
-        below=find_budgets(desk, prefix=path, most=MOST),
+        below=find_budgets(workspace, prefix=path, most=MOST),
         window=latest_entries(ledger, path, MOST_DRAWN, since=min(starts, default=visit.now)),
         latest=_listed(ledger, path, key),
         holds=ledger.holds(path, most=MOST_LISTED),

@@ -20,7 +20,7 @@ router: Final = APIRouter(route_class=PageRoute)
 async def runs(visit: Reader) -> Response:
     """Show the runs, the newest first."""
     after = visit.query("after")
-    found = await find_runs(visit.desk, place_of(after), MOST + 1)
+    found = await find_runs(visit.workspace, place_of(after), MOST + 1)
     view = runs_view(found, visit.now, is_first=not after)
     return shown(visit, "runs.html", "Runs", view, here="runs")
 
@@ -28,8 +28,8 @@ async def runs(visit: Reader) -> Response:
 @router.get("/runs/{run_id}")
 async def run(visit: Reader, run_id: str) -> Response:
     """Show one run with its lines and its totals."""
-    record = await get_run(visit.desk, run_id)
-    balance = await run_in_threadpool(_balance, visit.desk.ledger, record.budget, visit.now)
+    record = await get_run(visit.workspace, run_id)
+    balance = await run_in_threadpool(_balance, visit.workspace.ledger, record.budget, visit.now)
     view = run_view(record, balance, visit.now)
     return shown(visit, "run.html", f"Run {run_id}", view, here="runs")
 

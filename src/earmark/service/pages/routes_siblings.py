@@ -27,12 +27,12 @@ _LONGEST_NUMBER: Final = 18
 @router.get("/nudges")
 def nudges(visit: Reader) -> Response:
     """Show the nudges, the newest first: those that nobody acknowledged, or all."""
-    desk, open_only = visit.desk, visit.query("show") != "all"
+    workspace, open_only = visit.workspace, visit.query("show") != "all"
     after = _number(visit.query("after"))
     acked = False if open_only else None
-    found = desk.nudges.find(acked=acked, after=after, most=MOST + 1, newest_first=True)
-    ways = desk.nudges.deliveries_of([each.id for each in found[:MOST]])
-    alerts = latest_alerts(desk.ledger, MOST_ALERTS)
+    found = workspace.nudges.find(acked=acked, after=after, most=MOST + 1, newest_first=True)
+    ways = workspace.nudges.deliveries_of([each.id for each in found[:MOST]])
+    alerts = latest_alerts(workspace.ledger, MOST_ALERTS)
     view = nudges_view(found, ways, alerts, visit.now, open_only=open_only, after=after)
     return shown(visit, "nudges.html", "Nudges", view, here="nudges")
 
@@ -42,16 +42,16 @@ def ack(visit: Spender) -> Response:
     """Note that somebody has seen a nudge."""
     nudge = visit.form.get("id", "")
     check_text(nudge)
-    visit.desk.nudges.ack(nudge, visit.caller.name)
+    visit.workspace.nudges.ack(nudge, visit.caller.name)
     return see_other(own_address(visit.typed("back") or "/nudges"))
 
 
 @router.get("/agents")
 def agents(visit: Reader) -> Response:
     """Show the heartbeats and their kill switches."""
-    desk = visit.desk
-    rows = desk.agents.all()
-    patches = {row.name: desk.quilt.named(switch_of(row.name)) for row in rows}
+    workspace = visit.workspace
+    rows = workspace.agents.all()
+    patches = {row.name: workspace.quilt.named(switch_of(row.name)) for row in rows}
     view = agents_view(rows, patches, visit.now)
     return shown(visit, "agents.html", "Agents", view, here="agents")
 
@@ -63,9 +63,9 @@ def switch(visit: Spender) -> Response:
         allowed(visit.caller, "admin")
     agent = visit.form.get("agent", "")
     check_text(agent)
-    if visit.desk.agents.get(agent) is None:
+    if visit.workspace.agents.get(agent) is None:
         raise NotFound(kind="agent", name=agent)
-    quilt, name = visit.desk.quilt, switch_of(agent)
+    quilt, name = visit.workspace.quilt, switch_of(agent)
     says = {"enabled": visit.form.get("to") == "on"}
     types = {patch.type for patch in quilt.named(name)} if says["enabled"] else set[str]()
     for each in sorted(types | {CONTROL}):

@@ -32,17 +32,17 @@ Decide = Callable[[Board, str, Visit], Task]
 def new(visit: Reader) -> Response:
     """Show the form of a new task, to those who may add one."""
     allowed(visit.caller, "spend")
-    return _form(visit, new_key(visit.desk.ledger.clock))
+    return _form(visit, new_key(visit.workspace.ledger.clock))
 
 
 @router.post("/tasks/new")
 def add(visit: Spender) -> Response:
     """Put the task on the board; the form sent twice makes one task."""
-    desk, key = visit.desk, visit.typed("key") or new_key(visit.desk.ledger.clock)
+    workspace, key = visit.workspace, visit.typed("key") or new_key(visit.workspace.ledger.clock)
     try:
-        draft = draft_of(visit.form, desk.ledger.clock)
+        draft = draft_of(visit.form, workspace.ledger.clock)
         task = put_on_board(
-            desk, draft, actor=visit.caller.name, key=key, approval_for=visit.approval_for
+            workspace, draft, actor=visit.caller.name, key=key, approval_for=visit.approval_for
         )
     except EarmarkError as error:
         return _form(visit, key, refusal(error))
@@ -52,7 +52,7 @@ def add(visit: Spender) -> Response:
 @router.get("/tasks/{task_id}")
 def task(visit: Reader, task_id: str) -> Response:
     """Show one task."""
-    return _page(visit, visit.desk.board.get(task_id))
+    return _page(visit, visit.workspace.board.get(task_id))
 
 
 @router.post("/tasks/{task_id}/{move}")
@@ -62,7 +62,7 @@ def decide(visit: Sender, task_id: str, move: str) -> Response:
         raise NotFound(kind="page", name=f"/tasks/{task_id}/{move}")
     scope, how = _DECISIONS[move]
     allowed(visit.caller, scope)
-    board = visit.desk.board
+    board = visit.workspace.board
     try:
         how(board, task_id, visit)
     except (NotFound, StoreError):
@@ -98,15 +98,15 @@ _DECISIONS: Final[Mapping[str, tuple[str, Decide]]] = {
 
 
 def _page(visit: Visit, task: Task, refused: Refused | None = None) -> Response:
-    desk = visit.desk
-    attempts = desk.board.attempts(task.id)
+    workspace = visit.workspace
+    attempts = workspace.board.attempts(task.id)
     facts = TaskFacts(
         task=task,
         attempts=attempts,
-        history=desk.board.history(task.id),
-        cost=task_cost(desk.ledger, attempts),
-        needs=[desk.board.get(each) for each in task.needs],
-        beats=beats(desk.agents.all(), visit.now),
+        history=workspace.board.history(task.id),
+        cost=task_cost(workspace.ledger, attempts),
+        needs=[workspace.board.get(each) for each in task.needs],
+        beats=beats(workspace.agents.all(), visit.now),
     )
     view = task_view(facts, visit.now)
     address = f"/tasks/{task.id}"

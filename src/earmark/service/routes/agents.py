@@ -20,14 +20,14 @@ router = APIRouter(route_class=KeyedRoute, tags=["agents"])
 def list_agents(service: TheService, _: Reader) -> dict[str, Any]:
     """List every agent that ever ran, by name."""
     now = service.clock.instant()
-    found = [agent_json(each, now) for each in service.desk.agents.all()]
+    found = [agent_json(each, now) for each in service.workspace.agents.all()]
     return {"items": told(found), "next": None}
 
 
 @router.get("/agents/{name:path}", response_model=models.Agent)
 def get_one(service: TheService, _: Reader, name: Name) -> dict[str, Any]:
     """Show one agent."""
-    found = service.desk.agents.get(name)
+    found = service.workspace.agents.get(name)
     if found is None:
         raise NotFound(kind="agent", name=name)
     return told(agent_json(found, service.clock.instant()))

@@ -41,4 +41,4 @@ def list_alerts(
 
 def _alerts(service: Service, budget: str | None, after: int, most: int) -> list[Alert]:
     wanted = Filter(budget=budget, after=after, most=most)
-    return in_order(service.desk, wanted, service.desk.ledger.store.alerts)
+    return in_order(service.workspace, wanted, service.workspace.ledger.store.alerts)

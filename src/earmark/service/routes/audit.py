@@ -16,4 +16,4 @@ router = APIRouter(route_class=KeyedRoute, tags=["audit"])
 @router.get("/audit", response_model=models.Audit)
 def audit(service: TheService, _: Admin) -> dict[str, Any]:
     """Recompute every balance from the entries and compare; it reads all of them."""
-    return audit_json(service.desk.ledger.audit())
+    return audit_json(service.workspace.ledger.audit())

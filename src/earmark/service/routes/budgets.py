@@ -36,9 +36,9 @@ def list_budgets(
 ) -> dict[str, Any]:
     """List budgets by path, each with its limits as they stand now."""
     (after,) = after_texts(cursor, 1)
-    service.desk.ledger.sweep()
-    desk = service.desk
-    found = find_budgets(desk, prefix=prefix or "", after=after, most=limit + 1, runs=runs)
+    service.workspace.ledger.sweep()
+    workspace = service.workspace
+    found = find_budgets(workspace, prefix=prefix or "", after=after, most=limit + 1, runs=runs)
     forms = {
         each.path: form for each, form in zip(found, _all_standing(service, found), strict=True)
     }
@@ -48,8 +48,8 @@ def list_budgets(
 @router.get("/budgets/{path:path}", response_model=models.BudgetTree)
 def get_one(service: TheService, _: Reader, path: BudgetPath) -> dict[str, Any]:
     """Show one budget and those below it, each with its limits as they stand now."""
-    service.desk.ledger.sweep()
-    return _tree(service, get_budget(service.desk, path))
+    service.workspace.ledger.sweep()
+    return _tree(service, get_budget(service.workspace, path))
 
 
 @router.put("/budgets/{path:path}", response_model=models.Budget)
@@ -57,7 +57,7 @@ def set_budget(
     service: TheService, caller: Admin, path: BudgetPath, body: models.BudgetBody
 ) -> dict[str, Any]:
     """Make a budget, or change what is given of it; what was spent stays spent."""
-    budget = service.desk.ledger.set_budget(
+    budget = service.workspace.ledger.set_budget(
         path,
         limits=body.limits,
         timezone=body.timezone,
@@ -79,7 +79,7 @@ def pause(
 ) -> dict[str, Any]:
     """Refuse every later reservation at or below a budget, until resumed or until then."""
     until = None if body.until is None else still_ahead(body.until, service.clock)
-    ledger = service.desk.ledger
+    ledger = service.workspace.ledger
     budget = ledger.pause(path, actor=caller.name, reason=body.reason, until=until)
     return told(_standing(service, budget))
 
@@ -93,7 +93,7 @@ def resume(
     _: Operation,
 ) -> dict[str, Any]:
     """End a pause."""
-    budget = service.desk.ledger.resume(path, actor=caller.name, reason=body.reason)
+    budget = service.workspace.ledger.resume(path, actor=caller.name, reason=body.reason)
     return told(_standing(service, budget))
 
 
@@ -107,18 +107,18 @@ def extend(
 ) -> dict[str, Any]:
     """Add to a limit for a while; under an Idempotency-Key once, however often it is sent."""
     until = still_ahead(body.until, service.clock)
-    budget = service.desk.ledger.extend_budget(
+    budget = service.workspace.ledger.extend_budget(
         path, body.limit, until=until, actor=caller.name, reason=body.reason, key=operation
     )
     return told(_standing(service, budget))
 
 
 def _standing(service: Service, budget: Budget) -> dict[str, Any]:
-    return _form(service, budget, balances_of(service.desk, budget))
+    return _form(service, budget, balances_of(service.workspace, budget))
 
 
 def _all_standing(service: Service, budgets: list[Budget]) -> list[dict[str, Any]]:
-    found = balances_of_all(service.desk, budgets)
+    found = balances_of_all(service.workspace, budgets)
     return [_form(service, *each) for each in zip(budgets, found, strict=True)]
 
 
@@ -130,6 +130,6 @@ def _form(service: Service, budget: Budget, balances: list[Balance]) -> dict[str
 
 
 def _tree(service: Service, budget: Budget) -> dict[str, Any]:
-    found = find_budgets(service.desk, prefix=budget.path, after=budget.path, most=MOST_BELOW)
+    found = find_budgets(service.workspace, prefix=budget.path, after=budget.path, most=MOST_BELOW)
     own, *below = _all_standing(service, [budget, *found])
     return told({**own, "below": below})

@@ -26,7 +26,7 @@ def list_entries(
     Within a tree of budgets they are in the order of commits. On PostgreSQL a list of several trees
     waits for those who write at that moment: ask for one budget where that is too long.
     """
-    service.desk.ledger.sweep()
+    service.workspace.ledger.sweep()
     wanted = replace(asked.wanted, key=key)
-    found = in_order(service.desk, wanted, service.desk.ledger.store.entries)
+    found = in_order(service.workspace, wanted, service.workspace.ledger.store.entries)
     return page(found, asked.limit, entry_json, lambda each: each.seq)

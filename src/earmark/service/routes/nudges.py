@@ -29,15 +29,15 @@ def list_nudges(
 ) -> dict[str, Any]:
     """List nudges in the order they were raised."""
     after = after_number(cursor)
-    found = service.desk.nudges.find(acked=acked, after=after, most=limit + 1)
+    found = service.workspace.nudges.find(acked=acked, after=after, most=limit + 1)
     return page(found, limit, nudge_json, lambda each: each.number)
 
 
 @router.get("/nudges/{nudge_id:path}", response_model=models.Nudge)
 def get_one(service: TheService, _: Reader, nudge_id: Name) -> dict[str, Any]:
     """Show one nudge, and how far it has come on each channel."""
-    nudge = service.desk.nudges.get(nudge_id)
-    return told(nudge_json(nudge, service.desk.nudges.deliveries(nudge_id)))
+    nudge = service.workspace.nudges.get(nudge_id)
+    return told(nudge_json(nudge, service.workspace.nudges.deliveries(nudge_id)))
 
 
 @router.post("/nudges/{nudge_id:path}/ack", response_model=models.Nudge)
@@ -45,4 +45,4 @@ def ack(
     service: TheService, caller: Spender, nudge_id: Name, _operation: Operation
 ) -> dict[str, Any]:
     """Acknowledge a nudge; whoever was first stays noted."""
-    return told(nudge_json(service.desk.nudges.ack(nudge_id, caller.name)))
+    return told(nudge_json(service.workspace.nudges.ack(nudge_id, caller.name)))

@@ -41,7 +41,7 @@ def list_patches(
 ) -> dict[str, Any]:
     """List patches by type and name."""
     after = after_texts(cursor, 2)
-    found = service.desk.quilt.find(type, _plain_text(prefix), (after[0], after[1]), limit + 1)
+    found = service.workspace.quilt.find(type, _plain_text(prefix), (after[0], after[1]), limit + 1)
     return page(found, limit, patch_json, lambda each: [each.type, each.name])
 
 
@@ -54,7 +54,7 @@ def get_one(
     response: Response,
 ) -> dict[str, Any]:
     """Show a patch as it stands; its ETag is its version."""
-    found = service.desk.quilt.get(type, name)
+    found = service.workspace.quilt.get(type, name)
     response.headers["ETag"] = f'"{found.version}"'
     return told(patch_json(found))
 
@@ -68,7 +68,7 @@ def history(
     limit: Limit = USUAL,
 ) -> dict[str, Any]:
     """List the versions of a patch, the newest first."""
-    found = service.desk.quilt.history(type, name, limit)
+    found = service.workspace.quilt.history(type, name, limit)
     return {"items": told([patch_json(each) for each in found]), "next": None}
 
 
@@ -90,7 +90,9 @@ def put(
     if type in STEERING:
         allowed(caller, "admin")
     expected = _expected(body.expected, if_match, if_none_match)
-    written = service.desk.quilt.put(type, name, body.data, author=caller.name, expected=expected)
+    written = service.workspace.quilt.put(
+        type, name, body.data, author=caller.name, expected=expected
+    )
     response.headers["ETag"] = f'"{written.version}"'
     return told(patch_json(written))
 

@@ -33,16 +33,16 @@ def list_reservations(
     service: TheService, _: Reader, asked: OfTheBooks, state: InState = None
 ) -> dict[str, Any]:
     """List reservations in the order they were opened, as entries are listed."""
-    service.desk.ledger.sweep()
+    service.workspace.ledger.sweep()
     wanted = replace(asked.wanted, state=state)
-    found = in_order(service.desk, wanted, service.desk.ledger.store.reservations)
+    found = in_order(service.workspace, wanted, service.workspace.ledger.store.reservations)
     return page(found, asked.limit, reservation_json, lambda each: each.seq)
 
 
 @router.get("/reservations/{key:path}", response_model=models.Reservation)
 def get_one(service: TheService, _: Reader, key: Key) -> dict[str, Any]:
     """Show one reservation."""
-    return told(reservation_json(service.desk.ledger.reservation(key)))
+    return told(reservation_json(service.workspace.ledger.reservation(key)))
 
 
 @router.post("/reservations", response_model=models.Reserved, status_code=201)
@@ -63,7 +63,7 @@ async def reserve(
     """
     wait = None if body.wait is None else _wait(body.wait)
     async with nullcontext() if wait is None else while_connected(request):
-        found = await service.desk.ledger.as_async().reserve(
+        found = await service.workspace.ledger.as_async().reserve(
             body.budget,
             body.amount,
             key=body.key or operation,
@@ -82,7 +82,7 @@ def settle(
 ) -> dict[str, Any]:
     """Replace a hold by what it really cost: all of it, also above the hold."""
     units = {str(unit): count for unit, count in body.units.items()}
-    found = service.desk.ledger.settle(key, body.amount, units=units, details=body.details)
+    found = service.workspace.ledger.settle(key, body.amount, units=units, details=body.details)
     return told(reservation_json(found))
 
 
@@ -95,14 +95,16 @@ def presume(
     Corrected by settling or releasing it; by presuming again it is only raised.
     """
     units = {str(unit): count for unit, count in body.units.items()}
-    found = service.desk.ledger.presume(key, known=body.known, units=units, details=body.details)
+    found = service.workspace.ledger.presume(
+        key, known=body.known, units=units, details=body.details
+    )
     return told(reservation_json(found))
 
 
 @router.post("/reservations/{key:path}/release", response_model=models.Reservation)
 def release(service: TheService, _: Spender, key: Key, _operation: Operation) -> dict[str, Any]:
     """Give all of a hold back: nothing was spent."""
-    return told(reservation_json(service.desk.ledger.release(key)))
+    return told(reservation_json(service.workspace.ledger.release(key)))
 
 
 @router.post("/reservations/{key:path}/extend", response_model=models.Reservation)
@@ -114,7 +116,7 @@ def extend(
     The deadline only moves later. Time alone is given also on a paused or an exhausted budget.
     """
     units = {str(unit): count for unit, count in body.units.items()}
-    found = service.desk.ledger.extend(
+    found = service.workspace.ledger.extend(
         key, body.amount, units=units, deadline=body.deadline, operation=operation
     )
     return told(reservation_json(found))

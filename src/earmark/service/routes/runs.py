@@ -22,7 +22,7 @@ async def list_runs(
     service: TheService, _: Reader, limit: Limit = USUAL, cursor: Cursor = None
 ) -> dict[str, Any]:
     """List runs, the newest first."""
-    found = await find_runs(service.desk, place_of(cursor), limit + 1)
+    found = await find_runs(service.workspace, place_of(cursor), limit + 1)
     now = service.clock.instant()
     return page(found, limit, lambda each: run_json(each, now), mark_of)
 
@@ -30,7 +30,7 @@ async def list_runs(
 @router.get("/runs/{run_id:path}", response_model=models.RunStatement)
 async def get_one(service: TheService, _: Reader, run_id: Name) -> dict[str, Any]:
     """Show what a run cost, line by line; one without a statement goes on, or was interrupted."""
-    record = await get_run(service.desk, run_id)
+    record = await get_run(service.workspace, run_id)
     if record.statement is not None:
         return told(record.statement)
     return told({**run_json(record, service.clock.instant()), "lines": record.lines})

@@ -68,7 +68,7 @@ def list_tasks(
         most=min(limit, 999) + 1,
         newest_first=newest,
     )
-    found = service.desk.board.find(wanted)
+    found = service.workspace.board.find(wanted)
     forms = _forms(service, found, costs=costs)
     return page(found, min(limit, 999), lambda each: forms[each.id], lambda each: each.number)
 
@@ -76,12 +76,12 @@ def list_tasks(
 @router.get("/tasks/{task_id}", response_model=models.TaskDetails)
 def get_one(service: TheService, _: Reader, task_id: Name) -> dict[str, Any]:
     """Show one task with its cost, its tries and its history."""
-    board = service.desk.board
+    board = service.workspace.board
     task = board.get(task_id)
     tries = board.attempts(task.id)
     return told(
         {
-            **task_json(task, task_cost(service.desk.ledger, tries)),
+            **task_json(task, task_cost(service.workspace.ledger, tries)),
             "tries": [attempt_json(each) for each in tries],
             "history": [event_json(each) for each in board.history(task.id)],
         }
@@ -98,7 +98,7 @@ def add(
 ) -> dict[str, Any]:
     """Put a task on the board; under an Idempotency-Key once, however often it is sent."""
     task = put_on_board(
-        service.desk,
+        service.workspace,
         _draft(body),
         actor=caller.name,
         key=operation,
@@ -124,7 +124,7 @@ def grade(
         graded_at=service.clock.instant(),
         note=body.note,
     )
-    return told(task_json(service.desk.board.grade(task_id, quality, actor=caller.name)))
+    return told(task_json(service.workspace.board.grade(task_id, quality, actor=caller.name)))
 
 
 #: What is decided with a note and nothing else: the move, the scope it takes, what it does.
@@ -151,7 +151,7 @@ def _add_decision(move: str, scope: str, said: str) -> None:
         body: models.NoteBody,
         _operation: Operation,
     ) -> dict[str, Any]:
-        do: Callable[..., Task] = getattr(service.desk.board, move)
+        do: Callable[..., Task] = getattr(service.workspace.board, move)
         return told(task_json(do(task_id, actor=caller.name, note=body.note)))
 
 
@@ -162,8 +162,8 @@ for _decision in _DECISIONS:
 def _forms(service: Service, found: list[Task], *, costs: bool) -> dict[str, dict[str, Any]]:
     if not costs:
         return {each.id: task_json(each) for each in found}
-    tries = service.desk.board.attempts_of([each.id for each in found])
-    booked = task_costs(service.desk.ledger, tries)
+    tries = service.workspace.board.attempts_of([each.id for each in found])
+    booked = task_costs(service.workspace.ledger, tries)
     return {each.id: task_json(each, booked[each.id]) for each in found}
 
 

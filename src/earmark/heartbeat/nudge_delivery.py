@@ -15,7 +15,7 @@ _log = logging.getLogger("earmark.heartbeat")
 LOOK_EVERY_S: Final = 60.0
 
 
-class Postman:
+class NudgeDelivery:
     """Carries what is due: in the background within `async with`, else when `news` is awaited."""
 
     def __init__(self, courier: Courier | None, clock: Clock) -> None:
@@ -55,7 +55,7 @@ class Postman:
 
     async def __aenter__(self) -> Self:
         if self._courier is not None:
-            self._rounds = asyncio.create_task(self._go_round(), name="earmark postman")
+            self._rounds = asyncio.create_task(self._go_round(), name="earmark nudge delivery")
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -1,4 +1,4 @@
-"""What a heartbeat works with, beside its settings and its desk."""
+"""What a heartbeat works with, beside its settings and its workspace."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ WHOLE: Final = Strict(floor=_WHOLE_TOKENS, smallest=_WHOLE_TOKENS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class House:
+class Runtime:
     """Everything live that comes from the configuration; closed by whoever made it."""
 
     providers: Mapping[str, Provider]

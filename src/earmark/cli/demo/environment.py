@@ -30,7 +30,7 @@ _CONTEXT: Final = 2048
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class House:
+class DemoEnvironment:
     """Everything a step of the demo needs."""
 
     session: Session
@@ -56,7 +56,7 @@ class House:
         return parse_composition(read(name))
 
 
-def open_house(session: Session, stack: ExitStack, url: str, model: str | None) -> House:
+def open_demo(session: Session, stack: ExitStack, url: str, model: str | None) -> DemoEnvironment:
     """Open the books and start the model; both are closed with *stack*."""
     environ = dict(os.environ)
     if model is None:
@@ -70,7 +70,7 @@ def open_house(session: Session, stack: ExitStack, url: str, model: str | None) 
     settings = settings if model is None else _asking(settings, model, environ)
     ledger = stack.enter_context(open_ledger(url))
     ledger.set_budget("demo", limits=["5 usd per day"], actor="demo", reason="what demos may cost")
-    return House(
+    return DemoEnvironment(
         session=session,
         settings=settings,
         stages=tuple(stages_of(settings)),
