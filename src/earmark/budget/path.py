@@ -63,4 +63,6 @@ def _check_segment(segment: str, text: str) -> None:
     if len(segment) > LONGEST_SEGMENT:
         raise InvalidPath(text=text, want=f"segments of at most {LONGEST_SEGMENT} characters")
     if not _SEGMENT.fullmatch(segment):
-        raise InvalidPath(text=text, want="segments of letters, digits, '.', '_' and '-'")
+        other = next(each for each in segment if not _SEGMENT.fullmatch(each))
+        want = f"segments of ASCII letters, digits, '.', '_' and '-', without {other!a}"
+        raise InvalidPath(text=text, want=want)

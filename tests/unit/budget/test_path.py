@@ -1,5 +1,8 @@
 """Budget paths."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from earmark.budget.path import ancestors, is_within, parse_path
@@ -42,9 +45,10 @@ def test_below_means_whole_segments() -> None:
         ("acme//x", "single slashes"),
         (".", "not '.'"),
         ("acme/../x", "not '..'"),
-        ("a b", "letters, digits"),
-        ("acmé", "letters, digits"),
-        ("acme\n", "letters, digits"),
+        ("a b", "letters, digits, '.', '_' and '-', without ' '"),
+        ("users/ann@example.com", "without '@'"),
+        ("acmé", r"without '\xe9'"),
+        ("acme\n", r"without '\n'"),
         ("acme/%2e", "letters, digits"),
         ("a\\b", "letters, digits"),
         ("a" * 65, "64 characters"),
@@ -59,6 +63,35 @@ def test_a_wrong_path_says_what_is_wrong(text: str, says: str) -> None:
         parse_path(text)
     assert says in str(caught.value)
     assert len(str(caught.value)) < 400
+
+
+DOCUMENTED = re.compile(
+    r"is 1 to (\d+) segments joined by `/`, at most (\d+) characters in all\."
+    r" A segment is `(\S+)`, and neither `(\S+)` nor `(\S+)`"
+)
+
+
+def test_the_rule_of_the_documentation_is_the_one_of_the_code() -> None:
+    """What the page says of segments holds for each character and at each length."""
+    page = (Path(__file__).parents[3] / "docs" / "library.md").read_text("utf-8")
+    (most, longest, segment, here, above) = DOCUMENTED.findall(page)[0]
+    samples = [chr(n) for n in range(0x250)] + ["a" * n for n in range(70)]
+    assert {each for each in samples if taken(each)} == {
+        each for each in samples if re.fullmatch(segment, each) and each not in {here, above}
+    }
+    assert [taken(each) for each in (here, above, "A.b_c-9")] == [False, False, True]
+    assert [taken("/".join("a" * n)) for n in (int(most), int(most) + 1)] == [True, False]
+    whole = "/".join(["a" * 63] * 4)
+    assert len(whole) == int(longest)
+    assert [taken(each) for each in (whole, f"{whole}a")] == [True, False]
+
+
+def taken(path: str) -> bool:
+    """Return whether a budget may stand at *path*."""
+    try:
+        return parse_path(path) == path
+    except InvalidPath:
+        return False
 
 
 def test_what_is_no_text_is_no_path() -> None:
