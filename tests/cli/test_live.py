@@ -6,6 +6,7 @@ import pty
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -59,6 +60,7 @@ def ended(path: str, outcome: Outcome, settled: str = "0.05", detail: str = "") 
 def test_lines_say_what_happened() -> None:
     """One line for each event that matters: the plan, each attempt with its cost, each retry."""
     assert line_of(STARTED) == "run 1 on 'a/run-1': 1 USD, plan [0.09, unknown] USD"
+    assert line_of(replace(STARTED, warnings=("no limit",))).startswith("WARNING: no limit\nrun 1 ")
     assert line_of(StageStarted(path="", stage="draft", attempt=1)) == ""
     assert line_of(ended("/stages/0", Outcome.OK)) == (
         "/stages/0 draft: ok 0.05 USD in 1.50s; 0.07 USD spent"

@@ -146,12 +146,38 @@ def test_input_from_a_file_and_graph_from_a_pipe(workshop: Shell) -> None:
     assert json.loads(done.stdout)["output"]["a"] == "about from a file!"
 
 
-def test_a_typo_in_the_payer_is_told(workshop: Shell) -> None:
-    """A run below a budget nobody set runs under its own limit, and says so."""
-    typo = ("run", "graph.json", *WITH, *HI, "--budget", "1", "--under", "acem")
-    says = "no limit stands at 'acem' or above it: only the run's own 1 USD holds"
-    assert f"warning: {says}" in workshop.ok(*typo).out
-    assert workshop.json(*typo)["warnings"] == [says]
+@pytest.mark.parametrize(
+    ("under", "says"),
+    [
+        ("new", "no limit stands at 'new' or above it: only the run's own 1 USD holds"),
+        ("acme/new", "no budget stands at 'acme/new': the run's own holds, and those above"),
+    ],
+)
+def test_a_payer_nobody_set_is_told_before_the_run(workshop: Shell, under: str, says: str) -> None:
+    """A run below it has its own limit and those above: it says so first, and in its statement."""
+    workshop.ok("budget", "set", "acme", "--limit", "10 usd per day")
+    new = ("run", "graph.json", *WITH, *HI, "--budget", "1", "--under", under)
+    answer = workshop.ok(*new)
+    assert f"warning: {says}" in answer.out
+    told = answer.err.splitlines()
+    assert told.index(f"WARNING: {says}") < min(
+        at for at, line in enumerate(told) if "USD spent" in line
+    )
+    assert workshop.json(*new)["warnings"] == [says]
+
+
+@pytest.mark.parametrize("typo", ["acem", "acme/reserach", "acme/agent-8"])
+def test_a_mistyped_payer_is_refused(workshop: Shell, typo: str) -> None:
+    """Nearly the path of a limited budget: the run would spend beside that limit."""
+    for path in ("acme", "acme/research", "acme/agent-7"):
+        workshop.ok("budget", "set", path, "--limit", "10 usd per day")
+    run = ("run", "graph.json", *WITH, *HI, "--budget", "1", "--under", typo)
+    answer = workshop(*run)
+    assert answer.code == 1
+    assert f"no budget '{typo}': did you mean 'acme" in answer.err
+    assert workshop.json("trace")["runs"] == []
+    workshop.ok("budget", "set", typo)
+    assert workshop.ok(*run).code == 0
 
 
 CONFIG = """

@@ -1,6 +1,5 @@
 """`earmark budget`: the budgets and how they stand."""
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Final
@@ -9,6 +8,7 @@ from zoneinfo import ZoneInfo
 import typer
 
 from earmark.budget.budget import Budget
+from earmark.budget.path import is_of_a_run
 from earmark.budget.share import percent
 from earmark.cli import moments
 from earmark.cli.books import open_books, open_existing, operator, settings_of
@@ -27,7 +27,6 @@ Path = Annotated[str, typer.Argument(metavar="PATH", help="The budget: acme/rese
 Actor = Annotated[str | None, typer.Option(help="Who does it; you unless given.")]
 Reason = Annotated[str, typer.Option(help="Why, kept in the entries.")]
 
-_OF_A_RUN: Final = re.compile(r"(^|/)run-[0-9a-f]{16}$")
 _HEADINGS: Final = ("budget", "limit", ">settled", ">held", ">available", ">used", "resets", "")
 
 
@@ -101,7 +100,7 @@ def show(
 
 def _asked(path: str, wanted: str | None) -> bool:
     # There is a budget for every run there ever was: they are shown by name, or in a tree.
-    return path == wanted or (wanted is None and not _OF_A_RUN.search(path))
+    return path == wanted or (wanted is None and not is_of_a_run(path))
 
 
 @command(app)

@@ -76,7 +76,8 @@ def line_of(event: Event) -> str:
     match event:
         case RunStarted():
             costs = bounds(event.plan.min, event.plan.max)
-            return f"run {event.run_id} on '{event.budget}': {event.limit} USD, plan {costs}"
+            begins = f"run {event.run_id} on '{event.budget}': {event.limit} USD, plan {costs}"
+            return "\n".join([*(f"WARNING: {each}" for each in event.warnings), begins])
         case StageStarted() | RunEnded():
             return ""
         case StageEnded():

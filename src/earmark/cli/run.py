@@ -6,11 +6,12 @@ import signal
 import sys
 from contextlib import redirect_stdout
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Annotated, Any, Final
 
 import typer
 
-from earmark.budget.path import parse_path
+from earmark.budget.path import is_of_a_run, parse_path
 from earmark.cli.books import open_books, settings_of
 from earmark.cli.inputs import read_graph, read_input
 from earmark.cli.live import Watch, watch
@@ -20,7 +21,7 @@ from earmark.cli.stages_file import Known, known
 from earmark.cli.statement import statement_parts
 from earmark.composition.ast import Composition
 from earmark.config.assemble import Providers, key_from, policy_of, price_book
-from earmark.errors import EarmarkError, InvalidFile
+from earmark.errors import EarmarkError, InvalidFile, NotFound
 from earmark.ledger.ledger import Ledger
 from earmark.money import Money
 from earmark.runs.events import Event, RunEnded
@@ -32,6 +33,9 @@ app = group("Run a composition under a budget of its own.")
 
 #: Whose budget a run is below unless it is said.
 DEFAULT_UNDER: Final = "runs"
+
+#: From how alike on one path is taken for another mistyped: two letters swapped in four are.
+_NEAR: Final = 0.75
 
 #: What a shell shows for a program that a signal ended: 128 and the signal's number.
 _BY_SIGNAL: Final = 128
@@ -47,8 +51,12 @@ def run(
         str, typer.Option(metavar="JSON", help="Its input: JSON, @FILE, or - for stdin.")
     ] = "null",
     under: Annotated[
-        str, typer.Option(metavar="PATH", help="The budget that pays; the run is one below it.")
-    ] = DEFAULT_UNDER,
+        str | None,
+        typer.Option(
+            metavar="PATH",
+            help=f"The budget that pays, {DEFAULT_UNDER} if not given; the run's is below it.",
+        ),
+    ] = None,
     stages: Stages = None,
     allow: Allow = None,
     concurrency: Annotated[
@@ -67,7 +75,9 @@ def run(
     """Run a composition; every run prints and keeps a statement of what it cost."""
     if graph == input == "-":
         raise InvalidFile(path="-", detail="standard input is the graph or the input, not both")
-    order = _Order(read_graph(graph), read_input(input), parse_path(under), Money(budget))
+    order = _Order(
+        read_graph(graph), read_input(input), parse_path(under or DEFAULT_UNDER), Money(budget)
+    )
     settings = settings_of(session)
     at_hand = known(settings, stages or [])
     options = _options(at_hand, concurrency, wait, timeout)
@@ -76,6 +86,8 @@ def run(
         options["max_repeats"] = repeats
     options["allow"] = allowed(at_hand, allow)
     with open_books(session, settings) as ledger:
+        if under is not None:
+            _refuse_mistyped(ledger, under)
         _carry_out(session, order, ledger, at_hand, options)
 
 
@@ -85,6 +97,24 @@ class _Order:
     input: Any
     under: str
     budget: Money
+
+
+def _refuse_mistyped(ledger: Ledger, under: str) -> None:
+    """Refuse a path where no budget stands and that is nearly the path of one with limits.
+
+    The run would spend beside the limits of the one that was meant.
+
+    Raises:
+        NotFound: It is such a path.
+    """
+    budgets = ledger.budgets()
+    if any(each.path == under for each in budgets):
+        return
+    limited = [each.path for each in budgets if each.limits and not is_of_a_run(each.path)]
+    near = get_close_matches(under, limited, n=1, cutoff=_NEAR)
+    if near:
+        hint = f"did you mean '{near[0]}'? `earmark budget set {under}` makes it"
+        raise NotFound(kind="budget", name=under, hint=hint)
 
 
 def _options(

@@ -6,11 +6,11 @@ transaction that writes them: what could not be written is read again, what was 
 """
 
 import logging
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from earmark.budget.path import is_of_a_run
 from earmark.clock import NANOS_PER_SECOND
 from earmark.ledger.ledger import Ledger
 from earmark.ledger.store import Filter
@@ -36,7 +36,6 @@ _MOST_HOLDS: Final = 100_000
 #: Entries that change what a budget allows for a while.
 _CHANGES: Final = frozenset({"pause", "resume", "extension"})
 #: A run's own budget is made to be spent, and its run says so.
-_OF_A_RUN: Final = re.compile(r"(^|/)run-[0-9a-f]{16}$")
 
 
 def collect(ledger: Ledger, nudges: Nudges, channels: Sequence[str] = ()) -> int:
@@ -131,7 +130,7 @@ class _News:
         self.alerts = [
             alert
             for alert in self._store.alerts(wanted)
-            if alert.seq <= head and not _OF_A_RUN.search(alert.budget)
+            if alert.seq <= head and not is_of_a_run(alert.budget)
         ]
         after = wanted.after
         while after < head:

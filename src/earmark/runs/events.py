@@ -18,6 +18,8 @@ class RunStarted:
     budget: str
     limit: Money
     plan: Plan
+    warnings: tuple[str, ...] = ()
+    """What less limits the run than its caller may think, and what the plan warns of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

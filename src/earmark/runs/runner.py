@@ -208,7 +208,7 @@ async def _execute(
         warnings = (*prepared.plan.warnings, *warnings_of(payers, record, under=ask.under))
         refuse_hopeless(prepared.plan, record, payers)
         async with Lease(journal, record.run_id, ask.clock):
-            output = await _carry_out(ask, prepared, ledger, scribe)
+            output = await _carry_out(ask, prepared, ledger, scribe, warnings)
     except BaseException as error:  # noqa: BLE001 - raised again, once its statement is written
         failure = error
     ending = _close(ask, ledger, scribe, journal, output, failure, warnings)
@@ -220,7 +220,13 @@ async def _execute(
     return statement
 
 
-async def _carry_out(ask: _Ask, prepared: Prepared, ledger: AsyncLedger, scribe: Scribe) -> Json:
+async def _carry_out(
+    ask: _Ask,
+    prepared: Prepared,
+    ledger: AsyncLedger,
+    scribe: Scribe,
+    warnings: tuple[str, ...],
+) -> Json:
     record, terms = ask.record, ask.terms
     await ledger.set_budget(
         terms.budget,
@@ -236,6 +242,7 @@ async def _carry_out(ask: _Ask, prepared: Prepared, ledger: AsyncLedger, scribe:
                 budget=record.budget,
                 limit=record.limit,
                 plan=prepared.plan,
+                warnings=warnings,
             )
         )
     attempts = StageAttempts(

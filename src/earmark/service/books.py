@@ -3,12 +3,11 @@
 # ruff: noqa: S608 - statements are put together from constants of this folder
 
 import json
-import re
 from collections.abc import Iterable, Sequence
 from typing import Final, cast
 
 from earmark.budget.budget import Budget
-from earmark.budget.path import parse_path
+from earmark.budget.path import is_of_a_run, parse_path
 from earmark.errors import NotFound
 from earmark.ledger.answers import Balance, balance
 from earmark.ledger.books import Books
@@ -18,7 +17,6 @@ from earmark.stores.rows import ACCOUNT_COLUMNS, account_of
 from earmark.stores.tables import Rows
 from earmark.workspace.workspace import Workspace
 
-_OF_A_RUN: Final = re.compile(r"(^|/)run-[0-9a-f]{16}$")
 _HEX: Final = "0123456789abcdef"
 
 
@@ -44,11 +42,6 @@ _ACCOUNTS: Final = f"SELECT {ACCOUNT_COLUMNS} FROM {{schema}}.account WHERE "
 _AT_PLACE: Final = '(budget = ? AND unit = ? AND "window" = ? AND start = ?)'
 #: Terms of one statement: each is a look into the index, and databases bound how deep they nest.
 _PLACES_AT_ONCE: Final = 200
-
-
-def is_of_a_run(path: str) -> bool:
-    """Return whether the budget at *path* is one that a run opened for itself."""
-    return _OF_A_RUN.search(path) is not None
 
 
 def find_budgets(
