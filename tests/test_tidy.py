@@ -3,9 +3,11 @@
 import ast
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
-import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).parents[1]
 LONGEST_FILE = 450
@@ -27,60 +29,41 @@ def files(*suffixes: str, under: tuple[str, ...] = ("src", "tests", "benchmarks"
     return sorted(path.relative_to(ROOT) for path in found)
 
 
-def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-    """Yield every function of a Python file."""
-    for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            yield node
+@cache
+def text_of(path: Path) -> str:
+    """Return what stands in a file."""
+    return (ROOT / path).read_text(encoding="utf-8")
 
 
-PYTHON = files(".py")
-TESTS = [path for path in PYTHON if path.name.startswith("test_")]
+@dataclass(frozen=True)
+class Code:
+    """What the rules ask of a Python file; all their trees would take much memory."""
+
+    functions: list[tuple[str, int, str]]
+    "Name, lines and docstring of each."
+    names: set[str]
+    "Dotted names that are used, and modules that names are imported from."
+    waits: list[str]
+    "Where it waits, or lets Hypothesis, for no longer than what is written there."
 
 
-@pytest.mark.parametrize("path", PYTHON, ids=str)
-def test_a_file_is_read_in_one_sitting(path: Path) -> None:
-    """No Python file has more than 450 lines, no file of tests more than 500."""
-    most = LONGEST_TEST_FILE if path.name.startswith("test_") else LONGEST_FILE
-    assert len((ROOT / path).read_text(encoding="utf-8").splitlines()) <= most
-
-
-@pytest.mark.parametrize("path", PYTHON, ids=str)
-def test_a_function_fits_on_a_screen(path: Path) -> None:
-    """No function has more than 50 lines."""
-    long = {
-        node.name: size
-        for node in functions(path)
-        if (size := (node.end_lineno or node.lineno) - node.lineno + 1) > LONGEST_FUNCTION
-    }
-    assert long == {}
-
-
-@pytest.mark.parametrize("path", TESTS, ids=str)
-def test_a_test_states_a_claim(path: Path) -> None:
-    """Every test has a docstring that is a sentence."""
-    for node in functions(path):
-        if node.name.startswith("test_"):
-            claim = ast.get_docstring(node) or ""
-            assert len(claim.split()) > 2, f"{node.name} claims nothing"
-            assert claim.endswith("."), f"{node.name}: {claim!r} is no sentence"
-
-
-#: Fixed waits, patched-in fakes, and tests that do not run; a test that lacks its ground skips by
-#: calling `pytest.skip` with the reason.
-BANNED_IN_TESTS = {
-    "time.sleep", "unittest.mock", "pytest.mark.skip", "pytest.mark.skipif",
-    "pytest.mark.xfail", "monkeypatch.setattr",
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("path", TESTS, ids=str)
-def test_a_test_neither_sleeps_nor_mocks(path: Path) -> None:
-    """Tests wait on events or move a clock, and use real parts."""
-    tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
-    used = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-    used |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    assert used & BANNED_IN_TESTS == set()
+@cache
+def code(path: Path) -> Code:
+    """Read a Python file, once."""
+    nodes = list(ast.walk(ast.parse(text_of(path))))
+    functions = [
+        (each.name, (each.end_lineno or 0) - each.lineno + 1, ast.get_docstring(each) or "")
+        for each in nodes
+        if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    names = {ast.unparse(each) for each in nodes if isinstance(each, ast.Attribute)}
+    names |= {each.module or "" for each in nodes if isinstance(each, ast.ImportFrom)}
+    waits = [
+        f"{path}:{each.lineno}: {ast.unparse(each)[:80]}"
+        for each in nodes
+        if isinstance(each, ast.Call) and (waits_by_the_clock(each) or sets_a_pace(each))
+    ]
+    return Code(functions, names, waits)
 
 
 #: What waits for something, and where among its arguments a limit in seconds may be.
@@ -93,41 +76,91 @@ LONGEST_PAUSE_S = 1
 CLOCKS = re.compile(r"\b(?:monotonic|perf_counter|elapsed)(?:_ns)?\(\) - \w+ *<|\btook *<")
 
 
-def seconds_waited(path: Path) -> Iterator[str]:
-    """Yield where a test waits for no longer than a number of seconds that is written there."""
-    text = (ROOT / path).read_text(encoding="utf-8")
-    for node in ast.walk(ast.parse(text)):
-        if not isinstance(node, ast.Call):
-            continue
-        name = ast.unparse(node.func)
-        place = WAITS.get(name, WAITS.get(name.rpartition(".")[2]))
-        if place is None:
-            continue
-        given = [each.value for each in node.keywords if each.arg == "timeout"]
-        for value in [*node.args[place : place + 1], *given]:
-            seconds = value.value if isinstance(value, ast.Constant) else None
-            if isinstance(seconds, int | float) and seconds > LONGEST_PAUSE_S:
-                yield f"{path}:{node.lineno}: {ast.unparse(node)[:80]}"
-    yield from (f"{path}: {found}" for found in CLOCKS.findall(text))
+def waits_by_the_clock(call: ast.Call) -> bool:
+    """Tell whether *call* waits for something no longer than a number of seconds."""
+    name = ast.unparse(call.func)
+    place = WAITS.get(name, WAITS.get(name.rpartition(".")[2]))
+    if place is None:
+        return False
+    limits = [each.value for each in call.keywords if each.arg == "timeout"]
+    limits += call.args[place : place + 1]
+    seconds = [each.value for each in limits if isinstance(each, ast.Constant)]
+    return any(isinstance(each, int | float) and each > LONGEST_PAUSE_S for each in seconds)
+
+
+def sets_a_pace(call: ast.Call) -> bool:
+    """Tell whether *call* gives one test of Hypothesis a deadline or health checks of its own."""
+    own = {"deadline", "suppress_health_check"} & {each.arg for each in call.keywords}
+    return ast.unparse(call.func) in {"settings", "hypothesis.settings"} and own != set()
+
+
+PYTHON = files(".py")
+TESTS = [path for path in PYTHON if path.name.startswith("test_")]
+
+
+def test_a_file_is_read_in_one_sitting() -> None:
+    """No Python file has more than 450 lines, no file of tests more than 500."""
+    sizes = {path: len(text_of(path).splitlines()) for path in PYTHON}
+    most = dict.fromkeys(PYTHON, LONGEST_FILE) | dict.fromkeys(TESTS, LONGEST_TEST_FILE)
+    assert [f"{path}: {lines}" for path, lines in sizes.items() if lines > most[path]] == []
+
+
+def test_a_function_fits_on_a_screen() -> None:
+    """No function has more than 50 lines."""
+    sizes = [(path, *function[:2]) for path in PYTHON for function in code(path).functions]
+    assert [f"{path}: {name}" for path, name, lines in sizes if lines > LONGEST_FUNCTION] == []
+
+
+def test_a_test_states_a_claim() -> None:
+    """Every test has a docstring of some words; ruff sees that it exists (D103), ends (D415)."""
+    claims = [
+        (f"{path}: {name}", claim)
+        for path in TESTS
+        for name, _, claim in code(path).functions
+        if name.startswith("test_")
+    ]
+    assert [where for where, claim in claims if len(claim.split()) <= 2] == []
+
+
+#: Fixed waits, patched-in fakes, and tests that do not run; a test that lacks its ground skips by
+#: calling `pytest.skip` with the reason.
+BANNED_IN_TESTS = {
+    "time.sleep", "unittest.mock", "pytest.mark.skip", "pytest.mark.skipif",
+    "pytest.mark.xfail", "monkeypatch.setattr",
+}  # fmt: skip
+
+
+def test_a_test_neither_sleeps_nor_mocks() -> None:
+    """Tests wait on events or move a clock, and use real parts."""
+    used = {path: code(path).names & BANNED_IN_TESTS for path in TESTS}
+    assert {str(path): names for path, names in used.items() if names} == {}
 
 
 def test_the_pace_of_the_machine_decides_nothing() -> None:
     """Tests wait as long as it takes, up to the one `LAST_RESORT_S`, and compare no durations."""
     own = [path for path in PYTHON if path.parts[0] == "tests" and path.name != "test_tidy.py"]
-    assert [found for path in own for found in seconds_waited(path)] == []
+    compared = [f"{path}: {found}" for path in own for found in CLOCKS.findall(text_of(path))]
+    assert [*compared, *(wait for path in own for wait in code(path).waits)] == []
 
 
-@pytest.mark.parametrize("path", PYTHON, ids=str)
-def test_a_name_says_what_is_inside(path: Path) -> None:
+def test_the_pace_of_examples_decides_nothing() -> None:
+    """The suite's profile of Hypothesis has no deadline and no health check of speed."""
+    assert settings().deadline is None
+    speed = {"too_slow", "data_too_large", "filter_too_much", "large_base_example"}
+    assert speed <= {check.name for check in settings().suppress_health_check}
+
+
+def test_a_name_says_what_is_inside() -> None:
     """No file or folder is called utils, helpers, common or manager."""
-    assert VAGUE.isdisjoint({*path.parts[:-1], path.stem})
+    assert [path for path in PYTHON if VAGUE & {*path.parts[:-1], path.stem}] == []
 
 
 def test_no_folder_is_empty() -> None:
     """Every folder of the package holds something of its own."""
-    for folder in (ROOT / "src").rglob("*"):
-        if folder.is_dir() and folder.name != "__pycache__":
-            assert any(child.name != "__pycache__" for child in folder.iterdir()), folder
+    folders = [each for each in (ROOT / "src").rglob("*") if each.is_dir()]
+    cache_alone = {"__pycache__"}
+    bare = [each for each in folders if {child.name for child in each.iterdir()} <= cache_alone]
+    assert [each for each in bare if each.name not in cache_alone] == []
 
 
 def written() -> list[Path]:
@@ -141,18 +174,14 @@ def written() -> list[Path]:
 MACHINE = re.compile(r"/(?:home|Users)/\w+|/work/\w+|/root/\.\w+|/tmp/\w+|C:\\\\Users")
 
 
-@pytest.mark.parametrize("path", written(), ids=str)
-def test_nothing_tells_of_a_machine(path: Path) -> None:
+def test_nothing_tells_of_a_machine() -> None:
     """No text names a folder of the machine it was written on."""
-    assert MACHINE.findall((ROOT / path).read_text(encoding="utf-8")) == []
+    found = {str(path): MACHINE.findall(text_of(path)) for path in written()}
+    assert {path: names for path, names in found.items() if names} == {}
 
 
 #: Where a banned word is somebody else's: (word, beginning of the path) and why.
 FOREIGN = {
-    ("cents", "src/earmark/composition/"): "the composition format's own field",
-    ("cents", "src/earmark/stages/kinds/"): "the composition format's own field",
-    ("cents", "src/earmark/config/"): "reads the composition format's costs",
-    ("cents", "src/earmark/cli/demo/"): "says what a try on a real provider costs",
     ("job", "src/earmark/cli/demo/"): "the main job of the program, in plain English",
     ("job", "README.md"): "the main job of the program, in plain English",
     ("overdraft", "src/earmark/service/metrics.py"): "a metric's name, as dashboards know it",
@@ -163,16 +192,17 @@ FOREIGN = {
 
 def banned_words() -> list[str]:
     """Return what the glossary's last column tells not to say."""
-    rows = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8").splitlines()
+    rows = text_of(Path("docs/glossary.md")).splitlines()
     cells = [row.strip("|").split("|")[-1] for row in rows if row.startswith("| ")][1:]
     return [word.strip() for cell in cells for word in cell.split(",") if word.strip()]
 
 
-def spoken(path: Path, word: str) -> list[str]:
-    """Return the lines of *path* that use *word*, in whatever case or number."""
-    pattern = re.compile(rf"(?<![a-z]){re.escape(word)}s?(?![a-z])", re.IGNORECASE)
-    lines = (ROOT / path).read_text(encoding="utf-8").splitlines()
-    return [line.strip() for line in lines if pattern.search(line)]
+def spoken(path: Path, pattern: re.Pattern[str]) -> Iterator[tuple[str, str]]:
+    """Yield the banned words that *path* uses, in whatever case or number, each with its line."""
+    if pattern.search(text_of(path)):
+        for line in text_of(path).splitlines():
+            for word in pattern.findall(line):
+                yield word.lower(), line.strip()
 
 
 def test_the_glossary_bans_something() -> None:
@@ -180,15 +210,16 @@ def test_the_glossary_bans_something() -> None:
     assert {"wallet", "quota", "escrow", "bucket"} <= set(banned_words())
 
 
-@pytest.mark.parametrize("word", banned_words())
-def test_one_word_per_thing(word: str) -> None:
+def test_one_word_per_thing() -> None:
     """The package and its documents use the glossary's words, never the ones it bans."""
     own = [path for path in written() if path.parts[0] not in {"tests", "benchmarks"}]
-    found = {
+    any_of = "|".join(map(re.escape, banned_words()))
+    pattern = re.compile(rf"(?<![a-z])({any_of})s?(?![a-z])", re.IGNORECASE)
+    found = [
         f"{path}: {line}"
         for path in own
         if path.name != "glossary.md"
-        for line in spoken(path, word)
+        for word, line in spoken(path, pattern)
         if not any(w == word and str(path).startswith(where) for w, where in FOREIGN)
-    }
-    assert found == set()
+    ]
+    assert found == []

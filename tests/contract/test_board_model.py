@@ -327,6 +327,5 @@ def test_any_sequence_of_moves_is_decided_by_the_rules(
         settings=settings(
             max_examples=examples * (10 if "EARMARK_FIRE_SECONDS" in os.environ else 1),
             stateful_step_count=50,
-            deadline=None,
         ),
     )

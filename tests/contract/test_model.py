@@ -328,6 +328,5 @@ def test_any_sequence_of_operations_is_decided_by_the_rules(
         settings=settings(
             max_examples=examples * (10 if "EARMARK_FIRE_SECONDS" in os.environ else 1),
             stateful_step_count=30,
-            deadline=None,
         ),
     )

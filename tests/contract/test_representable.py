@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from earmark.clock import to_datetime
@@ -113,11 +113,7 @@ def test_any_sequence_of_extremes_stays_within_the_numbers_of_a_store(
     def check_all(start: int, batches: list[list[OnReservation]]) -> None:
         run(store, start, batches)
 
-    settings(
-        max_examples=examples,
-        deadline=None,
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-    )(check_all)()
+    settings(max_examples=examples)(check_all)()
 
 
 def test_settlements_of_the_largest_amount_end_before_the_numbers_do(

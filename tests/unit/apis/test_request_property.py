@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from earmark.apis.bounds import bound_request
@@ -130,7 +130,7 @@ def test_the_most_that_each_row_lets_a_provider_bill_was_held(api: str) -> None:
 
 @pytest.mark.parametrize("api", APIS)
 @given(data=st.data())
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=60)
 def test_what_a_reply_costs_was_held(api: str, data: st.DataObject) -> None:
     """Requests from the tables, replies up to what an independent provider may bill for them."""
     body = data.draw(requests(api), label="request")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from schemathesis import GenerationMode
 from schemathesis.checks import load_all_checks, not_a_server_error
 from schemathesis.python import asgi
@@ -66,13 +66,7 @@ def test_every_answer_is_as_the_document_says(
         if mode is GenerationMode.NEGATIVE and not takes_anything(operation):
             continue
 
-        @settings(
-            max_examples=EXAMPLES[mode],
-            deadline=None,
-            derandomize=True,
-            database=None,
-            suppress_health_check=list(HealthCheck),
-        )
+        @settings(max_examples=EXAMPLES[mode], derandomize=True, database=None)
         @given(case=operation.as_strategy(generation_mode=mode))
         def as_declared(case: Any) -> None:
             case.call_and_validate(headers=told, checks=CHECKS)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from earmark.budget.budget import Extension, Pause
@@ -204,11 +204,7 @@ class Example:
         return self.opened[-1 - min(number, len(self.opened) - 1)]
 
 
-@settings(
-    max_examples=EXAMPLES,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
+@settings(max_examples=EXAMPLES)
 @example(
     # A limit is lowered below what the same batch has just reserved.
     limits=(Limit(10, "usd", WINDOWS[0]),),
@@ -243,11 +239,7 @@ def test_the_check_and_the_rules_agree(
     decide_alike(writers, limits, leaf, steps)
 
 
-@settings(
-    max_examples=EXAMPLES,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
+@settings(max_examples=EXAMPLES)
 @given(limits=NARROW, steps=RACES)
 def test_writers_that_race_for_the_last_of_a_limit_agree(
     writers: tuple[Ledger, Ledger, ManualClock],
