@@ -44,11 +44,42 @@ def test_an_extension_that_does_not_fit_changes_nothing(half: Ledger) -> None:
     """A refused extension leaves the reservation open with the hold it had."""
     with pytest.raises(BudgetExceeded) as refused:
         half.extend("call", "0.31")
-    assert (refused.value.reason, refused.value.budget) == (Reason.HELD, "acme/agent")
+    assert (refused.value.reason, refused.value.budget) == (Reason.TOO_LARGE, "acme/agent")
     assert (half.reservation("call").amount, half.reservation("call").state) == (
         Money("0.50"), "open",
     )  # fmt: skip
     assert standing(half, "acme") == ("1", "0", "0.5", "0.5")
+
+
+@pytest.mark.parametrize(
+    ("spent", "others", "reason", "next_step"),
+    [
+        ("0.20", "0", Reason.EXHAUSTED, "the rest is spent: end it here"),
+        ("0.10", "0.10", Reason.HELD, "others hold the rest: end it here"),
+        ("0", "0.20", Reason.HELD, "others hold the rest: end it here"),
+    ],
+)
+def test_a_hold_does_not_wait_for_itself(
+    half: Ledger, spent: str, others: str, reason: Reason, next_step: str
+) -> None:
+    """What it holds comes back only with its end: only others' holds are worth waiting for."""
+    half.settle(half.reserve("acme/agent", spent, key="before").key, spent)
+    half.reserve("acme/agent", others, key="others")
+    with pytest.raises(BudgetExceeded, match=next_step) as refused:
+        half.extend("call", "0.15")
+    error = refused.value
+    assert (error.reason, error.retryable) == (reason, reason is Reason.HELD)
+    assert (error.requested, error.hold) == (Money("0.15"), Money("0.50"))
+    assert (error.settled, error.held) == (Money(spent), Money("0.50") + Money(others))
+
+
+def test_a_limit_that_was_set_since_holds_nothing_of_what_grows(half: Ledger) -> None:
+    """A hold counts on it by what it adds, so that the first extension has nothing to wait for."""
+    half.set_budget("acme/agent", limits=["0.80 usd per day", "0.10 usd per hour"])
+    half.extend("call", "0.06")
+    with pytest.raises(BudgetExceeded) as refused:
+        half.extend("call", "0.05")
+    assert (refused.value.reason, refused.value.hold) == (Reason.TOO_LARGE, Money("0.06"))
 
 
 def test_the_whole_hold_is_settled_after_extensions(half: Ledger) -> None:

@@ -49,6 +49,8 @@ class BudgetExceeded(Refusal):
     held: Any = None
     available: Any = None
     requested: Any = None
+    hold: Any = None
+    """Of a hold that was to grow by *requested*: what it is already, a part of *held*."""
     resets_at: datetime | None = None
     detail: str = ""
 
@@ -67,6 +69,8 @@ class BudgetExceeded(Refusal):
         who = f"budget '{self.budget}' refused"
         if self.requested is not None:
             who += f" {self.requested} {self.unit}"
+        if self.hold is not None:
+            who += f" more for a hold of {self.hold} {self.unit}"
         if self.limit is None:
             return f"{who}: {self.detail or _REMEDY[self.reason]}"
         numbers = (
@@ -74,7 +78,8 @@ class BudgetExceeded(Refusal):
             f" ({self.settled} settled, {self.held} held)"
         )
         until = "" if self.reason is Reason.TOO_LARGE else _until(self.resets_at)
-        return f"{who}: {numbers}; {_REMEDY[self.reason]}{until}"
+        remedy = (_REMEDY if self.hold is None else _REMEDY_OF_GROWTH)[self.reason]
+        return f"{who}: {numbers}; {remedy}{until}"
 
 
 _REMEDY = {
@@ -83,6 +88,13 @@ _REMEDY = {
     Reason.UNPRICED: "its cost is unknown: give it a price or a bound",
     Reason.EXHAUSTED: "it is spent: extend the budget, or wait",
     Reason.HELD: "it is held by what is in flight: wait for that to settle",
+}
+
+_REMEDY_OF_GROWTH = {
+    **_REMEDY,
+    Reason.TOO_LARGE: "that is more than the whole limit: end it here, or raise the limit",
+    Reason.EXHAUSTED: "the rest is spent: end it here, or extend the budget",
+    Reason.HELD: "others hold the rest: end it here, or ask again once they are settled",
 }
 
 

@@ -207,6 +207,7 @@ def _exceeded(refused: Refused) -> BudgetExceeded:
         held=present(unit, account.held),
         available=present(unit, account.available),
         requested=present(unit, refused.requested),
+        hold=None if refused.hold is None else present(unit, refused.hold),
         resets_at=_end(account.line),
     )
 

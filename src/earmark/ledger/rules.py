@@ -121,7 +121,7 @@ def _grow(scope: Scope, known: Reservation, op: Extend, now: int, seq: int) -> D
         return Refused("uncountable", key=op.key, budget=known.budget)
     changed = _hold(scope.accounts, op.amounts)
     if changed is None:
-        return _why(scope.accounts, op.amounts)
+        return _why(scope.accounts, op.amounts, known)
     grown = replace(known, hold=hold)
     if len(changed) > len(known.accounts):
         grown = _joining(grown, changed, known.hold)
@@ -330,34 +330,53 @@ def _paused(scope: Scope, amounts: Amounts) -> Refused:
     )
 
 
-def _why(accounts: tuple[Account, ...], amounts: Amounts) -> Refused:
-    """Return the most lasting reason why *amounts* does not fit, nearest the leaf."""
+def _why(
+    accounts: tuple[Account, ...], amounts: Amounts, growing: Reservation | None = None
+) -> Refused:
+    """Return the most lasting reason why *amounts* does not fit, nearest the leaf.
+
+    What a *growing* reservation holds itself does not come back while it goes on.
+    """
     found = [
-        (_LASTING.index(reason), account, reason)
-        for account in accounts
-        if (reason := _reason(account, _of(amounts, account.line.unit))) is not None
+        (_LASTING.index(reason), account, reason, own)
+        for account, own in zip(accounts, _own(accounts, growing), strict=True)
+        if (reason := _reason(account, _of(amounts, account.line.unit), own)) is not None
     ]
-    _, account, reason = min(found, key=lambda row: row[0])
+    _, account, reason, own = min(found, key=lambda row: row[0])
     return Refused(
         "exceeded",
         budget=account.line.budget,
         reason=reason,
         account=account,
         requested=max(0, _of(amounts, account.line.unit)),
+        hold=None if growing is None else own,
     )
+
+
+def _own(accounts: tuple[Account, ...], growing: Reservation | None) -> list[int]:
+    """Return what *growing* holds on each of *accounts*: its own, then those it would join."""
+    if growing is None:
+        return [0] * len(accounts)
+    before = {part.index: part.before for part in growing.parts}
+    held = [
+        count_after(growing.hold, before.get(at, NOTHING), account.line.unit)
+        for at, account in enumerate(accounts[: len(growing.accounts)])
+    ]
+    return held + [0] * (len(accounts) - len(held))
 
 
 _LASTING = (Reason.TOO_LARGE, Reason.UNPRICED, Reason.EXHAUSTED, Reason.HELD)
 
 
-def _reason(account: Account, need: int) -> Reason | None:
+def _reason(account: Account, need: int, own: int) -> Reason | None:
     if need < 0:
         return Reason.UNPRICED
     if need <= account.available:
         return None
-    if need > account.line.limit:
+    whole = need + own
+    if whole > account.line.limit:
         return Reason.TOO_LARGE
-    return Reason.EXHAUSTED if need > account.line.limit - account.settled else Reason.HELD
+    return Reason.EXHAUSTED if whole > account.line.limit - account.settled else Reason.HELD
 
 
 def _repeat_reserve(known: Reservation, op: Reserve) -> Decision:

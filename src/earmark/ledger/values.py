@@ -401,6 +401,8 @@ class Refused(Struct, frozen=True, gc=False):
     reason: Reason | None = None
     account: Account | None = None
     requested: int = 0
+    hold: int | None = None
+    """What the reservation that was to grow by `requested` holds on *account* already."""
     pause: Pause | None = None
     field: str = ""
     """What differs from, or what stands in, the first answer: with `first` and `now`."""
