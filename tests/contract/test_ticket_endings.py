@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import httpx2
+import openai
 import pytest
 
 from earmark.admission.ticket import Ticket
@@ -24,6 +26,15 @@ def tickets(request: pytest.FixtureRequest, url: str, clock: ManualClock) -> Ite
         yield opened
         opened.close()
         check_books(ledger)
+
+
+def _sdk_error(status: int, *, retries: str = "0", body: object = None) -> openai.APIError:
+    """Return the error that OpenAI's client raises of an answer."""
+    request = httpx2.Request("POST", "http://x", headers={"x-stainless-retry-count": retries})
+    response = httpx2.Response(status, request=request, json=body)
+    if status < 300:
+        return openai.APIResponseValidationError(response, body)
+    return openai.APIStatusError("hush", response=response, body=None)
 
 
 def _state(tickets: Tickets, ticket: Ticket) -> tuple[str, Money | None]:
@@ -76,6 +87,20 @@ ENDINGS: dict[str, tuple[Callable[[Ticket], Any], str, str]] = {
     ),
     "a rejection": (lambda t: t.fail(429, {}, b'{"error": {"type": "rate"}}'), "released", "0"),
     "a server's fault": (lambda t: t.fail(502, body="<html>"), "presumed", "hold"),
+    "no connection": (lambda t: t.fail(httpx2.ConnectError("refused")), "released", "0"),
+    "a lost connection": (lambda t: t.fail(httpx2.ReadError("lost")), "presumed", "hold"),
+    "an exception of the program": (lambda t: t.fail(KeyError("hush")), "presumed", "hold"),
+    "an SDK's rejection": (lambda t: t.fail(_sdk_error(429)), "released", "0"),
+    "an SDK's server fault": (lambda t: t.fail(_sdk_error(500)), "presumed", "hold"),
+    "an SDK's rejection of a retry": (
+        lambda t: t.fail(_sdk_error(429, retries="1")), "presumed", "hold",
+    ),
+    "a reply that an SDK cannot read": (
+        lambda t: t.fail(
+            _sdk_error(200, body=completion(prompt_tokens=9, completion_tokens=100_000))
+        ),
+        "presumed", "0.200009",
+    ),
     "not known": (lambda t: t.presume("cable cut"), "presumed", "hold"),
     "never sent": (lambda t: t.release(), "released", "0"),
 }  # fmt: skip
@@ -122,6 +147,10 @@ NOTHING_TO_END_BY: dict[str, tuple[Callable[[Ticket], Any], str]] = {
     "headers of a list": (
         lambda t: t.fail(429, [("a", "b")]),
         "headers are list",
+    ),
+    "an exception and a body": (
+        lambda t: t.fail(httpx2.ConnectError("refused"), None, {"error": {}}),  # type: ignore[call-overload]
+        "give it alone",
     ),
     **{
         f"the status {status!r}": (lambda t, status=status: t.fail(status), "the status is")

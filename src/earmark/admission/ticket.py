@@ -7,10 +7,11 @@ same: what they share is in `_Call`, and how they wait for the ledger is all tha
 """
 
 import asyncio
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from threading import Lock
-from typing import Any, Final, Self
+from typing import Any, Final, Self, overload
 
 from earmark.admission.call_hold import CallHold
 from earmark.admission.charge import Charge
@@ -25,7 +26,8 @@ from earmark.admission.ending import (
 )
 from earmark.admission.request import Request
 from earmark.admission.threads_and_tasks import completed
-from earmark.apis.failures import Rejection, rejected
+from earmark.apis.client_errors import http_answer, never_sent
+from earmark.apis.failures import Rejection, raised, rejected, unreachable
 from earmark.apis.reply_cost import request_id_of
 from earmark.apis.streams import ReplyStream, StreamPiece, open_stream
 from earmark.apis.written_output import holds_work
@@ -49,11 +51,13 @@ Settled = Mapping[str, Any] | bytes | Usage | AmountLike
 class _Call:
     """A call under way: its request, its hold, its stream."""
 
-    __slots__ = ("_entered", "_hold", "_request", "_stream", "body")
+    __slots__ = ("_entered", "_handled", "_hold", "_request", "_stream", "body")
 
     def __init__(self, request: Request, hold: CallHold) -> None:
         self._request = request
         self._hold = hold
+        # Raised before this call: in the exceptions of its client it shows no attempt of it.
+        self._handled = sys.exception()
         self._entered = Lock()
         self._stream: ReplyStream | None = None
         self.body: dict[str, Any] = request.body_for(hold.ask.max_output_tokens)
@@ -150,27 +154,59 @@ class _Call:
         """Return the ending of a ticket whose block was left without one."""
         return self._presumed(_NO_END if ended_by is None else "", ended_by)
 
-    def _failure(self, status: int, headers: Mapping[str, str] | None, body: object) -> CallFailed:
+    def _failure(
+        self, status: int | BaseException, headers: Mapping[str, str] | None, body: object
+    ) -> CallFailed:
+        """Return how the call failed, by the HTTP error it was answered with or an exception."""
+        if not isinstance(status, BaseException):
+            return self._rejection(status, headers, body)
+        if headers is not None or body is not None:
+            raise InvalidUsage(detail="an exception has its own headers and body: give it alone")
+        error, answer = status, http_answer(status, handled=self._handled)
+        if answer is not None and answer.status in _ERRORS:
+            failure = self._rejection(answer.status, _texts(answer.headers), answer.body)
+            if failure.billed == "no" and not answer.is_first:
+                failure.billed = "unknown"
+            return failure
+        unsent = answer is None and never_sent(error, handled=self._handled)
+        if unsent and not self._was_answered:
+            return unreachable(self._provider, error)
+        return self._with_known(
+            raised(self._provider, error), None if answer is None else answer.body
+        )
+
+    def _rejection(
+        self, status: int, headers: Mapping[str, str] | None, body: object
+    ) -> CallFailed:
         headers, answer = header_texts(headers), decoded(body)
         failure = rejected(
             Rejection(
-                provider=self._request.provider or self._request.name,
+                provider=self._provider,
                 host=self._request.host,
                 status=_error_status(status),
                 headers=headers,
                 body=answer,
             )
         )
-        shows_work = holds_work(mapping(answer))
-        if failure.billed == "no" and (self._was_answered or shows_work):
-            failure.billed = "unknown"
         failure.request_id = request_id_of({}, headers)
+        if failure.billed == "no" and (self._was_answered or holds_work(mapping(answer))):
+            failure.billed = "unknown"
+        return self._with_known(failure, answer)
+
+    def _with_known(self, failure: CallFailed, answer: object) -> CallFailed:
+        """Return *failure* with what is known of its cost: of its stream, or of its *answer*."""
+        partial = mapping(decoded(answer))
+        shows_work = holds_work(partial)
         if self._stream is not None or (shows_work and self._request.priced is not None):
-            known = self._presumed("", partial=mapping(answer) if shows_work else None)
+            known = self._presumed("", partial=partial if shows_work else None)
             failure.usage, failure.known_cost = known.usage, known.cost
             failure.unknown, failure.model = known.unknown, known.model
             failure.request_id = failure.request_id or known.request_id
         return failure
+
+    @property
+    def _provider(self) -> str:
+        return self._request.provider or self._request.name
 
     @property
     def _was_answered(self) -> bool:
@@ -260,15 +296,28 @@ class Ticket(_Call):
         """
         return completed(self._hold.end(self._settled_by(reply, units, headers)))
 
+    @overload
+    def fail(self, error: BaseException, /) -> CallFailed: ...
+
+    @overload
     def fail(
         self, status: int, headers: Mapping[str, str] | None = None, body: object = None
-    ) -> CallFailed:
-        """Book that the provider answered with the HTTP error *status*; return it to be raised.
+    ) -> CallFailed: ...
 
-        What providers describe as a rejection before any work is released; everything else, and
-        any error after the reply began, or whose body holds output or a usage, is presumed. The
-        failure says which by `billed`, whether another try may help by `retryable` and
-        `retry_after`, and has the `charge`.
+    def fail(
+        self,
+        status: int | BaseException,
+        headers: Mapping[str, str] | None = None,
+        body: object = None,
+    ) -> CallFailed:
+        """Book that the call failed, by the exception its client raised or the HTTP error *status*.
+
+        What providers describe as a rejection before any work is released, and so is what is known
+        not to have been sent: no connection was made. Everything else is presumed: any other
+        exception, any error after the reply began or whose body holds output or a usage, and where
+        the exception shows an attempt before it. Give the exception that sending `body` raised, and
+        no other. The failure, to be raised, says which by `billed`, whether another try may help by
+        `retryable` and `retry_after`, and has the `charge`.
 
         Raises:
             InvalidUsage: *status* is no error, or a header no text; the ticket stays open.
@@ -334,10 +383,21 @@ class AsyncTicket(_Call):
         """Book what the call cost, by its *reply*; see `Ticket.settle`."""
         return await self._hold.end(self._settled_by(reply, units, headers))
 
+    @overload
+    async def fail(self, error: BaseException, /) -> CallFailed: ...
+
+    @overload
     async def fail(
         self, status: int, headers: Mapping[str, str] | None = None, body: object = None
+    ) -> CallFailed: ...
+
+    async def fail(
+        self,
+        status: int | BaseException,
+        headers: Mapping[str, str] | None = None,
+        body: object = None,
     ) -> CallFailed:
-        """Book that the provider answered with an HTTP error; see `Ticket.fail`."""
+        """Book that the call failed, by an exception or an HTTP error; see `Ticket.fail`."""
         failure = self._failure(status, headers, body)
         failure.charge = await self._hold.end(failed_by(failure))
         return failure
@@ -365,6 +425,14 @@ class AsyncTicket(_Call):
                 # A cancellation that is swallowed is never seen by whoever cancelled.
                 raise ended_by from error
             raise
+
+
+def _texts(headers: object) -> dict[str, str]:
+    """Return the *headers* of an exception, as far as they are texts by name."""
+    try:
+        return header_texts(headers)
+    except InvalidUsage:
+        return {}
 
 
 def _error_status(status: object) -> int:

@@ -82,11 +82,21 @@ def rejected(by: Rejection) -> CallFailed:
     )
 
 
-def unreachable(provider: str, host: str, cause: BaseException) -> CallFailed:
+def unreachable(provider: str, cause: BaseException, *, host: str = "") -> CallFailed:
     """Return the failure of a call that was never sent: no address, no connection, no TLS."""
+    at = f" at {host}" if host else ""
     return CallFailed(
-        detail=f"provider '{provider}' cannot be reached at {host} ({type(cause).__name__})",
+        detail=f"provider '{provider}' cannot be reached{at} ({type(cause).__name__})",
         billed="no",
+        retryable=True,
+    )
+
+
+def raised(provider: str, cause: BaseException) -> CallFailed:
+    """Return the failure of a call that ended by *cause*, which may have been sent."""
+    return CallFailed(
+        detail=f"a call of provider '{provider}' raised {type(cause).__name__}",
+        billed="unknown",
         retryable=True,
     )
 

@@ -16,21 +16,11 @@ from typing import Any, Final, cast
 import httpx2
 
 from earmark.apis import failures
+from earmark.apis.client_errors import no_connection
 from earmark.apis.event_stream import EventDecoder, ServerEvent
 from earmark.errors import CallFailed, InvalidUsage
 from earmark.provider.server import Server
 
-#: The request certainly did not leave: no address, no connection, no TLS, no tunnel, nothing that
-#: could be written. Any other error may follow a request that arrived.
-_NEVER_SENT: Final = (
-    httpx2.ConnectError,
-    httpx2.ConnectTimeout,
-    httpx2.PoolTimeout,
-    httpx2.ProxyError,
-    httpx2.UnsupportedProtocol,
-    httpx2.LocalProtocolError,
-    httpx2.InvalidURL,
-)
 _SUCCESS: Final = range(200, 300)
 #: The most bytes of a reply that is not streamed; generated images come in bodies of many millions.
 LARGEST_REPLY: Final = 256 << 20
@@ -209,8 +199,9 @@ class Sender:
         provider = self._server.provider
         if incoming is not None:
             return failures.lost(provider, error, pieces=incoming.pieces)
-        if isinstance(error, _NEVER_SENT):
-            return failures.unreachable(provider, self._server.host, error)
+        # What is sent here is whole: nothing that could not be written left.
+        if isinstance(error, httpx2.LocalProtocolError) or no_connection(error):
+            return failures.unreachable(provider, error, host=self._server.host)
         return failures.lost(provider, error)
 
 
