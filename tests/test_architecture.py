@@ -1,9 +1,12 @@
 """Imports run one way: the contracts of `pyproject.toml` hold, and each fails when it is broken."""
 
+import ast
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -82,3 +85,49 @@ def test_every_package_has_its_layer(copied: Path) -> None:
     shutil.rmtree(added)
     assert found.returncode != 0
     assert "attic" in found.stdout
+
+
+def imports(folder: Path) -> dict[str, set[str]]:
+    """Return which modules each module below *folder* imports, wherever in it, also for typing."""
+    modules = {
+        ".".join(file.relative_to(folder).with_suffix("").parts).removesuffix(".__init__"): file
+        for file in folder.rglob("*.py")
+    }
+    found: dict[str, set[str]] = {}
+    for name, file in modules.items():
+        named: set[str] = set()
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                named |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module is not None:
+                within = {f"{node.module}.{alias.name}" for alias in node.names} & modules.keys()
+                named |= within or {node.module}
+        found[name] = named & modules.keys() - {name}
+    return found
+
+
+def circle(imported: Mapping[str, set[str]]) -> list[str]:
+    """Return the modules of one circle, if there is any."""
+    try:
+        TopologicalSorter(imported).prepare()
+    except CycleError as error:
+        return error.args[1]
+    return []
+
+
+def test_no_modules_import_each_other() -> None:
+    """No module imports what imports it: not in a function and not for the type checker alone."""
+    found = imports(ROOT / "src")
+    assert "earmark.ledger.rules" in found["earmark.ledger.books"]
+    assert circle(found) == []
+
+
+def test_a_circle_is_noticed(copied: Path) -> None:
+    """An import for the type checker alone closes a circle as any other does."""
+    file = copied / "src" / "earmark" / "ledger" / "async_ledger.py"
+    before = file.read_text(encoding="utf-8")
+    added = "if TYPE_CHECKING:\n    from earmark.ledger.ledger import Ledger"
+    file.write_text(f"{before}\n{added}\n", encoding="utf-8")
+    found = circle(imports(copied / "src"))
+    file.write_text(before, encoding="utf-8")
+    assert {"earmark.ledger.async_ledger", "earmark.ledger.ledger"} <= set(found)

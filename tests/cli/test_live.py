@@ -12,7 +12,7 @@ from datetime import timedelta
 import pytest
 from rich.console import Console
 
-from earmark.cli.live import line_of
+from earmark.cli.event_lines import line_of
 from earmark.cli.progress import Progress
 from earmark.cli.tree import Row, Tree, rows_of, shown
 from earmark.composition.parse import parse_composition

@@ -30,7 +30,7 @@ from earmark.runs.runner import run
 from earmark.stages.kinds.python import stage
 from earmark.stores.copy import CopyReport, copy_store
 from earmark.stores.open import open_ledger
-from earmark.stores.upkeep import open_upkeep
+from earmark.stores.open_upkeep import open_upkeep
 from earmark.testing import ManualClock
 from support.board_books import AGENT, LEASE, open_board
 from support.ledger_books import DURABLE, STORES, check_books

@@ -15,7 +15,7 @@ from earmark.config.settings import Settings
 from earmark.errors import ConfigNotAllowed, NotFound
 from earmark.ledger.ledger import Ledger
 from earmark.stores.open import open_ledger
-from earmark.stores.upkeep import open_upkeep
+from earmark.stores.open_upkeep import open_upkeep
 
 _LASTING: Final = ("sqlite:///", "postgresql:", "postgres:")
 

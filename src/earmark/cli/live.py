@@ -3,20 +3,12 @@
 import os
 import sys
 from types import TracebackType
-from typing import Protocol, Self, TextIO, assert_never
+from typing import Protocol, Self
 
-from earmark.cli.plan import bounds
-from earmark.cli.statement import remark, took
+from earmark.cli.event_lines import Lines
 from earmark.clock import Clock
 from earmark.composition.ast import Composition
-from earmark.runs.events import (
-    Event,
-    RunEnded,
-    RunStarted,
-    StageEnded,
-    StageRetried,
-    StageStarted,
-)
+from earmark.runs.events import Event
 
 
 class Watch(Protocol):
@@ -44,55 +36,3 @@ def watch(composition: Composition, clock: Clock) -> Watch:
 
         return Tree(composition, clock, sys.stderr)
     return Lines(sys.stderr)
-
-
-class Lines:
-    """A line for each thing that happened."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def told(self, event: Event) -> None:
-        """Write the event's line, if it has one."""
-        text = line_of(event)
-        if text:
-            self._stream.write(f"{text}\n")
-            self._stream.flush()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Nothing was opened."""
-
-
-def line_of(event: Event) -> str:
-    """Return what an event says; empty where its line comes later."""
-    match event:
-        case RunStarted():
-            costs = bounds(event.plan.min, event.plan.max)
-            begins = f"run {event.run_id} on '{event.budget}': {event.limit} USD, plan {costs}"
-            return "\n".join([*(f"WARNING: {each}" for each in event.warnings), begins])
-        case StageStarted() | RunEnded():
-            return ""
-        case StageEnded():
-            return _ended(event)
-        case StageRetried():
-            again = f"again after {event.delay_ms} ms" if event.delay_ms else "again"
-            tries = f"{event.attempt} of {event.max_attempts}"
-            return f"{event.path or '/'}: attempt {tries} failed, {again}: {event.detail}"
-        case _:
-            assert_never(event)
-
-
-def _ended(event: StageEnded) -> str:
-    line = event.line
-    cost = f" {line.settled} USD" if line.key else ""
-    more = remark(line)
-    said = f"{line.path or '/'} {line.stage}: {line.outcome}{cost} in {took(line.duration_ns)}"
-    return f"{said}; {event.spent} USD spent" + (f" ({more})" if more else "")

@@ -13,7 +13,8 @@ from earmark.cli.table import Table
 from earmark.clock import SystemClock, iso
 from earmark.stores.copy import CopyReport, copy_store
 from earmark.stores.migrations import Applied, Migration
-from earmark.stores.upkeep import Status, Upkeep, open_upkeep
+from earmark.stores.open_upkeep import open_upkeep
+from earmark.stores.upkeep import Status, Upkeep
 
 app = group("Show, migrate and copy what the books are kept in.")
 

@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from earmark.cli.live import line_of
+from earmark.cli.event_lines import line_of
 from earmark.cli.statement import took
 from earmark.clock import Clock
 from earmark.composition.ast import Composition

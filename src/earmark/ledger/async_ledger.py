@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from earmark.budget.budget import Budget
 from earmark.budget.limit import Limit
@@ -15,8 +14,10 @@ from earmark.ledger.answers import (
     reservation_of,
 )
 from earmark.ledger.audit import AuditReport
+from earmark.ledger.committer import Committer
 from earmark.ledger.requests import DEFAULT_DEADLINE, Duration
 from earmark.ledger.spend import AsyncSpend
+from earmark.ledger.sync_ledger import SyncLedger
 from earmark.ledger.undo import undo_abandoned, undo_async
 from earmark.ledger.values import (
     Alert,
@@ -30,20 +31,22 @@ from earmark.ledger.values import (
 from earmark.ledger.waiting import Turns
 from earmark.money import AmountLike
 
-if TYPE_CHECKING:
-    from earmark.ledger.ledger import Ledger
-
 
 class AsyncLedger:
     """A `Ledger` to await; both may be used at once on the same books."""
 
-    def __init__(self, ledger: "Ledger") -> None:
+    def __init__(self, ledger: SyncLedger) -> None:
         self.sync = ledger
 
     @property
     def clock(self) -> Clock:
         """Where its time comes from."""
         return self.sync.clock
+
+    @property
+    def committer(self) -> Committer:
+        """Where its operations are submitted."""
+        return self.sync.committer
 
     # Reservations ---------------------------------------------------------------------------------
 

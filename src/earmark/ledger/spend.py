@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import Mapping
 from datetime import datetime
 from itertools import count
-from typing import TYPE_CHECKING, Self
+from typing import Protocol, Self
 
 from earmark.errors import EarmarkError
 from earmark.ledger import requests
 from earmark.ledger.answers import check_opened, entered_before, reservation_of
+from earmark.ledger.committer import Committer
 from earmark.ledger.requests import Duration
 from earmark.ledger.undo import (
     book_abandoned,
@@ -20,9 +21,43 @@ from earmark.ledger.undo import (
 from earmark.ledger.values import Presume, Reservation, Reserve, Settle
 from earmark.money import AmountLike
 
-if TYPE_CHECKING:
-    from earmark.ledger.async_ledger import AsyncLedger
-    from earmark.ledger.ledger import Ledger
+
+class SpendingLedger(Protocol):
+    """What a block needs of the ledger for threads."""
+
+    @property
+    def committer(self) -> Committer:
+        """Where operations are submitted."""
+        ...
+
+    def admit(self, operation: Reserve, wait: Duration | None) -> Reservation:
+        """Submit a reserve, in line with others if it may wait."""
+        ...
+
+    def extend(
+        self, key: str, amount: AmountLike, *, deadline: Duration | datetime | None
+    ) -> Reservation:
+        """Add to an open reservation."""
+        ...
+
+
+class SpendingAsyncLedger(Protocol):
+    """What a block needs of the ledger for tasks."""
+
+    @property
+    def committer(self) -> Committer:
+        """Where operations are submitted."""
+        ...
+
+    async def admit(self, operation: Reserve, wait: Duration | None) -> Reservation:
+        """Submit a reserve, in line with others if it may wait."""
+        ...
+
+    async def extend(
+        self, key: str, amount: AmountLike, *, deadline: Duration | datetime | None
+    ) -> Reservation:
+        """Add to an open reservation."""
+        ...
 
 
 class Spend:
@@ -35,7 +70,7 @@ class Spend:
     _entries: "count[int]"
     """How often it was entered. The next number is one step, between threads too."""
 
-    def __init__(self, ledger: "Ledger", operation: Reserve, wait: Duration | None) -> None:
+    def __init__(self, ledger: SpendingLedger, operation: Reserve, wait: Duration | None) -> None:
         self._ledger = ledger
         self._operation = operation
         self._wait = wait
@@ -88,7 +123,9 @@ class AsyncSpend:
     _entries: "count[int]"
     """How often it was entered, as in `Spend`."""
 
-    def __init__(self, ledger: "AsyncLedger", operation: Reserve, wait: Duration | None) -> None:
+    def __init__(
+        self, ledger: SpendingAsyncLedger, operation: Reserve, wait: Duration | None
+    ) -> None:
         self._ledger = ledger
         self._operation = operation
         self._wait = wait
@@ -112,7 +149,7 @@ class AsyncSpend:
         self.hold = await self._ledger.extend(self.hold.key, amount, deadline=deadline)
 
     async def __aenter__(self) -> Self:
-        committer = self._ledger.sync.committer
+        committer = self._ledger.committer
         if next(self._entries):
             raise entered_before(self._operation)
         try:
@@ -131,11 +168,11 @@ class AsyncSpend:
     async def __aexit__(self, _: object, ended_by: BaseException | None, __: object) -> None:
         close = Presume(self.hold.key) if self._actual is None else self._actual
         if isinstance(ended_by, GeneratorExit):
-            book_abandoned(self._ledger.sync.committer, close)
+            book_abandoned(self._ledger.committer, close)
             return
         # Queued before this first suspends, it is booked whatever happens to the task.
         try:
-            decision = await self._ledger.sync.committer.submit_async(close)
+            decision = await self._ledger.committer.submit_async(close)
         except EarmarkError as error:
             if isinstance(ended_by, asyncio.CancelledError):
                 # A cancellation that is swallowed is never seen by whoever cancelled.
@@ -144,7 +181,7 @@ class AsyncSpend:
         except asyncio.CancelledError as cancelled:
             # On its way already; asked again, it is only answered.
             try:
-                decision = await submit_to_the_end(self._ledger.sync.committer, close)
+                decision = await submit_to_the_end(self._ledger.committer, close)
                 self.hold = reservation_of(decision)
             except EarmarkError as error:
                 raise cancelled from error

@@ -12,8 +12,8 @@ from earmark.errors import NotFound, StoreCorrupt, StoreError
 from earmark.ledger.audit import AuditReport, Progress
 from earmark.stores.backup_sqlite import audit_file, copy_file, finish_file
 from earmark.stores.copy import copy_store
+from earmark.stores.open_upkeep import open_upkeep
 from earmark.stores.sqlite_file import real_path
-from earmark.stores.upkeep import open_upkeep
 
 _SQLITE: Final = "sqlite:///"
 #: What a file is called until it is known to be good; beside it what SQLite makes meanwhile.

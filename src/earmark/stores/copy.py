@@ -10,7 +10,9 @@ from earmark.errors import InvalidConfig, NotFound, StoreCorrupt, StoreError
 from earmark.ledger.audit import AuditReport, Progress, audit_snapshot
 from earmark.ledger.store import Snapshot
 from earmark.stores.open import open_ledger
-from earmark.stores.upkeep import TABLES, Load, Row, open_upkeep
+from earmark.stores.open_upkeep import open_upkeep
+from earmark.stores.rows import Row
+from earmark.stores.upkeep import TABLES, Load
 
 _TOLD_EVERY: Final = 1_000
 

@@ -6,11 +6,9 @@ It is used without a ledger: one that is too old or too new for that can be look
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from importlib.util import find_spec
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
-from earmark.clock import Clock
-from earmark.errors import InvalidConfig, StoreError
+from earmark.errors import StoreError
 from earmark.ledger.store import Snapshot
 from earmark.stores.migrations import Migration, Standing
 from earmark.stores.rows import (
@@ -18,8 +16,8 @@ from earmark.stores.rows import (
     ALERT_COLUMNS,
     ENTRY_COLUMNS,
     RESERVATION_COLUMNS,
+    Row,
 )
-from earmark.stores.store_url import SQLITE, check_url, sqlite_path
 
 #: Every table that has what people wrote, and its columns, which are the same in every database.
 TABLES: Final[Mapping[str, str]] = {
@@ -56,8 +54,6 @@ TABLES: Final[Mapping[str, str]] = {
     "token": "id, name, digest, scopes, created_at, expires_at, revoked_at",
     "request": 'token_id, "key", fingerprint, at, status, body',
 }
-
-Row = tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,31 +128,6 @@ class Upkeep(Protocol):
             StoreError: It is not empty.
         """
         ...
-
-
-def open_upkeep(url: str, clock: Clock) -> Upkeep:
-    """Return the database at *url*; it is opened, and made, when it is used.
-
-    Raises:
-        InvalidConfig: The URL is none of a store that lasts.
-    """
-    check_url(url)
-    if url.startswith(SQLITE) and url != SQLITE:
-        from earmark.stores.upkeep_sqlite import SqliteUpkeep  # noqa: PLC0415 - loads what is used
-
-        return SqliteUpkeep(sqlite_path(url), clock)
-    if url.startswith(("postgresql:", "postgres:")):
-        if find_spec("psycopg") is None:
-            detail = "PostgreSQL needs the extra 'postgres': pip install 'earmark[postgres]'"
-            raise InvalidConfig(place="store URL", detail=detail)
-        from earmark.stores.upkeep_postgres import (  # noqa: PLC0415 - loads what is used
-            PostgresUpkeep,
-        )
-
-        return PostgresUpkeep(url, clock)
-    scheme = url.partition(":")[0]
-    detail = f"'{scheme}:' keeps nothing: give 'sqlite:///path/to/file.db' or 'postgresql://…'"
-    raise InvalidConfig(place="store URL", detail=detail)
 
 
 def not_empty(name: str, found: Mapping[str, int]) -> StoreError:

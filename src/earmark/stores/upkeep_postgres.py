@@ -24,7 +24,8 @@ from earmark.stores.postgres_link import (
 )
 from earmark.stores.postgres_snapshot import PostgresSnapshot
 from earmark.stores.postgres_url import PostgresUrl
-from earmark.stores.upkeep import TABLES, Row, Status, not_empty
+from earmark.stores.rows import Row
+from earmark.stores.upkeep import TABLES, Status, not_empty
 
 #: Trees, sequences and what the planner knows all follow from the rows.
 _COMPLETE: Final = f"""

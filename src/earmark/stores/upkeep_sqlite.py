@@ -21,11 +21,12 @@ from earmark.stores.migrations_sqlite import (
     sqlite_standing,
 )
 from earmark.stores.regular_file import check_regular
+from earmark.stores.rows import Row
 from earmark.stores.sqlite_errors import translated
 from earmark.stores.sqlite_file import real_path
 from earmark.stores.sqlite_snapshot import SqliteSnapshot
 from earmark.stores.sqlite_turn import Turn
-from earmark.stores.upkeep import TABLES, Row, Status, not_empty
+from earmark.stores.upkeep import TABLES, Status, not_empty
 
 _COMPLETE: Final = """
 INSERT INTO copied (last, entries, at)

@@ -12,7 +12,7 @@ from earmark.errors import StoreUnavailable
 from earmark.runs.journals import open_journal
 from earmark.runs.line import Line
 from earmark.stores.open import open_ledger
-from earmark.stores.upkeep import open_upkeep
+from earmark.stores.open_upkeep import open_upkeep
 from earmark.testing import ManualClock
 from support.ledger_books import STORES
 from support.postgres_server import Server

@@ -11,7 +11,7 @@ from earmark.clock import SystemClock
 from earmark.errors import StoreUnavailable
 from earmark.stores.backup import back_up
 from earmark.stores.open import open_ledger
-from earmark.stores.upkeep import open_upkeep
+from earmark.stores.open_upkeep import open_upkeep
 
 
 @pytest.mark.parametrize("exists", [False, True], ids=["dangling", "of a file"])

@@ -9,7 +9,7 @@ from earmark.clock import SystemClock
 from earmark.errors import InvalidConfig, StoreError
 from earmark.stores.backup import back_up
 from earmark.stores.open import open_ledger
-from earmark.stores.upkeep import open_upkeep
+from earmark.stores.open_upkeep import open_upkeep
 
 WRONG: dict[str, tuple[Any, str]] = {
     "options": ("sqlite:///x.db?mode=memory", "no options"),
