@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -275,6 +275,15 @@ def open_in_a_thread(ledger: Ledger) -> None:
     Guard(ledger).open("acme", up_to=1, key="ticket")
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Let Ctrl-C raise also where the tests run in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("act", [reserve_in_a_thread, enter_in_a_thread, open_in_a_thread])
 @pytest.mark.parametrize("committer", [DirectCommitter, GroupCommitter])
 def test_an_interrupt_leaves_no_hold_that_nobody_can_name(
