@@ -25,7 +25,6 @@ from earmark.errors import (
 from earmark.ledger.ledger import Ledger
 from earmark.ledger.values import Amounts, Reserve, Settle
 from earmark.money import Money
-from earmark.runs.journals import open_journal
 from earmark.runs.runner import run
 from earmark.stages.kinds.python import stage
 from earmark.stores.copy import CopyReport, copy_store
@@ -33,6 +32,7 @@ from earmark.stores.open import open_ledger
 from earmark.stores.open_upkeep import open_upkeep
 from earmark.testing import ManualClock
 from support.board_books import AGENT, LEASE, open_board
+from support.journals import open_journal
 from support.ledger_books import DURABLE, STORES, check_books
 from support.written_runs import GRAPH, line, record
 from support.written_tables import all_rows, fill_tables

@@ -27,12 +27,13 @@ from earmark.runs.journal import (
     RunRecord,
     Scribe,
 )
-from earmark.runs.journals import journal_of, open_journal
+from earmark.runs.journals import journal_of
 from earmark.runs.runner import run, run_async
 from earmark.runs.statement import Status
 from earmark.stages.kinds.python import stage
 from earmark.stores.open import open_ledger
 from earmark.testing import ManualClock
+from support.journals import open_journal
 from support.last_resort import LAST_RESORT_S
 from support.ledger_books import STORES
 from support.written_runs import GRAPH, line, record, statement_of

@@ -14,9 +14,9 @@ from earmark.errors import SchemaMismatch, StoreError
 from earmark.ledger.audit import audit
 from earmark.ledger.ledger import Ledger
 from earmark.runs.journal import Journal
-from earmark.runs.journals import open_journal
 from earmark.stores.open import open_ledger
 from support.databases import DATABASES, Database, Known, made, next_program
+from support.journals import open_journal
 from support.ledger_books import check_books
 from support.written_runs import GRAPH, line, record
 

@@ -19,13 +19,13 @@ from earmark.errors import NotFound, RunIdReused
 from earmark.ledger.ledger import Ledger
 from earmark.money import Money
 from earmark.runs.journal import RunRecord
-from earmark.runs.journals import open_journal
 from earmark.runs.line import Outcome
 from earmark.runs.runner import run
 from earmark.runs.statement import Status
 from earmark.stores.open import open_ledger
 from earmark.testing import ManualClock
 from support import run_worker
+from support.journals import open_journal
 from support.postgres_session import fresh_url, recycle
 from support.tcp_proxy import Side, TcpProxy
 

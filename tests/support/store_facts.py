@@ -11,11 +11,11 @@ from earmark.clock import Clock, iso
 from earmark.ledger.ledger import Ledger
 from earmark.nudges.nudges import Nudges
 from earmark.quilt.quilt import Quilt
-from earmark.runs.journals import open_journal
 from earmark.stores.open import open_ledger
 from earmark.stores.open_tables import open_tables
 from earmark.stores.tables import Tables
 from earmark.workspace.tokens import Tokens
+from support.journals import open_journal
 
 Facts = dict[str, Any]
 

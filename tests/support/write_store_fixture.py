@@ -30,7 +30,6 @@ from earmark.ledger.ledger import Ledger
 from earmark.nudges.channels.channel import DeliveryFailed
 from earmark.nudges.collect import collect
 from earmark.nudges.courier import Courier
-from earmark.runs.journals import open_journal
 from earmark.runs.runner import run
 from earmark.stages.kinds.python import stage
 from earmark.stores.open import open_ledger
@@ -38,6 +37,7 @@ from earmark.stores.postgres_url import PostgresUrl
 from earmark.testing import ManualClock
 from earmark.workspace.agent_state import AgentState
 from support.board_books import AGENT, in_state
+from support.journals import open_journal
 from support.nudge_books import Received
 from support.postgres_server import PostgresServer
 from support.service_house import House, house

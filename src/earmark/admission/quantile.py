@@ -20,7 +20,6 @@ PRIOR_TOKENS: Final = 1024
 ROUTES_MAX: Final = 4096
 #: The 99th percentile, in parts per million.
 P99: Final = 990_000
-P95: Final = 950_000
 
 _WHOLE: Final = 1_000_000
 

@@ -26,7 +26,6 @@ _CHANGING: Final = (
 _AT_ONCE: Final = 50
 
 #: Shorter beginnings of an id name too many tasks to be anything but a slip.
-SHORTEST_ID: Final = 8
 _ID: Final = re.compile(r"[0-9a-f-]{8,36}")
 _NUMBER: Final = re.compile(r"#?[0-9]{1,7}")
 

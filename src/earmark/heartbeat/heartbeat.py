@@ -295,7 +295,6 @@ class Heartbeat:
             resets_at=report.resets_at,
             dispatched=self._state.dispatched + sum(each.taken for each in progress.ended),
             last_error=report.trouble(),
-            store_ok=not progress.errors,
         )
 
     async def _dispatching(self) -> None:

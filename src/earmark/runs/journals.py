@@ -6,7 +6,7 @@ from weakref import WeakKeyDictionary
 
 from earmark.ledger.async_ledger import AsyncLedger
 from earmark.ledger.store import Store
-from earmark.runs.journal import Journal, LedgerJournal, MemoryJournal
+from earmark.runs.journal import LedgerJournal, MemoryJournal
 from earmark.runs.journal_tables import TablesJournal
 from earmark.stores.open_tables import tables_at
 
@@ -30,8 +30,3 @@ def journal_beside(store: Store) -> LedgerJournal:
     if store.url == _MEMORY:
         return _in_memory.setdefault(store, MemoryJournal())
     return TablesJournal(tables_at(store.url))
-
-
-def open_journal(url: str) -> Journal:
-    """Return the journal at a ledger's URL; open the ledger first, which makes the tables."""
-    return MemoryJournal() if url == _MEMORY else TablesJournal(tables_at(url))

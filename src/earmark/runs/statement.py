@@ -1,6 +1,5 @@
 """What a run cost, line by line, with totals that are the ledger's own."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
@@ -188,8 +187,3 @@ def _seconds(nanos: int) -> str:
 
 def _signed(text: str) -> Money:
     return Money() - Money(text[1:]) if text.startswith("-") else Money(text)
-
-
-def to_text(statement: Statement) -> str:
-    """Return the statement as indented JSON."""
-    return json.dumps(statement.to_json(), indent=2, ensure_ascii=False)

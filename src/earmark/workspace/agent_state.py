@@ -50,7 +50,6 @@ class AgentState(Struct, frozen=True, kw_only=True):
     patch_name: str = ""
     unclosed_since: int = 0
     """The start of the first day whose patch does not have its last numbers yet."""
-    store_ok: bool = True
 
     def to_json(self) -> dict[str, Any]:
         """Return it with instants as RFC 3339 text, null where they are 0."""

@@ -10,11 +10,12 @@ from earmark.composition.ast import Composition, Node, Sequential, Stage
 from earmark.errors import BudgetExceeded, Reason, StageFailed, StoreClosed
 from earmark.money import Money
 from earmark.runs.events import StageEnded
-from earmark.runs.journals import journal_of, open_journal
+from earmark.runs.journals import journal_of
 from earmark.runs.runner import run
 from earmark.runs.statement import Statement, Status
 from earmark.stages.kinds.python import stage
 from earmark.stores.open import open_ledger
+from support.journals import open_journal
 
 
 @stage(cost="0.05")

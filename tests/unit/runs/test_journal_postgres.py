@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 import pytest
 
 from earmark.errors import StoreUnavailable
-from earmark.runs.journals import open_journal
 from earmark.runs.line import Line
 from earmark.stores.open import open_ledger
 from earmark.stores.open_upkeep import open_upkeep
 from earmark.testing import ManualClock
+from support.journals import open_journal
 from support.ledger_books import STORES
 from support.postgres_server import Server
 from support.postgres_session import password_of

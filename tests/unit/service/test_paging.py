@@ -10,9 +10,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from earmark.runs.journals import open_journal
 from earmark.service import order
 from earmark.stores.postgres_url import PostgresUrl
+from support.journals import open_journal
 from support.ledger_books import DURABLE, STORES
 from support.postgres_session import recycle
 from support.service_house import House, house

@@ -11,10 +11,10 @@ import pytest
 from earmark.composition.ast import Composition, Stage
 from earmark.errors import SchemaMismatch, StoreCorrupt
 from earmark.runs.journal import RunRecord
-from earmark.runs.journals import open_journal
 from earmark.stores.migrations import known_migrations
 from earmark.stores.open import open_ledger
 from support.databases import drop_later_tables
+from support.journals import open_journal
 from support.ledger_books import check_books
 
 #: What the journal of 0.1 ran when it was first opened.

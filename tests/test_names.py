@@ -1,0 +1,82 @@
+"""Names: what nothing uses is not there, and a class or an alias means one thing in the package."""
+
+import ast
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+PACKAGE = Path(__file__).parents[1] / "src" / "earmark"
+#: A longer text is prose, which names things without using them.
+LONGEST_TEXT = 200
+
+
+@cache
+def modules() -> dict[str, ast.Module]:
+    """Return every module of the package, parsed, by its path below the package."""
+    return {
+        file.relative_to(PACKAGE).as_posix(): ast.parse(file.read_text(encoding="utf-8"))
+        for file in sorted(PACKAGE.rglob("*.py"))
+    }
+
+
+# What nothing uses --------------------------------------------------------------------------------
+
+#: Used by others than this package.
+USED_ELSEWHERE = {
+    "UNPRICED_BLOCKS": "with the free ones, the whole of what an SDK knows",
+    "UNPRICED_ITEMS": "with the free ones, the whole of what an SDK knows",
+    "closing_events": "asked by whoever cuts a stream",
+    "format_commands": "called by Click",
+    "unbounded": "asked of a plan by programs",
+    "BYTES": "a type of the graph's language",
+    "VNODE": "a type of the graph's language",
+    "model_config": "read by pydantic",
+    "pipe_data_received": "called by asyncio",
+    "pipe_connection_lost": "called by asyncio",
+    "process_exited": "called by asyncio",
+    "set_lifecycle": "called by programs with a library of their own",
+    "sleepers": "asked by tests of programs",
+}
+
+
+def defined(tree: ast.Module) -> Iterator[str]:
+    """Yield the functions, methods, classes and variables of a module that nobody registers."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.ClassDef():
+                yield node.name
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                said = [ast.unparse(each) for each in node.decorator_list]
+                # Any other decorator may register what it is put on.
+                if all(each in {"property", "classmethod", "staticmethod"} for each in said):
+                    yield node.name
+            case ast.Name(ctx=ast.Store()):
+                yield node.id
+
+
+def used(tree: ast.Module) -> Iterator[str]:
+    """Yield the names that a module reads, also those in short texts; an import uses nothing."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Name(ctx=ast.Load()):
+                yield node.id
+            case ast.Attribute():
+                yield node.attr
+            case ast.Constant(value=str(text)) if len(text) < LONGEST_TEXT:
+                yield from re.findall(r"\w+", text)
+
+
+def test_every_name_is_used() -> None:
+    """Whatever the package defines, it uses; what others use of it is listed with its reason."""
+    read = {name for tree in modules().values() for name in used(tree)}
+    for page in PACKAGE.rglob("*.html"):
+        read |= set(re.findall(r"\w+", page.read_text(encoding="utf-8")))
+    unused: defaultdict[str, list[str]] = defaultdict(list)
+    for path, tree in modules().items():
+        for name in defined(tree):
+            if name not in read and not name.startswith("__") and name != "_":
+                unused[name].append(path)
+    assert {name: unused[name] for name in unused.keys() - USED_ELSEWHERE} == {}
+    assert USED_ELSEWHERE.keys() - unused == set(), "listed, and used or gone"
