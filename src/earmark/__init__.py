@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from earmark.admission.ticket import AsyncTicket, Ticket
     from earmark.apis.call_bound import CallBound, bound
     from earmark.apis.cost import cost
+    from earmark.apis.counts import CountRequest, count_request
     from earmark.composition.ast import Composition
     from earmark.composition.parse import parse_composition
     from earmark.errors import (
@@ -58,6 +59,7 @@ _HOMES: Final = {
     "CheckFailed": "earmark.errors",
     "Composition": "earmark.composition.ast",
     "Costed": "earmark.stages.kinds.python",
+    "CountRequest": "earmark.apis.counts",
     "EarmarkError": "earmark.errors",
     "Elastic": "earmark.admission.policy",
     "Entry": "earmark.ledger.values",
@@ -82,6 +84,7 @@ _HOMES: Final = {
     "Usage": "earmark.pricing.usage",
     "bound": "earmark.apis.call_bound",
     "cost": "earmark.apis.cost",
+    "count_request": "earmark.apis.counts",
     "open": "earmark.stores.open:open_ledger",
     "open_async": "earmark.stores.open:open_async_ledger",
     "parse_composition": "earmark.composition.parse",
@@ -102,6 +105,7 @@ __all__ = [
     "CheckFailed",
     "Composition",
     "Costed",
+    "CountRequest",
     "EarmarkError",
     "Elastic",
     "Entry",
@@ -126,6 +130,7 @@ __all__ = [
     "Usage",
     "bound",
     "cost",
+    "count_request",
     "open",
     "open_async",
     "parse_composition",

@@ -7,6 +7,7 @@ from typing import Any, Final, TypedDict
 from earmark.admission.policy import Policy
 from earmark.apis.api import request_table
 from earmark.apis.bounds import bound_request
+from earmark.apis.counts import DEFAULT_MARGIN, most_counted
 from earmark.apis.dialects import counts_choices, maker_of, own_host
 from earmark.apis.output_limit import with_output_limit
 from earmark.apis.reply_cost import PricedRequest
@@ -62,6 +63,12 @@ class OpenOptions(TypedDict, total=False):
     provider runs; see `earmark.bound`."""
     context_window: int | None
     """The most input tokens the model takes, where that is known."""
+    counted_input_tokens: int | None
+    """What the provider's count endpoint answered for this request; see `earmark.count_request`. No
+    promise: a reply that counts more than it and its margin is booked as an overrun."""
+    count_margin: str
+    """What is added to that count, as a share, and 32 tokens at least: `2 %` if not given; `0 %`
+    adds nothing."""
     default_max_tokens: int
     """The output limit, per choice, of a request that names none; 1024 if not given."""
     allowed_options: Collection[str]
@@ -152,6 +159,9 @@ def _bounded(
         default_max_output_tokens=options.get("default_max_tokens", DEFAULT_MAX_TOKENS),
         extra_input_tokens=options.get("extra_input_tokens"),
         context_window=options.get("context_window"),
+        most_counted=most_counted(
+            options.get("counted_input_tokens"), options.get("count_margin", DEFAULT_MARGIN)
+        ),
     )
     host = options.get("host")
     host = own_host(provider, api) if host is None else host

@@ -14,6 +14,7 @@ from earmark.apis.options import (
     SCHEMA,
     TEXT,
     THINKING,
+    CountEndpoint,
     Host,
     Option,
     RequestTable,
@@ -280,8 +281,20 @@ _BETAS: Final[dict[str, Option]] = {
     "user-profiles-billing-2026-10-01": _ANOTHER_PRICE,
 }
 
+#: "Count tokens" is free; what is billed "might differ by a small amount" from its answer. It takes
+#: no server tools, no MCP servers and no image or document by URL; a compaction is ignored,
+#: and edits of the context are left out here, so that what they clear is counted. Source:
+#: platform.claude.com, "Token counting", and `MessageCountTokensParams` of the SDK 2.14, 2026-11.
+_COUNT_ENDPOINT: Final = CountEndpoint(
+    path="/v1/messages/count_tokens",
+    options=frozenset(
+        {"model", "messages", "system", "tools", "tool_choice", "thinking", "output_config"}
+    ),
+)
+
 REQUEST: Final = RequestTable(
     messages="messages",
+    count=_COUNT_ENDPOINT,
     output_limits=("max_tokens",),
     # "Set to `0` to populate the prompt cache without generating a response."
     least_output=0,
@@ -366,4 +379,4 @@ REQUEST: Final = RequestTable(
 )
 
 #: "Count tokens": free, and with no answer. Source: Claude API, "Token counting", 2026-11.
-COUNT_TOKENS: Final = replace(REQUEST, output_limits=(), hosts={}, is_free=True)
+COUNT_TOKENS: Final = replace(REQUEST, output_limits=(), hosts={}, is_free=True, count=None)

@@ -5,7 +5,8 @@ from dataclasses import replace
 from typing import Final
 
 from earmark.apis.api import request_table
-from earmark.apis.contents import Contents
+from earmark.apis.contents import Contents, to_json
+from earmark.apis.counts import count_endpoint, without_counted
 from earmark.apis.openai_chat import SEARCHING_MODELS
 from earmark.apis.options import RequestTable
 from earmark.apis.output_limit import check_whole_number
@@ -41,6 +42,7 @@ def bound_request(
     default_max_output_tokens: int,
     extra_input_tokens: int | None = None,
     context_window: int | None = None,
+    most_counted: int | None = None,
 ) -> ModelBound:
     """Return the most a request can be billed: its input, its output, its fees.
 
@@ -55,6 +57,9 @@ def bound_request(
             rounds, as with MCP servers, what is read again is to be in them too.
         context_window: The most input tokens the model takes, where the user knows it. A window
             from a price list is none: lists are wrong in both directions.
+        most_counted: The most tokens of what the provider counted, as `with_margin` returns it: in
+            place of the bytes of those options, where it is less. Further rounds of sampling, which
+            it does not count, are held by bytes.
 
     Raises:
         BudgetExceeded: With reason `unpriced`: a part of the request has no bound or no price.
@@ -64,6 +69,9 @@ def bound_request(
     _check_numbers(table, default_max_output_tokens, extra_input_tokens, context_window)
     if table.is_free:
         return ModelBound(price=price, input_tokens=0, max_output_tokens=0)
+    if most_counted is not None:
+        count_endpoint(reading.api)
+        most_counted += _beside_the_count(reading.contents, table)
     if table.output_limits and not reading.contents.names_outputs:
         _refuse_image_and_audio_models(price, table.text_alone)
     return _bound(
@@ -73,6 +81,7 @@ def bound_request(
         choices=reading.choices,
         extra_input_tokens=extra_input_tokens,
         context_window=context_window,
+        most_counted=most_counted,
     )
 
 
@@ -108,6 +117,7 @@ def _bound(
     choices: int,
     extra_input_tokens: int | None,
     context_window: int | None,
+    most_counted: int | None,
 ) -> ModelBound:
     _refuse_searching(price)
     if extra_input_tokens and not found.uncounted:
@@ -117,7 +127,8 @@ def _bound(
         price.check_priced(kind)
     counted = _counted_tokens(found, encoding_of(price.provider, price.model))
     output = max_output_tokens * choices
-    tokens = _input_tokens(found, counted, output, extra_input_tokens, context_window)
+    first = counted if most_counted is None else min(counted, most_counted)
+    tokens = _input_tokens(found, first, counted, output, extra_input_tokens, context_window)
     return ModelBound(
         price=price,
         input_tokens=tokens,
@@ -151,11 +162,17 @@ def _refuse_image_and_audio_models(price: Price, text_alone: str) -> None:
 
 
 def _input_tokens(
-    found: Contents, counted: int, output: int, extra: int | None, context_window: int | None
+    found: Contents,
+    first: int,
+    counted: int,
+    output: int,
+    extra: int | None,
+    context_window: int | None,
 ) -> int:
     """Return the most input tokens, of all rounds together.
 
-    Each round reads again what is *counted* and the *output* of those before it.
+    The *first* round reads so many; each one after it what is *counted* here, and the *output* of
+    those before it.
     """
     # A summary before a round is one more.
     rounds = None if found.rounds is None else found.rounds * (2 if found.compacts else 1)
@@ -173,7 +190,7 @@ def _input_tokens(
             f"{what}: tokens cannot be counted here; give extra_input_tokens, the most{how}"
         )
     again = (rounds or 1) - 1
-    tokens = counted + again * (counted + output) + (extra or 0)
+    tokens = first + again * (counted + output) + (extra or 0)
     # The sum of several rounds may pass the window.
     if context_window is None or found.loops:
         return tokens
@@ -187,4 +204,11 @@ def _counted_tokens(found: Contents, encoding: str | None) -> int:
         tokens += json_bound(found.json)
     if found.has_template:
         tokens += TEMPLATE_TOKENS + MESSAGE_TOKENS * found.messages
-    return tokens + (SCHEMA_TOKENS if found.has_schema else 0)
+    return tokens + (SCHEMA_TOKENS if found.schemas else 0)
+
+
+def _beside_the_count(found: Contents, table: RequestTable) -> int:
+    """Return the most tokens of the options that a provider's count does not hold."""
+    others = without_counted(found.rest, table)
+    has_schema = not found.schemas.isdisjoint(others)
+    return json_bound(to_json(others)) + (SCHEMA_TOKENS if has_schema else 0)

@@ -7,12 +7,12 @@ from typing import Any, Final
 
 from earmark.apis.api import request_table
 from earmark.apis.bounds import bound_request
+from earmark.apis.counts import DEFAULT_MARGIN, most_counted
 from earmark.apis.requests import RequestReading, read_body, tier_to_bill
 from earmark.clock import SystemClock, from_datetime
 from earmark.errors import InvalidUsage
 from earmark.money import Money
 from earmark.pricing.book import PriceBook
-from earmark.pricing.bound import ModelBound
 from earmark.pricing.price import Price
 from earmark.pricing.usage import Usage
 
@@ -50,6 +50,8 @@ def bound(
     max_output_tokens: int = 1024,
     extra_input_tokens: int | None = None,
     context_window: int | None = None,
+    counted_input_tokens: int | None = None,
+    count_margin: str = DEFAULT_MARGIN,
     allowed_options: Collection[str] = (),
     at: datetime | None = None,
     book: PriceBook | None = None,
@@ -64,9 +66,10 @@ def bound(
         model: The model where the URL names it and not the body, as Gemini's does.
         max_output_tokens: The limit per choice, where the request names none.
         extra_input_tokens: The most tokens of what cannot be counted, such as images and results of
-            tools, of all rounds together. Beside them the prompt counts once a round; where nothing
-            limits the rounds, as with MCP servers, its repeats are to be in them too.
+            tools, of all rounds together; where nothing limits the rounds, of the prompt again too.
         context_window: The most input tokens the model takes, where you know it.
+        counted_input_tokens: What the provider's own count is; see `count_request`.
+        count_margin: What is added to it: a share, and 32 tokens at least; `0 %` adds nothing.
         allowed_options: Options beyond the API's table that you vouch for: text at most.
         at: When it will be called, with a time zone; now by default.
         book: Prices; the price list alone by default.
@@ -81,14 +84,9 @@ def bound(
     if request_table(api).is_free:
         return _FREE
     price = _price(reading, body, provider, book or _LISTED, at)
-    found = bound_request(
-        reading,
-        price,
-        default_max_output_tokens=max_output_tokens,
-        extra_input_tokens=extra_input_tokens,
-        context_window=context_window,
-    )
-    return _call_bound(found)
+    counted = most_counted(counted_input_tokens, count_margin)
+    limits = max_output_tokens, extra_input_tokens, context_window, counted
+    return _call_bound(reading, price, *limits)
 
 
 def _price(
@@ -102,7 +100,22 @@ def _price(
     return book.resolve(name, provider=provider, at=instant, tier=tier)
 
 
-def _call_bound(found: ModelBound) -> CallBound:
+def _call_bound(
+    reading: RequestReading,
+    price: Price,
+    max_output_tokens: int,
+    extra_input_tokens: int | None,
+    context_window: int | None,
+    most_counted: int | None,
+) -> CallBound:
+    found = bound_request(
+        reading,
+        price,
+        default_max_output_tokens=max_output_tokens,
+        extra_input_tokens=extra_input_tokens,
+        context_window=context_window,
+        most_counted=most_counted,
+    )
     return CallBound(
         cost=found.cost(),
         input_tokens=found.input_tokens,

@@ -30,6 +30,8 @@ _GO_ON: Final = object()
 #: Values that ask for nothing.
 _OFF: Final[tuple[object, ...]] = (None, "", False, 0, [])
 _INDEX: Final = re.compile(r"\[\d+\]")
+#: What ends the name of an option at the head of a place.
+_OPTION: Final = re.compile(r"[.\[]")
 #: Effects that look at a list as a whole.
 _WHOLE_LISTS: Final = frozenset({"tokens", "outputs"})
 _UNDERSCORE: Final = re.compile(r"_([a-z0-9])")
@@ -43,13 +45,15 @@ class Contents:
     """Plain texts of messages; a tokenizer counts each exactly."""
     json: str = ""
     """Everything else that becomes text, as JSON."""
+    rest: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """The same by option, as the request names it."""
     tokens: int = 0
     """Tokens the request holds as such."""
     messages: int = 0
     has_template: bool = True
     """Whether the provider wraps the conversation in words of its own."""
-    has_schema: bool = False
-    """Whether tools or an output schema add a hidden system prompt."""
+    schemas: set[str] = field(default_factory=set[str])
+    """The options with tools or an output schema, which add a hidden system prompt."""
     uncounted: list[str] = field(default_factory=list[str])
     """What needs an explicit bound, with its place."""
     modalities: set[str] = field(default_factory=lambda: {"text"})
@@ -137,7 +141,7 @@ class _Reader:
         found = self.found
         found.messages = len(items(body.get(self._table.messages))) or 1
         left = self._fields(body, Option(fields=self._table.options), "")
-        found.json = _to_json(left)
+        found.json, found.rest = to_json(left), left
         found.caches = frozenset(self._caches)
         return found
 
@@ -163,7 +167,7 @@ class _Reader:
         """Return the rule of a field that stands under another spelling, or in no table."""
         known = row.fields or {}
         if self._table.camel_case:
-            spelled = _camel_case(name)
+            spelled = camel_case(name)
             if spelled in known and spelled in value:
                 raise InvalidUsage(detail=f"{place} is there twice, as {spelled} too")
             if spelled in known:
@@ -247,8 +251,9 @@ class _Reader:
         return _GO_ON
 
     def _schema(self, value: object, rule: Option, place: str) -> object:
-        del rule, place
-        self.found.has_schema = self.found.has_schema or bool(value)
+        del rule
+        if value:
+            self.found.schemas.add(_OPTION.split(place, maxsplit=1)[0])
         return _GO_ON
 
     def _input(self, value: object, rule: Option, place: str) -> object:
@@ -340,7 +345,7 @@ class _Reader:
         return _NOTHING
 
 
-def _to_json(value: object) -> str:
+def to_json(value: object) -> str:
     """Return *value* as JSON text, with the blanks that a renderer puts between its members."""
     try:
         encoded = msgspec.json.encode(value)
@@ -383,7 +388,8 @@ def _cache_lifetimes(*parts: object) -> set[str]:
     return found
 
 
-def _camel_case(name: str) -> str:
+def camel_case(name: str) -> str:
+    """Return *name* without its underscores: `system_instruction` is `systemInstruction`."""
     return _UNDERSCORE.sub(lambda found: found[1].upper(), name)
 
 

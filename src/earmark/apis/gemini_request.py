@@ -14,6 +14,7 @@ from earmark.apis.options import (
     SCHEMA,
     TEXT,
     THINKING,
+    CountEndpoint,
     Host,
     Option,
     RequestTable,
@@ -135,8 +136,19 @@ _GENERATION: Final = Option(
     }
 )
 
+#: Counts "the prompt as well as other model steering information like system instructions, and/or
+#: function declarations", for nothing; that it counts a response schema no source says. Source:
+#: Gemini API reference, "models.countTokens", and Firebase's "Count tokens", 2026-11.
+_COUNT_ENDPOINT: Final = CountEndpoint(
+    path="/v1beta/models/{model}:countTokens",
+    options=frozenset({"model", "contents", "systemInstruction", "tools", "toolConfig"}),
+    wrapped_in="generateContentRequest",
+    answer="totalTokens",
+)
+
 REQUEST: Final = RequestTable(
     messages="contents",
+    count=_COUNT_ENDPOINT,
     output_limits=("generationConfig.maxOutputTokens",),
     choices="generationConfig.candidateCount",
     tiers=("serviceTier",),

@@ -17,6 +17,7 @@ from earmark.apis.options import (
     INPUT,
     PROMPT,
     TEXT,
+    CountEndpoint,
     Host,
     Option,
     RequestTable,
@@ -317,8 +318,22 @@ _ITEMS: Final[dict[str, Option]] = {
     "program_output": _item("call_id", "result"),
 }
 
+#: "Returns the exact count the model will receive", also of images, files and tools. What is stored
+#: is left out here: it needs a bound of its own, which does not depend on a count. Source:
+#: developers.openai.com, "Counting tokens", and `InputTokenCountParams` of the SDK 3.57, 2026-11.
+_COUNT_ENDPOINT: Final = CountEndpoint(
+    path="/responses/input_tokens",
+    options=frozenset(
+        {
+            *("model", "input", "instructions", "tools", "tool_choice", "parallel_tool_calls"),
+            *("text", "reasoning"),
+        }
+    ),
+)
+
 REQUEST: Final = RequestTable(
     messages="input",
+    count=_COUNT_ENDPOINT,
     output_limits=("max_output_tokens",),
     tiers=("service_tier",),
     # "If not set, the default behavior is 'auto'": what the project's settings say.

@@ -164,6 +164,21 @@ class Host:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CountEndpoint:
+    """Where a provider counts the input tokens of a request without answering it, for nothing."""
+
+    path: str
+    """What is added to a base URL, as in `Dialect.path`."""
+    options: frozenset[str]
+    """The options of a request that are sent to be counted. What the others hold is not in the
+    count."""
+    wrapped_in: str = ""
+    """The member of the body that holds the request; empty where it is the body."""
+    answer: str = "input_tokens"
+    """The member of the reply that is the count."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RequestTable:
     """All that one API's requests may hold, and how it is bounded."""
 
@@ -202,3 +217,5 @@ class RequestTable:
     """Whether a stream counts only where `stream_options.include_usage` says so."""
     hosts: Mapping[str, Host] = field(default_factory=dict[str, Host])
     """By host name; also for the hosts below it."""
+    count: CountEndpoint | None = None
+    """Where its requests are counted; `None` where no endpoint is known."""
