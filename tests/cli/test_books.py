@@ -172,18 +172,23 @@ def test_a_hold_gets_more_money_and_more_time(books: Shell) -> None:
 
 
 def test_a_cost_that_is_not_fully_known_is_marked(books: Shell) -> None:
-    """`holds` and `entries` name the counter, the model and the request, until it is settled."""
+    """`holds` and `entries` name the counter, the reason, the model and the request, until then."""
     with open_ledger("sqlite:///earmark.db") as ledger:
-        details = details_of_call(model="gpt-5", request_id="req_1", unknown=["usage.thoughts = 7"])
+        details = details_of_call(
+            model="gpt-5", request_id="req_1", unknown=["usage.thoughts = 7"], note="cable cut"
+        )
         ledger.presume("call-1", details={**details, "limits": 5, "timezone": 7, "labels": "x"})
-    mark = "cost not fully known: usage.thoughts = 7; gpt-5; request req_1"
+    mark = "cost not fully known: usage.thoughts = 7; cable cut; gpt-5; request req_1"
     assert mark in books.ok("holds").out
     assert mark in books.ok("entries").out
     (raised,) = books.json("holds", "presume", "call-1", "--known", "1.25")["holds"]
     assert (raised["state"], raised["settled"]) == ("presumed", "1.25")
-    assert raised["details"]["unknown"] == ["usage.thoughts = 7"]
+    told = raised["details"]
+    assert (told["unknown"], told["note"]) == (["usage.thoughts = 7"], "cable cut")
     books.ok("holds", "settle", "call-1", "1.5")
-    assert "usage.thoughts" not in books.ok("holds", "--state", "settled").out
+    settled = books.ok("holds", "--state", "settled").out
+    assert "usage.thoughts" not in settled
+    assert "cable cut" not in settled
 
 
 def test_an_audit_finds_healthy_books_healthy(books: Shell) -> None:

@@ -6,10 +6,11 @@ import httpx2
 import pytest
 
 from earmark.admission.ticket import Ticket
+from earmark.ledger.details import read_details, remarks
 from earmark.stores.open import open_ledger
 from earmark.testing import ManualClock
 from support.ledger_books import check_books
-from support.tickets import BODY, Tickets
+from support.tickets import BODY, Tickets, completion
 
 
 @pytest.fixture(params=["threads", "tasks"])
@@ -49,3 +50,55 @@ def test_a_second_provider_is_judged_by_its_own_call(tickets: Tickets) -> None:
     opened_before = tickets.open("acme", BODY)
     assert lost_then_refused(lambda: tickets.open("acme", BODY)) == "released"
     assert lost_then_refused(lambda: opened_before) == "presumed"
+
+
+def _raise_in_its_block(ticket: Ticket) -> None:
+    with pytest.raises(RuntimeError), ticket:
+        raise RuntimeError("sk-secret")
+
+
+def _leave_its_block(ticket: Ticket) -> None:
+    with ticket:
+        pass
+
+
+WHY: dict[str, tuple[Callable[[Ticket], object], str]] = {
+    "the program's own": (lambda t: t.presume("cable cut"), "cable cut"),
+    "too long": (lambda t: t.presume("é\n" * 999), "é?" * 28 + "…"),
+    "no text": (lambda t: t.presume(RuntimeError("sk-secret")), "a RuntimeError"),  # type: ignore[arg-type]
+    "an HTTP error": (
+        lambda t: t.fail(502, {}, {"error": {"type": "api_error", "message": "sk-secret"}}),
+        "provider 'test' answered HTTP 502 (api_error)",
+    ),
+    "an exception": (
+        lambda t: t.fail(httpx2.ReadError("sk-secret")),
+        "a call of provider 'test' raised ReadError",
+    ),
+    "a block left by an exception": (_raise_in_its_block, "the call was ended by RuntimeError"),
+    "a block left": (_leave_its_block, "the ticket's block ended without a settlement"),
+    "a cut stream": (
+        lambda t: (t.feed({"choices": [{"delta": {"content": "hi"}}]}), t.settle()),
+        "the stream ended before the reply did",
+    ),
+    "a reply without a usage": (
+        lambda t: t.settle(completion()),
+        "the usage cannot be read: usage refused: the reply has no usage",
+    ),
+}
+
+
+@pytest.mark.parametrize("ended", WHY)
+def test_why_nobody_knows_the_cost_is_kept_until_somebody_does(
+    tickets: Tickets, ended: str
+) -> None:
+    """With the settlement and in its entry, in words that hold nothing secret."""
+    end, note = WHY[ended]
+    ticket = tickets.open("acme", {**BODY, "stream": True})
+    end(ticket)
+    assert ticket.charge is not None
+    found = tickets.ledger.reservation(ticket.key)
+    last = tickets.ledger.entries(key=ticket.key)[-1]
+    assert found.state == "presumed"
+    assert read_details(found.details)["note"] == read_details(last.data)["note"] == note
+    assert note in remarks(read_details(found.details))
+    assert "note" not in read_details(tickets.ledger.settle(ticket.key, "0.1").details)

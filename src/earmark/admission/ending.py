@@ -27,6 +27,10 @@ from earmark.pricing.usage import Usage
 
 Booking = Literal["settle", "presume", "release"]
 
+#: RFC 9110 §15: a status has three digits. A redirection is no reply either.
+HTTP_ERRORS: Final = range(300, 1000)
+#: A stage's own words may hold what it was given, and are in its run's statement.
+_FAILED: Final = "the call failed"
 #: The most a caller's count of tokens is taken to exceed a true usage: of ordinary text a token has
 #: up to six bytes, should those be counted. The first 64 are no evidence.
 _MOST_COUNTED: Final = 8
@@ -78,13 +82,18 @@ def failed_by(failure: CallFailed) -> Ending:
         unknown=failure.unknown,
         model=failure.model,
         request_id=failure.request_id,
+        note=failure.note or _FAILED,
         failure=failure,
     )
 
 
 def cut_by(failure: BaseException) -> Ending:
-    """Return the ending of a call that was cut short: nobody knows what it cost."""
-    return Ending(booking="presume", failure=failure)
+    """Return the ending of a call that was cut short: nobody knows what it cost.
+
+    Of *failure* its type is kept alone: the text of a foreign exception may hold a prompt or a key.
+    """
+    note = f"the call was ended by {type(failure).__name__}"
+    return Ending(booking="presume", note=note, failure=failure)
 
 
 def cut_after(partial: Mapping[str, Any], asked: PricedRequest, ending: Ending) -> Ending:
@@ -184,6 +193,7 @@ def _details(ending: Ending) -> dict[str, object] | None:
         model=ending.model,
         request_id=ending.request_id,
         unknown=ending.unknown,
+        note=ending.note,
     )
     try:
         details_text(details)
@@ -249,6 +259,25 @@ def header_texts(headers: object) -> dict[str, str]:
             raise InvalidUsage(detail=detail)
         found[name.lower()] = value
     return found
+
+
+def texts_of(headers: object) -> dict[str, str]:
+    """Return the *headers* of an exception, as far as they are texts by name."""
+    try:
+        return header_texts(headers)
+    except InvalidUsage:
+        return {}
+
+
+def error_status(status: object) -> int:
+    """Return *status* if an HTTP error has it.
+
+    Raises:
+        InvalidUsage: It is none.
+    """
+    if isinstance(status, int) and not isinstance(status, bool) and status in HTTP_ERRORS:
+        return status
+    raise InvalidUsage(detail=f"the status is {shown(status)!r}; an HTTP error has 300 to 999")
 
 
 def _body(reply: object) -> tuple[Mapping[str, Any] | None, str]:

@@ -394,7 +394,7 @@ class Opening:
 
 
 async def _presumed(hold: CallHold, detail: str) -> CallFailed:
-    failure = CallFailed(detail=detail, billed="unknown", retryable=True)
+    failure = CallFailed(detail=detail, note=detail, billed="unknown", retryable=True)
     failure.charge = await hold.end(failed_by(failure))
     return failure
 

@@ -16,13 +16,17 @@ from typing import Any, Final, Self, overload
 from earmark.admission.call_hold import CallHold
 from earmark.admission.charge import Charge
 from earmark.admission.ending import (
+    HTTP_ERRORS,
     Ending,
     cut_after,
+    cut_by,
     decoded,
     ended_by_body,
+    error_status,
     failed_by,
     header_texts,
     json_of,
+    texts_of,
 )
 from earmark.admission.request import Request
 from earmark.admission.threads_and_tasks import completed
@@ -39,8 +43,6 @@ from earmark.pricing.json_values import mapping
 from earmark.pricing.usage import Usage
 
 _NO_END: Final = "the ticket's block ended without a settlement"
-#: RFC 9110 §15: a status has three digits. A redirection is no reply either.
-_ERRORS: Final = range(300, 1000)
 _UNFINISHED: Final = "the stream ended before the reply did"
 
 #: What a reply is settled by: the provider's JSON body, decoded or not, an SDK's reply object, the
@@ -135,7 +137,7 @@ class _Call:
 
     def _presumed(
         self,
-        note: str,
+        note: object,
         failure: BaseException | None = None,
         *,
         partial: Mapping[str, Any] | None = None,
@@ -144,6 +146,7 @@ class _Call:
 
         Without a stream, *partial* is what came of its reply.
         """
+        note = note if isinstance(note, str) else shown(note)
         ending = Ending(booking="presume", note=note, failure=failure)
         asked = self._request.priced
         if self._stream is not None:
@@ -152,7 +155,10 @@ class _Call:
 
     def _left(self, ended_by: BaseException | None) -> Ending:
         """Return the ending of a ticket whose block was left without one."""
-        return self._presumed(_NO_END if ended_by is None else "", ended_by)
+        if ended_by is None:
+            return self._presumed(_NO_END)
+        cut = cut_by(ended_by)
+        return self._presumed(cut.note, ended_by)
 
     def _failure(
         self, status: int | BaseException, headers: Mapping[str, str] | None, body: object
@@ -163,8 +169,8 @@ class _Call:
         if headers is not None or body is not None:
             raise InvalidUsage(detail="an exception has its own headers and body: give it alone")
         error, answer = status, http_answer(status, handled=self._handled)
-        if answer is not None and answer.status in _ERRORS:
-            failure = self._rejection(answer.status, _texts(answer.headers), answer.body)
+        if answer is not None and answer.status in HTTP_ERRORS:
+            failure = self._rejection(answer.status, texts_of(answer.headers), answer.body)
             if failure.billed == "no" and not answer.is_first:
                 failure.billed = "unknown"
             return failure
@@ -183,7 +189,7 @@ class _Call:
             Rejection(
                 provider=self._provider,
                 host=self._request.host,
-                status=_error_status(status),
+                status=error_status(status),
                 headers=headers,
                 body=answer,
             )
@@ -330,6 +336,7 @@ class Ticket(_Call):
     def presume(self, note: str = "") -> Charge:
         """Book that nobody knows what the call cost, *note* saying why: the whole hold is spent.
 
+        The note is kept with the settlement, up to 200 characters of it: give no key and no prompt.
         Where the fed stream has a usage, no less than that costs; and no less than the output that
         was `produced` can cost.
 
@@ -425,22 +432,3 @@ class AsyncTicket(_Call):
                 # A cancellation that is swallowed is never seen by whoever cancelled.
                 raise ended_by from error
             raise
-
-
-def _texts(headers: object) -> dict[str, str]:
-    """Return the *headers* of an exception, as far as they are texts by name."""
-    try:
-        return header_texts(headers)
-    except InvalidUsage:
-        return {}
-
-
-def _error_status(status: object) -> int:
-    """Return *status* if an HTTP error has it.
-
-    Raises:
-        InvalidUsage: It is none.
-    """
-    if isinstance(status, int) and not isinstance(status, bool) and status in _ERRORS:
-        return status
-    raise InvalidUsage(detail=f"the status is {shown(status)!r}; an HTTP error has 300 to 999")

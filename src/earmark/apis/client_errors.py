@@ -145,8 +145,9 @@ def _shows_none(
     depth: int,
 ) -> bool:
     """Return whether *earlier*, which was being handled, shows no attempt that was sent."""
-    known = earlier is None or earlier is handled or earlier is beneath
-    return known or _never_sent(earlier, handled, depth + 1)
+    if earlier is None or earlier is handled or earlier is beneath:
+        return True
+    return _never_sent(earlier, handled, depth + 1)
 
 
 def _only_answer(
@@ -154,7 +155,7 @@ def _only_answer(
 ) -> bool:
     """Return whether what *error* was raised from is the same answer, or was never sent."""
     for each in (error.__cause__, error.__context__):
-        if _shows_none(each, handled, None, depth):
+        if each is None or _shows_none(each, handled, None, depth):
             continue
         if depth > _DEEPEST or _member(each, "response") is not response:
             return False

@@ -73,8 +73,10 @@ def rejected(by: Rejection) -> CallFailed:
     words = _words(by.body)
     wait = _retry_after(by.headers)
     short = wait is None or wait <= LONGEST_RETRY_AFTER_S
+    detail = _detail(by, words, wait if short else None)
     return CallFailed(
-        detail=_detail(by, words, wait if short else None),
+        detail=detail,
+        note=detail,
         billed=_billed(by, words),
         retryable=short and _retryable(by, words),
         status=by.status,
@@ -94,41 +96,34 @@ def unreachable(provider: str, cause: BaseException, *, host: str = "") -> CallF
 
 def raised(provider: str, cause: BaseException) -> CallFailed:
     """Return the failure of a call that ended by *cause*, which may have been sent."""
-    return CallFailed(
-        detail=f"a call of provider '{provider}' raised {type(cause).__name__}",
-        billed="unknown",
-        retryable=True,
-    )
+    return _unknown(f"a call of provider '{provider}' raised {type(cause).__name__}")
 
 
 def lost(provider: str, cause: BaseException, *, pieces: int = 0) -> CallFailed:
     """Return the failure of a call whose answer was lost after it was sent, wholly or in part."""
     after = f" after {pieces} pieces of the reply" if pieces else ""
-    return CallFailed(
-        detail=f"the connection to provider '{provider}' was lost{after} ({type(cause).__name__})",
-        billed="unknown",
-        retryable=True,
-    )
+    kind = type(cause).__name__
+    return _unknown(f"the connection to provider '{provider}' was lost{after} ({kind})")
 
 
 def garbled(provider: str, what: str) -> CallFailed:
     """Return the failure of a call whose answer is not what its API promises."""
-    return CallFailed(detail=f"provider '{provider}' sent {what}", billed="unknown", retryable=True)
+    return _unknown(f"provider '{provider}' sent {what}")
 
 
 def broken_off(provider: str, words: str) -> CallFailed:
     """Return the failure of a call that the provider itself gave up while answering."""
     said = f" ({words})" if words else ""
-    return CallFailed(
-        detail=f"provider '{provider}' broke off its reply with an error{said}",
-        billed="unknown",
-        retryable=True,
-    )
+    return _unknown(f"provider '{provider}' broke off its reply with an error{said}")
 
 
 def error_words(body: object) -> str:
     """Return the codes of an API's error object, such as `rate_limit_error`; empty without one."""
     return ", ".join(_words(body))
+
+
+def _unknown(detail: str) -> CallFailed:
+    return CallFailed(detail=detail, note=detail, billed="unknown", retryable=True)
 
 
 def _billed(by: Rejection, words: tuple[str, ...]) -> Literal["no", "unknown"]:

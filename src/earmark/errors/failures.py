@@ -26,8 +26,10 @@ class CallFailed(EarmarkError):
     `no`: it was refused before any work, so it cost nothing. `unknown`: it may have been billed, so
     the whole hold counts as spent until somebody settles it truly, or *known_cost* where that is
     more: what the counters cost that came before it failed; *unknown* names those without a price.
-    `yes`: *usage* or *cost* is known. *retry_after*: the seconds the other side asks to wait, where
-    that is short. *model* and *request_id*: the provider's own names, where it told them.
+    `yes`: *usage* or *cost* is known. *note*: why it is not known, in words that can be kept beside
+    the cost for ever: none of a prompt, a reply or a foreign error. *retry_after*: the seconds the
+    other side asks to wait, where that is short. *model* and *request_id*: the provider's own
+    names, where it told them.
     """
 
     code: ClassVar[str] = "call_failed"
@@ -40,6 +42,7 @@ class CallFailed(EarmarkError):
     cost: Any = None
     known_cost: Any = None
     unknown: tuple[str, ...] = ()
+    note: str = ""
     model: str | None = None
     request_id: str | None = None
     charge: Any = None

@@ -1,8 +1,8 @@
 """What is kept with a settlement beside its amounts: a small JSON object, in its entry.
 
-Any names may be used; these four are shown wherever a cost is: `model`, which answered;
-`request_id`, the provider's own name of the request; `usage`, units by kind; and `unknown`, the
-counters of the reply whose price nobody knows, so that the cost is not fully known.
+Any names may be used; these are shown wherever a cost is: `model`, which answered; `request_id`,
+the provider's own name of the request; `usage`, units by kind; `unknown`, the counters of the reply
+whose price nobody knows, so that the cost is not fully known; and `note`, why it is not.
 """
 
 import json
@@ -14,9 +14,10 @@ from earmark.errors.inputs import shown
 
 #: Characters of JSON.
 LARGEST_DETAILS: Final = 4096
+_OF_UNKNOWN_COSTS: Final = frozenset({"unknown", "note"})
 _WANT: Final = "JSON values by name, such as {'request_id': 'req_1'}"
-#: Characters of JSON of what a provider wrote: a name, and all names of counters together. A letter
-#: beyond ASCII is 6 or 12 of them.
+#: Characters of JSON of what a provider wrote, a name or a note, and of all names of counters
+#: together. A letter beyond ASCII is 6 or 12 of them.
 _LONGEST_NAME: Final = 200
 _LONGEST_NAMES: Final = 1500
 
@@ -54,6 +55,7 @@ def details_of_call(
     model: str | None = None,
     request_id: str | None = None,
     unknown: Sequence[str] = (),
+    note: str = "",
 ) -> dict[str, object]:
     """Return what a reply says of its call as details, cut so that a store takes them."""
     details: dict[str, object] = {}
@@ -65,15 +67,16 @@ def details_of_call(
         details["usage"] = dict(usage)
     if unknown:
         details["unknown"] = _within(_LONGEST_NAMES, map(_mended, unknown))
+    if note:
+        details["note"] = _mended(note)
     return details
 
 
 def without_unknown(text: str) -> str:
     """Return the details *text* of a cost that was not fully known, once it is."""
     details = read_details(text)
-    if details.pop("unknown", None) is None:
-        return text
-    return details_text(details)
+    known = {name: each for name, each in details.items() if name not in _OF_UNKNOWN_COSTS}
+    return text if known == details else details_text(known)
 
 
 def unknown_counters(details: Mapping[str, Any]) -> list[str]:
@@ -86,8 +89,11 @@ def remarks(details: Mapping[str, Any]) -> list[str]:
     """Return what is worth knowing of a settlement beside its numbers, in short phrases."""
     unknown = unknown_counters(details)
     mark = f"cost not fully known: {', '.join(unknown)}" if unknown else ""
-    model, request = (str(details.get(name) or "") for name in ("model", "request_id"))
-    return [part for part in (mark, model, f"request {request}" if request else "") if part]
+    note, model, request = (
+        str(details.get(name) or "") for name in ("note", "model", "request_id")
+    )
+    request = f"request {request}" if request else ""
+    return [part for part in (mark, note, model, request) if part]
 
 
 def _malformed(text: str, want: str) -> InvalidKey:

@@ -142,7 +142,7 @@ class SyncLedger:
             amount: What it really cost, in USD.
             units: Other units; what is not given of them is as it was held.
             details: Kept with it, at most 4,096 characters of JSON: `model`, `request_id`, `usage`,
-                `unknown`. Those of a repeat are not; without any, those of a presumption stay.
+                `unknown`, `note`. A repeat's are not; without any, those of a presumption stay.
 
         Raises:
             NotFound: The key never opened a reservation.

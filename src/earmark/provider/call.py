@@ -126,8 +126,10 @@ class ModelCall:
         output = self._server.dialect.read(body)
         known = reply_cost(body, asked, written=output.written)
         if output.fault:
+            detail = f"{self.name} sent {output.fault}"
             raise CallFailed(
-                detail=f"{self.name} sent {output.fault}",
+                detail=detail,
+                note=detail,
                 billed="unknown" if known.cost is None else "yes",
                 retryable=True,
                 usage=known.usage,

@@ -152,7 +152,8 @@ class Attempt:
             price=bound.price if isinstance(bound, ModelBound) else None,
             clamped_to=booked.clamped_to,
             detail=detail,
-            note=mended(booked.note),
+            # Why it failed says it better than why its cost is not known.
+            note="" if detail else mended(booked.note),
         )
 
     def failed(self, failure: CallFailed) -> StageFailed:

@@ -6,7 +6,8 @@ from datetime import timedelta
 import pytest
 
 from earmark.admission.call import Grant, ModelRequest, Reply
-from earmark.errors import CallFailed, NotFound
+from earmark.apis.failures import garbled as unreadable
+from earmark.errors import CallFailed, EarmarkError, NotFound
 from earmark.ledger.details import read_details
 from earmark.money import Money
 from earmark.pricing.usage import Usage
@@ -93,6 +94,7 @@ def test_failure_of_partly_known_cost_is_presumed_at_no_less() -> None:
     assert (charge.state, charge.settled, charge.usage) == ("presumed", Money(2), used)
     assert read_details(house.only().details) == {
         "model": "m", "request_id": "req_7", "usage": {"input_tokens": 7}, "unknown": ["dream = 1"],
+        "note": "the call failed",
     }  # fmt: skip
 
 
@@ -128,6 +130,21 @@ def test_earmark_error_from_a_call_keeps_its_kind() -> None:
     with pytest.raises(NotFound):
         house.spend(HandCall(raises(NotFound(kind="stage", name="x"))))
     assert house.only().state == "presumed"
+
+
+def test_why_a_call_was_presumed_is_kept_in_our_own_words() -> None:
+    """With its settlement; a stage's words may hold what it was given, and a foreign error's."""
+    house = House()
+    for error, note in (
+        (ValueError("sk-secret"), "test/m raised ValueError"),
+        (TimeoutError("sk-secret"), "test/m gave no answer within 600 s"),
+        (NotFound(kind="stage", name="sk-secret"), "the call was ended by NotFound"),
+        (CallFailed(detail="sk-secret", billed="unknown"), "the call failed"),
+        (unreadable("test", "what is no JSON"), "provider 'test' sent what is no JSON"),
+    ):
+        with pytest.raises(EarmarkError):
+            house.spend(HandCall(raises(error)))
+        assert read_details(house.books.holds(state="presumed")[-1].details) == {"note": note}
 
 
 def test_time_out_is_presumed() -> None:
