@@ -29,9 +29,9 @@ def test_clamped_call_is_told() -> None:
     house.learn(300)
     call = HandCall(costs(micro(400)), bound=BOUND)
     charge = house.spend(call).charge
-    assert call.grants[0].max_output_tokens == 300
-    assert charge.clamped_to == 300
-    assert charge.hold == micro(400)
+    assert call.grants[0].max_output_tokens == 900
+    assert charge.clamped_to == 900
+    assert charge.hold == micro(1000)
 
 
 def test_last_call_gets_what_is_left() -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -78,40 +79,71 @@ def test_strict_holds_the_worst_case() -> None:
     assert not ask.clamped
 
 
-def test_strict_lowers_then_waits() -> None:
-    """What does not fit is asked for with the expected length, then waits for what is in flight."""
-    assert outputs(ladder(STRICT, refused(5000, held=4900))) == [4000, 300, "wait"]
+def test_strict_lowers_to_the_most_that_fits_then_waits() -> None:
+    """What is left is asked for, all of it, while replies are expected to need no more than that.
+
+    Of less it could make no good use: it waits for what is in flight.
+    """
+    assert outputs(ladder(STRICT, refused(5000, held=2000))) == [4000, 2900, "wait"]
+    assert outputs(ladder(STRICT, refused(5000, held=4600))) == [4000, 300, "wait"]
+    assert outputs(ladder(STRICT, refused(5000, held=4601))) == [4000, "wait"]
 
 
-def test_strict_never_lowers_below_its_floor() -> None:
-    """A route with very short replies still gets `max_tokens` of 256 while it may wait."""
-    step = after(STRICT, BOUND, 20, first_ask(STRICT, BOUND, 20), refused(5000, held=4900))
-    assert isinstance(step, Try)
-    assert step.ask.max_output_tokens == 256
-    assert step.ask.clamped
+def test_strict_does_not_take_less_than_its_floor_while_it_may_wait() -> None:
+    """Also on a route of very short replies; with nothing in flight it takes what there is."""
+    ask = first_ask(STRICT, BOUND, 20)
+    assert isinstance(after(STRICT, BOUND, 20, ask, refused(5000, held=4645)), Wait)
+    for refusal, most in ((refused(5000, held=4644), 256), (refused(355), 255)):
+        step = after(STRICT, BOUND, 20, ask, refusal)
+        assert isinstance(step, Try)
+        assert (step.ask.max_output_tokens, step.ask.clamped) == (most, True)
 
 
 def test_strict_clamps_to_what_is_left_when_nothing_is_in_flight() -> None:
     """With nothing to wait for, the call gets the output tokens that the rest pays for."""
     spent = refused(5000, settled=4700, reason=Reason.EXHAUSTED)
     asked = ladder(STRICT, spent)
-    assert outputs(asked) == [4000, 300, 200, "refuse"]
-    last = asked[2]
+    assert outputs(asked) == [4000, 200, "refuse"]
+    last = asked[1]
     assert isinstance(last, Ask)
     assert last.hold == micro(300)
     assert last.clamped
 
 
+@pytest.mark.parametrize("policy", [STRICT, ELASTIC, SOFT])
+@pytest.mark.parametrize(
+    ("limit", "settled", "held", "reason"),
+    [
+        (131, 0, 0, Reason.TOO_LARGE),
+        (132, 1, 0, Reason.EXHAUSTED),
+        (3000, 2869, 100, Reason.EXHAUSTED),
+        (3000, 2868, 100, Reason.HELD),
+    ],
+)
+def test_the_reason_is_that_of_the_shortest_useful_reply(
+    policy: Policy, limit: int, settled: int, held: int, reason: Reason
+) -> None:
+    """The whole request is more than any of these limits, yet on a new day it would be lowered.
+
+    Only what not even 32 tokens fit into is too large for ever.
+    """
+    refusal = refused(limit, settled=settled, held=held, reason=Reason.TOO_LARGE)
+    step = after(policy, BOUND, 300, first_ask(policy, BOUND, 300), refusal)
+    assert isinstance(step, Refuse | Wait)
+    assert (step.refusal.reason, step.refusal.requested) == (reason, micro(132))
+    assert isinstance(step, Wait) == (reason is Reason.HELD)
+
+
 def test_a_useless_rest_is_refused() -> None:
     """A reply that would be cut after a few words is refused, not bought."""
     spent = refused(5000, settled=4890, reason=Reason.EXHAUSTED)
-    assert outputs(ladder(STRICT, spent)) == [4000, 300, "refuse"]
+    assert outputs(ladder(STRICT, spent)) == [4000, "refuse"]
 
 
 def test_what_can_never_fit_does_not_wait() -> None:
     """If not even the shortest useful reply fits with all in flight back, the answer is no now."""
     hopeless = refused(5000, settled=4880, held=100, reason=Reason.EXHAUSTED)
-    assert outputs(ladder(STRICT, hopeless)) == [4000, 300, "refuse"]
+    assert outputs(ladder(STRICT, hopeless)) == [4000, "refuse"]
 
 
 def test_a_short_request_is_asked_for_as_it_is() -> None:
@@ -204,7 +236,7 @@ def test_a_tokens_limit_clamps_too() -> None:
         reason=Reason.EXHAUSTED, budget="a", unit="tokens", limit=500, settled=250, held=0,
         available=250,
     )  # fmt: skip
-    assert outputs(ladder(STRICT, left)) == [4000, 300, 150, "refuse"]
+    assert outputs(ladder(STRICT, left)) == [4000, 150, "refuse"]
 
 
 def test_declared_costs_are_all_or_nothing() -> None:
