@@ -46,7 +46,7 @@ from earmark.errors import BudgetExceeded, CallFailed, EarmarkError, InvalidConf
 from earmark.ids import new_key
 from earmark.ledger.async_ledger import AsyncLedger
 from earmark.ledger.ledger import Ledger
-from earmark.ledger.requests import Duration
+from earmark.ledger.requests import Duration, labels_beside
 from earmark.ledger.undo import undo_order
 from earmark.pricing.book import PriceBook
 from earmark.pricing.bound import Bound
@@ -103,7 +103,7 @@ class _Admission:
             key=options.get("key"),
             wait=options.get("wait", DEFAULT_WAIT),
             timeout=options.get("timeout", DEFAULT_TIMEOUT),
-            labels=options.get("labels") or {},
+            labels=labels_beside(options.get("labels") or {}, bounded.labels),
             policy=options.get("policy"),
         )
 

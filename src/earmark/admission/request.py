@@ -25,6 +25,7 @@ DEFAULT_WAIT: Final = "5min"
 DEFAULT_TIMEOUT: Final = "10min"
 #: The output tokens of a request that names no limit: there is always a bound.
 DEFAULT_MAX_TOKENS: Final = 1024
+_LONGEST_LABEL: Final = 200
 
 
 class OpenOptions(TypedDict, total=False):
@@ -54,8 +55,9 @@ class OpenOptions(TypedDict, total=False):
     """How long the call may take, 10 minutes if not given; a minute later its hold is presumed
     spent."""
     labels: Mapping[str, str] | None
-    """Kept with the reservation; `stage` also tells calls of one model apart, for the expected
-    length of their replies."""
+    """Kept with the reservation, beside the request's `api`, `provider` and `model` where these do
+    not name them; `stage` also tells calls of one model apart, for the expected length of their
+    replies."""
     policy: Policy | None
     """How to hold this call, in place of the guard's own policy."""
     extra_input_tokens: int | None
@@ -90,6 +92,14 @@ class Request:
     """A copy of what was given, without what a hold adds to it; `None` for a declared amount."""
     priced: PricedRequest | None = None
     """What its reply is priced by; `None` for a declared amount."""
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """What it is for, as a run names it too; nothing of a declared amount."""
+        if self.priced is None:
+            return {}
+        named = {"api": self.api, "provider": self.provider, "model": self.priced.price.name}
+        return {name: value[:_LONGEST_LABEL] for name, value in named.items()}
 
     def priced_at(self, instant: int) -> "Request":
         """Return the request at the price of *instant*, when it is let in."""

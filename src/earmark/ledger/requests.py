@@ -282,6 +282,17 @@ def _ttl(clock: Clock, deadline: Duration | datetime) -> int:
 _DURATIONS: Final = {text: parse_duration(text) for text in (DEFAULT_DEADLINE, "10min")}
 
 
+def labels_beside(given: Mapping[str, str], more: Mapping[str, str]) -> Mapping[str, str]:
+    """Return *given* with what it does not name of *more*, if that fits.
+
+    Raises:
+        InvalidKey: What is given is no set of labels.
+    """
+    _labels(given)
+    both = {**more, **given}
+    return both if len(json.dumps(both)) <= LARGEST_LABELS else given
+
+
 def _labels(labels: Mapping[str, str]) -> str:
     if not isinstance(labels, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped callers
         raise InvalidKey(text=shown(labels), want=_LABELS, kind="set of labels")

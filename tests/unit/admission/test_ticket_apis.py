@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 
 from earmark.admission.policy import Elastic
+from earmark.errors import InputError
 from earmark.money import Money
 from earmark.stores.open import open_ledger
 from earmark.testing import ManualClock
+from earmark.workspace.resource_json import labels_of
 from support.tickets import BODY, Tickets
 
 
@@ -76,3 +78,24 @@ def test_to_count_tokens_costs_nothing(tickets: Tickets) -> None:
     assert (ticket.hold, ticket.body) == (Money(), body)
     charge = ticket.settle({"input_tokens": 14})
     assert (charge.state, charge.settled) == ("settled", Money())
+
+
+def test_an_open_hold_names_what_it_is_for(tickets: Tickets) -> None:
+    """API, provider and model stand beside the caller's labels, and replace none of them."""
+
+    def labels(request: Any = BODY, **options: Any) -> object:
+        key = tickets.open("acme", request, **options).key
+        return labels_of(tickets.ledger.reservation(key))
+
+    named = {"api": "openai", "provider": "test", "model": "test/m"}
+    assert labels() == named
+    assert labels(labels={"user": "ann", "model": "mine"}) == {
+        **named,
+        "user": "ann",
+        "model": "mine",
+    }
+    assert labels(None, up_to="0.1") == {}
+    many = {"user": "a" * 4080}
+    assert labels(labels=many) == many
+    with pytest.raises(InputError, match="set of labels"):
+        labels(labels=[1])
