@@ -23,6 +23,7 @@ from earmark.apis.options import (
     content,
     fields,
     kinds,
+    one_of,
     refused,
     texts,
 )
@@ -305,10 +306,12 @@ REQUEST: Final = RequestTable(
     headers={"anthropic-beta": _BETAS},
     options={
         **texts(
-            *("model", "stream", "max_tokens", "service_tier", "speed", "inference_geo"),
+            *("model", "stream", "max_tokens", "service_tier", "speed"),
             *("stop_sequences", "temperature", "top_k", "top_p", "user_profile_id"),
         ),
         "cache_control": CACHE,
+        # Source: Claude API, "Data residency", 2026-11: the only ones there are.
+        "inference_geo": one_of("us", "global"),
         "metadata": fields("user_id"),
         "system": content({"text": _TEXT_BLOCK}, others=INPUT),
         "messages": Option(

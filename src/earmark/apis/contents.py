@@ -33,7 +33,7 @@ _INDEX: Final = re.compile(r"\[\d+\]")
 #: What ends the name of an option at the head of a place.
 _OPTION: Final = re.compile(r"[.\[]")
 #: Effects that look at a list as a whole.
-_WHOLE_LISTS: Final = frozenset({"tokens", "outputs"})
+_WHOLE_LISTS: Final = frozenset({"tokens", "outputs", "thinking", "refused"})
 _UNDERSCORE: Final = re.compile(r"_([a-z0-9])")
 
 
@@ -305,7 +305,11 @@ class _Reader:
     def _outputs(self, value: object, rule: Option, place: str) -> object:
         """Take in the modalities asked for: text at least, and none that has no bound."""
         del rule
-        asked = [str(each).lower() for each in items(value)]
+        # Google takes a single value for a list.
+        listed = [value] if isinstance(value, str) else value
+        if not isinstance(listed, list | tuple):
+            raise InvalidUsage(detail=f"{place} is no list")
+        asked = [str(each).lower() for each in items(cast("object", listed))]
         for each in asked:
             if each not in self._table.bounded_outputs:
                 known = ", ".join(sorted(self._table.bounded_outputs))
@@ -317,11 +321,13 @@ class _Reader:
         return _GO_ON
 
     def _thinking(self, value: object, rule: Option, place: str) -> object:
-        del rule, place
-        if isinstance(value, int):
-            least = min(value + 1, LARGEST_COUNT)
-            self.found.least_output_tokens = max(self.found.least_output_tokens, least)
-        return _GO_ON
+        del rule
+        # Gemini's -1: as many as the model chooses.
+        if type(value) is not int or value < -1:
+            raise InvalidUsage(detail=f"{place} is {str(value)[:40]!r}; it is a whole number")
+        least = min(value + 1, LARGEST_COUNT)
+        self.found.least_output_tokens = max(self.found.least_output_tokens, least)
+        return value
 
     def _compaction(self, value: object, rule: Option, place: str) -> object:
         del value, rule

@@ -67,8 +67,11 @@ def whole_number(body: Mapping[str, Any], path: str, *, least: int) -> int | Non
     """Return the whole number at *path*, `None` where there is none.
 
     Raises:
-        InvalidUsage: It is no whole number from *least* on.
+        InvalidUsage: It is no whole number from *least* on, or stands in no object.
     """
+    parent = path.rpartition(".")[0]
+    if parent and not isinstance(value_at(body, parent), Mapping | None):
+        raise InvalidUsage(detail=f"{parent} is no object")
     value = value_at(body, path)
     return None if value is None else check_whole_number(path, value, least=least)
 

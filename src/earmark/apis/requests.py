@@ -147,8 +147,12 @@ def _check_headers(
 
 def _tier(table: RequestTable, body: Mapping[str, Any]) -> str:
     """Return the service tier a request asks for; every option that alters the rate is part."""
-    asked = [value_at(body, path) for path in table.tiers]
-    tiers = [tier_name(str(each)) for each in asked if each]
-    if body.get("inference_geo") == "us":
+    tiers: list[str] = []
+    for path in table.tiers:
+        asked = value_at(body, path)
+        if asked is not None and (not isinstance(asked, str) or not asked):
+            raise InvalidUsage(detail=f"{path} is {str(asked)[:40]!r}, not the name of a tier")
+        tiers += [tier_name(asked)] if asked else []
+    if str(body.get("inference_geo")).lower() == "us":
         tiers.append("inference_geo=us")
     return "+".join(tier for tier in tiers if tier != STANDARD) or STANDARD
