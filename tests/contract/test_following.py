@@ -1,23 +1,20 @@
 """Following the entries of several trees of budgets by the number of the last one that was read."""
 
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 
 from earmark.errors import StoreUnavailable
 from earmark.ledger.ledger import Ledger
 from earmark.stores import postgres
 from earmark.stores.open import open_ledger
-from earmark.stores.postgres_url import PostgresUrl
 from earmark.testing import ManualClock
-from support.last_resort import until
 from support.ledger_books import STORES, open_books
-from support.postgres_session import recycle, shared_or_skip
+from support.postgres_session import recycle
+from support.unfinished_writer import until_looked, writing
 
 TREES = ("a", "b", "c")
 ROUNDS = 40
@@ -46,34 +43,6 @@ def test_who_follows_misses_nothing_and_gets_nothing_twice(ledger: Ledger) -> No
     assert len(seen) == len(TREES) * (1 + 2 * ROUNDS)
 
 
-@contextmanager
-def writing(url: str, tree: str) -> Iterator[tuple[psycopg.Connection[Any], int]]:
-    """Give a transaction that has written an entry in *tree* and is not committed; its number."""
-    place = PostgresUrl.parse(url)
-    take = "UPDATE {s}.tree SET last = nextval('{s}.entry_seq'), entries = entries + 1"
-    write = (
-        'INSERT INTO {s}.entry SELECT %s, at, kind, "key", budget, usd, calls, tokens, prior, data'
-        " FROM {s}.entry WHERE budget = %s LIMIT 1"
-    )
-    with psycopg.connect(place.conninfo) as connection:
-        number = connection.execute(
-            f"{take} WHERE name = %s RETURNING last".replace("{s}", place.schema).encode(), (tree,)
-        ).fetchall()[0][0]
-        connection.execute(write.replace("{s}", place.schema).encode(), (number, tree))
-        yield connection, number
-
-
-def until_looked(folder: Path) -> None:
-    """Return once a reader of the books of *folder* has looked for who still writes."""
-    query = (
-        "SELECT FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
-        " AND query LIKE '%%virtualtransaction%%' AND query LIKE %s"
-    )
-    schema = PostgresUrl.parse(STORES["postgres"](folder)).schema
-    with shared_or_skip().connect() as connection:
-        until(lambda: connection.execute(query.encode(), (f"%{schema}%",)).fetchall())
-
-
 @pytest.mark.parametrize("face", ["threads", "tasks"])
 def test_a_number_that_is_not_committed_is_waited_for(
     tmp_path: Path, clock: ManualClock, face: str
@@ -89,7 +58,7 @@ def test_a_number_that_is_not_committed_is_waited_for(
         assert later > number
         assert [e.seq for e in ledger.entries("b", after=last)] == [later], "one tree by itself"
         waits: Future[Any] = threads.submit(ledger.entries, after=last)
-        until_looked(tmp_path)
+        until_looked(tmp_path, waits)
         slow.commit()
         assert [entry.seq for entry in waits.result()] == [number, later]
     ledger.close()
@@ -107,4 +76,24 @@ def test_who_never_finishes_is_not_waited_for_for_ever(tmp_path: Path, clock: Ma
             with pytest.raises(StoreUnavailable, match="does not finish"):
                 ledger.entries()
             assert [entry.kind for entry in ledger.entries("b")] == ["limit"]
+    recycle(tmp_path)
+
+
+def test_what_is_written_after_the_look_is_not_read(tmp_path: Path, clock: ManualClock) -> None:
+    """Two trees write between the look for writers and the read: the list ends before both."""
+    url = STORES["postgres"](tmp_path)
+    with open_ledger(url, clock=clock) as ledger, ExitStack() as slow:
+        for tree in TREES:
+            ledger.set_budget(tree, limits=["10 usd total"])
+        before = ledger.entries()
+        look = vars(type(ledger.store))["_last_complete"]
+
+        def look_then_write() -> int:
+            last: int = look(ledger.store)
+            slow.enter_context(writing(url, "a"))
+            ledger.reserve("b", 1)
+            return last
+
+        vars(ledger.store)["_last_complete"] = look_then_write
+        assert ledger.entries() == before
     recycle(tmp_path)

@@ -7,15 +7,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 
-from earmark.service import order
-from earmark.stores.postgres_url import PostgresUrl
 from support.journals import open_journal
 from support.ledger_books import DURABLE, STORES
 from support.postgres_session import recycle
 from support.service_house import House, house
+from support.unfinished_writer import until_looked, writing
 from support.written_runs import line, record, statement_of
 
 
@@ -144,50 +142,20 @@ def test_a_page_has_from_one_to_a_thousand_items(shared: House, limit: str) -> N
     shared.no(400, "get", f"/v1/tasks?limit={limit}")
 
 
-TAKE_NUMBER = (
-    "UPDATE {s}.tree SET last = nextval('{s}.entry_seq') WHERE name = 'slow' RETURNING last"
-)
-WRITE_ENTRY = (
-    'INSERT INTO {s}.entry SELECT %s, at, kind, "key", budget, usd, calls, tokens, prior, data'
-    " FROM {s}.entry WHERE budget = 'slow' LIMIT 1"
-)
-
-
-def test_no_page_goes_beyond_what_is_still_being_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_page_goes_beyond_what_is_still_being_written(tmp_path: Path) -> None:
     """One tree has taken a number and not committed; another commits the next one, meanwhile."""
     url = STORES["postgres"](tmp_path)
-    with house(url) as opened, psycopg.connect(PostgresUrl.parse(url).conninfo) as slow:
+    with house(url) as opened:
         for path in ("slow", "quick"):
             opened.budget(path)
-        schema = PostgresUrl.parse(url).schema
-        before = len(opened.ok("get", "/v1/entries")["items"])
-        taken = slow.execute(TAKE_NUMBER.format(s=schema).encode()).fetchall()
-        number = int(taken[0][0])
-        slow.execute(WRITE_ENTRY.format(s=schema).encode(), (number,))
-        later = opened.workspace.ledger.reserve("quick", "1").seq
-        assert later > number
-        monkeypatch.setitem(vars(order), "LOOKS", 2)
-        opened.no(503, "get", "/v1/entries")
-        of_one = opened.ok("get", "/v1/entries?budget=quick")["items"]
-        assert [each["seq"] for each in of_one][-1] == later, "one tree is complete by itself"
-        monkeypatch.undo()
-        with ThreadPoolExecutor(1) as threads:
+        before = [each["seq"] for each in opened.ok("get", "/v1/entries")["items"]]
+        with writing(url, "slow") as (slow, number), ThreadPoolExecutor(1) as threads:
+            later = opened.workspace.ledger.reserve("quick", "1").seq
+            of_one = opened.ok("get", "/v1/entries?budget=quick")["items"]
+            assert of_one[-1]["seq"] == later, "one tree is complete by itself"
             waits = threads.submit(opened.ok, "get", "/v1/entries")
+            until_looked(tmp_path, waits)
             slow.commit()
             found = [each["seq"] for each in waits.result()["items"]]
-        assert found[-2:] == [number, later]
-        assert len(found) == before + 2
-        complete = vars(order)["_complete"]
-
-        def then_both_write(workspace: Any) -> int:
-            last = complete(workspace)
-            slow.execute(TAKE_NUMBER.format(s=schema).encode())
-            opened.workspace.ledger.reserve("quick", "1")
-            return int(last)
-
-        monkeypatch.setitem(vars(order), "_complete", then_both_write)
-        again = opened.ok("get", "/v1/entries")["items"]
-        assert [each["seq"] for each in again] == found, "what came after the look is not there"
+        assert found == [*before, number, later]
     recycle(tmp_path)

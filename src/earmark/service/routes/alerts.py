@@ -10,7 +10,6 @@ from earmark.service import models
 from earmark.service.auth import Reader
 from earmark.service.context import Service, TheService
 from earmark.service.keyed import KeyedRoute
-from earmark.service.order import in_order
 from earmark.service.paging import USUAL, Cursor, Limit, after_number, cursor_of
 from earmark.service.routes.given import OnBudget
 from earmark.workspace.jsonable import told
@@ -40,5 +39,5 @@ def list_alerts(
 
 
 def _alerts(service: Service, budget: str | None, after: int, most: int) -> list[Alert]:
-    wanted = Filter(budget=budget, after=after, most=most)
-    return in_order(service.workspace, wanted, service.workspace.ledger.store.alerts)
+    wanted = Filter(budget=budget, after=after, most=most, complete=True)
+    return service.workspace.ledger.store.alerts(wanted)

@@ -9,7 +9,6 @@ from earmark.service import models
 from earmark.service.auth import Reader
 from earmark.service.context import TheService
 from earmark.service.keyed import KeyedRoute
-from earmark.service.order import in_order
 from earmark.service.paging import page
 from earmark.service.routes.given import OfTheBooks, Word
 from earmark.workspace.resource_json import entry_json
@@ -28,5 +27,5 @@ def list_entries(
     """
     service.workspace.ledger.sweep()
     wanted = replace(asked.wanted, key=key)
-    found = in_order(service.workspace, wanted, service.workspace.ledger.store.entries)
+    found = service.workspace.ledger.store.entries(wanted)
     return page(found, asked.limit, entry_json, lambda each: each.seq)

@@ -49,6 +49,7 @@ async def _asked(
         until=_instant(until),
         after=after_number(cursor),
         most=limit + 1,
+        complete=True,
     )
     return Asked(wanted, limit)
 

@@ -14,7 +14,6 @@ from earmark.service.auth import Reader, Spender
 from earmark.service.context import TheService
 from earmark.service.hang_up import while_connected
 from earmark.service.keyed import KeyedRoute, Operation
-from earmark.service.order import in_order
 from earmark.service.paging import page
 from earmark.service.routes.given import Key, OfTheBooks
 from earmark.workspace.jsonable import told
@@ -35,7 +34,7 @@ def list_reservations(
     """List reservations in the order they were opened, as entries are listed."""
     service.workspace.ledger.sweep()
     wanted = replace(asked.wanted, state=state)
-    found = in_order(service.workspace, wanted, service.workspace.ledger.store.reservations)
+    found = service.workspace.ledger.store.reservations(wanted)
     return page(found, asked.limit, reservation_json, lambda each: each.seq)
 
 
