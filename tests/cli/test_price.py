@@ -36,6 +36,13 @@ def test_other_units_of_a_call(shell: Shell) -> None:
     assert found["call"]["cost"] == "0.0003"
 
 
+def test_a_call_of_a_tier_costs_what_that_tier_does(shell: Shell) -> None:
+    """Another tier may answer it, so that the most it can be billed is another number."""
+    asked = ("price", "openai/gpt-5", "--at", "2026-11-01", "--output-tokens", "1000000")
+    found = shell.json(*asked, "--tier", "flex")["call"]
+    assert (found["cost"], found["worst"]) == ("5", "10")
+
+
 def test_a_price_as_of_a_day(shell: Shell) -> None:
     """`--at` asks for the price of another day."""
     assert shell.json("price", CLAUDE, "--at", "2026-01-31")["at"] == "2026-01-31T00:00:00Z"

@@ -14,7 +14,7 @@ from earmark.errors import InvalidUsage
 from earmark.pricing.bill import Rate
 from earmark.pricing.price import Price
 from earmark.pricing.units import UNITS
-from earmark.pricing.usage import Usage
+from earmark.pricing.usage import AUTO, Usage, tier_name
 
 app = group("Show what a model costs, and what a call of it would.")
 
@@ -53,7 +53,7 @@ def price(
         model, provider=provider, at=instant, tier=tier
     )
     counted = _usage(input_tokens, output_tokens, usage or [])
-    call = None if counted is None else _call(found, counted)
+    call = None if counted is None else _call(found, counted, tier)
     session.answer(
         {**found.to_json(), "at": iso(found.at), "name": found.name, "call": call},
         f"{found.name} on {iso(found.at)[:10]}, from {found.source}",
@@ -74,9 +74,10 @@ def _usage(input_tokens: int | None, output_tokens: int | None, more: list[str])
     return Usage(counts) if counts else None
 
 
-def _call(found: Price, usage: Usage) -> dict[str, Any]:
+def _call(found: Price, usage: Usage, tier: str | None) -> dict[str, Any]:
     worst = found.worst(usage.get("input_tokens"), usage.get("output_tokens"))
-    return {"usage": usage.to_json(), "cost": found.cost(usage), "worst": worst}
+    billed = usage if tier in {None, AUTO} else Usage(usage.counts, tier=tier_name(tier))
+    return {"usage": usage.to_json(), "cost": found.cost(billed), "worst": worst}
 
 
 def _cost(usage: Usage, call: dict[str, Any]) -> list[str]:

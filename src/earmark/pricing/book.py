@@ -152,7 +152,10 @@ def _allowed(price: Price, tier: str) -> tuple[str, ...]:
     if tier not in sold:
         known = ", ".join(sold)
         raise unpriced(f"'{price.name}' has no price for service tier '{tier}', only for {known}")
-    return (tier,)
+    # "This response value may be different from the value set in the parameter" (OpenAI API
+    # reference, `service_tier`); Google serves a tier that is full as standard ("Priority
+    # inference"); 2026-11. No batch is answered at once.
+    return (tier,) if tier == "batch" else (tier, *(each for each in (STANDARD,) if each in sold))
 
 
 def _check_billable(name: str, model: str, found: tuple[Tariff, ...]) -> None:

@@ -58,13 +58,13 @@ def test_a_listed_price_is_named_with_its_version() -> None:
     assert found.price == "google/gemini-2.5-flash"
     assert "genai-prices" in found.source
     assert found.max_output_tokens == 1024
-    flex = {"model": "gpt-5", "input": "hi", "service_tier": "flex"}
-    standard = {**flex, "service_tier": "default"}
-    cheap, usual = (
+    priority = {"model": "gpt-5", "input": "hi", "service_tier": "priority"}
+    standard = {**priority, "service_tier": "standard"}
+    dear, usual = (
         earmark.bound(body, api="openai-responses", provider="openai", at=AT)
-        for body in (flex, standard)
+        for body in (priority, standard)
     )
-    assert cheap.cost < usual.cost
+    assert dear.cost == 2 * usual.cost
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from earmark.errors import BudgetExceeded, InvalidConfig, InvalidUsage, Reason
 from earmark.money import Money
 from earmark.pricing.book import Price, PriceBook
 from earmark.pricing.snapshot import rates
-from earmark.pricing.usage import Usage
+from earmark.pricing.usage import Usage, tier_name
 
 AT = from_datetime(datetime(2026, 11, 22, 12, tzinfo=UTC))
 BOOK = PriceBook()
@@ -142,8 +142,18 @@ def test_no_listed_price_changes_within_a_minute() -> None:
 )
 def test_service_tiers_have_their_own_prices(tier: str | None, usd: str) -> None:
     """Flex and batch are billed at half, priority at double, as the price list says."""
-    usage = Usage.of(input_tokens=1_000_000, output_tokens=1_000_000)
-    assert BOOK.resolve("openai/gpt-5", at=AT, tier=tier).cost(usage) == Money(usd)
+    counts = {"input_tokens": 1_000_000, "output_tokens": 1_000_000}
+    price = BOOK.resolve("openai/gpt-5", at=AT, tier=tier)
+    assert price.cost(Usage(counts, tier=tier_name(tier))) == Money(usd)
+
+
+def test_a_tier_that_was_asked_for_may_not_be_the_one_that_answers() -> None:
+    """A flex request is held at the standard price, and settled at that of the tier it names."""
+    flex = BOOK.resolve("openai/gpt-5", at=AT, tier="flex")
+    assert flex.worst(1_000_000, 1_000_000) == Money("11.25")
+    counts = {"input_tokens": 1_000_000, "output_tokens": 1_000_000}
+    answers = [flex.cost(Usage(counts, tier=each)) for each in ("flex", "standard", "")]
+    assert answers == [Money("5.625"), Money("11.25"), Money("11.25")]
 
 
 def test_an_unknown_tier_is_refused() -> None:
