@@ -7,7 +7,8 @@ import json
 import socket
 import struct
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -269,3 +270,25 @@ def error(status: int, words: Mapping[str, Any], headers: Mapping[str, str] | No
 def _event(body: Mapping[str, Any], name: str = "") -> bytes:
     head = f"event: {name}\n" if name else ""
     return f"{head}data: {json.dumps(body)}\n\n".encode()
+
+
+@contextmanager
+def watched(events: list[bytes]) -> Generator[tuple[str, threading.Event]]:
+    """Serve one endless stream that begins with *events*; the event is set when its client goes."""
+    gone = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.settimeout(LAST_RESORT_S)
+                head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n"
+                connection.sendall(head + b"".join(events))
+                while connection.recv(1 << 16):
+                    pass
+                gone.set()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}", gone
+        thread.join(LAST_RESORT_S)

@@ -13,6 +13,12 @@ from earmark.pricing.usage import Usage
 
 #: Tells the guard how many output tokens a stream has produced; raises `BudgetExceeded` to stop it.
 Produced = Callable[[int], Awaitable[None]]
+#: Tells the guard what is known of the cost of a call that is cut short.
+Known = Callable[["Reply"], None]
+
+
+def _forgotten(reply: "Reply") -> None:
+    del reply
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +34,9 @@ class Grant:
     produced: Produced
     """To be awaited by streaming calls after each piece, with the output tokens so far: at least as
     many as there are, at most as were asked for. If nobody knows the cost, they are spent."""
+    known: Known = _forgotten
+    """To be called before a call ends by a cancellation (such as that of its time-out) or by what
+    `produced` raised: with what came of its reply, for no error of its own can carry that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

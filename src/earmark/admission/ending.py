@@ -7,7 +7,7 @@ surely not billed, or never sent        released
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, cast
 
@@ -87,13 +87,18 @@ def failed_by(failure: CallFailed) -> Ending:
     )
 
 
-def cut_by(failure: BaseException) -> Ending:
+def cut_by(failure: BaseException, partial: Sequence[Reply] = ()) -> Ending:
     """Return the ending of a call that was cut short: nobody knows what it cost.
 
-    Of *failure* its type is kept alone: the text of a foreign exception may hold a prompt or a key.
+    What came of its reply, the last of *partial*, says what it cost at least. Of *failure* its type
+    is kept alone: the text of a foreign exception may hold a prompt or a key.
     """
     note = f"the call was ended by {type(failure).__name__}"
-    return Ending(booking="presume", note=note, failure=failure)
+    if isinstance(failure, CallFailed):
+        note = failure.note
+    if not partial:
+        return Ending(booking="presume", note=note, failure=failure)
+    return replace(ended_by(partial[-1]), booking="presume", note=note, failure=failure)
 
 
 def cut_after(partial: Mapping[str, Any], asked: PricedRequest, ending: Ending) -> Ending:

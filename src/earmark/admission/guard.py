@@ -305,33 +305,35 @@ class AsyncGuard:
             raise
         order = self._admission.order(request, terms)
         hold = await self._admission.hold(request, order, terms)
+        return await self._make(call, hold, parse_duration(timeout) / NANOS_PER_SECOND)
+
+    async def _make(self, call: Call, hold: CallHold, timeout_s: float) -> Receipt:
+        partial: list[Reply] = []
         grant = Grant(
             max_output_tokens=hold.ask.max_output_tokens,
-            timeout_s=parse_duration(timeout) / NANOS_PER_SECOND,
+            timeout_s=timeout_s,
             available=hold.ask.hold,
             produced=hold.produced,
+            known=partial.append,
         )
-        return await self._make(call, hold, grant)
-
-    async def _make(self, call: Call, hold: CallHold, grant: Grant) -> Receipt:
         try:
             reply = await self._send(call, grant)
         except CallFailed as failure:
             failure.charge = await hold.end(failed_by(failure))
             raise
         except TimeoutError as error:
-            detail = f"{call.name} gave no answer within {grant.timeout_s:g} s"
-            raise await _presumed(hold, detail) from error
+            detail = f"{call.name} gave no answer within {timeout_s:g} s"
+            raise await _presumed(hold, detail, partial) from error
         except (asyncio.CancelledError, EarmarkError) as error:
-            await hold.end(cut_by(error))
+            await hold.end(cut_by(error, partial))
             raise
-        except GeneratorExit:
-            hold.abandon()
+        except GeneratorExit as error:
+            hold.abandon(cut_by(error, partial))
             raise
         except Exception as error:
             # Its type only: the text of a foreign exception may hold a prompt or a key.
             detail = f"{call.name} raised {type(error).__name__}"
-            raise await _presumed(hold, detail) from error
+            raise await _presumed(hold, detail, partial) from error
         return Receipt(reply, await hold.end(ended_by(reply)))
 
     async def _send(self, call: Call, grant: Grant) -> Reply:
@@ -393,9 +395,9 @@ class Opening:
         return AsyncTicket(self._request.priced_at(self._admission.clock.instant()), hold)
 
 
-async def _presumed(hold: CallHold, detail: str) -> CallFailed:
+async def _presumed(hold: CallHold, detail: str, partial: list[Reply]) -> CallFailed:
     failure = CallFailed(detail=detail, note=detail, billed="unknown", retryable=True)
-    failure.charge = await hold.end(failed_by(failure))
+    failure.charge = await hold.end(cut_by(failure, partial))
     return failure
 
 

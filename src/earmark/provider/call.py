@@ -84,7 +84,12 @@ class ModelCall:
                     reply = await self._add_up(stream, incoming, most, grant)
         except CallFailed as failure:
             partial = {} if stream is None or failure.billed == "no" else stream.partial_reply()
-            _add_known(failure, partial, asked, request_id_of(partial, headers))
+            _add_known(failure, _cut(partial, asked, request_id_of(partial, headers)))
+            raise
+        except BaseException:
+            # Cancelled, also by its time-out, or stopped by `produced`.
+            partial = {} if stream is None else stream.partial_reply()
+            grant.known(_cut(partial, asked, request_id_of(partial, headers)))
             raise
         return self._reply(reply, asked, request_id_of(reply, headers))
 
@@ -216,19 +221,27 @@ def _options(request: ModelRequest, own_fields: frozenset[str]) -> Mapping[str, 
     return options
 
 
-def _add_known(
-    failure: CallFailed,
-    partial: Mapping[str, Any],
-    asked: PricedRequest,
-    request_id: str | None,
-) -> None:
-    """Add to *failure* what the *partial* reply says of its cost: at least so much."""
-    failure.request_id = request_id
-    if partial:
-        known = reply_cost(partial, asked)
-        failure.usage, failure.unknown = known.usage, known.unknown
-        failure.known_cost = known.known if known.cost is None else known.cost
-        failure.model = model_of(partial)
+def _add_known(failure: CallFailed, known: Reply) -> None:
+    """Add to *failure* what is *known* of its cost: at least so much."""
+    failure.usage, failure.unknown = known.usage, known.unknown
+    failure.known_cost = known.known_cost
+    failure.model, failure.request_id = known.model, known.request_id
+
+
+def _cut(partial: Mapping[str, Any], asked: PricedRequest, request_id: str | None) -> Reply:
+    """Return what the *partial* reply says of the cost of a call that was cut short."""
+    if not partial:
+        return Reply(value=None, cost=None, request_id=request_id)
+    known = reply_cost(partial, asked)
+    return Reply(
+        value=None,
+        cost=None,
+        known_cost=known.known if known.cost is None else known.cost,
+        usage=known.usage,
+        unknown=known.unknown,
+        model=model_of(partial),
+        request_id=request_id,
+    )
 
 
 def _whole(stream: ReplyStream, incoming: "Incoming") -> Mapping[str, Any]:

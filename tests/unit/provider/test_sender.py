@@ -4,10 +4,7 @@ import asyncio
 import gzip
 import json
 import logging
-import socket
-import threading
-from collections.abc import AsyncGenerator, Generator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import httpx2
@@ -23,7 +20,7 @@ from earmark.provider.sender import Sender
 from earmark.provider.server import Server
 from support.calls import ask, grant, send
 from support.last_resort import LAST_RESORT_S
-from support.stub_server import Scene, StubServer, chunks, completion
+from support.stub_server import Scene, StubServer, chunks, completion, watched
 
 BOOK = PriceBook({"stub/m": {"input_mtok": "1", "output_mtok": "10"}})
 USAGE = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}
@@ -161,28 +158,6 @@ def test_no_log_holds_key_or_prompt(stub: StubServer, caplog: pytest.LogCaptureF
     assert caplog.records
     assert "sk-secret" not in caplog.text
     assert "hush" not in caplog.text
-
-
-@contextmanager
-def watched(events: list[bytes]) -> Generator[tuple[str, threading.Event]]:
-    """Serve one endless stream that begins with *events*; the event is set when its client goes."""
-    gone = threading.Event()
-    with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def serve() -> None:
-            connection, _ = server.accept()
-            with connection:
-                connection.settimeout(LAST_RESORT_S)
-                head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n"
-                connection.sendall(head + b"".join(events))
-                while connection.recv(1 << 16):
-                    pass
-                gone.set()
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        yield f"http://127.0.0.1:{server.getsockname()[1]}", gone
-        thread.join(LAST_RESORT_S)
 
 
 @pytest.mark.parametrize("how", ["cancelled", "stopped"])
