@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# What is compiled once is kept, whatever the environment says: each worker would compile all tests.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: demo test fire neighbours lint bench fmt clean
 
@@ -16,9 +18,11 @@ fire: export EARMARK_FIRE_SECONDS ?= 60
 fire: $(VENV)/dev.done
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 2 tests/fire tests/contract/test_model.py tests/contract/test_board_model.py $(ARGS)
 
-# Whether pip can install Earmark beside today's agents; asks the package index for a few minutes.
+# Whether pip can install Earmark beside today's agents, and whether the benchmarks use its peers as
+# they work; asks the package index for a few minutes.
+neighbours: export EARMARK_TEST_INDEX := 1
 neighbours: $(VENV)/dev.done
-	EARMARK_TEST_INDEX=1 $(BIN)/python -m pytest tests/test_installation.py $(ARGS)
+	$(BIN)/python -m pytest tests/test_installation.py tests/unit/benchmarks/test_peers.py $(ARGS)
 
 lint: $(VENV)/dev.done
 	$(BIN)/ruff format --check .

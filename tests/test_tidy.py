@@ -150,6 +150,18 @@ def test_the_pace_of_examples_decides_nothing() -> None:
     assert speed <= {check.name for check in settings().suppress_health_check}
 
 
+#: They take a second to import, which every worker would pay before its first test.
+LARGE = re.compile(
+    r"^(?:import|from) (?:anthropic|openai|playwright|schemathesis)\b.*", re.MULTILINE
+)
+
+
+def test_what_is_large_is_imported_by_who_uses_it() -> None:
+    """No file of the tests imports an SDK, a browser or Schemathesis when it is collected."""
+    own = [path for path in PYTHON if path.parts[0] == "tests"]
+    assert [f"{path}: {found}" for path in own for found in LARGE.findall(text_of(path))] == []
+
+
 def test_a_name_says_what_is_inside() -> None:
     """No file or folder is called utils, helpers, common or manager."""
     assert [path for path in PYTHON if VAGUE & {*path.parts[:-1], path.stem}] == []

@@ -5,34 +5,36 @@ import re
 import threading
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, StorageState, expect, sync_playwright
 
 from earmark.runs.journal_tables import TablesJournal
 from earmark.stores.open import open_ledger
 from earmark.workspace.workspace import open_workspace
-from support.page_eyes import CHROMIUM, FLAGS, PHONE, Eyes
+from support.page_eyes import CHROMIUM, FLAGS, PHONE, Eyes, expect, playwright
 from support.page_house import HOSTILE
 from support.page_site import COST, Site, page_site
 from support.written_runs import record, statement_of
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page, StorageState
+
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def browser() -> "Iterator[Browser]":
     """One browser for all; it ends with the file, for its loop keeps others from running one."""
     if not CHROMIUM.is_file():
         pytest.skip(f"no browser at {CHROMIUM}: `apt-get install chromium` brings one")
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
+    with playwright.sync_playwright() as started:
+        opened = started.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
         yield opened
         opened.close()
 
 
 @pytest.fixture(scope="module")
-def site(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site(browser: "Browser", tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """One site for all, with a service and a heartbeat as processes."""
     del browser  # first: without one there is nothing to start a site for
     with page_site(tmp_path_factory.mktemp("site")) as started:
@@ -40,7 +42,7 @@ def site(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 @pytest.fixture(scope="module")
-def session(browser: Browser, site: Site) -> StorageState:
+def session(browser: "Browser", site: Site) -> "StorageState":
     """The cookies of somebody who logged in."""
     seen = Eyes(browser, site)
     seen.log_in()
@@ -50,7 +52,7 @@ def session(browser: Browser, site: Site) -> StorageState:
 
 
 @pytest.fixture
-def eyes(browser: Browser, site: Site, session: StorageState) -> Iterator[Eyes]:
+def eyes(browser: "Browser", site: Site, session: "StorageState") -> Iterator[Eyes]:
     """Somebody logged in, who sees no error, no dialog and no request to another host."""
     seen = Eyes(browser, site, session)
     yield seen
@@ -59,7 +61,7 @@ def eyes(browser: Browser, site: Site, session: StorageState) -> Iterator[Eyes]:
     assert seen.faults == []
 
 
-def add(page: Page, title: str, description: str = "", **more: str) -> None:
+def add(page: "Page", title: str, description: str = "", **more: str) -> None:
     """Add a task on the page, as a person does."""
     page.get_by_role("link", name="New task").click()
     page.get_by_label("Title").fill(title)
@@ -341,7 +343,7 @@ def test_a_session_that_ended_is_told(eyes: Eyes, site: Site) -> None:
     closed.stop()
 
 
-def test_a_page_catches_up_after_a_break(browser: Browser, site: Site) -> None:
+def test_a_page_catches_up_after_a_break(browser: "Browser", site: Site) -> None:
     """A page whose service died says so, and shows what it missed once it is back."""
     eyes = Eyes(browser, site)
     page = eyes.look("/")

@@ -2,11 +2,16 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, BrowserContext, Page, StorageState, expect
-
+from support.lazily import Lazily
 from support.page_site import Site
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext, Page, StorageState
+
+playwright = Lazily("playwright.sync_api")
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = [
@@ -18,20 +23,26 @@ PHONE = {"width": 360, "height": 740}
 #: What a console says when something is wrong.
 COMPLAINTS = {"error", "warning"}
 #: A loaded machine takes its time.
-expect.set_options(timeout=600_000)
+PATIENCE_MS = 600_000
+
+
+def expect(seen: Any) -> Any:
+    """Expect something of what is *seen*, and wait for it."""
+    playwright.expect.set_options(timeout=PATIENCE_MS)
+    return playwright.expect(seen)
 
 
 @dataclass
 class Eyes:
     """A person at a browser, and what the browser complains of meanwhile."""
 
-    browser: Browser
+    browser: "Browser"
     site: Site
-    remembered: StorageState | None = None
-    contexts: list[BrowserContext] = field(default_factory=list[BrowserContext])
+    remembered: "StorageState | None" = None
+    contexts: "list[BrowserContext]" = field(default_factory=list)
     faults: list[str] = field(default_factory=list[str])
 
-    def look(self, address: str = "/", **options: object) -> Page:
+    def look(self, address: str = "/", **options: object) -> "Page":
         """Open a page in a browser of its own, logged in as before if somebody was."""
         given = {"viewport": DESK, "storage_state": self.remembered, **options}
         context = self.browser.new_context(**given)  # pyright: ignore[reportArgumentType]
@@ -49,7 +60,7 @@ class Eyes:
         self.remembered = page.context.storage_state()
         page.context.close()
 
-    def watched(self, context: BrowserContext) -> Page:
+    def watched(self, context: "BrowserContext") -> "Page":
         """Return a new page whose complaints, dialogs and requests are noted."""
         page = context.new_page()
         host = urlsplit(self.site.url).netloc

