@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx2
-import openai
 import pytest
 
 from earmark.admission.ticket import Ticket
@@ -13,8 +12,11 @@ from earmark.money import Money
 from earmark.pricing.usage import Usage
 from earmark.stores.open import open_ledger
 from earmark.testing import ManualClock
+from support.lazily import Lazily
 from support.ledger_books import check_books
 from support.tickets import BODY, Tickets, completion
+
+openai = Lazily("openai")
 
 
 @pytest.fixture(params=["threads", "tasks"])
@@ -28,7 +30,7 @@ def tickets(request: pytest.FixtureRequest, url: str, clock: ManualClock) -> Ite
         check_books(ledger)
 
 
-def _sdk_error(status: int, *, retries: str = "0", body: object = None) -> openai.APIError:
+def _sdk_error(status: int, *, retries: str = "0", body: object = None) -> Any:
     """Return the error that OpenAI's client raises of an answer."""
     request = httpx2.Request("POST", "http://x", headers={"x-stainless-retry-count": retries})
     response = httpx2.Response(status, request=request, json=body)

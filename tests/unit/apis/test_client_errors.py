@@ -7,18 +7,19 @@ from contextlib import contextmanager, suppress
 from itertools import pairwise
 from typing import Any
 
-import anthropic
 import httpcore
 import httpx
 import httpx2
-import openai
 import pytest
 import requests
 from starlette.exceptions import HTTPException
 
 from earmark.apis.client_errors import http_answer, never_sent
 from support.last_resort import LAST_RESORT_S
+from support.lazily import Lazily
 from support.stub_server import Scene, StubServer
+
+anthropic, openai = Lazily("anthropic"), Lazily("openai")
 
 BODY: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hush"}]}
 #: How long a connection is waited for that cannot be made.
