@@ -29,13 +29,15 @@ Send = Callable[[str, float], object]
 
 
 def _openai(url: str, timeout_s: float) -> object:
-    client = openai.OpenAI(base_url=url, api_key="sk", max_retries=0, timeout=timeout_s)
-    return client.chat.completions.create(**BODY)
+    with openai.OpenAI(base_url=url, api_key="sk", max_retries=0, timeout=timeout_s) as client:
+        return client.chat.completions.create(**BODY)
 
 
 def _anthropic(url: str, timeout_s: float) -> object:
-    client = anthropic.Anthropic(base_url=url, api_key="sk", max_retries=0, timeout=timeout_s)
-    return client.messages.create(max_tokens=9, **BODY)
+    with anthropic.Anthropic(
+        base_url=url, api_key="sk", max_retries=0, timeout=timeout_s
+    ) as client:
+        return client.messages.create(max_tokens=9, **BODY)
 
 
 def _openai_task(url: str, timeout_s: float) -> object:
