@@ -5,7 +5,7 @@ Providers and stage kinds implement `Call`; the guard is the only one that sends
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from earmark.money import Money
 from earmark.pricing.bound import Bound
@@ -86,6 +86,38 @@ class Call(Protocol):
             CallFailed: With `billed` saying what is known of the cost.
         """
         ...
+
+
+CountInput = Callable[[float], Awaitable[Call]]
+"""Asks a provider, for so many seconds, how long the input of a call is; gives the call with the
+bound of that. It costs nothing, and raises an `EarmarkError` where there is no count."""
+
+
+@runtime_checkable
+class Countable(Protocol):
+    """A call whose input its provider may count before it is made."""
+
+    @property
+    def count_input(self) -> CountInput | None:
+        """Asks for the count; `None` where nobody counts, or nobody is to be asked."""
+        ...
+
+
+def counting(call: Call) -> CountInput | None:
+    """Return what has the input of *call* counted, if anything has."""
+    return call.count_input if isinstance(call, Countable) else None
+
+
+def counting_inside(inner: Call, around: Callable[[Call], Call]) -> CountInput | None:
+    """Return what has the input of *inner* counted, and puts *around* it what was around it."""
+    count = counting(inner)
+    if count is None:
+        return None
+
+    async def counted(seconds: float) -> Call:
+        return around(await count(seconds))
+
+    return counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

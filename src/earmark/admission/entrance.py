@@ -67,6 +67,17 @@ class Entrance:
             order.budget, attempt, wait_ns=wait_ns, before_waiting=before_waiting
         )
 
+    def asks_too_much(self, order: Order) -> bool:
+        """Return whether what *order* asks for first does not fit now; reads only.
+
+        Not where the key was used, nor where the number of calls is the limit.
+        """
+        turns, ask = self._books.turns, _first(order).ask
+        if turns.is_repeat(order.key):
+            return False
+        refused = turns.preview(order.budget, requests.amounts(ask.hold, ask.units()))
+        return refused is not None and refused.unit != "calls"
+
     def _before_waiting(self, order: Order, wait_ns: int) -> bool:
         """Return whether the key was used, so that waiting cannot help.
 

@@ -19,13 +19,13 @@ is later than the call can last, so no running call is ever presumed.
 """
 
 import asyncio
-from collections.abc import Generator, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Generator, Mapping
+from dataclasses import dataclass, replace
 from threading import Lock
 from types import TracebackType
-from typing import Any, Final, Self, Unpack, overload
+from typing import Any, Final, Self, TypeVar, Unpack, overload
 
-from earmark.admission.call import Call, Grant, Reply
+from earmark.admission.call import Call, Grant, Reply, counting
 from earmark.admission.call_hold import CallHold, Sent
 from earmark.admission.charge import Charge, Receipt, Recorder
 from earmark.admission.ending import cut_by, ended_by, failed_by
@@ -51,10 +51,14 @@ from earmark.ledger.undo import undo_order
 from earmark.pricing.book import PriceBook
 from earmark.pricing.bound import Bound
 
+_T = TypeVar("_T")
+
 __all__ = ["AsyncGuard", "Charge", "Guard", "Opening", "Receipt", "Recorder"]
 
 #: A hold outlives its call's time-out by this much: the time there is to book it.
 GRACE_NS: Final = 60 * NANOS_PER_SECOND
+#: How long a provider may take to count an input. Its answer is only worth a short wait.
+COUNT_TIMEOUT_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +127,10 @@ class _Admission:
             ttl_ns=parse_duration(terms.timeout) + GRACE_NS,
             labels=terms.labels,
         )
+
+    def asks_too_much(self, order: Order) -> bool:
+        """Return whether what *order* asks for first does not fit now."""
+        return self._entrance.asks_too_much(order)
 
     async def hold(self, request: Request, order: Order, terms: _Terms) -> CallHold:
         """Return the hold of *order*, once its turn in line has come."""
@@ -304,8 +312,22 @@ class AsyncGuard:
             refusal.budget = refusal.budget or under
             raise
         order = self._admission.order(request, terms)
-        hold = await self._admission.hold(request, order, terms)
+        call = await self._counted(call, order)
+        hold = await self._admission.hold(request, replace(order, bound=call.bound), terms)
         return await self._make(call, hold, parse_duration(timeout) / NANOS_PER_SECOND)
+
+    async def _counted(self, call: Call, order: Order) -> Call:
+        """Return *call* with the bound of its provider's count, where it would not fit without.
+
+        Asked once, before anything is held; without an answer the bound stays what it is.
+        """
+        count = counting(call)
+        if count is None or not self._admission.asks_too_much(order):
+            return call
+        try:
+            return await self._in_time(count(COUNT_TIMEOUT_S), COUNT_TIMEOUT_S)
+        except (EarmarkError, TimeoutError):
+            return call
 
     async def _make(self, call: Call, hold: CallHold, timeout_s: float) -> Receipt:
         partial: list[Reply] = []
@@ -317,7 +339,7 @@ class AsyncGuard:
             known=partial.append,
         )
         try:
-            reply = await self._send(call, grant)
+            reply = await self._in_time(call.send(grant), grant.timeout_s)
         except CallFailed as failure:
             failure.charge = await hold.end(failed_by(failure))
             raise
@@ -336,17 +358,17 @@ class AsyncGuard:
             raise await _presumed(hold, detail, partial) from error
         return Receipt(reply, await hold.end(ended_by(reply)))
 
-    async def _send(self, call: Call, grant: Grant) -> Reply:
+    async def _in_time(self, work: Awaitable[_T], seconds: float) -> _T:
         loop, clock = asyncio.get_running_loop(), self._admission.clock
         async with asyncio.timeout(None) as limit:
 
             async def expire() -> None:
-                await clock.sleep(grant.timeout_s)
+                await clock.sleep(seconds)
                 limit.reschedule(loop.time())
 
             alarm = asyncio.ensure_future(expire())
             try:
-                return await call.send(grant)
+                return await work
             finally:
                 alarm.cancel()
 

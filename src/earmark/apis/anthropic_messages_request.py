@@ -287,7 +287,7 @@ _BETAS: Final[dict[str, Option]] = {
 #: and edits of the context are left out here, so that what they clear is counted. Source:
 #: platform.claude.com, "Token counting", and `MessageCountTokensParams` of the SDK 2.14, 2026-11.
 _COUNT_ENDPOINT: Final = CountEndpoint(
-    path="/v1/messages/count_tokens",
+    ending="/count_tokens",
     options=frozenset(
         {"model", "messages", "system", "tools", "tool_choice", "thinking", "output_config"}
     ),

@@ -9,9 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final
+from urllib.parse import quote
 
 from earmark.apis.api import request_table
 from earmark.apis.contents import camel_case
+from earmark.apis.dialects import DIALECTS
 from earmark.apis.options import CountEndpoint, RequestTable
 from earmark.apis.output_limit import check_whole_number
 from earmark.apis.requests import copied_body
@@ -69,7 +71,7 @@ def count_request(body: Mapping[str, Any], *, api: str, model: str | None = None
     counted = {name: value for name, value in copied_body(body).items() if _is_counted(name, table)}
     if endpoint.wrapped_in:
         counted = {endpoint.wrapped_in: {**counted, "model": f"models/{named}"}}
-    path = endpoint.path.replace("{model}", named)
+    path = endpoint.path(DIALECTS[api].path).replace("{model}", quote(named, safe=""))
     return CountRequest(path=path, body=counted, _answer=endpoint.answer)
 
 

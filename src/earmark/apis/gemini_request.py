@@ -140,7 +140,8 @@ _GENERATION: Final = Option(
 #: function declarations", for nothing; that it counts a response schema no source says. Source:
 #: Gemini API reference, "models.countTokens", and Firebase's "Count tokens", 2026-11.
 _COUNT_ENDPOINT: Final = CountEndpoint(
-    path="/v1beta/models/{model}:countTokens",
+    ending=":countTokens",
+    instead_of=":generateContent",
     options=frozenset({"model", "contents", "systemInstruction", "tools", "toolConfig"}),
     wrapped_in="generateContentRequest",
     answer="totalTokens",

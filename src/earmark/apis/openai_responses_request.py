@@ -322,7 +322,7 @@ _ITEMS: Final[dict[str, Option]] = {
 #: is left out here: it needs a bound of its own, which does not depend on a count. Source:
 #: developers.openai.com, "Counting tokens", and `InputTokenCountParams` of the SDK 3.57, 2026-11.
 _COUNT_ENDPOINT: Final = CountEndpoint(
-    path="/responses/input_tokens",
+    ending="/input_tokens",
     options=frozenset(
         {
             *("model", "input", "instructions", "tools", "tool_choice", "parallel_tool_calls"),

@@ -167,8 +167,10 @@ class Host:
 class CountEndpoint:
     """Where a provider counts the input tokens of a request without answering it, for nothing."""
 
-    path: str
-    """What is added to a base URL, as in `Dialect.path`."""
+    ending: str
+    """What ends its path, which is else that of the requests it counts."""
+    instead_of: str = ""
+    """What ends theirs in its place."""
     options: frozenset[str]
     """The options of a request that are sent to be counted. What the others hold is not in the
     count."""
@@ -176,6 +178,10 @@ class CountEndpoint:
     """The member of the body that holds the request; empty where it is the body."""
     answer: str = "input_tokens"
     """The member of the reply that is the count."""
+
+    def path(self, of_requests: str) -> str:
+        """Return its path, where *of_requests* is that of the requests it counts."""
+        return of_requests.removesuffix(self.instead_of) + self.ending
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

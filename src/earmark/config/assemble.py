@@ -102,6 +102,7 @@ class Providers(Mapping[str, Provider]):
             default_max_tokens=settings.max_tokens or DEFAULT_MAX_TOKENS,
             context_window=settings.context_window,
             allowed_options=self._allowed.get(settings.api, frozenset()),
+            count_margin=settings.count_margin if settings.count_tokens else None,
         )
 
 

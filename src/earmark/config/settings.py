@@ -19,7 +19,8 @@ from pydantic import (
     model_validator,
 )
 
-from earmark.apis.api import REQUEST_APIS
+from earmark.apis.api import REQUEST_APIS, request_table
+from earmark.apis.counts import DEFAULT_MARGIN, margin_of
 from earmark.budget.limit import Limit
 from earmark.budget.path import parse_path
 from earmark.budget.window import check_zone
@@ -54,6 +55,7 @@ Texts = Annotated[tuple[str, ...], PlainValidator(values.texts)]
 Argv = Annotated[tuple[str, ...], PlainValidator(values.argv)]
 Variable = Annotated[str, PlainValidator(values.variable)]
 Flag = Annotated[bool, PlainValidator(values.flag)]
+Margin = Annotated[int, PlainValidator(values.margin)]
 
 #: The APIs that are spoken.
 Api = Literal["openai", "openai-responses", "anthropic", "gemini"]
@@ -117,6 +119,21 @@ class ProviderSettings(_Table):
     max_tokens: Tokens | None = None  # of a request that names none; None: the default
     context_window: Tokens | None = None
     """The most tokens its models take in; a price list's window is no bound."""
+    count_tokens: Flag = False
+    """Whether it is asked to count an input that does not fit by its bytes."""
+    count_margin: Margin = margin_of(DEFAULT_MARGIN)
+    """What is added to its count: `"2 %"`, here in parts per million."""
+
+    @model_validator(mode="after")
+    def _counts(self) -> Self:
+        if self.count_tokens and request_table(self.api).count is None:
+            raise ValueError(
+                f"no endpoint is known that counts requests to API '{self.api}':"
+                " leave count_tokens out"
+            )
+        if "count_margin" in self.model_fields_set and not self.count_tokens:
+            raise ValueError("count_margin is for count_tokens = true")
+        return self
 
     @property
     def key_variable(self) -> str | None:

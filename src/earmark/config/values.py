@@ -13,6 +13,7 @@ from ipaddress import ip_address
 from typing import Any, Final, NoReturn, TypeVar, cast
 from urllib.parse import urlsplit
 
+from earmark.apis.counts import margin_of
 from earmark.budget.budget import PPM, check_limits, parse_alerts
 from earmark.budget.limit import Limit
 from earmark.clock import parse_duration
@@ -232,6 +233,11 @@ def prices(value: object) -> Mapping[str, Mapping[str, str]]:
         own_rates(model_name, usd)
         found[model_name] = {key: str(amount) for key, amount in usd.items()}
     return found
+
+
+def margin(value: object) -> int:
+    """Read a share such as `2 %`; return it in parts per million."""
+    return _domain(margin_of, value)
 
 
 def cost(value: object) -> Money:

@@ -7,7 +7,7 @@ was on before may be off by now, and another heartbeat may have taken the task b
 import asyncio
 from collections.abc import Callable
 
-from earmark.admission.call import Call, Grant, Reply
+from earmark.admission.call import Call, CountInput, Grant, Reply, counting_inside
 from earmark.errors import CallFailed, EarmarkError
 from earmark.heartbeat.controls import Verdict
 from earmark.pricing.bound import Bound
@@ -86,6 +86,11 @@ class Gated:
     def streams(self) -> bool:
         """The call's own."""
         return self._inner.streams
+
+    @property
+    def count_input(self) -> CountInput | None:
+        """The call's own; what is only counted is not held back."""
+        return counting_inside(self._inner, lambda counted: Gated(counted, self._gate))
 
     async def send(self, grant: Grant) -> Reply:
         """Make the call if the gate lets it through; see `Gate.send`."""

@@ -1,13 +1,15 @@
 """One bounded, not yet sent call of a model: the same for every API."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from earmark.admission.call import Grant, ModelRequest, Reply
+from earmark.admission.call import CountInput, Grant, ModelRequest, Reply
 from earmark.apis import failures
 from earmark.apis.bounds import bound_request
+from earmark.apis.counts import count_endpoint, count_request, with_margin
 from earmark.apis.dialect import Prompt
 from earmark.apis.output_limit import value_at, with_output_limit
 from earmark.apis.reply_cost import PricedRequest, model_of, reply_cost, request_id_of
@@ -33,7 +35,11 @@ _BESIDE_THE_BODY: Final = frozenset({"extra_headers", "extra_query"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """What a provider is configured with, beside its server."""
+    """What a provider is configured with, beside its server.
+
+    Raises:
+        InvalidUsage: An input is to be counted, and no endpoint of the API is known that does.
+    """
 
     api: str
     book: PriceBook
@@ -43,6 +49,13 @@ class Terms:
     """The most tokens its models take in, as the user knows it."""
     allowed_options: frozenset[str] = frozenset()
     """Options beyond the API's table that the user vouches for: text at most."""
+    count_margin: int | None = None
+    """What is added to the provider's count of an input, in parts per million; `None` to ask for
+    none."""
+
+    def __post_init__(self) -> None:
+        if self.count_margin is not None:
+            count_endpoint(self.api)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +71,29 @@ class ModelCall:
     _body: Mapping[str, Any] = field(repr=False)
     """What is sent, but for the limit of output tokens."""
     _reading: RequestReading = field(repr=False)
+    _bounded: Callable[..., ModelBound] = field(repr=False)
+    """Bounds the request, with the `most_counted` of its input."""
+
+    @property
+    def count_input(self) -> CountInput | None:
+        """Asks the provider for its count, where that is wanted and it counts all of the input."""
+        # Whatever makes it sample more than once is something that cannot be counted.
+        if self._terms.count_margin is None or self._reading.contents.uncounted:
+            return None
+        return partial(self._counted, self._terms.count_margin)
+
+    async def _counted(self, margin: int, timeout_s: float) -> "ModelCall":
+        """Return the call with the bound of the provider's count of its input.
+
+        Raises:
+            CallFailed, InvalidUsage: It gave none.
+        """
+        api, model = self._terms.api, self._reading.model
+        asked = count_request(self._body, api=api, model=model)
+        url = self._server.count_url(model, count_endpoint(api))
+        async with self._sender.post(url, asked.body, timeout_s) as incoming:
+            count = asked.tokens(await incoming.json())
+        return replace(self, bound=self._bounded(most_counted=with_margin(count, margin)))
 
     async def send(self, grant: Grant) -> Reply:
         """Make the call; at most once, with no retry inside.
@@ -187,21 +223,24 @@ def make_call(terms: Terms, server: Server, sender: "Sender", request: ModelRequ
     price = terms.book.resolve(
         model, provider=server.provider, at=terms.clock.instant(), tier=reading.tier
     )
+    bounded = partial(
+        bound_request,
+        reading,
+        price,
+        default_max_output_tokens=terms.default_max_tokens,
+        extra_input_tokens=request.extra_input_tokens,
+        context_window=terms.context_window,
+    )
     return ModelCall(
         name=f"{server.provider}/{model}",
-        bound=bound_request(
-            reading,
-            price,
-            default_max_output_tokens=terms.default_max_tokens,
-            extra_input_tokens=request.extra_input_tokens,
-            context_window=terms.context_window,
-        ),
+        bound=bounded(),
         streams=request.stream,
         _terms=terms,
         _server=server,
         _sender=sender,
         _body=body,
         _reading=reading,
+        _bounded=bounded,
     )
 
 

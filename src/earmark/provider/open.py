@@ -49,6 +49,7 @@ def open_provider(
     default_max_tokens: int = DEFAULT_MAX_TOKENS,
     context_window: int | None = None,
     allowed_options: frozenset[str] = frozenset(),
+    count_margin: int | None = None,
 ) -> Provider:
     """Return the provider *name*; connects at its first call and not before.
 
@@ -65,8 +66,10 @@ def open_provider(
             is always a bound.
         context_window: The most tokens its models take in, where the user knows it.
         allowed_options: Options beyond the API's table that the user vouches for: text at most.
+        count_margin: Has an input counted that does not fit by bytes; see `Terms`.
 
     Raises:
+        InvalidUsage: An input is to be counted, and no endpoint of the API is known that does.
         InvalidConfig: There is no such API, the address or the key cannot be used, or the provider
             is not supported yet: Amazon Bedrock, Vertex AI.
     """
@@ -80,6 +83,7 @@ def open_provider(
         default_max_tokens=default_max_tokens,
         context_window=context_window,
         allowed_options=allowed_options,
+        count_margin=count_margin,
     )
     return ModelProvider(server, terms)
 

@@ -8,6 +8,7 @@ from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 from earmark.apis.dialect import Dialect
 from earmark.apis.hosts import is_azure, is_below
+from earmark.apis.options import CountEndpoint
 from earmark.errors import InvalidConfig
 
 #: Queries that an address may have; another one may be a key, which logs would show.
@@ -87,6 +88,11 @@ class Server:
             query.append(urlencode(dialect.stream_query))
         whole = base if base.endswith(path) else base + path
         return urlunsplit((parts.scheme, parts.netloc, whole, "&".join(query), ""))
+
+    def count_url(self, model: str, endpoint: CountEndpoint) -> str:
+        """Return where a request for *model* is counted."""
+        parts = urlsplit(self.url(model, stream=False))
+        return urlunsplit(parts._replace(path=endpoint.path(parts.path)))
 
     def headers(self) -> Mapping[str, str]:
         """Return the headers that the API wants, with the key; a server without one gets none."""

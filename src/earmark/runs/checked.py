@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from earmark.admission.call import Call, Grant, Reply
+from earmark.admission.call import Call, CountInput, Grant, Reply, counting_inside
 from earmark.composition.subtype import fits_all, validate
 from earmark.composition.types import NType
 from earmark.errors import CallFailed
@@ -55,6 +55,11 @@ class CheckedCall:
     def streams(self) -> bool:
         """As the call."""
         return self._inner.streams
+
+    @property
+    def count_input(self) -> CountInput | None:
+        """As the call."""
+        return counting_inside(self._inner, lambda counted: CheckedCall(counted, self._gives))
 
     async def send(self, grant: Grant) -> Reply:
         """Make the call; the value of its reply is a copy that nobody else has.

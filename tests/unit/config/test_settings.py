@@ -264,6 +264,21 @@ def test_every_section_can_come_from_the_environment() -> None:
         ("[providers.x]\napi = 'openai'\nmax_tokens = 0", "providers.x.max_tokens", "from 1 to"),
         ("[providers.x]\napi = 'openai'\nmax_tokens = true", "providers.x.max_tokens", "not true"),
         ("[providers.x]\napi = 'openai'\nbase_url = 'h:80'", "providers.x.base_url", "no address"),
+        (
+            "[providers.x]\napi = 'openai'\ncount_tokens = true",
+            "providers.x",
+            "no endpoint is known that counts requests to API 'openai': leave count_tokens out",
+        ),
+        (
+            "[providers.x]\napi = 'gemini'\ncount_margin = '3 %'",
+            "providers.x",
+            "count_margin is for count_tokens = true",
+        ),
+        (
+            "[providers.x]\napi = 'gemini'\ncount_tokens = true\ncount_margin = 3",
+            "providers.x.count_margin",
+            "the margin is '3'; give a share such as '2 %'",
+        ),
         ("[stages.x]\nmodel = 'a/b'", "stages.x", "it needs a kind, one of python, process"),
         ("[stages.x]\nkind = 'shell'", "stages.x", "'shell' is no kind of stage"),
         ("[stages.x]\nkind = 'model'\nmodel = 'a/b'", "stages.x.prompt", "it is needed"),

@@ -6,7 +6,15 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final
 
-from earmark.admission.call import Call, Grant, ModelRequest, Provider, Reply
+from earmark.admission.call import (
+    Call,
+    CountInput,
+    Grant,
+    ModelRequest,
+    Provider,
+    Reply,
+    counting_inside,
+)
 from earmark.clock import NANOS_PER_SECOND, parse_duration
 from earmark.composition.catalogue import Quote
 from earmark.composition.effects import NETWORK, NON_DETERMINISTIC, Llm
@@ -213,6 +221,11 @@ class ModelCall:
     def streams(self) -> bool:
         """As the provider's call."""
         return self.inner.streams
+
+    @property
+    def count_input(self) -> CountInput | None:
+        """As the provider's call."""
+        return counting_inside(self.inner, lambda counted: ModelCall(self.stage, counted))
 
     async def send(self, grant: Grant) -> Reply:
         """Ask the model; what it cost is booked also when its answer is not the JSON asked for.
