@@ -1,8 +1,12 @@
 """Alerts: each threshold of each amount of a limit is told once, when it is crossed."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import timedelta
 
+import pytest
+
+from earmark.errors import BudgetExceeded
 from earmark.ledger.ledger import Ledger
 from earmark.testing import ManualClock
 
@@ -227,3 +231,20 @@ def test_a_restart_tells_nothing_twice(open_store: Callable[[], Ledger]) -> None
     spend(second, "0.04")
     assert told(first) == [("acme", 80), ("acme", 100)]
     assert told(second) == told(first)
+
+
+@pytest.mark.parametrize(
+    ("more", "alerts"), [("0.1", []), ("20", [("acme", 50)])], ids=["grown", "refused"]
+)
+def test_what_grew_after_its_day_alerts_by_the_limit_it_grew_under(
+    ledger: Ledger, clock: ManualClock, more: str, alerts: list[tuple[str, int]]
+) -> None:
+    """An extension brings its day under the limit of now; one that is refused changes nothing."""
+    ledger.set_budget("acme", limits=["1 usd per day"], alerts=[0.5])
+    ledger.reserve("acme", "0.4", key="late", deadline="3d")
+    clock.advance(timedelta(days=1))
+    ledger.set_budget("acme", limits=["10 usd per day"])
+    with nullcontext() if not alerts else pytest.raises(BudgetExceeded):
+        ledger.extend("late", more)
+    ledger.settle("late", "0.5")
+    assert told(ledger) == alerts

@@ -114,9 +114,10 @@ class Model:
         if isinstance(op, Extend) and known is not None:
             own = {place[:3] for place in places}
             places += tuple(place for place in above if place[:3] not in own)
-        decision = decide(self._scope(op, path, places, now), known, op, now, self._next)
+        scope = self._scope(op, path, places, now)
+        decision = decide(scope, known, op, now, self._next)
         if isinstance(decision, Accepted):
-            self._keep(decision, places)
+            self._keep(decision, places, scope.accounts)
             if isinstance(op, Extend):
                 self.operations[op.operation] = _content(op)
         return decision
@@ -124,7 +125,8 @@ class Model:
     def _scope(self, op: OnReservation, path: str, places: tuple[Place, ...], now: int) -> Scope:
         accounts = tuple(self._account(place, op, now) for place in places)
         paused = self._paused(path, now) if path and isinstance(op, Reserve | Extend) else None
-        return Scope(accounts, *paused) if paused else Scope(accounts)
+        numbers = (0,) * len(accounts)
+        return Scope(accounts, numbers, *paused) if paused else Scope(accounts, numbers)
 
     def _account(self, place: Place, op: OnReservation, now: int) -> Account:
         sums = self.sums[place]
@@ -135,18 +137,25 @@ class Model:
         line = replace(sums.line, limit=amount, thresholds=budget.alerts)
         return Sums(line, sums.settled, sums.held, sums.alerted, sums.alerted_of).account
 
-    def _keep(self, decision: Accepted, places: tuple[Place, ...]) -> None:
+    def _keep(
+        self, decision: Accepted, places: tuple[Place, ...], accounts: tuple[Account, ...]
+    ) -> None:
         reservation = cast("Reservation", decision.reservation)
         self.reservations[reservation.key] = reservation
         self._log(decision)
-        if not decision.accounts:
+        if not decision.held:
             return
         self.places[reservation.key] = places
-        for place, account in zip(places, decision.accounts, strict=True):
+        settled = decision.settled or [account.settled for account in accounts]
+        rows = zip(places, accounts, settled, decision.held, strict=True)
+        for place, account, spent, held in rows:
             sums = self.sums[place]
-            sums.line = account.line
-            sums.settled, sums.held = account.settled, account.held
-            sums.alerted, sums.alerted_of = account.alerted, account.alerted_of
+            sums.line, sums.settled, sums.held = account.line, spent, held
+            if decision.entry.kind in {"reserve", "extend"}:
+                assert spent + held <= account.line.limit, "what is admitted fits on each account"
+        for alert in decision.alerts:
+            sums = self.sums[alert.budget, alert.unit, alert.window, alert.start]
+            sums.alerted, sums.alerted_of = alert.threshold, alert.limit
 
     def _log(self, decision: Accepted) -> None:
         self.entries.append(decision.entry)

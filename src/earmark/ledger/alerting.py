@@ -8,40 +8,41 @@ from earmark.ledger.values import Account, Alert, Line
 _MILLION = 1_000_000
 
 
-def with_limit(
+def set_limit(
     account: Account, limit: int, thresholds: tuple[int, ...], end: int | None = None
-) -> Account:
-    """Return *account* under *limit*, with the next alert where it now belongs.
+) -> None:
+    """Put *account* under *limit*, with the next alert where it now belongs.
 
     Its interval has another *end* where two time zones have the start in common only.
     """
     end = account.line.end if end is None else end
-    line = replace(account.line, limit=limit, thresholds=thresholds, end=end)
-    account = replace(account, line=line)
-    return replace(account, alert_at=_alert_at(line, _alerted(account)))
+    account.line = replace(account.line, limit=limit, thresholds=thresholds, end=end)
+    account.alert_at = _alert_at(account.line, _alerted(account))
 
 
-def told(account: Account, now: int, seq: int) -> tuple[Account, tuple[Alert, ...]]:
-    """Return the alerts *account* has reached and not told, and the account that has told them.
+def tell(account: Account, alert: Alert) -> None:
+    """Note on *account* that *alert*, one of its own, was told."""
+    account.alerted, account.alerted_of = alert.threshold, alert.limit
+    account.alert_at = _alert_at(account.line, alert.threshold)
+
+
+def crossed(account: Account, settled: int, now: int, seq: int) -> tuple[Alert, ...]:
+    """Return the alerts that *account* reaches with *settled* and has not told.
 
     Each amount of a limit has crossings of its own. What was told of an amount that was in force
     before and is again is told once more here; a store keeps the first alert of each.
     """
     line, alerted = account.line, _alerted(account)
-    crossed = [
-        ppm
+    if line.limit == 0:
+        return ()
+    return tuple(
+        _alert(line, ppm, settled, now, seq)
         for ppm in line.thresholds
-        if ppm > alerted and account.settled >= _threshold(line.limit, ppm)
-    ]
-    if not crossed or line.limit == 0:
-        return account, ()
-    alert_at = _alert_at(line, crossed[-1])
-    spoken = replace(account, alerted=crossed[-1], alerted_of=line.limit, alert_at=alert_at)
-    return spoken, tuple(_alert(account, ppm, now, seq) for ppm in crossed)
+        if ppm > alerted and settled >= _threshold(line.limit, ppm)
+    )
 
 
-def _alert(account: Account, ppm: int, now: int, seq: int) -> Alert:
-    line = account.line
+def _alert(line: Line, ppm: int, settled: int, now: int, seq: int) -> Alert:
     return Alert(
         line.id,
         ppm,
@@ -51,7 +52,7 @@ def _alert(account: Account, ppm: int, now: int, seq: int) -> Alert:
         line.start,
         line.end,
         line.limit,
-        account.settled,
+        settled,
         now,
         seq,
     )

@@ -5,15 +5,15 @@ Between batches it stays true as long as nobody else wrote; `forget` empties it.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from copy import copy
 
-from msgspec import Struct
 from msgspec.structs import replace
 
-from earmark.budget.budget import Budget, Pause
+from earmark.budget.budget import Budget
 from earmark.budget.path import ancestors
 from earmark.budget.window import Interval
 from earmark.clock import END_OF_TIME
-from earmark.ledger.alerting import told, with_limit
+from earmark.ledger.alerting import crossed, set_limit, tell
 from earmark.ledger.budget_rules import NOTHING_OPENED, changed, decide_budget, fingerprint
 from earmark.ledger.changes import Changes
 from earmark.ledger.counting import counted_back, is_counted, limit_of, opening
@@ -44,23 +44,17 @@ from earmark.ledger.values import (
 _MOST_CACHED = 200_000
 #: Anybody can ask for paths that have no budget, and for ever new ones.
 _MOST_ABSENT = 10_000
-_NOBODY = Scope(())
+_NOBODY = Scope((), ())
 # A tuple: a test against a union of types is several times slower.
 _ON_RESERVATION = (Reserve, Settle, Release, Extend, Presume)
 
 
-class Place(Struct, frozen=True, gc=False):
-    """Which accounts lie above a path, and how long that answer holds."""
-
-    accounts: tuple[int, ...]
-    paused: str
-    pause: Pause | None
-    since: int
-    until: int
-
-
 class Books:
-    """Budgets, accounts and reservations as one writer knows them."""
+    """Budgets, accounts and reservations as one writer knows them.
+
+    A batch changes its accounts in place. They are its own: copied when they are read, and when
+    they are given to anybody; whatever ends a batch that is not committed must `forget` them.
+    """
 
     def __init__(self, rows: Rows) -> None:
         self._rows = rows
@@ -75,7 +69,10 @@ class Books:
         self.unwritten: set[int] = set()
         """Accounts that exist only here; a store inserts those that a batch changes."""
         self._next_account = 0
-        self._places: dict[str, Place] = {}
+        self._scopes: dict[str, Scope] = {}
+        """By path; each for as long as it holds."""
+        self._touched: dict[str, Scope] = {}
+        """Those whose accounts are all among the changes of this batch."""
         self._under: dict[str, set[str]] = {}
         self._open: dict[str, Reservation] = {}
 
@@ -94,7 +91,10 @@ class Books:
             decision = self._apply(operation, now)
         else:
             decision = self._apply_to_budget(operation, now)
-        return replace(decision, seen=self.seq) if type(decision) is Refused else decision
+        if type(decision) is Refused:
+            # What it shows of an account is how that stands now: this batch may change it further.
+            return replace(decision, seen=self.seq, account=copy(decision.account))
+        return decision
 
     def presume(self, keys: Sequence[str], now: int) -> None:
         """Count the reservations *keys*, past their deadline, as spent in full."""
@@ -103,7 +103,7 @@ class Books:
 
     def accounts_of(self, path: str, now: int) -> tuple[Account, ...]:
         """Return the accounts above *path*, leaf first, in the intervals that contain *now*."""
-        return tuple(self._account(number) for number in self._place(path, now).accounts)
+        return tuple(map(copy, self._scope_of(path, now).accounts))
 
     # For stores with several writers at once ------------------------------------------------------
 
@@ -113,7 +113,7 @@ class Books:
 
     def unknown(self, paths: Iterable[str]) -> set[str]:
         """Return those of *paths*, and of the paths above them, whose budgets were not read yet."""
-        new = {path for path in paths if path not in self._places}
+        new = {path for path in paths if path not in self._scopes}
         return {above for path in new for above in ancestors(path)}.difference(self._budgets)
 
     def forget_absent(self, paths: Iterable[str]) -> None:
@@ -125,8 +125,8 @@ class Books:
 
     def holds_until(self, paths: Iterable[str]) -> int:
         """Return the first instant at which other accounts or limits hold above one of *paths*."""
-        places = [self._places[path] for path in paths if path in self._places]
-        return min((place.until for place in places), default=END_OF_TIME)
+        scopes = [self._scopes[path] for path in paths if path in self._scopes]
+        return min((scope.until for scope in scopes), default=END_OF_TIME)
 
     def renumber(self, number: Callable[[Reservation], Reservation]) -> None:
         """Give the reservations of this batch the numbers and instants they were written with."""
@@ -145,9 +145,10 @@ class Books:
             answered = self._answered(op, known)
             if answered is not None:
                 return answered
-        decision = decide(self._scope(op, known, now), known, op, now, self.seq + 1)
+        scope = self._scope(op, known, now)
+        decision = decide(scope, known, op, now, self.seq + 1)
         if type(decision) is Accepted:
-            self._keep(decision)
+            self._keep(decision, scope)
             if type(op) is Extend and op.operation:
                 self.changes.operations.append((op.operation, _content(op)))
         elif type(op) is Reserve and type(decision) is Repeated:
@@ -177,67 +178,84 @@ class Books:
 
     def _scope(self, op: OnReservation, known: Reservation | None, now: int) -> Scope:
         if type(op) is Reserve:
-            if known is not None:
-                return _NOBODY
-            place = self._place(op.budget, now)
-            numbers = place.accounts
-        elif known is None:
+            return self._scope_of(op.budget, now) if known is None else _NOBODY
+        if known is None:
             return _NOBODY
-        elif type(op) is Extend:
-            return self._growing(known, now)
-        else:
-            # Limits as they are now, so that an alert goes by an extension only while it lasts.
-            self._place(known.budget, now)
-            return Scope(self._standing(known.accounts))
-        return Scope(self._standing(numbers), place.paused, place.pause)
+        # Limits as they are now, so that an alert goes by an extension only while it lasts.
+        scope = self._scope_of(known.budget, now)
+        if scope.numbers == known.accounts:
+            return scope
+        accounts = tuple(map(self._account, known.accounts))
+        if type(op) is Extend:
+            return self._growing(scope, accounts)
+        return Scope(accounts, known.accounts)
 
-    def _growing(self, known: Reservation, now: int) -> Scope:
-        """Return where an extension counts: on its own accounts, and on those of limits set since.
+    def _growing(self, scope: Scope, accounts: tuple[Account, ...]) -> Scope:
+        """Return where an extension counts: on its *accounts*, and on those of limits set since.
 
         All of them under the limits as they are now, also those of intervals that have ended: it
         belongs to its interval, and is bound by what binds today.
         """
-        place = self._place(known.budget, now)
-        accounts = self._standing(known.accounts)
-        if place.accounts == known.accounts:
-            return Scope(accounts, place.paused, place.pause)
-        in_force = {limit_of(each): each for each in self._standing(place.accounts)}
-        lines = [in_force.get(limit_of(each), each).line for each in accounts]
-        pairs = zip(accounts, lines, strict=True)
-        own = [with_limit(each, line.limit, line.thresholds) for each, line in pairs]
+        in_force = {limit_of(each): each for each in scope.accounts}
+        own = [copy(each) for each in accounts]
         for each in own:
-            in_force.pop(limit_of(each), None)
-        return Scope((*own, *in_force.values()), place.paused, place.pause)
+            line = in_force.pop(limit_of(each), each).line
+            set_limit(each, line.limit, line.thresholds)
+        found = (*own, *in_force.values())
+        return Scope(found, tuple([each.line.id for each in found]), scope.paused, scope.pause)
 
-    def _standing(self, numbers: tuple[int, ...]) -> tuple[Account, ...]:
-        accounts = self._accounts
-        try:
-            # Nearly always all of them are here: one dictionary look each, and no call.
-            return tuple(map(accounts.__getitem__, numbers))
-        except KeyError:
-            return tuple([self._account(number) for number in numbers])
-
-    def _keep(self, decision: Accepted) -> None:
+    def _keep(self, decision: Accepted, scope: Scope) -> None:
         self.seq += 1
-        changes = self.changes
-        known, changed = self._accounts, changes.accounts
-        for account in decision.accounts:
-            number = account.line.id
-            if number not in changed:
-                changes.before[number] = known[number]
-            known[number] = changed[number] = account
-        reservation = decision.reservation
+        changes, entry, reservation = self.changes, decision.entry, decision.reservation
+        if decision.held:
+            self._set_sums(decision, scope)
         if reservation is not None:
             # Also when it was closed: its row is not written yet, and this batch may ask again.
-            changes.reservations[reservation.key] = self._open[reservation.key] = reservation
+            changes.reservations[entry.key] = self._open[entry.key] = reservation
             if reservation.parts:
-                changes.joined.add(reservation.key)
-        changes.entries.append(decision.entry)
-        if decision.alerts:
-            changes.alerts.extend(decision.alerts)
+                changes.joined.add(entry.key)
+        changes.entries.append(entry)
         for row in decision.joined:
             changes.reservations[row.key] = self._open[row.key] = row
             changes.joined.add(row.key)
+
+    def _set_sums(self, decision: Accepted, scope: Scope) -> None:
+        accounts, path = scope.accounts, decision.entry.budget
+        if self._touched.get(path) is not scope:
+            accounts = self._touch(accounts)
+            if self._scopes.get(path) is scope:
+                self._touched[path] = scope
+        settled, held, index = decision.settled, decision.held, 0
+        # Counted by hand: `zip` costs as much as all the rest of this.
+        if settled:
+            for account in accounts:
+                account.settled = settled[index]
+                account.held = held[index]
+                index += 1
+        else:
+            for account in accounts:
+                account.held = held[index]
+                index += 1
+        if decision.alerts:
+            self.changes.alerts.extend(decision.alerts)
+            for alert in decision.alerts:
+                tell(self._accounts[alert.account], alert)
+
+    def _touch(self, accounts: Iterable[Account]) -> list[Account]:
+        """Put *accounts* among the changes of this batch; return those of the working set."""
+        known, changes = self._accounts, self.changes
+        touched: list[Account] = []
+        for account in accounts:
+            number = account.line.id
+            own = known[number]
+            if number not in changes.accounts:
+                changes.before[number] = replace(own)
+                changes.accounts[number] = own
+            if own is not account:
+                # An extension found it under the limit of now.
+                own.line, own.alert_at = account.line, account.alert_at
+            touched.append(own)
+        return touched
 
     def written(self) -> None:
         """Start the next batch: what changed is committed; repeated where it was interrupted."""
@@ -247,11 +265,12 @@ class Books:
                 open_.pop(key, None)
         if len(open_) > _MOST_CACHED:
             open_.clear()
-        if len(self._places) > _MOST_CACHED:
-            self._places.clear()
+        if len(self._scopes) > _MOST_CACHED:
+            self._scopes.clear()
             self._under.clear()
         if self.unwritten:
             self.unwritten.difference_update(self.changes.accounts)
+        self._touched.clear()
         self.changes.clear()
 
     # Accounts -------------------------------------------------------------------------------------
@@ -259,27 +278,28 @@ class Books:
     def _account(self, number: int) -> Account:
         account = self._accounts.get(number)
         if account is None:
-            account = self._cached(self._rows.account(number))
+            account = self._read(self._rows.account(number))
         return account
 
-    def _cached(self, row: Account) -> Account:
-        budget = self.budget(row.line.budget)
-        account = with_limit(row, row.line.limit, budget.alerts if budget else ())
-        self._accounts[account.id] = account
+    def _read(self, row: Account) -> Account:
+        """Return the account of this working set that begins as *row*."""
+        account, budget = replace(row), self.budget(row.line.budget)
+        set_limit(account, row.line.limit, budget.alerts if budget else ())
+        self._accounts[row.line.id] = account
         return account
 
-    def _place(self, path: str, now: int) -> Place:
-        place = self._places.get(path)
-        if place is None or not place.since <= now < place.until:
-            place = self._find_place(path, now)
-            if place.accounts or place.pause is not None:
-                self._places[path] = place
+    def _scope_of(self, path: str, now: int) -> Scope:
+        scope = self._scopes.get(path)
+        if scope is None or not scope.since <= now < scope.until:
+            scope = self._find_scope(path, now)
+            if scope.accounts or scope.pause is not None:
+                self._scopes[path] = scope
                 for above in ancestors(path):
                     self._under.setdefault(above, set()).add(path)
-        return place
+        return scope
 
-    def _find_place(self, path: str, now: int) -> Place:
-        numbers: list[int] = []
+    def _find_scope(self, path: str, now: int) -> Scope:
+        accounts: list[Account] = []
         paused, pause = "", None
         since, until = 0, END_OF_TIME
         for above in ancestors(path):
@@ -300,10 +320,10 @@ class Books:
                 effective = budget.effective(limit, now)
                 wanted = (effective, budget.alerts, interval.end)
                 if (account.line.limit, account.line.thresholds, account.line.end) != wanted:
-                    account = with_limit(account, *wanted)
-                    self._accounts[account.id] = account
-                numbers.append(account.id)
-        return Place(tuple(numbers), paused, pause, since, until)
+                    set_limit(account, *wanted)
+                accounts.append(account)
+        numbers = tuple([account.line.id for account in accounts])
+        return Scope(tuple(accounts), numbers, paused, pause, since, until)
 
     def _find_account(self, budget: str, unit: str, window: str, start: int, end: int) -> Account:
         place = (budget, unit, window, start)
@@ -314,7 +334,7 @@ class Books:
         account = self._new_account(*place, end) if row is None else self._accounts.get(row.id)
         if account is None:
             assert row is not None
-            account = self._cached(row)
+            account = self._read(row)
         self._numbers[place] = account.id
         return account
 
@@ -357,7 +377,7 @@ class Books:
             return opened
         decision = decide_budget(op, self.budget(path), now, self.seq + 1, opened)
         if isinstance(decision, Accepted) and decision.budget is not None:
-            self._keep(decision)
+            self._keep(decision, Scope(opened.accounts, ()))
             self._keep_budget(decision.budget, self.budget(path), now)
         if op.operation and not isinstance(decision, Refused):
             self.changes.operations.append((op.operation, content))
@@ -392,25 +412,25 @@ class Books:
     def _keep_budget(self, budget: Budget, before: Budget | None, now: int) -> None:
         if before is not None and before.alerts != budget.alerts:
             # Those of intervals that have ended alert at the thresholds of now, too.
-            for each in [a for a in self._accounts.values() if a.line.budget == budget.path]:
-                self._accounts[each.id] = with_limit(each, each.line.limit, budget.alerts)
+            for each in self._accounts.values():
+                if each.line.budget == budget.path:
+                    set_limit(each, each.line.limit, budget.alerts)
         self._budgets[budget.path] = budget
         self.changes.budgets[budget.path] = budget
         for path in self._under.pop(budget.path, ()):
-            self._places.pop(path, None)
+            self._scopes.pop(path, None)
         # A lowered limit may put an account past a threshold: that is a crossing, told here.
-        for account in self.accounts_of(budget.path, now):
+        for account in self._scope_of(budget.path, now).accounts:
             if account.line.budget == budget.path:
                 self._limit_changed(account, now)
 
     def _limit_changed(self, account: Account, now: int) -> None:
-        account, alerts = told(account, now, self.seq)
-        changes = self.changes
-        changes.alerts.extend(alerts)
-        if account.id not in self.unwritten or account.id in changes.accounts:
-            changes.before.setdefault(account.id, self._accounts[account.id])
-            changes.accounts[account.id] = account
-        self._accounts[account.id] = account
+        alerts = crossed(account, account.settled, now, self.seq)
+        if account.id not in self.unwritten or account.id in self.changes.accounts:
+            self._touch((account,))
+        for alert in alerts:
+            tell(account, alert)
+        self.changes.alerts.extend(alerts)
 
     def _repeat(self, operation: str, content: str) -> str | None:
         """Return `None` for a new operation key, "" for a repeat, else the other first content."""

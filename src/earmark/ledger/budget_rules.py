@@ -116,12 +116,14 @@ def _accepted(
     opened: Opened = NOTHING_OPENED,
 ) -> Accepted:
     body = _asked(op) | _result(op, budget)
-    if opened.accounts:
-        pairs = zip(opened.accounts, opened.added, strict=True)
+    pairs = list(zip(opened.accounts, opened.added, strict=True))
+    if pairs:
         body["opened"] = [_opened_json(account, added) for account, added in pairs]
     data = json.dumps(body, sort_keys=True)
     entry = Entry(seq, now, kind, op.operation, budget.path, NOTHING, 0, data)
-    return Accepted(opened.accounts, None, budget, entry, (), opened.joined)
+    settled = tuple(account.settled + added.settled for account, added in pairs)
+    held = tuple(account.held + added.held for account, added in pairs)
+    return Accepted(settled, held, None, budget, entry, (), opened.joined)
 
 
 def _opened_json(account: Account, added: Added) -> dict[str, object]:

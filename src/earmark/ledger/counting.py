@@ -47,7 +47,7 @@ def is_counted(row: Reservation, path: str, interval: Interval) -> bool:
 
 
 def counted_back(account: Account, rows: Iterable[Reservation]) -> Opened | None:
-    """Return *account* with *rows*, which it did not count, and the rows with it as their last.
+    """Return what *rows*, which *account* did not count, add to it, and they with it as their last.
 
     Nothing if the sums would be more than a store can hold.
     """
@@ -59,10 +59,9 @@ def counted_back(account: Account, rows: Iterable[Reservation]) -> Opened | None
         else:
             settled += count(row.actual or NOTHING, unit)
         joined.append(replace(row, accounts=(*row.accounts, account.line.id)))
-    counted = replace(account, settled=account.settled + settled, held=account.held + held)
-    if counted.settled + counted.held > LARGEST_SUM:
+    if account.settled + settled + account.held + held > LARGEST_SUM:
         return None
-    return Opened((counted,), tuple(joined), (Added(settled, held, len(joined)),))
+    return Opened((account,), tuple(joined), (Added(settled, held, len(joined)),))
 
 
 def count(amounts: Amounts, unit: str) -> int:

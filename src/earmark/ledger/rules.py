@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from earmark.clock import END_OF_TIME
 from earmark.errors import Reason
-from earmark.ledger.alerting import told
+from earmark.ledger.alerting import crossed
 from earmark.ledger.counting import NOTHING, count, count_after
 from earmark.ledger.details import without_unknown
 from earmark.ledger.values import (
@@ -66,8 +66,8 @@ def _reserve(scope: Scope, known: Reservation | None, op: Reserve, now: int, seq
         return _paused(scope, amounts)
     if not scope.accounts:
         return Refused("no_budget", budget=op.budget)
-    changed = _hold(scope.accounts, amounts)
-    if changed is None:
+    held = _hold(scope.accounts, amounts)
+    if held is None:
         return _why(scope.accounts, amounts)
     opened = Reservation(
         op.key,
@@ -75,7 +75,7 @@ def _reserve(scope: Scope, known: Reservation | None, op: Reserve, now: int, seq
         amounts,
         amounts,
         "open",
-        tuple([account.line.id for account in changed]),
+        scope.numbers,
         now,
         now + op.ttl,
         0,
@@ -86,7 +86,7 @@ def _reserve(scope: Scope, known: Reservation | None, op: Reserve, now: int, seq
     )
     name = "" if op.operation == op.key else op.operation
     entry = Entry(seq, now, "reserve", op.key, op.budget, amounts, 0, name)
-    return Accepted(changed, opened, None, entry)
+    return Accepted((), held, opened, None, entry)
 
 
 def _extend(scope: Scope, known: Reservation | None, op: Extend, now: int, seq: int) -> Decision:
@@ -119,21 +119,21 @@ def _grow(scope: Scope, known: Reservation, op: Extend, now: int, seq: int) -> D
     hold = _sum(known.hold, op.amounts)
     if max(hold.usd, hold.calls, hold.tokens or 0) > LARGEST_NANOS:
         return Refused("uncountable", key=op.key, budget=known.budget)
-    changed = _hold(scope.accounts, op.amounts)
-    if changed is None:
+    held = _hold(scope.accounts, op.amounts)
+    if held is None:
         return _why(scope.accounts, op.amounts, known)
     grown = replace(known, hold=hold)
-    if len(changed) > len(known.accounts):
-        grown = _joining(grown, changed, known.hold)
-    return _extended(changed, grown, op, now, seq)
+    if len(held) > len(known.accounts):
+        grown = _joining(grown, scope.numbers, known.hold)
+    return _extended(held, grown, op, now, seq)
 
 
 def _extended(
-    changed: tuple[Account, ...], grown: Reservation, op: Extend, now: int, seq: int
+    held: tuple[int, ...], grown: Reservation, op: Extend, now: int, seq: int
 ) -> Accepted:
     data = f"{op.operation}\n{grown.expires}" if op.ttl else op.operation
     entry = Entry(seq, now, "extend", op.key, grown.budget, op.amounts, grown.last, data)
-    return Accepted(changed, replace(grown, last=seq), None, entry)
+    return Accepted((), held, replace(grown, last=seq), None, entry)
 
 
 def _settle(scope: Scope, known: Reservation | None, op: Settle, now: int, seq: int) -> Decision:
@@ -196,40 +196,41 @@ def _resolve(
     details: str = "",
 ) -> Accepted | Refused:
     # A presumed reservation holds nothing any more: its whole hold, or more, is already settled.
-    held = known.hold if known.state == "open" else NOTHING
+    hold = known.hold if known.state == "open" else NOTHING
     before = known.actual or NOTHING
-    usd = held.usd, actual.usd - before.usd
-    changed: list[Account] = []
+    usd_back, usd_more = hold.usd, actual.usd - before.usd
+    settled: list[int] = []
+    held: list[int] = []
     alerts: tuple[Alert, ...] = ()
     parts = {part.index: part.before for part in known.parts} if known.parts else None
     for account in scope.accounts:
         line = account.line
-        if parts and len(changed) in parts:
-            uncounted = parts[len(changed)]
-            back = count_after(held, uncounted, line.unit)
+        if parts is not None and len(held) in parts:
+            uncounted = parts[len(held)]
+            back = count_after(hold, uncounted, line.unit)
             more = count_after(actual, uncounted, line.unit)
             more -= count_after(before, uncounted, line.unit)
+        elif line.unit == "usd":
+            back, more = usd_back, usd_more
         else:
-            back, more = usd if line.unit == "usd" else _moved(held, actual, before, line.unit)
-        settled, left = account.settled + more, account.held - back
+            back, more = _moved(hold, actual, before, line.unit)
+        spent, left = account.settled + more, account.held - back
         assert left >= 0, "a hold is given back once"
         # What is held counts too, so that a hold can be presumed spent whatever comes before it.
-        if settled + left > LARGEST_SUM:
+        if spent + left > LARGEST_SUM:
             return Refused("uncountable", key=known.key, budget=line.budget, account=account)
-        alert_at = account.alert_at
-        moved = Account(line, settled, left, account.alerted, account.alerted_of, alert_at)
-        if settled >= alert_at:
-            moved, crossed = told(moved, now, seq)
-            alerts += crossed
-        changed.append(moved)
+        if spent >= account.alert_at:
+            alerts += crossed(account, spent, now, seq)
+        settled.append(spent)
+        held.append(left)
     closed = _close(known, actual, state, now, seq, details)
     entry = Entry(seq, now, kind, known.key, known.budget, actual, known.last, details)
-    return Accepted(tuple(changed), closed, None, entry, alerts)
+    return Accepted(tuple(settled), tuple(held), closed, None, entry, alerts)
 
 
-def _moved(held: Amounts, actual: Amounts, before: Amounts, unit: str) -> tuple[int, int]:
+def _moved(hold: Amounts, actual: Amounts, before: Amounts, unit: str) -> tuple[int, int]:
     """Return how much of *unit* is given back, and how much more is settled than before."""
-    return count(held, unit), count(actual, unit) - count(before, unit)
+    return count(hold, unit), count(actual, unit) - count(before, unit)
 
 
 def _close(
@@ -254,35 +255,25 @@ def _close(
     )
 
 
-def _joining(grown: Reservation, changed: tuple[Account, ...], before: Amounts) -> Reservation:
-    """Return *grown* on the accounts that were added to it, which count what is above *before*."""
-    first = len(grown.accounts)
-    added = tuple(account.line.id for account in changed[first:])
-    parts = tuple(Part(index, before) for index in range(first, len(changed)))
-    return replace(grown, accounts=grown.accounts + added, parts=grown.parts + parts)
+def _joining(grown: Reservation, numbers: tuple[int, ...], before: Amounts) -> Reservation:
+    """Return *grown* on the accounts *numbers*: those added to it count what is above *before*."""
+    added = range(len(grown.accounts), len(numbers))
+    parts = tuple(Part(index, before) for index in added)
+    return replace(grown, accounts=numbers, parts=grown.parts + parts)
 
 
-def _hold(accounts: tuple[Account, ...], amounts: Amounts) -> tuple[Account, ...] | None:
-    """Return *accounts* with *amounts* held on each, or nothing if one of them cannot."""
-    changed: list[Account] = []
+def _hold(accounts: tuple[Account, ...], amounts: Amounts) -> tuple[int, ...] | None:
+    """Return what each account holds with *amounts*, or nothing if one of them cannot."""
+    holds: list[int] = []
     usd = amounts.usd
     for account in accounts:
-        line, settled, held = account.line, account.settled, account.held
+        line, held = account.line, account.held
         need = usd if line.unit == "usd" else _of(amounts, line.unit)
         # The one comparison that keeps every guarantee; it cannot overflow in any store.
-        if need < 0 or need > line.limit - settled - held:
+        if need < 0 or need > line.limit - account.settled - held:
             return None
-        changed.append(
-            Account(
-                line,
-                settled,
-                held + need,
-                account.alerted,
-                account.alerted_of,
-                account.alert_at,
-            )
-        )
-    return tuple(changed)
+        holds.append(held + need)
+    return tuple(holds)
 
 
 def refusal(accounts: tuple[Account, ...], amounts: Amounts) -> Refused | None:

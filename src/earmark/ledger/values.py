@@ -52,8 +52,11 @@ class Line(Struct, frozen=True, gc=False):
     """Where to alert, ascending, in parts per million of the limit."""
 
 
-class Account(Struct, frozen=True, gc=False):
-    """One limit in one interval and its sums: the only thing the arithmetic knows."""
+class Account(Struct, gc=False):
+    """One limit in one interval and its sums: the only thing the arithmetic knows.
+
+    Only `Books` changes accounts, and only its own: a store's rows and whoever asks have copies.
+    """
 
     line: Line
     settled: int = 0
@@ -276,6 +279,8 @@ class Scope(Struct, frozen=True, gc=False):
     """The accounts above a path, leaf first, as they stand during `[since, until)`."""
 
     accounts: tuple[Account, ...]
+    numbers: tuple[int, ...]
+    """Those of the accounts."""
     paused: str = ""
     """The paused budget nearest the root, if any."""
     pause: Pause | None = None
@@ -298,6 +303,7 @@ class Opened(Struct, frozen=True, gc=False):
     """The accounts that a change of a budget begins with what was before, and of whom."""
 
     accounts: tuple[Account, ...] = ()
+    """As they stand, without it."""
     joined: tuple[Reservation, ...] = ()
     added: tuple[Added, ...] = ()
     """For each account."""
@@ -360,9 +366,12 @@ class Alert(Struct, frozen=True, gc=False):
 
 
 class Accepted(Struct, frozen=True, gc=False):
-    """The operation is done: the changed rows and the one new entry."""
+    """The operation is done: the sums of its accounts, the changed rows, the one new entry."""
 
-    accounts: tuple[Account, ...]
+    settled: tuple[int, ...]
+    """What is settled on each account from now on; empty where that does not change."""
+    held: tuple[int, ...]
+    """What is held on each from now on; empty where it touches no account."""
     reservation: Reservation | None
     budget: Budget | None
     entry: Entry

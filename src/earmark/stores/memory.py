@@ -9,6 +9,8 @@ import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from earmark.budget.budget import Budget
 from earmark.budget.path import is_within
 from earmark.budget.window import Interval
@@ -279,7 +281,9 @@ class _Rows:
         for number in unwritten.intersection(changes.accounts) if unwritten else ():
             line = changes.accounts[number].line
             self.places[line.budget, line.unit, line.window, line.start] = number
-        self.accounts.update(changes.accounts)
+        for number, account in changes.accounts.items():
+            # The working set goes on with its own.
+            self.accounts[number] = replace(account)
         for key, reservation in changes.reservations.items():
             self.reservations[key] = reservation
             if reservation.state == "open":

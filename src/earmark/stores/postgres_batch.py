@@ -73,6 +73,8 @@ class Batch:
     """What was folded, and on what."""
 
     decisions: list[Decision]
+    room: dict[int, int] = field(default_factory=dict[int, int])
+    """The least that was free on each account after a hold was admitted."""
     changes: Changes
     unwritten: set[int]
     now: int
@@ -127,6 +129,29 @@ def plain_budgets(batch: Sequence[Operation], books: Books) -> set[str] | None:
             return None
         keys.add(op.key)
     return budgets if len(keys) == len(batch) else None
+
+
+def fold(
+    batch: Sequence[Operation], books: Books, now: int
+) -> tuple[list[Decision], dict[int, int]]:
+    """Decide *batch* in order; return the decisions, and the least room that its holds left.
+
+    Each hold is set against the limit that it was admitted under: a batch may change limits, and a
+    limit that was lowered afterwards takes nothing back.
+    """
+    decisions: list[Decision] = []
+    room: dict[int, int] = {}
+    accounts = books.changes.accounts
+    for operation in batch:
+        decision = books.apply(operation, now)
+        if type(decision) is Accepted and decision.held and decision.entry.kind in _TAKES:
+            assert decision.reservation is not None
+            for number in decision.reservation.accounts:
+                free = accounts[number].available
+                if free < room.get(number, END_OF_TIME):
+                    room[number] = free
+        decisions.append(decision)
+    return decisions, room
 
 
 def arguments(batch: Batch) -> list[Any]:
@@ -196,7 +221,7 @@ def _new_accounts(batch: Batch) -> list[str]:
 
 
 def _accounts(batch: Batch) -> list[str]:
-    changes, room = batch.changes, _room(batch.decisions)
+    changes, room = batch.changes, batch.room
     after = list(changes.accounts.values())
     before = [changes.before[account.line.id] for account in after]
     both = list(zip(after, before, strict=True))
@@ -208,22 +233,6 @@ def _accounts(batch: Batch) -> list[str]:
         _maybe([_most(b, room.get(b.line.id)) for b in before]),
         _maybe([_below(a, b) for a, b in both]),
     ]
-
-
-def _room(decisions: Sequence[Decision]) -> dict[int, int]:
-    """Return the least that was free on each account after a hold was admitted.
-
-    Each hold is set against the limit that it was admitted under: a batch may change limits, and a
-    limit that was lowered afterwards takes nothing back.
-    """
-    room: dict[int, int] = {}
-    for decision in decisions:
-        if type(decision) is Accepted and decision.entry.kind in _TAKES:
-            for account in decision.accounts:
-                number, free = account.line.id, account.available
-                if free < room.get(number, END_OF_TIME):
-                    room[number] = free
-    return room
 
 
 def _most(before: Account, room: int | None) -> int | None:

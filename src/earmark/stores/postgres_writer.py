@@ -30,6 +30,7 @@ from earmark.stores.postgres_batch import (
     Tree,
     Written,
     arguments,
+    fold,
     keys_of,
     paths_of,
     plain_budgets,
@@ -127,7 +128,7 @@ class Writer:
         if trees is None:
             return None
         budgets = {op.budget for op in batch if type(op) is Reserve}
-        decisions = self._fold_known(batch, budgets, now)
+        decisions, room = self._fold_known(batch, budgets, now)
         changes = self._books.changes
         if changes.alerts or self._used_before(batch, decisions):
             return self._outdated()
@@ -136,6 +137,7 @@ class Writer:
         budgets.update(entry.budget for entry in changes.entries)
         folded = Batch(
             decisions=decisions,
+            room=room,
             changes=changes,
             unwritten=self._books.unwritten,
             now=now,
@@ -164,7 +166,7 @@ class Writer:
 
     def _fold_known(
         self, batch: Sequence[Operation], budgets: set[str], now: int
-    ) -> list[Decision]:
+    ) -> tuple[list[Decision], dict[int, int]]:
         unknown = self._books.unknown(budgets)
         if unknown:
             self._rows.fetch(unknown, (), now)
@@ -172,11 +174,10 @@ class Writer:
         self._books.seq = self._last
         return self._fold(batch, now)
 
-    def _fold(self, batch: Sequence[Operation], now: int) -> list[Decision]:
-        apply = self._books.apply
-        decisions = [apply(operation, now) for operation in batch]
+    def _fold(self, batch: Sequence[Operation], now: int) -> tuple[list[Decision], dict[int, int]]:
+        found = fold(batch, self._books, now)
         self._rows.fetched_nothing()
-        return decisions
+        return found
 
     def _used_before(self, batch: Sequence[Operation], decisions: Sequence[Decision]) -> bool:
         """Return whether a reservation that was refused was opened before: then it is a repeat.
@@ -269,8 +270,10 @@ class Writer:
         # Others may have made a tree, or opened a reservation, since *names* were found.
         self._rows.check_locked({name for name, *_ in locked}, keys_of(batch))
         deadlines = self._presume_due(locked, now)
+        decisions, room = self._fold(batch, now)
         return Batch(
-            decisions=self._fold(batch, now),
+            decisions=decisions,
+            room=room,
             changes=self._books.changes,
             unwritten=self._books.unwritten,
             now=now,

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from earmark.clock import END_OF_TIME
 from earmark.errors import Reason
+from earmark.ledger.alerting import tell
 from earmark.ledger.rules import decide
 from earmark.ledger.values import (
     AS_HELD,
@@ -54,16 +55,22 @@ def check(
     accounts: tuple[Account, ...], known: Reservation | None, op: OnReservation, outcome: str
 ) -> Decision:
     """Assert that *op* comes out as *outcome*: its kind, then what each account has afterwards."""
-    decision = decide(Scope(accounts), known, op, NOW, SEQ)
-    assert outline(decision) == outcome
+    decision = decide(scope(*accounts), known, op, NOW, SEQ)
+    assert outline(decision, accounts) == outcome
     return decision
 
 
-def outline(decision: Decision) -> str:
-    """Return a decision in one short line."""
+def scope(*accounts: Account) -> Scope:
+    """Return *accounts* as what stands above a path."""
+    return Scope(accounts, tuple(each.id for each in accounts))
+
+
+def outline(decision: Decision, accounts: tuple[Account, ...]) -> str:
+    """Return a decision on *accounts* in one short line."""
     match decision:
         case Accepted():
-            sums = " ".join(f"{a.settled}+{a.held}" for a in decision.accounts)
+            settled = decision.settled or [each.settled for each in accounts]
+            sums = " ".join(f"{s}+{h}" for s, h in zip(settled, decision.held, strict=False))
             state = decision.reservation.state if decision.reservation else ""
             return f"{state} {sums}".strip()
         case Repeated():
@@ -229,12 +236,19 @@ def test_which_thresholds_a_settlement_crosses(
     settled: int, alerted: int, cost: int, told: list[int]
 ) -> None:
     """Each threshold reached and not told before is told by the settlement that reaches it."""
-    scope = Scope((thresholds(settled, alerted),))
-    decision = decide(scope, stands("open"), Settle("k", Amounts(cost, AS_HELD)), NOW, SEQ)
+    account = thresholds(settled, alerted)
+    op = Settle("k", Amounts(cost, AS_HELD))
+    decision = decide(scope(account), stands("open"), op, NOW, SEQ)
     assert isinstance(decision, Accepted)
     assert [alert.threshold for alert in decision.alerts] == told
     assert {alert.settled for alert in decision.alerts} <= {settled + cost}
-    assert decision.accounts[0].alerted == (told[-1] if told else alerted)
+    assert (account.alerted, account.alerted_of) == (alerted, account.line.limit)
+    for alert in decision.alerts:
+        tell(account, alert)
+    again = Settle("k", Amounts(cost, AS_HELD))
+    decision = decide(scope(account), stands("open"), again, NOW, SEQ)
+    assert isinstance(decision, Accepted)
+    assert decision.alerts == ()
 
 
 def test_a_threshold_is_rounded_up() -> None:
@@ -243,7 +257,7 @@ def test_a_threshold_is_rounded_up() -> None:
     at_risk = Account(line, 0, 5, 0, 0, 6)
     for cost, told in ((5, 0), (6, 1)):
         op = Settle("k", Amounts(cost, AS_HELD))
-        decision = decide(Scope((at_risk,)), stands("open"), op, NOW, SEQ)
+        decision = decide(scope(at_risk), stands("open"), op, NOW, SEQ)
         assert isinstance(decision, Accepted)
         assert len(decision.alerts) == told
 
@@ -263,12 +277,12 @@ def test_nothing_is_admitted_over_a_limit(
     accounts = tuple(account(*row, number=n) for n, row in enumerate(rows))
     known = None if state is None else stands("open")
     op = reserve(amount) if known is None else Extend("k", Amounts(amount, 0), "x")
-    decision = decide(Scope(accounts), known, op, NOW, SEQ)
+    decision = decide(scope(*accounts), known, op, NOW, SEQ)
     fits = all(amount <= limit - settled - held for limit, settled, held in rows)
     assert isinstance(decision, Accepted) is fits
     if isinstance(decision, Accepted):
-        assert all(a.settled + a.held <= a.line.limit for a in decision.accounts)
-        assert len(decision.accounts) == len(rows)
+        pairs = zip(accounts, decision.held, strict=True)
+        assert all(a.settled + held <= a.line.limit for a, held in pairs)
     else:
         assert isinstance(decision, Refused)
         assert decision.reason in {Reason.TOO_LARGE, Reason.EXHAUSTED, Reason.HELD}
@@ -283,6 +297,8 @@ def test_closing_moves_exactly_the_hold(hold: int, other: int, cost: int, act: s
         "presume": (Presume("k"), hold),
     }
     op, settled = acts[act]
-    decision = decide(Scope((account(0, 3, hold + other),)), stands("open", hold), op, NOW, SEQ)
+    before = account(0, 3, hold + other)
+    decision = decide(scope(before), stands("open", hold), op, NOW, SEQ)
     assert isinstance(decision, Accepted)
-    assert (decision.accounts[0].settled, decision.accounts[0].held) == (3 + settled, other)
+    assert (decision.settled, decision.held) == ((3 + settled,), (other,))
+    assert before == account(0, 3, hold + other)

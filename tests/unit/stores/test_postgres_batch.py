@@ -53,7 +53,12 @@ def entry(seq: int, kind: str, key: str, prior: int = 0) -> Entry:
     return Entry(seq, NOW, kind, key, "a/b", Amounts(5, 1, None), prior, "")  # type: ignore[arg-type]
 
 
-def batch(entries: Sequence[Entry], rows: Sequence[Reservation], *decisions: Decision) -> Batch:
+def batch(
+    entries: Sequence[Entry],
+    rows: Sequence[Reservation],
+    *decisions: Decision,
+    room: dict[int, int] | None = None,
+) -> Batch:
     """Return a folded batch on one account, which had 10 settled and 20 held of 100."""
     changes = Changes()
     changes.entries.extend(entries)
@@ -63,8 +68,8 @@ def batch(entries: Sequence[Entry], rows: Sequence[Reservation], *decisions: Dec
     changes.accounts[1] = Account(line, 15, 15, 0, 0, 80)
     trees = {"a": Tree(100, NOW - 1, END_OF_TIME)}
     return Batch(
-        decisions=list(decisions), changes=changes, unwritten=set(), now=NOW, until=NOW + HOUR,
-        first=FIRST, trees=trees,
+        decisions=list(decisions), room=room or {}, changes=changes, unwritten=set(), now=NOW,
+        until=NOW + HOUR, first=FIRST, trees=trees,
     )  # fmt: skip
 
 
@@ -90,10 +95,9 @@ def test_what_must_hold_on_the_server_is_sent() -> None:
 
     60 more were held at the highest point than before the batch: at most 40 of 100 may stand there.
     """
-    at_peak = Account(Line(1, "a/b", "usd", "total", 0, END_OF_TIME, 100), 10, 80, 0, 0, 80)
     new = reservation("k", seq=FIRST, last=FIRST)
-    told = Accepted((at_peak,), new, None, entry(FIRST, "reserve", "k"))
-    values = arguments(batch([told.entry], [new], told))
+    told = Accepted((), (80,), new, None, entry(FIRST, "reserve", "k"))
+    values = arguments(batch([told.entry], [new], told, room={1: 100 - 10 - 80}))
     most, below = values[21:23]
     assert (most, below) == ("{40}", "{75}")
 
@@ -101,7 +105,7 @@ def test_what_must_hold_on_the_server_is_sent() -> None:
 def test_what_was_refused_needs_the_sums_as_they_are() -> None:
     """With a refusal in it, a batch holds only if nobody else wrote."""
     new = reservation("k", seq=FIRST, last=FIRST)
-    told = Accepted((), new, None, entry(FIRST, "reserve", "k"))
+    told = Accepted((), (25,), new, None, entry(FIRST, "reserve", "k"))
     assert arguments(batch([told.entry], [new], told))[2] is False
     assert arguments(batch([told.entry], [new], told, Refused("exceeded")))[2] is True
 
@@ -147,8 +151,8 @@ def test_numbers_and_instants_are_those_that_were_written() -> None:
     new = reservation("new", seq=FIRST + 1, last=FIRST + 1)
     folded = batch([entry(FIRST, "settle", "old", 7), entry(FIRST + 1, "reserve", "new")], [])
     numbers = Numbers(folded, Written(205, NOW + 3, exact=False, seqs=[205, 209]))
-    closed = numbers.decision(Accepted((), old, None, folded.changes.entries[0]))
-    opened = numbers.decision(Accepted((), new, None, folded.changes.entries[1]))
+    closed = numbers.decision(Accepted((), (), old, None, folded.changes.entries[0]))
+    opened = numbers.decision(Accepted((), (), new, None, folded.changes.entries[1]))
     assert isinstance(closed, Accepted)
     assert isinstance(opened, Accepted)
     assert closed.reservation is not None
