@@ -125,4 +125,4 @@ def test_a_store_that_is_away_is_not_taken_for_quiet(workspace: Workspace) -> No
     line = ShakyTables(workspace.tables)
     line.down = True
     with pytest.raises(StoreUnavailable):
-        ask_for_all(replace(workspace, tables=line))
+        ask_for_all(Workspace.over(workspace.ledger, line))

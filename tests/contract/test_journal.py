@@ -24,6 +24,7 @@ from earmark.runs.journal import (
     LEASE_NS,
     Journal,
     MemoryJournal,
+    RunProgress,
     RunRecord,
     Scribe,
 )
@@ -128,6 +129,28 @@ def test_a_run_is_interrupted_once_its_lease_ran_out(url: str) -> None:
     last = clock.instant() + LEASE_NS
     assert killed.status_at(last - 1) is Status.RUNNING
     assert killed.status_at(last) is Status.INTERRUPTED
+
+
+def test_progress_changes_with_every_step_of_a_run(journal: Journal) -> None:
+    """Of the latest runs: each line and the end are seen; pages hold the same runs, newest first."""
+
+    async def main() -> list[Any]:
+        seen: list[Any] = []
+        for number, name in enumerate("abc"):
+            await journal.start(record(name, number + 1))
+        for step in (
+            journal.record("c", [line(1)]),
+            journal.finish(statement_of("c", line(1))),
+        ):
+            await step
+            seen.append(journal.progress(2))
+        seen.append([run.run_id for run in await journal.page(None, 2)])
+        seen.append([run.run_id for run in await journal.page((2, "b"), 2)])
+        return seen
+
+    b, c = RunProgress(Status.RUNNING, 0), RunProgress(Status.RUNNING, 1)
+    ended = RunProgress(Status.OK, 0)
+    assert asyncio.run(main()) == [{"b": b, "c": c}, {"b": b, "c": ended}, ["c", "b"], ["a"]]
 
 
 def test_a_statement_takes_the_place_of_the_lines(journal: Journal) -> None:

@@ -5,7 +5,6 @@ import threading
 from collections import ChainMap
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from contextlib import ExitStack
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final, Self, TypeVar, cast
 
@@ -21,14 +20,11 @@ from earmark.ledger.values import Reservation
 from earmark.money import Money
 from earmark.nudges.channels.channel import Channel
 from earmark.nudges.courier import Courier
-from earmark.nudges.nudges import Nudges
 from earmark.pricing.book import PriceBook
 from earmark.pricing.usage import Usage
-from earmark.quilt.quilt import Quilt
 from earmark.stores.open import open_ledger
 from earmark.testing import Answer, ManualClock, ScriptedProvider
 from earmark.testing.scripted import Scripted, ScriptedCall
-from earmark.workspace.agents import Agents
 from earmark.workspace.health import Health, health
 from earmark.workspace.task_costs import task_cost
 from earmark.workspace.workspace import Workspace, open_workspace
@@ -76,7 +72,7 @@ class BeatHouse:
         self.ledger = ledger or self._files.enter_context(open_ledger(url, clock=self.clock))
         opened = self._files.enter_context(open_workspace(self.ledger))
         self.line = ShakyTables(opened.tables)
-        self.workspace = _over(opened, self.line, self.clock)
+        self.workspace = Workspace.over(self.ledger, self.line)
         told = {"agent": "Cloud Lu", "budget": "c8/cloud-lu", "model": MODEL, **settings}
         self.settings = HeartbeatSettings(**told)
         if limits and not self.ledger.store.accounts(self.settings.budget, self.clock.instant()):
@@ -248,15 +244,3 @@ class _Watched(ScriptedProvider):
             return await playing
         finally:
             playing.cancel()
-
-
-def _over(workspace: Workspace, line: ShakyTables, clock: ManualClock) -> Workspace:
-    """Return *workspace* over a line that a test can break."""
-    return replace(
-        workspace,
-        tables=line,
-        board=Board(line, clock),
-        quilt=Quilt(line, clock),
-        nudges=Nudges(line, clock),
-        agents=Agents(line, clock),
-    )

@@ -9,18 +9,14 @@ from fastapi import FastAPI
 from httpx2 import Response
 from starlette.testclient import TestClient
 
-from earmark.board.board import Board
 from earmark.board.rules import DESTRUCTIVE
 from earmark.config.settings import ServiceSettings
 from earmark.errors import StoreUnavailable
-from earmark.nudges.nudges import Nudges
-from earmark.quilt.quilt import Quilt
 from earmark.service.app import create_app
 from earmark.service.context import Service
 from earmark.stores.open import open_ledger
 from earmark.stores.tables import Rows, Tables
 from earmark.testing import ManualClock
-from earmark.workspace.agents import Agents
 from earmark.workspace.tokens import SCOPES
 from earmark.workspace.workspace import Workspace, open_workspace
 from support.shaky_tables import ShakyTables
@@ -142,14 +138,7 @@ def house(
     clock = clock or ManualClock()
     with open_ledger(url, clock=clock) as ledger, open_workspace(ledger) as steady:
         line = Line(steady.tables)
-        workspace = Workspace(
-            ledger=ledger,
-            tables=line,
-            board=Board(line, clock),
-            quilt=Quilt(line, clock),
-            nudges=Nudges(line, clock),
-            agents=Agents(line, clock),
-        )
+        workspace = Workspace.over(ledger, line)
         with (
             application(workspace, ServiceSettings(**settings), clock) as app,
             TestClient(app, base_url=URL) as client,

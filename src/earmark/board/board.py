@@ -307,6 +307,10 @@ class Board:
 
         return self._tables.read(work)
 
+    def awaiting_approval(self, most: int, and_also: str = "true") -> list[str]:
+        """Return the ids of tasks that wait for a person; *and_also*: a further SQL condition."""
+        return self._tables.read(lambda read: listing.awaiting_approval(read, most, and_also))
+
     def take_back(
         self,
         task_id: str,

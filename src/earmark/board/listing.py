@@ -73,6 +73,15 @@ def expired_tasks(rows: Rows, now: int, most: int) -> list[Task]:
     return read_tasks(rows, rows.run(_EXPIRED, now, max(0, min(most, MOST))))
 
 
+def awaiting_approval(rows: Rows, most: int, and_also: str) -> list[str]:
+    """Return the ids of pending tasks that wait for a person, the first to be done first.
+
+    *and_also* is a further SQL condition, on the columns of `task`.
+    """
+    found = rows.run(f"{_AWAITING} AND {and_also}{_AWAITING_ORDER}", most)
+    return [task_id for (task_id,) in found]
+
+
 # One statement for each approval and assignee: so the index `task_next` gives the first ones in
 # their order, however many tasks wait for a person or for another agent.
 _READY: Final = (
@@ -80,6 +89,11 @@ _READY: Final = (
     " AND due_at <= ?"
 )
 _READY_ORDER: Final = " ORDER BY priority, number LIMIT ?"
+_AWAITING: Final = (
+    "SELECT id FROM {schema}.task WHERE status = 'pending' AND waiting = 0 AND approval = 'wanted'"
+)
+# The order of the index `task_next`, which has them apart from what need not wait.
+_AWAITING_ORDER: Final = " ORDER BY assignee, priority, number LIMIT ?"
 _EXPIRED: Final = (
     f"{READ_TASK} WHERE lease_until > 0 AND lease_until <= ? ORDER BY lease_until, number LIMIT ?"
 )

@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from msgspec import Struct
+
 from earmark.clock import Clock
 from earmark.errors import NotFound
 from earmark.nudges.nudge import (
@@ -25,6 +27,20 @@ __all__ = ["Delivery", "Draft", "Nudge", "Nudges"]
 
 #: The patches that nudges are, for siblings that look in the quilt.
 PATCH_TYPE: Final = "sibling_nudge"
+
+
+class NudgeProgress(Struct, frozen=True):
+    """How far a nudge has come on one channel: it changes whenever that does."""
+
+    acked_at: int
+    channel: str | None
+    state: str | None
+    tries: int | None
+
+
+def not_raised(id_sql: str) -> str:
+    """Return the SQL condition that no nudge has the id that the expression *id_sql* gives."""
+    return f"NOT EXISTS (SELECT 1 FROM {{schema}}.nudge AS raised WHERE raised.id = {id_sql})"
 
 
 class Nudges:
@@ -173,6 +189,21 @@ class Nudges:
         sql = "SELECT count(*) FROM {schema}.nudge_delivery WHERE state = 'waiting'"
         return self.tables.read(lambda rows: rows.run(sql))[0][0]
 
+    def undelivered(self) -> tuple[int, str]:
+        """Return how many deliveries have failed and are tried again, and what one of them said."""
+        ((count, error),) = self.tables.read(lambda rows: rows.run(_FAILED))
+        return count, error or ""
+
+    def progress(self, most: int) -> dict[str, list[NudgeProgress]]:
+        """Return how far each of the latest *most* nudges has come, by its id: for each channel.
+
+        Of a nudge without channels there is one, whose channel is None.
+        """
+        found: dict[str, list[NudgeProgress]] = {}
+        for id_, *rest in self.tables.read(lambda rows: rows.run(_PROGRESS, most)):
+            found.setdefault(id_, []).append(NudgeProgress(*rest))
+        return found
+
     def last_number(self) -> int:
         """Return the number of the latest nudge, 0 without one: it moves when one is raised."""
         return self.tables.read(lambda rows: rows.run(_LAST))[0][0]
@@ -253,6 +284,16 @@ _AT_ONCE: Final = 50
 _OF_NUDGES: Final = (
     f"SELECT {_ON_ITS_WAY} FROM {{schema}}.nudge_delivery"
     f" WHERE nudge_id IN ({', '.join('?' * _AT_ONCE)}) ORDER BY channel"
+)
+_FAILED: Final = (
+    "SELECT count(*), max(error) FROM {schema}.nudge_delivery"
+    " WHERE state = 'waiting' AND error <> ''"
+)
+_PROGRESS: Final = (
+    "SELECT n.id, n.acked_at, d.channel, d.state, d.tries FROM {schema}.nudge n"
+    " LEFT JOIN {schema}.nudge_delivery d ON d.nudge_id = n.id"
+    " WHERE n.number > (SELECT coalesce(max(number), 0) FROM {schema}.nudge) - ?"
+    " ORDER BY n.number, d.channel"
 )
 _DUE: Final = (
     "SELECT nudge_id, tries FROM {schema}.nudge_delivery"

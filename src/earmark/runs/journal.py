@@ -70,6 +70,21 @@ def status_at(written: Status, alive_until: int, now: int) -> Status:
     return Status.INTERRUPTED if lapsed else written
 
 
+#: Where a run stands in the list of all: when it began, and its id.
+RunKey = tuple[int, str]
+#: Above every instant: the first page begins there.
+FIRST_PAGE: Final = ((1 << 63) - 1, "")
+
+
+class RunProgress(Struct, frozen=True):
+    """How far a run has come: it changes whenever the run does."""
+
+    status: Status
+    """As it was written."""
+    lines: int
+    """Attempts written so far; none once the statement has them."""
+
+
 class Journal(Protocol):
     """Where runs are written; the order of the calls is the order of their effects."""
 
@@ -109,6 +124,14 @@ class Journal(Protocol):
 
     async def runs(self, *, limit: int = 100) -> list[RunRecord]:
         """Return the latest runs, newest first, without lines and statements."""
+        ...
+
+    async def page(self, after: RunKey | None, most: int) -> list[RunSummary]:
+        """Return a page of the runs, newest first: those *after* one, or the first ones."""
+        ...
+
+    def progress(self, most: int) -> dict[str, RunProgress]:
+        """Return how far each of the latest *most* runs has come, by its id; for a thread."""
         ...
 
     async def aclose(self) -> None:
@@ -180,11 +203,36 @@ class MemoryJournal:
 
     async def runs(self, *, limit: int = 100) -> list[RunRecord]:
         """Return the latest runs, newest first."""
-        latest = sorted(self._runs.values(), key=lambda run: run.started_at, reverse=True)
-        return [structs.replace(run, statement=None) for run in latest[:limit]]
+        return [structs.replace(run, statement=None) for run in self._latest()[:limit]]
+
+    async def page(self, after: RunKey | None, most: int) -> list[RunSummary]:
+        """Return a page of the runs, newest first."""
+        found = [run for run in self._latest() if key_of(run) < (after or FIRST_PAGE)]
+        return [
+            RunSummary(
+                *(run.run_id, run.composition_id, run.budget, run.limit, run.started_at),
+                *(run.status, run.alive_until),
+            )
+            for run in found[:most]
+        ]
+
+    def progress(self, most: int) -> dict[str, RunProgress]:
+        """Return how far each of the latest runs has come."""
+        return {
+            run.run_id: RunProgress(run.status, len(self._lines[run.run_id]))
+            for run in self._latest()[:most]
+        }
+
+    def _latest(self) -> list[RunRecord]:
+        return sorted(self._runs.values(), key=key_of, reverse=True)
 
     async def aclose(self) -> None:
         """Nothing was opened."""
+
+
+def key_of(run: RunRecord | RunSummary) -> RunKey:
+    """Return where *run* stands in the list of all."""
+    return run.started_at, run.run_id
 
 
 def reused(run: RunRecord, begun: int) -> RunIdReused:

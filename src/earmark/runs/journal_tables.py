@@ -5,7 +5,16 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
 from earmark.errors import NotFound
-from earmark.runs.journal import RunRecord, numbered_before, reused
+from earmark.money import Money
+from earmark.runs.journal import (
+    FIRST_PAGE,
+    RunKey,
+    RunProgress,
+    RunRecord,
+    RunSummary,
+    numbered_before,
+    reused,
+)
 from earmark.runs.journal_rows import (
     LINE_COLUMNS,
     RUN_COLUMNS,
@@ -15,7 +24,7 @@ from earmark.runs.journal_rows import (
     run_row,
 )
 from earmark.runs.line import Line
-from earmark.runs.statement import Statement
+from earmark.runs.statement import Statement, Status
 from earmark.stores.tables import Row, Rows, Tables
 
 T = TypeVar("T")
@@ -39,6 +48,17 @@ _LINES: Final = "SELECT line FROM {schema}.run_line WHERE run_id = ? ORDER BY nu
 _LATEST: Final = (
     f"SELECT {RUN_COLUMNS} FROM {{schema}}.run"  # noqa: S608 - as above
     " ORDER BY started_at DESC, run_id DESC LIMIT ?"
+)
+_PAGE: Final = (
+    "SELECT run_id, composition_id, budget, limit_usd, started_at, status, alive_until"
+    " FROM {schema}.run"
+    " WHERE started_at < ? OR started_at = ? AND run_id < ?"
+    " ORDER BY started_at DESC, run_id DESC LIMIT ?"
+)
+_PROGRESS: Final = (
+    "SELECT r.run_id, r.status,"
+    " (SELECT count(*) FROM {schema}.run_line l WHERE l.run_id = r.run_id)"
+    " FROM {schema}.run r ORDER BY r.started_at DESC, r.run_id DESC LIMIT ?"
 )
 
 
@@ -117,6 +137,17 @@ class TablesJournal:
         rows = await self._read(lambda rows: rows.run(_LATEST, limit))
         return [run_record((*row[:-1], None)) for row in rows]
 
+    async def page(self, after: RunKey | None, most: int) -> list[RunSummary]:
+        """Return a page of the runs, newest first."""
+        at, run_id = after or FIRST_PAGE
+        found = await self._read(lambda rows: rows.run(_PAGE, at, at, run_id, most))
+        return [_summary(row) for row in found]
+
+    def progress(self, most: int) -> dict[str, RunProgress]:
+        """Return how far each of the latest runs has come."""
+        found = self._tables.read(lambda rows: rows.run(_PROGRESS, most))
+        return {run_id: RunProgress(Status(status), lines) for run_id, status, lines in found}
+
     async def aclose(self) -> None:
         """Let go of the tables."""
         await asyncio.to_thread(self._tables.close)
@@ -128,3 +159,10 @@ class TablesJournal:
 
     async def _read(self, work: Callable[[Rows], T]) -> T:
         return await asyncio.shield(asyncio.to_thread(self._tables.read, work))
+
+
+def _summary(row: Row) -> RunSummary:
+    run_id, composition_id, budget, limit, started_at, status, alive_until = row
+    return RunSummary(
+        run_id, composition_id, budget, Money(limit), started_at, Status(status), alive_until
+    )

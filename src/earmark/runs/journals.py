@@ -6,9 +6,10 @@ from weakref import WeakKeyDictionary
 
 from earmark.ledger.async_ledger import AsyncLedger
 from earmark.ledger.store import Store
-from earmark.runs.journal import LedgerJournal, MemoryJournal
+from earmark.runs.journal import Journal, LedgerJournal, MemoryJournal
 from earmark.runs.journal_tables import TablesJournal
 from earmark.stores.open_tables import tables_at
+from earmark.stores.tables import Tables
 
 _MEMORY: Final = "memory:"
 
@@ -30,3 +31,8 @@ def journal_beside(store: Store) -> LedgerJournal:
     if store.url == _MEMORY:
         return _in_memory.setdefault(store, MemoryJournal())
     return TablesJournal(tables_at(store.url))
+
+
+def journal_with(store: Store, tables: Tables) -> Journal:
+    """Return the journal of *store* that uses *tables*, which stay the caller's to close."""
+    return journal_beside(store) if store.url == _MEMORY else TablesJournal(tables)

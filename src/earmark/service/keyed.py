@@ -66,6 +66,11 @@ _KEEP: Final = (
 _DROP: Final = (
     'DELETE FROM {schema}.request WHERE token_id = ? AND "key" = ? AND status = 0 AND body = ?'
 )
+_PROBE: Final = (
+    'INSERT INTO {schema}.request (token_id, "key", fingerprint, at, status, body)'
+    " VALUES ('', 'probe', '', ?, 0, '')"
+    ' ON CONFLICT (token_id, "key") DO UPDATE SET at = excluded.at'
+)
 _PURGE: Final = "DELETE FROM {schema}.request WHERE at < ?"
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -120,6 +125,11 @@ class KeptAnswers:
         """Return the answer that is kept; `None`: it is the caller's to give, and noted as such."""
         now = self._clock.instant()
         return self._tables.write(_LOCK, lambda rows: _begin(rows, place, now))
+
+    def probe(self) -> None:
+        """Write one row in the place of the last probe's: whether the store can be written."""
+        at = self._clock.instant()
+        self._tables.write(_LOCK, lambda rows: rows.run(_PROBE, at))
 
     async def _place(self, request: Request, key: str) -> _Place:
         body = await request.body()

@@ -10,25 +10,13 @@ from typing import Any, Final
 
 from fastapi.sse import format_sse_event
 
-from earmark.stores.tables import Row
+from earmark.nudges.nudges import NudgeProgress
 from earmark.workspace.kill_switch import switch_of
 from earmark.workspace.resource_json import event_json, nudge_event_json
 from earmark.workspace.workspace import Workspace
 
 #: How many of the latest nudges and runs are watched: those that the first pages show.
 LATEST: Final = 50
-
-_ON_THEIR_WAY: Final = (
-    "SELECT n.id, n.acked_at, d.channel, d.state, d.tries FROM {schema}.nudge n"
-    " LEFT JOIN {schema}.nudge_delivery d ON d.nudge_id = n.id"
-    " WHERE n.number > (SELECT coalesce(max(number), 0) FROM {schema}.nudge) - ?"
-    " ORDER BY n.number, d.channel"
-)
-_RUNS: Final = (
-    "SELECT r.run_id, r.status,"
-    " (SELECT count(*) FROM {schema}.run_line l WHERE l.run_id = r.run_id)"
-    " FROM {schema}.run r ORDER BY r.started_at DESC, r.run_id DESC LIMIT ?"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +67,8 @@ def _nudges(workspace: Workspace, before: int | None) -> Found:
     return last, [Happening.of("nudge", nudge_event_json(each)) for each in raised]
 
 
-def _outbox(workspace: Workspace, before: Mapping[str, list[Row]] | None) -> Found:
-    stands: dict[str, list[Row]] = {}
-    for id_, *rest in workspace.tables.read(lambda rows: rows.run(_ON_THEIR_WAY, LATEST)):
-        stands.setdefault(id_, []).append(tuple(rest))
+def _outbox(workspace: Workspace, before: Mapping[str, list[NudgeProgress]] | None) -> Found:
+    stands = workspace.nudges.progress(LATEST)
     # One that was raised since is told of as such.
     known = {id_: stands[id_] for id_ in stands.keys() & (before or {}).keys()}
     return stands, _changed("outbox", "id", before, known)
@@ -101,8 +87,7 @@ def _switch(workspace: Workspace, agent: str) -> list[tuple[str, int]]:
 
 
 def _runs(workspace: Workspace, before: Mapping[str, Any] | None) -> Found:
-    found = workspace.tables.read(lambda rows: rows.run(_RUNS, LATEST))
-    stands = {run_id: how for run_id, *how in found}
+    stands = workspace.journal.progress(LATEST)
     return stands, _changed("run", "run_id", before, stands)
 
 

@@ -19,15 +19,14 @@ from earmark.budget.limit import TOKENS, UNITS, USD
 from earmark.clock import NANOS_PER_SECOND, Clock
 from earmark.ledger.answers import Balance
 from earmark.money import NANOS_PER_USD, Money
-from earmark.service.books import balances_of_all, find_budgets
 from earmark.service.fresh import Fresh
-from earmark.service.sums import Sums, sums_of
+from earmark.stores.totals import Totals, read_totals
 from earmark.workspace.workspace import Workspace, open_workspace
 
 #: How old an answer may be, in seconds; and how long it may take.
 FRESH_S: Final = 1.0
 PATIENCE_S: Final = 30.0
-#: The sums over a large ledger take a while: they are made at most a tenth of the time.
+#: The totals over a large ledger take a while: they are made at most a tenth of the time.
 REST: Final = 10
 
 _PLACE: Final = ("budget", "unit", "window")
@@ -71,14 +70,16 @@ class Metrics:
             self._workspace = self._opened.enter_context(open_workspace(self._ledger))
         workspace = self._workspace
         workspace.ledger.sweep()
-        sums = sums_of(workspace)
-        budgets = find_budgets(workspace)
-        balances = [each for of_one in balances_of_all(workspace, budgets) for each in of_one]
+        totals = read_totals(workspace.ledger.store, workspace.tables)
+        budgets = workspace.budgets.find()
+        balances = [
+            each for of_one in workspace.budgets.balances_of_all(budgets) for each in of_one
+        ]
         paths = [budget.path for budget in budgets]
         return [
             *_standing(balances),
-            *_spent(balances, sums),
-            *_by_budget(paths, sums, self._clock.instant()),
+            *_spent(balances, totals),
+            *_by_budget(paths, totals, self._clock.instant()),
             _plain("budget_alerts_pending", "Nudges on their way", workspace.nudges.pending()),
         ]
 
@@ -127,20 +128,20 @@ def _standing(balances: list[Balance]) -> Iterator[Metric]:
     yield resets
 
 
-def _spent(balances: list[Balance], sums: Sums) -> Iterator[Metric]:
+def _spent(balances: list[Balance], totals: Totals) -> Iterator[Metric]:
     """Yield what is known to be spent since the limit was set, over all its intervals."""
     said = "Spent over all intervals; a call of unknown cost counts once its cost is known"
     for unit in UNITS:
         family = CounterMetricFamily(f"budget_spent_{unit}", said, labels=_PLACE)
         for each in balances:
             if each.unit == unit:
-                known = sums.known((each.budget, each.unit, each.window))
+                known = totals.known((each.budget, each.unit, each.window))
                 family.add_metric(_labels(each), known / NANOS_PER_USD if unit == USD else known)
         if family.samples or unit != TOKENS:
             yield family
 
 
-def _by_budget(paths: list[str], sums: Sums, now: int) -> Iterator[Metric]:
+def _by_budget(paths: list[str], totals: Totals, now: int) -> Iterator[Metric]:
     over = CounterMetricFamily("budget_overdraft_usd", "Settled above the holds", labels=_BUDGET)
     expired = CounterMetricFamily(
         "budget_reservations_expired", "Reservations nobody settled in time", labels=_BUDGET
@@ -149,9 +150,9 @@ def _by_budget(paths: list[str], sums: Sums, now: int) -> Iterator[Metric]:
         "budget_settle_lag_seconds", "Age of the oldest reservation that is open", labels=_BUDGET
     )
     for path in paths:
-        over.add_metric((path,), sums.overrun[path] / NANOS_PER_USD)
-        expired.add_metric((path,), sums.expired[path])
-        age = now - sums.oldest.get(path, now)
+        over.add_metric((path,), totals.overrun[path] / NANOS_PER_USD)
+        expired.add_metric((path,), totals.expired[path])
+        age = now - totals.oldest.get(path, now)
         lag.add_metric((path,), max(age, 0) / NANOS_PER_SECOND)
     yield from (over, expired, lag)
 

@@ -12,9 +12,11 @@ from earmark.clock import NANOS_PER_SECOND, Clock, iso
 from earmark.errors import ClockStepped, EarmarkError, StoreError, StoreUnavailable
 from earmark.ledger.commit_time import entries_ahead
 from earmark.service.fresh import Fresh
-from earmark.stores.tables import Rows, Tables
+from earmark.service.keyed import KeptAnswers
+from earmark.stores.tables import Tables
 from earmark.workspace.health import health
 from earmark.workspace.jsonable import told
+from earmark.workspace.tokens import Tokens
 from earmark.workspace.workspace import Workspace, open_workspace
 
 #: How old an answer may be, in seconds.
@@ -29,11 +31,6 @@ CHECKS: Final = ("store:read", "store:swept", "store:time", "store:written")
 
 _LOG: Final = logging.getLogger("earmark.service")
 _SQLITE: Final = "sqlite:///"
-_PROBE: Final = (
-    'INSERT INTO {schema}.request (token_id, "key", fingerprint, at, status, body)'
-    " VALUES ('', 'probe', '', ?, 0, '')"
-    ' ON CONFLICT (token_id, "key") DO UPDATE SET at = excluded.at'
-)
 
 
 @dataclass(frozen=True)
@@ -103,7 +100,7 @@ class Vitals:
     def _look(self) -> Finding:
         self._check_place()
         tables = self._own().tables
-        tables.read(_read)
+        Tokens(tables, self._clock).count()
         self._ledger.check_clock()
         self._ledger.store.heads()
         if (failed := self._sweep()) is not None:
@@ -156,8 +153,7 @@ class Vitals:
         if wrote is not None and now - wrote < WRITE_EVERY_S * NANOS_PER_SECOND:
             return
         self._wrote_at = None
-        at = self._clock.instant()
-        tables.write("request", lambda rows: rows.run(_PROBE, at))
+        KeptAnswers(tables, self._clock).probe()
         self._wrote_at = now
 
     def _examine(self) -> Finding:
@@ -170,7 +166,3 @@ class Vitals:
         if self._workspace is None:
             self._workspace = self._opened.enter_context(open_workspace(self._ledger))
         return self._workspace
-
-
-def _read(rows: Rows) -> None:
-    rows.run("SELECT count(*) FROM {schema}.token")

@@ -10,19 +10,14 @@ from typing import Final
 from earmark.board.rules import DESTRUCTIVE
 from earmark.board.task import Draft, Task
 from earmark.errors import StoreError
+from earmark.nudges.nudges import not_raised
 from earmark.workspace.workspace import Workspace
 
 _log = logging.getLogger("earmark.heartbeat")
 
 #: So many that were not told yet are told in one cycle.
 MOST: Final = 20
-_UNASKED: Final = (
-    "SELECT id FROM {schema}.task WHERE status = 'pending' AND waiting = 0 AND approval = 'wanted'"
-    " AND NOT EXISTS (SELECT 1 FROM {schema}.nudge AS told"
-    " WHERE told.id = 'task/' || task.id || '/approval')"
-    # The order of the index `task_next`, which has them apart from what need not wait.
-    " ORDER BY assignee, priority, number LIMIT ?"
-)
+_NOT_REQUESTED: Final = not_raised("'task/' || task.id || '/approval'")
 
 
 def put_on_board(
@@ -64,5 +59,5 @@ def ask(workspace: Workspace, task: Task, channels: Sequence[str] = ()) -> bool:
 
 def ask_for_all(workspace: Workspace, channels: Sequence[str] = ()) -> int:
     """Nudge for tasks that wait for a person, and of which nobody was told; return how many."""
-    found = workspace.tables.read(lambda rows: rows.run(_UNASKED, MOST))
-    return sum(ask(workspace, workspace.board.get(task_id), channels) for (task_id,) in found)
+    found = workspace.board.awaiting_approval(MOST, _NOT_REQUESTED)
+    return sum(ask(workspace, workspace.board.get(task_id), channels) for task_id in found)

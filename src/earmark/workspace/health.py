@@ -25,11 +25,6 @@ MOST_UNRESOLVED: Final = 1000
 #: States in which it does what it is told, and nothing is dispatched.
 _HELD_UP: Final = frozenset({"at_cap", "paused", "killed", "error", "stopped"})
 
-_WAITING: Final = (
-    "SELECT count(*), max(error) FROM {schema}.nudge_delivery"
-    " WHERE state = 'waiting' AND error <> ''"
-)
-
 
 class Check(Struct, frozen=True, kw_only=True):
     """One thing that was looked at, as `application/health+json` shows it."""
@@ -271,7 +266,7 @@ def _check_unresolved(count: int) -> Check:
 
 
 def _check_deliveries(workspace: Workspace) -> Check:
-    ((count, error),) = workspace.tables.read(lambda rows: rows.run(_WAITING))
+    count, error = workspace.nudges.undelivered()
     if not count:
         return Check(name="nudges:deliveries", status="pass", value=0)
     output = f"{count} nudges could not be delivered yet: {error}"

@@ -26,6 +26,7 @@ _ADD: Final = f"INSERT INTO {{schema}}.token ({_COLUMNS}) VALUES (?, ?, ?, ?, ?,
 _GET: Final = f"SELECT {_COLUMNS} FROM {{schema}}.token WHERE id = ?"  # noqa: S608
 _ANY: Final = "SELECT id FROM {schema}.token ORDER BY id LIMIT 1"
 _ALL: Final = f"SELECT {_COLUMNS} FROM {{schema}}.token ORDER BY id"  # noqa: S608
+_COUNT: Final = "SELECT count(*) FROM {schema}.token"
 _REVOKE: Final = "UPDATE {schema}.token SET revoked_at = ? WHERE id = ? AND revoked_at = 0"
 
 
@@ -115,6 +116,10 @@ class Tokens:
     def all(self) -> list[TokenRow]:
         """Return every token there ever was, in the order of creation."""
         return [_row(row) for row in self._tables.read(lambda rows: rows.run(_ALL))]
+
+    def count(self) -> int:
+        """Return how many tokens there ever were."""
+        return self._tables.read(lambda rows: rows.run(_COUNT))[0][0]
 
     def any_valid(self) -> bool:
         """Return whether there is a token that opens something now."""

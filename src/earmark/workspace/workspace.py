@@ -1,4 +1,4 @@
-"""Everything a heartbeat and the service work on: the books and the tables beside them."""
+"""Everything that is open on one store: the books and the tables beside them."""
 
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -9,6 +9,9 @@ from earmark.board.board import Board
 from earmark.ledger.ledger import Ledger
 from earmark.nudges.nudges import Nudges
 from earmark.quilt.quilt import Quilt
+from earmark.runs.journal import Journal
+from earmark.runs.journals import journal_with
+from earmark.stores.budget_queries import BudgetQueries
 from earmark.stores.open_tables import open_tables
 from earmark.stores.tables import Tables
 from earmark.workspace.agents import Agents
@@ -22,16 +25,42 @@ _IN_MEMORY: Final = "memory:"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workspace:
-    """One store's books, board, quilt, nudges and agents; share it between threads."""
+    """One store's books, budgets, board, quilt, nudges, agents and runs; any thread may call."""
 
     ledger: Ledger
     tables: Tables
+    budgets: BudgetQueries
     board: Board
     quilt: Quilt
     nudges: Nudges
     agents: Agents
+    journal: Journal
+    """Closed with the tables, not by itself."""
     channels: Sequence[str] = ()
     """Names of those that carry the nudges which are raised beside a heartbeat."""
+
+    @classmethod
+    def over(
+        cls,
+        ledger: Ledger,
+        tables: Tables,
+        *,
+        sibling: str = DEFAULT_SIBLING,
+        channels: Sequence[str] = (),
+    ) -> "Workspace":
+        """Return the workspace of *ledger* and of *tables*, which are in the same store."""
+        clock = ledger.clock
+        return cls(
+            ledger=ledger,
+            tables=tables,
+            budgets=BudgetQueries(ledger, tables),
+            board=Board(tables, clock),
+            quilt=Quilt(tables, clock),
+            nudges=Nudges(tables, clock, recipient=sibling),
+            agents=Agents(tables, clock),
+            journal=journal_with(ledger.store, tables),
+            channels=channels,
+        )
 
 
 @contextmanager
@@ -46,17 +75,8 @@ def open_workspace(
         StoreUnavailable: The store cannot be opened.
     """
     tables = open_tables(ledger.store)
-    clock = ledger.clock
     try:
-        yield Workspace(
-            ledger=ledger,
-            tables=tables,
-            board=Board(tables, clock),
-            quilt=Quilt(tables, clock),
-            nudges=Nudges(tables, clock, recipient=sibling),
-            agents=Agents(tables, clock),
-            channels=channels,
-        )
+        yield Workspace.over(ledger, tables, sibling=sibling, channels=channels)
     finally:
         if ledger.store.url != _IN_MEMORY:
             tables.close()

@@ -7,7 +7,6 @@ from typing import TypeVar
 
 import pytest
 
-from earmark.service.books import balances_of, balances_of_all
 from earmark.stores.tables import Row, Rows, Tables
 from support.ledger_books import STORES
 from support.postgres_session import recycle
@@ -68,11 +67,11 @@ def test_what_stands_is_the_same_however_many_are_read(opened: House) -> None:
     assert len(budgets) == 152
     for minutes in (0, 20, 25, 1440):
         opened.clock.advance(timedelta(minutes=minutes))
-        one_by_one = [balances_of(opened.workspace, each) for each in budgets]
-        assert balances_of_all(opened.workspace, budgets) == one_by_one
+        one_by_one = [opened.workspace.budgets.balances(each) for each in budgets]
+        assert opened.workspace.budgets.balances_of_all(budgets) == one_by_one
         used = [balance for balances in one_by_one for balance in balances if balance.settled]
         assert bool(used) == (minutes < 60)
-    assert balances_of_all(opened.workspace, []) == []
+    assert opened.workspace.budgets.balances_of_all([]) == []
 
 
 @pytest.mark.parametrize("path", ["/v1/budgets/acme", "/v1/budgets?prefix=acme&limit=200"])

@@ -8,8 +8,8 @@ import pytest
 
 from earmark.ledger.values import AS_HELD, Amounts, Settle
 from earmark.money import LARGEST_NANOS, LARGEST_SUM
-from earmark.service.sums import sums_of
 from earmark.service.vitals import FRESH_S
+from earmark.stores.totals import read_totals
 from support.ledger_books import STORES, tamper
 from support.postgres_session import recycle
 from support.service_house import House, house
@@ -52,8 +52,15 @@ def test_settlements_that_no_store_can_add_up_are_refused_alone(opened: House) -
     assert opened.workspace.ledger.audit().ok
     # Counters add intervals up, and come to more than an account can.
     total = 2 * LARGEST_SUM - LARGEST_NANOS
-    assert sums_of(opened.workspace).settled["acme", "usd", "day"] == total
-    assert sums_of(opened.workspace).overrun["acme"] == total
+    assert (
+        read_totals(opened.workspace.ledger.store, opened.workspace.tables).settled[
+            "acme", "usd", "day"
+        ]
+        == total
+    )
+    assert (
+        read_totals(opened.workspace.ledger.store, opened.workspace.tables).overrun["acme"] == total
+    )
     assert opened.ask("get", "/metrics").status_code == 200
 
 
@@ -91,7 +98,7 @@ def test_counters_count_of_what_is_presumed_what_its_account_counts(opened: Hous
     opened.budget("acme", "10 usd per day", "5 usd total")
     ledger.extend("k", 1)
     ledger.presume("k")
-    presumed = sums_of(opened.workspace).presumed
+    presumed = read_totals(opened.workspace.ledger.store, opened.workspace.tables).presumed
     assert [presumed["acme", "usd", window] for window in ("day", "total")] == [4 * 10**9, 10**9]
 
 

@@ -147,7 +147,7 @@ def test_sqlite_reads_only_the_tasks_of_a_state_and_priority() -> None:
 def test_sqlite_reads_only_the_tasks_that_wait_for_a_person() -> None:
     """Each cycle asks for them: those that may go without are not read."""
     database = Traced()
-    workspace = SimpleNamespace(tables=database)
+    workspace = SimpleNamespace(board=Board(database, ManualClock()))  # type: ignore[arg-type]
     plan = database.plan(lambda: ask_for_all(workspace))  # type: ignore[arg-type]
     assert plan.startswith("SEARCH task USING INDEX task_next (approval=?)")
     assert "TEMP B-TREE" not in plan

@@ -13,7 +13,6 @@ from earmark.errors import EarmarkError, InvalidPath, NotFound, StoreError
 from earmark.ids import new_key
 from earmark.ledger.ledger import Ledger
 from earmark.ledger.values import Entry
-from earmark.service.books import balances_of, balances_of_all, find_budgets, get_budget
 from earmark.service.pages.books import latest_entries
 from earmark.service.pages.failures import PageRoute, refusal
 from earmark.service.pages.office import Admin, Reader, Refused, Visit, see_other, shown
@@ -36,10 +35,13 @@ def tree(visit: Reader) -> Response:
     """Show the budgets with their bars; those of runs on demand."""
     workspace, after, runs = visit.workspace, visit.query("after"), visit.query("runs") == "all"
     workspace.ledger.sweep()
-    found = find_budgets(workspace, after=after, most=MOST + 1, runs=runs)
+    found = workspace.budgets.find(after=after, most=MOST + 1, runs=runs)
     listed = found[:MOST]
     view = tree_view(
-        [Shelf(*each) for each in zip(listed, balances_of_all(workspace, listed), strict=True)],
+        [
+            Shelf(*each)
+            for each in zip(listed, workspace.budgets.balances_of_all(listed), strict=True)
+        ],
         _finder(workspace.ledger),
         visit.now,
         runs=runs,
@@ -112,16 +114,16 @@ def _change(visit: Visit, path: str, change: Change) -> Response:
 def _page(visit: Visit, path: str, refused: Refused | None = None) -> Response:
     workspace, ledger, key = visit.workspace, visit.workspace.ledger, visit.query("key")
     try:
-        own = get_budget(workspace, path)
+        own = workspace.budgets.get(path)
     except InvalidPath:
         raise NotFound(kind="budget", name=path) from None
     ledger.sweep()
-    balances = balances_of(workspace, own)
+    balances = workspace.budgets.balances(own)
     starts = [from_datetime(b.starts_at) if b.starts_at else 0 for b in balances]
     facts = BudgetFacts(
         shelf=Shelf(own, balances),
         find=_finder(ledger),
-        below=find_budgets(workspace, prefix=path, most=MOST),
+        below=workspace.budgets.find(prefix=path, most=MOST),
         window=latest_entries(ledger, path, MOST_DRAWN, since=min(starts, default=visit.now)),
         latest=_listed(ledger, path, key),
         holds=ledger.holds(path, most=MOST_LISTED),

@@ -11,7 +11,7 @@ from earmark.money import Money
 from earmark.service.pages.failures import PageRoute
 from earmark.service.pages.office import Reader, shown
 from earmark.service.pages.views_runs import MOST, run_view, runs_view
-from earmark.service.runs import find_runs, get_run, place_of
+from earmark.service.runs import get_run, key_at
 
 router: Final = APIRouter(route_class=PageRoute)
 
@@ -20,7 +20,7 @@ router: Final = APIRouter(route_class=PageRoute)
 async def runs(visit: Reader) -> Response:
     """Show the runs, the newest first."""
     after = visit.query("after")
-    found = await find_runs(visit.workspace, place_of(after), MOST + 1)
+    found = await visit.workspace.journal.page(key_at(after), MOST + 1)
     view = runs_view(found, visit.now, is_first=not after)
     return shown(visit, "runs.html", "Runs", view, here="runs")
 

@@ -8,7 +8,6 @@ from earmark.budget.budget import Budget
 from earmark.ledger.answers import Balance
 from earmark.service import models
 from earmark.service.auth import Admin, Reader
-from earmark.service.books import balances_of, balances_of_all, find_budgets, get_budget
 from earmark.service.context import Service, TheService
 from earmark.service.keyed import KeyedRoute, Operation
 from earmark.service.paging import USUAL, Cursor, Limit, after_texts, page
@@ -38,7 +37,7 @@ def list_budgets(
     (after,) = after_texts(cursor, 1)
     service.workspace.ledger.sweep()
     workspace = service.workspace
-    found = find_budgets(workspace, prefix=prefix or "", after=after, most=limit + 1, runs=runs)
+    found = workspace.budgets.find(prefix=prefix or "", after=after, most=limit + 1, runs=runs)
     forms = {
         each.path: form for each, form in zip(found, _all_standing(service, found), strict=True)
     }
@@ -49,7 +48,7 @@ def list_budgets(
 def get_one(service: TheService, _: Reader, path: BudgetPath) -> dict[str, Any]:
     """Show one budget and those below it, each with its limits as they stand now."""
     service.workspace.ledger.sweep()
-    return _tree(service, get_budget(service.workspace, path))
+    return _tree(service, service.workspace.budgets.get(path))
 
 
 @router.put("/budgets/{path:path}", response_model=models.Budget)
@@ -114,11 +113,11 @@ def extend(
 
 
 def _standing(service: Service, budget: Budget) -> dict[str, Any]:
-    return _form(service, budget, balances_of(service.workspace, budget))
+    return _form(service, budget, service.workspace.budgets.balances(budget))
 
 
 def _all_standing(service: Service, budgets: list[Budget]) -> list[dict[str, Any]]:
-    found = balances_of_all(service.workspace, budgets)
+    found = service.workspace.budgets.balances_of_all(budgets)
     return [_form(service, *each) for each in zip(budgets, found, strict=True)]
 
 
@@ -130,6 +129,6 @@ def _form(service: Service, budget: Budget, balances: list[Balance]) -> dict[str
 
 
 def _tree(service: Service, budget: Budget) -> dict[str, Any]:
-    found = find_budgets(service.workspace, prefix=budget.path, after=budget.path, most=MOST_BELOW)
+    found = service.workspace.budgets.find(prefix=budget.path, after=budget.path, most=MOST_BELOW)
     own, *below = _all_standing(service, [budget, *found])
     return told({**own, "below": below})

@@ -10,7 +10,7 @@ from earmark.service.context import TheService
 from earmark.service.keyed import KeyedRoute
 from earmark.service.paging import USUAL, Cursor, Limit, page
 from earmark.service.routes.given import Name
-from earmark.service.runs import find_runs, get_run, mark_of, place_of
+from earmark.service.runs import get_run, key_at, mark_of
 from earmark.workspace.jsonable import told
 from earmark.workspace.resource_json import run_json
 
@@ -22,7 +22,7 @@ async def list_runs(
     service: TheService, _: Reader, limit: Limit = USUAL, cursor: Cursor = None
 ) -> dict[str, Any]:
     """List runs, the newest first."""
-    found = await find_runs(service.workspace, place_of(cursor), limit + 1)
+    found = await service.workspace.journal.page(key_at(cursor), limit + 1)
     now = service.clock.instant()
     return page(found, limit, lambda each: run_json(each, now), mark_of)
 

@@ -1,10 +1,8 @@
-"""Sums over all that was ever booked, for counters that no restart sets back.
+"""Totals over all that was ever booked, for counters that no restart sets back.
 
-Read by aggregates in the database, where there is one: they take a second for some million rows,
-which is why `metrics` keeps what it was told for a while.
+Read by aggregates in the database, where there is one: they take a second for some million rows, so
+whoever shows them keeps them for a while.
 """
-
-# ruff: noqa: S608 - statements are put together from constants of this folder
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,14 +14,13 @@ from typing import Final
 from earmark.budget.path import ancestors
 from earmark.ledger.counting import NOTHING, count_after
 from earmark.ledger.recount import beginnings
-from earmark.ledger.store import Filter
+from earmark.ledger.store import Filter, Store
 from earmark.ledger.values import Amounts, Part
-from earmark.service.books import sql_of_a_run
+from earmark.stores.budget_queries import sql_of_a_run
 from earmark.stores.rows import OF_BUDGETS, read_parts
-from earmark.stores.tables import Row, Rows
-from earmark.workspace.workspace import Workspace
+from earmark.stores.tables import Row, Rows, Tables
 
-Place = tuple[str, str, str]
+LimitKey = tuple[str, str, str]
 """Budget, unit, window."""
 
 _BITS: Final = 31
@@ -76,12 +73,12 @@ _ACCOUNT: Final = 'SELECT budget, unit, "window" FROM {schema}.account WHERE id 
 
 
 @dataclass(slots=True)
-class Sums:
+class Totals:
     """What the books come to; amounts are nano-USD, or counts, by the budget that was charged."""
 
-    settled: dict[Place, int] = field(default_factory=dict[Place, int])
+    settled: dict[LimitKey, int] = field(default_factory=dict[LimitKey, int])
     """Over all intervals of each limit, with what is presumed."""
-    presumed: defaultdict[Place, int] = field(default_factory=lambda: defaultdict(int))
+    presumed: defaultdict[LimitKey, int] = field(default_factory=lambda: defaultdict(int))
     """The part of it whose true cost is not known yet."""
     overrun: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
     """What was settled above its hold, at or below each budget; what is presumed may fall."""
@@ -90,64 +87,64 @@ class Sums:
     oldest: dict[str, int] = field(default_factory=dict[str, int])
     """When the oldest open reservation at or below each budget was made."""
 
-    def known(self, place: Place) -> int:
+    def known(self, place: LimitKey) -> int:
         """Return what is known to be spent: it never falls, whatever is corrected."""
         return self.settled.get(place, 0) - self.presumed[place]
 
 
-def sums_of(workspace: Workspace) -> Sums:
-    """Return the sums of *workspace*'s books as of one commit."""
-    if workspace.ledger.store.url == _IN_MEMORY:
-        return _from_memory(workspace)
-    return workspace.tables.read(_from_rows)
+def read_totals(store: Store, tables: Tables) -> Totals:
+    """Return the totals of *store*, which *tables* are beside, as of one commit."""
+    if store.url == _IN_MEMORY:
+        return _from_memory(store)
+    return tables.read(_from_rows)
 
 
-def _from_rows(rows: Rows) -> Sums:
-    sums = Sums()
+def _from_rows(rows: Rows) -> Totals:
+    totals = Totals()
     for budget, unit, window, *parts in rows.run(_SETTLED):
-        sums.settled[budget, unit, window] = _whole(parts)
+        totals.settled[budget, unit, window] = _whole(parts)
 
     @cache
-    def place_of(number: int) -> Place:
+    def place_of(number: int) -> LimitKey:
         ((budget, unit, window),) = rows.run(_ACCOUNT, number)
         return budget, unit, window
 
     for row in rows.run(_PRESUMED):
-        _add_presumed(sums, _counts(*_closed(row), place_of))
+        _add_presumed(totals, _counts(*_closed(row), place_of))
     for row in _counted_back(rows):
-        _drop_repeats(sums, _counts(*_closed(row), place_of))
-    _fold(sums.overrun, [(budget, _whole(parts)) for budget, *parts in rows.run(_OVERRUN)])
-    _fold(sums.expired, rows.run(_EXPIRED))
-    _earliest(sums.oldest, rows.run(_OLDEST))
-    return sums
+        _drop_repeats(totals, _counts(*_closed(row), place_of))
+    _fold(totals.overrun, [(budget, _whole(parts)) for budget, *parts in rows.run(_OVERRUN)])
+    _fold(totals.expired, rows.run(_EXPIRED))
+    _earliest(totals.oldest, rows.run(_OLDEST))
+    return totals
 
 
-def _from_memory(workspace: Workspace) -> Sums:
-    sums = Sums()
-    places: dict[int, Place] = {}
-    with closing(workspace.ledger.store.snapshot()) as snapshot:
+def _from_memory(store: Store) -> Totals:
+    totals = Totals()
+    places: dict[int, LimitKey] = {}
+    with closing(store.snapshot()) as snapshot:
         for account in snapshot.accounts():
             line = account.line
             place = places[account.id] = (line.budget, line.unit, line.window)
-            sums.settled[place] = sums.settled.get(place, 0) + account.settled
+            totals.settled[place] = totals.settled.get(place, 0) + account.settled
         reservations = list(snapshot.reservations())
         presumed = {(e.budget, e.key) for e in snapshot.entries() if e.kind == "presume"}
     for each in reservations:
         if each.state in {"settled", "presumed"} and each.actual is not None:
             counts = _counts(each.accounts, each.actual, each.parts, places.__getitem__)
-            _drop_repeats(sums, counts)
+            _drop_repeats(totals, counts)
             if each.state == "presumed":
-                _add_presumed(sums, counts)
+                _add_presumed(totals, counts)
     over = [(r.budget, r.overrun.in_nanos) for r in reservations if r.state == "settled"]
-    _fold(sums.overrun, over)
-    _fold(sums.expired, [(budget, 1) for budget, _ in presumed])
+    _fold(totals.overrun, over)
+    _fold(totals.expired, [(budget, 1) for budget, _ in presumed])
     wanted = Filter(state="open")
-    opened = [(each.budget, each.opened) for each in workspace.ledger.store.reservations(wanted)]
-    _earliest(sums.oldest, opened)
-    return sums
+    opened = [(each.budget, each.opened) for each in store.reservations(wanted)]
+    _earliest(totals.oldest, opened)
+    return totals
 
 
-_Counts = dict[Place, list[int]]
+_Counts = dict[LimitKey, list[int]]
 """What a closed reservation counts on each of its accounts, by the limit they are of."""
 
 
@@ -155,7 +152,7 @@ def _counts(
     accounts: Iterable[int],
     actual: Amounts,
     parts: Iterable[Part],
-    place_of: Callable[[int], Place],
+    place_of: Callable[[int], LimitKey],
 ) -> _Counts:
     before = {part.index: part.before for part in parts}
     counts: _Counts = {}
@@ -166,16 +163,16 @@ def _counts(
     return counts
 
 
-def _add_presumed(sums: Sums, counts: _Counts) -> None:
+def _add_presumed(totals: Totals, counts: _Counts) -> None:
     for place, counted in counts.items():
-        sums.presumed[place] += max(counted)
+        totals.presumed[place] += max(counted)
 
 
-def _drop_repeats(sums: Sums, counts: _Counts) -> None:
+def _drop_repeats(totals: Totals, counts: _Counts) -> None:
     """Count a reservation once for each limit, on however many of its accounts it stands."""
     for place, counted in counts.items():
-        if place in sums.settled:
-            sums.settled[place] -= sum(counted) - max(counted)
+        if place in totals.settled:
+            totals.settled[place] -= sum(counted) - max(counted)
 
 
 def _closed(row: Row) -> tuple[list[int], Amounts, tuple[Part, ...]]:

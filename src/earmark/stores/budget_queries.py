@@ -1,6 +1,4 @@
-"""Budgets as the service lists them: in pages, and without the thousands that belong to runs."""
-
-# ruff: noqa: S608 - statements are put together from constants of this folder
+"""Budgets in pages, with or without the thousands that belong to runs, and their balances."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -12,10 +10,10 @@ from earmark.errors import NotFound
 from earmark.ledger.answers import Balance, balance
 from earmark.ledger.books import Books
 from earmark.ledger.rows import Rows as BooksRows
+from earmark.ledger.sync_ledger import SyncLedger
 from earmark.ledger.values import Account
 from earmark.stores.rows import ACCOUNT_COLUMNS, account_of
-from earmark.stores.tables import Rows
-from earmark.workspace.workspace import Workspace
+from earmark.stores.tables import Rows, Tables
 
 _HEX: Final = "0123456789abcdef"
 
@@ -44,61 +42,61 @@ _AT_PLACE: Final = '(budget = ? AND unit = ? AND "window" = ? AND start = ?)'
 _PLACES_AT_ONCE: Final = 200
 
 
-def find_budgets(
-    workspace: Workspace,
-    *,
-    prefix: str = "",
-    after: str = "",
-    most: int = 1_000_000,
-    runs: bool = False,
-) -> list[Budget]:
-    """Return a page of the budgets at or below *prefix*, by path.
+class BudgetQueries:
+    """What is asked of the budgets of one store; any thread may call."""
 
-    Args:
-        workspace: Where they are.
-        prefix: Only at or below this path; all where empty.
-        after: The path of the last budget of the page before.
-        most: How many at most.
-        runs: Also those of runs.
+    def __init__(self, ledger: SyncLedger, tables: Tables) -> None:
+        """Ask the books of *ledger*, by the connections of *tables* beside them."""
+        self._ledger = ledger
+        self._tables = tables
 
-    Raises:
-        InvalidPath: *prefix* is no path.
-    """
-    wanted = parse_path(prefix) if prefix else ""
-    if workspace.ledger.store.url == _IN_MEMORY:
-        found = [each for each in workspace.ledger.budgets(wanted or None) if each.path > after]
-        return [each for each in found if runs or not is_of_a_run(each.path)][:most]
-    # '0' follows '/'.
-    low, high = (f"{wanted}/", f"{wanted}0") if wanted else ("", "\x7f")
-    given = (after, wanted, low, high, int(runs), most)
-    return workspace.tables.read(lambda rows: _budgets(rows, _PAGE, given))
+    def find(
+        self, *, prefix: str = "", after: str = "", most: int = 1_000_000, runs: bool = False
+    ) -> list[Budget]:
+        """Return a page of the budgets at or below *prefix*, by path.
 
+        Args:
+            prefix: Only at or below this path; all where empty.
+            after: The path of the last budget of the page before.
+            most: How many at most.
+            runs: Also those of runs.
 
-def get_budget(workspace: Workspace, path: str) -> Budget:
-    """Return the budget at exactly *path*.
+        Raises:
+            InvalidPath: *prefix* is no path.
+        """
+        wanted = parse_path(prefix) if prefix else ""
+        if self._ledger.store.url == _IN_MEMORY:
+            found = [each for each in self._ledger.budgets(wanted or None) if each.path > after]
+            return [each for each in found if runs or not is_of_a_run(each.path)][:most]
+        # '0' follows '/'.
+        low, high = (f"{wanted}/", f"{wanted}0") if wanted else ("", "\x7f")
+        values = (after, wanted, low, high, int(runs), most)
+        found = self._tables.read(lambda rows: rows.run(_PAGE, *values))
+        return [Budget.from_json(json.loads(body)) for (body,) in found]
 
-    Raises:
-        NotFound: None stands there.
-        InvalidPath: *path* is none.
-    """
-    found = workspace.ledger.store.budget(parse_path(path))
-    if found is None:
-        raise NotFound(kind="budget", name=path, hint="an admin's PUT of this path makes it")
-    return found
+    def get(self, path: str) -> Budget:
+        """Return the budget at exactly *path*.
 
+        Raises:
+            NotFound: None stands there.
+            InvalidPath: *path* is none.
+        """
+        found = self._ledger.store.budget(parse_path(path))
+        if found is None:
+            raise NotFound(kind="budget", name=path, hint="an admin's PUT of this path makes it")
+        return found
 
-def balances_of(workspace: Workspace, budget: Budget) -> list[Balance]:
-    """Return each limit of *budget* in its current interval."""
-    now = workspace.ledger.instant()
-    return _own(budget, workspace.ledger.store.accounts(budget.path, now), now)
+    def balances(self, budget: Budget) -> list[Balance]:
+        """Return each limit of *budget* in its current interval."""
+        now = self._ledger.instant()
+        return _own(budget, self._ledger.store.accounts(budget.path, now), now)
 
-
-def balances_of_all(workspace: Workspace, budgets: Sequence[Budget]) -> list[list[Balance]]:
-    """Return for each of *budgets* what `balances_of` does, with a few queries for all of them."""
-    if workspace.ledger.store.url == _IN_MEMORY:
-        return [balances_of(workspace, each) for each in budgets]
-    now = workspace.ledger.instant()
-    return workspace.tables.read(lambda rows: _read_balances(rows, budgets, now))
+    def balances_of_all(self, budgets: Sequence[Budget]) -> list[list[Balance]]:
+        """Return for each of *budgets* what `balances` does, with a few queries for all of them."""
+        if self._ledger.store.url == _IN_MEMORY:
+            return [self.balances(each) for each in budgets]
+        now = self._ledger.instant()
+        return self._tables.read(lambda rows: _read_balances(rows, budgets, now))
 
 
 def _read_balances(rows: Rows, budgets: Sequence[Budget], now: int) -> list[list[Balance]]:
@@ -147,7 +145,3 @@ class _Fetched:
     def next_account(self) -> int:
         """Return a number above those of all accounts: none of these is ever written."""
         return 1 << 62
-
-
-def _budgets(rows: Rows, sql: str, given: tuple[object, ...]) -> list[Budget]:
-    return [Budget.from_json(json.loads(body)) for (body,) in rows.run(sql, *given)]
