@@ -132,7 +132,7 @@ def test_a_run_is_interrupted_once_its_lease_ran_out(url: str) -> None:
 
 
 def test_progress_changes_with_every_step_of_a_run(journal: Journal) -> None:
-    """Of the latest runs: each line and the end are seen; pages hold the same runs, newest first."""
+    """Of the latest runs each line and the end are seen; pages hold them too, newest first."""
 
     async def main() -> list[Any]:
         seen: list[Any] = []
