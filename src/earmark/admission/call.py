@@ -90,7 +90,7 @@ class Call(Protocol):
 
 CountInput = Callable[[float], Awaitable[Call]]
 """Asks a provider, for so many seconds, how long the input of a call is; gives the call with the
-bound of that. It costs nothing, and raises an `EarmarkError` where there is no count."""
+bound of that. It costs nothing, and raises `CallFailed` where there is no count."""
 
 
 @runtime_checkable

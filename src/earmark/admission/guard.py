@@ -19,6 +19,7 @@ is later than the call can last, so no running call is ever presumed.
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Generator, Mapping
 from dataclasses import dataclass, replace
 from threading import Lock
@@ -52,6 +53,7 @@ from earmark.pricing.book import PriceBook
 from earmark.pricing.bound import Bound
 
 _T = TypeVar("_T")
+_log = logging.getLogger(__name__)
 
 __all__ = ["AsyncGuard", "Charge", "Guard", "Opening", "Receipt", "Recorder"]
 
@@ -326,7 +328,9 @@ class AsyncGuard:
             return call
         try:
             return await self._in_time(count(COUNT_TIMEOUT_S), COUNT_TIMEOUT_S)
-        except (EarmarkError, TimeoutError):
+        except (CallFailed, TimeoutError) as error:
+            why = error if isinstance(error, CallFailed) else type(error).__name__
+            _log.warning("%s is held by its bytes, its input was not counted: %s", call.name, why)
             return call
 
     async def _make(self, call: Call, hold: CallHold, timeout_s: float) -> Receipt:

@@ -16,7 +16,7 @@ from earmark.apis.reply_cost import PricedRequest, model_of, reply_cost, request
 from earmark.apis.requests import RequestReading, copied_body, read_body
 from earmark.apis.streams import ReplyStream, open_stream
 from earmark.clock import Clock
-from earmark.errors import CallFailed, InvalidConfig
+from earmark.errors import CallFailed, InvalidConfig, InvalidUsage
 from earmark.pricing.book import PriceBook
 from earmark.pricing.bound import ModelBound
 from earmark.pricing.json_values import mapping
@@ -86,13 +86,17 @@ class ModelCall:
         """Return the call with the bound of the provider's count of its input.
 
         Raises:
-            CallFailed, InvalidUsage: It gave none.
+            CallFailed: It gave none.
         """
         api, model = self._terms.api, self._reading.model
         asked = count_request(self._body, api=api, model=model)
         url = self._server.count_url(model, count_endpoint(api))
         async with self._sender.post(url, asked.body, timeout_s) as incoming:
-            count = asked.tokens(await incoming.json())
+            reply = await incoming.json()
+        try:
+            count = asked.tokens(reply)
+        except InvalidUsage:
+            raise failures.garbled(self._server.provider, "no count of an input") from None
         return replace(self, bound=self._bounded(most_counted=with_margin(count, margin)))
 
     async def send(self, grant: Grant) -> Reply:

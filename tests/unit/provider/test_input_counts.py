@@ -189,7 +189,9 @@ def test_what_a_count_would_not_hold_is_not_asked_for(
     assert call.count_input is None
 
 
+ECHO: Final = "what a server says of a prompt"
 FAILED: Final = {
+    "words": count("anthropic", ECHO),
     "an error": Scene(status=500),
     "not allowed": Scene(status=403, body=b'{"error": {"type": "permission_error"}}'),
     "no such path": Scene(status=404),
@@ -205,9 +207,9 @@ FAILED: Final = {
 
 @pytest.mark.parametrize("scene", FAILED.values(), ids=FAILED)
 def test_without_a_count_the_bytes_are_held_and_nothing_is_refused(
-    stub: StubServer, scene: Scene
+    stub: StubServer, scene: Scene, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The call is clamped to what its bytes leave, as if nobody had been asked; asked is once."""
+    """The call is clamped to what its bytes leave, as if nobody had been asked; the log says so."""
     left = "0.0044 usd total"
     stub.play(reply("anthropic"))
     plain, _ = spend(opened("anthropic", stub.url, margin=None), english(), left)
@@ -215,6 +217,10 @@ def test_without_a_count_the_bytes_are_held_and_nothing_is_refused(
     assert 32 <= clamped["max_tokens"] < 100
     stub.play(scene, reply("anthropic"))
     receipt, _ = spend(opened("anthropic", stub.url), english(), left)
+    said = [each.getMessage() for each in caplog.records if each.name.startswith("earmark")]
+    assert len(said) == (scene is not FAILED["more than the bytes"])
+    assert all(each.startswith("stub/m is held by its bytes") for each in said)
+    assert not any("planet" in each or ECHO in each for each in said)
     assert [each.path for each in stub.requests] == [PATHS["anthropic"], "/v1/messages"]
     assert stub.requests[1].body == clamped
     assert receipt.charge.hold == plain.charge.hold
