@@ -9,6 +9,7 @@ import pytest
 from earmark.ledger.ledger import Ledger
 from earmark.testing import ManualClock
 from support.ledger_books import DURABLE, IN_MEMORY, STORES, check_books, open_books
+from support.no_store import ledgers_without_store
 from support.postgres_session import recycle
 
 
@@ -41,6 +42,12 @@ def ledger(request: pytest.FixtureRequest, url: str, clock: ManualClock) -> Iter
         check_books(opened)
     finally:
         opened.close()
+
+
+@pytest.fixture
+def edges(clock: ManualClock) -> list[Ledger]:
+    """Ledgers for threads and for tasks that have no store: for what is refused without one."""
+    return ledgers_without_store(clock)
 
 
 @pytest.fixture(params=DURABLE)

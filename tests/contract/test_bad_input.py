@@ -29,34 +29,41 @@ BAD_AMOUNTS: list[Any] = [
 
 
 @pytest.mark.parametrize("amount", BAD_AMOUNTS, ids=repr)
-def test_what_is_no_amount_is_refused_everywhere(books: Ledger, amount: Any) -> None:
-    """Floats, NaN, negative, too fine and absurd amounts change nothing, whatever is asked."""
-    before = books.entries()
-    for act in (
-        lambda: books.reserve("acme", amount),
-        lambda: books.extend("call", amount),
-        lambda: books.settle("call", amount),
-        lambda: books.spend("acme", amount),
-    ):
-        with pytest.raises(InvalidAmount) as refused:
-            act()
-        assert len(str(refused.value)) < 200
-    assert books.entries() == before
+def test_what_is_no_amount_is_refused_everywhere(edges: list[Ledger], amount: Any) -> None:
+    """Floats, NaN, negative, too fine and absurd amounts reach no store, whatever is asked."""
+    for books in edges:
+        for act in (
+            lambda books: books.reserve("acme", amount),
+            lambda books: books.extend("call", amount),
+            lambda books: books.settle("call", amount),
+            lambda books: books.spend("acme", amount),
+        ):
+            with pytest.raises(InvalidAmount) as refused:
+                act(books)
+            assert len(str(refused.value)) < 200
+
+
+def test_what_is_right_reaches_the_store(edges: list[Ledger]) -> None:
+    """The ledgers without one, which refuse what is wrong, ask it for all else."""
+    for books in edges:
+        with pytest.raises(AssertionError, match="the store was asked: submit"):
+            books.reserve("acme", "1")
 
 
 @pytest.mark.parametrize("amount", [0.1, float("nan"), True, None])
-def test_a_float_is_a_type_error(books: Ledger, amount: Any) -> None:
+def test_a_float_is_a_type_error(edges: list[Ledger], amount: Any) -> None:
     """A float for money is a `TypeError`, as for any wrong type."""
-    with pytest.raises(FloatAmount) as refused:
-        books.reserve("acme", amount)
-    assert isinstance(refused.value, TypeError)
-    assert isinstance(refused.value, ValueError)
+    for books in edges:
+        with pytest.raises(FloatAmount) as refused:
+            books.reserve("acme", amount)
+        assert isinstance(refused.value, TypeError)
+        assert isinstance(refused.value, ValueError)
 
 
-@pytest.mark.parametrize("text", ["0e999999999", "0e-999999999", "-0", " 0 "])
-def test_nothing_is_nothing_however_it_is_written(books: Ledger, text: str) -> None:
+def test_nothing_is_nothing_however_it_is_written(books: Ledger) -> None:
     """Zero with an absurd exponent is read at once, as zero."""
-    assert str(books.reserve("acme", text).amount) == "0"
+    for text in ("0e999999999", "0e-999999999", "-0", " 0 "):
+        assert str(books.reserve("acme", text).amount) == "0"
 
 
 @pytest.mark.parametrize(
@@ -64,13 +71,14 @@ def test_nothing_is_nothing_however_it_is_written(books: Ledger, text: str) -> N
     ["", "/", "acme/", "/acme", "a//b", "a b", "a/../b", ".", "ü", "a\x00", "a/" * 16 + "a",
      "x" * 256, "x" * 65, 7, None],
 )  # fmt: skip
-def test_what_is_no_path_is_refused(books: Ledger, path: Any) -> None:
+def test_what_is_no_path_is_refused(edges: list[Ledger], path: Any) -> None:
     """A path of other characters, too long or too deep is refused by name."""
-    for act in ("reserve", "pause", "resume", "balances"):
+    for books in edges:
+        for act in ("reserve", "pause", "resume", "balances"):
+            with pytest.raises(InputError):
+                getattr(books, act)(path)
         with pytest.raises(InputError):
-            getattr(books, act)(path)
-    with pytest.raises(InputError):
-        books.set_budget(path, limits=["1 usd per day"])
+            books.set_budget(path, limits=["1 usd per day"])
 
 
 @pytest.mark.parametrize(
@@ -79,14 +87,13 @@ def test_what_is_no_path_is_refused(books: Ledger, path: Any) -> None:
      "nan usd per day", "1.5 calls per day", "10 usd per 0min", "10 usd per 25h", "1 usd per total",
      "5000000000 usd total", "1e99 usd total", "10 usd per day per day", 10.0, None],
 )  # fmt: skip
-def test_what_is_no_limit_is_refused(books: Ledger, clock: ManualClock, limit: Any) -> None:
-    """An unknown unit or window and amounts that are none leave the budget as it stands."""
-    before = books.budgets()
-    with pytest.raises(InputError):
-        books.set_budget("acme", limits=[limit])
-    with pytest.raises(InputError):
-        books.extend_budget("acme", limit, until=clock.now + timedelta(hours=1))
-    assert books.budgets() == before
+def test_what_is_no_limit_is_refused(edges: list[Ledger], clock: ManualClock, limit: Any) -> None:
+    """An unknown unit or window and amounts that are none never come to a budget."""
+    for books in edges:
+        with pytest.raises(InputError):
+            books.set_budget("acme", limits=[limit])
+        with pytest.raises(InputError):
+            books.extend_budget("acme", limit, until=clock.now + timedelta(hours=1))
 
 
 @pytest.mark.parametrize(
@@ -95,21 +102,21 @@ def test_what_is_no_limit_is_refused(books: Ledger, clock: ManualClock, limit: A
      {"alerts": [0]}, {"alerts": [-0.5]}, {"alerts": [float("nan")]}, {"alerts": ["most"]},
      {"limits": ["1 usd per day", "2 usd per day"]}, {"actor": "x" * 2000}],
 )  # fmt: skip
-def test_a_budget_with_a_wrong_part_is_refused_whole(books: Ledger, wrong: Any) -> None:
+def test_a_budget_with_a_wrong_part_is_refused_whole(edges: list[Ledger], wrong: Any) -> None:
     """An unknown zone, an absurd threshold or a limit given twice changes nothing."""
-    before = books.entries()
-    with pytest.raises(InputError):
-        books.set_budget("acme", **({"limits": ["5 usd per day"]} | wrong))
-    assert books.entries() == before
+    for books in edges:
+        with pytest.raises(InputError):
+            books.set_budget("acme", **({"limits": ["5 usd per day"]} | wrong))
 
 
 @pytest.mark.parametrize(
     "labels", [{"run": "x" * 5000}, {str(n): "x" for n in range(1000)}], ids=["long", "many"]
 )
-def test_labels_have_a_size(books: Ledger, labels: dict[str, str]) -> None:
+def test_labels_have_a_size(edges: list[Ledger], labels: dict[str, str]) -> None:
     """Labels beyond 4,096 characters are refused."""
-    with pytest.raises(InputError, match="4096"):
-        books.reserve("acme", 1, labels=labels)
+    for books in edges:
+        with pytest.raises(InputError, match="4096"):
+            books.reserve("acme", 1, labels=labels)
 
 
 def test_half_a_character_in_a_label_harms_nobody(books: Ledger) -> None:

@@ -248,10 +248,11 @@ def test_a_repeated_move_is_made_once(timed: Ledger, clock: ManualClock) -> None
 
 
 @pytest.mark.parametrize("deadline", ["soon", "-1s", timedelta(days=-1), 10**12])
-def test_what_is_no_deadline_moves_none(timed: Ledger, deadline: str) -> None:
+def test_what_is_no_deadline_moves_none(edges: list[Ledger], deadline: str) -> None:
     """Words, the past and absurd durations are refused at the edge."""
-    with pytest.raises(InvalidDuration):
-        timed.extend("short", deadline=deadline)
+    for books in edges:
+        with pytest.raises(InvalidDuration):
+            books.extend("short", deadline=deadline)
 
 
 def test_a_deadline_after_the_end_of_time_is_not_moved_to(

@@ -74,27 +74,28 @@ def test_without_a_key_each_reserve_is_another(books: Ledger) -> None:
     assert standing(books, "acme") == ("1", "0", "0.5", "0.5")
 
 
-@pytest.mark.parametrize("key", ["k", "K", "k ", "é", "日本", "'; DROP TABLE entry; --", "x" * 255])
-def test_a_key_is_any_printable_text(books: Ledger, key: str) -> None:
+def test_a_key_is_any_printable_text(books: Ledger) -> None:
     """Keys are kept as given: case, spaces, quotes and every script."""
-    books.reserve("acme", "0.1", key=key)
-    assert [hold.key for hold in books.holds()] == [key]
-    assert books.settle(key, "0.1").key == key
+    keys = ["k", "K", "k ", "é", "日本", "'; DROP TABLE entry; --", "x" * 255]
+    for key in keys:
+        books.reserve("acme", "0.1", key=key)
+    assert sorted(hold.key for hold in books.holds()) == sorted(keys)
+    assert [books.settle(key, "0.1").key for key in keys] == keys
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "a\nb", "a\x00b", "\ud800"])
-def test_what_is_no_key_is_refused(books: Ledger, key: str) -> None:
+def test_what_is_no_key_is_refused(edges: list[Ledger], key: str) -> None:
     """An empty, overlong or unprintable key is refused before the books are asked."""
-    for act in (
-        lambda: books.reserve("acme", "0.1", key=key),
-        lambda: books.settle(key, "0.1"),
-        lambda: books.release(key),
-        lambda: books.presume(key),
-        lambda: books.extend(key, "0.1"),
-    ):
-        with pytest.raises(InvalidKey):
-            act()
-    assert standing(books, "acme") == ("1", "0", "0", "1")
+    for books in edges:
+        for act in (
+            lambda books: books.reserve("acme", "0.1", key=key),
+            lambda books: books.settle(key, "0.1"),
+            lambda books: books.release(key),
+            lambda books: books.presume(key),
+            lambda books: books.extend(key, "0.1"),
+        ):
+            with pytest.raises(InvalidKey):
+                act(books)
 
 
 def test_a_temporary_increase_under_a_key_is_given_once(books: Ledger, clock: ManualClock) -> None:

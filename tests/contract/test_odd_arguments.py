@@ -133,6 +133,7 @@ def test_one_limit_as_text_is_no_list_of_limits(books: Ledger) -> None:
         books.set_budget("acme", limits="1 usd per day")
 
 
+@pytest.mark.parametrize("url", ["memory:"])
 @pytest.mark.parametrize("text", ["a\0", "a\nb", "\ud800", "x" * 300, ""])
 def test_what_no_store_can_hold_is_looked_up_nowhere(ledger: Ledger, text: str) -> None:
     """A key or path with a NUL, a line end or half a character is refused before a look."""

@@ -239,6 +239,7 @@ def test_a_key_is_sent_once(tickets: Tickets) -> None:
         tickets.open("acme", BODY, key="once")
 
 
+@pytest.mark.parametrize("url", ["memory:"])
 @pytest.mark.parametrize(
     "options",
     [

@@ -108,6 +108,7 @@ ENDINGS: dict[str, tuple[Callable[[Ticket], Any], str, str]] = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("url", ["memory:"])
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_each_ending_is_booked_by_what_is_known_of_the_cost_once(
     tickets: Tickets, ending: str
@@ -161,6 +162,7 @@ NOTHING_TO_END_BY: dict[str, tuple[Callable[[Ticket], Any], str]] = {
 }
 
 
+@pytest.mark.parametrize("url", ["memory:"])
 @pytest.mark.parametrize("given", NOTHING_TO_END_BY)
 def test_what_is_nothing_to_end_by_leaves_a_ticket_open(tickets: Tickets, given: str) -> None:
     """The error says what was given, the ticket can still be ended, and nothing is booked."""

@@ -123,17 +123,19 @@ def forged(text: str) -> str:
     return urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
+CURSORS = [
+    "!", "x", forged("{}"), forged("null"), forged("true"), forged("1.5"), forged("-1"),
+    forged(str(1 << 64)), forged("[1, 2]"), forged('["\\u0000", "a"]'), forged('["\\ud800", ""]'),
+    forged("[" * 5000), forged("9" * 1400),
+]  # fmt: skip
+
+
 @pytest.mark.parametrize("path", [*NAMES, "/v1/patches", "/v1/runs", "/v1/alerts"])
-@pytest.mark.parametrize(
-    "cursor",
-    ["!", "x", forged("{}"), forged("null"), forged("true"), forged("1.5"), forged("-1"),
-     forged(str(1 << 64)), forged("[1, 2]"), forged('["\\u0000", "a"]'), forged('["\\ud800", ""]'),
-     forged("[" * 5000), forged("9" * 1400)],
-)  # fmt: skip
-def test_a_cursor_of_another_list_is_bad_input(shared: House, path: str, cursor: str) -> None:
+def test_a_cursor_of_another_list_is_bad_input(shared: House, path: str) -> None:
     """Whatever it says, it is 400, never the service's own failure."""
     joined = "&" if "?" in path else "?"
-    shared.no(400, "get", f"{path}{joined}cursor={cursor[:2000]}")
+    for cursor in CURSORS:
+        shared.no(400, "get", f"{path}{joined}cursor={cursor[:2000]}")
 
 
 @pytest.mark.parametrize("limit", ["0", "1001", "-1", "x", "1.5", ""])
