@@ -136,6 +136,9 @@ class ModelRequest:
     """Passed to the provider as they are: temperature, seed, tools, service_tier …"""
     extra_input_tokens: int | None = None
     """An explicit bound for inputs that cannot be counted here: images, files, server tools."""
+    within_s: float = 0
+    """The seconds until the call ends at the latest, waiting included: it is bounded by the dearest
+    price of that time, and of an hour at least."""
 
 
 class Provider(Protocol):

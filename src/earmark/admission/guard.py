@@ -290,7 +290,8 @@ class AsyncGuard:
             call: What to make; bounded, not yet sent.
             key: Names this one attempt; another attempt needs another. A new one if not given.
             wait: How long to wait in line for budget; `None` asks once.
-            timeout: How long the call may take once it is sent.
+            timeout: How long the call may take once it is sent. A model's call is bounded by prices
+                until `ModelRequest.within_s`: give it *wait* and *timeout* together.
             labels: Kept with the reservation; `stage` also tells routes of one model apart.
             recorder: Keeps a record of the call in the transaction that books it.
 

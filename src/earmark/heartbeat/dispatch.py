@@ -146,9 +146,11 @@ class Dispatcher:
 
     async def _paid(self, task: Task, work: ModelWork, attempt: Attempt, gate: Gate) -> Receipt:
         provider = provider_of(attempt.model, self._runtime.providers)
+        within_s = self._wait_s + self._settings.task_timeout.total_seconds()
+        request = request_of(task, work, attempt.model, within_s=within_s)
         return await self._guard.spend(
             attempt.budget,
-            gate(provider.call(request_of(task, work, attempt.model))),
+            gate(provider.call(request)),
             key=attempt.key,
             wait=self._wait_s,
             timeout=self._settings.task_timeout,

@@ -15,11 +15,12 @@ from earmark.apis.output_limit import value_at, with_output_limit
 from earmark.apis.reply_cost import PricedRequest, model_of, reply_cost, request_id_of
 from earmark.apis.requests import RequestReading, copied_body, read_body
 from earmark.apis.streams import ReplyStream, open_stream
-from earmark.clock import Clock
+from earmark.clock import NANOS_PER_SECOND, Clock
 from earmark.errors import CallFailed, InvalidConfig, InvalidUsage
-from earmark.pricing.book import PriceBook
+from earmark.pricing.book import LONGEST_CALL_NS, PriceBook
 from earmark.pricing.bound import ModelBound
 from earmark.pricing.json_values import mapping
+from earmark.pricing.price import Price
 from earmark.provider.server import Server
 
 if TYPE_CHECKING:
@@ -224,9 +225,7 @@ def make_call(terms: Terms, server: Server, sender: "Sender", request: ModelRequ
         terms.api, body, provider=server.provider, model=model, allowed=terms.allowed_options
     )
     reading = replace(reading, stream=request.stream, max_output_tokens=request.max_tokens)
-    price = terms.book.resolve(
-        model, provider=server.provider, at=terms.clock.instant(), tier=reading.tier
-    )
+    price = _price(terms, server.provider, reading, request.within_s)
     bounded = partial(
         bound_request,
         reading,
@@ -245,6 +244,17 @@ def make_call(terms: Terms, server: Server, sender: "Sender", request: ModelRequ
         _body=body,
         _reading=reading,
         _bounded=bounded,
+    )
+
+
+def _price(terms: Terms, provider: str, reading: RequestReading, within_s: float) -> Price:
+    """Return the price of now, which holds the dearest until the call's end."""
+    return terms.book.resolve(
+        reading.model,
+        provider=provider,
+        at=terms.clock.instant(),
+        tier=reading.tier,
+        within_ns=max(LONGEST_CALL_NS, round(within_s * NANOS_PER_SECOND)),
     )
 
 

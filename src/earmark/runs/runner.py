@@ -22,6 +22,7 @@ from earmark.composition.check import check_input
 from earmark.errors import EarmarkError, InvalidConfig
 from earmark.ledger.async_ledger import AsyncLedger
 from earmark.ledger.ledger import Ledger
+from earmark.ledger.requests import Duration
 from earmark.money import AmountLike, Money
 from earmark.runs.attempts import StageAttempts, Terms, ungated
 from earmark.runs.closing import carry, error_json, status_of, totals, unaccounted
@@ -142,6 +143,10 @@ class _Ask:
     gate: Callable[[Call], Call]
 
 
+def _seconds(duration: Duration) -> float:
+    return parse_duration(duration) / NANOS_PER_SECOND
+
+
 def _ask(
     composition: Composition,
     given: Json,
@@ -156,6 +161,8 @@ def _ask(
     path = parse_path(f"{parse_path(under)}/run-{run_id}")
     concurrency = concurrency_of(options)
     wait = options.get("wait", DEFAULT_WAIT)
+    wait_s = None if wait is None else _seconds(wait)
+    timeout_s = _seconds(options.get("timeout", DEFAULT_TIMEOUT))
     now = clock.instant()
     return _Ask(
         record=RunRecord(
@@ -173,13 +180,13 @@ def _ask(
             run_id=run_id,
             budget=path,
             concurrency=concurrency,
-            timeout_s=parse_duration(options.get("timeout", DEFAULT_TIMEOUT)) / NANOS_PER_SECOND,
-            wait_s=None if wait is None else parse_duration(wait) / NANOS_PER_SECOND,
+            timeout_s=timeout_s,
+            wait_s=wait_s,
             max_repeats=repeats_of(options),
         ),
         clock=clock,
         stages=stages_of(options),
-        tools=Tools(providers=options.get("providers", {}), concurrency=concurrency),
+        tools=Tools(options.get("providers", {}), concurrency, wait_s or 0, timeout_s),
         allow=options.get("allow", ()),
         policy=policy_of(options),
         engine=options.get("engine") or LocalEngine(clock),

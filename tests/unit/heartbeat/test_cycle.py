@@ -71,6 +71,8 @@ def test_a_model_is_asked_what_the_task_says(beats: BeatHouse) -> None:
         ("user", "Do {it}"),
     ]
     assert told.max_tokens == 7
+    # Ten minutes each, and five in line before that: priced until it can have ended.
+    assert plain.within_s == told.within_s == 900
 
 
 def test_the_attempt_is_written_before_the_model_is_asked() -> None:

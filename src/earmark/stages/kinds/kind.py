@@ -60,6 +60,10 @@ class Tools:
 
     providers: Mapping[str, Provider] = field(default_factory=dict[str, Provider])
     concurrency: int = 16
+    wait_s: float = 0
+    """How long an attempt may wait in line for budget."""
+    timeout_s: float = 0
+    """How long an attempt may take whose stage names no time of its own."""
     _http: "AsyncClient | None" = None
     _threads: ThreadPoolExecutor | None = None
 

@@ -97,6 +97,7 @@ class ModelStage:
             messages=self._messages(value),
             max_tokens=self.max_tokens,
             options=self.options,
+            within_s=tools.wait_s + (tools.timeout_s if self.timeout_s is None else self.timeout_s),
         )
         return provider_of(self.model, tools.providers).call(request)
 
