@@ -10,7 +10,7 @@ from earmark.cli.table import Table
 from earmark.errors import BudgetExceeded, Reason
 from earmark.money import Money
 from earmark.pricing.usage import Usage
-from earmark.workspace.jsonable import plain
+from earmark.workspace.jsonable import to_jsonable
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ from earmark.workspace.jsonable import plain
 )
 def test_values_as_json(value: object, expected: object) -> None:
     """Amounts are decimal strings, instants RFC 3339, counts numbers."""
-    assert plain(value) == expected
+    assert to_jsonable(value) == expected
 
 
 def test_a_refusal_as_json_has_its_numbers() -> None:
@@ -40,7 +40,7 @@ def test_a_refusal_as_json_has_its_numbers() -> None:
         requested=Money("0.5"),
         resets_at=datetime(2026, 12, 1, tzinfo=UTC),
     )
-    facts = plain(refusal.facts())
+    facts = to_jsonable(refusal.facts())
     assert facts["requested"] == "0.5"
     assert facts["resets_at"] == "2026-12-01T00:00:00Z"
     assert facts["retryable"] is False

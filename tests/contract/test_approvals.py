@@ -11,7 +11,7 @@ from earmark.nudges.nudge import Nudge
 from earmark.nudges.nudges import Nudges
 from earmark.stores.open import open_ledger
 from earmark.testing import ManualClock
-from earmark.workspace.approvals import MOST, ask_for_all, put_on_board
+from earmark.workspace.approvals import MOST, add_task, request_pending_approvals
 from earmark.workspace.workspace import Workspace, open_workspace
 from support.ledger_workers import in_threads
 from support.shaky_tables import ShakyTables
@@ -36,7 +36,7 @@ def nudges(workspace: Workspace) -> list[Nudge]:
 
 def add(workspace: Workspace, draft: Draft = RISKY, key: str | None = None) -> Task:
     """Put a task on the board as every program does."""
-    return put_on_board(workspace, draft, actor="ann", key=key)
+    return add_task(workspace, draft, actor="ann", key=key)
 
 
 def test_who_adds_a_task_that_waits_for_a_person_nudges(workspace: Workspace) -> None:
@@ -63,22 +63,22 @@ def test_who_adds_a_task_that_waits_for_a_person_nudges(workspace: Workspace) ->
 
 def test_a_task_that_asks_nobody_nudges_nobody(workspace: Workspace) -> None:
     """Only what the configuration has a person approve is told."""
-    put_on_board(workspace, Draft(title="a"), actor="ann")
-    put_on_board(workspace, RISKY, actor="ann", approval_for=frozenset())
-    assert (nudges(workspace), ask_for_all(workspace)) == ([], 0)
-    put_on_board(workspace, Draft(title="a"), actor="ann", approval_for=frozenset({"P2"}))
+    add_task(workspace, Draft(title="a"), actor="ann")
+    add_task(workspace, RISKY, actor="ann", approval_for=frozenset())
+    assert (nudges(workspace), request_pending_approvals(workspace)) == ([], 0)
+    add_task(workspace, Draft(title="a"), actor="ann", approval_for=frozenset({"P2"}))
     assert [nudge.kind for nudge in nudges(workspace)] == ["approval"]
 
 
 def test_each_task_is_told_once(workspace: Workspace) -> None:
     """Added again under its key, seen by any number of cycles, tried again: one nudge."""
     first = [add(workspace, key="k") for _ in range(2)]
-    in_threads([lambda: ask_for_all(workspace)] * 4)
+    in_threads([lambda: request_pending_approvals(workspace)] * 4)
     assert len(nudges(workspace)) == len({task.id for task in first}) == 1
     workspace.board.approve(first[0].id, actor="ann")
     workspace.board.cancel(first[0].id, actor="ann")
     add(workspace, key="k")
-    assert (len(nudges(workspace)), ask_for_all(workspace)) == (1, 0)
+    assert (len(nudges(workspace)), request_pending_approvals(workspace)) == (1, 0)
 
 
 def test_what_could_not_be_told_is_told_by_the_next_cycle(
@@ -89,7 +89,10 @@ def test_what_could_not_be_told_is_told_by_the_next_cycle(
     line.down = True
     task = add(replace(workspace, nudges=Nudges(line, clock)))
     assert (workspace.board.get(task.id).status, nudges(workspace)) == (Status.PENDING, [])
-    assert (ask_for_all(workspace, ("chat",)), ask_for_all(workspace, ("chat",))) == (1, 0)
+    assert (
+        request_pending_approvals(workspace, ("chat",)),
+        request_pending_approvals(workspace, ("chat",)),
+    ) == (1, 0)
     (nudge,) = nudges(workspace)
     assert [each.channel for each in workspace.nudges.deliveries(nudge.id)] == ["chat"]
 
@@ -100,10 +103,10 @@ def test_old_tasks_are_told_a_few_at_a_time(workspace: Workspace) -> None:
     for _ in range(MOST + 1):
         workspace.board.add(RISKY, actor="ann")
     later = workspace.board.add(replace_needs(first), actor="ann")
-    assert [ask_for_all(workspace) for _ in range(3)] == [MOST, 1, 0]
+    assert [request_pending_approvals(workspace) for _ in range(3)] == [MOST, 1, 0]
     workspace.board.cancel(nudges(workspace)[0].data["task"], actor="ann")
     accept(workspace, first)
-    assert ask_for_all(workspace) == 1
+    assert request_pending_approvals(workspace) == 1
     assert nudges(workspace)[-1].data["task"] == later.id
 
 
@@ -125,4 +128,4 @@ def test_a_store_that_is_away_is_not_taken_for_quiet(workspace: Workspace) -> No
     line = ShakyTables(workspace.tables)
     line.down = True
     with pytest.raises(StoreUnavailable):
-        ask_for_all(Workspace.over(workspace.ledger, line))
+        request_pending_approvals(Workspace.over(workspace.ledger, line))

@@ -10,16 +10,17 @@ import typer
 from earmark.budget.budget import Budget
 from earmark.budget.path import is_of_a_run
 from earmark.budget.share import percent
-from earmark.cli import moments
 from earmark.cli.books import open_books, open_existing, operator, settings_of
 from earmark.cli.session import Session, command, group
 from earmark.cli.table import Table
+from earmark.cli.time_options import AHEAD, WHEN
 from earmark.clock import iso
 from earmark.errors import InvalidConfig, NotFound
 from earmark.ledger.answers import Balance
 from earmark.ledger.ledger import Ledger
 from earmark.money import Money
 from earmark.workspace.resource_json import balance_json, budget_json
+from earmark.workspace.time_expressions import parse_not_past
 
 app = group("Set, show, pause, resume and extend budgets.")
 
@@ -108,13 +109,13 @@ def pause(
     session: Session,
     path: Path,
     *,
-    until: Annotated[str | None, typer.Option(metavar=moments.WHEN, help=moments.AHEAD)] = None,
+    until: Annotated[str | None, typer.Option(metavar=WHEN, help=AHEAD)] = None,
     actor: Actor = None,
     reason: Reason = "",
 ) -> None:
     """Refuse all that would be spent at or below PATH, until resumed or until WHEN."""
     with _books(session) as ledger:
-        end = None if until is None else moments.still_ahead(until, ledger.clock)
+        end = None if until is None else parse_not_past(until, ledger.clock)
         budget = ledger.pause(path, actor=_who(actor), reason=reason, until=end)
         _answer_one(session, ledger, budget)
 
@@ -134,13 +135,13 @@ def extend(
         str, typer.Argument(metavar="LIMIT", help="What to add, as a limit: '2 usd per day'.")
     ],
     *,
-    until: Annotated[str, typer.Option(metavar=moments.WHEN, help=moments.AHEAD)],
+    until: Annotated[str, typer.Option(metavar=WHEN, help=AHEAD)],
     actor: Actor = None,
     reason: Reason = "",
 ) -> None:
     """Add to the limit of the same unit and window, until WHEN."""
     with _books(session) as ledger:
-        end = moments.still_ahead(until, ledger.clock)
+        end = parse_not_past(until, ledger.clock)
         budget = ledger.extend_budget(path, limit, until=end, actor=_who(actor), reason=reason)
         _answer_one(session, ledger, budget)
 

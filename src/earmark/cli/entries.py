@@ -6,14 +6,15 @@ from typing import Annotated, Any, Final
 import typer
 
 from earmark.budget.limit import show_amount
-from earmark.cli import moments
 from earmark.cli.books import open_existing
 from earmark.cli.runs import budget_of_run
 from earmark.cli.session import Session, command, group
 from earmark.cli.table import Table
+from earmark.cli.time_options import AGO, WHEN
 from earmark.ledger.details import remarks
 from earmark.ledger.values import CLOSING, Entry
 from earmark.workspace.resource_json import data_of, entry_json
+from earmark.workspace.time_expressions import parse_past
 
 app = group("List what was booked, in the order of commits.")
 
@@ -28,10 +29,8 @@ def entries(
     ] = None,
     run: Annotated[str | None, typer.Option(metavar="RUN", help="Of this run.")] = None,
     key: Annotated[str | None, typer.Option(metavar="KEY", help="With this key.")] = None,
-    since: Annotated[
-        str | None, typer.Option(metavar=moments.WHEN, help=f"Then or later: {moments.AGO}")
-    ] = None,
-    until: Annotated[str | None, typer.Option(metavar=moments.WHEN, help="Before then.")] = None,
+    since: Annotated[str | None, typer.Option(metavar=WHEN, help=f"Then or later: {AGO}")] = None,
+    until: Annotated[str | None, typer.Option(metavar=WHEN, help="Before then.")] = None,
     after: Annotated[
         int, typer.Option(metavar="SEQ", min=0, help="Go on after this number: the next page.")
     ] = 0,
@@ -42,8 +41,8 @@ def entries(
         found = ledger.entries(
             budget_of_run(ledger, run, budget),
             key=key,
-            since=moments.ago(since, ledger.clock),
-            until=moments.ago(until, ledger.clock),
+            since=parse_past(since, ledger.clock),
+            until=parse_past(until, ledger.clock),
             after=after,
             most=limit,
         )

@@ -5,14 +5,15 @@ from typing import Annotated, Final
 
 import typer
 
-from earmark.cli import moments
 from earmark.cli.books import open_existing
 from earmark.cli.runs import budget_of_run
 from earmark.cli.session import Session, command, default, group
 from earmark.cli.table import Table
+from earmark.cli.time_options import AGO, WHEN
 from earmark.ledger.details import read_details, remarks
 from earmark.ledger.values import Reservation, State
 from earmark.workspace.resource_json import labels_of, reservation_json
+from earmark.workspace.time_expressions import parse_past
 
 app = group("List reservations whose true cost is not known, and settle them.")
 
@@ -57,11 +58,9 @@ def holds(
         Which, typer.Option(help="`unresolved` is open or presumed: the true cost is not known.")
     ] = Which.UNRESOLVED,
     since: Annotated[
-        str | None, typer.Option(metavar=moments.WHEN, help=f"Opened then or later: {moments.AGO}")
+        str | None, typer.Option(metavar=WHEN, help=f"Opened then or later: {AGO}")
     ] = None,
-    until: Annotated[
-        str | None, typer.Option(metavar=moments.WHEN, help="Opened before then.")
-    ] = None,
+    until: Annotated[str | None, typer.Option(metavar=WHEN, help="Opened before then.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1_000_000, help="At most so many.")] = 1000,
 ) -> None:
     """List reservations in the order they were opened: those whose true cost is not known yet."""
@@ -74,8 +73,8 @@ def holds(
                 within,
                 state=one,
                 key=key,
-                since=moments.ago(since, ledger.clock),
-                until=moments.ago(until, ledger.clock),
+                since=parse_past(since, ledger.clock),
+                until=parse_past(until, ledger.clock),
                 most=limit,
             )
         ]

@@ -4,10 +4,10 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from earmark.cli import moments
 from earmark.cli.books import settings_of
 from earmark.cli.session import Session, command, group
 from earmark.cli.table import Table
+from earmark.cli.time_options import AGO, WHEN
 from earmark.clock import SystemClock, from_datetime, iso
 from earmark.config.assemble import price_book
 from earmark.errors import InvalidUsage
@@ -15,6 +15,7 @@ from earmark.pricing.bill import Rate
 from earmark.pricing.price import Price
 from earmark.pricing.units import UNITS
 from earmark.pricing.usage import AUTO, Usage, tier_name
+from earmark.workspace.time_expressions import parse_past
 
 app = group("Show what a model costs, and what a call of it would.")
 
@@ -37,9 +38,7 @@ def price(
             metavar="KIND=N", help="Other units of it: cache_read_tokens=200; repeatable."
         ),
     ] = None,
-    at: Annotated[
-        str | None, typer.Option(metavar=moments.WHEN, help=f"As of then: {moments.AGO}")
-    ] = None,
+    at: Annotated[str | None, typer.Option(metavar=WHEN, help=f"As of then: {AGO}")] = None,
     provider: Annotated[str | None, typer.Option(help="Who is called.")] = None,
     tier: Annotated[
         str | None, typer.Option(help="The service tier: batch, flex, priority …")
@@ -47,7 +46,7 @@ def price(
 ) -> None:
     """Show a model's price, from earmark.toml or the price list, and the cost of a call."""
     clock = SystemClock()
-    moment = moments.ago(at, clock)
+    moment = parse_past(at, clock)
     instant = clock.instant() if moment is None else from_datetime(moment)
     found = price_book(settings_of(session)).resolve(
         model, provider=provider, at=instant, tier=tier

@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar, Concatenate, ParamSpec, Protocol
 
 import typer
 
-from earmark.workspace.jsonable import decimals, plain
+from earmark.workspace.jsonable import expand_exponents, to_jsonable
 
 P = ParamSpec("P")
 
@@ -68,8 +68,8 @@ class Session:
 
 def write_json(form: Mapping[str, Any]) -> None:
     """Write one JSON document to standard output, in ASCII so that no terminal can spoil it."""
-    text = jsonlib.dumps(plain(form), indent=2, allow_nan=False)
-    sys.stdout.write(f"{decimals(text)}\n")
+    text = jsonlib.dumps(to_jsonable(form), indent=2, allow_nan=False)
+    sys.stdout.write(f"{expand_exponents(text)}\n")
 
 
 def group(help: str) -> typer.Typer:  # noqa: A002 - Typer's own word

@@ -11,18 +11,19 @@ from msgspec.structs import replace
 from earmark.board.board import Board
 from earmark.board.listing import Wanted
 from earmark.board.task import Draft, ModelWork, Priority, Quality, Status, Task
-from earmark.cli import moments
 from earmark.cli.books import open_books, open_existing, operator, settings_of
 from earmark.cli.session import Session, command, group
 from earmark.cli.task_given import RunGiven, check_stdin, text_of, work_of
 from earmark.cli.task_shown import Shown, tasks_table
+from earmark.cli.time_options import AHEAD, WHEN
 from earmark.clock import from_datetime
 from earmark.errors import NotFound
 from earmark.ledger.ledger import Ledger
 from earmark.stores.open_tables import open_tables
-from earmark.workspace.approvals import put_on_board
+from earmark.workspace.approvals import add_task
 from earmark.workspace.resource_json import attempt_json, event_json, task_json
 from earmark.workspace.task_costs import task_cost, task_costs
+from earmark.workspace.time_expressions import parse_future
 from earmark.workspace.workspace import open_workspace
 
 app = group("Add, list, show, approve, grade and accept tasks of the board.")
@@ -80,7 +81,7 @@ Needs = Annotated[
     list[str] | None, typer.Option(metavar="TASK", help="To be accepted first; repeatable.")
 ]
 Attempts = Annotated[int, typer.Option(metavar="N", help="At most so many tries.")]
-Due = Annotated[str | None, typer.Option(metavar=moments.WHEN, help=f"Not before: {moments.AHEAD}")]
+Due = Annotated[str | None, typer.Option(metavar=WHEN, help=f"Not before: {AHEAD}")]
 Key = Annotated[str | None, typer.Option(metavar="KEY", help="Adding again under it adds nothing.")]
 
 
@@ -136,9 +137,9 @@ def _added(session: Session, draft: Draft, due: str | None, actor: str, key: str
         open_books(session, settings) as ledger,
         open_workspace(ledger, sibling=sibling, channels=channels) as workspace,
     ):
-        start = moments.ahead(due, ledger.clock)
+        start = parse_future(due, ledger.clock)
         dated = replace(draft, due_at=0 if start is None else from_datetime(start))
-        return put_on_board(workspace, dated, actor=actor, key=key, approval_for=approval)
+        return add_task(workspace, dated, actor=actor, key=key, approval_for=approval)
 
 
 @command(app, "list")

@@ -9,7 +9,7 @@ from earmark.board.task import Attempt, Event, Status, Task, TaskCost
 from earmark.cli.session import Part
 from earmark.cli.table import Table
 from earmark.clock import NANOS_PER_SECOND, to_datetime
-from earmark.workspace.jsonable import decimals
+from earmark.workspace.jsonable import expand_exponents
 
 _LIST: Final = (
     *(">task", "status", "priority", "type", "title", "claimed by", "created", ">usd"),
@@ -128,7 +128,7 @@ class Shown:
         if self.task.error:
             yield _panel("Error", [safe(self.task.error)])
         if self.task.result is not None:
-            text = decimals(json.dumps(self.task.result, indent=2, ensure_ascii=False))
+            text = expand_exponents(json.dumps(self.task.result, indent=2, ensure_ascii=False))
             yield _panel("Result", [safe(text)])
 
     def _attempt(self, each: Attempt) -> tuple[str, ...]:

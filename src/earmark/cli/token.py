@@ -6,14 +6,15 @@ from typing import Annotated, Final
 
 import typer
 
-from earmark.cli import moments
 from earmark.cli.books import open_books, open_existing, settings_of
 from earmark.cli.session import Session, command, group
 from earmark.cli.table import Table
+from earmark.cli.time_options import AHEAD, WHEN
 from earmark.clock import Clock, from_datetime, iso
 from earmark.ledger.ledger import Ledger
 from earmark.stores.open_tables import open_tables
 from earmark.workspace.resource_json import token_json
+from earmark.workspace.time_expressions import parse_not_past
 from earmark.workspace.tokens import TokenRow, Tokens
 
 app = group("Make, list and revoke the service's tokens.")
@@ -35,7 +36,7 @@ def create(
     ],
     expires: Annotated[
         str | None,
-        typer.Option(metavar=moments.WHEN, help=f"From then on it opens nothing: {moments.AHEAD}"),
+        typer.Option(metavar=WHEN, help=f"From then on it opens nothing: {AHEAD}"),
     ] = None,
 ) -> None:
     """Make a token and print it: this once, as only its digest is kept."""
@@ -74,7 +75,7 @@ def _tokens(ledger: Ledger) -> Generator[Tokens]:
 
 
 def _instant(text: str, clock: Clock) -> int:
-    return from_datetime(moments.still_ahead(text, clock))
+    return from_datetime(parse_not_past(text, clock))
 
 
 def _row(token: TokenRow, now: int) -> tuple[str, ...]:

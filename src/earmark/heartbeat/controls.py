@@ -9,9 +9,9 @@ from earmark.budget.path import ancestors
 from earmark.clock import Clock, iso
 from earmark.errors import EarmarkError
 from earmark.heartbeat.quiet import Hours, quiet_until
-from earmark.workspace.agent_state import State
-from earmark.workspace.daily_spend import zone_of
-from earmark.workspace.kill_switch import is_enabled, switch_of
+from earmark.workspace.agent_state import HeartbeatState
+from earmark.workspace.daily_spend import timezone_of
+from earmark.workspace.kill_switch import is_enabled, kill_switch_name
 from earmark.workspace.workspace import Workspace
 
 _log = logging.getLogger("earmark.heartbeat")
@@ -20,7 +20,7 @@ _log = logging.getLogger("earmark.heartbeat")
 class Verdict(Struct, frozen=True, kw_only=True):
     """Whether tasks may be dispatched now, and if not, why and until when."""
 
-    state: State = ""
+    state: HeartbeatState = ""
     """Empty: they may."""
     reason: str = ""
     resets_at: int = 0
@@ -51,7 +51,7 @@ class Controls:
         self._clock = clock
         self._budget = budget
         self._quiet_hours = quiet_hours
-        self.switch = switch_of(agent)
+        self.switch = kill_switch_name(agent)
 
     def read(self) -> Verdict:
         """Return what the controls say now; what cannot be read says no."""
@@ -88,7 +88,7 @@ class Controls:
     def _quiet(self) -> Verdict | None:
         if self._quiet_hours is None:
             return None
-        zone = zone_of(self._workspace.ledger, self._budget)
+        zone = timezone_of(self._workspace.ledger, self._budget)
         until = quiet_until(self._quiet_hours, self._clock.instant(), zone)
         if until is None:
             return None

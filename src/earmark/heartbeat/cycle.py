@@ -24,8 +24,8 @@ from earmark.heartbeat.recover import recover
 from earmark.heartbeat.report import CycleReport
 from earmark.heartbeat.runtime import WHOLE, Runtime
 from earmark.nudges.collect import collect
-from earmark.workspace.agent_state import State
-from earmark.workspace.approvals import ask_for_all
+from earmark.workspace.agent_state import HeartbeatState
+from earmark.workspace.approvals import request_pending_approvals
 from earmark.workspace.workspace import Workspace
 
 _log = logging.getLogger("earmark.heartbeat")
@@ -66,7 +66,7 @@ class Progress:
         )
 
     @property
-    def _state(self) -> State:
+    def _state(self) -> HeartbeatState:
         return self.verdict.state or ("error" if self.errors else "idle")
 
 
@@ -183,7 +183,7 @@ class Cycle:
     async def _collected(self) -> int:
         workspace, channels = self._workspace, self._runtime.channels
         told = await asyncio.to_thread(collect, workspace.ledger, workspace.nudges, channels)
-        return told + await asyncio.to_thread(ask_for_all, workspace, channels)
+        return told + await asyncio.to_thread(request_pending_approvals, workspace, channels)
 
     async def _allowed(self) -> Verdict:
         verdict = await asyncio.to_thread(self._controls.read)

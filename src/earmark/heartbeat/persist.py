@@ -24,12 +24,12 @@ from earmark.ledger.values import Reservation
 from earmark.money import Money
 from earmark.quilt.quilt import Patch
 from earmark.workspace.daily_spend import (
+    DailySpend,
     Day,
-    Spend,
-    books_of,
+    books_id,
     days_since,
-    head_of,
-    patch_of,
+    last_entry_number,
+    patch_fields,
     spend_of,
     today,
 )
@@ -126,14 +126,14 @@ class BudgetPatches:
                     raise
         raise AssertionError("an amount of nothing fits, or raises")
 
-    def _put(self, day: Day, spend: Spend, now: int, cycle: int) -> str:
+    def _put(self, day: Day, spend: DailySpend, now: int, cycle: int) -> str:
         name = _name(day)
         stands = self._standing(name)
         if stands is not None and stands.data.get("budget", day.budget) != day.budget:
             # Two budgets that limit days, of two agents: the second one's patch says whose it is.
             name = f"{name}_{day.budget}"
             stands = self._standing(name)
-        data = patch_of(self._workspace.ledger, day, spend, now=now)
+        data = patch_fields(self._workspace.ledger, day, spend, now=now)
         if now < day.end or stands is None or not _agree(stands.data, data):
             data |= {"cycle_count": cycle, "agent": self._agent}
             self._workspace.quilt.put(PATCH_TYPE, name, data, author=self._agent)
@@ -151,7 +151,9 @@ class BudgetPatches:
         if type(entry) is not int or not isinstance(budget, str):
             return False
         ledger = self._workspace.ledger
-        return entry <= head_of(ledger, budget) and data.get("books") == books_of(ledger, budget)
+        return entry <= last_entry_number(ledger, budget) and data.get("books") == books_id(
+            ledger, budget
+        )
 
 
 def _name(day: Day) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from earmark.board.task import Attempt, Status, Task
 from earmark.errors import TaskMoved
-from earmark.workspace.attempt_reservations import Trail, is_unresolved, look
+from earmark.workspace.attempt_reservations import FenceResult, fence_attempt, is_unresolved
 from earmark.workspace.workspace import Workspace
 
 _log = logging.getLogger("earmark.heartbeat")
@@ -29,10 +29,10 @@ def _recovered(
     workspace: Workspace, task: Task, agent: str, channels: Sequence[str]
 ) -> Task | None:
     attempt = _open_attempt(workspace, task)
-    trail = Trail.NOTHING if attempt is None else look(workspace.ledger, attempt)
-    if trail is Trail.HIDDEN:
+    fence = FenceResult.UNSENT if attempt is None else fence_attempt(workspace.ledger, attempt)
+    if fence is FenceResult.BLOCKED:
         return None
-    sent = trail is Trail.SENT
+    sent = fence is FenceResult.SENT
     reason = f"the lease of {task.agent} ran out; " + (
         "the call may have been billed" if sent else "nothing was sent"
     )

@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 from msgspec import Struct, structs
 
 from earmark.clock import iso
-from earmark.workspace.agent_state import State
+from earmark.workspace.agent_state import HeartbeatState
 
 _LONGEST_ERROR: Final = 1000
 #: Ends of a dispatch that somebody should hear of.
@@ -28,7 +28,7 @@ class CycleReport(Struct, frozen=True, kw_only=True):
     """One cycle, from the controls to the patch."""
 
     number: int
-    state: State
+    state: HeartbeatState
     reason: str = ""
     resets_at: int = 0
     recovered: tuple[str, ...] = ()

@@ -8,7 +8,7 @@ from earmark.board.board import Board
 from earmark.board.task import Attempt, Task
 from earmark.clock import NANOS_PER_SECOND, Clock
 from earmark.errors import StoreUnavailable
-from earmark.workspace.attempt_reservations import key_of
+from earmark.workspace.attempt_reservations import attempt_key
 
 T = TypeVar("T")
 
@@ -31,7 +31,7 @@ class Tries:
         """Write that *task* is given to *model*, under the key that will pay for it; durable."""
 
         def begin() -> Attempt:
-            key = key_of(task.id, self._board.next_attempt(task.id))
+            key = attempt_key(task.id, self._board.next_attempt(task.id))
             return self._board.start(task, model=model, key=key, budget=budget)
 
         return await asyncio.to_thread(begin)

@@ -11,7 +11,7 @@ from typing import Any, Final
 from fastapi.sse import format_sse_event
 
 from earmark.nudges.nudges import NudgeProgress
-from earmark.workspace.kill_switch import switch_of
+from earmark.workspace.kill_switch import kill_switch_name
 from earmark.workspace.resource_json import event_json, nudge_event_json
 from earmark.workspace.workspace import Workspace
 
@@ -83,7 +83,7 @@ def _agents(workspace: Workspace, before: Mapping[str, Any] | None) -> Found:
 
 
 def _switch(workspace: Workspace, agent: str) -> list[tuple[str, int]]:
-    return [(each.type, each.version) for each in workspace.quilt.named(switch_of(agent))]
+    return [(each.type, each.version) for each in workspace.quilt.named(kill_switch_name(agent))]
 
 
 def _runs(workspace: Workspace, before: Mapping[str, Any] | None) -> Found:

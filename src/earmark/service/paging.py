@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, TypeVar, cast
 from fastapi import Query
 
 from earmark.service.problems import Problem
-from earmark.workspace.jsonable import told
+from earmark.workspace.jsonable import to_jsonable_utf8
 
 T = TypeVar("T")
 
@@ -37,7 +37,7 @@ def page(
     """
     items = found[:limit]
     after = cursor_of(mark(items[-1])) if len(found) > limit else None
-    return {"items": told([form(each) for each in items]), "next": after}
+    return {"items": to_jsonable_utf8([form(each) for each in items]), "next": after}
 
 
 def cursor_of(mark: Any) -> str:  # noqa: ANN401 - a number, a text or a list of them

@@ -23,7 +23,7 @@ from earmark.errors import (
     StoreError,
     StoreUnavailable,
 )
-from earmark.workspace.jsonable import told
+from earmark.workspace.jsonable import to_jsonable_utf8
 
 MEDIA_TYPE: Final = "application/problem+json"
 #: Seconds after which what was held may have come back.
@@ -128,7 +128,7 @@ def problem(
 ) -> Response:
     """Return a problem document; *more* are its further members."""
     document = {
-        **told(more or {}),
+        **to_jsonable_utf8(more or {}),
         "type": f"urn:earmark:problem:{code}",
         "title": TITLES.get(code, "Error"),
         "status": status,

@@ -15,7 +15,7 @@ from earmark.service.fresh import Fresh
 from earmark.service.keyed import KeptAnswers
 from earmark.stores.tables import Tables
 from earmark.workspace.health import health
-from earmark.workspace.jsonable import told
+from earmark.workspace.jsonable import to_jsonable_utf8
 from earmark.workspace.tokens import Tokens
 from earmark.workspace.workspace import Workspace, open_workspace
 
@@ -158,7 +158,7 @@ class Vitals:
 
     def _examine(self) -> Finding:
         found = health(self._own(), agent=self._agent, clock=self._clock)
-        document: dict[str, Any] = told(found)
+        document: dict[str, Any] = to_jsonable_utf8(found)
         return Finding(ok=document["status"] != "fail", document=document, is_public=False)
 
     def _own(self) -> Workspace:

@@ -6,7 +6,7 @@ from msgspec import Struct, structs
 
 from earmark.clock import iso
 
-State = Literal[
+HeartbeatState = Literal[
     "idle", "dispatching", "at_cap", "paused", "killed", "quiet", "error", "stopped", ""
 ]
 
@@ -32,11 +32,11 @@ class AgentState(Struct, frozen=True, kw_only=True):
     next_cycle_at: int = 0
     """When the next one begins; a cycle at the cap may begin sooner, when the window turns."""
     interval_s: float = 0
-    state: State = ""
+    state: HeartbeatState = ""
     reason: str = ""
     """Why it dispatches nothing, or less; empty where nothing is in the way."""
     resets_at: int = 0
-    """When that ends by itself; 0 where nobody knows."""
+    """When that ends by itself; 0 where that is unknown."""
     dispatched: int = 0
     """Tasks given to a model since it was started."""
     last_error: str = ""

@@ -27,7 +27,7 @@ class AgentRow:
     updated_at: int
 
     def held_at(self, now: int) -> bool:
-        """Return whether somebody holds the name at the instant *now*."""
+        """Return whether a process holds the name at the instant *now*."""
         return bool(self.holder) and now < self.lease_until
 
 

@@ -1,6 +1,6 @@
-"""Tasks that wait for a person: the sibling is nudged, once for each, however many look.
+"""Tasks that wait for a person's approval: the sibling is nudged, once for each task.
 
-Whoever adds such a task nudges; what a crash kept from being told is told by the next cycle.
+Whoever adds such a task nudges; a nudge that a crash prevented is raised by the next cycle.
 """
 
 import logging
@@ -15,12 +15,12 @@ from earmark.workspace.workspace import Workspace
 
 _log = logging.getLogger("earmark.heartbeat")
 
-#: So many that were not told yet are told in one cycle.
+#: Nudges raised in one cycle.
 MOST: Final = 20
 _NOT_REQUESTED: Final = not_raised("'task/' || task.id || '/approval'")
 
 
-def put_on_board(
+def add_task(
     workspace: Workspace,
     draft: Draft,
     *,
@@ -32,15 +32,15 @@ def put_on_board(
     task = workspace.board.add(draft, actor=actor, key=key, approval_for=approval_for)
     if task.approval == "wanted":
         try:
-            ask(workspace, task, workspace.channels)
+            request_approval(workspace, task, workspace.channels)
         except StoreError as error:
-            # The task is on the board, which is what was wanted; the next cycle tells it.
-            _log.warning("nobody was told yet that task %s waits for approval: %s", task.id, error)
+            # The task is on the board; the next cycle raises the nudge.
+            _log.warning("no nudge yet that task %s waits for approval: %s", task.id, error)
     return task
 
 
-def ask(workspace: Workspace, task: Task, channels: Sequence[str] = ()) -> bool:
-    """Nudge the sibling to approve or deny *task*; return whether nobody had before."""
+def request_approval(workspace: Workspace, task: Task, channels: Sequence[str] = ()) -> bool:
+    """Nudge the sibling to approve or deny *task*; return whether this was the first nudge."""
     return workspace.nudges.raise_(
         "approval",
         id=f"task/{task.id}/approval",
@@ -57,7 +57,9 @@ def ask(workspace: Workspace, task: Task, channels: Sequence[str] = ()) -> bool:
     )
 
 
-def ask_for_all(workspace: Workspace, channels: Sequence[str] = ()) -> int:
-    """Nudge for tasks that wait for a person, and of which nobody was told; return how many."""
+def request_pending_approvals(workspace: Workspace, channels: Sequence[str] = ()) -> int:
+    """Raise the nudges that tasks waiting for approval do not have yet; return how many."""
     found = workspace.board.awaiting_approval(MOST, _NOT_REQUESTED)
-    return sum(ask(workspace, workspace.board.get(task_id), channels) for task_id in found)
+    return sum(
+        request_approval(workspace, workspace.board.get(task_id), channels) for task_id in found
+    )

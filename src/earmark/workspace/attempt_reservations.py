@@ -1,4 +1,4 @@
-"""What the books say of one try: whether anything was sent, and that nothing will be any more."""
+"""The reservations of one attempt: whether it may have sent a call, and how to fence it off."""
 
 from enum import StrEnum
 from typing import Final
@@ -10,24 +10,24 @@ from earmark.ledger.store import Filter
 from earmark.ledger.values import Reservation
 
 
-class Trail(StrEnum):
-    """What the books say of a try."""
+class FenceResult(StrEnum):
+    """Whether a fenced attempt has sent a call."""
 
     SENT = "sent"
     """It may have been billed."""
-    NOTHING = "nothing"
-    """It sent nothing, and never will."""
-    HIDDEN = "hidden"
-    """A pause keeps its key from being taken: look again later."""
+    UNSENT = "unsent"
+    """It sent nothing, and cannot any more."""
+    BLOCKED = "blocked"
+    """A pause keeps its key from being taken: try again later."""
 
 
-def key_of(task_id: str, attempt: int) -> str:
-    """Return the key under which the try of a model stage is paid."""
+def attempt_key(task_id: str, attempt: int) -> str:
+    """Return the idempotency key under which an attempt of a model task is paid."""
     return f"task-{task_id}-{attempt}"
 
 
 def reservations_of(ledger: Ledger, attempt: Attempt) -> list[Reservation]:
-    """Return the reservations of one try: a model's one, or those of a composition's run."""
+    """Return the reservations of one attempt: a model's one, or those of a composition's run."""
     if not attempt.key:
         return ledger.store.reservations(Filter(budget=attempt.budget)) if attempt.run_id else []
     found = ledger.store.reservation(attempt.key)
@@ -35,39 +35,39 @@ def reservations_of(ledger: Ledger, attempt: Attempt) -> list[Reservation]:
 
 
 def was_sent(ledger: Ledger, attempt: Attempt) -> bool:
-    """Return whether something of the try may have been sent, and so billed."""
+    """Return whether a call of the attempt may have been sent, and so billed."""
     return any(_counts(each) for each in reservations_of(ledger, attempt))
 
 
 def is_unresolved(ledger: Ledger, attempt: Attempt) -> bool:
-    """Return whether nobody knows what the try cost."""
+    """Return whether the cost of the attempt is unknown."""
     found = reservations_of(ledger, attempt)
     return any(each.state in {"open", "presumed"} for each in found)
 
 
-def look(ledger: Ledger, attempt: Attempt) -> Trail:
-    """Return what the try of a heartbeat that seems dead has sent, and keep it from sending more.
+def fence_attempt(ledger: Ledger, attempt: Attempt) -> FenceResult:
+    """Keep an attempt of a heartbeat that seems dead from sending, and return whether it has sent.
 
-    It may not be dead but stopped in the middle. It pays under the try's key before it sends, so
-    whoever takes that key keeps it from sending: a reservation of nothing, given back.
+    The heartbeat may only be stopped for a while. It reserves under the attempt's key before it
+    sends, so reserving nothing under that key, and releasing it, makes it fail before it sends.
     """
     if not attempt.key or ledger.store.reservation(attempt.key) is not None:
-        return Trail.SENT if was_sent(ledger, attempt) else Trail.NOTHING
+        return FenceResult.SENT if was_sent(ledger, attempt) else FenceResult.UNSENT
     try:
-        ledger.reserve(attempt.budget, 0, key=attempt.key, units=_NOTHING)
+        ledger.reserve(attempt.budget, 0, key=attempt.key, units=_NO_CALL)
         ledger.release(attempt.key)
     except KeyReused:
-        return Trail.SENT
+        return FenceResult.SENT
     except BudgetExceeded:
-        return Trail.HIDDEN
+        return FenceResult.BLOCKED
     except NoBudget:
         pass
-    return Trail.NOTHING
+    return FenceResult.UNSENT
 
 
-_NOTHING: Final = {"calls": 0, "tokens": 0}
+_NO_CALL: Final = {"calls": 0, "tokens": 0}
 
 
 def _counts(reservation: Reservation) -> bool:
-    # Who bars a try reserves no call; everybody who makes one reserves it.
+    # A fence reserves no call; whoever makes a call reserves it.
     return reservation.state != "released" and reservation.hold.calls > 0

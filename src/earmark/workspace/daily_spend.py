@@ -44,7 +44,7 @@ class Day(Struct, frozen=True, kw_only=True):
         return Day(budget=self.budget, zone=self.zone, start=interval.start, end=interval.end)
 
 
-class Spend(Struct, frozen=True, kw_only=True):
+class DailySpend(Struct, frozen=True, kw_only=True):
     """What a day came to, in nano-USD."""
 
     settled: int
@@ -70,10 +70,10 @@ def today(ledger: Ledger, budget: str, now: int) -> Day:
     """Return the day that holds *now*, of the budget on the path of *budget* that limits days."""
     account = day_account(ledger.store.accounts(budget, now))
     owner = budget if account is None else account.line.budget
-    return Day(budget=owner, zone=zone_of(ledger, owner), start=0, end=0).at(now)
+    return Day(budget=owner, zone=timezone_of(ledger, owner), start=0, end=0).at(now)
 
 
-def zone_of(ledger: Ledger, path: str) -> str:
+def timezone_of(ledger: Ledger, path: str) -> str:
     """Return the time zone of the budget at *path*, or of the nearest one above it; else UTC."""
     for each in ancestors(path):
         budget = ledger.store.budget(each)
@@ -88,7 +88,7 @@ def day_account(accounts: tuple[Account, ...]) -> Account | None:
     return next(daily, None)
 
 
-def spend_of(ledger: Ledger, day: Day, now: int) -> Spend:
+def spend_of(ledger: Ledger, day: Day, now: int) -> DailySpend:
     """Return what *day* came to so far, or in all.
 
     Raises:
@@ -98,7 +98,7 @@ def spend_of(ledger: Ledger, day: Day, now: int) -> Spend:
         account = day_account(ledger.store.accounts(day.budget, now))
         if account is not None and account.line.budget == day.budget:
             line = account.line
-            return Spend(
+            return DailySpend(
                 settled=account.settled,
                 held=account.held,
                 limit=line.limit,
@@ -117,7 +117,7 @@ def days_since(first: Day, now: int) -> Iterator[Day]:
     yield from [*days, day][-MOST_DAYS:]
 
 
-def patch_of(ledger: Ledger, day: Day, spend: Spend, *, now: int) -> dict[str, Any]:
+def patch_fields(ledger: Ledger, day: Day, spend: DailySpend, *, now: int) -> dict[str, Any]:
     """Return the fields of a budget's patch that come from the books."""
     return {
         "daily_spend": usd(spend.settled),
@@ -130,18 +130,18 @@ def patch_of(ledger: Ledger, day: Day, spend: Spend, *, now: int) -> dict[str, A
         "starts_at": iso(day.start),
         "resets_at": iso(day.end),
         "timezone": day.zone,
-        "entry": head_of(ledger, day.budget),
-        "books": books_of(ledger, day.budget),
+        "entry": last_entry_number(ledger, day.budget),
+        "books": books_id(ledger, day.budget),
     }
 
 
-def head_of(ledger: Ledger, budget: str) -> int:
+def last_entry_number(ledger: Ledger, budget: str) -> int:
     """Return the number of the last entry of the tree that *budget* is in; 0 without one."""
     heads = ledger.store.heads()
     return heads.get(budget.partition("/")[0], heads.get("", 0))
 
 
-def books_of(ledger: Ledger, budget: str) -> str:
+def books_id(ledger: Ledger, budget: str) -> str:
     """Return which books these are: the instant of the first entry of *budget*'s tree.
 
     It is looked for once: a first entry stays the first.
@@ -164,13 +164,13 @@ def usd(nanos: int) -> str:
     return str(Money.nanos(nanos))
 
 
-def _summed(ledger: Ledger, day: Day) -> Spend:
+def _summed(ledger: Ledger, day: Day) -> DailySpend:
     """Add up a day's reservations: what is settled late belongs to the day it was opened on."""
     wanted = Filter(budget=day.budget, since=day.start, until=day.end)
     found = ledger.store.reservations(wanted)
     settled = sum(each.actual.usd for each in found if each.actual is not None)
     held = sum(each.hold.usd for each in found if each.state == "open")
-    return Spend(settled=settled, held=held, limit=_limit(ledger, day.budget, day.end - 1))
+    return DailySpend(settled=settled, held=held, limit=_limit(ledger, day.budget, day.end - 1))
 
 
 def _limit(ledger: Ledger, path: str, at: int) -> int | None:

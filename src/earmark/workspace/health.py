@@ -9,11 +9,11 @@ from earmark.clock import NANOS_PER_SECOND, Clock, iso
 from earmark.errors import EarmarkError
 from earmark.ledger.store import Filter
 from earmark.workspace.agents import AgentRow
-from earmark.workspace.daily_spend import Day, Spend, spend_of, today, usd
+from earmark.workspace.daily_spend import DailySpend, Day, spend_of, today, usd
 from earmark.workspace.workspace import Workspace
 
-Status = Literal["pass", "warn", "fail"]
-_WORST_FIRST: Final[Sequence[Status]] = ("fail", "warn", "pass")
+HealthStatus = Literal["pass", "warn", "fail"]
+_WORST_FIRST: Final[Sequence[HealthStatus]] = ("fail", "warn", "pass")
 
 #: A heartbeat that has not ended a cycle for so many intervals is stale.
 STALE_INTERVALS: Final = 2
@@ -22,15 +22,15 @@ LATE_CYCLES: Final = 1
 #: Holds whose cost is unknown are counted up to here.
 MOST_UNRESOLVED: Final = 1000
 
-#: States in which it does what it is told, and nothing is dispatched.
+#: States in which the heartbeat works as it should and dispatches nothing.
 _HELD_UP: Final = frozenset({"at_cap", "paused", "killed", "error", "stopped"})
 
 
-class Check(Struct, frozen=True, kw_only=True):
+class HealthCheck(Struct, frozen=True, kw_only=True):
     """One thing that was looked at, as `application/health+json` shows it."""
 
     name: str
-    status: Status
+    status: HealthStatus
     output: str = ""
     """What is wrong; empty where nothing is."""
     value: int | float | str | None = None
@@ -47,12 +47,12 @@ class Check(Struct, frozen=True, kw_only=True):
 class Health(Struct, frozen=True, kw_only=True):
     """How everything does at one moment; amounts are decimal strings, instants RFC 3339."""
 
-    status: Status
+    status: HealthStatus
     as_of: str
     heartbeat: Mapping[str, Any]
     budget: Mapping[str, Any]
     persistence: Mapping[str, Any]
-    checks: Sequence[Check]
+    checks: Sequence[HealthCheck]
 
     @property
     def output(self) -> str:
@@ -78,14 +78,14 @@ class Health(Struct, frozen=True, kw_only=True):
 def health(workspace: Workspace, *, agent: str | None = None, clock: Clock) -> Health:
     """Return how the heartbeat of *agent* does; without a name, of the one that reported last.
 
-    It changes nothing, asks nobody else, and never raises: what cannot be read is a failed check.
+    It changes nothing; what cannot be read is a failed check.
     """
     now = clock.instant()
     try:
         row = _agent(workspace, agent)
         return _examined(workspace, row, now)
     except EarmarkError as error:
-        check = Check(name="store:read", status="fail", output=str(error))
+        check = HealthCheck(name="store:read", status="fail", output=str(error))
         return _health(now, {"running": None}, {}, {}, [check])
 
 
@@ -96,10 +96,12 @@ def _agent(workspace: Workspace, name: str | None) -> AgentRow | None:
 
 
 def _examined(workspace: Workspace, row: AgentRow | None, now: int) -> Health:
-    store = Check(name="store:read", status="pass")
+    store = HealthCheck(name="store:read", status="pass")
     deliveries = _check_deliveries(workspace)
     if row is None:
-        beat = Check(name="heartbeat:age", status="warn", output="no heartbeat has run here yet")
+        beat = HealthCheck(
+            name="heartbeat:age", status="warn", output="no heartbeat has run here yet"
+        )
         return _health(now, _NO_BEAT, {}, {}, [store, beat, deliveries])
     checks = [store, _check_age(row, now), _check_state(row), _check_patch(row), deliveries]
     budget: Mapping[str, Any] = {}
@@ -117,7 +119,7 @@ def _health(
     heartbeat: Mapping[str, Any],
     budget: Mapping[str, Any],
     persistence: Mapping[str, Any],
-    checks: Sequence[Check],
+    checks: Sequence[HealthCheck],
 ) -> Health:
     found = {check.status for check in checks}
     return Health(
@@ -157,7 +159,7 @@ def _beat_block(row: AgentRow, now: int) -> dict[str, Any]:
     }
 
 
-def _budget_block(day: Day, spend: Spend, unresolved: int, now: int) -> dict[str, Any]:
+def _budget_block(day: Day, spend: DailySpend, unresolved: int, now: int) -> dict[str, Any]:
     limited = spend.limit is not None
     return {
         "date": day.date,
@@ -201,15 +203,15 @@ def cycles_until_persist(cycle: int, persisted: int, every: int) -> int:
 # The checks ---------------------------------------------------------------------------------------
 
 
-def _check_age(row: AgentRow, now: int) -> Check:
+def _check_age(row: AgentRow, now: int) -> HealthCheck:
     state = row.state
     seen = max(state.last_heartbeat, state.started_at)
     age_s = max(0, now - seen) // NANOS_PER_SECOND
     status, output = _freshness(row, now, age_s)
-    return Check(name="heartbeat:age", status=status, output=output, value=age_s, unit="s")
+    return HealthCheck(name="heartbeat:age", status=status, output=output, value=age_s, unit="s")
 
 
-def _freshness(row: AgentRow, now: int, age_s: int) -> tuple[Status, str]:
+def _freshness(row: AgentRow, now: int, age_s: int) -> tuple[HealthStatus, str]:
     if not row.state.running:
         return "warn", f"the heartbeat of '{row.name}' was stopped"
     if age_s > STALE_INTERVALS * row.state.interval_s + _slack_s(row):
@@ -226,12 +228,12 @@ def _slack_s(row: AgentRow) -> int:
     return max(0, row.lease_until - row.state.last_heartbeat) // NANOS_PER_SECOND
 
 
-def _check_state(row: AgentRow) -> Check:
+def _check_state(row: AgentRow) -> HealthCheck:
     state = row.state
     wrong = state.state in _HELD_UP or bool(state.last_error)
     reason = state.reason if state.state in _HELD_UP else ""
     said = "; ".join(dict.fromkeys(part for part in (reason, state.last_error) if part))
-    return Check(
+    return HealthCheck(
         name="heartbeat:state",
         status="warn" if wrong else "pass",
         output=said if wrong else "",
@@ -239,42 +241,44 @@ def _check_state(row: AgentRow) -> Check:
     )
 
 
-def _check_patch(row: AgentRow) -> Check:
+def _check_patch(row: AgentRow) -> HealthCheck:
     """Look whether the day's patch is late: a cycle that was to write it may end without."""
     state = row.state
     since = state.cycle_count - state.persisted_cycle
     late = state.running and since > state.persist_every + LATE_CYCLES
     output = f"the day's patch is late: it was not written for {since} cycles" if late else ""
-    status: Status = "warn" if late else "pass"
-    return Check(name="persistence:lag", status=status, output=output, value=since, unit="cycles")
+    status: HealthStatus = "warn" if late else "pass"
+    return HealthCheck(
+        name="persistence:lag", status=status, output=output, value=since, unit="cycles"
+    )
 
 
-def _check_budget(spend: Spend) -> Check:
+def _check_budget(spend: DailySpend) -> HealthCheck:
     used = spend.percent()
     full = spend.available is not None and spend.available <= 0
     output = "nothing is left of the day's budget" if full else ""
-    status: Status = "warn" if full else "pass"
-    return Check(
+    status: HealthStatus = "warn" if full else "pass"
+    return HealthCheck(
         name="budget:utilization", status=status, output=output, value=used, unit="percent"
     )
 
 
-def _check_unresolved(count: int) -> Check:
+def _check_unresolved(count: int) -> HealthCheck:
     output = f"the cost of {count} calls of today is not known" if count else ""
-    status: Status = "warn" if count else "pass"
-    return Check(name="budget:unresolved", status=status, output=output, value=count)
+    status: HealthStatus = "warn" if count else "pass"
+    return HealthCheck(name="budget:unresolved", status=status, output=output, value=count)
 
 
-def _check_deliveries(workspace: Workspace) -> Check:
+def _check_deliveries(workspace: Workspace) -> HealthCheck:
     count, error = workspace.nudges.undelivered()
     if not count:
-        return Check(name="nudges:deliveries", status="pass", value=0)
+        return HealthCheck(name="nudges:deliveries", status="pass", value=0)
     output = f"{count} nudges could not be delivered yet: {error}"
-    return Check(name="nudges:deliveries", status="warn", output=output, value=count)
+    return HealthCheck(name="nudges:deliveries", status="warn", output=output, value=count)
 
 
 def _unresolved(workspace: Workspace, day: Day) -> int:
-    """Count the day's holds whose cost nobody knows; those that are under way are not meant."""
+    """Count the day's holds whose cost is unknown, without those that are under way."""
     wanted = Filter(
         budget=day.budget,
         state="presumed",

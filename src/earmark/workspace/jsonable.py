@@ -1,4 +1,4 @@
-"""What values are as JSON: amounts are decimal strings, instants RFC 3339, counts numbers."""
+"""Values as JSON: amounts are decimal strings, instants RFC 3339, counts numbers."""
 
 import re
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from decimal import Decimal
 from enum import Enum
 from typing import Any, Final, cast
 
-#: Deeper than this nobody reads, and few programs can: what a program printed may nest so.
+#: Nested deeper, a value is cut off: few JSON parsers go further, and a program may print such.
 DEEPEST: Final = 200
 TOO_DEEP: Final = "… nested too deep to be shown"
 
@@ -17,33 +17,35 @@ _SMALL: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|-?\d(?:\.\d+)?e-(?:0\d|1[0
 _AS_IT_IS: Final = frozenset({int, bool, float, type(None)})
 
 
-def told(value: Any) -> Any:  # noqa: ANN401 - a value of any kind, into JSON
-    """Return *value* as an answer in UTF-8 can say it: `plain`, and whole characters only."""
-    return plain(value, whole=True)
+def to_jsonable_utf8(value: Any) -> Any:  # noqa: ANN401 - a value of any kind, into JSON
+    """Return `to_jsonable` of *value*, unpaired surrogates replaced so that UTF-8 can hold it."""
+    return to_jsonable(value, utf8=True)
 
 
-def plain(value: Any, *, left: int = DEEPEST, whole: bool = False) -> Any:  # noqa: ANN401
-    """Return *value* as JSON can say it; what it cannot say becomes its text.
+def to_jsonable(value: Any, *, levels: int = DEEPEST, utf8: bool = False) -> Any:  # noqa: ANN401
+    """Return *value* in JSON's own types; an object of another type becomes its text.
 
-    What nests deeper than *left* levels is told as `TOO_DEEP`; *whole* mends text that is no UTF-8.
+    What nests deeper than *levels* becomes `TOO_DEEP`; *utf8* replaces unpaired surrogates.
     """
     kind = value.__class__
     # A page is made of thousands of these; the patterns below look at each in eight ways.
     if kind is str:
-        return value if not whole or value.isascii() else _whole(value)
+        return value if not utf8 or value.isascii() else _replace_surrogates(value)
     if kind in _AS_IT_IS:
         return value
-    if not left:
+    if not levels:
         return TOO_DEEP
-    left -= 1
+    levels -= 1
     if kind is dict:
-        return {str(key): plain(each, left=left, whole=whole) for key, each in value.items()}
+        return {
+            str(key): to_jsonable(each, levels=levels, utf8=utf8) for key, each in value.items()
+        }
     if kind is list:
-        return [plain(each, left=left, whole=whole) for each in value]
-    return _other(value, left, whole=whole)
+        return [to_jsonable(each, levels=levels, utf8=utf8) for each in value]
+    return _other(value, levels, utf8=utf8)
 
 
-def decimals(text: str) -> str:
+def expand_exponents(text: str) -> str:
     """Return JSON *text* with small numbers as people write amounts: `0.000082`, not `8.2e-05`."""
     return _SMALL.sub(_written_out, text) if "e-" in text else text
 
@@ -53,7 +55,7 @@ def _written_out(found: re.Match[str]) -> str:
     return said if said.startswith('"') else f"{Decimal(said):f}"
 
 
-def _other(value: Any, left: int, *, whole: bool) -> Any:  # noqa: ANN401
+def _other(value: Any, levels: int, *, utf8: bool) -> Any:  # noqa: ANN401
     match value:
         case Mapping():
             found = dict(cast("Mapping[Any, Any]", value))
@@ -65,12 +67,12 @@ def _other(value: Any, left: int, *, whole: bool) -> Any:  # noqa: ANN401
             found = {each.name: getattr(value, each.name) for each in fields(value)}
         case _:
             scalar = _scalar(value)
-            return _whole(scalar) if whole and isinstance(scalar, str) else scalar
-    return plain(found, left=left + 1, whole=whole)
+            return _replace_surrogates(scalar) if utf8 and isinstance(scalar, str) else scalar
+    return to_jsonable(found, levels=levels + 1, utf8=utf8)
 
 
-def _whole(text: str) -> str:
-    """Return *text* without half characters, which a shell may give and no UTF-8 can say."""
+def _replace_surrogates(text: str) -> str:
+    """Return *text* without unpaired surrogates, which a shell may give and UTF-8 cannot hold."""
     return text.encode("utf-8", "replace").decode()
 
 

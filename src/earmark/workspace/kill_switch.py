@@ -8,12 +8,12 @@ from typing import Any, Final
 _SAYS: Final = ("enabled", "value", "autonomous")
 
 
-def switch_of(agent: str) -> str:
+def kill_switch_name(agent: str) -> str:
     """Return the name of the patch that stops *agent*: `cloud_lu_autonomous`."""
-    return f"{snake(agent)}_autonomous"
+    return f"{snake_case(agent)}_autonomous"
 
 
-def snake(name: str) -> str:
+def snake_case(name: str) -> str:
     """Return *name* in small letters, joined by `_`."""
     return re.sub(r"\W+", "_", name.lower()).strip("_")
 

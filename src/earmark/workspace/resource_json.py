@@ -24,7 +24,7 @@ from earmark.clock import END_OF_TIME, iso, to_datetime
 from earmark.ledger.answers import Balance
 from earmark.ledger.details import read_details
 from earmark.ledger.values import Alert, Amounts, Entry, Reservation
-from earmark.workspace.jsonable import told
+from earmark.workspace.jsonable import to_jsonable_utf8
 
 if TYPE_CHECKING:
     # A command that lists budgets does not load the board's neighbours.
@@ -115,7 +115,7 @@ def alert_json(alert: Alert) -> dict[str, Any]:
 
 def audit_json(report: "AuditReport") -> dict[str, Any]:
     """Return what an audit found."""
-    form: dict[str, Any] = told(report)
+    form: dict[str, Any] = to_jsonable_utf8(report)
     return form
 
 
@@ -153,7 +153,7 @@ def run_json(record: "RunRecord | RunSummary", now: int) -> dict[str, Any]:
 
 
 def task_json(task: Task, cost: TaskCost | None = None) -> dict[str, Any]:
-    """Return a task; *cost* is the ledger's, null where nobody asked the ledger."""
+    """Return a task; *cost* is the ledger's, null where the ledger was not asked."""
     return {
         "id": task.id,
         "number": task.number,
@@ -224,7 +224,7 @@ def cost_json(cost: TaskCost) -> dict[str, Any]:
 
 
 def quality_json(quality: Quality) -> dict[str, Any]:
-    """Return what somebody said of a result."""
+    """Return the grade of a result."""
     return {
         "overall": quality.overall,
         "passed": quality.passed,
@@ -235,7 +235,7 @@ def quality_json(quality: Quality) -> dict[str, Any]:
 
 
 def attempt_json(attempt: Attempt) -> dict[str, Any]:
-    """Return one try of a task, and what leads from it to the books."""
+    """Return one attempt of a task, with its key and budget in the books."""
     return {
         "number": attempt.number,
         "agent": attempt.agent,
@@ -299,7 +299,7 @@ def nudge_json(nudge: "Nudge", deliveries: "list[Delivery] | None" = None) -> di
 
 
 def nudge_event_json(nudge: "Nudge") -> dict[str, Any]:
-    """Return what a listener is told of a new nudge."""
+    """Return what an event says of a new nudge."""
     names = ("id", "number", "kind", "budget", "recipient", "title")
     return {name: getattr(nudge, name) for name in names}
 
@@ -323,7 +323,7 @@ def agent_json(agent: "AgentRow", now: int) -> dict[str, Any]:
         "held": agent.held_at(now),
         "lease_until": _moment(agent.lease_until),
         "cycles": agent.cycles,
-        "state": told(agent.state),
+        "state": to_jsonable_utf8(agent.state),
         "updated_at": iso(agent.updated_at),
     }
 

@@ -1,4 +1,4 @@
-"""What tasks cost, from the ledger and nowhere else: all tries, also those that failed."""
+"""What tasks cost, from the ledger and nowhere else: all attempts, also those that failed."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
@@ -32,17 +32,17 @@ def task_costs(ledger: Ledger, attempts: Mapping[str, Sequence[Attempt]]) -> dic
 
     The calls of all of them are one question to the books; each composition's run is one or two.
     """
-    keys = [each.key for tries in attempts.values() for each in tries if each.key]
+    keys = [each.key for of_task in attempts.values() for each in of_task if each.key]
     found = ledger.store.reservations(Filter(keys=keys)) if keys else []
     calls = {each.key: _of_reservations((each,)) for each in found}
     return {
-        task_id: _cost(tries, [_of_try(ledger, each, calls) for each in tries])
-        for task_id, tries in attempts.items()
+        task_id: _cost(of_task, [_of_attempt(ledger, each, calls) for each in of_task])
+        for task_id, of_task in attempts.items()
     }
 
 
-class _Booked(Struct, frozen=True):
-    """What one try came to, in nano-USD."""
+class _AttemptCost(Struct, frozen=True):
+    """What one attempt cost, in nano-USD."""
 
     settled: int = 0
     held: int = 0
@@ -50,7 +50,7 @@ class _Booked(Struct, frozen=True):
     unknown: tuple[str, ...] = ()
 
 
-def _cost(attempts: Sequence[Attempt], booked: Sequence[_Booked]) -> TaskCost:
+def _cost(attempts: Sequence[Attempt], booked: Sequence[_AttemptCost]) -> TaskCost:
     return TaskCost(
         settled=Money.nanos(sum(each.settled for each in booked)),
         held=Money.nanos(sum(each.held for each in booked)),
@@ -61,22 +61,24 @@ def _cost(attempts: Sequence[Attempt], booked: Sequence[_Booked]) -> TaskCost:
     )
 
 
-def _of_try(ledger: Ledger, attempt: Attempt, calls: Mapping[str, _Booked]) -> _Booked:
+def _of_attempt(
+    ledger: Ledger, attempt: Attempt, calls: Mapping[str, _AttemptCost]
+) -> _AttemptCost:
     if attempt.key:
-        return calls.get(attempt.key, _Booked())
-    return _of_run(ledger, attempt) if attempt.run_id else _Booked()
+        return calls.get(attempt.key, _AttemptCost())
+    return _of_run(ledger, attempt) if attempt.run_id else _AttemptCost()
 
 
-def _of_run(ledger: Ledger, attempt: Attempt) -> _Booked:
+def _of_run(ledger: Ledger, attempt: Attempt) -> _AttemptCost:
     """Return what a run came to: its budget is its own, and so is the account of its limit."""
     store, path = ledger.store, attempt.budget
     own = next((a for a in store.accounts(path, ledger.clock.instant()) if _is_own(a, path)), None)
     if own is not None:
         presumed = _of_reservations(store.reservations(Filter(budget=path, state="presumed")))
         return structs.replace(presumed, settled=own.settled, held=own.held)
-    # It never began; or somebody gave its budget other limits, which say less than the whole.
+    # It never began; or its budget was given other limits, whose accounts do not hold the total.
     began = store.budget(path) is not None
-    return _of_reservations(reservations_of(ledger, attempt)) if began else _Booked()
+    return _of_reservations(reservations_of(ledger, attempt)) if began else _AttemptCost()
 
 
 def _is_own(account: Account, path: str) -> bool:
@@ -84,9 +86,9 @@ def _is_own(account: Account, path: str) -> bool:
     return (line.budget, line.unit, line.window) == (path, USD, _TOTAL)
 
 
-def _of_reservations(found: Iterable[Reservation]) -> _Booked:
+def _of_reservations(found: Iterable[Reservation]) -> _AttemptCost:
     each = list(found)
-    return _Booked(
+    return _AttemptCost(
         settled=sum(r.actual.usd for r in each if r.actual is not None),
         held=sum(r.hold.usd for r in each if r.state == "open"),
         presumed=sum(r.actual.usd for r in each if r.actual is not None and r.state == "presumed"),

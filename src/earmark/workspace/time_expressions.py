@@ -1,4 +1,4 @@
-"""Moments as people type them: a date, a time with its zone, or a stretch of time from now."""
+"""Times as people type them: a date, a time with its zone, or a duration from now."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -6,13 +6,13 @@ from earmark.clock import Clock, from_datetime, parse_duration, to_datetime
 from earmark.errors import InvalidDuration
 
 _WANT = "a time such as 2h or 3d, a date such as 2026-12-01 (UTC), or 2026-12-01T09:30+01:00"
-#: A moment before it, or so much ahead, is a slip of the pen; a ledger counts in 64 bits.
+#: Years outside are typing errors; a ledger counts nanoseconds in 64 bits.
 _FIRST_YEAR, _LAST_YEAR = 1970, 2200
 _SHOWN = 60
 
 
-def ahead(text: str | None, clock: Clock) -> datetime | None:
-    """Return the moment that *text* names, a stretch of time counted from now on; None for None.
+def parse_future(text: str | None, clock: Clock) -> datetime | None:
+    """Return the moment that *text* names, a duration counted from now on; None for None.
 
     Raises:
         InvalidDuration: It is neither.
@@ -20,8 +20,8 @@ def ahead(text: str | None, clock: Clock) -> datetime | None:
     return None if text is None else _read(text, clock, +1)
 
 
-def ago(text: str | None, clock: Clock) -> datetime | None:
-    """Return the moment that *text* names, a stretch of time counted back from now; None for None.
+def parse_past(text: str | None, clock: Clock) -> datetime | None:
+    """Return the moment that *text* names, a duration counted back from now; None for None.
 
     Raises:
         InvalidDuration: It is neither.
@@ -29,8 +29,8 @@ def ago(text: str | None, clock: Clock) -> datetime | None:
     return None if text is None else _read(text, clock, -1)
 
 
-def still_ahead(text: str, clock: Clock) -> datetime:
-    """Return the moment that *text* names, as `ahead` does, if it is not past.
+def parse_not_past(text: str, clock: Clock) -> datetime:
+    """Return the moment that *text* names, as `parse_future` does, if it is not past.
 
     Raises:
         InvalidDuration: It is past, or it is no moment.

@@ -16,7 +16,7 @@ from earmark.stores.open_tables import open_tables
 from earmark.stores.tables import Tables
 from earmark.workspace.agents import Agents
 
-#: Who is nudged unless somebody else is named.
+#: Who is nudged by default.
 DEFAULT_SIBLING: Final = "AG Lu"
 
 #: Tables in memory are shared by all that use the store, and end with it.

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from earmark.cli.main import main
 from earmark.testing import Failure, HalfStream
-from earmark.workspace.health import Check, health
+from earmark.workspace.health import HealthCheck, health
 from support.beat_house import BeatHouse, answer
 
 
@@ -94,7 +94,7 @@ def test_a_store_that_is_away_fails_and_raises_nothing(beats: BeatHouse) -> None
     found = beats.health()
     assert (found.status, found.heartbeat) == ("fail", {"running": None})
     assert found.checks == [
-        Check(
+        HealthCheck(
             name="store:read",
             status="fail",
             output="store memory:: the line is down",

@@ -12,7 +12,7 @@ from earmark.ledger.store import Filter
 from earmark.ledger.values import Entry
 from earmark.money import Money
 from earmark.testing import HalfStream, ManualClock
-from earmark.workspace.daily_spend import books_of
+from earmark.workspace.daily_spend import books_id
 from earmark.workspace.health import cycles_until_persist
 from support.beat_house import BeatHouse, answer
 
@@ -96,12 +96,12 @@ def test_the_first_entry_is_looked_for_once(beats: BeatHouse) -> None:
     began, books = iso(beats.clock.instant()), Asked(beats)
     beats.cycle(after=timedelta(hours=1))
     for _ in range(3):
-        assert books_of(books, "c8/cloud-lu") == began  # type: ignore[arg-type]
+        assert books_id(books, "c8/cloud-lu") == began  # type: ignore[arg-type]
     assert books.times == 1
     # What has not begun may begin.
-    assert books_of(books, "later/on") == ""  # type: ignore[arg-type]
+    assert books_id(books, "later/on") == ""  # type: ignore[arg-type]
     beats.ledger.set_budget("later", limits=["1 usd total"])
-    assert books_of(books, "later/on") == iso(beats.clock.instant())  # type: ignore[arg-type]
+    assert books_id(books, "later/on") == iso(beats.clock.instant())  # type: ignore[arg-type]
 
 
 ZONES = ["UTC", "Europe/Berlin", "America/Los_Angeles", "Pacific/Auckland"]

@@ -7,7 +7,7 @@ import pytest
 from earmark.board.task import Attempt, CompositionWork, Status, Task
 from earmark.errors import KeyReused
 from earmark.money import Money
-from earmark.workspace.attempt_reservations import Trail, key_of, look, was_sent
+from earmark.workspace.attempt_reservations import FenceResult, attempt_key, fence_attempt, was_sent
 from support.beat_house import BeatHouse
 
 BUDGET = "c8/cloud-lu"
@@ -21,7 +21,7 @@ def dies(beats: BeatHouse, task: Task, *, begun: bool = True, run: str = "") -> 
     if not begun:
         return None
     number = beats.board.next_attempt(task.id)
-    key = "" if run else key_of(task.id, number)
+    key = "" if run else attempt_key(task.id, number)
     budget = f"{BUDGET}/run-{run}" if run else BUDGET
     return beats.board.start(claimed, model="scripted/m", key=key, run_id=run, budget=budget)
 
@@ -101,7 +101,7 @@ def test_a_heartbeat_that_was_only_slow_sends_nothing_any_more(beats: BeatHouse)
     with pytest.raises(KeyReused):
         beats.ledger.reserve(BUDGET, "0.10", key=attempt.key)
     assert (beats.spent, beats.held, was_sent(beats.ledger, attempt)) == (Money(), Money(), False)
-    assert look(beats.ledger, attempt) is Trail.NOTHING
+    assert fence_attempt(beats.ledger, attempt) is FenceResult.UNSENT
 
 
 def test_a_slow_heartbeat_that_paid_first_has_sent(beats: BeatHouse) -> None:
@@ -120,7 +120,7 @@ def test_a_slow_heartbeat_that_paid_first_has_sent(beats: BeatHouse) -> None:
 
     store = beats.ledger.store
     beats.ledger.store = Late()  # type: ignore[assignment]
-    assert look(beats.ledger, attempt) is Trail.SENT
+    assert fence_attempt(beats.ledger, attempt) is FenceResult.SENT
     beats.ledger.store = store
     assert seen(attempt.key) is not None
 

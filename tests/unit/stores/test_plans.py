@@ -25,7 +25,7 @@ from earmark.stores.rows import (
 from earmark.stores.sqlite_rows import SqliteRows
 from earmark.stores.tables import Rows
 from earmark.testing import ManualClock
-from earmark.workspace.approvals import ask_for_all
+from earmark.workspace.approvals import request_pending_approvals
 from support.databases import PostgresDatabase, made
 
 #: As health asks: one budget, one day, one state.
@@ -148,7 +148,7 @@ def test_sqlite_reads_only_the_tasks_that_wait_for_a_person() -> None:
     """Each cycle asks for them: those that may go without are not read."""
     database = Traced()
     workspace = SimpleNamespace(board=Board(database, ManualClock()))  # type: ignore[arg-type]
-    plan = database.plan(lambda: ask_for_all(workspace))  # type: ignore[arg-type]
+    plan = database.plan(lambda: request_pending_approvals(workspace))  # type: ignore[arg-type]
     assert plan.startswith("SEARCH task USING INDEX task_next (approval=?)")
     assert "TEMP B-TREE" not in plan
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from earmark.workspace.jsonable import decimals
+from earmark.workspace.jsonable import expand_exponents
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ from earmark.workspace.jsonable import decimals
 )
 def test_small_numbers_are_written_out(number: float, said: str) -> None:
     """A nano-USD has nine digits; what is no amount of anything stays as it is."""
-    text = decimals(json.dumps([number, {"e-05": number}]))
+    text = expand_exponents(json.dumps([number, {"e-05": number}]))
     assert text == f'[{said}, {{"e-05": {said}}}]'
     assert json.loads(text) == [number, {"e-05": number}]
 
@@ -31,5 +31,5 @@ def test_texts_stay_as_they_are(words: str) -> None:
     """What a model wrote is not touched, however it is quoted."""
     for ascii_only in (True, False):
         text = json.dumps({"a": words, "b": [words, 1e-05]}, ensure_ascii=ascii_only)
-        assert json.loads(decimals(text)) == {"a": words, "b": [words, 1e-05]}
-        assert decimals(text) == text.replace("1e-05]", "0.00001]")
+        assert json.loads(expand_exponents(text)) == {"a": words, "b": [words, 1e-05]}
+        assert expand_exponents(text) == text.replace("1e-05]", "0.00001]")

@@ -7,7 +7,7 @@ from earmark.board.task import CompositionWork, Draft, ModelWork, Priority, Qual
 from earmark.clock import Clock, from_datetime
 from earmark.composition.document import load
 from earmark.errors import InvalidComposition, InvalidTask
-from earmark.workspace.time_expressions import still_ahead
+from earmark.workspace.time_expressions import parse_not_past
 
 COMPOSITION: Final = "composition"
 _HUNDRED: Final = 100
@@ -32,7 +32,7 @@ def draft_of(form: Mapping[str, str], clock: Clock) -> Draft:
         work=_work(form),
         needs=tuple(form.get("needs", "").replace(",", " ").split()),
         max_attempts=_whole(form.get("max_attempts", "").strip() or "3", "number of attempts"),
-        due_at=from_datetime(still_ahead(due, clock)) if due else 0,
+        due_at=from_datetime(parse_not_past(due, clock)) if due else 0,
     )
 
 

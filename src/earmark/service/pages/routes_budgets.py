@@ -17,7 +17,7 @@ from earmark.service.pages.books import latest_entries
 from earmark.service.pages.failures import PageRoute, refusal
 from earmark.service.pages.office import Admin, Reader, Refused, Visit, see_other, shown
 from earmark.service.pages.views_budgets import BudgetFacts, Find, Shelf, budget_view, tree_view
-from earmark.workspace.time_expressions import still_ahead
+from earmark.workspace.time_expressions import parse_not_past
 
 router: Final = APIRouter(route_class=PageRoute)
 
@@ -81,7 +81,7 @@ def _pause(visit: Visit, ledger: Ledger, path: str) -> None:
         path,
         actor=visit.caller.name,
         reason=visit.typed("reason"),
-        until=still_ahead(until, ledger.clock) if until else None,
+        until=parse_not_past(until, ledger.clock) if until else None,
     )
 
 
@@ -94,7 +94,7 @@ def _extend(visit: Visit, ledger: Ledger, path: str) -> None:
     ledger.extend_budget(
         path,
         f"{visit.typed('amount')} {rest}",
-        until=still_ahead(visit.typed("until"), ledger.clock),
+        until=parse_not_past(visit.typed("until"), ledger.clock),
         actor=visit.caller.name,
         reason=visit.typed("reason"),
         key=visit.typed("key") or None,

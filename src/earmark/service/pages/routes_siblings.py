@@ -13,7 +13,7 @@ from earmark.service.pages.office import Reader, Spender, check_text, see_other,
 from earmark.service.pages.routes_account import own_address
 from earmark.service.pages.views_agents import agents_view
 from earmark.service.pages.views_nudges import MOST, nudges_view
-from earmark.workspace.kill_switch import switch_of
+from earmark.workspace.kill_switch import kill_switch_name
 
 router: Final = APIRouter(route_class=PageRoute)
 
@@ -51,7 +51,7 @@ def agents(visit: Reader) -> Response:
     """Show the heartbeats and their kill switches."""
     workspace = visit.workspace
     rows = workspace.agents.all()
-    patches = {row.name: workspace.quilt.named(switch_of(row.name)) for row in rows}
+    patches = {row.name: workspace.quilt.named(kill_switch_name(row.name)) for row in rows}
     view = agents_view(rows, patches, visit.now)
     return shown(visit, "agents.html", "Agents", view, here="agents")
 
@@ -65,7 +65,7 @@ def switch(visit: Spender) -> Response:
     check_text(agent)
     if visit.workspace.agents.get(agent) is None:
         raise NotFound(kind="agent", name=agent)
-    quilt, name = visit.workspace.quilt, switch_of(agent)
+    quilt, name = visit.workspace.quilt, kill_switch_name(agent)
     says = {"enabled": visit.form.get("to") == "on"}
     types = {patch.type for patch in quilt.named(name)} if says["enabled"] else set[str]()
     for each in sorted(types | {CONTROL}):

@@ -16,7 +16,7 @@ from earmark.service.pages.forms import COMPOSITION, draft_of, quality_of
 from earmark.service.pages.office import Reader, Refused, Sender, Spender, Visit, see_other, shown
 from earmark.service.pages.views_agents import beats
 from earmark.service.pages.views_task import TaskFacts, bare_title, task_view
-from earmark.workspace.approvals import put_on_board
+from earmark.workspace.approvals import add_task
 from earmark.workspace.task_costs import task_cost
 
 router: Final = APIRouter(route_class=PageRoute)
@@ -41,7 +41,7 @@ def add(visit: Spender) -> Response:
     workspace, key = visit.workspace, visit.typed("key") or new_key(visit.workspace.ledger.clock)
     try:
         draft = draft_of(visit.form, workspace.ledger.clock)
-        task = put_on_board(
+        task = add_task(
             workspace, draft, actor=visit.caller.name, key=key, approval_for=visit.approval_for
         )
     except EarmarkError as error:

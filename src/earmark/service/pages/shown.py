@@ -10,7 +10,7 @@ from earmark.budget.share import percent
 from earmark.clock import NANOS_PER_SECOND, from_datetime, to_datetime
 from earmark.ledger.answers import Balance
 from earmark.money import Money
-from earmark.workspace.jsonable import decimals
+from earmark.workspace.jsonable import expand_exponents
 
 #: What stands where nothing is known, as on a blank form.
 NOTHING: Final = "\N{EN DASH}"
@@ -148,7 +148,7 @@ def amount_of(amount: Money | int) -> int:
 
 def pretty(value: Mapping[str, Any] | None) -> tuple[str, bool]:
     """Return JSON for people, cut where it is long, and whether it was cut."""
-    text = decimals(json.dumps(value, indent=2, ensure_ascii=False, sort_keys=False))
+    text = expand_exponents(json.dumps(value, indent=2, ensure_ascii=False, sort_keys=False))
     return text[:LONGEST_JSON], len(text) > LONGEST_JSON
 
 

@@ -8,7 +8,7 @@ from earmark.quilt.quilt import Patch
 from earmark.service.pages.shown import Moment, moment, stretch
 from earmark.workspace.agent_state import AgentState
 from earmark.workspace.agents import AgentRow
-from earmark.workspace.kill_switch import is_enabled, switch_of
+from earmark.workspace.kill_switch import is_enabled, kill_switch_name
 
 #: A heartbeat is late when its next cycle was due so long ago, besides one more interval.
 _PATIENCE_NS: Final = 5_000_000_000
@@ -114,7 +114,7 @@ def agents_view(
 
 
 def _switch(agent: str, patches: Sequence[Patch]) -> Switch:
-    name = switch_of(agent)
+    name = kill_switch_name(agent)
     return Switch(
         name=name,
         off=any(not is_enabled(patch.data, name) for patch in patches),

@@ -10,7 +10,7 @@ from earmark.service.auth import Reader
 from earmark.service.context import TheService
 from earmark.service.keyed import KeyedRoute
 from earmark.service.routes.given import Name
-from earmark.workspace.jsonable import told
+from earmark.workspace.jsonable import to_jsonable_utf8
 from earmark.workspace.resource_json import agent_json
 
 router = APIRouter(route_class=KeyedRoute, tags=["agents"])
@@ -21,7 +21,7 @@ def list_agents(service: TheService, _: Reader) -> dict[str, Any]:
     """List every agent that ever ran, by name."""
     now = service.clock.instant()
     found = [agent_json(each, now) for each in service.workspace.agents.all()]
-    return {"items": told(found), "next": None}
+    return {"items": to_jsonable_utf8(found), "next": None}
 
 
 @router.get("/agents/{name:path}", response_model=models.Agent)
@@ -30,4 +30,4 @@ def get_one(service: TheService, _: Reader, name: Name) -> dict[str, Any]:
     found = service.workspace.agents.get(name)
     if found is None:
         raise NotFound(kind="agent", name=name)
-    return told(agent_json(found, service.clock.instant()))
+    return to_jsonable_utf8(agent_json(found, service.clock.instant()))

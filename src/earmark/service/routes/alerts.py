@@ -12,7 +12,7 @@ from earmark.service.context import Service, TheService
 from earmark.service.keyed import KeyedRoute
 from earmark.service.paging import USUAL, Cursor, Limit, after_number, cursor_of
 from earmark.service.routes.given import OnBudget
-from earmark.workspace.jsonable import told
+from earmark.workspace.jsonable import to_jsonable_utf8
 from earmark.workspace.resource_json import alert_json
 
 router = APIRouter(route_class=KeyedRoute, tags=["alerts"])
@@ -30,12 +30,12 @@ def list_alerts(
     """List alerts in the order of commits; those of one commit stay on one page."""
     found = _alerts(service, budget, after_number(cursor), limit + 1)
     if len(found) <= limit:
-        return {"items": told([alert_json(each) for each in found]), "next": None}
+        return {"items": to_jsonable_utf8([alert_json(each) for each in found]), "next": None}
     # One commit may cross many thresholds, and the cursor is the commit's number.
     last = found[limit - 1].seq
     kept = [each for each in found if each.seq < last]
     kept += [each for each in _alerts(service, budget, last - 1, 10_000) if each.seq == last]
-    return {"items": told([alert_json(each) for each in kept]), "next": cursor_of(last)}
+    return {"items": to_jsonable_utf8([alert_json(each) for each in kept]), "next": cursor_of(last)}
 
 
 def _alerts(service: Service, budget: str | None, after: int, most: int) -> list[Alert]:

@@ -12,7 +12,7 @@ from earmark.service.context import Service, TheService
 from earmark.service.keyed import KeyedRoute, Operation
 from earmark.service.paging import USUAL, Cursor, Limit, after_texts, page
 from earmark.service.routes.given import BudgetPath, OnBudget, still_ahead
-from earmark.workspace.jsonable import told
+from earmark.workspace.jsonable import to_jsonable_utf8
 from earmark.workspace.resource_json import balance_json, budget_json
 
 router = APIRouter(route_class=KeyedRoute, tags=["budgets"])
@@ -65,7 +65,7 @@ def set_budget(
         reason=body.reason,
         count_back=body.count_back,
     )
-    return told(_standing(service, budget))
+    return to_jsonable_utf8(_standing(service, budget))
 
 
 @router.post("/budgets/{path:path}/pause", response_model=models.Budget)
@@ -80,7 +80,7 @@ def pause(
     until = None if body.until is None else still_ahead(body.until, service.clock)
     ledger = service.workspace.ledger
     budget = ledger.pause(path, actor=caller.name, reason=body.reason, until=until)
-    return told(_standing(service, budget))
+    return to_jsonable_utf8(_standing(service, budget))
 
 
 @router.post("/budgets/{path:path}/resume", response_model=models.Budget)
@@ -93,7 +93,7 @@ def resume(
 ) -> dict[str, Any]:
     """End a pause."""
     budget = service.workspace.ledger.resume(path, actor=caller.name, reason=body.reason)
-    return told(_standing(service, budget))
+    return to_jsonable_utf8(_standing(service, budget))
 
 
 @router.post("/budgets/{path:path}/extend", response_model=models.Budget)
@@ -109,7 +109,7 @@ def extend(
     budget = service.workspace.ledger.extend_budget(
         path, body.limit, until=until, actor=caller.name, reason=body.reason, key=operation
     )
-    return told(_standing(service, budget))
+    return to_jsonable_utf8(_standing(service, budget))
 
 
 def _standing(service: Service, budget: Budget) -> dict[str, Any]:
@@ -131,4 +131,4 @@ def _form(service: Service, budget: Budget, balances: list[Balance]) -> dict[str
 def _tree(service: Service, budget: Budget) -> dict[str, Any]:
     found = service.workspace.budgets.find(prefix=budget.path, after=budget.path, most=MOST_BELOW)
     own, *below = _all_standing(service, [budget, *found])
-    return told({**own, "below": below})
+    return to_jsonable_utf8({**own, "below": below})

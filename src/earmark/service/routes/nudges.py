@@ -10,7 +10,7 @@ from earmark.service.context import TheService
 from earmark.service.keyed import KeyedRoute, Operation
 from earmark.service.paging import USUAL, Cursor, Limit, after_number, page
 from earmark.service.routes.given import Name
-from earmark.workspace.jsonable import told
+from earmark.workspace.jsonable import to_jsonable_utf8
 from earmark.workspace.resource_json import nudge_json
 
 router = APIRouter(route_class=KeyedRoute, tags=["nudges"])
@@ -37,7 +37,7 @@ def list_nudges(
 def get_one(service: TheService, _: Reader, nudge_id: Name) -> dict[str, Any]:
     """Show one nudge, and how far it has come on each channel."""
     nudge = service.workspace.nudges.get(nudge_id)
-    return told(nudge_json(nudge, service.workspace.nudges.deliveries(nudge_id)))
+    return to_jsonable_utf8(nudge_json(nudge, service.workspace.nudges.deliveries(nudge_id)))
 
 
 @router.post("/nudges/{nudge_id:path}/ack", response_model=models.Nudge)
@@ -45,4 +45,4 @@ def ack(
     service: TheService, caller: Spender, nudge_id: Name, _operation: Operation
 ) -> dict[str, Any]:
     """Acknowledge a nudge; whoever was first stays noted."""
-    return told(nudge_json(service.workspace.nudges.ack(nudge_id, caller.name)))
+    return to_jsonable_utf8(nudge_json(service.workspace.nudges.ack(nudge_id, caller.name)))

@@ -12,7 +12,7 @@ from earmark.service.keyed import KeyedRoute
 from earmark.service.paging import USUAL, Cursor, Limit, after_texts, page
 from earmark.service.problems import Problem
 from earmark.service.routes.given import NAME, Name, Word
-from earmark.workspace.jsonable import told
+from earmark.workspace.jsonable import to_jsonable_utf8
 from earmark.workspace.resource_json import patch_json
 
 router = APIRouter(route_class=KeyedRoute, tags=["patches"])
@@ -56,7 +56,7 @@ def get_one(
     """Show a patch as it stands; its ETag is its version."""
     found = service.workspace.quilt.get(type, name)
     response.headers["ETag"] = f'"{found.version}"'
-    return told(patch_json(found))
+    return to_jsonable_utf8(patch_json(found))
 
 
 @router.get("/patch-versions/{type}/{name:path}", response_model=models.Page[models.Patch])
@@ -69,7 +69,7 @@ def history(
 ) -> dict[str, Any]:
     """List the versions of a patch, the newest first."""
     found = service.workspace.quilt.history(type, name, limit)
-    return {"items": told([patch_json(each) for each in found]), "next": None}
+    return {"items": to_jsonable_utf8([patch_json(each) for each in found]), "next": None}
 
 
 @router.put("/patches/{type}/{name:path}", response_model=models.Patch)
@@ -94,7 +94,7 @@ def put(
         type, name, body.data, author=caller.name, expected=expected
     )
     response.headers["ETag"] = f'"{written.version}"'
-    return told(patch_json(written))
+    return to_jsonable_utf8(patch_json(written))
 
 
 def _expected(said: int | None, if_match: str | None, if_none_match: str | None) -> int | None:

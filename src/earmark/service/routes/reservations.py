@@ -16,7 +16,7 @@ from earmark.service.hang_up import while_connected
 from earmark.service.keyed import KeyedRoute, Operation
 from earmark.service.paging import page
 from earmark.service.routes.given import Key, OfTheBooks
-from earmark.workspace.jsonable import told
+from earmark.workspace.jsonable import to_jsonable_utf8
 from earmark.workspace.resource_json import reservation_json
 
 router = APIRouter(route_class=KeyedRoute, tags=["reservations"])
@@ -41,7 +41,7 @@ def list_reservations(
 @router.get("/reservations/{key:path}", response_model=models.Reservation)
 def get_one(service: TheService, _: Reader, key: Key) -> dict[str, Any]:
     """Show one reservation."""
-    return told(reservation_json(service.workspace.ledger.reservation(key)))
+    return to_jsonable_utf8(reservation_json(service.workspace.ledger.reservation(key)))
 
 
 @router.post("/reservations", response_model=models.Reserved, status_code=201)
@@ -72,7 +72,7 @@ async def reserve(
             labels=body.labels,
             operation=operation,
         )
-    return told({**reservation_json(found), "repeated": found.repeated})
+    return to_jsonable_utf8({**reservation_json(found), "repeated": found.repeated})
 
 
 @router.post("/reservations/{key:path}/settle", response_model=models.Reservation)
@@ -82,7 +82,7 @@ def settle(
     """Replace a hold by what it really cost: all of it, also above the hold."""
     units = {str(unit): count for unit, count in body.units.items()}
     found = service.workspace.ledger.settle(key, body.amount, units=units, details=body.details)
-    return told(reservation_json(found))
+    return to_jsonable_utf8(reservation_json(found))
 
 
 @router.post("/reservations/{key:path}/presume", response_model=models.Reservation)
@@ -97,13 +97,13 @@ def presume(
     found = service.workspace.ledger.presume(
         key, known=body.known, units=units, details=body.details
     )
-    return told(reservation_json(found))
+    return to_jsonable_utf8(reservation_json(found))
 
 
 @router.post("/reservations/{key:path}/release", response_model=models.Reservation)
 def release(service: TheService, _: Spender, key: Key, _operation: Operation) -> dict[str, Any]:
     """Give all of a hold back: nothing was spent."""
-    return told(reservation_json(service.workspace.ledger.release(key)))
+    return to_jsonable_utf8(reservation_json(service.workspace.ledger.release(key)))
 
 
 @router.post("/reservations/{key:path}/extend", response_model=models.Reservation)
@@ -118,7 +118,7 @@ def extend(
     found = service.workspace.ledger.extend(
         key, body.amount, units=units, deadline=body.deadline, operation=operation
     )
-    return told(reservation_json(found))
+    return to_jsonable_utf8(reservation_json(found))
 
 
 def _wait(text: str) -> str:

@@ -11,7 +11,7 @@ from earmark.service.keyed import KeyedRoute
 from earmark.service.paging import USUAL, Cursor, Limit, page
 from earmark.service.routes.given import Name
 from earmark.service.runs import get_run, key_at, mark_of
-from earmark.workspace.jsonable import told
+from earmark.workspace.jsonable import to_jsonable_utf8
 from earmark.workspace.resource_json import run_json
 
 router = APIRouter(route_class=KeyedRoute, tags=["runs"])
@@ -32,5 +32,5 @@ async def get_one(service: TheService, _: Reader, run_id: Name) -> dict[str, Any
     """Show what a run cost, line by line; one without a statement goes on, or was interrupted."""
     record = await get_run(service.workspace, run_id)
     if record.statement is not None:
-        return told(record.statement)
-    return told({**run_json(record, service.clock.instant()), "lines": record.lines})
+        return to_jsonable_utf8(record.statement)
+    return to_jsonable_utf8({**run_json(record, service.clock.instant()), "lines": record.lines})

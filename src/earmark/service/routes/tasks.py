@@ -23,8 +23,8 @@ from earmark.service.context import Service, TheService
 from earmark.service.keyed import KeyedRoute, Operation
 from earmark.service.paging import Cursor, Limit, after_number, page
 from earmark.service.routes.given import Name, Word
-from earmark.workspace.approvals import put_on_board
-from earmark.workspace.jsonable import told
+from earmark.workspace.approvals import add_task
+from earmark.workspace.jsonable import to_jsonable_utf8
 from earmark.workspace.resource_json import attempt_json, event_json, task_json
 from earmark.workspace.task_costs import task_cost, task_costs
 
@@ -79,7 +79,7 @@ def get_one(service: TheService, _: Reader, task_id: Name) -> dict[str, Any]:
     board = service.workspace.board
     task = board.get(task_id)
     tries = board.attempts(task.id)
-    return told(
+    return to_jsonable_utf8(
         {
             **task_json(task, task_cost(service.workspace.ledger, tries)),
             "tries": [attempt_json(each) for each in tries],
@@ -97,7 +97,7 @@ def add(
     response: Response,
 ) -> dict[str, Any]:
     """Put a task on the board; under an Idempotency-Key once, however often it is sent."""
-    task = put_on_board(
+    task = add_task(
         service.workspace,
         _draft(body),
         actor=caller.name,
@@ -105,7 +105,7 @@ def add(
         approval_for=service.approval_for,
     )
     response.headers["Location"] = f"/v1/tasks/{task.id}"
-    return told(task_json(task))
+    return to_jsonable_utf8(task_json(task))
 
 
 @router.post("/tasks/{task_id}/grade", response_model=models.Task)
@@ -124,7 +124,9 @@ def grade(
         graded_at=service.clock.instant(),
         note=body.note,
     )
-    return told(task_json(service.workspace.board.grade(task_id, quality, actor=caller.name)))
+    return to_jsonable_utf8(
+        task_json(service.workspace.board.grade(task_id, quality, actor=caller.name))
+    )
 
 
 #: What is decided with a note and nothing else: the move, the scope it takes, what it does.
@@ -152,7 +154,7 @@ def _add_decision(move: str, scope: str, said: str) -> None:
         _operation: Operation,
     ) -> dict[str, Any]:
         do: Callable[..., Task] = getattr(service.workspace.board, move)
-        return told(task_json(do(task_id, actor=caller.name, note=body.note)))
+        return to_jsonable_utf8(task_json(do(task_id, actor=caller.name, note=body.note)))
 
 
 for _decision in _DECISIONS:
