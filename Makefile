@@ -11,7 +11,7 @@ demo: $(VENV)/demo.done
 	$(BIN)/earmark demo $(ARGS)
 
 test: $(VENV)/dev.done
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 $(ARGS)
+	$(BIN)/python -m pytest --numprocesses auto $(ARGS)
 
 # What kills, cuts off and wears out, for minutes instead of moments; `make test` has its short form.
 fire: export EARMARK_FIRE_SECONDS ?= 60

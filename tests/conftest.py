@@ -1,6 +1,7 @@
 """Fixtures for every test."""
 
 import gc
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -24,6 +25,11 @@ settings.register_profile(
     ],
 )
 settings.load_profile("suite")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Two workers a core: half of its time a worker waits for processes, servers and the disk."""
+    return min(4, 2 * (os.cpu_count() or 1))
 
 
 def pytest_collection_finish() -> None:
