@@ -120,6 +120,24 @@ def test_a_hold_nobody_heard_back_from_is_presumed_and_corrected(shell: Shell) -
     assert shell.json("holds", *old)["holds"] == []
 
 
+def test_several_holds_are_released_at_once_or_none_is(books: Shell) -> None:
+    """A key that is not there or was settled leaves the others as they were."""
+    with open_ledger("sqlite:///earmark.db") as ledger:
+        for key in ("call-2", "paid"):
+            ledger.reserve("acme", "0.1", key=key)
+        ledger.settle("paid", "0.1")
+    for spoilt in ("nowhere", "paid"):
+        answer = books("holds", "release", "call-2", "call-1", spoilt)
+        assert answer.code != 0
+        assert spoilt in answer.err
+        assert [each["state"] for each in books.json("holds")["holds"]] == ["open", "open"]
+    released = books.json("holds", "release", "call-2", "call-1", "call-2")["holds"]
+    assert [(each["key"], each["state"]) for each in released] == [
+        ("call-2", "released"),
+        ("call-1", "released"),
+    ]
+
+
 def test_holds_are_filtered(books: Shell) -> None:
     """By budget, key, state and time; at most so many."""
 

@@ -18,6 +18,7 @@ from earmark.workspace.time_expressions import parse_past
 app = group("List reservations whose true cost is not known, and settle them.")
 
 Key = Annotated[str, typer.Argument(metavar="KEY", help="The key of the reservation.")]
+Keys = Annotated[list[str], typer.Argument(metavar="KEY...", help="The keys of reservations.")]
 
 _HEADINGS: Final = (
     *("key", "budget", "state", ">hold", ">settled", "opened", "deadline", "labels"),
@@ -101,7 +102,11 @@ def settle(
     key: Key,
     usd: Annotated[str, typer.Argument(metavar="USD", help="What it really cost: 0.0421.")],
 ) -> None:
-    """Book what a reservation really cost, in full; also one that was presumed spent."""
+    """Book what a reservation really cost, in full; also one that was presumed spent.
+
+    It is booked once: another amount is refused from then on. What was booked too much by mistake
+    is added to the limit: `earmark budget extend PATH "0.37 usd per day" --until WHEN`.
+    """
     with open_existing(session) as ledger:
         _answer(session, [ledger.settle(key, usd)])
 
@@ -120,10 +125,17 @@ def presume(
 
 
 @command(app)
-def release(session: Session, key: Key) -> None:
-    """Give a reservation back: nothing was spent; also one that was presumed spent."""
+def release(session: Session, keys: Keys) -> None:
+    """Give reservations back: nothing was spent; also those that were presumed spent.
+
+    Where one of them is not there or was settled, none is given back.
+    """
     with open_existing(session) as ledger:
-        _answer(session, [ledger.release(key)])
+        found = [ledger.reservation(key) for key in dict.fromkeys(keys)]
+        # A settled one first: it is refused.
+        found.sort(key=lambda each: each.state != "settled")
+        released = {each.key: ledger.release(each.key) for each in found}
+        _answer(session, [released[key] for key in dict.fromkeys(keys)])
 
 
 def _answer(session: Session, found: list[Reservation]) -> None:
