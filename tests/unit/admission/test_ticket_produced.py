@@ -11,7 +11,7 @@ from earmark.admission.policy import Elastic, Policy, Soft, Strict
 from earmark.admission.quantile import COLD, PRIOR_TOKENS
 from earmark.admission.ticket import Ticket
 from earmark.apis.stream_parts import PART_TOKENS
-from earmark.errors import BudgetExceeded, KeyReused, ReservationClosed
+from earmark.errors import BudgetExceeded, InvalidUsage, KeyReused, ReservationClosed
 from earmark.money import Money
 from earmark.pricing.usage import Usage
 from earmark.stores.open import open_ledger
@@ -66,6 +66,18 @@ def test_what_was_produced_is_spent_at_least(tickets: Tickets, end: str) -> None
         UNKNOWN_ENDS[end](ticket)
         asyncio.run(all_committed(tickets.ledger.as_async()))
         assert tickets.ledger.reservation(ticket.key).settled == most_of_input + Money("0.02")
+
+
+def test_what_is_no_count_of_tokens_is_refused(tickets: Tickets) -> None:
+    """A negative, broken or absurd count says what is wrong, and the ticket stays open."""
+    ticket, most_of_input = long_call(tickets, Soft())
+    wrong: list[Any] = [-1, 1.5, True, "7", None, 10**30]
+    for tokens in wrong:
+        with pytest.raises(InvalidUsage, match="tokens produced: it is a whole number"):
+            ticket.produced(tokens)
+    ticket.produced(10_000)
+    ticket.presume("cable cut")
+    assert tickets.ledger.reservation(ticket.key).settled == most_of_input + Money("0.02")
 
 
 def test_what_was_produced_beyond_the_limit_or_the_deadline_is_spent_too(

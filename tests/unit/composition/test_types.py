@@ -183,6 +183,7 @@ INVALID: list[tuple[Any, NType, str]] = [
     ("50", PERCENT, "/: '50' is no Number"),
     ("l", SIZE, "/: 'l' is no Text | Number (one of 's', 'm', 1)"),
     (True, Refined(ANY, OneOf((1,))), "/: true is no Any (one of 1)"),
+    ([1], Refined(ANY, OneOf(([1, 2],))), "/: an array is no Any (one of an array)"),
     ("", TITLE, "/: '' is no Text (not empty)"),
     (5, Refined(ANY, NonEmpty()), "/: 5 is no Any (not empty)"),
 ]

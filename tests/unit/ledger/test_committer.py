@@ -15,6 +15,7 @@ from earmark.errors import (
     StoreError,
     StoreUnavailable,
 )
+from earmark.ledger import committer as committer_module
 from earmark.ledger.committer import LARGEST_BATCH, GroupCommitter
 from earmark.ledger.values import Accepted, Amounts, Decision, Operation, Release, Reserve
 from earmark.stores.memory import MemoryStore
@@ -77,6 +78,30 @@ def test_a_batch_is_what_arrived_meanwhile() -> None:
     committer.close()
     first[0].join()
     assert store.batches == [1, LARGEST_BATCH, 3]
+
+
+def test_a_queue_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who finds too many waiting is refused at once, and may ask again later."""
+    monkeypatch.setitem(vars(committer_module), "LONGEST_QUEUE", 2)
+    store, answers = Slow(), list[Any]()
+    committer = GroupCommitter(store, ManualClock())
+    (first,) = submitting(committer, 1, answers)
+    assert store.began.acquire(timeout=LAST_RESORT_S)
+
+    async def crowd() -> list[Any]:
+        asked = asyncio.gather(
+            *(committer.submit_async(ask(n)) for n in range(3)), return_exceptions=True
+        )
+        await asyncio.sleep(0)
+        store.gate.release(10)
+        return await asked
+
+    *_, refused = asyncio.run(crowd())
+    assert isinstance(refused, StoreUnavailable)
+    assert "2 operations are waiting: ask again later" in str(refused)
+    first.join()
+    committer.close()
+    assert store.batches == [1, 2]
 
 
 def test_an_answer_comes_after_the_commit() -> None:

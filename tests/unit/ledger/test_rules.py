@@ -150,6 +150,7 @@ TRANSITIONS: list[tuple[Reservation | None, OnReservation, tuple[Account, ...], 
     (living, Extend("k", Amounts(3, 0), "x", 60), _FULL, "exhausted at 1"),
     (living, Extend("k", Amounts(0, 0), "x", 60), _OVER, "open"),
     (living, Extend("k", Amounts(0, 0), "x", END_OF_TIME), _FULL, "too_late"),
+    (replace(living, expires=NOW), Extend("k", Amounts(0, 0), "x", 60), _FULL, "closed"),
     # settled at 5
     (stands("settled", actual=5), reserve(5), _BOOKED, "repeated"),
     (stands("settled", actual=5), Settle("k", Amounts(5, AS_HELD)), _BOOKED, "repeated"),
