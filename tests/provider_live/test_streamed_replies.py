@@ -9,10 +9,11 @@ import pytest
 from earmark.apis.event_stream import EventDecoder
 from earmark.apis.replies import read_reply
 from earmark.apis.streams import ReplyStream, open_stream
+from earmark.pricing.usage import Usage
 from earmark.provider.local import LocalModel
 from support.last_resort import LAST_RESORT_S
 
-#: The same text each time, and no prompt kept from one request to the next.
+#: The same text each time, and no prompt kept from one request to the next, where the API knows it.
 _SAME = {"temperature": 0, "seed": 1, "cache_prompt": False}
 _CHAT = {"messages": [{"role": "user", "content": "Count to five."}]}
 REQUESTS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -33,6 +34,15 @@ def streamed(url: str, api: str, body: dict[str, Any]) -> tuple[ReplyStream, str
     return stream, "".join(texts)
 
 
+def counted(usage: Usage) -> dict[str, int]:
+    """Return what was counted, but for what of it came from a cache.
+
+    The server's Messages API keeps prompts whatever it is asked (xllamacpp 2026.10): which of
+    its slots answers decides how much of the next one is read again.
+    """
+    return {kind: count for kind, count in usage.counts.items() if "cache" not in kind}
+
+
 def text_of(api: str, body: dict[str, Any]) -> str:
     """Return the text of a reply."""
     if api == "openai":
@@ -49,6 +59,8 @@ def test_a_real_stream_adds_up_to_the_whole_reply(local_model: LocalModel, api: 
     path, body = REQUESTS[api]
     url = f"{local_model.anthropic_url}{path}"
     asked = {"model": "smollm2-135m", **_SAME, **body}
+    # Both are answered from the same state: of the prompt as this request leaves it, if it is kept.
+    httpx2.post(url, json=asked, timeout=LAST_RESORT_S)
     whole = httpx2.post(url, json=asked, timeout=LAST_RESORT_S).json()
     more = {"stream_options": {"include_usage": True}} if api == "openai" else {}
     stream, text = streamed(url, api, {**asked, **more, "stream": True})
@@ -59,5 +71,5 @@ def test_a_real_stream_adds_up_to_the_whole_reply(local_model: LocalModel, api: 
     assert stream.failure is None
     assert text == text_of(api, reply) == text_of(api, whole) != ""
     read, expected = (read_reply(each, provider="local", api=api) for each in (reply, whole))
-    assert read.usage == expected.usage
+    assert counted(read.usage) == counted(expected.usage)
     assert 0 < read.usage.get("output_tokens") <= stream.produced_tokens
