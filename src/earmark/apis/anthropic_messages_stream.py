@@ -18,6 +18,7 @@ from earmark.apis.stream_parts import (
     count_of,
     generated_tokens,
     index_of,
+    named_by_both,
 )
 from earmark.pricing.json_values import items, mapping
 
@@ -129,7 +130,8 @@ class MessageStream(ReplyStream):
 
     def _start(self, message: Mapping[str, Any]) -> None:
         # Only `message_delta` says why the message stopped, whatever a server sends here.
-        self._message = {**message, "stop_reason": self._message.get("stop_reason")}
+        both = named_by_both(self._message, message, ("model",))
+        self._message = {**message, **both, "stop_reason": self._message.get("stop_reason")}
         self._message.pop("usage", None)
 
     def _block(self, index: int) -> "_Block":

@@ -17,6 +17,7 @@ from earmark.apis.stream_parts import (
     count_of,
     generated_tokens,
     index_of,
+    named_by_both,
 )
 from earmark.pricing.json_values import items, mapping
 
@@ -98,9 +99,10 @@ class GenerateContentStream(ReplyStream):
     def _add(self, event: Mapping[str, Any], name: str) -> StreamPiece:
         if event.get("error") or name == "error":
             self.failure = event
+        both = named_by_both(self._head, event, ("modelVersion",))
         for member, value in event.items():
             if value is not None and member not in _NOT_HEAD:
-                self._head[member] = value
+                self._head[member] = both.get(member, value)
         texts: dict[int, str] = {}
         for number, each in enumerate(items(event.get("candidates"))):
             found = mapping(each)

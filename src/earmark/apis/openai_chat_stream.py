@@ -11,6 +11,7 @@ from earmark.apis.stream_parts import (
     DONE,
     NO_PIECE,
     PART_TOKENS,
+    TIERS,
     ClosingEvent,
     EndReason,
     Merged,
@@ -19,6 +20,7 @@ from earmark.apis.stream_parts import (
     count_of,
     generated_tokens,
     index_of,
+    named_by_both,
 )
 from earmark.pricing.json_values import items, mapping
 
@@ -100,9 +102,10 @@ class ChatStream(ReplyStream):
     def _add(self, event: Mapping[str, Any], name: str) -> StreamPiece:
         if event.get("error") or name == "error":
             self.failure = event
+        both = named_by_both(self._head, event, ("model", *TIERS))
         for member, value in event.items():
             if value is not None and member not in _NOT_HEAD:
-                self._head[member] = value
+                self._head[member] = both.get(member, value)
         choices = items(event.get("choices"))
         if not choices:
             is_usage_only = "choices" in event and bool(event.get("usage"))

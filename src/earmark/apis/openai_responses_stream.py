@@ -17,6 +17,7 @@ from earmark.apis.stream_parts import (
     count_of,
     generated_tokens,
     index_of,
+    named_by_both,
 )
 from earmark.pricing.json_values import items, mapping
 
@@ -149,7 +150,9 @@ class ResponseStream(ReplyStream):
         self._number = max(self._number, index_of(event.get("sequence_number")))
         response = mapping(event.get("response"))
         if response:
-            self._response = {**self._response, **response}
+            # The tier is the one asked for at first, and at the end the one that is billed.
+            both = named_by_both(self._response, response, ("model",))
+            self._response = {**self._response, **response, **both}
         if kind in {"error", "response.failed"}:
             self.failure = event
         if kind in _TERMINAL:

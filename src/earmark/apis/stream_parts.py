@@ -2,13 +2,15 @@
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Literal, cast
 
 from earmark.apis.counters import larger_counts
+from earmark.apis.reply_cost import same_model
 from earmark.pricing.json_values import items, mapping
 from earmark.pricing.tokens import byte_bound, count_piece
+from earmark.pricing.usage import tier_name
 
 #: Why a stream is ended before its reply is complete, in the Responses API's own words.
 EndReason = Literal["max_output_tokens", "content_filter"]
@@ -34,6 +36,9 @@ _WRITTEN: Final = frozenset(
 )
 #: Strings of a delta that are sent once, or repeated, and never in pieces.
 _SENT_WHOLE: Final = frozenset({"role", "type", "id", "name", "format"})
+#: Where a usage, or a reply, names the tier that is billed.
+TIERS: Final = ("service_tier", "serviceTier", "speed", "trafficType", "inference_geo")
+_BOTH: Final = " and "
 #: Deltas nested deeper are kept as they came.
 _DEEPEST: Final = 8
 
@@ -151,7 +156,8 @@ class ReplyStream(ABC):
             for step in path:
                 found = mapping(found).get(step)
             if found:
-                self._usage = larger_counts(self._usage, mapping(found))
+                before, self._usage = self._usage, larger_counts(self._usage, mapping(found))
+                self._usage |= named_by_both(before, self._usage, TIERS)
                 counts = True
         if self._ended:
             # Nothing may follow. What does is no part of the reply, and may be billed.
@@ -181,6 +187,30 @@ class ReplyStream(ABC):
     @abstractmethod
     def _reported(self) -> int:
         """The output tokens of the usage until now."""
+
+
+def named_by_both(
+    before: Mapping[str, Any], after: Mapping[str, Any], members: Iterable[str]
+) -> dict[str, str]:
+    """Return the *members* of *after*, models or tiers, as both of two events name them.
+
+    Two that differ are named together, which has no price: nobody knows which one is billed. A name
+    and its dated one are the same; `auto` is no tier yet.
+    """
+    found: dict[str, str] = {}
+    for member in members:
+        first, then = before.get(member), after.get(member)
+        if isinstance(first, str) and isinstance(then, str) and first != then:
+            found[member] = _together(first, then)
+    return found
+
+
+def _together(first: str, then: str) -> str:
+    if not first or tier_name(first) in {"auto", tier_name(then)} or same_model(first, then):
+        return then
+    if not then or _BOTH in first or tier_name(then) == "auto" or same_model(then, first):
+        return first
+    return f"{first}{_BOTH}{then}"
 
 
 def generated_tokens(value: object, encoding: str | None = None) -> int:
