@@ -94,6 +94,11 @@ class Request:
     """What its reply is priced by; `None` for a declared amount."""
 
     @property
+    def is_free(self) -> bool:
+        """Whether its API bills nothing, so that its cost is known however it ends."""
+        return bool(self.api) and request_table(self.api).is_free
+
+    @property
     def labels(self) -> dict[str, str]:
         """What it is for, as a run names it too; nothing of a declared amount."""
         if self.priced is None:

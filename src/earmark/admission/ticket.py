@@ -147,6 +147,8 @@ class _Call:
         Without a stream, *partial* is what came of its reply.
         """
         note = note if isinstance(note, str) else shown(note)
+        if self._request.is_free:
+            return Ending(booking="settle", cost=Money(), note=note, failure=failure)
         ending = Ending(booking="presume", note=note, failure=failure)
         asked = self._request.priced
         if self._stream is not None:
@@ -201,6 +203,9 @@ class _Call:
 
     def _with_known(self, failure: CallFailed, answer: object) -> CallFailed:
         """Return *failure* with what is known of its cost: of its stream, or of its *answer*."""
+        if self._request.is_free:
+            failure.billed = "no"
+            return failure
         partial = mapping(decoded(answer))
         shows_work = holds_work(partial)
         if self._stream is not None or (shows_work and self._request.priced is not None):

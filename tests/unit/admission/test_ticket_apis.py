@@ -1,11 +1,12 @@
 """Tickets of the APIs beside Chat Completions: what their URLs, hosts and prices say."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from earmark.admission.policy import Elastic
+from earmark.admission.ticket import Ticket
 from earmark.errors import InputError
 from earmark.money import Money
 from earmark.stores.open import open_ledger
@@ -78,6 +79,29 @@ def test_to_count_tokens_costs_nothing(tickets: Tickets) -> None:
     assert (ticket.hold, ticket.body) == (Money(), body)
     charge = ticket.settle({"input_tokens": 14})
     assert (charge.state, charge.settled) == ("settled", Money())
+
+
+def _left(ticket: Ticket) -> None:
+    with pytest.raises(RuntimeError), ticket:
+        raise RuntimeError
+
+
+LOST: dict[str, Callable[[Ticket], object]] = {
+    "presumed": lambda t: t.presume("lost"),
+    "failed": lambda t: t.fail(500),
+    "left": _left,
+}
+
+
+@pytest.mark.parametrize("lost", LOST)
+def test_a_count_that_was_lost_leaves_nothing_to_be_settled(tickets: Tickets, lost: str) -> None:
+    """However it ends it is known to cost nothing."""
+    body = {"model": "nobodys", "messages": BODY["messages"]}
+    ticket = tickets.open("acme", body, api="anthropic-count-tokens")
+    LOST[lost](ticket)
+    assert ticket.charge is not None
+    assert ticket.charge.state in {"settled", "released"}
+    assert ticket.charge.settled == Money()
 
 
 def test_an_open_hold_names_what_it_is_for(tickets: Tickets) -> None:
