@@ -8,7 +8,9 @@ from earmark.apis.reply_cost import PricedRequest, reply_cost
 from earmark.clock import SystemClock, from_datetime
 from earmark.errors import InvalidUsage
 from earmark.money import Money
+from earmark.pricing.bill import not_a_kind
 from earmark.pricing.book import PriceBook
+from earmark.pricing.units import UNITS
 from earmark.pricing.usage import Usage
 
 
@@ -70,3 +72,6 @@ def _check(model: object, usage: object) -> None:
         raise InvalidUsage(detail=f"the usage is {type(counts).__name__}, not counts by kind")
     if counts is not None and not counts:
         raise InvalidUsage(detail="the usage counts nothing")
+    for kind in counts or ():
+        if kind not in UNITS:
+            raise InvalidUsage(detail=f"it counts {not_a_kind(str(kind))}, by body=")

@@ -4,9 +4,11 @@ from bisect import bisect_left
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
+from difflib import get_close_matches
 from fractions import Fraction
 from functools import lru_cache
 from math import lcm
+from typing import Final
 
 from earmark.errors import BudgetExceeded, InvalidUsage, Reason
 from earmark.money import LARGEST_NANOS, NANOS_PER_USD, Money
@@ -17,6 +19,11 @@ from earmark.pricing.usage import Usage
 def unpriced(detail: str) -> BudgetExceeded:
     """Return the refusal of something whose cost is not known; *detail* says what, and the cure."""
     return BudgetExceeded(reason=Reason.UNPRICED, budget="", detail=detail)
+
+
+_LONGEST_KIND: Final = 60
+#: Another of the names is not as much alike as this: `prompt_tokens` is no `output_tokens`.
+_ALIKE: Final = 0.85
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +164,31 @@ class Bill:
 
 def no_price(name: str, kind: str) -> str:
     """Return the sentence for a kind without a price, with its cure."""
-    key = UNITS[kind].price_key if kind in UNITS else kind
-    return f"'{name}' has no price for {kind}: give {key} under [prices.\"{name}\"]"
+    if kind not in UNITS:
+        return f"'{name}' has no price for {not_a_kind(kind)}"
+    return f"'{name}' has no price for {kind}: give {how_to_price(name, UNITS[kind].price_key)}"
+
+
+def not_a_kind(kind: str) -> str:
+    """Return that *kind* names no unit, and how to say what was counted."""
+    near = get_close_matches(kind[:_LONGEST_KIND], UNITS, n=1, cutoff=_ALIKE)
+    meant = f"did you mean {near[0]}? Else " if near else ""
+    return (
+        f"{kind:.{_LONGEST_KIND}}, which is no kind of unit: {meant}give input_tokens,"
+        " output_tokens, cache_read_tokens, cache_write_tokens, web_searches …, or the provider's"
+        " reply as it came"
+    )
+
+
+def how_to_price(name: str, *keys: str) -> str:
+    """Return how a program and a file give a model a price: its *keys*, input and output if none.
+
+    It ends a sentence that says to give one.
+    """
+    prices = ", ".join(f'"{key}": …' for key in keys or ("input_mtok", "output_mtok"))
+    book = f'book=earmark.PriceBook({{"{name}": {{{prices}}}}})'
+    what = f"{', '.join(keys)} " if keys else ""
+    return f'{what}by {book}, or in earmark.toml under [prices."{name}"]'
 
 
 def _contradiction(whole: str, usage: Usage) -> str:

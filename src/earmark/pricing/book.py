@@ -7,7 +7,7 @@ from typing import Final
 
 from earmark.clock import NANOS_PER_SECOND, to_datetime
 from earmark.pricing import snapshot
-from earmark.pricing.bill import Rate, unpriced
+from earmark.pricing.bill import Rate, how_to_price, unpriced
 from earmark.pricing.own import OwnPrices, own_rates
 from earmark.pricing.price import Price, Tariff
 from earmark.pricing.units import UNITS
@@ -20,6 +20,8 @@ LONGEST_CALL_NS: Final = 3600 * NANOS_PER_SECOND
 
 #: Listed prices kept, each of one model in one minute.
 _REMEMBERED: Final = 1024
+#: Of a name, as a message shows it.
+_SHOWN: Final = 100
 _MINUTE: Final = 60 * NANOS_PER_SECOND
 
 
@@ -73,9 +75,10 @@ class PriceBook:
             found = _listed(*_named(model, provider), at // _MINUTE, last_minute)
         price = replace(found, at=at, allowed=_allowed(found, tier_name(tier)))
         if _is_free(price) and self._allow_free.isdisjoint({price.name, model}):
+            allow = f'earmark.PriceBook(allow_free=["{price.name}"])'
             raise unpriced(
-                f"'{price.name}' is priced 0: allow it by name, or give it a price under"
-                f' [prices."{price.name}"]'
+                f"'{price.name}' is priced 0: allow it by {allow}, or in earmark.toml by"
+                f" admission.allow_free; or give it a price {how_to_price(price.name)}"
             )
         return price
 
@@ -100,9 +103,7 @@ def _listed(provider: str, model: str, minute: int, last_minute: int) -> Price:
     name = f"{provider}/{model}"
     listed = snapshot.find(provider, model)
     if listed is None:
-        known = snapshot.has_provider(provider)
-        what = f"model '{model}' of '{provider}'" if known else f"provider '{provider}'"
-        raise unpriced(f'no price for {what}: give it one under [prices."{name}"]')
+        raise unpriced(_not_listed(provider, model))
     instant = minute * _MINUTE
     start, end = to_datetime(instant), to_datetime(last_minute * _MINUTE)
     found = snapshot.tariffs(listed, start)
@@ -137,8 +138,24 @@ def _named(model: str, provider: str | None) -> tuple[str, str]:
         return first, rest
     owner = snapshot.maker(model)
     if owner is None:
-        raise unpriced(f"no price for model '{model}': name its provider, as in 'openai/{model}'")
+        near = _did_you_mean(snapshot.nearest(model))
+        how = f"name its provider, as in 'openai/{model:.{_SHOWN}}'"
+        raise unpriced(f"no price for model '{model:.{_SHOWN}}': {near}{how}")
     return owner, model
+
+
+def _not_listed(provider: str, model: str) -> str:
+    """Return what to do about a model, or a provider, that no list has."""
+    if snapshot.has_provider(provider):
+        what, near = f"model '{model:.{_SHOWN}}' of '{provider}'", snapshot.nearest(model, provider)
+    else:
+        what, near = f"provider '{provider:.{_SHOWN}}'", snapshot.nearest_provider(provider)
+    how = how_to_price(f"{provider:.{_SHOWN}}/{model:.{_SHOWN}}")
+    return f"no price for {what}: {_did_you_mean(near)}give it one {how}"
+
+
+def _did_you_mean(near: str | None) -> str:
+    return "" if near is None else f"did you mean '{near}'? Else "
 
 
 def _allowed(price: Price, tier: str) -> tuple[str, ...]:
@@ -151,7 +168,9 @@ def _allowed(price: Price, tier: str) -> tuple[str, ...]:
         return tuple(name for name in sold if name != "batch")
     if tier not in sold:
         known = ", ".join(sold)
-        raise unpriced(f"'{price.name}' has no price for service tier '{tier}', only for {known}")
+        raise unpriced(
+            f"'{price.name}' has no price for service tier '{tier:.40}', only for {known}"
+        )
     # "This response value may be different from the value set in the parameter" (OpenAI API
     # reference, `service_tier`); Google serves a tier that is full as standard ("Priority
     # inference"); 2026-11. No batch is answered at once.
@@ -160,7 +179,7 @@ def _allowed(price: Price, tier: str) -> tuple[str, ...]:
 
 def _check_billable(name: str, model: str, found: tuple[Tariff, ...]) -> None:
     if not all(tariff.rates for tariff in found):
-        raise unpriced(f"no complete price for '{name}': give it one under [prices.\"{name}\"]")
+        raise unpriced(f"no complete price for '{name}': give it one {how_to_price(name)}")
     if name.startswith("groq/") and model.startswith("whisper"):
         # Groq bills at least ten seconds a request, which a rate by the second cannot say.
         raise unpriced(f"'{name}' bills a minimum per request: use a declared cost")

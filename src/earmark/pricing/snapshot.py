@@ -3,11 +3,12 @@
 Loading it takes a quarter of a second, so it is imported at the first look-up and not before.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from datetime import date as date_
 from decimal import Decimal
+from difflib import get_close_matches
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +20,10 @@ from earmark.pricing.usage import STANDARD, tier_name
 if TYPE_CHECKING:
     from genai_prices.types import ExtractPath, ModelInfo, ModelPrice, Provider, TieredPrices
 
+#: A longer name is none, and comparing takes time with its length.
+_LONGEST_NAME: Final = 80
+#: From how alike on one name may be meant by another.
+_ALIKE: Final = 0.75
 #: Variants a request asks for by a tier's name; others are the provider's choice.
 _TIER_KEYS: Final = frozenset({"service_tier", "processing", "speed"})
 
@@ -71,6 +76,35 @@ def maker(model: str) -> str | None:
 def has_provider(provider: str) -> bool:
     """Whether the list knows a provider of this id."""
     return provider in _providers()
+
+
+@lru_cache(maxsize=256)
+def nearest(model: str, provider: str | None = None) -> str | None:
+    """Return the listed name most like *model*, of one provider or of all; `None` if none is.
+
+    Of all it is as a call names it: with its provider, unless its own name says who makes it.
+    """
+    if provider is not None:
+        return _nearest(model, _model_ids(provider))
+    sellers = {model_id: each for each in _providers() for model_id in _model_ids(each)}
+    found = _nearest(model, sellers)
+    return found if found is None or maker(found) else f"{sellers[found]}/{found}"
+
+
+def nearest_provider(provider: str) -> str | None:
+    """Return the id of the listed provider most like *provider*; `None` if none is."""
+    return _nearest(provider, set(_providers()))
+
+
+@cache
+def _model_ids(provider: str) -> tuple[str, ...]:
+    return tuple(info.id for info in _providers()[provider].models)
+
+
+def _nearest(name: str, known: Collection[str]) -> str | None:
+    if len(name) > _LONGEST_NAME:
+        return None
+    return next(iter(get_close_matches(name, known, n=1, cutoff=_ALIKE)), None)
 
 
 def tariffs(listed: Listed, moment: datetime) -> tuple[Tariff, ...]:

@@ -1,8 +1,10 @@
 """Looking prices up."""
 
 import json
+import re
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -55,7 +57,51 @@ def _refused(book: PriceBook, model: str, **more: Any) -> str:
 def test_an_unknown_model_or_provider_is_refused(model: str, provider: str | None) -> None:
     """What nobody priced is refused as unpriced, never free; a likeness of names is no price."""
     sentence = _refused(BOOK, model, provider=provider)
-    assert "[prices." in sentence or "name its provider" in sentence
+    assert "earmark.PriceBook(" in sentence or "name its provider" in sentence
+
+
+@pytest.mark.parametrize(
+    ("model", "provider", "says"),
+    [
+        (
+            "gpt-4o-mni",
+            "openai",
+            "model 'gpt-4o-mni' of 'openai': did you mean 'gpt-4o-mini'? Else",
+        ),
+        ("gtp-4o", None, "did you mean 'gpt-4o'? Else name its provider"),
+        ("gpt-4o", "opneai", "provider 'opneai': did you mean 'openai'? Else"),
+        ("nonesuch", "openai", "'nonesuch' of 'openai': give it one by"),
+        ("x" * 10_000, "openai", "give it one by"),
+    ],
+)
+def test_a_mistyped_model_or_provider_is_asked_about(
+    model: str, provider: str | None, says: str
+) -> None:
+    """The nearest listed name is offered; what is no name is neither compared nor shown whole."""
+    sentence = _refused(BOOK, model, provider=provider)
+    assert says in sentence
+    assert len(sentence) < 500
+
+
+@pytest.mark.parametrize(
+    "refuse",
+    [
+        lambda: cost("mine/m", usage={"input_tokens": 1}),
+        lambda: cost("openai/gpt-4o", usage={"input_tokens": 9, "cache_write_tokens": 5}),
+        lambda: PriceBook({"mine/m": {"input_mtok": "0"}}).resolve("mine/m", at=AT),
+        lambda: BOOK.resolve("openai/gpt-4o", at=AT).check_priced("input_audio_tokens"),
+    ],
+    ids=["no price", "no price for a kind", "priced 0", "asked for by name"],
+)
+def test_a_missing_price_is_given_by_programs_and_files(refuse: Callable[[], object]) -> None:
+    """A program has no earmark.toml: the message says how each gives one, and the advice works."""
+    with pytest.raises(BudgetExceeded) as refused:
+        refuse()
+    sentence = str(refused.value)
+    name, prices = re.findall(r'earmark\.PriceBook\(\{"(\S+)": \{(.*?)\}\}\)', sentence)[0]
+    assert f'or in earmark.toml under [prices."{name}"]' in sentence
+    own = dict.fromkeys(("input_mtok", *re.findall(r'"(\w+)": …', prices)), "1")
+    assert PriceBook({name: own}).resolve(name, at=AT).source == "own"
 
 
 def test_own_prices_come_first() -> None:

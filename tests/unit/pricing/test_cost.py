@@ -120,6 +120,12 @@ def test_an_embedding_has_no_output_to_count() -> None:
         ("gpt-4o", {"usage": [("input_tokens", 5)]}, "the usage is list"),
         ("gpt-4o", {"usage": {}}, "counts nothing"),
         ("gpt-4o", {"usage": Usage()}, "counts nothing"),
+        (
+            "gpt-4o",
+            {"usage": {"prompt_tokens": 5}},
+            "it counts prompt_tokens, which is no kind of unit: give input_tokens, .*, by body=",
+        ),
+        ("gpt-4o", {"usage": {"input_token": 5}}, r"did you mean input_tokens\? Else give"),
     ],
 )
 def test_what_is_no_model_or_no_usage_is_an_input_error(
