@@ -27,6 +27,9 @@ MESSAGE_TOKENS: Final = 16
 #: lists up to 530 tokens (2026-11).
 SCHEMA_TOKENS: Final = 600
 
+#: So many inputs that cannot be counted are named; of the others it is said how many there are.
+_MOST_NAMED: Final = 8
+
 _IMAGES: Final = "output_image_tokens"
 #: Names of models that answer with images, or audio, unless they are asked for text alone; of many
 #: the price list knows no rate but that of text. Source: OpenRouter, Google and OpenAI, lists of
@@ -180,7 +183,9 @@ def _input_tokens(
         # Each has a context of its own.
         if context_window is not None and rounds is not None:
             return context_window * rounds
-        what = ", ".join(sorted(set(found.uncounted)))
+        names = sorted(set(found.uncounted))
+        more = len(names) - _MOST_NAMED
+        what = ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
         how = (
             " of all rounds together: nothing limits how often everything is read again"
             if rounds is None

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any, Final, cast
@@ -32,6 +32,10 @@ _OFF: Final[tuple[object, ...]] = (None, "", False, 0, [])
 _INDEX: Final = re.compile(r"\[\d+\]")
 #: What ends the name of an option at the head of a place.
 _OPTION: Final = re.compile(r"[.\[]")
+#: What is compared with known names, in case it is one that was mistyped, and from when it may be.
+_LONGEST_NAME: Final = 60
+_ASKED_ABOUT: Final = 8
+_ALIKE: Final = 0.75
 #: Effects that look at a list as a whole.
 _WHOLE_LISTS: Final = frozenset({"tokens", "outputs", "thinking", "refused"})
 _UNDERSCORE: Final = re.compile(r"_([a-z0-9])")
@@ -156,8 +160,11 @@ class _Reader:
                 if inner is None:
                     continue
                 rule = self._rule_of(str(name), value, row, f"{prefix}{name}")
-                if rule is row.others and inner in _OFF:
-                    continue
+                if rule is row.others:
+                    if inner in _OFF:
+                        continue
+                    meant = self._meant(str(name), known) if rule.effect == "input" else ""
+                    rule = replace(rule, detail=f"a member{meant}") if meant else rule
             kept = self._value(inner, rule, f"{prefix}{name}")
             if kept is not _NOTHING:
                 left[name] = kept
@@ -177,12 +184,22 @@ class _Reader:
             return TEXT
         if row.others is not None:
             return row.others
-        near = get_close_matches(name, known, n=1)
+        near = get_close_matches(name[:_LONGEST_NAME], known, n=1)
         mistyped = f"did you mean '{near[0]}'? Else " if near else ""
         raise unpriced(
             f"option '{place}' is not known to be bounded: {mistyped}leave it out, or, if it adds"
             f" text at most, allow it: {how_to_allow(self._api, plain)}"
         )
+
+    def _meant(self, name: str, known: Collection[str]) -> str:
+        """Return a question about the known name that *name* is nearly; empty where none is.
+
+        Only a few names of a request are compared, and no long ones: it takes time.
+        """
+        if len(name) > _LONGEST_NAME or len(self.found.uncounted) >= _ASKED_ABOUT:
+            return ""
+        near = get_close_matches(name, known, n=1, cutoff=_ALIKE)
+        return f" (did you mean '{near[0]}'?)" if near else ""
 
     def _value(self, value: object, rule: Option, place: str) -> object:
         """Sort a value by its rule; return what is left of it to be counted as JSON."""
@@ -211,11 +228,14 @@ class _Reader:
         if rule.others is not None:
             if rule.others.effect != "input":
                 return self._apply(value, rule.others, place)
-            return self._bring(value, rule.others, f"{name or 'content of no type'} at {place}")
+            meant = self._meant(name, rule.kinds)
+            what = f"{name[:60] or 'content of no type'}{meant}"
+            return self._bring(value, rule.others, f"{what} at {place}")
         if not isinstance(value, Mapping):
             raise InvalidUsage(detail=f"{place} is no object")
-        name = name or ", ".join(part)[:60]
-        raise unpriced(f"{place}, '{name}', costs what nothing bounds: leave it out")
+        meant = self._meant(name, rule.kinds)
+        name = name[:60] or ", ".join(part)[:60]
+        raise unpriced(f"{place}, '{name}'{meant}, costs what nothing bounds: leave it out")
 
     def _apply(self, value: object, rule: Option, place: str) -> object:
         """Do what a rule's effect says with a value that is no list."""

@@ -220,6 +220,40 @@ def test_a_mistyped_option_is_told_what_it_may_mean(api: str) -> None:
         _bound(options={"knob_of_tomorrow": 1}, api=api)
 
 
+@pytest.mark.parametrize(
+    ("api", "messages", "says"),
+    [
+        ("openai", [{"role": "user", "contnt": "Hi"}],
+         r"a member \(did you mean 'content'\?\) at messages\[0\].contnt: tokens cannot"),
+        ("anthropic", [{"role": "user", "contents": "Hi"}], "did you mean 'content'"),
+        ("openai", [{"role": "user", "content": [{"type": "text", "txt": "Hi"}]}],
+         r"did you mean 'text'\?\) at messages\[0\].content\[0\].txt"),
+        ("openai", [{"role": "user", "content": [{"type": "texts", "text": "Hi"}]}],
+         r"texts \(did you mean 'text'\?\) at messages"),
+        ("openai", [{"role": "user", "hologram": "Hi"}], r"^unpriced: messages\[0\].hologram: tok"),
+        ("openai", [{"role": "user", "x" * 99: "Hi"}], r"^unpriced: messages\[0\].x+: tokens"),
+    ],
+)  # fmt: skip
+def test_a_mistyped_member_of_a_message_is_told_what_it_may_mean(
+    api: str, messages: list[dict[str, Any]], says: str
+) -> None:
+    """A bigger hold is not all that is offered; with an explicit bound it passes all the same."""
+    with pytest.raises(BudgetExceeded, match=says):
+        _bound(messages, api=api)
+    assert _bound(messages, api=api, extra_input_tokens=100)
+
+
+def test_few_members_are_compared_with_known_ones() -> None:
+    """Comparing takes longer than reading: a request of nothing but typos is refused as soon."""
+    messages = [{"role": "user", "contnt": "Hi"}] * 500
+    with pytest.raises(BudgetExceeded) as refused:
+        _bound(messages)
+    sentence = str(refused.value)
+    assert sentence.count("did you mean") == 8
+    assert "and 492 more: tokens cannot be counted here" in sentence
+    assert len(sentence) < 1000
+
+
 def test_an_option_can_be_vouched_for() -> None:
     """What the user allows adds text at most; an option that is refused stays refused."""
     options = {"knob_of_tomorrow": "x" * 500}
