@@ -59,7 +59,7 @@ def measure(settings: Settings) -> list[Figure]:
     def bound() -> int:
         reading = read_body("anthropic", body, headers=headers, provider="anthropic")
         price = book.resolve(reading.model, provider="anthropic", at=now, tier=reading.tier)
-        return bound_request(reading, price, default_max_output_tokens=4096).input_tokens
+        return bound_request(reading, price, default_max_tokens=4096).input_tokens
 
     price = book.resolve("claude-opus-5-5", provider="anthropic", at=now)
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from earmark.admission.charge import Charge
     from earmark.admission.guard import AsyncGuard, Guard
     from earmark.admission.policy import Elastic, Soft, Strict
+    from earmark.admission.request import OpenOptions
     from earmark.admission.ticket import AsyncTicket, Ticket
     from earmark.apis.call_bound import CallBound, bound
     from earmark.apis.cost import cost
@@ -70,6 +71,7 @@ _HOMES: Final = {
     "Money": "earmark.money",
     "NoBudget": "earmark.errors",
     "NotFound": "earmark.errors",
+    "OpenOptions": "earmark.admission.request",
     "PriceBook": "earmark.pricing.book",
     "Reason": "earmark.errors",
     "Refusal": "earmark.errors",
@@ -116,6 +118,7 @@ __all__ = [
     "Money",
     "NoBudget",
     "NotFound",
+    "OpenOptions",
     "PriceBook",
     "Reason",
     "Refusal",

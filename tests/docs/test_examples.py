@@ -2,6 +2,7 @@
 
 import json
 import os
+import pydoc
 import re
 import subprocess
 import sys
@@ -128,3 +129,15 @@ def test_every_link_of_the_docs_leads_somewhere() -> None:
             if "://" not in target:
                 assert (page.parent / target).exists(), f"{page.name}: {target}"
     assert os.path.exists(ROOT / "LICENSE")  # noqa: PTH110
+
+
+def test_the_options_of_a_ticket_are_documented_where_each_is_looked_for() -> None:
+    """The page's table and `help(earmark.OpenOptions)` say of each option what it means."""
+    options = set(earmark.OpenOptions.__annotations__)
+    page = (ROOT / "docs" / "guard.md").read_text("utf-8")
+    rows = page.split("| option of `open` |")[1].split("\n\n")[0].splitlines()[2:]
+    listed = [name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[1])]
+    assert sorted(listed) == sorted(options)
+    described = re.findall(r"^[ |]+(\w+): \S", pydoc.render_doc(earmark.OpenOptions), re.MULTILINE)
+    assert set(described) >= options
+    assert "earmark.OpenOptions" in pydoc.render_doc(earmark.Guard.open)

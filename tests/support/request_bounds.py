@@ -53,7 +53,7 @@ def model_bound(
     return bound_request(
         replace(reading, max_output_tokens=max_output_tokens, choices=choices),
         price,
-        default_max_output_tokens=max(max_output_tokens, 1),
+        default_max_tokens=max(max_output_tokens, 1),
         extra_input_tokens=extra_input_tokens,
         context_window=context_window,
     )

@@ -223,7 +223,7 @@ class Guard:
             under: The path of the budget that pays.
             request: The request's JSON body, bounded by the table of its API; or a bound of one's
                 own, such as `earmark.pricing.bound.ModelBound`; or nothing, with `up_to`.
-            options: See `OpenOptions`.
+            options: What else is known of the call: `help(earmark.OpenOptions)` lists each.
 
         Raises:
             BudgetExceeded: It does not fit, or (`unpriced`) nothing bounds a part of it.

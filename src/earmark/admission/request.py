@@ -6,7 +6,7 @@ from typing import Any, Final, TypedDict
 
 from earmark.admission.policy import Policy
 from earmark.apis.api import request_table
-from earmark.apis.bounds import bound_request
+from earmark.apis.bounds import DEFAULT_MAX_TOKENS, bound_request
 from earmark.apis.counts import DEFAULT_MARGIN, most_counted
 from earmark.apis.dialects import counts_choices, maker_of, own_host
 from earmark.apis.output_limit import with_output_limit
@@ -23,58 +23,64 @@ from earmark.pricing.price import Price, free
 #: How long a call waits in line, and how long it may take, unless told otherwise.
 DEFAULT_WAIT: Final = "5min"
 DEFAULT_TIMEOUT: Final = "10min"
-#: The output tokens of a request that names no limit: there is always a bound.
-DEFAULT_MAX_TOKENS: Final = 1024
 _LONGEST_LABEL: Final = 200
 
 
 class OpenOptions(TypedDict, total=False):
-    """The keyword arguments of `Guard.open`; each may be left out."""
+    """The keyword arguments of `Guard.open`; each may be left out.
+
+    Args:
+        up_to: In place of a request: the most the call can cost, in USD.
+        api: Whose body the request is: `openai` (Chat Completions, also where none is given),
+            `openai-responses`, `openai-embeddings`, `anthropic`, `anthropic-count-tokens`,
+            `gemini`.
+        provider: Who is called, by the name its prices have; the maker of the API if not given.
+        model: The model, where the URL names it and not the body, as Gemini's does.
+        stream: Whether the reply is a stream, where the URL says it and not the body.
+        host: The host the request is sent to; if not given that of the provider, where it is the
+            API's maker (OpenAI, Anthropic, Google) or Azure.
+        headers: The request's headers: some change what it can cost.
+        key: Names this one attempt; another attempt needs another. A new one if not given.
+        wait: How long to wait in line for budget, 5 minutes if not given; `None` asks once.
+        timeout: How long the call may take, 10 minutes if not given; a minute later its hold is
+            presumed spent.
+        labels: Kept with the reservation, beside the request's `api`, `provider` and `model` where
+            these do not name them; `stage` also tells calls of one model apart, for the expected
+            length of their replies.
+        policy: How to hold this call, in place of the guard's own policy: `earmark.Strict()`,
+            `Elastic()` or `Soft()`.
+        extra_input_tokens: The most tokens of what cannot be counted here, such as images and the
+            results of tools the provider runs; see `earmark.bound`.
+        context_window: The most input tokens the model takes, where you know it.
+        counted_input_tokens: What the provider's count endpoint answered for this request; see
+            `earmark.count_request`. No promise: a reply that counts more than it and its margin is
+            booked as an overrun.
+        count_margin: What is added to that count, as a share, and 32 tokens at least: `2 %` if not
+            given; `0 %` adds nothing.
+        default_max_tokens: The output limit, per choice, of a request that names none; 1024 if not
+            given.
+        allowed_options: Options of the request that the API's table does not list, by name, that
+            add text at most.
+    """
 
     up_to: AmountLike | None
-    """In place of a request: the most the call can cost, in USD."""
     api: str
-    """Whose body the request is: `openai` (Chat Completions, also where none is given),
-    `openai-responses`, `anthropic` …"""
     provider: str
-    """Who is called, by the name its prices have; where none is given, the maker of the API."""
     model: str | None
-    """The model, where the URL names it and not the body."""
     stream: bool
-    """Whether the reply is a stream, where the URL says it and not the body, as Gemini's does."""
     host: str | None
-    """The host the request is sent to; where none is given, that of the provider if it is the API's
-    maker (OpenAI, Anthropic, Google) or Azure."""
     headers: Mapping[str, str] | None
-    """The request's headers: some change what it can cost."""
     key: str | None
-    """Names this one attempt; another attempt needs another. A new one if not given."""
     wait: Duration | None
-    """How long to wait in line for budget, 5 minutes if not given; `None` asks once."""
     timeout: Duration
-    """How long the call may take, 10 minutes if not given; a minute later its hold is presumed
-    spent."""
     labels: Mapping[str, str] | None
-    """Kept with the reservation, beside the request's `api`, `provider` and `model` where these do
-    not name them; `stage` also tells calls of one model apart, for the expected length of their
-    replies."""
     policy: Policy | None
-    """How to hold this call, in place of the guard's own policy."""
     extra_input_tokens: int | None
-    """The most tokens of what cannot be counted here, such as images and the results of tools the
-    provider runs; see `earmark.bound`."""
     context_window: int | None
-    """The most input tokens the model takes, where that is known."""
     counted_input_tokens: int | None
-    """What the provider's count endpoint answered for this request; see `earmark.count_request`. No
-    promise: a reply that counts more than it and its margin is booked as an overrun."""
     count_margin: str
-    """What is added to that count, as a share, and 32 tokens at least: `2 %` if not given; `0 %`
-    adds nothing."""
     default_max_tokens: int
-    """The output limit, per choice, of a request that names none; 1024 if not given."""
     allowed_options: Collection[str]
-    """Options of the request that the API's table does not list and that add text at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +177,7 @@ def _bounded(
     bound = bound_request(
         reading,
         price,
-        default_max_output_tokens=options.get("default_max_tokens", DEFAULT_MAX_TOKENS),
+        default_max_tokens=options.get("default_max_tokens", DEFAULT_MAX_TOKENS),
         extra_input_tokens=options.get("extra_input_tokens"),
         context_window=options.get("context_window"),
         most_counted=most_counted(

@@ -18,6 +18,8 @@ from earmark.pricing.tokens import count_or_bound, encoding_of, json_bound
 from earmark.pricing.units import MODALITIES
 from earmark.pricing.usage import Usage
 
+#: The output tokens, per choice, of a request that names no limit: there is always a bound.
+DEFAULT_MAX_TOKENS: Final = 1024
 #: What a chat template adds to the messages: its own words, a default system prompt, a date.
 #: Measured: 25-31 tokens for SmolLM2 on llama.cpp; 3 for OpenAI; gpt-oss writes about 70.
 TEMPLATE_TOKENS: Final = 128
@@ -42,7 +44,7 @@ def bound_request(
     reading: RequestReading,
     price: Price,
     *,
-    default_max_output_tokens: int,
+    default_max_tokens: int,
     extra_input_tokens: int | None = None,
     context_window: int | None = None,
     most_counted: int | None = None,
@@ -52,7 +54,7 @@ def bound_request(
     Args:
         reading: What `read_body` made of the request.
         price: The price at the tier it asks for: `PriceBook.resolve(…, tier=reading.tier)`.
-        default_max_output_tokens: The limit per choice of a request that names none; above a
+        default_max_tokens: The limit per choice of a request that names none; above a
             thinking budget where it names one. `ModelBound.max_output_tokens` is the one to send.
         extra_input_tokens: The most tokens of inputs that cannot be counted here, such as images
             and the results of tools, of all rounds of sampling together. What the request holds and
@@ -69,7 +71,7 @@ def bound_request(
         InvalidUsage: A number is no whole number, or 0 where that bounds nothing.
     """
     table = request_table(reading.api)
-    _check_numbers(table, default_max_output_tokens, extra_input_tokens, context_window)
+    _check_numbers(table, default_max_tokens, extra_input_tokens, context_window)
     if table.is_free:
         return ModelBound(price=price, input_tokens=0, max_output_tokens=0)
     if most_counted is not None:
@@ -80,7 +82,7 @@ def bound_request(
     return _bound(
         reading.contents,
         price,
-        max_output_tokens=_output_limit(reading, table, default_max_output_tokens),
+        max_output_tokens=_output_limit(reading, table, default_max_tokens),
         choices=reading.choices,
         extra_input_tokens=extra_input_tokens,
         context_window=context_window,
@@ -92,7 +94,7 @@ def _check_numbers(
     table: RequestTable, default_limit: object, extra: object, context_window: object
 ) -> None:
     least = 1 if table.output_limits else 0
-    check_whole_number("the default of max_output_tokens", default_limit, least=least)
+    check_whole_number("default_max_tokens", default_limit, least=least)
     if extra is not None:
         check_whole_number("extra_input_tokens", extra, least=0)
     if context_window is not None:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from earmark.apis.api import request_table
-from earmark.apis.bounds import bound_request
+from earmark.apis.bounds import DEFAULT_MAX_TOKENS, bound_request
 from earmark.apis.counts import DEFAULT_MARGIN, most_counted
 from earmark.apis.requests import RequestReading, read_body, tier_to_bill
 from earmark.clock import SystemClock, from_datetime
@@ -47,7 +47,7 @@ def bound(
     provider: str,
     headers: Mapping[str, str] | None = None,
     model: str | None = None,
-    max_output_tokens: int = 1024,
+    default_max_tokens: int = DEFAULT_MAX_TOKENS,
     extra_input_tokens: int | None = None,
     context_window: int | None = None,
     counted_input_tokens: int | None = None,
@@ -64,7 +64,7 @@ def bound(
         provider: Who is called: the price list's id, or the name of an own price.
         headers: The request's headers; some alter the price.
         model: The model where the URL names it and not the body, as Gemini's does.
-        max_output_tokens: The limit per choice, where the request names none.
+        default_max_tokens: The output limit, per choice, of a request that names none.
         extra_input_tokens: The most tokens of what cannot be counted, such as images and results of
             tools, of all rounds together; where nothing limits the rounds, of the prompt again too.
         context_window: The most input tokens the model takes, where you know it.
@@ -85,7 +85,7 @@ def bound(
         return _FREE
     price = _price(reading, body, provider, book or _LISTED, at)
     counted = most_counted(counted_input_tokens, count_margin)
-    limits = max_output_tokens, extra_input_tokens, context_window, counted
+    limits = default_max_tokens, extra_input_tokens, context_window, counted
     return _call_bound(reading, price, *limits)
 
 
@@ -103,7 +103,7 @@ def _price(
 def _call_bound(
     reading: RequestReading,
     price: Price,
-    max_output_tokens: int,
+    default_max_tokens: int,
     extra_input_tokens: int | None,
     context_window: int | None,
     most_counted: int | None,
@@ -111,7 +111,7 @@ def _call_bound(
     found = bound_request(
         reading,
         price,
-        default_max_output_tokens=max_output_tokens,
+        default_max_tokens=default_max_tokens,
         extra_input_tokens=extra_input_tokens,
         context_window=context_window,
         most_counted=most_counted,

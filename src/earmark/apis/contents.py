@@ -24,7 +24,7 @@ from earmark.pricing.json_values import items, mapping
 from earmark.pricing.units import MODALITIES, UNITS, Unit
 from earmark.pricing.usage import LARGEST_COUNT
 
-#: Nothing of a value is left to be counted as JSON; a value is sorted by its fields.
+#: Nothing is left to be counted as JSON; a value is sorted by its fields.
 _NOTHING: Final = object()
 _GO_ON: Final = object()
 #: Values that ask for nothing.
@@ -32,7 +32,7 @@ _OFF: Final[tuple[object, ...]] = (None, "", False, 0, [])
 _INDEX: Final = re.compile(r"\[\d+\]")
 #: What ends the name of an option at the head of a place.
 _OPTION: Final = re.compile(r"[.\[]")
-#: What is compared with known names, in case it is one that was mistyped, and from when it may be.
+#: What is compared with known names, and from when it may be one that was mistyped.
 _LONGEST_NAME: Final = 60
 _ASKED_ABOUT: Final = 8
 _ALIKE: Final = 0.75
@@ -228,14 +228,12 @@ class _Reader:
         if rule.others is not None:
             if rule.others.effect != "input":
                 return self._apply(value, rule.others, place)
-            meant = self._meant(name, rule.kinds)
-            what = f"{name[:60] or 'content of no type'}{meant}"
+            what = f"{name[:60] or 'content of no type'}{self._meant(name, rule.kinds)}"
             return self._bring(value, rule.others, f"{what} at {place}")
         if not isinstance(value, Mapping):
             raise InvalidUsage(detail=f"{place} is no object")
-        meant = self._meant(name, rule.kinds)
-        name = name[:60] or ", ".join(part)[:60]
-        raise unpriced(f"{place}, '{name}'{meant}, costs what nothing bounds: leave it out")
+        what = f"'{name[:60] or ', '.join(part)[:60]}'{self._meant(name, rule.kinds)}"
+        raise unpriced(f"{place}, {what}, costs what nothing bounds: leave it out")
 
     def _apply(self, value: object, rule: Option, place: str) -> object:
         """Do what a rule's effect says with a value that is no list."""

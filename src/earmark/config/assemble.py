@@ -13,6 +13,7 @@ from typing import Any, Final, assert_never
 
 from earmark.admission.call import Provider
 from earmark.admission.policy import ELASTIC, SOFT, STRICT, Policy
+from earmark.apis.bounds import DEFAULT_MAX_TOKENS
 from earmark.clock import Clock
 from earmark.config.settings import (
     ModelStageSettings,
@@ -25,7 +26,6 @@ from earmark.config.settings import (
 )
 from earmark.errors import InvalidConfig, InvalidStage
 from earmark.pricing.book import PriceBook
-from earmark.provider.call import DEFAULT_MAX_TOKENS
 from earmark.provider.open import open_provider
 from earmark.stages.kinds.kind import StageKind
 from earmark.stages.kinds.model import model_stage

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from earmark.admission.call import CountInput, Grant, ModelRequest, Reply
 from earmark.apis import failures
-from earmark.apis.bounds import bound_request
+from earmark.apis.bounds import DEFAULT_MAX_TOKENS, bound_request
 from earmark.apis.counts import count_endpoint, count_request, with_margin
 from earmark.apis.dialect import Prompt
 from earmark.apis.output_limit import value_at, with_output_limit
@@ -26,9 +26,6 @@ from earmark.provider.server import Server
 if TYPE_CHECKING:
     # Slow to import, and only needed by who calls a provider.
     from earmark.provider.sender import Incoming, Sender
-
-#: What a call without `max_tokens` may produce, where the provider is not configured otherwise.
-DEFAULT_MAX_TOKENS: Final = 1024
 
 #: What SDKs take beside the body. A header can switch on what is billed otherwise.
 _BESIDE_THE_BODY: Final = frozenset({"extra_headers", "extra_query"})
@@ -230,7 +227,7 @@ def make_call(terms: Terms, server: Server, sender: "Sender", request: ModelRequ
         bound_request,
         reading,
         price,
-        default_max_output_tokens=terms.default_max_tokens,
+        default_max_tokens=terms.default_max_tokens,
         extra_input_tokens=request.extra_input_tokens,
         context_window=terms.context_window,
     )

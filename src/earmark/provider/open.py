@@ -3,12 +3,13 @@
 from typing import Literal
 
 from earmark.admission.call import ModelRequest, Provider
+from earmark.apis.bounds import DEFAULT_MAX_TOKENS
 from earmark.apis.dialect import Dialect
 from earmark.apis.dialects import DIALECTS
 from earmark.clock import Clock
 from earmark.errors import InvalidConfig
 from earmark.pricing.book import PriceBook
-from earmark.provider.call import DEFAULT_MAX_TOKENS, ModelCall, Terms, make_call
+from earmark.provider.call import ModelCall, Terms, make_call
 from earmark.provider.server import Server, base_url_of
 
 #: The APIs that are spoken.

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Literal, assert_never
 
 from earmark.admission.call import Grant, ModelRequest, Reply
-from earmark.apis.bounds import bound_request
+from earmark.apis.bounds import DEFAULT_MAX_TOKENS, bound_request
 from earmark.apis.requests import read_body
 from earmark.clock import Clock, SystemClock
 from earmark.errors import CallFailed
@@ -94,7 +94,7 @@ class ScriptedProvider:
         name: str = "scripted",
         book: PriceBook | None = None,
         clock: Clock | None = None,
-        default_max_tokens: int = 1024,
+        default_max_tokens: int = DEFAULT_MAX_TOKENS,
         context_window: int | None = None,
     ) -> None:
         self.name = name
@@ -121,7 +121,7 @@ class ScriptedProvider:
         bound = bound_request(
             reading,
             book.resolve(model, provider=self.name, at=self._clock.instant()),
-            default_max_output_tokens=most,
+            default_max_tokens=most,
             extra_input_tokens=request.extra_input_tokens,
             context_window=self._window,
         )

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
+from inspect import signature
 from typing import Any, Final, cast
 
 import pytest
@@ -36,6 +37,21 @@ def test_the_most_a_call_can_cost() -> None:
     )
     usage = Usage.of(input_tokens=9, output_tokens=1000)
     assert earmark.cost("p/m", usage=usage, book=BOOK) <= found.cost
+
+
+def test_a_bound_and_a_ticket_name_the_same_options_alike() -> None:
+    """What one of them takes, the other takes under the same name, with the same default."""
+    taken = set(signature(earmark.bound).parameters) - {"body", "at", "book"}
+    assert taken <= set(earmark.OpenOptions.__annotations__)
+    asked: Any = {"messages": HELLO, "model": "gpt-4o-mini"}
+    given: dict[str, Any] = {"provider": "openai", "api": "openai"}
+    with earmark.open("memory:") as ledger:
+        ledger.set_budget("acme", limits=["1 usd per day"])
+        guard = earmark.Guard(ledger)
+        for limit in ({}, {"default_max_tokens": 77}):
+            with guard.open("acme", asked, **given, **limit) as ticket:
+                most = earmark.bound(asked, **given, **limit).max_output_tokens
+                assert ticket.max_output_tokens == most == limit.get("default_max_tokens", 1024)
 
 
 def test_fees_and_explicit_bounds_are_part_of_it() -> None:
@@ -182,7 +198,7 @@ def test_what_is_no_object_is_an_input_error(call: Callable[[], object], says: s
         call()
 
 
-@pytest.mark.parametrize("name", ["max_output_tokens", "context_window", "extra_input_tokens"])
+@pytest.mark.parametrize("name", ["default_max_tokens", "context_window", "extra_input_tokens"])
 @pytest.mark.parametrize("value", [0, -5, "9", 1.5, True, 10**13])
 def test_a_number_that_bounds_nothing_is_an_input_error(name: str, value: Any) -> None:
     """A window or a limit of 0 is no bound; only a request may bring no tokens beyond its own."""

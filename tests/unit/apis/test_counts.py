@@ -40,7 +40,7 @@ TOOL: Final = {"name": "w", "input_schema": {"type": "object"}}
 def bounded(api: str, body: dict[str, Any], count: int | None = None, **more: Any) -> ModelBound:
     """Return the bound of *body*, with what the provider counted, taken for exact."""
     reading = read_body(api, body, model="m", allowed=more.pop("allowed", ()))
-    return bound_request(reading, PRICE, default_max_output_tokens=200, most_counted=count, **more)
+    return bound_request(reading, PRICE, default_max_tokens=200, most_counted=count, **more)
 
 
 # What is asked for --------------------------------------------------------------------------------

@@ -89,7 +89,7 @@ def test_the_limit_a_request_asks_for(
     """Of two limits the larger counts; without one the default does, for every choice."""
     reading = read_body(api, {"model": "m", "messages": HELLO, **body})
     assert (reading.max_output_tokens, reading.choices) == (asked, choices)
-    bound = bound_request(reading, PRICE, default_max_output_tokens=50)
+    bound = bound_request(reading, PRICE, default_max_tokens=50)
     tokens = 50 if asked is None else asked
     assert bound.max_output_tokens == tokens
     assert bound.cost() - bound.cost(0) == Money("0.001") * (tokens * choices)
@@ -119,7 +119,7 @@ def test_the_default_is_above_a_thinking_budget() -> None:
     """At or below its thinking budget a request is certain to be refused by the provider (B18)."""
     thinking = {"type": "enabled", "budget_tokens": 4096}
     body = {"model": "m", "messages": HELLO, "thinking": thinking}
-    bound = bound_request(read_body("anthropic", body), PRICE, default_max_output_tokens=1024)
+    bound = bound_request(read_body("anthropic", body), PRICE, default_max_tokens=1024)
     assert bound.max_output_tokens == 4096 + 1024
     assert bound.largest_output(bound.cost(4096)) == 0
 

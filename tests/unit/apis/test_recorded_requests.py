@@ -57,7 +57,7 @@ def _bound(request: Recorded, *, extra_input_tokens: int | None = None) -> Model
     return bound_request(
         reading,
         price,
-        default_max_output_tokens=_DEFAULT_LIMIT,
+        default_max_tokens=_DEFAULT_LIMIT,
         extra_input_tokens=extra_input_tokens,
     )
 

@@ -45,7 +45,7 @@ def bound(api: str, more: dict[str, Any], model: str = "m", **given: Any) -> Mod
     body = more if api == "anthropic-count-tokens" else said.get(api, {"input": "hi"}) | more
     reading = read_body(api, body, model=model)
     price = BOOK.resolve(f"p/{model}", at=0, tier=reading.tier)
-    return bound_request(reading, price, default_max_output_tokens=100, **given)
+    return bound_request(reading, price, default_max_tokens=100, **given)
 
 
 def test_a_response_of_text_or_items_is_bounded_alike() -> None:

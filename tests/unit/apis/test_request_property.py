@@ -111,11 +111,11 @@ def bound(api: str, provider: str, body: dict[str, Any], brought: int) -> ModelB
     reading = read_body(api, body, provider=provider, model="m")
     price = BOOK.resolve("m", provider=provider, at=0, tier=reading.tier)
     try:
-        return bound_request(reading, price, default_max_output_tokens=200)
+        return bound_request(reading, price, default_max_tokens=200)
     except BudgetExceeded as refused:
         if "give extra_input_tokens" not in str(refused):
             raise
-    return bound_request(reading, price, default_max_output_tokens=200, extra_input_tokens=brought)
+    return bound_request(reading, price, default_max_tokens=200, extra_input_tokens=brought)
 
 
 def opened(guard: Guard, api: str, provider: str, body: dict[str, Any], brought: int) -> Ticket:

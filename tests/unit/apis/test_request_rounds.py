@@ -22,9 +22,7 @@ SEARCH = {"type": "web_search_20250305", "name": "web_search", "max_uses": 3}
 def bound(more: dict[str, Any], **given: Any) -> ModelBound:
     """Return the bound of a short request with *more* in it."""
     body = {"model": "m", "messages": HELLO, "max_tokens": 1000, **more}
-    return bound_request(
-        read_body("anthropic", body), PRICE, default_max_output_tokens=1000, **given
-    )
+    return bound_request(read_body("anthropic", body), PRICE, default_max_tokens=1000, **given)
 
 
 def test_a_window_bounds_what_cannot_be_counted() -> None:

@@ -51,7 +51,7 @@ def outcome(api: str, body: dict[str, Any]) -> str:
     try:
         reading = read_body(api, body, model="m")
         price = BOOK.resolve("m", provider="p", at=0, tier=reading.tier)
-        bound_request(reading, price, default_max_output_tokens=200)
+        bound_request(reading, price, default_max_tokens=200)
     except InvalidUsage:
         return "refused"
     except BudgetExceeded as refusal:
