@@ -13,7 +13,7 @@ from functools import partial
 from typing import Protocol
 
 from earmark.errors import InvalidDuration
-from earmark.errors.inputs import shown
+from earmark.errors.inputs import shown, wrong_argument
 
 NANOS_PER_SECOND = 1_000_000_000
 #: The instant after every other: the end of an interval that never ends.
@@ -59,6 +59,17 @@ class SystemClock:
         await asyncio.sleep(seconds)
 
 
+def check_clock(given: Clock) -> Clock:
+    """Return *given* if it can be a clock.
+
+    Raises:
+        InvalidUsage: It has not the methods of one.
+    """
+    if not all(callable(getattr(given, each, None)) for each in ("instant", "elapsed", "sleep")):
+        raise wrong_argument("the clock", given, "one with the methods of earmark.clock.Clock")
+    return given
+
+
 def to_datetime(instant: int) -> datetime:
     """Return *instant* (nanoseconds since the epoch) as an aware UTC datetime, to the µs."""
     return _EPOCH + timedelta(microseconds=instant // 1000)
@@ -73,11 +84,11 @@ def from_datetime(moment: datetime) -> int:
     if not isinstance(moment, datetime):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped callers
         raise InvalidDuration(text=shown(moment), want="a datetime", kind="moment")
     if moment.tzinfo is None:
-        raise InvalidDuration(text=moment.isoformat(), want="a datetime with a time zone")
+        raise InvalidDuration(text=moment.isoformat(), want="one with a time zone", kind="moment")
     delta = moment - _EPOCH
     instant = (delta.days * 86_400 + delta.seconds) * NANOS_PER_SECOND + delta.microseconds * 1000
     if abs(instant) > END_OF_TIME:
-        raise InvalidDuration(text=moment.isoformat(), want="a moment from 1678 to 2262")
+        raise InvalidDuration(text=moment.isoformat(), want="one from 1678 to 2262", kind="moment")
     return instant
 
 

@@ -31,6 +31,7 @@ from earmark.errors import (
     StoreError,
     StoreUnavailable,
 )
+from earmark.errors.inputs import shown
 from earmark.ledger import requests
 from earmark.ledger.answers import reservation_of
 from earmark.ledger.values import Presume, Release, Reservation, Settle, TableRows
@@ -108,7 +109,8 @@ class CallHold:
             InvalidUsage: *tokens* is no count.
         """
         if type(tokens) is not int or not 0 <= tokens <= LARGEST_COUNT:
-            raise InvalidUsage(detail=f"{tokens!r:.40} tokens produced: it is a whole number")
+            detail = f"{shown(tokens)} tokens produced: it is a whole number from 0 to 10^12"
+            raise InvalidUsage(detail=detail)
         self._note(produced=tokens, counted=tokens if counted else 0)
         deadline = self._later_deadline()
         with self._lock:

@@ -42,14 +42,16 @@ from earmark.admission.request import (
 )
 from earmark.admission.threads_and_tasks import Books, TaskBooks, ThreadBooks, completed
 from earmark.admission.ticket import AsyncTicket, Ticket
-from earmark.clock import NANOS_PER_SECOND, Clock, parse_duration
+from earmark.budget.path import parse_path
+from earmark.clock import NANOS_PER_SECOND, Clock, check_clock, parse_duration
 from earmark.errors import BudgetExceeded, CallFailed, EarmarkError, InvalidConfig, KeyReused
+from earmark.errors.inputs import shown, wrong_argument
 from earmark.ids import new_key
 from earmark.ledger.async_ledger import AsyncLedger
 from earmark.ledger.ledger import Ledger
 from earmark.ledger.requests import Duration, labels_beside
 from earmark.ledger.undo import undo_order
-from earmark.pricing.book import PriceBook
+from earmark.pricing.book import PriceBook, check_book
 from earmark.pricing.bound import Bound
 
 _T = TypeVar("_T")
@@ -88,9 +90,11 @@ class _Admission:
         quantiles: OutputQuantiles | None,
     ) -> None:
         self.books = books
-        self.clock = clock or books.clock
+        self.clock = books.clock if clock is None else check_clock(clock)
         self._policy = _checked(policy)
-        self._book = book or PriceBook()
+        self._book = check_book(book)
+        if not isinstance(quantiles, OutputQuantiles | None):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped callers
+            raise wrong_argument("quantiles", quantiles, "an OutputQuantiles")
         self._quantiles = quantiles or OutputQuantiles()
         self._entrance = Entrance(books)
 
@@ -98,6 +102,7 @@ class _Admission:
         self, under: str, request: Mapping[str, Any] | Bound | None, options: OpenOptions
     ) -> tuple[Request, _Terms]:
         """Return the request with its bound, priced now, and how it is let in."""
+        parse_path(under)
         try:
             bounded = read_request(under, request, options, self._book, self.clock)
         except BudgetExceeded as refusal:
@@ -115,6 +120,7 @@ class _Admission:
 
     def order(self, request: Request, terms: _Terms) -> Order:
         """Return the order of *request*, under a key of its own unless one is given."""
+        parse_path(terms.under)
         policy = self._policy if terms.policy is None else _checked(terms.policy)
         quantile = policy.quantile if isinstance(policy, Soft) else P99
         return Order(
@@ -199,6 +205,8 @@ class Guard:
         """
         if isinstance(ledger, AsyncLedger):
             return AsyncGuard(ledger, policy=policy, book=book, clock=clock, quantiles=quantiles)
+        if not isinstance(ledger, Ledger):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped callers
+            raise wrong_argument("the ledger", ledger, "what earmark.open or open_async opens")
         guard = super().__new__(cls)
         guard._ledger = ledger
         guard._admission = _Admission(ThreadBooks(ledger), policy, book, clock, quantiles)
@@ -430,7 +438,7 @@ async def _presumed(hold: CallHold, detail: str, partial: list[Reply]) -> CallFa
 
 def _checked(policy: object) -> Policy:
     if not isinstance(policy, Policy):
-        detail = f"{policy!r:.60} is no policy: give earmark.Strict(), Elastic() or Soft()"
+        detail = f"{shown(policy)} is no policy: give earmark.Strict(), Elastic() or Soft()"
         raise InvalidConfig(place="policy", detail=detail)
     return policy
 

@@ -14,6 +14,7 @@ from earmark.apis.reply_cost import PricedRequest
 from earmark.apis.requests import RequestReading, copied_body, read_body
 from earmark.clock import Clock, parse_duration
 from earmark.errors import InvalidUsage
+from earmark.errors.inputs import wrong_argument
 from earmark.ledger.requests import Duration
 from earmark.money import AmountLike, Money
 from earmark.pricing.book import LONGEST_CALL_NS, PriceBook
@@ -143,6 +144,7 @@ def read_request(
     unknown = options.keys() - OpenOptions.__annotations__
     if unknown:
         raise TypeError(f"open() has no option {min(unknown)!r}")
+    _check_types(options)
     up_to = options.get("up_to")
     if (request is None) == (up_to is None):
         raise InvalidUsage(detail="give either a request or up_to, the most it can cost")
@@ -158,10 +160,21 @@ def read_request(
     return Request(name=under, bound=request)
 
 
+def _check_types(options: OpenOptions) -> None:
+    """Refuse options of another type than what is read of them first; the others check theirs."""
+    for name in ("api", "provider", "model", "host"):
+        given = options.get(name)
+        if not isinstance(given, str | None):
+            raise wrong_argument(name, given, "a text")
+    headers: object = options.get("headers")
+    if not isinstance(headers, Mapping | None):
+        raise wrong_argument("headers", headers, "text by name")
+
+
 def _bounded(
     body: Mapping[str, Any], options: OpenOptions, book: PriceBook, clock: Clock
 ) -> Request:
-    api = options.get("api", "openai")
+    api = options.get("api") or "openai"
     provider = options.get("provider") or maker_of(api)
     # What is bounded is what is sent, whatever its caller adds to the lists in it from now on.
     body = copied_body(body)

@@ -19,6 +19,7 @@ from earmark.apis import (
 from earmark.apis.counters import Counter, CounterTable, Fees
 from earmark.apis.options import RequestTable
 from earmark.errors import InvalidUsage
+from earmark.errors.inputs import quoted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,8 +85,9 @@ def request_table(api: str) -> RequestTable:
         InvalidUsage: There is no such API, or its requests are not supported; names those that are.
     """
     # Whatever a caller passes for a name, also what has no hash.
-    known = APIS.get(str(api))
+    known = APIS.get(api) if isinstance(api, str) else None  # pyright: ignore[reportUnnecessaryIsInstance] - untyped callers
     if known is None or known.request is None:
         supported = ", ".join(REQUEST_APIS)
-        raise InvalidUsage(detail=f"requests to API {api!r} are not supported, only to {supported}")
+        detail = f"requests to API {quoted(api)} are not supported, only to {supported}"
+        raise InvalidUsage(detail=detail)
     return known.request

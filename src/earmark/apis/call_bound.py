@@ -12,7 +12,7 @@ from earmark.apis.requests import RequestReading, read_body, tier_to_bill
 from earmark.clock import SystemClock, from_datetime
 from earmark.errors import InvalidUsage
 from earmark.money import Money
-from earmark.pricing.book import PriceBook
+from earmark.pricing.book import PriceBook, check_book
 from earmark.pricing.price import Price
 from earmark.pricing.usage import Usage
 
@@ -83,7 +83,7 @@ def bound(
     )
     if request_table(api).is_free:
         return _FREE
-    price = _price(reading, body, provider, book or _LISTED, at)
+    price = _price(reading, body, provider, check_book(book), at)
     counted = most_counted(counted_input_tokens, count_margin)
     limits = default_max_tokens, extra_input_tokens, context_window, counted
     return _call_bound(reading, price, *limits)
@@ -127,7 +127,6 @@ def _call_bound(
     )
 
 
-_LISTED: Final = PriceBook()
 _FREE: Final = CallBound(
     cost=Money(),
     input_tokens=0,

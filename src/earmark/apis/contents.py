@@ -16,6 +16,7 @@ from earmark.apis.options import (
     TEXT,
     Option,
     RequestTable,
+    how_to_allow,
     row_of_kind,
 )
 from earmark.errors import InvalidUsage
@@ -415,12 +416,6 @@ def _cache_lifetimes(*parts: object) -> set[str]:
 def camel_case(name: str) -> str:
     """Return *name* without its underscores: `system_instruction` is `systemInstruction`."""
     return _UNDERSCORE.sub(lambda found: found[1].upper(), name)
-
-
-def how_to_allow(api: str, name: str) -> str:
-    """Return what allows the option *name*: the callers' parameter, and its like in a file."""
-    key = name if name.replace("_", "").isalnum() else f'"{name}"'
-    return f'allowed_options={{"{name}"}}, in earmark.toml [apis.{api}.options] {key} = "text"'
 
 
 @lru_cache(maxsize=1024)

@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from earmark.apis.reply_cost import PricedRequest, reply_cost
 from earmark.clock import SystemClock, from_datetime
 from earmark.errors import InvalidUsage
+from earmark.errors.inputs import wrong_argument
 from earmark.money import Money
 from earmark.pricing.bill import not_a_kind
-from earmark.pricing.book import PriceBook
+from earmark.pricing.book import PriceBook, check_book
 from earmark.pricing.units import UNITS
 from earmark.pricing.usage import Usage
 
@@ -48,8 +49,8 @@ def cost(
     """
     if (body is None) == (usage is None):
         raise InvalidUsage(detail="give either the reply's body or its usage")
-    _check(model, usage)
-    prices = book or _LISTED
+    _check(model, body, usage)
+    prices = check_book(book)
     instant = SystemClock().instant() if at is None else from_datetime(at)
     price = prices.resolve(model, provider=provider, at=instant)
     if body is None:
@@ -60,18 +61,19 @@ def cost(
     return known.cost
 
 
-_LISTED = PriceBook()
-
-
-def _check(model: object, usage: object) -> None:
-    """Refuse a model that is no name, and a usage that counts nothing."""
+def _check(model: object, body: object, usage: object) -> None:
+    """Refuse a model that is no name, a body that is none, and a usage that counts nothing."""
     if not isinstance(model, str):
-        raise InvalidUsage(detail=f"the model is {type(model).__name__}, not a name")
+        raise wrong_argument("the model", model, "its name, such as 'gpt-4o'")
+    if not isinstance(body, Mapping | None):
+        raise wrong_argument("the body", body, "the provider's reply, decoded")
     counts = usage.counts if isinstance(usage, Usage) else usage
-    if counts is not None and not isinstance(counts, Mapping):
-        raise InvalidUsage(detail=f"the usage is {type(counts).__name__}, not counts by kind")
-    if counts is not None and not counts:
+    if counts is None:
+        return
+    if not isinstance(counts, Mapping):
+        raise wrong_argument("the usage", counts, '{"input_tokens": 163, …}')
+    if not counts:
         raise InvalidUsage(detail="the usage counts nothing")
-    for kind in counts or ():
+    for kind in map(str, cast("Mapping[object, object]", counts)):
         if kind not in UNITS:
-            raise InvalidUsage(detail=f"it counts {not_a_kind(str(kind))}, by body=")
+            raise InvalidUsage(detail=f"it counts {not_a_kind(kind)}, by body=")

@@ -18,6 +18,7 @@ from earmark.apis.options import CountEndpoint, RequestTable
 from earmark.apis.output_limit import check_whole_number
 from earmark.apis.requests import copied_body
 from earmark.errors import InvalidUsage
+from earmark.errors.inputs import shown, wrong_argument
 
 #: Added to a count unless the user says otherwise. No provider says how far its count can be off:
 #: Anthropic's by "a small amount", OpenAI's is "exact"; llama.cpp's was off by nothing, nine times.
@@ -65,9 +66,13 @@ def count_request(body: Mapping[str, Any], *, api: str, model: str | None = None
     """
     table = request_table(api)
     endpoint = count_endpoint(api)
+    if not isinstance(body, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped callers
+        raise wrong_argument("the request", body, "the decoded JSON object")
     named = model or body.get("model")
     if not isinstance(named, str) or not named:
         raise InvalidUsage(detail="the request names no model")
+    if not named.isprintable():
+        raise wrong_argument("the model", named, "its name, which is printable text")
     counted = {name: value for name, value in copied_body(body).items() if _is_counted(name, table)}
     if endpoint.wrapped_in:
         counted = {endpoint.wrapped_in: {**counted, "model": f"models/{named}"}}
@@ -105,7 +110,7 @@ def margin_of(text: object) -> int:
     found = _PERCENT.fullmatch(text) if isinstance(text, str) else None
     parts = int(Decimal(found[1]) * (_MILLION // 100)) if found else _MILLION + 1
     if parts > _MILLION:
-        raise InvalidUsage(detail=f"the margin is {str(text)[:40]!r}; give a share such as '2 %'")
+        raise InvalidUsage(detail=f"the margin is {shown(text)!r}; give a share such as '2 %'")
     return parts
 
 

@@ -142,6 +142,12 @@ def server_tool(row: Option, *, unit: str = "", maximum: str = "") -> Option:
     return replace(row, effect="input", loops=True, unit=unit, maximum=maximum)
 
 
+def how_to_allow(api: str, name: str) -> str:
+    """Return what allows the option *name*: the callers' parameter, and its like in a file."""
+    key = name if name.replace("_", "").isalnum() else f'"{name}"'
+    return f'allowed_options={{"{name}"}}, in earmark.toml [apis.{api}.options] {key} = "text"'
+
+
 def row_of_kind(rows: Mapping[str, Option], part: Mapping[str, Any]) -> Option | None:
     """Return the row for the type of *part*, whatever its version; `None` if none lists it."""
     name = str(part.get("type") or "")

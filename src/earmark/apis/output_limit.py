@@ -8,6 +8,7 @@ from earmark.apis.api import request_table
 from earmark.apis.hosts import is_below
 from earmark.apis.options import DEFAULT_MAX_TOOL_CALLS, Host, RequestTable, row_of_kind
 from earmark.errors import InvalidUsage
+from earmark.errors.inputs import wrong_argument
 from earmark.pricing.json_values import items, mapping
 from earmark.pricing.usage import LARGEST_COUNT
 
@@ -83,8 +84,7 @@ def check_whole_number(name: str, value: object, *, least: int) -> int:
         InvalidUsage: It is none; says what *name* is.
     """
     if type(value) is not int or not least <= value <= LARGEST_COUNT:
-        above = " above 0" if least else ""
-        raise InvalidUsage(detail=f"{name} is {str(value)[:40]!r}; it is a whole number{above}")
+        raise wrong_argument(name, value, f"a whole number from {least} to 10^12")
     return value
 
 

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from earmark.apis.api import request_table
-from earmark.apis.contents import Contents, how_to_allow, read_contents
-from earmark.apis.options import RequestTable
+from earmark.apis.contents import Contents, read_contents
+from earmark.apis.options import RequestTable, how_to_allow
 from earmark.apis.output_limit import asked_output_tokens, value_at, whole_number
 from earmark.errors import InvalidUsage
+from earmark.errors.inputs import quoted
 from earmark.pricing.bill import unpriced
 from earmark.pricing.json_values import copied
 from earmark.pricing.usage import STANDARD, tier_name
@@ -116,7 +117,7 @@ def _check_types(body: object, headers: object, provider: object, allowed: objec
             raise InvalidUsage(detail=f"{name} {type(value).__name__}, not {what}")
     if isinstance(allowed, str | bytes) or not isinstance(allowed, Collection):
         # Of a bare text, every part would be allowed.
-        detail = f"the allowed options are {str(allowed)[:60]!r}, not a collection of their names"
+        detail = f"the allowed options are {quoted(allowed)}, not a collection of their names"
         raise InvalidUsage(detail=detail)
     for name, value in cast("Mapping[object, object]", headers).items():
         if not isinstance(name, str) or not isinstance(value, str):

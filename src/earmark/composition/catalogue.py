@@ -8,6 +8,7 @@ from earmark.composition.effects import EFFECT_NAMES, EffectName, EffectSet
 from earmark.composition.nodes import Pinning
 from earmark.composition.types import NType
 from earmark.errors import InvalidConfig
+from earmark.errors.inputs import quoted
 from earmark.money import Money
 
 #: Effects that may cost money nobody declared: without a price they refuse.
@@ -91,8 +92,11 @@ def parse_allowed(names: Collection[str]) -> frozenset[EffectName]:
         InvalidConfig: A name that is no effect; a policy with a typo must not allow or refuse more.
     """
     known: dict[str, EffectName] = {name: name for name in EFFECT_NAMES}
+    if isinstance(names, str) or not isinstance(names, Collection):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped callers
+        detail = f"{quoted(names)} is no list of effects, such as ['llm']"
+        raise InvalidConfig(place="allowed effects", detail=detail)
     for name in names:
-        if name not in known:
-            detail = f"'{name[:60]}' is no effect: it is one of {', '.join(EFFECT_NAMES)}"
+        if not isinstance(name, str) or name not in known:  # pyright: ignore[reportUnnecessaryIsInstance] - untyped callers
+            detail = f"{quoted(name)} is no effect: it is one of {', '.join(EFFECT_NAMES)}"
             raise InvalidConfig(place="allowed effects", detail=detail)
     return frozenset(known[name] for name in names)

@@ -185,6 +185,16 @@ def shown(given: object) -> str:
     return f"a {type(given).__name__}"
 
 
+def quoted(given: object) -> str:
+    """Return *given* as a message shows it, a text in quotes."""
+    return repr(shown(given)) if isinstance(given, str) else shown(given)
+
+
+def wrong_argument(name: str, given: object, want: str) -> InvalidUsage:
+    """Return the error of an argument that is none: what was given, and what to give."""
+    return InvalidUsage(detail=f"{name} is {quoted(given)}: give {want}")
+
+
 _LONGEST_SHOWN: Final = 64
 
 

@@ -8,7 +8,7 @@ from typing import Final, get_args
 from earmark.budget.budget import Extension, Pause, check_note, listed, parse_alerts
 from earmark.budget.limit import Limit, read_amount
 from earmark.budget.path import parse_path
-from earmark.clock import Clock, from_datetime, parse_duration
+from earmark.clock import Clock, from_datetime, iso, parse_duration
 from earmark.errors import InvalidAmount, InvalidDuration, InvalidKey, InvalidUsage
 from earmark.errors.inputs import shown
 from earmark.ids import new_key
@@ -275,7 +275,8 @@ def _ttl(clock: Clock, deadline: Duration | datetime) -> int:
         return parse_duration(deadline)
     ttl = from_datetime(deadline) - clock.instant()
     if ttl <= 0:
-        raise InvalidDuration(text=deadline.isoformat(), want="a deadline that is not past")
+        want = f"one after {iso(clock.instant())}"
+        raise InvalidDuration(text=deadline.isoformat(), want=want, kind="deadline")
     return ttl
 
 
@@ -303,5 +304,5 @@ def _labels(labels: Mapping[str, str]) -> str:
     text = json.dumps(dict(labels), sort_keys=True)
     if len(text) > LARGEST_LABELS:
         want = f"at most {LARGEST_LABELS} characters of JSON, not {len(text)}"
-        raise InvalidKey(text=f"{text[:40]}…", want=want)
+        raise InvalidKey(text=shown(text), want=want, kind="set of labels")
     return text

@@ -1,11 +1,12 @@
 """The price book: what a model costs at a moment; the user's prices first, then the price list."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from typing import Final
 
 from earmark.clock import NANOS_PER_SECOND, to_datetime
+from earmark.errors.inputs import wrong_argument
 from earmark.pricing import snapshot
 from earmark.pricing.bill import Rate, how_to_price, unpriced
 from earmark.pricing.own import OwnPrices, own_rates
@@ -37,8 +38,11 @@ class PriceBook:
     """
 
     def __init__(self, own: OwnPrices | None = None, allow_free: Collection[str] = ()) -> None:
+        if not isinstance(own, Mapping | None):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped callers
+            want = '{"provider/model": {"input_mtok": "1", "output_mtok": "2"}}'
+            raise wrong_argument("own", own, want)
         self._own = {name: own_rates(name, prices) for name, prices in (own or {}).items()}
-        self._allow_free = frozenset(allow_free)
+        self._allow_free = frozenset(_names(allow_free))
 
     def resolve(
         self,
@@ -67,6 +71,7 @@ class PriceBook:
             BudgetExceeded: With reason `unpriced`: an unknown provider, model or tier, or a price
                 of 0 that nobody allowed.
         """
+        _check_names(model, provider)
         own = self._own_name(model, provider)
         if own:
             found = self._resolve_own(own)
@@ -92,6 +97,18 @@ class PriceBook:
         provider, _, model = name.partition("/")
         tariff = Tariff(STANDARD, self._own[name])
         return Price(provider=provider, model=model, at=0, source="own", tariffs=(tariff,))
+
+
+def check_book(given: PriceBook | None) -> PriceBook:
+    """Return *given* if it is a price book; the price list alone where none is given.
+
+    Raises:
+        InvalidUsage: It is another thing, such as a dict of prices.
+    """
+    if not isinstance(given, PriceBook | None):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped callers
+        want = 'earmark.PriceBook({"provider/model": {"input_mtok": "1", "output_mtok": "2"}})'
+        raise wrong_argument("the book", given, want)
+    return _LIST_ALONE if given is None else given
 
 
 @lru_cache(maxsize=_REMEMBERED)
@@ -124,6 +141,24 @@ def _listed(provider: str, model: str, minute: int, last_minute: int) -> Price:
         allowed=(STANDARD, *choices),
         context_window=_window(listed.info.context_window, found),
     )
+
+
+def _check_names(model: object, provider: object) -> None:
+    if not isinstance(model, str):
+        raise wrong_argument("the model", model, "its name, such as 'gpt-4o'")
+    if not isinstance(provider, str | None):
+        raise wrong_argument("the provider", provider, "its name, such as 'openai'")
+
+
+def _names(given: Collection[str]) -> Collection[str]:
+    # Of a bare text, every letter would be a name.
+    if (
+        isinstance(given, str)
+        or not isinstance(given, Collection)  # pyright: ignore[reportUnnecessaryIsInstance] - untyped callers
+        or not all(isinstance(each, str) for each in given)  # pyright: ignore[reportUnnecessaryIsInstance]
+    ):
+        raise wrong_argument("allow_free", given, 'names of models, such as ["local/m"]')
+    return given
 
 
 def _named(model: str, provider: str | None) -> tuple[str, str]:
@@ -212,3 +247,6 @@ def _window(tokens: int | None, found: tuple[Tariff, ...]) -> int | None:
     if tokens is None or tokens <= max(starts, default=0):
         return None
     return tokens
+
+
+_LIST_ALONE: Final = PriceBook()

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 
 from earmark.errors import InvalidConfig
+from earmark.errors.inputs import shown, wrong_argument
 from earmark.pricing.bill import Rate
 from earmark.pricing.units import UNITS_BY_PRICE_KEY, missing_prices
 
@@ -26,14 +27,17 @@ def own_rates(name: str, prices: Mapping[str, object]) -> tuple[Rate, ...]:
         InvalidConfig: The name has no provider, a key is unknown, an amount is none, or a kind is
             priced without the whole it is part of.
     """
-    place = f'prices."{name}"'
+    if not isinstance(name, str) or not isinstance(prices, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped callers
+        want = '"provider/model": {"input_mtok": "1", "output_mtok": "2"}'
+        raise wrong_argument("a price", prices if isinstance(name, str) else name, want)
+    place = f'prices."{shown(name)}"'
     provider, slash, model = name.partition("/")
     if not (provider and slash and model):
         raise InvalidConfig(place=place, detail='a price is for "provider/model"')
     unknown = [key for key in prices if key not in UNITS_BY_PRICE_KEY]
     if unknown or not prices:
         known = "input_mtok, output_mtok, cache_read_mtok, cache_write_mtok, web_searches_kcount"
-        wrong = f"{unknown[0]!r} is no kind of price" if unknown else "it prices nothing"
+        wrong = f"{shown(unknown[0])!r} is no kind of price" if unknown else "it prices nothing"
         raise InvalidConfig(place=place, detail=f"{wrong}: give {known} …")
     rates = tuple(
         Rate(UNITS_BY_PRICE_KEY[key].kind, _usd(f"{place}.{key}", value))
@@ -55,9 +59,7 @@ def _usd(place: str, value: object) -> Decimal:
     except InvalidOperation:
         usd = Decimal("NaN")
     if not (usd.is_finite() and 0 <= usd <= _DEAREST):
-        raise InvalidConfig(
-            place=place, detail=f"{str(value)[:40]!r} is not from 0 to {_DEAREST} USD"
-        )
+        raise InvalidConfig(place=place, detail=f"{shown(value)!r} is not from 0 to {_DEAREST} USD")
     if usd and usd.adjusted() < -20:  # noqa: PLR2004 - twenty places keep the arithmetic short
-        raise InvalidConfig(place=place, detail=f"{value!r} has more than 20 places")
+        raise InvalidConfig(place=place, detail=f"{shown(value)!r} has more than 20 places")
     return usd

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from earmark.errors import InvalidUsage
+from earmark.errors.inputs import wrong_argument
 
 #: The largest count of one kind in one call; more is a broken report, not a bill.
 LARGEST_COUNT: Final = 10**12
@@ -26,6 +27,8 @@ class Usage:
     """The service tier the provider says it billed; empty where it says none."""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.counts, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped callers
+            raise wrong_argument("the usage", self.counts, '{"input_tokens": 163, …}')
         checked = {kind: n for kind, n in sorted(self.counts.items()) if _checked(kind, n)}
         object.__setattr__(self, "counts", MappingProxyType(checked))
 

@@ -8,7 +8,7 @@ from earmark.admission.call import Call, Provider
 from earmark.admission.policy import STRICT, Policy
 from earmark.clock import Clock
 from earmark.errors import InvalidConfig
-from earmark.errors.inputs import shown
+from earmark.errors.inputs import quoted, shown
 from earmark.ids import new_run_id
 from earmark.ledger.async_ledger import AsyncLedger
 from earmark.ledger.requests import Duration
@@ -55,8 +55,22 @@ class Options(TypedDict, total=False):
     """The ledger's unless given."""
 
 
+#: What is called of options that the caller brings along.
+_PORTS: Final = {
+    "providers": "get",
+    "journal": "start",
+    "engine": "execute",
+    "on_event": "__call__",
+    "gate": "__call__",
+}
+
+
 def check_call(ledger: AsyncLedger, options: Options) -> None:
-    """Raise `TypeError` for another ledger, and for an option that there is none of."""
+    """Raise `TypeError` for another ledger, and for an option that there is none of.
+
+    Raises:
+        InvalidConfig: What is given as a journal, an engine or a function is none.
+    """
     if not isinstance(ledger, AsyncLedger):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped callers
         raise TypeError("run_async takes an AsyncLedger: give ledger.as_async()")
     known = tuple(Options.__annotations__)
@@ -64,6 +78,10 @@ def check_call(ledger: AsyncLedger, options: Options) -> None:
         near = get_close_matches(name, known, n=1)
         there_are = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(known)}"
         raise TypeError(f"run() got an unexpected option '{name}': {there_are}")
+    for name, method in _PORTS.items():
+        given = options.get(name)
+        if given is not None and not callable(getattr(given, method, None)):
+            raise InvalidConfig(place=name, detail=f"{quoted(given)} is none: it has no {method}")
 
 
 def run_id_of(options: Options, clock: Clock) -> str:
@@ -79,6 +97,9 @@ def run_id_of(options: Options, clock: Clock) -> str:
 
 def stages_of(options: Options) -> tuple[AnyStage, ...]:
     """Return the stages, each of which is one."""
+    given: object = options.get("stages", ())
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+        raise InvalidConfig(place="stages", detail=f"{quoted(given)} is no list of stages")
     stages = tuple(options.get("stages", ()))
     for number, each in enumerate(stages):
         if not hasattr(each, "spec"):

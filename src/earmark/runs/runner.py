@@ -16,7 +16,7 @@ from earmark.admission.finish import to_the_end
 from earmark.admission.guard import DEFAULT_TIMEOUT, DEFAULT_WAIT, Guard
 from earmark.admission.policy import Policy
 from earmark.budget.path import parse_path
-from earmark.clock import NANOS_PER_SECOND, Clock, parse_duration
+from earmark.clock import NANOS_PER_SECOND, Clock, check_clock, parse_duration
 from earmark.composition.ast import Composition
 from earmark.composition.check import check_input
 from earmark.errors import EarmarkError, InvalidConfig
@@ -156,7 +156,8 @@ def _ask(
     options: Options,
 ) -> _Ask:
     given = _own_input(given)
-    clock = options.get("clock") or ledger.clock
+    given_clock = options.get("clock")
+    clock = ledger.clock if given_clock is None else check_clock(given_clock)
     run_id = run_id_of(options, clock)
     path = parse_path(f"{parse_path(under)}/run-{run_id}")
     concurrency = concurrency_of(options)
@@ -186,12 +187,12 @@ def _ask(
         ),
         clock=clock,
         stages=stages_of(options),
-        tools=Tools(options.get("providers", {}), concurrency, wait_s or 0, timeout_s),
+        tools=Tools(options.get("providers") or {}, concurrency, wait_s or 0, timeout_s),
         allow=options.get("allow", ()),
         policy=policy_of(options),
         engine=options.get("engine") or LocalEngine(clock),
         on_event=options.get("on_event"),
-        gate=options.get("gate", ungated),
+        gate=options.get("gate") or ungated,
     )
 
 

@@ -5,8 +5,9 @@ from contextlib import asynccontextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from earmark.clock import Clock, SystemClock
+from earmark.clock import Clock, SystemClock, check_clock
 from earmark.errors import InvalidConfig
+from earmark.errors.inputs import shown
 from earmark.ledger.async_ledger import AsyncLedger
 from earmark.ledger.committer import DirectCommitter, GroupCommitter
 from earmark.ledger.ledger import Ledger
@@ -33,7 +34,7 @@ def open_ledger(url: str, *, clock: Clock | None = None) -> Ledger:
         SchemaMismatch: A newer Earmark wrote it; or an older one, and an upgrade is yours to make.
     """
     check_url(url)
-    clock = clock or SystemClock()
+    clock = SystemClock() if clock is None else check_clock(clock)
     scheme, _, rest = url.partition(":")
     if scheme == "memory":
         from earmark.stores.memory import MemoryStore  # noqa: PLC0415 - loads what is used
@@ -48,7 +49,7 @@ def open_ledger(url: str, *, clock: Clock | None = None) -> Ledger:
     if scheme in {"postgresql", "postgres"}:
         store = _postgres(url, clock)
         return Ledger(store, GroupCommitter(store, clock), clock)
-    raise InvalidConfig(place="store URL", detail=f"'{scheme}:' is no store: give {WANT}")
+    raise InvalidConfig(place="store URL", detail=f"'{shown(scheme)}:' is no store: give {WANT}")
 
 
 def _postgres(url: str, clock: Clock) -> "PostgresStore":

@@ -238,7 +238,7 @@ def test_the_most_that_each_row_lets_a_provider_bill_was_held(api: str) -> None:
             try:
                 check_bound(api, body, (1.0, 1.0, part), shapes_of(api)[0])
             except InvalidUsage as error:
-                assert "it is a whole number" in str(error), body  # noqa: PT017 - legal ones alone
+                assert "give a whole number" in str(error), body  # noqa: PT017 - legal ones alone
             except Exception as error:
                 error.add_note(f"request: {body}")
                 raise

@@ -115,9 +115,9 @@ def test_an_embedding_has_no_output_to_count() -> None:
 @pytest.mark.parametrize(
     ("model", "given", "says"),
     [
-        (None, {"body": {}}, "the model is NoneType"),
-        (5, {"usage": GOLDEN}, "the model is int"),
-        ("gpt-4o", {"usage": [("input_tokens", 5)]}, "the usage is list"),
+        (None, {"body": {}}, "the model is a NoneType: give its name"),
+        (5, {"usage": GOLDEN}, "the model is 5: give its name"),
+        ("gpt-4o", {"usage": [("input_tokens", 5)]}, "the usage is a list: give"),
         ("gpt-4o", {"usage": {}}, "counts nothing"),
         ("gpt-4o", {"usage": Usage()}, "counts nothing"),
         (

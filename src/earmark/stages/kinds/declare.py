@@ -10,6 +10,7 @@ from earmark.composition.effects import Cost, Effect, EffectSet, parse_author_ef
 from earmark.composition.shorthand import parse_author_type
 from earmark.composition.types import ANY, NType
 from earmark.errors import InvalidComposition, InvalidStage
+from earmark.errors.inputs import quoted, shown
 from earmark.money import AmountLike, Money
 from earmark.stages.stage import StageSpec
 
@@ -45,7 +46,7 @@ def declare(
             kind=kind,
             input=_type(input, "/input"),
             output=_type(output, "/output"),
-            effects=EffectSet((*map(_effect, effects), *priced)),
+            effects=EffectSet((*map(_effect, _listed(effects)), *priced)),
             implementation_hash=hashlib.sha256(
                 rfc8785.dumps(cast("Any", implementation))
             ).hexdigest(),
@@ -61,8 +62,24 @@ def declared_cost(spec: StageSpec) -> Money:
 
 
 def _type(given: TypeLike, place: str) -> NType:
-    return parse_author_type(given, place) if isinstance(given, str | Mapping) else given
+    if isinstance(given, str | Mapping):
+        return parse_author_type(given, place)
+    if not isinstance(given, NType):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped callers
+        raise InvalidStage(place=place, detail=f"{shown(given)} is no type, such as 'Text'")
+    return given
 
 
 def _effect(given: EffectLike) -> Effect:
-    return parse_author_effect(given, "/effects") if isinstance(given, str | Mapping) else given
+    if isinstance(given, str | Mapping):
+        return parse_author_effect(given, "/effects")
+    if not isinstance(given, Effect):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped callers
+        raise InvalidStage(place="/effects", detail=f"{shown(given)} is no effect, such as 'Pure'")
+    return given
+
+
+def _listed(effects: Iterable[EffectLike]) -> Iterable[EffectLike]:
+    given: object = effects
+    if isinstance(given, str | Mapping) or not isinstance(given, Iterable):
+        detail = f"{quoted(effects)} is no list of effects, such as ['Pure']"
+        raise InvalidStage(place="/effects", detail=detail)
+    return effects
