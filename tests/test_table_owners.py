@@ -24,7 +24,7 @@ OWNERS = {
     "nudge_mark": "nudges/collect.py",
     "agent": "workspace/agents.py",
     "token": "workspace/tokens.py",
-    "request": "service/keyed.py",
+    "request": "service/idempotency.py",
 }
 #: Tables that are not listed above belong to the books.
 BOOKS = "stores/"

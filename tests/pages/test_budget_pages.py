@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from earmark.service.pages.books import latest_entries
+from earmark.service.pages.latest import latest_entries
 from support.page_house import BUDGET, HOSTILE, PageHouse, Visitor, page_house
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from earmark.budget.share import percent, percent_to_hundredths, threshold_percent
 from earmark.cli.budget import _used
-from earmark.service.pages.shown import bar
+from earmark.service.pages.formatting import bar
 from support.page_house import page_house
 
 

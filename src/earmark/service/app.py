@@ -12,11 +12,11 @@ from earmark.board.rules import DESTRUCTIVE
 from earmark.clock import Clock
 from earmark.config.settings import ServiceSettings
 from earmark.service.context import Service
-from earmark.service.edge import LOCAL_NAMES, Edge
+from earmark.service.limits import LOCAL_NAMES, RequestLimits
 from earmark.service.models import Check, Problem
 from earmark.service.pages import install_pages
 from earmark.service.problems import install_problems
-from earmark.service.routes import api, state
+from earmark.service.routes import api, health
 from earmark.workspace.workspace import Workspace
 
 _ABOUT: Final = (
@@ -45,7 +45,7 @@ def create_app(
     """
     service = Service.on(workspace, settings, clock, agent=agent, approval_for=approval_for)
     app = Application(service)
-    app.include_router(state.router)
+    app.include_router(health.router)
     app.include_router(api())
     install_problems(app)
     install_pages(app)
@@ -70,7 +70,7 @@ class Application(FastAPI):
 
     def build_middleware_stack(self) -> ASGIApp:
         """Return what answers requests: strict about hosts, also when an error is answered."""
-        return Edge(super().build_middleware_stack(), self._hosts, self._body_s)
+        return RequestLimits(super().build_middleware_stack(), self._hosts, self._body_s)
 
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document; what every route may answer is in it once."""

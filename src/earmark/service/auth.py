@@ -23,7 +23,7 @@ from starlette.concurrency import run_in_threadpool
 from earmark.clock import NANOS_PER_SECOND, Clock
 from earmark.config.values import is_loopback
 from earmark.errors import NotFound
-from earmark.service.problems import Problem
+from earmark.service.problems import ProblemError
 from earmark.workspace.tokens import SCOPES, TokenRow, Tokens
 
 _COOKIE: Final = "earmark_session"
@@ -65,13 +65,13 @@ NOBODY: Final = Caller(token_id="", name="", scopes=())
 
 
 @dataclass(frozen=True, slots=True)
-class _Session:
+class _LoginSession:
     token_id: str
     csrf: str
     until: int
 
 
-class Gate:
+class Authenticator:
     """Tells who asks; one for each service. Sessions last as long as its process."""
 
     def __init__(self, tokens: Tokens, clock: Clock, *, open_reads: bool) -> None:
@@ -79,7 +79,7 @@ class Gate:
         self._tokens = tokens
         self._clock = clock
         self._open_reads = open_reads
-        self._sessions: OrderedDict[str, _Session] = OrderedDict()
+        self._sessions: OrderedDict[str, _LoginSession] = OrderedDict()
         self._lock = Lock()
 
     async def caller(self, request: Request) -> Caller:
@@ -117,7 +117,7 @@ class Gate:
         name = token_urlsafe(32)
         until = self._clock.instant() + SESSION_S * NANOS_PER_SECOND
         with self._lock:
-            self._sessions[name] = _Session(row.id, token_urlsafe(32), until)
+            self._sessions[name] = _LoginSession(row.id, token_urlsafe(32), until)
             while len(self._sessions) > _MOST_SESSIONS:
                 self._sessions.popitem(last=False)
         return name
@@ -162,7 +162,9 @@ def check_form(caller: Caller, csrf: str, scope: str) -> Caller:
     if not caller.csrf:
         raise unauthorized("log in with a token first")
     if not hmac.compare_digest(caller.csrf.encode(), csrf.encode()):
-        raise Problem(403, "forbidden", "the form is not one of this session: load the page again")
+        raise ProblemError(
+            403, "forbidden", "the form is not one of this session: load the page again"
+        )
     return allowed(caller, scope)
 
 
@@ -182,7 +184,9 @@ def check_origin(request: Request) -> None:
     else:
         own = origin is None or _is_own(origin, request)
     if not own:
-        raise Problem(403, "forbidden", "a page of another site sent the form: load the page here")
+        raise ProblemError(
+            403, "forbidden", "a page of another site sent the form: load the page here"
+        )
 
 
 def _is_own(origin: str, request: Request) -> bool:
@@ -214,13 +218,13 @@ def allowed(caller: Caller, scope: str) -> Caller:
     if not caller.token_id:
         raise unauthorized(f"this needs a token with the scope '{scope}'")
     detail = f"this needs the scope '{scope}'; the token '{caller.name}' has not got it"
-    raise Problem(403, "forbidden", detail)
+    raise ProblemError(403, "forbidden", detail)
 
 
-def unauthorized(detail: str) -> Problem:
+def unauthorized(detail: str) -> ProblemError:
     """Return the answer to who has no valid token."""
     how = "`earmark token create` makes one; send it as 'Authorization: Bearer emk_…'"
-    return Problem(401, "unauthorized", f"{detail}: {how}", headers=_CHALLENGE)
+    return ProblemError(401, "unauthorized", f"{detail}: {how}", headers=_CHALLENGE)
 
 
 @lru_cache(maxsize=256)
@@ -280,7 +284,7 @@ _bearer = HTTPBearer(
 )
 
 
-class Needs:
+class RequiresScope:
     """A dependency: the caller, who may *scope*."""
 
     def __init__(self, scope: str) -> None:
@@ -292,10 +296,10 @@ class Needs:
         request: Request,
         _: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
     ) -> Caller:
-        """Return the caller; raises `Problem` where they may not."""
+        """Return the caller; raises `ProblemError` where they may not."""
         return allowed(request.state.caller, self.scope)
 
 
-Reader = Annotated[Caller, Depends(Needs("read"))]
-Spender = Annotated[Caller, Depends(Needs("spend"))]
-Admin = Annotated[Caller, Depends(Needs("admin"))]
+Reader = Annotated[Caller, Depends(RequiresScope("read"))]
+Spender = Annotated[Caller, Depends(RequiresScope("spend"))]
+Admin = Annotated[Caller, Depends(RequiresScope("admin"))]

@@ -64,10 +64,10 @@ class Connections:
 
     def __init__(self, limits: ConnectionLimits) -> None:
         self.limits = limits
-        self._open: set[Connection] = set()
+        self._open: set[HttpConnection] = set()
         # Without a complete request; the one that has waited longest is first.
-        self._pending: dict[Connection, None] = {}
-        self._pending_by_address: dict[str, dict[Connection, None]] = {}
+        self._pending: dict[HttpConnection, None] = {}
+        self._pending_by_address: dict[str, dict[HttpConnection, None]] = {}
         self._logged_at: float | None = None
 
     def protocol(
@@ -76,11 +76,11 @@ class Connections:
         server_state: ServerState,
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
-    ) -> "Connection":
+    ) -> "HttpConnection":
         """Return the protocol of a new connection, as uvicorn asks for it."""
-        return Connection(self, config, server_state, app_state, _loop)
+        return HttpConnection(self, config, server_state, app_state, _loop)
 
-    def opened(self, connection: "Connection") -> bool:
+    def opened(self, connection: "HttpConnection") -> bool:
         """Count *connection*; return whether there is room, for which a pending one is closed."""
         if len(self._open) >= self.limits.total:
             if not self._pending:
@@ -90,7 +90,7 @@ class Connections:
         self._open.add(connection)
         return True
 
-    def pending(self, connection: "Connection") -> None:
+    def pending(self, connection: "HttpConnection") -> None:
         """Note that *connection* waits for the rest of a request, from now on."""
         self.complete(connection)
         address = connection.address
@@ -101,7 +101,7 @@ class Connections:
             of_address = self._pending_by_address.setdefault(address, {})
         of_address[connection] = self._pending[connection] = None
 
-    def complete(self, connection: "Connection") -> None:
+    def complete(self, connection: "HttpConnection") -> None:
         """Note that *connection* waits no longer for a request."""
         if connection not in self._pending:
             return
@@ -111,12 +111,12 @@ class Connections:
         if not of_address:
             del self._pending_by_address[connection.address]
 
-    def closed(self, connection: "Connection") -> None:
+    def closed(self, connection: "HttpConnection") -> None:
         """Forget *connection*."""
         self.complete(connection)
         self._open.discard(connection)
 
-    def _close(self, connection: "Connection", why: str) -> None:
+    def _close(self, connection: "HttpConnection", why: str) -> None:
         self.closed(connection)
         # Not `close`, which waits until the client has taken what was written.
         connection.transport.abort()
@@ -129,7 +129,7 @@ class Connections:
             _LOG.warning("%s", sentence)
 
 
-class Connection(HttpToolsProtocol):
+class HttpConnection(HttpToolsProtocol):
     """One connection, which is closed when a request is too large or does not arrive in time."""
 
     def __init__(

@@ -8,11 +8,11 @@ from fastapi import Depends, Request
 
 from earmark.clock import Clock
 from earmark.config.settings import ServiceSettings
-from earmark.service.auth import Gate
-from earmark.service.keyed import KeptAnswers
-from earmark.service.live import Live
+from earmark.service.auth import Authenticator
+from earmark.service.event_streams import EventStreams
+from earmark.service.idempotency import StoredAnswers
 from earmark.service.metrics import Metrics
-from earmark.service.vitals import Vitals
+from earmark.service.readiness import Readiness
 from earmark.workspace.tokens import Tokens
 from earmark.workspace.workspace import Workspace
 
@@ -25,10 +25,10 @@ class Service:
     settings: ServiceSettings
     clock: Clock
     tokens: Tokens
-    gate: Gate
-    kept: KeptAnswers
-    live: Live
-    vitals: Vitals
+    authenticator: Authenticator
+    stored_answers: StoredAnswers
+    event_streams: EventStreams
+    readiness: Readiness
     metrics: Metrics
     refusals: Counter[str]
     """How often this process refused an amount, by reason."""
@@ -53,10 +53,10 @@ class Service:
             settings=settings,
             clock=clock,
             tokens=tokens,
-            gate=Gate(tokens, clock, open_reads=settings.reads_are_open),
-            kept=KeptAnswers(workspace.tables, clock),
-            live=Live(workspace),
-            vitals=Vitals(workspace, clock, agent=agent),
+            authenticator=Authenticator(tokens, clock, open_reads=settings.reads_are_open),
+            stored_answers=StoredAnswers(workspace.tables, clock),
+            event_streams=EventStreams(workspace),
+            readiness=Readiness(workspace, clock, agent=agent),
             metrics=Metrics(workspace, clock, refusals),
             refusals=refusals,
             approval_for=approval_for,
@@ -64,8 +64,8 @@ class Service:
 
     def close(self) -> None:
         """End the streams, let go of threads and connections; the caller keeps the workspace."""
-        self.live.close()
-        self.vitals.close()
+        self.event_streams.close()
+        self.readiness.close()
         self.metrics.close()
 
 
@@ -81,4 +81,4 @@ async def _service(request: Request) -> Service:
 
 
 #: For routes: the service they belong to.
-TheService = Annotated[Service, Depends(_service)]
+ServiceDep = Annotated[Service, Depends(_service)]

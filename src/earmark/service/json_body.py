@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from starlette.requests import Request
 
-from earmark.service.problems import Problem
+from earmark.service.problems import ProblemError
 
 _LONGEST_NAME: Final = 60
 
@@ -52,7 +52,7 @@ async def check_json(request: JsonRequest) -> None:
     try:
         await request.json()
     except DuplicateMember as error:
-        raise Problem(400, "input_error", str(error)) from None
+        raise ProblemError(400, "input_error", str(error)) from None
     except (ValueError, RecursionError):
         return
 

@@ -19,7 +19,7 @@ from earmark.budget.limit import TOKENS, UNITS, USD
 from earmark.clock import NANOS_PER_SECOND, Clock
 from earmark.ledger.answers import Balance
 from earmark.money import NANOS_PER_USD, Money
-from earmark.service.fresh import Fresh
+from earmark.service.cached_value import CachedValue
 from earmark.stores.totals import Totals, read_totals
 from earmark.workspace.workspace import Workspace, open_workspace
 
@@ -43,7 +43,7 @@ class Metrics:
         self._refusals = refusals
         self._opened = ExitStack()
         self._workspace: Workspace | None = None
-        self._families: Fresh[list[Metric]] = Fresh(
+        self._families: CachedValue[list[Metric]] = CachedValue(
             self._collect, clock, fresh_s=FRESH_S, rest=REST
         )
 

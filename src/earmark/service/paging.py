@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, TypeVar, cast
 
 from fastapi import Query
 
-from earmark.service.problems import Problem
+from earmark.service.problems import ProblemError
 from earmark.workspace.jsonable import to_jsonable_utf8
 
 T = TypeVar("T")
@@ -18,7 +18,7 @@ USUAL: Final = 100
 _LARGEST: Final = (1 << 63) - 1
 _LONGEST: Final = 2000
 
-Limit = Annotated[int, Query(ge=1, le=MOST, description="How many items at most.")]
+LimitParam = Annotated[int, Query(ge=1, le=MOST, description="How many items at most.")]
 Cursor = Annotated[
     str | None, Query(max_length=_LONGEST, description="The `next` of the page before.")
 ]
@@ -87,6 +87,6 @@ def _is_text(text: object) -> bool:
     return isinstance(text, str) and text.isprintable()
 
 
-def strange_cursor() -> Problem:
+def strange_cursor() -> ProblemError:
     """Return the answer to a cursor that no list gave."""
-    return Problem(400, "input_error", "the cursor is not one of this list: start without one")
+    return ProblemError(400, "input_error", "the cursor is not one of this list: start without one")

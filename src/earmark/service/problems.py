@@ -101,7 +101,7 @@ _MOST_FAULTS: Final = 20
 _LONGEST_FAULT: Final = 200
 
 
-class Problem(Exception):
+class ProblemError(Exception):
     """What the service itself says no to: no token, a wrong host, a key in use."""
 
     def __init__(
@@ -155,7 +155,7 @@ def answer_to(error: EarmarkError) -> Response:
 def install_problems(app: FastAPI) -> None:
     """Answer every error of *app* by a problem document."""
     app.add_exception_handler(EarmarkError, _earmark_error)
-    app.add_exception_handler(Problem, _problem)
+    app.add_exception_handler(ProblemError, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(ClientDisconnect, _gone)
@@ -179,7 +179,7 @@ async def _earmark_error(request: Request, error: Exception) -> Response:
 
 
 async def _problem(_: Request, error: Exception) -> Response:
-    assert isinstance(error, Problem), "registered for it"
+    assert isinstance(error, ProblemError), "registered for it"
     return error.answer()
 
 

@@ -87,10 +87,10 @@ def serve(app: FastAPI, listener: socket.socket, started: Callable[[], None]) ->
         backlog=_ACCEPTED_AT_ONCE,
     )
     with _end_is_no_failure():
-        _Server(config, app, started).run([listener])
+        _UvicornServer(config, app, started).run([listener])
 
 
-class _Server(uvicorn.Server):
+class _UvicornServer(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, app: FastAPI, started: Callable[[], None]) -> None:
         super().__init__(config)
         self._app = app
@@ -104,7 +104,7 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         # A stream of events has no end of its own, and would be waited for.
-        self._app.state.service.live.close()
+        self._app.state.service.event_streams.close()
         await super().shutdown(sockets)
 
 

@@ -40,7 +40,7 @@ def filled() -> Iterator[House]:
         workspace.nudges.raise_("paused", id="0", title="paused", data={}, channels=["chat"])
         workspace.agents.acquire("0", "host:1", 10**12)
         # A stream of events has no end of its own.
-        opened.service.live.close()
+        opened.service.event_streams.close()
         yield opened
         asgi.shutdown_lifespans()
 

@@ -14,7 +14,7 @@ from earmark import errors
 from earmark.errors import OUTCOMES, BudgetExceeded, EarmarkError, Reason
 from earmark.money import Money
 from earmark.service import problems
-from earmark.service.problems import TITLES, Problem, answer_to, problem
+from earmark.service.problems import TITLES, ProblemError, answer_to, problem
 from support.service_house import House
 
 FACTS: dict[str, Any] = {
@@ -65,7 +65,7 @@ def codes_of_the_service() -> set[str]:
         for node in ast.walk(ast.parse(file.read_text("utf-8"))):
             match node:
                 case ast.Call(
-                    func=ast.Name("Problem" | "problem"),
+                    func=ast.Name("ProblemError" | "problem"),
                     args=[_, ast.Constant(str(code)), *_],
                 ):
                     found.add(code)
@@ -82,7 +82,7 @@ def test_every_problem_has_a_title_of_its_own() -> None:
     assert len(set(TITLES.values())) == len(TITLES)
     for code, title in TITLES.items():
         assert json.loads(bytes(problem(422, code, "d").body))["title"] == title
-        assert json.loads(bytes(Problem(422, code, "d").answer().body))["title"] == title
+        assert json.loads(bytes(ProblemError(422, code, "d").answer().body))["title"] == title
 
 
 @pytest.mark.parametrize(

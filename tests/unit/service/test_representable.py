@@ -8,7 +8,7 @@ import pytest
 
 from earmark.ledger.values import AS_HELD, Amounts, Settle
 from earmark.money import LARGEST_NANOS, LARGEST_SUM
-from earmark.service.vitals import FRESH_S
+from earmark.service.readiness import FRESH_S
 from earmark.stores.totals import read_totals
 from support.ledger_books import STORES, tamper
 from support.postgres_session import recycle

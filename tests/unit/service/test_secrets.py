@@ -25,7 +25,7 @@ def busy(tmp_path: Path) -> Iterator[House]:
             opened.ok("post", "/v1/reservations", json=body, scope=scope, key="k")
             opened.ok("post", "/v1/tasks", json={"title": "think"}, scope=scope, key="t")
         opened.ok("put", "/v1/patches/a/b", json={"data": {}})
-        opened.service.gate.enter(opened.secrets["admin"])
+        opened.service.authenticator.enter(opened.secrets["admin"])
         yield opened
 
 
@@ -69,7 +69,7 @@ def test_the_store_has_no_token(busy: House) -> None:
 def test_no_repr_has_a_token(busy: House) -> None:
     """What a debugger or a log shows of a service's parts is without secrets."""
     service = busy.service
-    shown = repr(service) + repr(service.tokens.all()) + repr(vars(service.gate))
+    shown = repr(service) + repr(service.tokens.all()) + repr(vars(service.authenticator))
     assert not [each for each in busy.secrets.values() if each[37:] in shown]
 
 

@@ -9,7 +9,7 @@ import pytest
 from starlette.requests import Request
 
 from earmark.service.auth import SESSION_S, Caller, check_form
-from earmark.service.problems import Problem
+from earmark.service.problems import ProblemError
 from support.service_house import House, house
 
 
@@ -26,13 +26,13 @@ def visitor(opened: House, cookie: str) -> Caller:
     request = Request({"type": "http", "headers": headers})
     portal = opened.client.portal
     assert portal is not None
-    return portal.call(opened.service.gate.visitor, request)
+    return portal.call(opened.service.authenticator.visitor, request)
 
 
 def test_a_session_may_what_its_token_may(shut: House) -> None:
     """On pages; over the API its cookie reads and no more, as any page could make it be sent."""
-    gate = shut.service.gate
-    cookie = gate.enter(f"  {shut.secrets['admin']}\n")
+    authenticator = shut.service.authenticator
+    cookie = authenticator.enter(f"  {shut.secrets['admin']}\n")
     found = visitor(shut, cookie)
     assert (found.name, found.scopes) == ("a adminer", ("read", "spend", "admin"))
     headers = {"Cookie": f"earmark_session={cookie}"}
@@ -43,15 +43,15 @@ def test_a_session_may_what_its_token_may(shut: House) -> None:
 
 def test_a_session_ends(shut: House) -> None:
     """When it is left, its token is revoked or gone with its books, and after twelve hours."""
-    gate = shut.service.gate
+    authenticator = shut.service.authenticator
     sql = "DELETE FROM {schema}.token WHERE id = ?"
     for end in ("leave", "revoke", "gone", "time"):
         row, secret = shut.service.tokens.create("me", ["read"])
-        cookie = gate.enter(secret)
+        cookie = authenticator.enter(secret)
         assert visitor(shut, cookie).may("read")
         match end:
             case "leave":
-                gate.leave(cookie)
+                authenticator.leave(cookie)
             case "revoke":
                 shut.service.tokens.revoke(row.id)
             case "gone":
@@ -64,17 +64,17 @@ def test_a_session_ends(shut: House) -> None:
 @pytest.mark.parametrize("secret", ["", "emk_x", "x" * 1000])
 def test_nobody_enters_without_a_token(shut: House, secret: str) -> None:
     """401, and no session is there."""
-    with pytest.raises(Problem) as refused:
-        shut.service.gate.enter(secret)
+    with pytest.raises(ProblemError) as refused:
+        shut.service.authenticator.enter(secret)
     assert refused.value.status == 401
     assert not visitor(shut, secret).scopes
 
 
 def test_a_form_of_another_page_writes_nothing(shut: House) -> None:
     """It lacks the session's word, which no other page can read."""
-    gate = shut.service.gate
-    mine = visitor(shut, gate.enter(shut.secrets["spend"]))
-    others = visitor(shut, gate.enter(shut.secrets["spend"]))
+    authenticator = shut.service.authenticator
+    mine = visitor(shut, authenticator.enter(shut.secrets["spend"]))
+    others = visitor(shut, authenticator.enter(shut.secrets["spend"]))
     assert mine.csrf != others.csrf
     assert check_form(mine, mine.csrf, "spend") == mine
     for word, scope, status in (
@@ -91,15 +91,15 @@ def test_a_form_of_another_page_writes_nothing(shut: House) -> None:
 
 def refusal(caller: Caller, csrf: str, scope: str) -> Any:
     """Return the status with which a form is refused."""
-    with pytest.raises(Problem) as refused:
+    with pytest.raises(ProblemError) as refused:
         check_form(caller, csrf, scope)
     return refused.value.status
 
 
 def test_sessions_are_not_kept_without_end(shut: House) -> None:
     """The oldest goes when a thousand others have begun."""
-    gate = shut.service.gate
-    first = gate.enter(shut.secrets["read"])
+    authenticator = shut.service.authenticator
+    first = authenticator.enter(shut.secrets["read"])
     for _ in range(1000):
-        gate.enter(shut.secrets["read"])
+        authenticator.enter(shut.secrets["read"])
     assert not visitor(shut, first).scopes

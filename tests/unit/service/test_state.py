@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from earmark.service.vitals import FRESH_S, WRITE_EVERY_S
+from earmark.service.readiness import FRESH_S, WRITE_EVERY_S
 from earmark.stores.tables import Rows
 from earmark.workspace.agent_state import AgentState
 from support.service_house import House, house

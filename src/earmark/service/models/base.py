@@ -21,17 +21,16 @@ PATH = r"^[A-Za-z0-9._-]{1,64}(/[A-Za-z0-9._-]{1,64}){0,15}$"
 Usd = Annotated[
     str, Field(strict=True, pattern=USD, examples=["0.045864"], description="US dollars, exact.")
 ]
-Duration = Annotated[str, Field(strict=True, pattern=DURATION, examples=["10min"])]
-Path = Annotated[str, Field(strict=True, pattern=PATH, max_length=LONGEST_PATH)]
-Key = Annotated[str, Field(strict=True, min_length=1, max_length=LONGEST_KEY)]
-Count = Annotated[int, Field(strict=True, ge=0, le=LARGEST_NANOS)]
-Note = Annotated[str, Field(strict=True, max_length=1000)]
-Line = Annotated[str, Field(strict=True, min_length=1, max_length=100)]
-Flag = Annotated[bool, Field(strict=True)]
-Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+DurationField = Annotated[str, Field(strict=True, pattern=DURATION, examples=["10min"])]
+PathField = Annotated[str, Field(strict=True, pattern=PATH, max_length=LONGEST_PATH)]
+KeyField = Annotated[str, Field(strict=True, min_length=1, max_length=LONGEST_KEY)]
+CountField = Annotated[int, Field(strict=True, ge=0, le=LARGEST_NANOS)]
+NoteField = Annotated[str, Field(strict=True, max_length=1000)]
+FlagField = Annotated[bool, Field(strict=True)]
+MomentField = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 """RFC 3339 in UTC."""
 Amount = Annotated[str | int, Field(description="A decimal string of USD, else a count.")]
-Units = dict[Literal["calls", "tokens"], Count]
+Units = dict[Literal["calls", "tokens"], CountField]
 
 
 class Body(BaseModel):

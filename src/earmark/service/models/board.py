@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, Field
 
 from earmark.board.task import Approval, Status
-from earmark.service.models.base import Body, Flag, Form, Moment, Note, Usd
+from earmark.service.models.base import Body, FlagField, Form, MomentField, NoteField, Usd
 
 
 class ModelWork(Body):
@@ -27,7 +27,7 @@ class CompositionWork(Body):
     budget: Usd
 
 
-Work = Annotated[ModelWork | CompositionWork, Field(discriminator="kind")]
+WorkField = Annotated[ModelWork | CompositionWork, Field(discriminator="kind")]
 
 
 class TaskBody(Body):
@@ -40,9 +40,9 @@ class TaskBody(Body):
     labels: list[Annotated[str, Field(strict=True, min_length=1, max_length=64)]] = Field(
         default=[], max_length=20
     )
-    destructive: Flag = False
+    destructive: FlagField = False
     assignee: str = Field(default="", strict=True, max_length=100)
-    work: Work = ModelWork()
+    work: WorkField = ModelWork()
     needs: list[Annotated[str, Field(strict=True, max_length=64)]] = Field(
         default=[], max_length=100
     )
@@ -53,15 +53,15 @@ class TaskBody(Body):
 class NoteBody(Body):
     """What to say with it."""
 
-    note: Note = ""
+    note: NoteField = ""
 
 
 class GradeBody(Body):
     """How good the result is."""
 
     overall: int = Field(strict=True, ge=0, le=100)
-    passed: Flag
-    note: Note = ""
+    passed: FlagField
+    note: NoteField = ""
 
 
 class Cost(Form):
@@ -82,7 +82,7 @@ class Quality(Form):
     overall: int
     passed: bool
     graded_by: str
-    graded_at: Moment | None
+    graded_at: MomentField | None
     note: str
 
 
@@ -99,7 +99,7 @@ class Task(Form):
     labels: list[str]
     destructive: bool
     assignee: str
-    work: Work
+    work: WorkField
     needs: list[str]
     waiting: int
     status: Status
@@ -110,13 +110,13 @@ class Task(Form):
     agent: str
     model: str
     claimed_by: str
-    lease_until: Moment | None
-    due_at: Moment | None
-    created_at: Moment
+    lease_until: MomentField | None
+    due_at: MomentField | None
+    created_at: MomentField
     created_by: str
-    claimed_at: Moment | None
-    started_at: Moment | None
-    completed_at: Moment | None
+    claimed_at: MomentField | None
+    started_at: MomentField | None
+    completed_at: MomentField | None
     cost: Cost | None
     quality: Quality | None
     result: dict[str, Any] | None
@@ -133,8 +133,8 @@ class Attempt(Form):
     key: str
     run_id: str
     budget: str
-    started_at: Moment
-    ended_at: Moment | None
+    started_at: MomentField
+    ended_at: MomentField | None
     outcome: str
     input_tokens: int | None
     output_tokens: int | None
@@ -145,7 +145,7 @@ class TaskEvent(Form):
 
     number: int
     task_id: str
-    at: Moment
+    at: MomentField
     actor: str
     move: str
     status: Status

@@ -9,12 +9,12 @@ from earmark.runs.statement import Status as RunStatus
 from earmark.service.models.base import (
     Amount,
     Body,
-    Duration,
+    DurationField,
     Form,
-    Key,
-    Moment,
-    Note,
-    Path,
+    KeyField,
+    MomentField,
+    NoteField,
+    PathField,
     Units,
     Usd,
 )  # fmt: skip
@@ -35,20 +35,20 @@ class BudgetBody(Body):
         strict=True,
         description="Whether limits of new windows count what was spent in their interval before.",
     )
-    reason: Note = ""
+    reason: NoteField = ""
 
 
 class PauseBody(Body):
     """Why, and until when; until resumed where that is null."""
 
-    reason: Note = ""
+    reason: NoteField = ""
     until: AwareDatetime | None = None
 
 
 class ReasonBody(Body):
     """Why."""
 
-    reason: Note = ""
+    reason: NoteField = ""
 
 
 class ExtensionBody(Body):
@@ -56,7 +56,7 @@ class ExtensionBody(Body):
 
     limit: str = Field(strict=True, max_length=100, examples=["2 usd per day"])
     until: AwareDatetime
-    reason: Note = ""
+    reason: NoteField = ""
 
 
 class Noted(Form):
@@ -64,7 +64,7 @@ class Noted(Form):
 
     actor: str
     reason: str
-    until: Moment | None
+    until: MomentField | None
 
 
 class Extension(Noted):
@@ -82,8 +82,8 @@ class Balance(Form):
     settled: Amount
     held: Amount
     available: Amount
-    starts_at: Moment | None
-    resets_at: Moment | None
+    starts_at: MomentField | None
+    resets_at: MomentField | None
 
 
 class Budget(Form):
@@ -107,14 +107,14 @@ class BudgetTree(Budget):
 class ReserveBody(Body):
     """The most that something can cost, and who pays."""
 
-    budget: Path
+    budget: PathField
     amount: Usd
     units: Units = Field(default={})
-    key: Key | None = Field(
+    key: KeyField | None = Field(
         default=None, description="Names the reservation; made from the Idempotency-Key, else new."
     )
-    deadline: Duration = "1h"
-    wait: Duration | None = Field(
+    deadline: DurationField = "1h"
+    wait: DurationField | None = Field(
         default=None, description="How long to wait for what is in flight; at most 60s."
     )
     labels: dict[str, str] = Field(default={}, max_length=64)
@@ -157,7 +157,7 @@ class ExtendBody(Body):
 
     amount: Usd = "0"
     units: Units = Field(default={})
-    deadline: Duration | None = Field(
+    deadline: DurationField | None = Field(
         default=None, description="Moves the deadline there, if that is later than it is."
     )
 
@@ -172,9 +172,9 @@ class Reservation(Form):
     settled: str | None
     overrun: str
     units: dict[str, int]
-    opened_at: Moment
-    deadline: Moment
-    closed_at: Moment | None
+    opened_at: MomentField
+    deadline: MomentField
+    closed_at: MomentField | None
     labels: dict[str, str]
     details: dict[str, Any]
     """What was kept with its settlement: model, request id, usage, counters that are not known."""
@@ -192,7 +192,7 @@ class Entry(Form):
     """One accepted operation."""
 
     seq: int
-    at: Moment
+    at: MomentField
     kind: Kind
     budget: str
     key: str
@@ -212,9 +212,9 @@ class Alert(Form):
     threshold: str
     limit: Amount
     settled: Amount
-    starts_at: Moment | None
-    resets_at: Moment | None
-    at: Moment
+    starts_at: MomentField | None
+    resets_at: MomentField | None
+    at: MomentField
     seq: int
 
 
@@ -240,7 +240,7 @@ class Run(Form):
     budget: str
     limit: str
     status: RunStatus
-    started_at: Moment
+    started_at: MomentField
 
 
 class RunStatement(BaseModel):
@@ -251,5 +251,5 @@ class RunStatement(BaseModel):
     budget: str
     limit: str
     status: RunStatus
-    started_at: Moment
+    started_at: MomentField
     lines: list[dict[str, Any]]

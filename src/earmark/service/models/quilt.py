@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from earmark.money import LARGEST_NANOS
-from earmark.service.models.base import Body, Form, Moment
+from earmark.service.models.base import Body, Form, MomentField
 
 
 class PatchBody(Body):
@@ -26,8 +26,8 @@ class Patch(Form):
     data: dict[str, Any]
     version: int
     author: str
-    created_at: Moment
-    updated_at: Moment
+    created_at: MomentField
+    updated_at: MomentField
 
 
 class Delivery(Form):
@@ -36,8 +36,8 @@ class Delivery(Form):
     channel: str
     state: Literal["waiting", "delivered", "given_up"]
     tries: int
-    next_at: Moment | None
-    delivered_at: Moment | None
+    next_at: MomentField | None
+    delivered_at: MomentField | None
     error: str
 
 
@@ -51,9 +51,9 @@ class Nudge(Form):
     recipient: str
     title: str
     data: dict[str, Any]
-    created_at: Moment
+    created_at: MomentField
     acked_by: str
-    acked_at: Moment | None
+    acked_at: MomentField | None
     deliveries: list[Delivery] | None
 
 
@@ -62,7 +62,7 @@ class Agent(Form):
 
     name: str
     held: bool
-    lease_until: Moment | None
+    lease_until: MomentField | None
     cycles: int
     state: dict[str, Any]
-    updated_at: Moment
+    updated_at: MomentField

@@ -15,7 +15,7 @@ from earmark.service.pages import (
     routes_siblings,
     routes_tasks,
 )
-from earmark.service.pages.failures import install_failures
+from earmark.service.pages.error_pages import install_failures
 
 
 def router() -> APIRouter:

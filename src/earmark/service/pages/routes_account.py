@@ -8,42 +8,46 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from earmark.service.auth import SESSION_S, cookie_name, is_secure
-from earmark.service.pages.failures import PageRoute
-from earmark.service.pages.office import (
-    Anybody,
-    Entering,
-    Refused,
-    Sender,
-    Visit,
+from earmark.service.pages.error_pages import PageRoute
+from earmark.service.pages.page_context import (
+    AnyPageRequest,
+    FormRefusal,
+    LoginForm,
+    PageRequest,
+    ReaderForm,
+    render_page,
     see_other,
-    shown,
 )
-from earmark.service.problems import Problem
+from earmark.service.problems import ProblemError
 
 router: Final = APIRouter(route_class=PageRoute)
 
 
 @router.get("/login")
-def login(visit: Anybody) -> Response:
+def login(page_request: AnyPageRequest) -> Response:
     """Show the form that takes a token."""
-    return _form(visit, visit.query("next"))
+    return _form(page_request, page_request.query("next"))
 
 
 @router.post("/login")
-async def enter(visit: Entering) -> Response:
+async def enter(page_request: LoginForm) -> Response:
     """Begin a session; the token itself is kept nowhere."""
-    back = visit.typed("next")
+    back = page_request.typed("next")
     try:
-        cookie = await run_in_threadpool(visit.gate.enter, visit.form.get("token", ""))
-    except Problem as problem:
-        return _form(visit, back, Refused(sentence=problem.detail, status=problem.status))
+        cookie = await run_in_threadpool(
+            page_request.authenticator.enter, page_request.form.get("token", "")
+        )
+    except ProblemError as problem:
+        return _form(
+            page_request, back, FormRefusal(sentence=problem.detail, status=problem.status)
+        )
     answer = see_other(own_address(back))
     answer.set_cookie(
-        cookie_name(visit.request),
+        cookie_name(page_request.request),
         cookie,
         max_age=SESSION_S,
         path="/",
-        secure=is_secure(visit.request),
+        secure=is_secure(page_request.request),
         httponly=True,
         samesite="strict",
     )
@@ -51,12 +55,12 @@ async def enter(visit: Entering) -> Response:
 
 
 @router.post("/logout")
-def leave(visit: Sender) -> Response:
+def leave(page_request: ReaderForm) -> Response:
     """End the session."""
-    name = cookie_name(visit.request)
-    visit.gate.leave(visit.request.cookies.get(name, ""))
+    name = cookie_name(page_request.request)
+    page_request.authenticator.leave(page_request.request.cookies.get(name, ""))
     answer = see_other("/login")
-    secure = is_secure(visit.request)
+    secure = is_secure(page_request.request)
     answer.delete_cookie(name, path="/", secure=secure, httponly=True, samesite="strict")
     return answer
 
@@ -71,5 +75,5 @@ def own_address(text: str) -> str:
     return text if not parts.scheme and not parts.netloc else "/"
 
 
-def _form(visit: Visit, back: str, refused: Refused | None = None) -> Response:
-    return shown(visit, "login.html", "Log in", {"next": back}, refused=refused)
+def _form(page_request: PageRequest, back: str, refused: FormRefusal | None = None) -> Response:
+    return render_page(page_request, "login.html", "Log in", {"next": back}, refused=refused)

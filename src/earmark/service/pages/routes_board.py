@@ -10,24 +10,29 @@ from earmark.board.board import Board
 from earmark.board.listing import Wanted
 from earmark.board.task import Task
 from earmark.errors import InputError
-from earmark.service.pages.failures import PageRoute, refusal
-from earmark.service.pages.office import Reader, Refused, Visit, shown
+from earmark.service.pages.error_pages import PageRoute, refusal
+from earmark.service.pages.page_context import (
+    FormRefusal,
+    PageRequest,
+    ReaderPageRequest,
+    render_page,
+)
 from earmark.service.pages.views_agents import beats
-from earmark.service.pages.views_board import MOST, Asked, asked_of, board_view, wanted_of
+from earmark.service.pages.views_board import MOST, BoardQuery, asked_of, board_view, wanted_of
 from earmark.workspace.task_costs import task_costs
 
 router: Final = APIRouter(route_class=PageRoute)
 
 
 @router.get("/")
-def board(visit: Reader) -> Response:
+def board(page_request: ReaderPageRequest) -> Response:
     """Show the tasks that the address asks for."""
-    asked = asked_of(visit.request.query_params)
+    asked = asked_of(page_request.request.query_params)
     try:
-        found = _found(visit.workspace.board, wanted_of(asked))
+        found = _found(page_request.workspace.board, wanted_of(asked))
     except InputError as error:
-        return _page(visit, asked, [], refusal(error))
-    return _page(visit, asked, found)
+        return _page(page_request, asked, [], refusal(error))
+    return _page(page_request, asked, found)
 
 
 def _found(board: Board, wanted: tuple[Wanted, ...]) -> list[Task]:
@@ -40,9 +45,12 @@ def _found(board: Board, wanted: tuple[Wanted, ...]) -> list[Task]:
 
 
 def _page(
-    visit: Visit, asked: Asked, found: list[Task], refused: Refused | None = None
+    page_request: PageRequest,
+    asked: BoardQuery,
+    found: list[Task],
+    refused: FormRefusal | None = None,
 ) -> Response:
-    workspace, now = visit.workspace, visit.now
+    workspace, now = page_request.workspace, page_request.now
     attempts = workspace.board.attempts_of([task.id for task in found])
     view = board_view(
         asked,
@@ -52,4 +60,4 @@ def _page(
         beats=beats(workspace.agents.all(), now),
         now=now,
     )
-    return shown(visit, "board.html", "Board", view, here="board", refused=refused)
+    return render_page(page_request, "board.html", "Board", view, here="board", refused=refused)

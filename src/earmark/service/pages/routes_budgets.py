@@ -13,15 +13,28 @@ from earmark.errors import EarmarkError, InvalidPath, NotFound, StoreError
 from earmark.ids import new_key
 from earmark.ledger.ledger import Ledger
 from earmark.ledger.values import Entry
-from earmark.service.pages.books import latest_entries
-from earmark.service.pages.failures import PageRoute, refusal
-from earmark.service.pages.office import Admin, Reader, Refused, Visit, see_other, shown
-from earmark.service.pages.views_budgets import BudgetFacts, Find, Shelf, budget_view, tree_view
+from earmark.service.pages.error_pages import PageRoute, refusal
+from earmark.service.pages.latest import latest_entries
+from earmark.service.pages.page_context import (
+    AdminForm,
+    FormRefusal,
+    PageRequest,
+    ReaderPageRequest,
+    render_page,
+    see_other,
+)
+from earmark.service.pages.views_budgets import (
+    BudgetFacts,
+    BudgetStanding,
+    Find,
+    budget_view,
+    tree_view,
+)
 from earmark.workspace.time_expressions import parse_not_past
 
 router: Final = APIRouter(route_class=PageRoute)
 
-Change = Callable[[Visit, Ledger, str], None]
+Change = Callable[[PageRequest, Ledger, str], None]
 
 #: Budgets on a page of the tree.
 MOST: Final = 100
@@ -31,88 +44,96 @@ MOST_LISTED: Final = 20
 
 
 @router.get("/budgets")
-def tree(visit: Reader) -> Response:
+def tree(page_request: ReaderPageRequest) -> Response:
     """Show the budgets with their bars; those of runs on demand."""
-    workspace, after, runs = visit.workspace, visit.query("after"), visit.query("runs") == "all"
+    workspace, after, runs = (
+        page_request.workspace,
+        page_request.query("after"),
+        page_request.query("runs") == "all",
+    )
     workspace.ledger.sweep()
     found = workspace.budgets.find(after=after, most=MOST + 1, runs=runs)
     listed = found[:MOST]
     view = tree_view(
         [
-            Shelf(*each)
+            BudgetStanding(*each)
             for each in zip(listed, workspace.budgets.balances_of_all(listed), strict=True)
         ],
         _finder(workspace.ledger),
-        visit.now,
+        page_request.now,
         runs=runs,
         next_page=_address(found[MOST - 1].path, runs=runs) if len(found) > MOST else "",
         first_page=_address("", runs=runs) if after else "",
     )
-    return shown(visit, "budgets.html", "Budgets", view, here="budgets")
+    return render_page(page_request, "budgets.html", "Budgets", view, here="budgets")
 
 
 @router.get("/budgets/{path:path}")
-def budget(visit: Reader, path: str) -> Response:
+def budget(page_request: ReaderPageRequest, path: str) -> Response:
     """Show one budget."""
-    return _page(visit, path)
+    return _page(page_request, path)
 
 
 @router.post("/budgets/{path:path}/pause")
-def pause(visit: Admin, path: str) -> Response:
+def pause(page_request: AdminForm, path: str) -> Response:
     """Refuse every later reservation at or below it."""
-    return _change(visit, path, _pause)
+    return _change(page_request, path, _pause)
 
 
 @router.post("/budgets/{path:path}/resume")
-def resume(visit: Admin, path: str) -> Response:
+def resume(page_request: AdminForm, path: str) -> Response:
     """End its pause."""
-    return _change(visit, path, _resume)
+    return _change(page_request, path, _resume)
 
 
 @router.post("/budgets/{path:path}/extend")
-def extend(visit: Admin, path: str) -> Response:
+def extend(page_request: AdminForm, path: str) -> Response:
     """Add to one of its limits for a while."""
-    return _change(visit, path, _extend)
+    return _change(page_request, path, _extend)
 
 
-def _pause(visit: Visit, ledger: Ledger, path: str) -> None:
-    until = visit.typed("until")
+def _pause(page_request: PageRequest, ledger: Ledger, path: str) -> None:
+    until = page_request.typed("until")
     ledger.pause(
         path,
-        actor=visit.caller.name,
-        reason=visit.typed("reason"),
+        actor=page_request.caller.name,
+        reason=page_request.typed("reason"),
         until=parse_not_past(until, ledger.clock) if until else None,
     )
 
 
-def _resume(visit: Visit, ledger: Ledger, path: str) -> None:
-    ledger.resume(path, actor=visit.caller.name, reason=visit.typed("reason"))
+def _resume(page_request: PageRequest, ledger: Ledger, path: str) -> None:
+    ledger.resume(path, actor=page_request.caller.name, reason=page_request.typed("reason"))
 
 
-def _extend(visit: Visit, ledger: Ledger, path: str) -> None:
-    _, _, rest = visit.typed("limit").partition(" ")
+def _extend(page_request: PageRequest, ledger: Ledger, path: str) -> None:
+    _, _, rest = page_request.typed("limit").partition(" ")
     ledger.extend_budget(
         path,
-        f"{visit.typed('amount')} {rest}",
-        until=parse_not_past(visit.typed("until"), ledger.clock),
-        actor=visit.caller.name,
-        reason=visit.typed("reason"),
-        key=visit.typed("key") or None,
+        f"{page_request.typed('amount')} {rest}",
+        until=parse_not_past(page_request.typed("until"), ledger.clock),
+        actor=page_request.caller.name,
+        reason=page_request.typed("reason"),
+        key=page_request.typed("key") or None,
     )
 
 
-def _change(visit: Visit, path: str, change: Change) -> Response:
+def _change(page_request: PageRequest, path: str, change: Change) -> Response:
     try:
-        change(visit, visit.workspace.ledger, path)
+        change(page_request, page_request.workspace.ledger, path)
     except (NotFound, InvalidPath, StoreError):
         raise
     except EarmarkError as error:
-        return _page(visit, path, refusal(error))
+        return _page(page_request, path, refusal(error))
     return see_other(f"/budgets/{path}")
 
 
-def _page(visit: Visit, path: str, refused: Refused | None = None) -> Response:
-    workspace, ledger, key = visit.workspace, visit.workspace.ledger, visit.query("key")
+def _page(page_request: PageRequest, path: str, refused: FormRefusal | None = None) -> Response:
+    workspace, ledger, key = (
+        page_request.workspace,
+        page_request.workspace.ledger,
+        page_request.query("key"),
+    )
     try:
         own = workspace.budgets.get(path)
     except InvalidPath:
@@ -121,18 +142,22 @@ def _page(visit: Visit, path: str, refused: Refused | None = None) -> Response:
     balances = workspace.budgets.balances(own)
     starts = [from_datetime(b.starts_at) if b.starts_at else 0 for b in balances]
     facts = BudgetFacts(
-        shelf=Shelf(own, balances),
+        shelf=BudgetStanding(own, balances),
         find=_finder(ledger),
         below=workspace.budgets.find(prefix=path, most=MOST),
-        window=latest_entries(ledger, path, MOST_DRAWN, since=min(starts, default=visit.now)),
+        window=latest_entries(
+            ledger, path, MOST_DRAWN, since=min(starts, default=page_request.now)
+        ),
         latest=_listed(ledger, path, key),
         holds=ledger.holds(path, most=MOST_LISTED),
         key=key,
-        form_key=visit.typed("key") or new_key(ledger.clock),
+        form_key=page_request.typed("key") or new_key(ledger.clock),
     )
-    view = budget_view(facts, visit.now)
+    view = budget_view(facts, page_request.now)
     address = f"/budgets/{path}"
-    return shown(visit, "budget.html", path, view, here="budgets", address=address, refused=refused)
+    return render_page(
+        page_request, "budget.html", path, view, here="budgets", address=address, refused=refused
+    )
 
 
 def _finder(ledger: Ledger) -> Find:

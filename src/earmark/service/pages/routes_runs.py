@@ -8,8 +8,8 @@ from starlette.responses import Response
 
 from earmark.ledger.ledger import Ledger
 from earmark.money import Money
-from earmark.service.pages.failures import PageRoute
-from earmark.service.pages.office import Reader, shown
+from earmark.service.pages.error_pages import PageRoute
+from earmark.service.pages.page_context import ReaderPageRequest, render_page
 from earmark.service.pages.views_runs import MOST, run_view, runs_view
 from earmark.service.runs import get_run, key_at
 
@@ -17,21 +17,23 @@ router: Final = APIRouter(route_class=PageRoute)
 
 
 @router.get("/runs")
-async def runs(visit: Reader) -> Response:
+async def runs(page_request: ReaderPageRequest) -> Response:
     """Show the runs, the newest first."""
-    after = visit.query("after")
-    found = await visit.workspace.journal.page(key_at(after), MOST + 1)
-    view = runs_view(found, visit.now, is_first=not after)
-    return shown(visit, "runs.html", "Runs", view, here="runs")
+    after = page_request.query("after")
+    found = await page_request.workspace.journal.page(key_at(after), MOST + 1)
+    view = runs_view(found, page_request.now, is_first=not after)
+    return render_page(page_request, "runs.html", "Runs", view, here="runs")
 
 
 @router.get("/runs/{run_id}")
-async def run(visit: Reader, run_id: str) -> Response:
+async def run(page_request: ReaderPageRequest, run_id: str) -> Response:
     """Show one run with its lines and its totals."""
-    record = await get_run(visit.workspace, run_id)
-    balance = await run_in_threadpool(_balance, visit.workspace.ledger, record.budget, visit.now)
-    view = run_view(record, balance, visit.now)
-    return shown(visit, "run.html", f"Run {run_id}", view, here="runs")
+    record = await get_run(page_request.workspace, run_id)
+    balance = await run_in_threadpool(
+        _balance, page_request.workspace.ledger, record.budget, page_request.now
+    )
+    view = run_view(record, balance, page_request.now)
+    return render_page(page_request, "run.html", f"Run {run_id}", view, here="runs")
 
 
 def _balance(ledger: Ledger, path: str, now: int) -> tuple[Money, Money] | None:

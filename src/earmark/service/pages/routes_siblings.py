@@ -7,9 +7,15 @@ from starlette.responses import Response
 
 from earmark.errors import NotFound
 from earmark.service.auth import allowed
-from earmark.service.pages.books import latest_alerts
-from earmark.service.pages.failures import PageRoute
-from earmark.service.pages.office import Reader, Spender, check_text, see_other, shown
+from earmark.service.pages.error_pages import PageRoute
+from earmark.service.pages.latest import latest_alerts
+from earmark.service.pages.page_context import (
+    ReaderPageRequest,
+    SpenderForm,
+    check_text,
+    render_page,
+    see_other,
+)
 from earmark.service.pages.routes_account import own_address
 from earmark.service.pages.views_agents import agents_view
 from earmark.service.pages.views_nudges import MOST, nudges_view
@@ -25,51 +31,51 @@ _LONGEST_NUMBER: Final = 18
 
 
 @router.get("/nudges")
-def nudges(visit: Reader) -> Response:
+def nudges(page_request: ReaderPageRequest) -> Response:
     """Show the nudges, the newest first: those that nobody acknowledged, or all."""
-    workspace, open_only = visit.workspace, visit.query("show") != "all"
-    after = _number(visit.query("after"))
+    workspace, open_only = page_request.workspace, page_request.query("show") != "all"
+    after = _number(page_request.query("after"))
     acked = False if open_only else None
     found = workspace.nudges.find(acked=acked, after=after, most=MOST + 1, newest_first=True)
     ways = workspace.nudges.deliveries_of([each.id for each in found[:MOST]])
     alerts = latest_alerts(workspace.ledger, MOST_ALERTS)
-    view = nudges_view(found, ways, alerts, visit.now, open_only=open_only, after=after)
-    return shown(visit, "nudges.html", "Nudges", view, here="nudges")
+    view = nudges_view(found, ways, alerts, page_request.now, open_only=open_only, after=after)
+    return render_page(page_request, "nudges.html", "Nudges", view, here="nudges")
 
 
 @router.post("/nudges/ack")
-def ack(visit: Spender) -> Response:
+def ack(page_request: SpenderForm) -> Response:
     """Note that somebody has seen a nudge."""
-    nudge = visit.form.get("id", "")
+    nudge = page_request.form.get("id", "")
     check_text(nudge)
-    visit.workspace.nudges.ack(nudge, visit.caller.name)
-    return see_other(own_address(visit.typed("back") or "/nudges"))
+    page_request.workspace.nudges.ack(nudge, page_request.caller.name)
+    return see_other(own_address(page_request.typed("back") or "/nudges"))
 
 
 @router.get("/agents")
-def agents(visit: Reader) -> Response:
+def agents(page_request: ReaderPageRequest) -> Response:
     """Show the heartbeats and their kill switches."""
-    workspace = visit.workspace
+    workspace = page_request.workspace
     rows = workspace.agents.all()
     patches = {row.name: workspace.quilt.named(kill_switch_name(row.name)) for row in rows}
-    view = agents_view(rows, patches, visit.now)
-    return shown(visit, "agents.html", "Agents", view, here="agents")
+    view = agents_view(rows, patches, page_request.now)
+    return render_page(page_request, "agents.html", "Agents", view, here="agents")
 
 
 @router.post("/agents/switch")
-def switch(visit: Spender) -> Response:
+def switch(page_request: SpenderForm) -> Response:
     """Keep an agent from dispatching; an admin lets it again, by every patch of the switch."""
-    if visit.form.get("to") == "on":
-        allowed(visit.caller, "admin")
-    agent = visit.form.get("agent", "")
+    if page_request.form.get("to") == "on":
+        allowed(page_request.caller, "admin")
+    agent = page_request.form.get("agent", "")
     check_text(agent)
-    if visit.workspace.agents.get(agent) is None:
+    if page_request.workspace.agents.get(agent) is None:
         raise NotFound(kind="agent", name=agent)
-    quilt, name = visit.workspace.quilt, kill_switch_name(agent)
-    says = {"enabled": visit.form.get("to") == "on"}
+    quilt, name = page_request.workspace.quilt, kill_switch_name(agent)
+    says = {"enabled": page_request.form.get("to") == "on"}
     types = {patch.type for patch in quilt.named(name)} if says["enabled"] else set[str]()
     for each in sorted(types | {CONTROL}):
-        quilt.put(each, name, says, author=visit.caller.name)
+        quilt.put(each, name, says, author=page_request.caller.name)
     return see_other("/agents")
 
 

@@ -11,9 +11,17 @@ from earmark.board.task import TYPES, Priority, Task
 from earmark.errors import EarmarkError, NotFound, StoreError
 from earmark.ids import new_key
 from earmark.service.auth import allowed
-from earmark.service.pages.failures import PageRoute, refusal
+from earmark.service.pages.error_pages import PageRoute, refusal
 from earmark.service.pages.forms import COMPOSITION, draft_of, quality_of
-from earmark.service.pages.office import Reader, Refused, Sender, Spender, Visit, see_other, shown
+from earmark.service.pages.page_context import (
+    FormRefusal,
+    PageRequest,
+    ReaderForm,
+    ReaderPageRequest,
+    SpenderForm,
+    render_page,
+    see_other,
+)
 from earmark.service.pages.views_agents import beats
 from earmark.service.pages.views_task import TaskFacts, bare_title, task_view
 from earmark.workspace.approvals import add_task
@@ -25,63 +33,70 @@ router: Final = APIRouter(route_class=PageRoute)
 _WORK: Final = ("model", "max_tokens", "prompt", "system", "graph", "input", "budget")
 _WHEN: Final = ("assignee", "needs", "due")
 
-Decide = Callable[[Board, str, Visit], Task]
+Decide = Callable[[Board, str, PageRequest], Task]
 
 
 @router.get("/tasks/new")
-def new(visit: Reader) -> Response:
+def new(page_request: ReaderPageRequest) -> Response:
     """Show the form of a new task, to those who may add one."""
-    allowed(visit.caller, "spend")
-    return _form(visit, new_key(visit.workspace.ledger.clock))
+    allowed(page_request.caller, "spend")
+    return _form(page_request, new_key(page_request.workspace.ledger.clock))
 
 
 @router.post("/tasks/new")
-def add(visit: Spender) -> Response:
+def add(page_request: SpenderForm) -> Response:
     """Put the task on the board; the form sent twice makes one task."""
-    workspace, key = visit.workspace, visit.typed("key") or new_key(visit.workspace.ledger.clock)
+    workspace, key = (
+        page_request.workspace,
+        page_request.typed("key") or new_key(page_request.workspace.ledger.clock),
+    )
     try:
-        draft = draft_of(visit.form, workspace.ledger.clock)
+        draft = draft_of(page_request.form, workspace.ledger.clock)
         task = add_task(
-            workspace, draft, actor=visit.caller.name, key=key, approval_for=visit.approval_for
+            workspace,
+            draft,
+            actor=page_request.caller.name,
+            key=key,
+            approval_for=page_request.approval_for,
         )
     except EarmarkError as error:
-        return _form(visit, key, refusal(error))
+        return _form(page_request, key, refusal(error))
     return see_other(f"/tasks/{task.id}")
 
 
 @router.get("/tasks/{task_id}")
-def task(visit: Reader, task_id: str) -> Response:
+def task(page_request: ReaderPageRequest, task_id: str) -> Response:
     """Show one task."""
-    return _page(visit, visit.workspace.board.get(task_id))
+    return _page(page_request, page_request.workspace.board.get(task_id))
 
 
 @router.post("/tasks/{task_id}/{move}")
-def decide(visit: Sender, task_id: str, move: str) -> Response:
+def decide(page_request: ReaderForm, task_id: str, move: str) -> Response:
     """Do what a person decided; where the task's state does not allow it, say so."""
     if move not in _DECISIONS:
         raise NotFound(kind="page", name=f"/tasks/{task_id}/{move}")
     scope, how = _DECISIONS[move]
-    allowed(visit.caller, scope)
-    board = visit.workspace.board
+    allowed(page_request.caller, scope)
+    board = page_request.workspace.board
     try:
-        how(board, task_id, visit)
+        how(board, task_id, page_request)
     except (NotFound, StoreError):
         raise
     except EarmarkError as error:
-        return _page(visit, board.get(task_id), refusal(error))
+        return _page(page_request, board.get(task_id), refusal(error))
     return see_other(f"/tasks/{task_id}")
 
 
-def _grade(board: Board, task_id: str, visit: Visit) -> Task:
-    actor = visit.caller.name
-    quality = quality_of(visit.form, actor=actor, now=visit.now)
+def _grade(board: Board, task_id: str, page_request: PageRequest) -> Task:
+    actor = page_request.caller.name
+    quality = quality_of(page_request.form, actor=actor, now=page_request.now)
     return board.grade(task_id, quality, actor=actor)
 
 
 def _noted(do: Callable[..., Task]) -> Decide:
     """Return the decision that takes a note and nothing else."""
-    return lambda board, task_id, visit: do(
-        board, task_id, actor=visit.caller.name, note=visit.typed("note")
+    return lambda board, task_id, page_request: do(
+        board, task_id, actor=page_request.caller.name, note=page_request.typed("note")
     )
 
 
@@ -97,8 +112,8 @@ _DECISIONS: Final[Mapping[str, tuple[str, Decide]]] = {
 }
 
 
-def _page(visit: Visit, task: Task, refused: Refused | None = None) -> Response:
-    workspace = visit.workspace
+def _page(page_request: PageRequest, task: Task, refused: FormRefusal | None = None) -> Response:
+    workspace = page_request.workspace
     attempts = workspace.board.attempts(task.id)
     facts = TaskFacts(
         task=task,
@@ -106,21 +121,25 @@ def _page(visit: Visit, task: Task, refused: Refused | None = None) -> Response:
         history=workspace.board.history(task.id),
         cost=task_cost(workspace.ledger, attempts),
         needs=[workspace.board.get(each) for each in task.needs],
-        beats=beats(workspace.agents.all(), visit.now),
+        beats=beats(workspace.agents.all(), page_request.now),
     )
-    view = task_view(facts, visit.now)
+    view = task_view(facts, page_request.now)
     address = f"/tasks/{task.id}"
     title = bare_title(task)
-    return shown(visit, "task.html", title, view, here="board", address=address, refused=refused)
+    return render_page(
+        page_request, "task.html", title, view, here="board", address=address, refused=refused
+    )
 
 
-def _form(visit: Visit, key: str, refused: Refused | None = None) -> Response:
-    work, when = (any(visit.typed(name) for name in names) for names in (_WORK, _WHEN))
+def _form(page_request: PageRequest, key: str, refused: FormRefusal | None = None) -> Response:
+    work, when = (any(page_request.typed(name) for name in names) for names in (_WORK, _WHEN))
     view = {
         "key": key,
         "types": TYPES,
         "priorities": [each.name for each in Priority],
-        "work_open": work or visit.typed("kind") == COMPOSITION,
+        "work_open": work or page_request.typed("kind") == COMPOSITION,
         "when_open": when,
     }
-    return shown(visit, "new_task.html", "New task", view, here="board", refused=refused)
+    return render_page(
+        page_request, "new_task.html", "New task", view, here="board", refused=refused
+    )

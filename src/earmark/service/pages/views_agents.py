@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from earmark.quilt.quilt import Patch
-from earmark.service.pages.shown import Moment, moment, stretch
+from earmark.service.pages.formatting import DisplayedTime, moment, stretch
 from earmark.workspace.agent_state import AgentState
 from earmark.workspace.agents import AgentRow
 from earmark.workspace.kill_switch import is_enabled, kill_switch_name
@@ -26,8 +26,8 @@ class Beat:
     """The chip's class: how worrying that is."""
     reason: str
     cycles: int
-    last: Moment | None
-    next: Moment | None
+    last: DisplayedTime | None
+    next: DisplayedTime | None
     """None where it is not going to beat."""
     budget: str
     model: str
@@ -35,7 +35,7 @@ class Beat:
     holder: str
     error: str
     dispatched: int
-    resets: Moment | None
+    resets: DisplayedTime | None
     patch: str
 
 

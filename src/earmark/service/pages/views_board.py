@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from earmark.board.listing import Wanted
 from earmark.board.task import TYPES, Priority, Status, Task, TaskCost
 from earmark.errors import InvalidTask
-from earmark.service.pages.shown import Moment, moment, usd
+from earmark.service.pages.formatting import DisplayedTime, moment, usd
 from earmark.service.pages.views_agents import Beat
 
 #: Rows on a page.
@@ -22,7 +22,7 @@ _PLACE: Final = re.compile(r"([0-3])\.([0-9]{1,18})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class BoardQuery:
     """What the address asks for; an empty field asks for nothing in particular."""
 
     status: str = ""
@@ -48,7 +48,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class TaskRow:
     """One task of the list."""
 
     id: str
@@ -63,8 +63,8 @@ class Row:
     claimed_by: str
     cost: str
     quality: str
-    created: Moment | None
-    completed: Moment | None
+    created: DisplayedTime | None
+    completed: DisplayedTime | None
     note: str
     """Why it waits, or what went wrong."""
     bad: bool
@@ -73,7 +73,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Count:
+class StatusCount:
     """How many tasks are in one state."""
 
     status: str
@@ -86,9 +86,9 @@ class Count:
 class BoardView:
     """The page of the board."""
 
-    asked: Asked
-    rows: tuple[Row, ...]
-    counts: tuple[Count, ...]
+    asked: BoardQuery
+    rows: tuple[TaskRow, ...]
+    counts: tuple[StatusCount, ...]
     total: int
     beats: tuple[Beat, ...]
     next_page: str
@@ -106,13 +106,13 @@ class BoardView:
         return "Tasks: " + (", ".join(told) or "none")
 
 
-def asked_of(query: Mapping[str, str]) -> Asked:
+def asked_of(query: Mapping[str, str]) -> BoardQuery:
     """Return what the query of an address asks for; names it does not know say nothing."""
-    names = {f.name for f in fields(Asked)}
-    return Asked(**{n: query[n].strip()[:_LONGEST] for n in names if n in query})
+    names = {f.name for f in fields(BoardQuery)}
+    return BoardQuery(**{n: query[n].strip()[:_LONGEST] for n in names if n in query})
 
 
-def wanted_of(asked: Asked) -> tuple[Wanted, ...]:
+def wanted_of(asked: BoardQuery) -> tuple[Wanted, ...]:
     """Return what to look for on the board, one after the other until a page is full.
 
     Raises:
@@ -138,7 +138,7 @@ def wanted_of(asked: Asked) -> tuple[Wanted, ...]:
 
 
 def board_view(
-    asked: Asked,
+    asked: BoardQuery,
     found: Sequence[Task],
     *,
     costs: Mapping[str, TaskCost],
@@ -160,10 +160,10 @@ def board_view(
     )
 
 
-def row(task: Task, cost: TaskCost | None, now: int) -> Row:
+def row(task: Task, cost: TaskCost | None, now: int) -> TaskRow:
     """Return the line of one task."""
     note, bad = _note(task, now)
-    return Row(
+    return TaskRow(
         id=task.id,
         number=task.number,
         series=task.series,
@@ -216,10 +216,10 @@ def _quality(task: Task) -> str:
     return f"{task.quality.overall} % {'pass' if task.quality.passed else 'fail'}"
 
 
-def _count(asked: Asked, status: Status, number: int) -> Count:
+def _count(asked: BoardQuery, status: Status, number: int) -> StatusCount:
     chosen = asked.status == status
     link = asked.link(status="" if chosen else str(status))
-    return Count(status=str(status), number=number, link=link, chosen=chosen)
+    return StatusCount(status=str(status), number=number, link=link, chosen=chosen)
 
 
 def _status(text: str) -> Status:

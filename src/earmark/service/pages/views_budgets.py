@@ -9,7 +9,7 @@ from earmark.budget.path import ancestors
 from earmark.ledger.answers import Balance
 from earmark.ledger.details import read_details, remarks
 from earmark.ledger.values import CLOSING, Entry, Reservation
-from earmark.service.pages.shown import Bar, Moment, bar, moment, usd
+from earmark.service.pages.formatting import Bar, DisplayedTime, bar, moment, usd
 from earmark.service.pages.views_burn import Chart, chart
 
 #: Finds the budget at exactly a path.
@@ -17,7 +17,7 @@ Find = Callable[[str], Budget | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Shelf:
+class BudgetStanding:
     """One budget and its limits as they stand."""
 
     budget: Budget
@@ -30,12 +30,12 @@ class PauseView:
 
     by: str
     reason: str
-    until: Moment | None
+    until: DisplayedTime | None
     budget: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Node:
+class BudgetNode:
     """One budget of the tree."""
 
     path: str
@@ -50,7 +50,7 @@ class Node:
 class TreeView:
     """The page of all budgets."""
 
-    nodes: tuple[Node, ...]
+    nodes: tuple[BudgetNode, ...]
     runs: bool
     """Whether the budgets of runs are shown, too."""
     next_page: str
@@ -78,7 +78,7 @@ class EntryView:
     """One entry of the books."""
 
     number: int
-    at: Moment | None
+    at: DisplayedTime | None
     kind: str
     amount: str
     budget: str
@@ -94,8 +94,8 @@ class HoldView:
     key: str
     budget: str
     amount: str
-    opened: Moment | None
-    deadline: Moment | None
+    opened: DisplayedTime | None
+    deadline: DisplayedTime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,17 +128,23 @@ class BudgetView:
 
 
 def tree_view(
-    shelves: Sequence[Shelf], find: Find, now: int, *, runs: bool, next_page: str, first_page: str
+    shelves: Sequence[BudgetStanding],
+    find: Find,
+    now: int,
+    *,
+    runs: bool,
+    next_page: str,
+    first_page: str,
 ) -> TreeView:
     """Return the page of *shelves*; *find* looks for the budgets above them."""
     nodes = tuple(_node(each, find, now) for each in shelves)
     return TreeView(nodes=nodes, runs=runs, next_page=next_page, first_page=first_page)
 
 
-def _node(each: Shelf, find: Find, now: int) -> Node:
+def _node(each: BudgetStanding, find: Find, now: int) -> BudgetNode:
     path = each.budget.path
     pause = pause_of(path, find, now)
-    return Node(
+    return BudgetNode(
         path=path,
         depth=min(3, path.count("/")),
         bars=tuple(bar(balance, now) for balance in each.balances),
@@ -165,7 +171,7 @@ def pause_of(path: str, find: Find, now: int) -> PauseView | None:
 class BudgetFacts:
     """All that the page is made of."""
 
-    shelf: Shelf
+    shelf: BudgetStanding
     find: Find
     below: Sequence[Budget]
     window: Sequence[Entry]

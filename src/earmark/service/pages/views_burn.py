@@ -8,8 +8,8 @@ from earmark.budget.limit import show_amount
 from earmark.clock import END_OF_TIME, from_datetime
 from earmark.ledger.answers import Balance
 from earmark.ledger.values import Entry
-from earmark.service.pages.burn import Forecast, Point, Stand, forecast, points, slices
-from earmark.service.pages.shown import Moment, amount_of, limit_name, moment, stretch
+from earmark.service.pages.burn_down import Forecast, Point, Stand, forecast, points, slices
+from earmark.service.pages.formatting import DisplayedTime, amount_of, limit_name, moment, stretch
 
 #: The chart's own coordinates; the page stretches them.
 WIDTH: Final = 1000
@@ -22,7 +22,7 @@ _DIGITS: Final = 3
 class Slice:
     """A stretch of the window, for the table beside the chart."""
 
-    until: Moment | None
+    until: DisplayedTime | None
     settled: str
     held: str
     left: str
@@ -36,8 +36,8 @@ class Chart:
     name: str
     top: str
     """What stands at the top of the chart: the limit."""
-    begins: Moment | None
-    ends: Moment | None
+    begins: DisplayedTime | None
+    ends: DisplayedTime | None
     """None for a limit that never turns."""
     left: str
     """The path of the line: what is left after what is settled."""

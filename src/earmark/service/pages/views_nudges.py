@@ -8,7 +8,7 @@ from earmark.budget.limit import show_amount
 from earmark.budget.share import threshold_percent
 from earmark.ledger.values import Alert
 from earmark.nudges.nudges import Delivery, Nudge
-from earmark.service.pages.shown import Moment, moment, pretty
+from earmark.service.pages.formatting import DisplayedTime, moment, pretty
 
 #: Rows on a page.
 MOST: Final = 50
@@ -44,9 +44,9 @@ class NudgeView:
     title: str
     budget: str
     recipient: str
-    created: Moment | None
+    created: DisplayedTime | None
     acked_by: str
-    acked: Moment | None
+    acked: DisplayedTime | None
     deliveries: tuple[DeliveryView, ...]
     data: str
 
@@ -60,7 +60,7 @@ class AlertView:
     limit: str
     settled: str
     budget: str
-    at: Moment | None
+    at: DisplayedTime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,14 @@ from earmark.clock import NANOS_PER_SECOND
 from earmark.money import Money
 from earmark.runs.journal import RunRecord, RunSummary
 from earmark.runs.line import Line, Outcome
-from earmark.service.pages.shown import LONGEST_JSON, Moment, count, moment, money_of, usd
+from earmark.service.pages.formatting import (
+    LONGEST_JSON,
+    DisplayedTime,
+    count,
+    moment,
+    money_of,
+    usd,
+)
 from earmark.service.paging import cursor_of
 from earmark.service.runs import mark_of
 
@@ -34,7 +41,7 @@ class RunRow:
     composition: str
     budget: str
     limit: str
-    started: Moment | None
+    started: DisplayedTime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,8 +90,8 @@ class RunView:
     composition_id: str
     budget: str
     limit: str
-    started: Moment | None
-    ended: Moment | None
+    started: DisplayedTime | None
+    ended: DisplayedTime | None
     took: str
     totals: tuple[tuple[str, str], ...]
     alarm: str

@@ -17,9 +17,9 @@ from earmark.board.task import (
     TaskCost,
 )
 from earmark.errors import Refusal
-from earmark.service.pages.shown import (
+from earmark.service.pages.formatting import (
     LONGEST_JSON,
-    Moment,
+    DisplayedTime,
     count,
     moment,
     money_of,
@@ -53,7 +53,7 @@ class QualityView:
     verdict: str
     passed: bool
     graded_by: str
-    graded_at: Moment | None
+    graded_at: DisplayedTime | None
     note: str
 
 
@@ -81,7 +81,7 @@ class AttemptView:
     agent: str
     model: str
     outcome: str
-    started: Moment | None
+    started: DisplayedTime | None
     took: str
     tokens: str
     books: str
@@ -93,7 +93,7 @@ class AttemptView:
 class EventView:
     """One decision."""
 
-    at: Moment | None
+    at: DisplayedTime | None
     move: str
     status: str
     actor: str
@@ -131,11 +131,11 @@ class TaskView:
     beats: tuple[Beat, ...]
     """The heartbeats that dispatch nothing now, where that is what it waits for."""
     error: str
-    created: Moment | None
+    created: DisplayedTime | None
     created_by: str
-    due: Moment | None
-    started: Moment | None
-    completed: Moment | None
+    due: DisplayedTime | None
+    started: DisplayedTime | None
+    completed: DisplayedTime | None
     quality: QualityView | None
     cost: CostView
     work: tuple[tuple[str, str], ...]

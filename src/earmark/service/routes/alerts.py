@@ -8,23 +8,23 @@ from earmark.ledger.store import Filter
 from earmark.ledger.values import Alert
 from earmark.service import models
 from earmark.service.auth import Reader
-from earmark.service.context import Service, TheService
-from earmark.service.keyed import KeyedRoute
-from earmark.service.paging import USUAL, Cursor, Limit, after_number, cursor_of
-from earmark.service.routes.given import OnBudget
+from earmark.service.context import Service, ServiceDep
+from earmark.service.idempotency import IdempotentRoute
+from earmark.service.paging import USUAL, Cursor, LimitParam, after_number, cursor_of
+from earmark.service.routes.params import BudgetFilter
 from earmark.workspace.jsonable import to_jsonable_utf8
 from earmark.workspace.resource_json import alert_json
 
-router = APIRouter(route_class=KeyedRoute, tags=["alerts"])
+router = APIRouter(route_class=IdempotentRoute, tags=["alerts"])
 
 
 @router.get("/alerts", response_model=models.Page[models.Alert])
 def list_alerts(
-    service: TheService,
+    service: ServiceDep,
     _: Reader,
     *,
-    budget: OnBudget = None,
-    limit: Limit = USUAL,
+    budget: BudgetFilter = None,
+    limit: LimitParam = USUAL,
     cursor: Cursor = None,
 ) -> dict[str, Any]:
     """List alerts in the order of commits; those of one commit stay on one page."""

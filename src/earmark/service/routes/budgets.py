@@ -8,14 +8,14 @@ from earmark.budget.budget import Budget
 from earmark.ledger.answers import Balance
 from earmark.service import models
 from earmark.service.auth import Admin, Reader
-from earmark.service.context import Service, TheService
-from earmark.service.keyed import KeyedRoute, Operation
-from earmark.service.paging import USUAL, Cursor, Limit, after_texts, page
-from earmark.service.routes.given import BudgetPath, OnBudget, still_ahead
+from earmark.service.context import Service, ServiceDep
+from earmark.service.idempotency import IdempotentRoute, OperationName
+from earmark.service.paging import USUAL, Cursor, LimitParam, after_texts, page
+from earmark.service.routes.params import BudgetFilter, BudgetPathParam, check_not_past
 from earmark.workspace.jsonable import to_jsonable_utf8
 from earmark.workspace.resource_json import balance_json, budget_json
 
-router = APIRouter(route_class=KeyedRoute, tags=["budgets"])
+router = APIRouter(route_class=IdempotentRoute, tags=["budgets"])
 
 #: How many budgets below one are shown with it; the list has them all.
 MOST_BELOW = 1000
@@ -25,12 +25,12 @@ Runs = Annotated[bool, Query(description="Also the budgets that runs opened for 
 
 @router.get("/budgets", response_model=models.Page[models.Budget])
 def list_budgets(
-    service: TheService,
+    service: ServiceDep,
     _: Reader,
     *,
-    prefix: OnBudget = None,
+    prefix: BudgetFilter = None,
     runs: Runs = False,
-    limit: Limit = USUAL,
+    limit: LimitParam = USUAL,
     cursor: Cursor = None,
 ) -> dict[str, Any]:
     """List budgets by path, each with its limits as they stand now."""
@@ -45,7 +45,7 @@ def list_budgets(
 
 
 @router.get("/budgets/{path:path}", response_model=models.BudgetTree)
-def get_one(service: TheService, _: Reader, path: BudgetPath) -> dict[str, Any]:
+def get_one(service: ServiceDep, _: Reader, path: BudgetPathParam) -> dict[str, Any]:
     """Show one budget and those below it, each with its limits as they stand now."""
     service.workspace.ledger.sweep()
     return _tree(service, service.workspace.budgets.get(path))
@@ -53,7 +53,7 @@ def get_one(service: TheService, _: Reader, path: BudgetPath) -> dict[str, Any]:
 
 @router.put("/budgets/{path:path}", response_model=models.Budget)
 def set_budget(
-    service: TheService, caller: Admin, path: BudgetPath, body: models.BudgetBody
+    service: ServiceDep, caller: Admin, path: BudgetPathParam, body: models.BudgetBody
 ) -> dict[str, Any]:
     """Make a budget, or change what is given of it; what was spent stays spent."""
     budget = service.workspace.ledger.set_budget(
@@ -70,14 +70,14 @@ def set_budget(
 
 @router.post("/budgets/{path:path}/pause", response_model=models.Budget)
 def pause(
-    service: TheService,
+    service: ServiceDep,
     caller: Admin,
-    path: BudgetPath,
+    path: BudgetPathParam,
     body: models.PauseBody,
-    _: Operation,
+    _: OperationName,
 ) -> dict[str, Any]:
     """Refuse every later reservation at or below a budget, until resumed or until then."""
-    until = None if body.until is None else still_ahead(body.until, service.clock)
+    until = None if body.until is None else check_not_past(body.until, service.clock)
     ledger = service.workspace.ledger
     budget = ledger.pause(path, actor=caller.name, reason=body.reason, until=until)
     return to_jsonable_utf8(_standing(service, budget))
@@ -85,11 +85,11 @@ def pause(
 
 @router.post("/budgets/{path:path}/resume", response_model=models.Budget)
 def resume(
-    service: TheService,
+    service: ServiceDep,
     caller: Admin,
-    path: BudgetPath,
+    path: BudgetPathParam,
     body: models.ReasonBody,
-    _: Operation,
+    _: OperationName,
 ) -> dict[str, Any]:
     """End a pause."""
     budget = service.workspace.ledger.resume(path, actor=caller.name, reason=body.reason)
@@ -98,14 +98,14 @@ def resume(
 
 @router.post("/budgets/{path:path}/extend", response_model=models.Budget)
 def extend(
-    service: TheService,
+    service: ServiceDep,
     caller: Admin,
-    path: BudgetPath,
+    path: BudgetPathParam,
     body: models.ExtensionBody,
-    operation: Operation,
+    operation: OperationName,
 ) -> dict[str, Any]:
     """Add to a limit for a while; under an Idempotency-Key once, however often it is sent."""
-    until = still_ahead(body.until, service.clock)
+    until = check_not_past(body.until, service.clock)
     budget = service.workspace.ledger.extend_budget(
         path, body.limit, until=until, actor=caller.name, reason=body.reason, key=operation
     )

@@ -7,18 +7,18 @@ from fastapi import APIRouter
 
 from earmark.service import models
 from earmark.service.auth import Reader
-from earmark.service.context import TheService
-from earmark.service.keyed import KeyedRoute
+from earmark.service.context import ServiceDep
+from earmark.service.idempotency import IdempotentRoute
 from earmark.service.paging import page
-from earmark.service.routes.given import OfTheBooks, Word
+from earmark.service.routes.params import BooksQuery, OptionalQuery
 from earmark.workspace.resource_json import entry_json
 
-router = APIRouter(route_class=KeyedRoute, tags=["entries"])
+router = APIRouter(route_class=IdempotentRoute, tags=["entries"])
 
 
 @router.get("/entries", response_model=models.Page[models.Entry])
 def list_entries(
-    service: TheService, _: Reader, asked: OfTheBooks, key: Word = None
+    service: ServiceDep, _: Reader, asked: BooksQuery, key: OptionalQuery = None
 ) -> dict[str, Any]:
     """List entries by their numbers; going on after one, nobody misses an entry.
 

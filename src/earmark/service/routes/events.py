@@ -6,11 +6,11 @@ from fastapi import APIRouter, Header, Query
 from starlette.responses import StreamingResponse
 
 from earmark.service.auth import Reader
-from earmark.service.context import TheService
-from earmark.service.keyed import KeyedRoute
-from earmark.service.problems import Problem
+from earmark.service.context import ServiceDep
+from earmark.service.idempotency import IdempotentRoute
+from earmark.service.problems import ProblemError
 
-router = APIRouter(route_class=KeyedRoute, tags=["events"])
+router = APIRouter(route_class=IdempotentRoute, tags=["events"])
 
 _LARGEST = (1 << 63) - 1
 
@@ -37,14 +37,16 @@ _STREAM = {
     "/events", response_class=StreamingResponse, response_model=None, responses={200: _STREAM}
 )
 async def events(
-    service: TheService, _: Reader, after: After = None, last_event_id: LastEventId = None
+    service: ServiceDep, _: Reader, after: After = None, last_event_id: LastEventId = None
 ) -> StreamingResponse:
     """Tell what happens from now on, or since an event, as server-sent events."""
-    if service.live.full:
-        raise Problem(503, "too_many", "too many listen already", headers={"Retry-After": "10"})
+    if service.event_streams.full:
+        raise ProblemError(
+            503, "too_many", "too many listen already", headers={"Retry-After": "10"}
+        )
     since = after if last_event_id is None else _number(last_event_id)
     return StreamingResponse(
-        service.live.told(since),
+        service.event_streams.sse_stream(since),
         media_type="text/event-stream",
         headers={"X-Accel-Buffering": "no"},
     )
@@ -52,5 +54,7 @@ async def events(
 
 def _number(text: str) -> int:
     if not text.isdecimal() or not text.isascii() or int(text[:20]) > _LARGEST:
-        raise Problem(400, "input_error", "Last-Event-ID is the number of an event of the board")
+        raise ProblemError(
+            400, "input_error", "Last-Event-ID is the number of an event of the board"
+        )
     return int(text)

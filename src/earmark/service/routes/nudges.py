@@ -6,25 +6,25 @@ from fastapi import APIRouter, Query
 
 from earmark.service import models
 from earmark.service.auth import Reader, Spender
-from earmark.service.context import TheService
-from earmark.service.keyed import KeyedRoute, Operation
-from earmark.service.paging import USUAL, Cursor, Limit, after_number, page
-from earmark.service.routes.given import Name
+from earmark.service.context import ServiceDep
+from earmark.service.idempotency import IdempotentRoute, OperationName
+from earmark.service.paging import USUAL, Cursor, LimitParam, after_number, page
+from earmark.service.routes.params import NameParam
 from earmark.workspace.jsonable import to_jsonable_utf8
 from earmark.workspace.resource_json import nudge_json
 
-router = APIRouter(route_class=KeyedRoute, tags=["nudges"])
+router = APIRouter(route_class=IdempotentRoute, tags=["nudges"])
 
 Acked = Annotated[bool | None, Query(description="Only those somebody acknowledged, or nobody.")]
 
 
 @router.get("/nudges", response_model=models.Page[models.Nudge])
 def list_nudges(
-    service: TheService,
+    service: ServiceDep,
     _: Reader,
     *,
     acked: Acked = None,
-    limit: Limit = USUAL,
+    limit: LimitParam = USUAL,
     cursor: Cursor = None,
 ) -> dict[str, Any]:
     """List nudges in the order they were raised."""
@@ -34,7 +34,7 @@ def list_nudges(
 
 
 @router.get("/nudges/{nudge_id:path}", response_model=models.Nudge)
-def get_one(service: TheService, _: Reader, nudge_id: Name) -> dict[str, Any]:
+def get_one(service: ServiceDep, _: Reader, nudge_id: NameParam) -> dict[str, Any]:
     """Show one nudge, and how far it has come on each channel."""
     nudge = service.workspace.nudges.get(nudge_id)
     return to_jsonable_utf8(nudge_json(nudge, service.workspace.nudges.deliveries(nudge_id)))
@@ -42,7 +42,7 @@ def get_one(service: TheService, _: Reader, nudge_id: Name) -> dict[str, Any]:
 
 @router.post("/nudges/{nudge_id:path}/ack", response_model=models.Nudge)
 def ack(
-    service: TheService, caller: Spender, nudge_id: Name, _operation: Operation
+    service: ServiceDep, caller: Spender, nudge_id: NameParam, _operation: OperationName
 ) -> dict[str, Any]:
     """Acknowledge a nudge; whoever was first stays noted."""
     return to_jsonable_utf8(nudge_json(service.workspace.nudges.ack(nudge_id, caller.name)))

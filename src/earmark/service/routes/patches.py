@@ -7,17 +7,17 @@ from fastapi import APIRouter, Header, Path, Query, Response
 
 from earmark.service import models
 from earmark.service.auth import Reader, Spender, allowed
-from earmark.service.context import TheService
-from earmark.service.keyed import KeyedRoute
-from earmark.service.paging import USUAL, Cursor, Limit, after_texts, page
-from earmark.service.problems import Problem
-from earmark.service.routes.given import NAME, Name, Word
+from earmark.service.context import ServiceDep
+from earmark.service.idempotency import IdempotentRoute
+from earmark.service.paging import USUAL, Cursor, LimitParam, after_texts, page
+from earmark.service.problems import ProblemError
+from earmark.service.routes.params import NAME, NameParam, OptionalQuery
 from earmark.workspace.jsonable import to_jsonable_utf8
 from earmark.workspace.resource_json import patch_json
 
-router = APIRouter(route_class=KeyedRoute, tags=["patches"])
+router = APIRouter(route_class=IdempotentRoute, tags=["patches"])
 
-Type = Annotated[str, Path(pattern=NAME, max_length=100)]
+PatchTypeParam = Annotated[str, Path(pattern=NAME, max_length=100)]
 Prefix = Annotated[str, Query(max_length=500, description="Only names that begin so.")]
 IfMatch = Annotated[str | None, Header(description="The ETag of the version that has to stand.")]
 IfNoneMatch = Annotated[str | None, Header(description="`*`: only where none stands.")]
@@ -31,12 +31,12 @@ _TAG: Final = re.compile(r'"([0-9]{1,15})"')
 
 @router.get("/patches", response_model=models.Page[models.Patch])
 def list_patches(
-    service: TheService,
+    service: ServiceDep,
     _: Reader,
     *,
-    type: Word = None,  # noqa: A002 - the patch's own word
+    type: OptionalQuery = None,  # noqa: A002 - the patch's own word
     prefix: Prefix = "",
-    limit: Limit = USUAL,
+    limit: LimitParam = USUAL,
     cursor: Cursor = None,
 ) -> dict[str, Any]:
     """List patches by type and name."""
@@ -47,10 +47,10 @@ def list_patches(
 
 @router.get("/patches/{type}/{name:path}", response_model=models.Patch)
 def get_one(
-    service: TheService,
+    service: ServiceDep,
     _: Reader,
-    type: Type,  # noqa: A002 - the patch's own word
-    name: Name,
+    type: PatchTypeParam,  # noqa: A002 - the patch's own word
+    name: NameParam,
     response: Response,
 ) -> dict[str, Any]:
     """Show a patch as it stands; its ETag is its version."""
@@ -61,11 +61,11 @@ def get_one(
 
 @router.get("/patch-versions/{type}/{name:path}", response_model=models.Page[models.Patch])
 def history(
-    service: TheService,
+    service: ServiceDep,
     _: Reader,
-    type: Type,  # noqa: A002 - the patch's own word
-    name: Name,
-    limit: Limit = USUAL,
+    type: PatchTypeParam,  # noqa: A002 - the patch's own word
+    name: NameParam,
+    limit: LimitParam = USUAL,
 ) -> dict[str, Any]:
     """List the versions of a patch, the newest first."""
     found = service.workspace.quilt.history(type, name, limit)
@@ -74,10 +74,10 @@ def history(
 
 @router.put("/patches/{type}/{name:path}", response_model=models.Patch)
 def put(
-    service: TheService,
+    service: ServiceDep,
     caller: Spender,
-    type: Type,  # noqa: A002 - the patch's own word
-    name: Name,
+    type: PatchTypeParam,  # noqa: A002 - the patch's own word
+    name: NameParam,
     body: models.PatchBody,
     response: Response,
     if_match: IfMatch = None,
@@ -102,19 +102,21 @@ def _expected(said: int | None, if_match: str | None, if_none_match: str | None)
     given = [] if said is None else [said]
     if if_none_match is not None:
         if if_none_match != "*":
-            raise Problem(400, "input_error", "If-None-Match is '*', or it is not there")
+            raise ProblemError(400, "input_error", "If-None-Match is '*', or it is not there")
         given.append(0)
     if if_match is not None:
         tag = _TAG.fullmatch(if_match)
         if tag is None:
-            raise Problem(400, "input_error", 'If-Match is the ETag of one version, such as "3"')
+            raise ProblemError(
+                400, "input_error", 'If-Match is the ETag of one version, such as "3"'
+            )
         given.append(int(tag[1]))
     if len(set(given)) > 1:
-        raise Problem(400, "input_error", "the body and the headers expect different versions")
+        raise ProblemError(400, "input_error", "the body and the headers expect different versions")
     return given[0] if given else None
 
 
 def _plain_text(text: str) -> str:
     if not text.isprintable():
-        raise Problem(400, "input_error", "a prefix has no control characters")
+        raise ProblemError(400, "input_error", "a prefix has no control characters")
     return text

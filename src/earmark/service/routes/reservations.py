@@ -11,15 +11,15 @@ from earmark.errors import InvalidDuration
 from earmark.ledger.values import State
 from earmark.service import models
 from earmark.service.auth import Reader, Spender
-from earmark.service.context import TheService
-from earmark.service.hang_up import while_connected
-from earmark.service.keyed import KeyedRoute, Operation
+from earmark.service.context import ServiceDep
+from earmark.service.disconnects import while_connected
+from earmark.service.idempotency import IdempotentRoute, OperationName
 from earmark.service.paging import page
-from earmark.service.routes.given import Key, OfTheBooks
+from earmark.service.routes.params import BooksQuery, KeyParam
 from earmark.workspace.jsonable import to_jsonable_utf8
 from earmark.workspace.resource_json import reservation_json
 
-router = APIRouter(route_class=KeyedRoute, tags=["reservations"])
+router = APIRouter(route_class=IdempotentRoute, tags=["reservations"])
 
 #: A request that waits longer is one that somebody in between cuts off.
 LONGEST_WAIT = "60s"
@@ -29,7 +29,7 @@ InState = Annotated[State | None, Query(description="Only those in this state.")
 
 @router.get("/reservations", response_model=models.Page[models.Reservation])
 def list_reservations(
-    service: TheService, _: Reader, asked: OfTheBooks, state: InState = None
+    service: ServiceDep, _: Reader, asked: BooksQuery, state: InState = None
 ) -> dict[str, Any]:
     """List reservations in the order they were opened, as entries are listed."""
     service.workspace.ledger.sweep()
@@ -39,7 +39,7 @@ def list_reservations(
 
 
 @router.get("/reservations/{key:path}", response_model=models.Reservation)
-def get_one(service: TheService, _: Reader, key: Key) -> dict[str, Any]:
+def get_one(service: ServiceDep, _: Reader, key: KeyParam) -> dict[str, Any]:
     """Show one reservation."""
     return to_jsonable_utf8(reservation_json(service.workspace.ledger.reservation(key)))
 
@@ -47,10 +47,10 @@ def get_one(service: TheService, _: Reader, key: Key) -> dict[str, Any]:
 @router.post("/reservations", response_model=models.Reserved, status_code=201)
 async def reserve(
     request: Request,
-    service: TheService,
+    service: ServiceDep,
     _: Spender,
     body: models.ReserveBody,
-    operation: Operation,
+    operation: OperationName,
 ) -> dict[str, Any]:
     """Hold an amount on every budget above a path, or on none; durable before it is answered.
 
@@ -77,7 +77,11 @@ async def reserve(
 
 @router.post("/reservations/{key:path}/settle", response_model=models.Reservation)
 def settle(
-    service: TheService, _: Spender, key: Key, body: models.SettleBody, _operation: Operation
+    service: ServiceDep,
+    _: Spender,
+    key: KeyParam,
+    body: models.SettleBody,
+    _operation: OperationName,
 ) -> dict[str, Any]:
     """Replace a hold by what it really cost: all of it, also above the hold."""
     units = {str(unit): count for unit, count in body.units.items()}
@@ -87,7 +91,11 @@ def settle(
 
 @router.post("/reservations/{key:path}/presume", response_model=models.Reservation)
 def presume(
-    service: TheService, _: Spender, key: Key, body: models.PresumeBody, _operation: Operation
+    service: ServiceDep,
+    _: Spender,
+    key: KeyParam,
+    body: models.PresumeBody,
+    _operation: OperationName,
 ) -> dict[str, Any]:
     """Count a hold as spent, or what is known if that is more, for nobody knows what it cost.
 
@@ -101,14 +109,20 @@ def presume(
 
 
 @router.post("/reservations/{key:path}/release", response_model=models.Reservation)
-def release(service: TheService, _: Spender, key: Key, _operation: Operation) -> dict[str, Any]:
+def release(
+    service: ServiceDep, _: Spender, key: KeyParam, _operation: OperationName
+) -> dict[str, Any]:
     """Give all of a hold back: nothing was spent."""
     return to_jsonable_utf8(reservation_json(service.workspace.ledger.release(key)))
 
 
 @router.post("/reservations/{key:path}/extend", response_model=models.Reservation)
 def extend(
-    service: TheService, _: Spender, key: Key, body: models.ExtendBody, operation: Operation
+    service: ServiceDep,
+    _: Spender,
+    key: KeyParam,
+    body: models.ExtendBody,
+    operation: OperationName,
 ) -> dict[str, Any]:
     """Add to a hold on all its budgets, or on none, and to its time; under an Idempotency-Key once.
 

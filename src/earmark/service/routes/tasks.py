@@ -18,42 +18,42 @@ from earmark.board.task import (
 )
 from earmark.clock import from_datetime
 from earmark.service import models
-from earmark.service.auth import Caller, Needs, Reader, Spender
-from earmark.service.context import Service, TheService
-from earmark.service.keyed import KeyedRoute, Operation
-from earmark.service.paging import Cursor, Limit, after_number, page
-from earmark.service.routes.given import Name, Word
+from earmark.service.auth import Caller, Reader, RequiresScope, Spender
+from earmark.service.context import Service, ServiceDep
+from earmark.service.idempotency import IdempotentRoute, OperationName
+from earmark.service.paging import Cursor, LimitParam, after_number, page
+from earmark.service.routes.params import NameParam, OptionalQuery
 from earmark.workspace.approvals import add_task
 from earmark.workspace.jsonable import to_jsonable_utf8
 from earmark.workspace.resource_json import attempt_json, event_json, task_json
 from earmark.workspace.task_costs import task_cost, task_costs
 
-router = APIRouter(route_class=KeyedRoute, tags=["tasks"])
+router = APIRouter(route_class=IdempotentRoute, tags=["tasks"])
 
 #: Fewer than of other things: each may bring a description of 256 KiB.
 USUAL = 50
 
 InStates = Annotated[list[Status], Query(max_length=len(Status), description="In one of them.")]
 OfPriority = Annotated[Literal["P0", "P1", "P2", "P3"] | None, Query()]
-Text = Annotated[str | None, Query(max_length=200, description="In the title or description.")]
+TextQuery = Annotated[str | None, Query(max_length=200, description="In the title or description.")]
 Newest = Annotated[bool, Query(description="The newest first.")]
 Costs = Annotated[bool, Query(description="With what each cost, from the ledger.")]
 
 
 @router.get("/tasks", response_model=models.Page[models.Task])
 def list_tasks(
-    service: TheService,
+    service: ServiceDep,
     _: Reader,
     *,
     status: InStates = [],  # noqa: B006 - FastAPI's own form
-    type: Word = None,  # noqa: A002 - the task's own word
-    label: Word = None,
+    type: OptionalQuery = None,  # noqa: A002 - the task's own word
+    label: OptionalQuery = None,
     priority: OfPriority = None,
-    agent: Word = None,
-    text: Text = None,
+    agent: OptionalQuery = None,
+    text: TextQuery = None,
     newest: Newest = False,
     costs: Costs = False,
-    limit: Limit = USUAL,
+    limit: LimitParam = USUAL,
     cursor: Cursor = None,
 ) -> dict[str, Any]:
     """List tasks in the order they were added."""
@@ -74,7 +74,7 @@ def list_tasks(
 
 
 @router.get("/tasks/{task_id}", response_model=models.TaskDetails)
-def get_one(service: TheService, _: Reader, task_id: Name) -> dict[str, Any]:
+def get_one(service: ServiceDep, _: Reader, task_id: NameParam) -> dict[str, Any]:
     """Show one task with its cost, its tries and its history."""
     board = service.workspace.board
     task = board.get(task_id)
@@ -90,10 +90,10 @@ def get_one(service: TheService, _: Reader, task_id: Name) -> dict[str, Any]:
 
 @router.post("/tasks", response_model=models.Task, status_code=201)
 def add(
-    service: TheService,
+    service: ServiceDep,
     caller: Spender,
     body: models.TaskBody,
-    operation: Operation,
+    operation: OperationName,
     response: Response,
 ) -> dict[str, Any]:
     """Put a task on the board; under an Idempotency-Key once, however often it is sent."""
@@ -110,11 +110,11 @@ def add(
 
 @router.post("/tasks/{task_id}/grade", response_model=models.Task)
 def grade(
-    service: TheService,
+    service: ServiceDep,
     caller: Spender,
-    task_id: Name,
+    task_id: NameParam,
     body: models.GradeBody,
-    _operation: Operation,
+    _operation: OperationName,
 ) -> dict[str, Any]:
     """Say how good the result of a completed task is."""
     quality = Quality(
@@ -141,17 +141,17 @@ _DECISIONS: Final = (
 
 
 def _add_decision(move: str, scope: str, said: str) -> None:
-    caller_ = Depends(Needs(scope))
+    caller_ = Depends(RequiresScope(scope))
 
     @router.post(
         f"/tasks/{{task_id}}/{move}", response_model=models.Task, name=move, description=said
     )
     def decide(
-        service: TheService,
+        service: ServiceDep,
         caller: Annotated[Caller, caller_],
-        task_id: Name,
+        task_id: NameParam,
         body: models.NoteBody,
-        _operation: Operation,
+        _operation: OperationName,
     ) -> dict[str, Any]:
         do: Callable[..., Task] = getattr(service.workspace.board, move)
         return to_jsonable_utf8(task_json(do(task_id, actor=caller.name, note=body.note)))

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from earmark.errors import StoreUnavailable
-from earmark.service.fresh import Fresh
+from earmark.service.cached_value import CachedValue
 from earmark.testing import ManualClock
 
 
@@ -34,7 +34,7 @@ def test_a_crowd_is_answered_by_one_making() -> None:
     clock, count = ManualClock(), Count()
 
     async def scenario() -> None:
-        fresh = Fresh(count, clock, fresh_s=0.5)
+        fresh = CachedValue(count, clock, fresh_s=0.5)
         assert set(await asyncio.gather(*(fresh.get(9) for _ in range(1000)))) == {1}
         clock.advance(timedelta(seconds=0.499))
         assert await fresh.get(9) == 1
@@ -50,7 +50,7 @@ def test_a_value_that_does_not_come_is_not_waited_for() -> None:
     clock, count = ManualClock(), Count()
 
     async def scenario() -> None:
-        fresh = Fresh(count, clock, fresh_s=0.5)
+        fresh = CachedValue(count, clock, fresh_s=0.5)
         assert await fresh.get(9) == 1
         clock.advance(timedelta(seconds=1))
         count.may_go_on.clear()
@@ -69,7 +69,7 @@ def test_an_error_is_told_to_the_crowd_and_then_tried_again() -> None:
     clock, count = ManualClock(), Count()
 
     async def scenario() -> None:
-        fresh = Fresh(count, clock, fresh_s=0.5)
+        fresh = CachedValue(count, clock, fresh_s=0.5)
         count.fails = True
         found = await asyncio.gather(*(fresh.get(9) for _ in range(100)), return_exceptions=True)
         assert {type(each) for each in found} == {StoreUnavailable}
@@ -87,7 +87,7 @@ def test_a_value_ages_from_the_beginning_of_its_making() -> None:
     clock, count = ManualClock(), Count()
 
     async def scenario() -> None:
-        fresh = Fresh(count, clock, fresh_s=0.5)
+        fresh = CachedValue(count, clock, fresh_s=0.5)
         count.may_go_on.clear()
         first = asyncio.ensure_future(fresh.get(9))
         await asyncio.sleep(0)
@@ -109,7 +109,7 @@ def test_a_slow_value_is_made_rarely() -> None:
         return made()
 
     async def scenario() -> None:
-        fresh = Fresh(slowly, clock, fresh_s=1, rest=10)
+        fresh = CachedValue(slowly, clock, fresh_s=1, rest=10)
         assert await fresh.get(9) == 1
         clock.advance(timedelta(seconds=17.9))
         assert await fresh.get(9) == 1

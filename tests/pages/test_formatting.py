@@ -5,7 +5,7 @@ import pytest
 from earmark.clock import NANOS_PER_SECOND
 from earmark.ledger.answers import Balance
 from earmark.money import Money
-from earmark.service.pages.shown import LONGEST_JSON, age, bar, moment, pretty, stretch
+from earmark.service.pages.formatting import LONGEST_JSON, age, bar, moment, pretty, stretch
 from earmark.testing import ManualClock
 
 NOW = ManualClock().instant()

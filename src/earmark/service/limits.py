@@ -1,4 +1,4 @@
-"""What every request passes: a known host, a body of a size, and browsers told to be strict."""
+"""Limits of every request: a known host, a body of bounded size and time, strict headers."""
 
 import asyncio
 import logging
@@ -10,7 +10,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from earmark.service.auth import host_of
-from earmark.service.problems import Problem
+from earmark.service.problems import ProblemError
 
 #: Nothing from elsewhere and nothing inline: a task's text can never become a script.
 CONTENT_POLICY: Final = (
@@ -40,7 +40,7 @@ _UNKEPT: Final = [(b"cache-control", CACHING.encode())]
 LOCAL_NAMES: Final = ("localhost", "127.0.0.1", "::1")
 
 
-class Edge:
+class RequestLimits:
     """ASGI middleware around everything, error answers included."""
 
     def __init__(self, app: ASGIApp, hosts: Collection[str], body_s: float) -> None:
@@ -67,14 +67,14 @@ class Edge:
             scope, send = {**scope, "method": "GET"}, _headless(send)
         await answer(scope, _limited(scope, receive, self._body_s), _strict(send))
 
-    def _wrong_host(self, given: list[str], path: str) -> Problem | None:
+    def _wrong_host(self, given: list[str], path: str) -> ProblemError | None:
         host = host_of(given[0]).lower() if len(given) == 1 else ""
         if not host:
-            return Problem(400, "input_error", "the request names no host, or not just one")
+            return ProblemError(400, "input_error", "the request names no host, or not just one")
         if self._any or host in self._names or host.endswith(self._endings) or path in PROBES:
             return None
         detail = "this service does not answer to that host name: see [service] allowed_hosts"
-        return Problem(421, "wrong_host", detail)
+        return ProblemError(421, "wrong_host", detail)
 
 
 def _strict(send: Send) -> Send:
@@ -107,11 +107,11 @@ def _headless(send: Send) -> Send:
     return headless
 
 
-def _too_large(headers: Headers) -> Problem | None:
+def _too_large(headers: Headers) -> ProblemError | None:
     length = headers.get("content-length", "0")
     if length.isdecimal() and len(length) < _DIGITS and int(length) <= LARGEST_BODY:
         return None
-    return Problem(413, "too_large", _MOST)
+    return ProblemError(413, "too_large", _MOST)
 
 
 def _limited(scope: Scope, receive: Receive, body_s: float) -> Receive:

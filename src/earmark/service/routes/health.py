@@ -5,9 +5,9 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Header, Request, Response
 
 from earmark.service.auth import unauthorized
-from earmark.service.context import TheService, service_of
-from earmark.service.problems import Problem
-from earmark.service.vitals import Finding
+from earmark.service.context import ServiceDep, service_of
+from earmark.service.problems import ProblemError
+from earmark.service.readiness import HealthReport
 
 router = APIRouter(tags=["state"])
 
@@ -33,7 +33,7 @@ async def livez() -> Response:
 @router.get("/readyz", responses=_checked("ready"), response_class=Response)
 async def readyz(request: Request) -> Response:
     """Say whether the store can be read and written, and was recovered."""
-    return _answer(await service_of(request).vitals.ready())
+    return _answer(await service_of(request).readiness.ready())
 
 
 @router.get("/health", responses=_checked("healthy"), response_class=Response)
@@ -44,9 +44,9 @@ async def health(request: Request) -> Response:
     """
     # Asked for a thousand times a second: what a dependency costs counts.
     service = service_of(request)
-    finding = await service.vitals.health()
+    finding = await service.readiness.health()
     # Without a store there are no numbers in it, and nobody's token could be looked at.
-    if not finding.is_public and not (await service.gate.caller(request)).may("read"):
+    if not finding.is_public and not (await service.authenticator.caller(request)).may("read"):
         raise unauthorized("health needs a token with the scope 'read'")
     return _answer(finding)
 
@@ -60,20 +60,20 @@ _METRICS: Final = {
 
 @router.get("/metrics", responses={200: _METRICS}, response_class=Response)
 async def metrics(
-    service: TheService,
+    service: ServiceDep,
     request: Request,
     accept: Annotated[str, Header(include_in_schema=False)] = "",
 ) -> Response:
     """Tell what the books say, in Prometheus' words, to whoever may read."""
-    caller = await service.gate.caller(request)
+    caller = await service.authenticator.caller(request)
     if not caller.may("read"):
         raise unauthorized("metrics need a token with the scope 'read'")
     try:
         body, media_type = await service.metrics.written(accept)
     except TimeoutError:
-        raise Problem(503, "store_unavailable", "the books take too long to read") from None
+        raise ProblemError(503, "store_unavailable", "the books take too long to read") from None
     return Response(body, headers={"Content-Type": media_type})
 
 
-def _answer(finding: Finding) -> Response:
+def _answer(finding: HealthReport) -> Response:
     return Response(finding.body, _OK if finding.ok else _UNAVAILABLE, media_type=HEALTH)

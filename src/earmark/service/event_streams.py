@@ -1,8 +1,8 @@
-"""What happens, told to everybody who listens: one look for all of them, however many they are.
+"""Server-sent events of what changes: one loop polls the store for all listeners.
 
-While somebody listens, one loop looks (`look`) a few times a second. Each finding is written once,
-as a server-sent event, and handed to every stream. A stream that does not keep up is ended, so that
-a slow reader costs no memory: it connects again and goes on after the last number it has.
+While there is a listener, the loop asks `changes_since` a few times a second. Each change is
+encoded once and put into every stream. A stream that does not keep up is ended, so that a slow
+reader costs no memory: it connects again and goes on after the last number it has.
 """
 
 import asyncio
@@ -15,12 +15,12 @@ from fastapi.sse import KEEPALIVE_COMMENT
 from starlette.concurrency import run_in_threadpool
 
 from earmark.errors import EarmarkError
-from earmark.service.look import Happening, Marks, look
+from earmark.service.change_feed import Change, Positions, changes_since
 from earmark.workspace.resource_json import event_json
 from earmark.workspace.workspace import Workspace
 
 #: How often it is looked, in seconds.
-LOOK_EVERY_S: Final = 0.2
+POLL_EVERY_S: Final = 0.2
 #: How often a silent stream gets a comment, so that nothing between closes it.
 PING_S: Final = 15.0
 #: How many events a stream may be behind.
@@ -34,21 +34,21 @@ MOST_REPLAYED: Final = 1000
 HELLO: Final = b": here\n\n"
 
 #: Where nobody looked yet.
-_NOWHERE: Final[Marks] = {}
+_START: Final[Positions] = {}
 
 _LOG: Final = logging.getLogger("earmark.service")
 
-_Said = AsyncGenerator[bytes]
+_EncodedEvents = AsyncGenerator[bytes]
 
 
-class Live:
+class EventStreams:
     """The one loop of a service; its methods belong to the event loop's thread."""
 
-    def __init__(self, workspace: Workspace, *, look_every_s: float = LOOK_EVERY_S) -> None:
+    def __init__(self, workspace: Workspace, *, poll_every_s: float = POLL_EVERY_S) -> None:
         self._workspace = workspace
-        self._look_every_s = look_every_s
-        self._streams: set[Stream] = set()
-        self._marks = _NOWHERE
+        self._poll_every_s = poll_every_s
+        self._streams: set[EventStream] = set()
+        self._positions = _START
         self._begun = asyncio.Event()
         self._loop: asyncio.Task[None] | None = None
         self._closed = False
@@ -65,9 +65,9 @@ class Live:
         return len(self._streams) >= MOST_STREAMS
 
     @asynccontextmanager
-    async def listening(self, after: int | None = None) -> AsyncGenerator["Stream"]:
+    async def subscribe(self, after: int | None = None) -> AsyncGenerator["EventStream"]:
         """Give a stream of what happens from now on, or since the board's event *after*."""
-        stream = Stream()
+        stream = EventStream()
         self._streams.add(stream)
         try:
             # Looking begins before the past is read: what happens in between is found by both, and
@@ -77,7 +77,7 @@ class Live:
                 await self._replay(stream, after)
             except EarmarkError as error:
                 # It connects again, and the past is still there when the store is.
-                self._say_trouble(error)
+                self._log_failure(error)
                 stream.end()
             if self._closed:
                 stream.end()
@@ -86,25 +86,27 @@ class Live:
             self._streams.discard(stream)
             await self._rest()
 
-    async def told(self, after: int | None = None, kinds: Collection[str] = ()) -> _Said:
+    async def sse_stream(
+        self, after: int | None = None, kinds: Collection[str] = ()
+    ) -> _EncodedEvents:
         """Yield what happens as server-sent events, and a comment where nothing does for long.
 
         Args:
             after: The number of the last event of the board that the listener has.
             kinds: Only these kinds; all without any.
         """
-        async with self.listening(after) as stream:
+        async with self.subscribe(after) as stream:
             yield HELLO
             while True:
                 try:
-                    happening = await stream.next(PING_S)
+                    change = await stream.next(PING_S)
                 except TimeoutError:
                     yield KEEPALIVE_COMMENT
                     continue
-                if happening is None:
+                if change is None:
                     return
-                if not kinds or happening.kind in kinds or happening.kind == "reset":
-                    yield happening.said
+                if not kinds or change.kind in kinds or change.kind == "reset":
+                    yield change.encoded
 
     def close(self) -> None:
         """End every stream; those that come later end at once."""
@@ -117,7 +119,7 @@ class Live:
         if self._closed:
             return
         if self._loop is None:
-            self._loop = asyncio.create_task(self._look_on(), name="earmark live")
+            self._loop = asyncio.create_task(self._poll(), name="earmark event streams")
         await self._begun.wait()
 
     async def _rest(self) -> None:
@@ -125,64 +127,66 @@ class Live:
         if self._streams or self._loop is None:
             return
         loop, self._loop = self._loop, None
-        self._marks: Marks = {}
+        self._positions: Positions = {}
         self._begun.clear()
         loop.cancel()
         with suppress(asyncio.CancelledError):
             await loop
 
-    async def _replay(self, stream: "Stream", after: int | None) -> None:
+    async def _replay(self, stream: "EventStream", after: int | None) -> None:
         if after is None or self._closed:
-            stream.upto = self._marks.get("task", 0)
+            stream.upto = self._positions.get("task", 0)
             return
         board = self._workspace.board
         past = await run_in_threadpool(board.events, after, MOST_REPLAYED + 1)
         if len(past) > MOST_REPLAYED:
             last = await run_in_threadpool(board.last_event)
-            stream.put(Happening.of("reset", {"after": last}, last))
+            stream.put(Change.of("reset", {"after": last}, last))
             return
         for each in past:
-            stream.put(Happening.of("task", event_json(each), each.number))
+            stream.put(Change.of("task", event_json(each), each.number))
 
-    async def _look_on(self) -> None:
+    async def _poll(self) -> None:
         while not self._closed:
             try:
                 # What a look that broke off had found is found by the next one.
-                self._marks, found = await run_in_threadpool(look, self._workspace, self._marks)
+                self._positions, found = await run_in_threadpool(
+                    changes_since, self._workspace, self._positions
+                )
             except Exception as error:  # noqa: BLE001 - streams that hear nothing look like peace
-                self._say_trouble(error)
+                self._log_failure(error)
             else:
                 self._trouble = False
                 self._begun.set()
-                for happening in found:
+                for change in found:
                     for stream in list(self._streams):
-                        stream.put(happening)
-            await asyncio.sleep(self._look_every_s)
+                        stream.put(change)
+            await asyncio.sleep(self._poll_every_s)
 
-    def _say_trouble(self, error: Exception) -> None:
+    def _log_failure(self, error: Exception) -> None:
         if not self._trouble:
             foreseen = isinstance(error, EarmarkError)
             _LOG.warning("events wait: %s", error, exc_info=None if foreseen else error)
         self._trouble = True
 
 
-class Stream:
+class EventStream:
     """What one listener has not read yet."""
 
     __slots__ = ("_ended", "_waiting", "upto")
 
     def __init__(self) -> None:
-        self._waiting: asyncio.Queue[Happening | None] = asyncio.Queue()
+        self._waiting: asyncio.Queue[Change | None] = asyncio.Queue()
         self._ended = False
         self.upto = 0
         """The last event of the board that it was told."""
 
-    def put(self, happening: Happening) -> None:
-        """Add *happening*, unless it was told before; a listener too far behind is ended."""
-        if self._ended or 0 < happening.number <= self.upto:
+    def put(self, change: Change) -> None:
+        """Add *change*, unless it was told before; a listener too far behind is ended."""
+        if self._ended or 0 < change.number <= self.upto:
             return
-        self.upto = max(self.upto, happening.number)
-        self._waiting.put_nowait(happening)
+        self.upto = max(self.upto, change.number)
+        self._waiting.put_nowait(change)
         if self._waiting.qsize() > MOST_WAITING:
             self.end()
 
@@ -192,7 +196,7 @@ class Stream:
             self._ended = True
             self._waiting.put_nowait(None)
 
-    async def next(self, patience_s: float) -> Happening | None:
+    async def next(self, patience_s: float) -> Change | None:
         """Return what happened next; `None` when the stream has ended.
 
         Raises:

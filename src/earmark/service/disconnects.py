@@ -1,4 +1,4 @@
-"""A request that waits ends with its connection: nobody would read its answer."""
+"""A waiting request is cancelled when its client disconnects."""
 
 import asyncio
 from collections.abc import AsyncGenerator

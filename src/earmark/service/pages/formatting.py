@@ -1,4 +1,4 @@
-"""What the pages show of times, amounts and limits: values that templates print as they are."""
+"""Times, amounts and limits as text for pages: values that templates print as they are."""
 
 import json
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ LONGEST_JSON: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class DisplayedTime:
     """An instant as a page shows it: how long ago, and exactly."""
 
     iso: str
@@ -55,7 +55,7 @@ class Bar:
     held_part: int
     percent: int
     """Settled and held, in hundredths of the limit; above 100 after an overrun."""
-    resets: Moment | None
+    resets: DisplayedTime | None
     level: str
     """`ok`, `near` from 80 % on, `full` from 100 % on."""
 
@@ -68,12 +68,12 @@ class Bar:
         )
 
 
-def moment(instant: int, now: int) -> Moment | None:
+def moment(instant: int, now: int) -> DisplayedTime | None:
     """Return *instant* as seen at *now*; None for 0, which is "not yet"."""
     if not instant:
         return None
     at = to_datetime(instant)
-    return Moment(
+    return DisplayedTime(
         iso=at.isoformat().replace("+00:00", "Z"),
         exact=f"{at:%Y-%m-%d %H:%M:%S} UTC",
         age=age(instant, now),

@@ -2,7 +2,7 @@
 
 from earmark.clock import END_OF_TIME
 from earmark.ledger.values import Amounts, Entry, Kind
-from earmark.service.pages.burn import (
+from earmark.service.pages.burn_down import (
     MOST_POINTS,
     SLICES,
     Point,

@@ -1,4 +1,4 @@
-"""What every route of the pages works with: who looks, what was typed, how a page is answered."""
+"""What every route of a page works with: the caller, the form, and the rendered response."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -9,10 +9,10 @@ from fastapi import Depends
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from earmark.service.auth import Caller, Gate, allowed, check_form, check_origin
+from earmark.service.auth import Authenticator, Caller, allowed, check_form, check_origin
 from earmark.service.context import Service
 from earmark.service.pages.render import Frame, fragment, page
-from earmark.service.problems import Problem
+from earmark.service.problems import ProblemError
 from earmark.workspace.workspace import Workspace
 
 MOST_FIELDS: Final = 100
@@ -22,12 +22,12 @@ _SEE_OTHER: Final = 303
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Visit:
-    """One request for a page: who asks, in whose workspace, and what they typed."""
+class PageRequest:
+    """One request for a page: its caller, its workspace and its form."""
 
     request: Request
     workspace: Workspace
-    gate: Gate
+    authenticator: Authenticator
     caller: Caller
     now: int
     approval_for: frozenset[str]
@@ -47,51 +47,51 @@ class Visit:
 # Who comes ----------------------------------------------------------------------------------------
 
 
-async def _anybody(request: Request) -> Visit:
+async def _anybody(request: Request) -> PageRequest:
     service: Service = request.app.state.service
     check_text(request.scope["path"], *request.query_params.values())
-    caller = await service.gate.visitor(request)
+    caller = await service.authenticator.visitor(request)
     request.state.visitor = caller
-    return Visit(
+    return PageRequest(
         request=request,
         workspace=service.workspace,
-        gate=service.gate,
+        authenticator=service.authenticator,
         caller=caller,
         now=service.clock.instant(),
         approval_for=service.approval_for,
     )
 
 
-async def _reader(request: Request) -> Visit:
-    visit = await _anybody(request)
-    allowed(visit.caller, "read")
-    return visit
+async def _reader(request: Request) -> PageRequest:
+    page_request = await _anybody(request)
+    allowed(page_request.caller, "read")
+    return page_request
 
 
-async def _entering(request: Request) -> Visit:
+async def _entering(request: Request) -> PageRequest:
     check_origin(request)
     return replace(await _anybody(request), form=await form_of(request))
 
 
-def _sender(scope: str) -> Callable[[Request], Awaitable[Visit]]:
-    async def sender(request: Request) -> Visit:
-        visit = await _entering(request)
-        check_form(visit.caller, visit.form.get("csrf", ""), scope)
-        return visit
+def _sender(scope: str) -> Callable[[Request], Awaitable[PageRequest]]:
+    async def sender(request: Request) -> PageRequest:
+        page_request = await _entering(request)
+        check_form(page_request.caller, page_request.form.get("csrf", ""), scope)
+        return page_request
 
     return sender
 
 
 #: Whoever comes; they need not be let in further.
-Anybody = Annotated[Visit, Depends(_anybody)]
+AnyPageRequest = Annotated[PageRequest, Depends(_anybody)]
 #: Somebody who may read; others are asked to log in.
-Reader = Annotated[Visit, Depends(_reader)]
+ReaderPageRequest = Annotated[PageRequest, Depends(_reader)]
 #: Somebody who sends the login form, which belongs to no session yet.
-Entering = Annotated[Visit, Depends(_entering)]
+LoginForm = Annotated[PageRequest, Depends(_entering)]
 #: Somebody who sends a form of a page of theirs, and has at least the scope.
-Sender = Annotated[Visit, Depends(_sender("read"))]
-Spender = Annotated[Visit, Depends(_sender("spend"))]
-Admin = Annotated[Visit, Depends(_sender("admin"))]
+ReaderForm = Annotated[PageRequest, Depends(_sender("read"))]
+SpenderForm = Annotated[PageRequest, Depends(_sender("spend"))]
+AdminForm = Annotated[PageRequest, Depends(_sender("admin"))]
 
 
 async def form_of(request: Request) -> dict[str, str]:
@@ -102,12 +102,12 @@ async def form_of(request: Request) -> dict[str, str]:
     """
     sent = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if sent != _FORM_TYPE:
-        raise Problem(415, "unsupported_media_type", f"this takes a form, {_FORM_TYPE}")
+        raise ProblemError(415, "unsupported_media_type", f"this takes a form, {_FORM_TYPE}")
     try:
         text = (await request.body()).decode()
         pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=MOST_FIELDS, errors="strict")
     except ValueError:
-        raise Problem(400, "input_error", "the form cannot be read") from None
+        raise ProblemError(400, "input_error", "the form cannot be read") from None
     form = {name: value.replace("\r\n", "\n") for name, value in pairs}
     request.state.form = form
     return form
@@ -120,34 +120,34 @@ def check_text(*texts: str) -> None:
         Problem: 400: one of *texts* is such.
     """
     if any("\0" in text for text in texts):
-        raise Problem(400, "input_error", "a text on a page has no zero characters")
+        raise ProblemError(400, "input_error", "a text on a page has no zero characters")
 
 
 # What they get ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refused:
+class FormRefusal:
     """What was refused of a form, said on the page with what was typed."""
 
     sentence: str
     status: int
 
 
-def shown(
-    visit: Visit,
+def render_page(
+    page_request: PageRequest,
     template: str,
     title: str,
     view: object,
     *,
     here: str = "",
     address: str = "",
-    refused: Refused | None = None,
+    refused: FormRefusal | None = None,
 ) -> Response:
     """Return the page *template* of *view*, or only its live part where that is asked for.
 
     Args:
-        visit: Whose it is.
+        page_request: Whose it is.
         template: A file in `templates/`.
         title: Of the page.
         view: What it shows.
@@ -158,12 +158,12 @@ def shown(
     frame = Frame(
         title=title,
         here=here,
-        address=address or visit.request.url.path,
-        caller=visit.caller,
-        form=visit.form,
+        address=address or page_request.request.url.path,
+        caller=page_request.caller,
+        form=page_request.form,
         problem=refused.sentence if refused else "",
     )
-    whole = visit.request.method != "GET" or visit.query("fragment") != "live"
+    whole = page_request.request.method != "GET" or page_request.query("fragment") != "live"
     text = page(template, frame, view) if whole else fragment(template, frame, view)
     return HTMLResponse(text, refused.status if refused else 200)
 

@@ -14,9 +14,15 @@ from earmark.board.task import Draft
 from earmark.errors import StoreUnavailable
 from earmark.nudges.nudges import Nudge, Nudges
 from earmark.runs.journal_tables import TablesJournal
-from earmark.service import live as live_module
-from earmark.service.live import HELLO, MOST_REPLAYED, MOST_WAITING, Live, Stream
-from earmark.service.look import Happening
+from earmark.service import event_streams
+from earmark.service.change_feed import Change
+from earmark.service.event_streams import (
+    HELLO,
+    MOST_REPLAYED,
+    MOST_WAITING,
+    EventStream,
+    EventStreams,
+)
 from earmark.workspace.workspace import Workspace
 from support.last_resort import LAST_RESORT_S
 from support.service_house import House, house
@@ -36,7 +42,7 @@ def add(workspace: Workspace, *titles: str) -> None:
         workspace.board.add(Draft(title=title), actor="me")
 
 
-async def told(stream: AsyncGenerator[bytes], count: int) -> list[tuple[str, Any]]:
+async def sse_stream(stream: AsyncGenerator[bytes], count: int) -> list[tuple[str, Any]]:
     """Return the next *count* events of a stream: their kind and what they say."""
     found: list[tuple[str, Any]] = []
     async with asyncio.timeout(LAST_RESORT_S):
@@ -50,22 +56,24 @@ async def told(stream: AsyncGenerator[bytes], count: int) -> list[tuple[str, Any
     return found
 
 
-def with_live(workspace: Workspace, scenario: Callable[[Live], Awaitable[None]]) -> None:
+def with_live(workspace: Workspace, scenario: Callable[[EventStreams], Awaitable[None]]) -> None:
     """Run *scenario* with a live loop that looks a hundred times a second."""
 
     async def run() -> None:
-        live = Live(workspace, look_every_s=0.01)
+        live = EventStreams(workspace, poll_every_s=0.01)
         await scenario(live)
         live.close()
         assert live.streams == 0
-        assert not [each for each in asyncio.all_tasks() if each.get_name() == "earmark live"]
+        assert not [
+            each for each in asyncio.all_tasks() if each.get_name() == "earmark event streams"
+        ]
 
     asyncio.run(run())
 
 
-async def opened(live: Live, after: int | None = None) -> AsyncGenerator[bytes]:
+async def opened(live: EventStreams, after: int | None = None) -> AsyncGenerator[bytes]:
     """Return a stream that has begun: what happens from now on is heard."""
-    stream = live.told(after)
+    stream = live.sse_stream(after)
     assert await anext(stream) == HELLO
     return stream
 
@@ -73,9 +81,9 @@ async def opened(live: Live, after: int | None = None) -> AsyncGenerator[bytes]:
 def test_everybody_hears_everything_once_and_in_order(workspace: Workspace) -> None:
     """Two hundred streams, three tasks: the same three events in each."""
 
-    async def scenario(live: Live) -> None:
+    async def scenario(live: EventStreams) -> None:
         streams = [await opened(live) for _ in range(200)]
-        heard = [asyncio.ensure_future(told(each, 3)) for each in streams]
+        heard = [asyncio.ensure_future(sse_stream(each, 3)) for each in streams]
         assert live.streams == 200
         await asyncio.to_thread(add, workspace, "a", "b", "c")
         for each in await asyncio.gather(*heard):
@@ -91,9 +99,9 @@ def test_everybody_hears_everything_once_and_in_order(workspace: Workspace) -> N
 def test_each_kind_of_thing_is_told(workspace: Workspace) -> None:
     """A task moved, a nudge raised, an agent reporting, an entry booked."""
 
-    async def scenario(live: Live) -> None:
+    async def scenario(live: EventStreams) -> None:
         async with aclosing(await opened(live)) as stream:
-            hears = asyncio.ensure_future(told(stream, 4))
+            hears = asyncio.ensure_future(sse_stream(stream, 4))
             await asyncio.to_thread(add, workspace, "a")
             await asyncio.to_thread(
                 workspace.nudges.raise_, "paused", id="n", budget="acme", title="paused", data={}
@@ -118,7 +126,7 @@ def test_what_no_number_counts_is_told_too(tmp_path: Path) -> None:
         workspace.agents.acquire("Cloud Lu", "host:1", 10**9)
         asyncio.run(journal.start(record("r")))
 
-        async def scenario(live: Live) -> None:
+        async def scenario(live: EventStreams) -> None:
             async with aclosing(await opened(live)) as stream:
                 for do, told_of in (
                     (lambda: workspace.nudges.lease("chat", lambda _: 1), ("outbox", {"id": "n"})),
@@ -128,7 +136,7 @@ def test_what_no_number_counts_is_told_too(tmp_path: Path) -> None:
                     (lambda: asyncio.run(journal.finish(statement_of("r"))), ("run", RUN)),
                 ):
                     await asyncio.to_thread(do)
-                    assert await told(stream, 1) == [told_of]
+                    assert await sse_stream(stream, 1) == [told_of]
 
         with_live(workspace, scenario)
 
@@ -142,9 +150,9 @@ def test_a_listener_goes_on_where_it_was(workspace: Workspace) -> None:
     """After a break it names the last number it has, and misses and repeats nothing."""
     add(workspace, "a", "b", "c")
 
-    async def scenario(live: Live) -> None:
+    async def scenario(live: EventStreams) -> None:
         async with aclosing(await opened(live, after=1)) as stream:
-            hears = asyncio.ensure_future(told(stream, 4))
+            hears = asyncio.ensure_future(sse_stream(stream, 4))
             await asyncio.to_thread(add, workspace, "d", "e")
             assert [data["number"] for _, data in await hears] == [2, 3, 4, 5]
 
@@ -167,9 +175,9 @@ def test_a_listener_who_missed_too_much_is_told_to_look_again(workspace: Workspa
 
     workspace.tables.write("board", fill)
 
-    async def scenario(live: Live) -> None:
+    async def scenario(live: EventStreams) -> None:
         async with aclosing(await opened(live, after=1)) as stream:
-            hears = asyncio.ensure_future(told(stream, 2))
+            hears = asyncio.ensure_future(sse_stream(stream, 2))
             await asyncio.to_thread(add, workspace, "b")
             (reset, last), (task, data) = await hears
         assert (reset, last) == ("reset", {"after": MOST_REPLAYED + 2})
@@ -181,10 +189,10 @@ def test_a_listener_who_missed_too_much_is_told_to_look_again(workspace: Workspa
 def test_nobody_looks_when_nobody_listens(workspace: Workspace) -> None:
     """The loop begins with the first stream, ends with the last, and can begin again."""
 
-    async def scenario(live: Live) -> None:
+    async def scenario(live: EventStreams) -> None:
         for title in "ab":
             async with aclosing(await opened(live)) as stream:
-                hears = asyncio.ensure_future(told(stream, 1))
+                hears = asyncio.ensure_future(sse_stream(stream, 1))
                 await asyncio.to_thread(add, workspace, title)
                 ((_, data),) = await hears
                 assert data["move"] == "added"
@@ -196,12 +204,12 @@ def test_nobody_looks_when_nobody_listens(workspace: Workspace) -> None:
 def test_streams_end_when_the_service_does(workspace: Workspace) -> None:
     """Those that are open, and those that come later."""
 
-    async def scenario(live: Live) -> None:
+    async def scenario(live: EventStreams) -> None:
         stream = await opened(live)
-        hears = asyncio.ensure_future(told(stream, 1))
+        hears = asyncio.ensure_future(sse_stream(stream, 1))
         live.close()
         assert await hears == []
-        assert await told(await opened(live), 1) == []
+        assert await sse_stream(await opened(live), 1) == []
 
     with_live(workspace, scenario)
 
@@ -210,9 +218,9 @@ def test_a_reader_that_does_not_keep_up_is_let_go() -> None:
     """It costs the memory of a thousand events and no more; what it has is in order."""
 
     async def scenario() -> None:
-        stream = Stream()
+        stream = EventStream()
         for number in range(1, MOST_WAITING + 500):
-            stream.put(Happening.of("task", {"number": number}, number))
+            stream.put(Change.of("task", {"number": number}, number))
         found: list[int] = []
         while (happening := await stream.next(1)) is not None:
             found.append(happening.number)
@@ -225,11 +233,11 @@ def test_what_two_looks_found_is_told_once() -> None:
     """The past and the present overlap where a listener comes while something happens."""
 
     async def scenario() -> None:
-        stream = Stream()
+        stream = EventStream()
         for number in (4, 5, 5, 4, 6):
-            stream.put(Happening.of("task", {"number": number}, number))
-        stream.put(Happening.of("agent", {"name": "a"}))
-        stream.put(Happening.of("agent", {"name": "a"}))
+            stream.put(Change.of("task", {"number": number}, number))
+        stream.put(Change.of("agent", {"name": "a"}))
+        stream.put(Change.of("agent", {"name": "a"}))
         stream.end()
         found: list[tuple[str, int]] = []
         while (happening := await stream.next(1)) is not None:
@@ -243,9 +251,9 @@ def test_a_silent_stream_is_kept_open(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A comment now and then; it is no event."""
-    monkeypatch.setitem(vars(live_module), "PING_S", 0.02)
+    monkeypatch.setitem(vars(event_streams), "PING_S", 0.02)
 
-    async def scenario(live: Live) -> None:
+    async def scenario(live: EventStreams) -> None:
         async with aclosing(await opened(live)) as stream, asyncio.timeout(LAST_RESORT_S):
             assert await anext(stream) == b": ping\n\n"
 
@@ -255,9 +263,9 @@ def test_a_silent_stream_is_kept_open(
 def test_the_loop_goes_on_when_the_store_comes_back(house: House) -> None:
     """While it is away nothing is told; afterwards everything that happened is."""
 
-    async def scenario(live: Live) -> None:
+    async def scenario(live: EventStreams) -> None:
         async with aclosing(await opened(live)) as stream:
-            hears = asyncio.ensure_future(told(stream, 2))
+            hears = asyncio.ensure_future(sse_stream(stream, 2))
             await asyncio.to_thread(add, house.workspace, "a")
             house.line.down = True
             while not live._trouble:  # noqa: ASYNC110 - each look is a step of the loop's own
@@ -288,9 +296,9 @@ def test_a_look_that_breaks_off_loses_nothing(workspace: Workspace) -> None:
     """The board was looked at and the nudges could not be: the task is told by the next look."""
     nudges = Failing(workspace)
 
-    async def scenario(live: Live) -> None:
+    async def scenario(live: EventStreams) -> None:
         async with aclosing(await opened(live)) as stream:
-            hears = asyncio.ensure_future(told(stream, 1))
+            hears = asyncio.ensure_future(sse_stream(stream, 1))
             await asyncio.to_thread(add, workspace, "a")
             ((kind, data),) = await hears
             assert (kind, data["number"], nudges.fails) == ("task", 1, [])
@@ -301,10 +309,10 @@ def test_a_look_that_breaks_off_loses_nothing(workspace: Workspace) -> None:
 def test_a_past_that_cannot_be_read_ends_the_stream(house: House) -> None:
     """It is ended, and not broken off by an error: whoever listens connects again."""
 
-    async def scenario(live: Live) -> None:
+    async def scenario(live: EventStreams) -> None:
         async with aclosing(await opened(live)):
             house.line.down = True
-            async with aclosing(live.told(after=0)) as late, asyncio.timeout(LAST_RESORT_S):
+            async with aclosing(live.sse_stream(after=0)) as late, asyncio.timeout(LAST_RESORT_S):
                 assert [said async for said in late] == [HELLO]
             house.line.down = False
 
@@ -313,7 +321,7 @@ def test_a_past_that_cannot_be_read_ends_the_stream(house: House) -> None:
 
 def test_a_service_has_so_many_listeners(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """One more is told to come later, so that there is room for other requests."""
-    monkeypatch.setitem(vars(live_module), "MOST_STREAMS", 0)
+    monkeypatch.setitem(vars(event_streams), "MOST_STREAMS", 0)
     answer = house.ask("get", "/v1/events")
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "10")
     assert answer.json()["code"] == "too_many"
@@ -322,7 +330,7 @@ def test_a_service_has_so_many_listeners(house: House, monkeypatch: pytest.Monke
 def test_the_api_replays_what_was_missed(house: House) -> None:
     """`Last-Event-ID` goes before `after`; the stream ends with the service."""
     add(house.workspace, "a", "b", "c")
-    house.service.live.close()
+    house.service.event_streams.close()
     answer = house.ask("get", "/v1/events?after=0")
     assert answer.headers["content-type"].startswith("text/event-stream")
     assert answer.headers["cache-control"] == "no-store"

@@ -1,4 +1,4 @@
-"""A value that is made anew when it is asked for and old: once, however many ask at a time."""
+"""A value computed again when it is asked for and too old: once, however many callers wait."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from earmark.clock import NANOS_PER_SECOND, Clock
 T = TypeVar("T")
 
 
-class Fresh(Generic[T]):
+class CachedValue(Generic[T]):
     """What *make* gives, made in a thread of its own; for one event loop.
 
     Its age counts from when its making began. An error is kept for as long as a value, so that a

@@ -1,4 +1,4 @@
-"""What went wrong, as a page: for people who came with a browser, where an API has documents."""
+"""Errors as pages: for people with a browser, where the API has problem documents."""
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
@@ -15,9 +15,9 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from earmark.errors import OUTCOMES, EarmarkError, StoreError
 from earmark.service.auth import NOBODY
-from earmark.service.pages.office import Refused
+from earmark.service.pages.page_context import FormRefusal
 from earmark.service.pages.render import Frame, page
-from earmark.service.problems import STORE_RETRY_S, Problem
+from earmark.service.problems import STORE_RETRY_S, ProblemError
 
 _LOG: Final = logging.getLogger("earmark.service")
 _TITLES: Final = {
@@ -62,13 +62,13 @@ class PageRoute(APIRoute):
         async def answer(request: Request) -> Response:
             try:
                 return await handle(request)
-            except (Problem, EarmarkError) as error:
-                return failure(request, error)
+            except (ProblemError, EarmarkError) as error:
+                return error_page(request, error)
 
         return answer
 
 
-def failure(request: Request, error: Problem | EarmarkError) -> Response:
+def error_page(request: Request, error: ProblemError | EarmarkError) -> Response:
     """Return *error* as a page, or the way to log in."""
     if isinstance(error, EarmarkError):
         refused = refusal(error)
@@ -80,28 +80,28 @@ def failure(request: Request, error: Problem | EarmarkError) -> Response:
     return _page(request, error.status, error.detail, typed)
 
 
-def refusal(error: EarmarkError) -> Refused:
+def refusal(error: EarmarkError) -> FormRefusal:
     """Return what a page says of *error*, and its status."""
     status = OUTCOMES[error.code].http_status
     if isinstance(error, StoreError):
         # What a store complains of may name hosts and files: it stays in the log.
         _LOG.warning("store: %s", error)
         sentence = "the books cannot be read or written now: try again in a moment"
-        return Refused(sentence=sentence, status=status)
-    return Refused(sentence=str(error), status=status)
+        return FormRefusal(sentence=sentence, status=status)
+    return FormRefusal(sentence=str(error), status=status)
 
 
 def install_failures(app: FastAPI) -> None:
     """Give browsers a page where an address leads nowhere; programs get what they got before."""
     for kind in (HTTPException, Exception):
-        documents = cast("_Handler", app.exception_handlers[kind])
+        documents = cast("_ErrorHandler", app.exception_handlers[kind])
         app.add_exception_handler(kind, partial(_answer, documents))
 
 
-_Handler = Callable[[Request, Exception], Awaitable[Response]]
+_ErrorHandler = Callable[[Request, Exception], Awaitable[Response]]
 
 
-async def _answer(documents: _Handler, request: Request, error: Exception) -> Response:
+async def _answer(documents: _ErrorHandler, request: Request, error: Exception) -> Response:
     document = await documents(request, error)
     if "text/html" not in request.headers.get("accept", ""):
         return document
@@ -117,7 +117,7 @@ async def _answer(documents: _Handler, request: Request, error: Exception) -> Re
 async def _find_visitor(request: Request) -> None:
     """Find out who looks, where no route of a page did."""
     try:
-        request.state.visitor = await request.app.state.service.gate.visitor(request)
+        request.state.visitor = await request.app.state.service.authenticator.visitor(request)
     except EarmarkError:
         request.state.visitor = NOBODY
 
@@ -150,4 +150,4 @@ def _page(
         "typed": kept,
     }
     headers = {"Retry-After": str(STORE_RETRY_S)} if status == 503 else None  # noqa: PLR2004
-    return HTMLResponse(page("failure.html", frame, view), status, headers=headers)
+    return HTMLResponse(page("error_page.html", frame, view), status, headers=headers)

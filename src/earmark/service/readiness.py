@@ -1,4 +1,4 @@
-"""Whether the service can work: asked thousands of times, looked at twice a second."""
+"""Whether the service can work: asked thousands of times, checked twice a second."""
 
 import json
 import logging
@@ -11,8 +11,8 @@ from typing import Any, Final
 from earmark.clock import NANOS_PER_SECOND, Clock, iso
 from earmark.errors import ClockStepped, EarmarkError, StoreError, StoreUnavailable
 from earmark.ledger.commit_time import entries_ahead
-from earmark.service.fresh import Fresh
-from earmark.service.keyed import KeptAnswers
+from earmark.service.cached_value import CachedValue
+from earmark.service.idempotency import StoredAnswers
 from earmark.stores.tables import Tables
 from earmark.workspace.health import health
 from earmark.workspace.jsonable import to_jsonable_utf8
@@ -34,13 +34,13 @@ _SQLITE: Final = "sqlite:///"
 
 
 @dataclass(frozen=True)
-class Finding:
-    """What was found, and how it is told."""
+class HealthReport:
+    """The result of a check, and its document."""
 
     ok: bool
     document: dict[str, Any]
     is_public: bool = True
-    """Whether it says nothing of anybody's budgets."""
+    """Whether it holds nothing about budgets."""
 
     @cached_property
     def body(self) -> bytes:
@@ -48,7 +48,7 @@ class Finding:
         return json.dumps(self.document, allow_nan=False).encode()
 
 
-class Vitals:
+class Readiness:
     """Readiness and health of one service, on connections of their own."""
 
     def __init__(self, workspace: Workspace, clock: Clock, *, agent: str | None = None) -> None:
@@ -61,18 +61,18 @@ class Vitals:
         self._wrote_at: int | None = None
         self._place: tuple[int, int] | None = None
         """The file that was first seen: its device and number."""
-        self._ready = Fresh(self._look, clock, fresh_s=FRESH_S)
-        self._health = Fresh(self._examine, clock, fresh_s=FRESH_S)
+        self._ready = CachedValue(self._look, clock, fresh_s=FRESH_S)
+        self._health = CachedValue(self._examine, clock, fresh_s=FRESH_S)
 
-    async def ready(self) -> Finding:
+    async def ready(self) -> HealthReport:
         """Return whether the store can be read and written, and is as it should be."""
         return await self._ask(self._ready)
 
-    async def health(self) -> Finding:
+    async def health(self) -> HealthReport:
         """Return how the heartbeat, the budget and the store do."""
         ready = await self.ready()
         if not ready.ok:
-            return Finding(ok=False, document={**ready.document, "status": "fail"})
+            return HealthReport(ok=False, document={**ready.document, "status": "fail"})
         return await self._ask(self._health)
 
     def close(self) -> None:
@@ -81,7 +81,7 @@ class Vitals:
         self._health.close()
         self._opened.close()
 
-    async def _ask(self, fresh: Fresh[Finding]) -> Finding:
+    async def _ask(self, fresh: CachedValue[HealthReport]) -> HealthReport:
         try:
             return await fresh.get(PATIENCE_S)
         except TimeoutError:
@@ -93,11 +93,11 @@ class Vitals:
         except EarmarkError as error:
             return self._failed(error.code, str(error))
 
-    def _failed(self, code: str, why: str) -> Finding:
+    def _failed(self, code: str, why: str) -> HealthReport:
         check = {"status": "fail", "code": code, "output": why, "time": iso(self._clock.instant())}
-        return Finding(ok=False, document={"status": "fail", "checks": {"store": [check]}})
+        return HealthReport(ok=False, document={"status": "fail", "checks": {"store": [check]}})
 
-    def _look(self) -> Finding:
+    def _look(self) -> HealthReport:
         self._check_place()
         tables = self._own().tables
         Tokens(tables, self._clock).count()
@@ -110,9 +110,9 @@ class Vitals:
         self._write_now_and_then(tables)
         now = iso(self._clock.instant())
         checks = {name: [{"status": "pass", "time": now}] for name in CHECKS}
-        return Finding(ok=True, document={"status": "pass", "checks": checks})
+        return HealthReport(ok=True, document={"status": "pass", "checks": checks})
 
-    def _sweep(self) -> Finding | None:
+    def _sweep(self) -> HealthReport | None:
         """Presume what is past its deadline; return what is wrong where that fails.
 
         Every operation does so first: where it fails, all of them do.
@@ -153,16 +153,16 @@ class Vitals:
         if wrote is not None and now - wrote < WRITE_EVERY_S * NANOS_PER_SECOND:
             return
         self._wrote_at = None
-        KeptAnswers(tables, self._clock).probe()
+        StoredAnswers(tables, self._clock).probe()
         self._wrote_at = now
 
-    def _examine(self) -> Finding:
+    def _examine(self) -> HealthReport:
         found = health(self._own(), agent=self._agent, clock=self._clock)
         document: dict[str, Any] = to_jsonable_utf8(found)
-        return Finding(ok=document["status"] != "fail", document=document, is_public=False)
+        return HealthReport(ok=document["status"] != "fail", document=document, is_public=False)
 
     def _own(self) -> Workspace:
-        # A slow query of somebody else's must not look like a store that is gone.
+        # A slow query of another caller must not look like a store that is gone.
         if self._workspace is None:
             self._workspace = self._opened.enter_context(open_workspace(self._ledger))
         return self._workspace

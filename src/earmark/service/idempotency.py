@@ -1,11 +1,12 @@
-"""`Idempotency-Key`: a POST that is sent again under its key is answered again, and not done again.
+"""`Idempotency-Key`: a POST that is sent again under its key gets the first answer again.
 
-The answer of a success is kept for a day, by token and key; a refusal is not: asking again under
-its key asks anew, as in the ledger. Between an effect and its kept answer a process may die. So the
-effect itself is named by the key, where the ledger or the board takes a name (a reservation, its
-extension, a budget's extension, a new task), and done again it answers as the first time. The other
-moves rely on what stands: settling to the same amount, releasing, acknowledging and pausing again
-change nothing, and a task that has moved on refuses the same move with 409.
+The answer of a success is stored for a day, by token and key; a refusal is not: sent again under
+its key, the request is tried anew, as in the ledger. A process may die between an effect and its
+stored answer. So the effect itself carries the key, where the ledger or the board takes a name (a
+reservation, its extension, a budget's extension, a new task), and repeated it answers as the first
+time. The other operations are idempotent by themselves: settling to the same amount, releasing,
+acknowledging and pausing again change nothing, and a task that has moved on refuses the same move
+with 409.
 """
 
 import json
@@ -28,7 +29,7 @@ from earmark.clock import NANOS_PER_SECOND, Clock
 from earmark.errors import EarmarkError, StoreError
 from earmark.ids import new_key
 from earmark.service.json_body import JsonRequest, check_json
-from earmark.service.problems import Problem
+from earmark.service.problems import ProblemError
 from earmark.stores.tables import Rows, Tables
 
 LONGEST_KEY: Final = 200
@@ -73,11 +74,11 @@ _PROBE: Final = (
 )
 _PURGE: Final = "DELETE FROM {schema}.request WHERE at < ?"
 
-Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+RouteHandler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _RequestRow:
     """One request as the table knows it."""
 
     token_id: str
@@ -88,71 +89,73 @@ class _Place:
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
+class _StoredAnswer:
     status: int
     body: str
 
 
-class KeptAnswers:
+class StoredAnswers:
     """The answers of one store's services; any thread may call."""
 
     def __init__(self, tables: Tables, clock: Clock) -> None:
         self._tables = tables
         self._clock = clock
 
-    async def answer(self, request: Request, key: str, handler: Handler) -> Response:
+    async def answer(self, request: Request, key: str, handler: RouteHandler) -> Response:
         """Return what *handler* answers, or what it answered when *key* came first.
 
         Raises:
             Problem: 422: the key came with another request; 409: that one is being answered.
         """
-        place = await self._place(request, key)
-        kept = await run_in_threadpool(self.begin, place)
-        if kept is not None:
-            return _replayed(kept)
+        row = await self._row_of(request, key)
+        stored = await run_in_threadpool(self.begin, row)
+        if stored is not None:
+            return _replayed(stored)
         try:
             response = await handler(request)
         except BaseException as error:
-            await self._quietly(self._forget if _is_decided(error) else self._leave, place)
+            await self._quietly(self._forget if _is_decided(error) else self._leave, row)
             raise
         if response.status_code in _SUCCESS:
-            await self._quietly(self._keep, place, response)
+            await self._quietly(self._keep, row, response)
         else:
-            await self._quietly(self._forget, place)
+            await self._quietly(self._forget, row)
         return response
 
-    def begin(self, place: _Place) -> _Kept | None:
+    def begin(self, row: _RequestRow) -> _StoredAnswer | None:
         """Return the answer that is kept; `None`: it is the caller's to give, and noted as such."""
         now = self._clock.instant()
-        return self._tables.write(_LOCK, lambda rows: _begin(rows, place, now))
+        return self._tables.write(_LOCK, lambda rows: _begin(rows, row, now))
 
     def probe(self) -> None:
         """Write one row in the place of the last probe's: whether the store can be written."""
         at = self._clock.instant()
         self._tables.write(_LOCK, lambda rows: rows.run(_PROBE, at))
 
-    async def _place(self, request: Request, key: str) -> _Place:
+    async def _row_of(self, request: Request, key: str) -> _RequestRow:
         body = await request.body()
         target = f"{request.method} {request.url.path}?{request.url.query}\n"
         fingerprint = sha256(target.encode() + body).hexdigest()
-        return _Place(request.state.caller.token_id, key, fingerprint, new_key(self._clock))
+        return _RequestRow(request.state.caller.token_id, key, fingerprint, new_key(self._clock))
 
-    def _keep(self, place: _Place, response: Response) -> None:
-        kept = {name: response.headers[name] for name in _KEPT_HEADERS if name in response.headers}
-        body = json.dumps({"headers": kept, "body": bytes(response.body).decode()})
+    def _keep(self, row: _RequestRow, response: Response) -> None:
+        stored = {
+            name: response.headers[name] for name in _KEPT_HEADERS if name in response.headers
+        }
+        body = json.dumps({"headers": stored, "body": bytes(response.body).decode()})
         now, status = self._clock.instant(), response.status_code
-        given = (now, status, body, place.token_id, place.key)
+        given = (now, status, body, row.token_id, row.key)
         self._tables.write(_LOCK, lambda rows: rows.run(_KEEP, *given))
 
-    def _forget(self, place: _Place) -> None:
+    def _forget(self, row: _RequestRow) -> None:
         """Free the key: nothing was done."""
-        given = (place.token_id, place.key, place.holder)
+        given = (row.token_id, row.key, row.holder)
         self._tables.write(_LOCK, lambda rows: rows.run(_DROP, *given))
 
-    def _leave(self, place: _Place) -> None:
+    def _leave(self, row: _RequestRow) -> None:
         """Let the same request be made again at once, and no other: it may have been done."""
         over = self._clock.instant() - LEASE_S * NANOS_PER_SECOND
-        given = (over, place.holder, place.token_id, place.key)
+        given = (over, row.holder, row.token_id, row.key)
         self._tables.write(_LOCK, lambda rows: rows.run(_TAKE, *given))
 
     async def _quietly(self, work: Callable[..., None], *given: object) -> None:
@@ -163,23 +166,23 @@ class KeptAnswers:
             _LOG.warning("an answer under a key was not kept: %s", error)
 
 
-def _begin(rows: Rows, place: _Place, now: int) -> _Kept | None:
+def _begin(rows: Rows, row: _RequestRow, now: int) -> _StoredAnswer | None:
     rows.run(_PURGE, now - KEPT_S * NANOS_PER_SECOND)
-    found = rows.run(_GET, place.token_id, place.key)
+    found = rows.run(_GET, row.token_id, row.key)
     if not found:
-        rows.run(_ADD, place.token_id, place.key, place.fingerprint, now, place.holder)
+        rows.run(_ADD, row.token_id, row.key, row.fingerprint, now, row.holder)
         return None
     fingerprint, at, status, body = found[0]
-    if not status and body == place.holder:
+    if not status and body == row.holder:
         return None  # written before the connection was lost
-    if fingerprint != place.fingerprint:
-        raise Problem(422, "key_reused", _OTHER)
+    if fingerprint != row.fingerprint:
+        raise ProblemError(422, "key_reused", _OTHER)
     if status:
-        return _Kept(status, body)
+        return _StoredAnswer(status, body)
     # Begun later than now, it was begun by a clock that was set back since.
     if 0 <= now - at < LEASE_S * NANOS_PER_SECOND:
-        raise Problem(409, "in_progress", _BUSY, headers={"Retry-After": "1"})
-    rows.run(_TAKE, now, place.holder, place.token_id, place.key)
+        raise ProblemError(409, "in_progress", _BUSY, headers={"Retry-After": "1"})
+    rows.run(_TAKE, now, row.holder, row.token_id, row.key)
     return None
 
 
@@ -187,18 +190,18 @@ def _is_decided(error: BaseException) -> bool:
     """Return whether *error* says no before anything was done."""
     if isinstance(error, EarmarkError):
         return not isinstance(error, StoreError)
-    return isinstance(error, Problem | RequestValidationError | HTTPException)
+    return isinstance(error, ProblemError | RequestValidationError | HTTPException)
 
 
-def _replayed(kept: _Kept) -> Response:
-    form = json.loads(kept.body)
-    return Response(form["body"], kept.status, headers={**form["headers"], **_REPLAYED})
+def _replayed(stored: _StoredAnswer) -> Response:
+    form = json.loads(stored.body)
+    return Response(form["body"], stored.status, headers={**form["headers"], **_REPLAYED})
 
 
-class KeyedRoute(APIRoute):
+class IdempotentRoute(APIRoute):
     """A route of the API: finds out who asks, and answers repeated requests as the first."""
 
-    def get_route_handler(self) -> Handler:
+    def get_route_handler(self) -> RouteHandler:
         """Return the handler, with that before it."""
         handler = super().get_route_handler()
         known = frozenset(_query_names(self.dependant))
@@ -206,7 +209,7 @@ class KeyedRoute(APIRoute):
         async def handle(given: Request) -> Response:
             request = JsonRequest(given.scope, given.receive)
             service = request.app.state.service
-            caller = await service.gate.caller(request)
+            caller = await service.authenticator.caller(request)
             request.state.caller = caller
             _check_query(request, known)
             if request.method in _WITH_BODY:
@@ -214,7 +217,7 @@ class KeyedRoute(APIRoute):
             key = request.headers.get(_HEADER)
             if request.method != "POST" or key is None or not caller.token_id:
                 return await handler(request)
-            return await service.kept.answer(request, _checked(key), handler)
+            return await service.stored_answers.answer(request, _checked(key), handler)
 
         return handle
 
@@ -233,13 +236,15 @@ def _check_query(request: Request, known: frozenset[str]) -> None:
             there_are = f"there are {', '.join(sorted(known))}" if known else "there are none here"
             hint = f"did you mean {near[0]}?" if near else there_are
             named = ascii(name[:_LONGEST_NAME])
-            raise Problem(422, "unknown_parameter", f"query parameter {named} is unknown: {hint}")
+            raise ProblemError(
+                422, "unknown_parameter", f"query parameter {named} is unknown: {hint}"
+            )
 
 
 def _checked(key: str) -> str:
     if not 0 < len(key) <= LONGEST_KEY or not key.isascii() or not key.isprintable():
         want = f"an Idempotency-Key has 1 to {LONGEST_KEY} printable ASCII characters"
-        raise Problem(400, "invalid_key", want)
+        raise ProblemError(400, "invalid_key", want)
     return key
 
 
@@ -263,4 +268,4 @@ async def _operation(
 
 
 #: What the effect of a POST is called; None where the caller gave no key.
-Operation = Annotated[str | None, Depends(_operation)]
+OperationName = Annotated[str | None, Depends(_operation)]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from earmark.service.edge import CONTENT_POLICY
+from earmark.service.limits import CONTENT_POLICY
 from support.last_resort import LAST_RESORT_S
 from support.service_house import House, house
 
@@ -96,7 +96,7 @@ def test_what_can_be_got_can_be_asked_for_without_its_body(
     answer = shared.ask("head", path)
     assert (answer.status_code, answer.content) == (status, b"")
     assert answer.headers["content-type"]
-    assert shared.service.live.streams == 0
+    assert shared.service.event_streams.streams == 0
 
 
 def test_a_probe_is_answered_under_any_name(shared: House) -> None:

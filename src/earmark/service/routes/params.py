@@ -1,4 +1,4 @@
-"""What several routes are given: names in paths and queries, moments that lie ahead."""
+"""Parameters that several routes take: names in paths and queries, pages of the books."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,16 +11,16 @@ from earmark.clock import Clock, from_datetime
 from earmark.errors import InvalidDuration
 from earmark.ledger.store import Filter
 from earmark.service.models import PATH
-from earmark.service.paging import USUAL, Cursor, Limit, after_number
+from earmark.service.paging import USUAL, Cursor, LimitParam, after_number
 
 #: What a database keeps: no control characters.
 NAME: Final = r"^[^\x00-\x1f\x7f]{1,500}$"
 
-Key = Annotated[str, Path(pattern=NAME, max_length=255)]
-Name = Annotated[str, Path(pattern=NAME, max_length=500)]
-Word = Annotated[str | None, Query(pattern=NAME, max_length=500)]
-BudgetPath = Annotated[str, Path(pattern=PATH, max_length=255, examples=["acme/research"])]
-OnBudget = Annotated[
+KeyParam = Annotated[str, Path(pattern=NAME, max_length=255)]
+NameParam = Annotated[str, Path(pattern=NAME, max_length=500)]
+OptionalQuery = Annotated[str | None, Query(pattern=NAME, max_length=500)]
+BudgetPathParam = Annotated[str, Path(pattern=PATH, max_length=255, examples=["acme/research"])]
+BudgetFilter = Annotated[
     str | None, Query(pattern=PATH, max_length=255, description="At or below this budget.")
 ]
 Since = Annotated[AwareDatetime | None, Query(description="Then or later.")]
@@ -28,7 +28,7 @@ Until = Annotated[AwareDatetime | None, Query(description="Before then.")]
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ListQuery:
     """What a list of the books is asked for."""
 
     wanted: Filter
@@ -37,12 +37,12 @@ class Asked:
 
 
 async def _asked(
-    budget: OnBudget = None,
+    budget: BudgetFilter = None,
     since: Since = None,
     until: Until = None,
-    limit: Limit = USUAL,
+    limit: LimitParam = USUAL,
     cursor: Cursor = None,
-) -> Asked:
+) -> ListQuery:
     wanted = Filter(
         budget=budget,
         since=_instant(since),
@@ -51,14 +51,14 @@ async def _asked(
         most=limit + 1,
         complete=True,
     )
-    return Asked(wanted, limit)
+    return ListQuery(wanted, limit)
 
 
 #: A page of a list of the books: of which budget, from when until when, after which item.
-OfTheBooks = Annotated[Asked, Depends(_asked)]
+BooksQuery = Annotated[ListQuery, Depends(_asked)]
 
 
-def still_ahead(moment: datetime, clock: Clock) -> datetime:
+def check_not_past(moment: datetime, clock: Clock) -> datetime:
     """Return *moment* if it is not past.
 
     Raises:

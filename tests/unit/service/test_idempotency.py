@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from earmark.service.keyed import KEPT_S, LEASE_S
+from earmark.service.idempotency import KEPT_S, LEASE_S
 from support.last_resort import LAST_RESORT_S
 from support.service_house import House
 
