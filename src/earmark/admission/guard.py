@@ -159,7 +159,9 @@ class _Admission:
 class Guard:
     """Lets calls spend on budgets, and no more than those hold; share one, so that it learns.
 
-    `Guard(ledger)` of an `AsyncLedger` is an `AsyncGuard`: the same methods, to be awaited.
+    `Guard(ledger)` of an `AsyncLedger` is an `AsyncGuard`: the same methods, to be awaited, and
+    `spend`, which makes a `Call`. A `Call` is awaited, so that there is none for threads: where a
+    block is too long, docs/guard.md has it as a decorator.
     """
 
     @overload
