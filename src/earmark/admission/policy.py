@@ -47,7 +47,7 @@ class Elastic:
     """Output tokens by which a hold grows, and the margin it keeps ahead of the stream."""
     smallest: int = 32
     strict: Strict = Strict()
-    """For calls that do not stream or whose bound is not in tokens."""
+    """For calls that do not stream, whose bound is not in tokens, or whose reasoning is hidden."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from earmark.apis.api import request_table
 from earmark.apis.bounds import DEFAULT_MAX_TOKENS, bound_request
 from earmark.apis.counts import DEFAULT_MARGIN, most_counted
 from earmark.apis.dialects import counts_choices, maker_of, own_host
+from earmark.apis.hidden_output import shows_output
 from earmark.apis.output_limit import with_output_limit
 from earmark.apis.reply_cost import PricedRequest
 from earmark.apis.requests import RequestReading, copied_body, read_body
@@ -92,6 +93,7 @@ class Request:
     """What is called: `provider/model`, or the budget of a declared amount."""
     bound: Bound
     streams: bool = False
+    """Whether its reply is a stream that shows all its output, so that a hold can grow with it."""
     api: str = ""
     provider: str = ""
     host: str = ""
@@ -202,7 +204,8 @@ def _bounded(
     return Request(
         name=price.name,
         bound=bound,
-        streams=reading.stream or options.get("stream") is True,
+        streams=(reading.stream or options.get("stream") is True)
+        and shows_output(provider, price.model, body),
         api=api,
         provider=provider,
         host=host,

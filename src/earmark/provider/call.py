@@ -11,6 +11,7 @@ from earmark.apis import failures
 from earmark.apis.bounds import DEFAULT_MAX_TOKENS, bound_request
 from earmark.apis.counts import count_endpoint, count_request, with_margin
 from earmark.apis.dialect import Prompt
+from earmark.apis.hidden_output import shows_output
 from earmark.apis.output_limit import value_at, with_output_limit
 from earmark.apis.reply_cost import PricedRequest, model_of, reply_cost, request_id_of
 from earmark.apis.requests import RequestReading, copied_body, read_body
@@ -234,7 +235,7 @@ def make_call(terms: Terms, server: Server, sender: "Sender", request: ModelRequ
     return ModelCall(
         name=f"{server.provider}/{model}",
         bound=bounded(),
-        streams=request.stream,
+        streams=request.stream and shows_output(server.provider, model, body),
         _terms=terms,
         _server=server,
         _sender=sender,

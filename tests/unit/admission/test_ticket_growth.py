@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from earmark.admission.guard import Guard
-from earmark.admission.policy import Elastic
+from earmark.admission.policy import Elastic, Strict
 from earmark.admission.quantile import PRIOR_TOKENS
 from earmark.apis.stream_parts import PART_TOKENS
 from earmark.errors import StoreUnavailable
@@ -84,3 +84,49 @@ def test_a_hold_stays_within_two_steps_of_what_a_known_tokenizer_counts() -> Non
         usage = {"prompt_tokens": 9, "completion_tokens": 2283}
         ticket.feed({"choices": [], "usage": usage})
         assert ticket.settle().state == "settled"
+
+
+def asked(api: str, model: str, **more: Any) -> tuple[str, str, dict[str, Any]]:
+    """Return a request for a long stream."""
+    limit: dict[str, Any] = {"max_tokens": 50_000, "stream": True, "model": model}
+    body = {**BODY, **limit}
+    if api == "openai-responses":
+        body = {"input": "hi", "max_output_tokens": 50_000, "stream": True, "model": model}
+    if api == "gemini":
+        config = {"maxOutputTokens": 50_000, **more.pop("config", {})}
+        body = {"contents": [{"parts": [{"text": "hi"}]}], "generationConfig": config}
+    return api, model, {**body, **more}
+
+
+NO_THOUGHTS = {"thinkingConfig": {"thinkingBudget": 0}}
+
+
+@pytest.mark.parametrize(
+    ("request_", "grows"),
+    [
+        (asked("openai", "gpt-4o"), True),
+        (asked("openai", "gpt-5"), False),
+        (asked("openai-responses", "o3"), False),
+        (asked("openai-responses", "gpt-4.1-mini"), True),
+        (asked("anthropic", "claude-sonnet-4-20250514"), True),
+        (asked("anthropic", "claude-sonnet-4-5", thinking={"type": "adaptive"}), False),
+        (asked("anthropic", "claude-sonnet-4-5", thinking={"type": "disabled"}), True),
+        (asked("anthropic", "claude-haiku-5-5"), False),
+        (asked("gemini", "gemini-2.5-flash"), False),
+        (asked("gemini", "gemini-2.5-flash", config=NO_THOUGHTS), True),
+    ],
+)
+def test_a_hold_grows_only_with_a_stream_that_shows_all_its_output(
+    request_: tuple[str, str, dict[str, Any]],
+    grows: bool,  # noqa: FBT001 - as it is given
+) -> None:
+    """Of hidden reasoning nothing is seen before it is billed: all that it may be is held."""
+    api, model, body = request_
+    with open_ledger("memory:", clock=ManualClock()) as ledger:
+        ledger.set_budget("acme", limits=["100 usd per day"])
+        guard = Guard(ledger)
+        whole, first = (
+            guard.open("acme", body, api=api, model=model, stream=True, policy=policy).hold
+            for policy in (Strict(), Elastic())
+        )
+        assert (first < whole) == grows

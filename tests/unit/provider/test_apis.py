@@ -351,6 +351,22 @@ def test_a_configured_stage_asks_any_api(
     assert "sk-1" in " ".join(received.headers.values())
 
 
+def test_only_a_stream_that_shows_its_reasoning_lets_its_hold_grow() -> None:
+    """What is hidden is billed all the same, so that the most of it is held from the start."""
+
+    async def streams(model: str) -> bool:
+        provider = open_provider(
+            "openai", api="openai", book=PriceBook(), clock=SystemClock(), api_key="sk-1"
+        )
+        try:
+            return provider.call(ask(model, stream=True, max_tokens=100)).streams
+        finally:
+            await provider.aclose()
+
+    shown = {model: asyncio.run(streams(f"openai/{model}")) for model in ("gpt-4o", "gpt-5")}
+    assert shown == {"gpt-4o": True, "gpt-5": False}
+
+
 CONFIGURED = """
 [prices."stub/m"]
 input_mtok = "1"
