@@ -8,6 +8,8 @@ import asyncio
 import math
 import re
 import time
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Protocol
@@ -68,6 +70,28 @@ def check_clock(given: Clock) -> Clock:
     if not all(callable(getattr(given, each, None)) for each in ("instant", "elapsed", "sleep")):
         raise wrong_argument("the clock", given, "one with the methods of earmark.clock.Clock")
     return given
+
+
+def time_limit(clock: Clock, seconds: float) -> AbstractAsyncContextManager[object]:
+    """Return a block of a task that ends by a `TimeoutError` after *seconds* of *clock*'s time."""
+    # Loops go by the machine's clock: a timer of theirs does, where a sleep takes a task.
+    return asyncio.timeout(seconds) if type(clock) is SystemClock else _slept(clock, seconds)
+
+
+@asynccontextmanager
+async def _slept(clock: Clock, seconds: float) -> AsyncGenerator[None]:
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(None) as limit:
+
+        async def expire() -> None:
+            await clock.sleep(seconds)
+            limit.reschedule(loop.time())
+
+        alarm = asyncio.ensure_future(expire())
+        try:
+            yield
+        finally:
+            alarm.cancel()
 
 
 def to_datetime(instant: int) -> datetime:

@@ -15,6 +15,7 @@ from earmark.clock import (
     from_datetime,
     iso,
     parse_duration,
+    time_limit,
     to_datetime,
 )
 from earmark.errors import InvalidDuration
@@ -121,3 +122,27 @@ def test_sleepers_of_a_manual_clock_wake_in_order() -> None:
         return woken
 
     assert asyncio.run(main()) == ["a", "b"]
+
+
+@pytest.mark.parametrize("clock", [SystemClock(), ManualClock()], ids=["system", "manual"])
+def test_a_time_limit_goes_by_its_clock(clock: SystemClock | ManualClock) -> None:
+    """What takes longer ends by a `TimeoutError`; what ends before is left alone."""
+
+    async def main() -> None:
+        async with time_limit(clock, 3600):
+            await asyncio.sleep(0)
+        waiting = asyncio.create_task(_wait_for_ever(clock, 0.001))
+        if isinstance(clock, ManualClock):
+            for _ in range(3):
+                await asyncio.sleep(0)
+            assert (clock.sleepers, waiting.done()) == (1, False)
+            clock.advance(timedelta(seconds=0.001))
+        with pytest.raises(TimeoutError):
+            await waiting
+
+    asyncio.run(main())
+
+
+async def _wait_for_ever(clock: SystemClock | ManualClock, seconds: float) -> None:
+    async with time_limit(clock, seconds):
+        await asyncio.Event().wait()

@@ -9,11 +9,10 @@ booked again where the store could not be written, and before a cancellation goe
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from earmark.admission.charge import Charge, Recorder
 from earmark.admission.ending import Ending, in_full, operation_of, without_cost
@@ -42,8 +41,7 @@ from earmark.pricing.usage import LARGEST_COUNT
 BOOKING_PAUSES_S: Final = (0.0, 0.1, 1.0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sent:
+class Sent(Struct, frozen=True, kw_only=True):
     """What the booking of a call needs to know of how it was sent."""
 
     name: str
@@ -246,8 +244,12 @@ class CallHold:
         if recorder is None:
             return self._charge(await self._submit(operation), ending)
 
+        recorded: list[tuple[Reservation, Charge]] = []
+
         def also(rows: TableRows, done: Reservation) -> None:
-            recorder.write(rows, self._charge(done, ending), ending.failure)
+            charge = self._charge(done, ending)
+            recorder.write(rows, charge, ending.failure)
+            recorded.append((done, charge))
 
         try:
             done = await self._submit(structs.replace(operation, also=also))
@@ -257,7 +259,8 @@ class CallHold:
             # What cannot be recorded was still spent. Was it refused for itself, it is again.
             return self._charge(await self._submit(operation), ending)
         recorder.written()
-        return self._charge(done, ending)
+        seen, charge = recorded[-1]
+        return charge if seen is done else self._charge(done, ending)
 
     async def _submit(self, operation: Settle | Release | Presume) -> Reservation:
         """Do *operation*, again where the store could not be written: it is idempotent."""

@@ -1,8 +1,9 @@
 """How a call gets its hold: the policy's ladder of amounts, in line with others."""
 
 from collections.abc import Awaitable, Mapping
-from dataclasses import dataclass
 from functools import partial
+
+from msgspec import Struct
 
 from earmark.admission.policy import Ask, Next, Policy, Refuse, Try, Wait, after, first_ask
 from earmark.admission.threads_and_tasks import Books
@@ -15,8 +16,7 @@ from earmark.ledger.waiting import Blocked, Through, blocked_by
 from earmark.pricing.bound import Bound
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class Order(Struct, frozen=True, kw_only=True):
     """A call that wants its hold."""
 
     key: str
@@ -32,8 +32,7 @@ class Order:
     labels: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(Struct, frozen=True):
     """An order with its hold."""
 
     reservation: Reservation

@@ -20,11 +20,13 @@ is later than the call can last, so no running call is ever presumed.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Generator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Generator, Mapping
 from threading import Lock
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar, Unpack, overload
+from typing import Any, Final, Self, Unpack, overload
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from earmark.admission.call import Call, Grant, Reply, counting
 from earmark.admission.call_hold import CallHold, Sent
@@ -43,7 +45,7 @@ from earmark.admission.request import (
 from earmark.admission.threads_and_tasks import Books, TaskBooks, ThreadBooks, completed
 from earmark.admission.ticket import AsyncTicket, Ticket
 from earmark.budget.path import parse_path
-from earmark.clock import NANOS_PER_SECOND, Clock, check_clock, parse_duration
+from earmark.clock import NANOS_PER_SECOND, Clock, check_clock, parse_duration, time_limit
 from earmark.errors import BudgetExceeded, CallFailed, EarmarkError, InvalidConfig, KeyReused
 from earmark.errors.inputs import shown, wrong_argument
 from earmark.ids import new_key
@@ -54,7 +56,6 @@ from earmark.ledger.undo import undo_order
 from earmark.pricing.book import PriceBook, check_book
 from earmark.pricing.bound import Bound
 
-_T = TypeVar("_T")
 _log = logging.getLogger(__name__)
 
 __all__ = ["AsyncGuard", "Charge", "Guard", "Opening", "Receipt", "Recorder"]
@@ -65,14 +66,13 @@ GRACE_NS: Final = 60 * NANOS_PER_SECOND
 COUNT_TIMEOUT_S: Final = 5.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Terms:
+class _Terms(Struct, frozen=True, kw_only=True):
     """How one call is let in."""
 
     under: str
     key: str | None
-    wait: Duration | None
-    timeout: Duration
+    wait_ns: int
+    timeout_ns: int
     labels: Mapping[str, str]
     policy: Policy | None = None
     recorder: Recorder | None = None
@@ -112,8 +112,8 @@ class _Admission:
         return bounded, _Terms(
             under=under,
             key=options.get("key"),
-            wait=options.get("wait", DEFAULT_WAIT),
-            timeout=options.get("timeout", DEFAULT_TIMEOUT),
+            wait_ns=_nanos(options.get("wait", DEFAULT_WAIT)),
+            timeout_ns=parse_duration(options.get("timeout", DEFAULT_TIMEOUT)),
             labels=labels_beside(options.get("labels") or {}, bounded.labels),
             policy=options.get("policy"),
         )
@@ -132,7 +132,7 @@ class _Admission:
             expected=self._quantiles.expected(
                 request.name, _route(terms), parts_per_million=quantile
             ),
-            ttl_ns=parse_duration(terms.timeout) + GRACE_NS,
+            ttl_ns=terms.timeout_ns + GRACE_NS,
             labels=terms.labels,
         )
 
@@ -143,8 +143,7 @@ class _Admission:
     async def hold(self, request: Request, order: Order, terms: _Terms) -> CallHold:
         """Return the hold of *order*, once its turn in line has come."""
         began = self.clock.elapsed()
-        wait_ns = 0 if terms.wait is None else parse_duration(terms.wait)
-        held = await self._entrance.enter(order, wait_ns=wait_ns)
+        held = await self._entrance.enter(order, wait_ns=terms.wait_ns)
         started = self.clock.elapsed()
         sent = Sent(
             name=request.name,
@@ -317,32 +316,38 @@ class AsyncGuard:
                 it could not be.
         """
         terms = _Terms(
-            under=under, key=key, wait=wait, timeout=timeout, labels=labels or {}, recorder=recorder
+            under=under,
+            key=key,
+            wait_ns=_nanos(wait),
+            timeout_ns=parse_duration(timeout),
+            labels=labels or {},
+            recorder=recorder,
         )
         try:
             request = Request(name=call.name, bound=call.bound, streams=call.streams)
         except BudgetExceeded as refusal:
             refusal.budget = refusal.budget or under
             raise
-        order = self._admission.order(request, terms)
-        call = await self._counted(call, order)
-        hold = await self._admission.hold(request, replace(order, bound=call.bound), terms)
-        return await self._make(call, hold, parse_duration(timeout) / NANOS_PER_SECOND)
+        call, order = await self._counted(call, self._admission.order(request, terms))
+        hold = await self._admission.hold(request, order, terms)
+        return await self._make(call, hold, terms.timeout_ns / NANOS_PER_SECOND)
 
-    async def _counted(self, call: Call, order: Order) -> Call:
-        """Return *call* with the bound of its provider's count, where it would not fit without.
+    async def _counted(self, call: Call, order: Order) -> tuple[Call, Order]:
+        """Return both with the bound of the provider's count, where it would not fit without.
 
         Asked once, before anything is held; without an answer the bound stays what it is.
         """
         count = counting(call)
         if count is None or not self._admission.asks_too_much(order):
-            return call
+            return call, order
         try:
-            return await self._in_time(count(COUNT_TIMEOUT_S), COUNT_TIMEOUT_S)
+            async with time_limit(self._admission.clock, COUNT_TIMEOUT_S):
+                counted = await count(COUNT_TIMEOUT_S)
         except (CallFailed, TimeoutError) as error:
             why = error if isinstance(error, CallFailed) else type(error).__name__
             _log.warning("%s is held by its bytes, its input was not counted: %s", call.name, why)
-            return call
+            return call, order
+        return counted, replace(order, bound=counted.bound)
 
     async def _make(self, call: Call, hold: CallHold, timeout_s: float) -> Receipt:
         partial: list[Reply] = []
@@ -354,7 +359,8 @@ class AsyncGuard:
             known=partial.append,
         )
         try:
-            reply = await self._in_time(call.send(grant), grant.timeout_s)
+            async with time_limit(self._admission.clock, timeout_s):
+                reply = await call.send(grant)
         except CallFailed as failure:
             failure.charge = await hold.end(failed_by(failure))
             raise
@@ -372,20 +378,6 @@ class AsyncGuard:
             detail = f"{call.name} raised {type(error).__name__}"
             raise await _presumed(hold, detail, partial) from error
         return Receipt(reply, await hold.end(ended_by(reply)))
-
-    async def _in_time(self, work: Awaitable[_T], seconds: float) -> _T:
-        loop, clock = asyncio.get_running_loop(), self._admission.clock
-        async with asyncio.timeout(None) as limit:
-
-            async def expire() -> None:
-                await clock.sleep(seconds)
-                limit.reschedule(loop.time())
-
-            alarm = asyncio.ensure_future(expire())
-            try:
-                return await work
-            finally:
-                alarm.cancel()
 
 
 class Opening:
@@ -443,6 +435,10 @@ def _checked(policy: object) -> Policy:
         detail = f"{shown(policy)} is no policy: give earmark.Strict(), Elastic() or Soft()"
         raise InvalidConfig(place="policy", detail=detail)
     return policy
+
+
+def _nanos(wait: Duration | None) -> int:
+    return 0 if wait is None else parse_duration(wait)
 
 
 def _route(terms: _Terms) -> str:

@@ -89,10 +89,11 @@ class Composition:
             object.__setattr__(self, "_id", composition_id(self.root))
         return self._id
 
-    def to_json(self) -> str:
-        """Return the document as indented JSON; read again it has the same id."""
+    def to_json(self, *, indent: int | None = 2) -> str:
+        """Return the document as JSON, on one line if *indent* is `None`; it keeps its id."""
         form = {"description": self.description, "version": self.version}
-        return json.dumps({**form, "root": node_json(self.root)}, indent=2, ensure_ascii=False)
+        whole = {**form, "root": node_json(self.root)}
+        return json.dumps(whole, indent=indent, ensure_ascii=False)
 
 
 def _inspect(root: Node) -> None:

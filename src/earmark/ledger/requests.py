@@ -40,6 +40,8 @@ LARGEST_LABELS: Final = 4096
 MOST_LISTED: Final = 1_000_000_000
 #: Before a caller's name for a request where the name alone would be taken for another's.
 _NAMED: Final = "="
+#: Made once: `json.dumps` makes one for each text.
+_SORTED: Final = json.JSONEncoder(sort_keys=True)
 _LABELS: Final = "text by name, such as {'run': '17'}"
 
 
@@ -301,7 +303,7 @@ def _labels(labels: Mapping[str, str]) -> str:
         if not (isinstance(name, str) and isinstance(value, str)):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped callers
             text = f"{shown(name)}: {shown(value)}"
             raise InvalidKey(text=text, want=_LABELS, kind="label")
-    text = json.dumps(dict(labels), sort_keys=True)
+    text = _SORTED.encode(dict(labels))
     if len(text) > LARGEST_LABELS:
         want = f"at most {LARGEST_LABELS} characters of JSON, not {len(text)}"
         raise InvalidKey(text=shown(text), want=want, kind="set of labels")

@@ -145,7 +145,7 @@ class StageAttempts:
             raise
         finally:
             pass_on()
-        line = attempt.ending(None, booked)
+        line = _line(attempt, None, booked, recording)
         if booked is not None or self._on_event is not None:
             await self._write(line, recording)
         elif self._scribe.add(line):
@@ -202,7 +202,7 @@ class StageAttempts:
         booked = await self._booked(attempt, error)
         if isinstance(error, Refusal):
             error.add_note(f"at {attempt.leaf.path or '/'} of run {self._terms.run_id}")
-        await self._write(attempt.ending(error, booked), recording)
+        await self._write(_line(attempt, error, booked, recording), recording)
 
     async def _booked(self, attempt: Attempt, error: BaseException) -> Booked:
         """Return what the books say of an attempt that ended with *error*."""
@@ -219,13 +219,7 @@ class StageAttempts:
             return Booked()
 
     async def _write(self, line: Line, recording: Recording | None = None) -> None:
-        """Write a line and tell of it, unless another one was written as its attempt was booked.
-
-        A cancellation that arrives during the booking makes no other ending of it.
-        """
-        recorded = None if recording is None else recording.line
-        if recorded is not None and recorded.state == line.state:
-            line = recorded
+        """Write a line, unless that was done as its attempt was booked, and tell of it."""
         line = self._scribe.numbered(line)
         self._spent += line.settled.in_nanos
         if (recording is None or not recording.seen) and self._scribe.add(line):
@@ -252,6 +246,23 @@ class StageAttempts:
     def _timeout(self, leaf: Leaf) -> float:
         own = leaf.kind.timeout_s
         return self._terms.timeout_s if own is None else own
+
+
+def _line(
+    attempt: Attempt,
+    error: BaseException | None,
+    booked: Booked | None,
+    recording: Recording | None,
+) -> Line:
+    """Return the line of an attempt that ended with *error*, or without one.
+
+    It is the one that was written as it was booked: a cancellation that arrives during the booking
+    makes no other ending of it.
+    """
+    recorded = None if recording is None else recording.line
+    if recorded is not None and recorded.state == ("" if booked is None else booked.state):
+        return recorded
+    return attempt.ending(error, booked)
 
 
 def ungated(call: Call) -> Call:

@@ -16,6 +16,8 @@ RUN_COLUMNS: Final = (
     " alive_until, statement"
 )
 LINE_COLUMNS: Final = "run_id, number, line"
+#: Made once: `json.dumps` makes one for each text.
+_JSON: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 
 
 def run_row(run: RunRecord) -> tuple[Any, ...]:
@@ -23,7 +25,7 @@ def run_row(run: RunRecord) -> tuple[Any, ...]:
     return (
         run.run_id,
         run.composition_id,
-        run.composition.to_json(),
+        run.composition.to_json(indent=None),
         dump(run.input),
         run.budget,
         str(run.limit),
@@ -61,4 +63,4 @@ def line_rows(run_id: str, lines: Sequence[Line]) -> list[tuple[str, int, str]]:
 
 def dump(value: Json) -> str:
     """Return *value* as JSON text."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return _JSON.encode(value)

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, cast
+from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import astuple
 
 from earmark.money import Money
 from earmark.pricing.price import Price
@@ -89,12 +90,12 @@ class Line(Struct, frozen=True, kw_only=True, gc=False):
 
     def to_json(self) -> dict[str, Any]:
         """Return the line as JSON values; fields that say nothing are left out."""
-        form: dict[str, Any] = {}
-        for name in self.__struct_fields__:
-            value = getattr(self, name)
-            if value not in _SILENT:
-                form[name] = _plain(value)
-        return form
+        return {
+            name: _WRITTEN.get(type(value), _as_is)(value)
+            for name, value in zip(self.__struct_fields__, astuple(self), strict=True)
+            # A number that is 0 says something; no other value does that is empty.
+            if value or type(value) is int
+        }
 
     @classmethod
     def from_json(cls, form: Mapping[str, Any]) -> "Line":
@@ -105,25 +106,19 @@ class Line(Struct, frozen=True, kw_only=True, gc=False):
 
 
 _OK, _CACHED = Outcome.OK, Outcome.CACHED
-_SILENT = (None, "", NOTHING, ())
-
-
-def _plain(value: Json) -> Json:
-    match value:
-        case Money() | Outcome():
-            return str(value)
-        case Usage() | Price():
-            return value.to_json()
-        case tuple():
-            return list(cast("tuple[Json, ...]", value))
-        case _:
-            return value
 
 
 def _as_is(value: Json) -> Json:
     return value
 
 
+_WRITTEN: dict[type, Any] = {
+    Money: str,
+    Outcome: str,
+    Usage: Usage.to_json,
+    Price: Price.to_json,
+    tuple: list,
+}
 _READ: dict[str, Any] = {
     "outcome": Outcome,
     "hold": Money,

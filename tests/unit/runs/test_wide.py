@@ -5,10 +5,12 @@ from typing import Any
 
 import pytest
 
-from earmark.composition.ast import Const, Fanout, Merge, Node, Parallel, Stage
+from earmark.composition.ast import Composition, Const, Fanout, Merge, Node, Parallel, Stage
 from earmark.errors import StageFailed
 from earmark.runs.engines.local import MOST_BEGUN
+from earmark.runs.runner import run_async
 from earmark.stages.kinds.python import stage
+from earmark.stores.open import open_async_ledger
 
 WIDE = 2 * MOST_BEGUN + 7
 NAMES = [f"n{number}" for number in range(WIDE)]
@@ -54,6 +56,33 @@ def test_no_more_tasks_are_begun_than_could_run(house: Any) -> None:
 
     house.run(Fanout(Const(1), (Stage("count"),) * WIDE), stages=[count])
     assert MOST_BEGUN <= most < MOST_BEGUN + 20
+
+
+def test_a_paid_stage_takes_no_more_tasks_than_a_free_one() -> None:
+    """Its time limit is a timer of the loop, and each step of its payment is its own task's."""
+
+    @stage(cost="0.01")
+    async def paid(value: Any) -> Any:
+        return value
+
+    async def tasks(name: str) -> int:
+        made = 0
+
+        def make(loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> asyncio.Task[Any]:
+            nonlocal made
+            made += 1
+            return asyncio.Task(work, loop=loop, **options)
+
+        asyncio.get_running_loop().set_task_factory(make)
+        async with open_async_ledger("memory:") as ledger:
+            await ledger.set_budget("acme", limits=["100 usd total"])
+            graph = Composition(description="wide", root=Fanout(Const(1), (Stage(name),) * 50))
+            await run_async(
+                graph, None, ledger=ledger, under="acme", budget="10", stages=[same, paid]
+            )
+        return made
+
+    assert asyncio.run(tasks("paid")) == asyncio.run(tasks("same"))
 
 
 def test_the_first_failure_ends_what_has_not_begun(house: Any) -> None:

@@ -60,9 +60,11 @@ class PythonStage:
     timeout_s: float | None = None
     cost: Money = field(init=False)
     """What one attempt costs by declaration."""
+    bound: Bound = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "cost", declared_cost(self.spec))
+        object.__setattr__(self, "bound", DeclaredBound(self.cost))
 
     @property
     def free(self) -> bool:
@@ -100,7 +102,7 @@ class PythonCall:
     @property
     def bound(self) -> Bound:
         """The declared cost."""
-        return DeclaredBound(self._stage.cost)
+        return self._stage.bound
 
     @property
     def streams(self) -> bool:
