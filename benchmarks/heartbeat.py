@@ -19,8 +19,8 @@ from benchmarks.settings import NotHereError, Settings, tell
 from earmark.board.task import Draft, Priority
 from earmark.clock import SystemClock
 from earmark.config.settings import HeartbeatSettings
+from earmark.heartbeat.cycle_report import CycleReport
 from earmark.heartbeat.heartbeat import Heartbeat
-from earmark.heartbeat.report import CycleReport
 from earmark.heartbeat.runtime import Runtime
 from earmark.stores.open import open_ledger
 from earmark.testing import ScriptedProvider

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from earmark.board.task import Status
-from earmark.heartbeat.report import CycleReport
+from earmark.heartbeat.cycle_report import CycleReport
 from earmark.money import Money
 from earmark.nudges.channels.webhook import WebhookChannel
 from earmark.pricing.usage import Usage

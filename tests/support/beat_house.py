@@ -12,8 +12,8 @@ from earmark.admission.call import Grant, ModelRequest, Provider, Reply
 from earmark.board.board import Board
 from earmark.board.task import Draft, Status, Task
 from earmark.config.settings import HeartbeatSettings
+from earmark.heartbeat.cycle_report import CycleReport
 from earmark.heartbeat.heartbeat import Heartbeat
-from earmark.heartbeat.report import CycleReport
 from earmark.heartbeat.runtime import Runtime
 from earmark.ledger.ledger import Ledger
 from earmark.ledger.values import Reservation
@@ -62,7 +62,7 @@ class BeatHouse:
         channel: Channel | None = None,
         others: Mapping[str, Provider] | None = None,
         holder: str = "host:1",
-        reread: Callable[[], HeartbeatSettings | None] | None = None,
+        reload_settings: Callable[[], HeartbeatSettings | None] | None = None,
         **settings: Any,
     ) -> None:
         self.clock = clock or ManualClock()
@@ -93,7 +93,7 @@ class BeatHouse:
             *(self.workspace, self.settings, self.house),
             clock=self.clock,
             holder=holder,
-            reread=reread,
+            reload_settings=reload_settings,
         )
         self._started = False
 

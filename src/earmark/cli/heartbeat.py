@@ -25,12 +25,12 @@ from earmark.config.channels import channels_of
 from earmark.config.load import reload_settings
 from earmark.config.settings import HeartbeatSettings, Settings
 from earmark.errors import InvalidConfig, InvalidDuration
+from earmark.heartbeat.cycle_report import CycleReport
 from earmark.heartbeat.heartbeat import Heartbeat
-from earmark.heartbeat.plan import Planned
-from earmark.heartbeat.report import CycleReport
-from earmark.heartbeat.reread import Reread
-from earmark.heartbeat.runtime import WHOLE, Runtime
-from earmark.heartbeat.work import transports_of
+from earmark.heartbeat.model_task import transports_of
+from earmark.heartbeat.preview import DispatchPreview
+from earmark.heartbeat.runtime import WHOLE_ANSWER, Runtime
+from earmark.heartbeat.settings_reload import SettingsReloader
 from earmark.nudges.courier import Courier
 from earmark.workspace.health import Health, health
 from earmark.workspace.workspace import Workspace, open_workspace
@@ -106,11 +106,11 @@ class _Given:
             given["budget"] = parse_path(self.budget)
         return settings.model_copy(update=given)
 
-    def again(self, settings: Settings) -> Reread | None:
+    def again(self, settings: Settings) -> SettingsReloader | None:
         """Return what reads the file of *settings* anew; None if they come from none."""
         if settings.file is None:
             return None
-        return Reread(
+        return SettingsReloader(
             settings.file, lambda: self.over(reload_settings(settings, os.environ).heartbeat)
         )
 
@@ -175,7 +175,7 @@ async def _run(
             runtime,
             clock=workspace.ledger.clock,
             on_cycle=lambda done: session.tell(done.line()),
-            reread=given.again(settings),
+            reload_settings=given.again(settings),
         )
         session.tell(
             f"'{told.agent}' beats every {told.interval.total_seconds():g} s"
@@ -240,7 +240,7 @@ def _runtime(settings: Settings, workspace: Workspace, providers: Providers) -> 
         stages=at_hand.stages,
         allow=allowed(at_hand, None),
         transports=transports_of(settings),
-        policy=WHOLE if strict else policy_of(settings),
+        policy=WHOLE_ANSWER if strict else policy_of(settings),
         courier=Courier(workspace.nudges, channels, clock),
         channels=tuple(channels),
         folder=Path() if settings.file is None else settings.file.absolute().parent,
@@ -276,7 +276,7 @@ async def _simulate(
     session.answer(form, Table(headings=_HEADINGS, rows=rows, empty="no task is ready"), *said)
 
 
-def _row(planned: Planned) -> tuple[str, ...]:
+def _row(planned: DispatchPreview) -> tuple[str, ...]:
     return (
         str(planned.number),
         planned.title,

@@ -8,7 +8,7 @@ from msgspec import Struct
 from earmark.budget.path import ancestors
 from earmark.clock import Clock, iso
 from earmark.errors import EarmarkError
-from earmark.heartbeat.quiet import Hours, quiet_until
+from earmark.heartbeat.quiet_hours import Hours, quiet_until
 from earmark.workspace.agent_state import HeartbeatState
 from earmark.workspace.daily_spend import timezone_of
 from earmark.workspace.kill_switch import is_enabled, kill_switch_name

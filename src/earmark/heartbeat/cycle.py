@@ -12,17 +12,17 @@ from earmark.board.task import ModelWork, Status, Task
 from earmark.clock import Clock
 from earmark.config.settings import HeartbeatSettings
 from earmark.errors import EarmarkError, InvalidConfig, NoBudget, StoreError
-from earmark.heartbeat.afford import Need, Obstacle, least_obstacle, obstacle
+from earmark.heartbeat.affordability import Need, Obstacle, least_obstacle, obstacle
+from earmark.heartbeat.budget_patches import BudgetPatches, Persisted
 from earmark.heartbeat.controls import GO, Controls, Verdict
+from earmark.heartbeat.cycle_report import CycleReport
 from earmark.heartbeat.dispatch import Dispatcher
-from earmark.heartbeat.ending import Ended, as_verdict
+from earmark.heartbeat.dispatch_end import DispatchEnd, refusal_verdict
 from earmark.heartbeat.grade import Grader
 from earmark.heartbeat.leases import Leases
-from earmark.heartbeat.persist import BudgetPatches, Persisted
-from earmark.heartbeat.plan import needs_of
-from earmark.heartbeat.recover import recover
-from earmark.heartbeat.report import CycleReport
-from earmark.heartbeat.runtime import WHOLE, Runtime
+from earmark.heartbeat.preview import needs_of
+from earmark.heartbeat.recovery import recover
+from earmark.heartbeat.runtime import WHOLE_ANSWER, Runtime
 from earmark.nudges.collect import collect
 from earmark.workspace.agent_state import HeartbeatState
 from earmark.workspace.approvals import request_pending_approvals
@@ -37,13 +37,13 @@ MOST_ROUNDS: Final = 10
 
 
 @dataclass(slots=True, kw_only=True)
-class Progress:
+class CycleProgress:
     """What a cycle has done so far; whole also where it broke off."""
 
     number: int
     verdict: Verdict = GO
     recovered: list[str] = field(default_factory=list[str])
-    ended: list[Ended] = field(default_factory=list[Ended])
+    ended: list[DispatchEnd] = field(default_factory=list[DispatchEnd])
     graded: int = 0
     nudged: int = 0
     persisted: Persisted | None = None
@@ -94,10 +94,10 @@ class Cycle:
         *,
         leases: Leases,
         clock: Clock,
-        told: Callable[[], Awaitable[None]],
+        on_dispatch: Callable[[], Awaitable[None]],
     ) -> None:
-        """Work on *workspace*; *told* is awaited before the first task of a cycle is given away."""
-        self._told = told
+        """Work on *workspace*; await *on_dispatch* before the first dispatch of a cycle."""
+        self._on_dispatch = on_dispatch
         self._workspace = workspace
         self._settings = settings
         self._runtime = runtime
@@ -117,8 +117,8 @@ class Cycle:
             workspace,
             settings,
             runtime,
-            composer=self._dispatcher.composer,
-            look=self._controls.read,
+            compositions=self._dispatcher.compositions,
+            permission=self._controls.read,
             clock=clock,
         )
         self.patches = BudgetPatches(workspace, clock, agent=settings.agent, budget=settings.budget)
@@ -127,7 +127,7 @@ class Cycle:
         self.stop = asyncio.Event()
         """Set: nothing more is claimed, and what is under way has its grace to end."""
 
-    async def run(self, progress: Progress) -> None:
+    async def run(self, progress: CycleProgress) -> None:
         """Do one cycle, except for the patch; *progress* says how far it came.
 
         Raises:
@@ -154,7 +154,7 @@ class Cycle:
             del self._unable[number]
         return GO
 
-    async def _graded(self, progress: Progress) -> None:
+    async def _graded(self, progress: CycleProgress) -> None:
         # Dispatches take minutes: somebody may have stopped the agent meanwhile.
         verdict = await asyncio.to_thread(self._controls.read)
         if not verdict.ok:
@@ -163,7 +163,7 @@ class Cycle:
         graded, wrong = await self._grader.look_after()
         progress.graded += graded
         progress.errors += wrong
-        progress.verdict = self._grader.shut or progress.verdict
+        progress.verdict = self._grader.blocked_by or progress.verdict
 
     def look(self) -> Verdict:
         """Return what is in the way of dispatching now; changes nothing."""
@@ -182,8 +182,8 @@ class Cycle:
 
     async def _collected(self) -> int:
         workspace, channels = self._workspace, self._runtime.channels
-        told = await asyncio.to_thread(collect, workspace.ledger, workspace.nudges, channels)
-        return told + await asyncio.to_thread(request_pending_approvals, workspace, channels)
+        raised = await asyncio.to_thread(collect, workspace.ledger, workspace.nudges, channels)
+        return raised + await asyncio.to_thread(request_pending_approvals, workspace, channels)
 
     async def _allowed(self) -> Verdict:
         verdict = await asyncio.to_thread(self._controls.read)
@@ -200,7 +200,7 @@ class Cycle:
 
     # Dispatching ----------------------------------------------------------------------------------
 
-    async def _rounds(self, progress: Progress) -> None:
+    async def _rounds(self, progress: CycleProgress) -> None:
         left = self._settings.max_dispatches
         for _ in range(MOST_ROUNDS):
             if not left or self.stop.is_set():
@@ -209,7 +209,7 @@ class Cycle:
             only = outlook.unable or outlook.hopeless
             # What nothing here can do is claimed first, to be put back, and then what can never
             # fit, to fail: they take no place of others.
-            free = bool(outlook.unable) or self._runtime.policy is WHOLE
+            free = bool(outlook.unable) or self._runtime.policy is WHOLE_ANSWER
             most = len(only) if only and free else left
             if not only and not outlook.verdict.ok:
                 only = outlook.oversized
@@ -220,7 +220,7 @@ class Cycle:
             if not tasks:
                 return
             if not progress.ended:
-                await self._told()
+                await self._on_dispatch()
             found = await self._all_of(tasks)
             progress.ended += found
             self._unable |= {
@@ -274,10 +274,10 @@ class Cycle:
             else:
                 compositions.add(task.id)
         found = least_obstacle(others)
-        verdict = GO if found is None else as_verdict(found.refusal)
+        verdict = GO if found is None else refusal_verdict(found.refusal)
         return _Outlook(verdict, frozenset(asks), frozenset(compositions), frozenset(unable))
 
-    async def _all_of(self, tasks: list[Task]) -> list[Ended]:
+    async def _all_of(self, tasks: list[Task]) -> list[DispatchEnd]:
         """Dispatch *tasks* at once; return what became of each."""
         running = [
             asyncio.create_task(self._dispatcher.dispatch(task), name=f"task {task.number}")
@@ -316,7 +316,7 @@ async def _settled(done: "asyncio.Future[Any]") -> None:
     await asyncio.wait((done,))
 
 
-def _worst(found: list[Ended]) -> Verdict:
+def _worst(found: list[DispatchEnd]) -> Verdict:
     """Return what was in the way of some, the kind first that nothing but a person ends."""
     verdicts = [each.verdict for each in found if not each.verdict.ok]
     return max(verdicts, key=lambda verdict: verdict.state != "at_cap", default=GO)

@@ -16,10 +16,10 @@ from earmark.board.task import CompositionWork, Quality, Status, Task
 from earmark.clock import Clock
 from earmark.config.settings import GradeSettings, HeartbeatSettings
 from earmark.errors import EarmarkError, InvalidFile, StoreError, TaskRefused
-from earmark.heartbeat.compose import Composer
+from earmark.heartbeat.composition_dispatch import CompositionDispatcher
 from earmark.heartbeat.controls import Verdict
-from earmark.heartbeat.gate import Gate, Look
 from earmark.heartbeat.runtime import Runtime
+from earmark.heartbeat.send_check import Permission, SendCheck
 from earmark.ids import new_run_id
 from earmark.money import Money
 from earmark.stages.kinds.kind import Tools
@@ -45,24 +45,24 @@ class Grader:
         settings: HeartbeatSettings,
         runtime: Runtime,
         *,
-        composer: Composer,
-        look: Look,
+        compositions: CompositionDispatcher,
+        permission: Permission,
         clock: Clock,
     ) -> None:
-        """Use *composer* for compositions, each of whose calls is sent only if *look* says so."""
+        """Use *compositions* to run compositions, whose calls *permission* allows or not."""
         self._workspace = workspace
         self._settings = settings
         self._runtime = runtime
-        self._composer = composer
+        self._compositions = compositions
         self._clock = clock
         self._failures: dict[str, int] = {}
-        self._look = look
-        self._gate = Gate(look)
+        self._permission = permission
+        self._send_check = SendCheck(permission)
 
     @property
-    def shut(self) -> Verdict | None:
+    def blocked_by(self) -> Verdict | None:
         """What stopped the last look at results before its end."""
-        return self._gate.shut
+        return self._send_check.blocked_by
 
     async def look_after(self) -> tuple[int, list[str]]:
         """Grade what is completed and take what passes; return how many, and what went wrong.
@@ -71,14 +71,14 @@ class Grader:
             StoreError: The board or the books could not be read or written.
         """
         graded, wrong = 0, list[str]()
-        self._gate = Gate(self._look)
+        self._send_check = SendCheck(self._permission)
         for task in await self._ungraded():
             try:
                 graded += await self._graded(task)
             except StoreError:
                 raise
             except (EarmarkError, ValueError) as error:
-                if self.shut is not None:
+                if self.blocked_by is not None:
                     # No failure of the grader's: the task is looked at when the agent may act.
                     return graded, wrong
                 wrong.append(self._failed(task, error))
@@ -105,8 +105,8 @@ class Grader:
             assert grade.composition is not None, "one of the two is given"
             graph = await asyncio.to_thread(_read, self._runtime.folder / grade.composition)
             run_id = new_run_id(self._clock)
-            statement = await self._composer.run(
-                graph, task_json(task), str(grade.budget), run_id, self._gate
+            statement = await self._compositions.run(
+                graph, task_json(task), str(grade.budget), run_id, self._send_check
             )
             value, by = statement.output, f"composition {grade.composition}, run {run_id}"
         return quality_of(value, by=by, at=self._clock.instant())
@@ -196,7 +196,7 @@ def quality_of(value: object, *, by: str, at: int) -> Quality:
 
 
 async def _unless_moved(decide: Callable[[], object]) -> bool:
-    """Do it, unless somebody else has decided about the task meanwhile; return whether it was."""
+    """Do it, unless another caller has decided about the task meanwhile; return whether it was."""
     try:
         await asyncio.to_thread(decide)
     except TaskRefused:

@@ -14,14 +14,14 @@ from earmark.clock import NANOS_PER_SECOND, Clock, parse_duration
 from earmark.config.settings import HeartbeatSettings
 from earmark.errors import AgentBusy, BudgetExceeded, EarmarkError, StoreError
 from earmark.heartbeat.controls import Verdict
-from earmark.heartbeat.cycle import Cycle, Progress
+from earmark.heartbeat.cycle import Cycle, CycleProgress
+from earmark.heartbeat.cycle_report import CycleReport
+from earmark.heartbeat.default_limits import set_default_limits
 from earmark.heartbeat.leases import Leases
-from earmark.heartbeat.limits import set_default_limits
 from earmark.heartbeat.nudge_delivery import NudgeDelivery
-from earmark.heartbeat.plan import Planned, plan
-from earmark.heartbeat.report import CycleReport
-from earmark.heartbeat.reread import changed, told_in
+from earmark.heartbeat.preview import DispatchPreview, preview
 from earmark.heartbeat.runtime import Runtime
+from earmark.heartbeat.settings_reload import apply_changes, state_with
 from earmark.ids import new_run_id
 from earmark.workspace.agent_state import AgentState
 from earmark.workspace.agents import AgentRow
@@ -52,7 +52,7 @@ class Heartbeat:
         clock: Clock,
         holder: str | None = None,
         on_cycle: Callable[[CycleReport], None] | None = None,
-        reread: Callable[[], HeartbeatSettings | None] | None = None,
+        reload_settings: Callable[[], HeartbeatSettings | None] | None = None,
     ) -> None:
         """Use *workspace* and *runtime*, which stay the caller's to close.
 
@@ -63,7 +63,7 @@ class Heartbeat:
             clock: For every instant and every wait.
             holder: Names this process to others; host, process and a few random digits if None.
             on_cycle: Told of each cycle that ended.
-            reread: Asked before each cycle for settings that have changed; None where none have.
+            reload_settings: Called before each cycle; returns changed settings, None without.
         """
         self._workspace = workspace
         self._settings = settings
@@ -78,7 +78,7 @@ class Heartbeat:
             holder=self._holder,
             lease_ns=parse_duration(settings.lease),
         )
-        self._reread = reread
+        self._reload_settings = reload_settings
         self._cycle = self._cycle_of(settings)
         self._nudge_delivery = NudgeDelivery(runtime.courier, clock)
         self._interval_ns = parse_duration(settings.interval)
@@ -151,7 +151,7 @@ class Heartbeat:
             AgentBusy: Another heartbeat has taken the name.
         """
         began = self._clock.elapsed()
-        progress = Progress(number=self._state.cycle_count + 1)
+        progress = CycleProgress(number=self._state.cycle_count + 1)
         await self._read_settings(progress)
         async with self._leases:
             try:
@@ -168,7 +168,7 @@ class Heartbeat:
 
     async def stop(self) -> None:
         """Write the patch, say that it stopped, and give up the name; a lost one is left alone."""
-        progress = Progress(number=self._state.cycle_count)
+        progress = CycleProgress(number=self._state.cycle_count)
         try:
             if self._leases.lost is None:
                 await self._persist(progress, now=True)
@@ -183,10 +183,10 @@ class Heartbeat:
             # The books have everything; the name is free when its lease ends.
             _log.warning("the end could not be written: %s", error)
 
-    def simulate(self) -> tuple[Verdict, list[Planned]]:
+    def simulate(self) -> tuple[Verdict, list[DispatchPreview]]:
         """Return what is in the way, and what a cycle would dispatch now; changes nothing."""
         most = self._settings.max_dispatches
-        planned = plan(self._workspace, self._settings, self._runtime, self._clock, most=most)
+        planned = preview(self._workspace, self._settings, self._runtime, self._clock, most=most)
         return self._cycle.look(), planned
 
     # Its settings ---------------------------------------------------------------------------------
@@ -198,19 +198,19 @@ class Heartbeat:
             self._runtime,
             leases=self._leases,
             clock=self._clock,
-            told=self._dispatching,
+            on_dispatch=self._dispatching,
         )
 
-    async def _read_settings(self, progress: Progress) -> None:
-        if self._reread is None:
+    async def _read_settings(self, progress: CycleProgress) -> None:
+        if self._reload_settings is None:
             return
         try:
-            told = await asyncio.to_thread(self._reread)
+            reloaded = await asyncio.to_thread(self._reload_settings)
         except EarmarkError as error:
             progress.errors.append(f"the settings stay as they were: {error}")
             return
-        if told is not None:
-            self._change(changed(self._settings, told))
+        if reloaded is not None:
+            self._change(apply_changes(self._settings, reloaded))
 
     def _change(self, settings: HeartbeatSettings) -> None:
         if settings == self._settings:
@@ -220,7 +220,7 @@ class Heartbeat:
         self._settings, self._cycle = settings, self._cycle_of(settings)
         self._cycle.stop = stop
         self._interval_ns = parse_duration(settings.interval)
-        self._state = told_in(self._state, settings)
+        self._state = state_with(self._state, settings)
 
     # Between the cycles ---------------------------------------------------------------------------
 
@@ -255,7 +255,7 @@ class Heartbeat:
         except BudgetExceeded as refusal:
             # Paused: no cycle dispatches before it is booked.
             _log.warning("a patch from elsewhere is not booked yet: %s", refusal)
-        known, day = told_in(row.state, self._settings), self._cycle.patches.today()
+        known, day = state_with(row.state, self._settings), self._cycle.patches.today()
         return replace(
             known,
             running=True,
@@ -271,7 +271,7 @@ class Heartbeat:
             unclosed_since=known.unclosed_since or day.start,
         )
 
-    async def _persist(self, progress: Progress, *, now: bool = False) -> None:
+    async def _persist(self, progress: CycleProgress, *, now: bool = False) -> None:
         state = self._state
         patches = self._cycle.patches
         due = not cycles_until_persist(progress.number, state.persisted_cycle, state.persist_every)
@@ -283,7 +283,7 @@ class Heartbeat:
                 patches.write, progress.number, state.unclosed_since
             )
 
-    def _after(self, progress: Progress, report: CycleReport, began: int) -> AgentState:
+    def _after(self, progress: CycleProgress, report: CycleReport, began: int) -> AgentState:
         now = self._clock.instant()
         return replace(
             _persisted(self._state, progress),
@@ -319,7 +319,7 @@ class Heartbeat:
         )
 
 
-def _persisted(state: AgentState, progress: Progress) -> AgentState:
+def _persisted(state: AgentState, progress: CycleProgress) -> AgentState:
     done = progress.persisted
     if done is None:
         return state

@@ -12,7 +12,7 @@ from earmark.runs.prepare import AnyStage
 
 #: Beyond every `max_tokens`: a task waits for its whole answer and is not cut short at the cap.
 _WHOLE_TOKENS: Final = 1 << 40
-WHOLE: Final = Strict(floor=_WHOLE_TOKENS, smallest=_WHOLE_TOKENS)
+WHOLE_ANSWER: Final = Strict(floor=_WHOLE_TOKENS, smallest=_WHOLE_TOKENS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +27,7 @@ class Runtime:
     """Effects that may go without a price."""
     transports: Mapping[str, str] = field(default_factory=dict[str, str])
     """How each provider is reached, as results name it; its name where nothing is said."""
-    policy: Policy = WHOLE
+    policy: Policy = WHOLE_ANSWER
     courier: Courier | None = None
     """Delivers nudges; None leaves that to another process."""
     channels: Sequence[str] = ()

@@ -9,7 +9,7 @@ from earmark.config.assemble import Providers, key_from
 from earmark.config.settings import Settings
 from earmark.errors import AgentBusy
 from earmark.heartbeat.cycle import MOST_LOOKED_AT
-from earmark.heartbeat.recover import recover
+from earmark.heartbeat.recovery import recover
 from earmark.money import Money
 from earmark.quilt.quilt import Patch
 from earmark.testing import ManualClock

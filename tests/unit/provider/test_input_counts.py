@@ -22,7 +22,7 @@ from earmark.config.assemble import Providers, no_key, price_book, stages_of
 from earmark.config.load import load_settings
 from earmark.errors import BudgetExceeded, InvalidUsage, KeyReused
 from earmark.heartbeat.controls import GO
-from earmark.heartbeat.gate import Gate
+from earmark.heartbeat.send_check import SendCheck
 from earmark.money import Money
 from earmark.pricing.book import PriceBook
 from earmark.provider import Api, open_provider
@@ -320,7 +320,7 @@ def test_a_call_behind_a_gate_is_counted_as_it_is_sent(stub: StubServer) -> None
     """The heartbeat's gate lets a count pass, and stays around the call."""
     stub.play(count("anthropic"), reply("anthropic"))
     provider = opened("anthropic", stub.url)
-    gate = Gate(lambda: GO)
+    gate = SendCheck(lambda: GO)
     gated = gate(provider.call(english()))
 
     async def main() -> Call:

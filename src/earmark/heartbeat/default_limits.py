@@ -1,4 +1,4 @@
-"""The limits that a heartbeat sets for itself where nobody else has set any."""
+"""The limits that a heartbeat sets for itself where none are configured."""
 
 import logging
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The last look before a call is sent: its budget is held, and nothing else may be in the way.
+"""The last check before a call is sent: its budget is held, and nothing else may be in the way.
 
 It may have waited in line for minutes, or be one of many that a composition makes: the switch that
 was on before may be off by now, and another heartbeat may have taken the task back.
@@ -13,31 +13,31 @@ from earmark.heartbeat.controls import Verdict
 from earmark.pricing.bound import Bound
 
 #: Says whether a call may be sent; called in a thread of its own.
-Look = Callable[[], Verdict]
+Permission = Callable[[], Verdict]
 
 
-class Gate:
-    """Lets the calls of one try through as long as *look* says so; once shut it stays shut."""
+class SendCheck:
+    """Lets one attempt's calls through while *permission* allows; once blocked it stays so."""
 
-    def __init__(self, look: Look) -> None:
-        self._look = look
+    def __init__(self, permission: Permission) -> None:
+        self._permission = permission
         self._under_way = 0
         self._idle = asyncio.Event()
         self._idle.set()
-        self.shut: Verdict | None = None
+        self.blocked_by: Verdict | None = None
         """Why a call was not sent."""
 
     def __call__(self, call: Call) -> Call:
-        """Return *call*, to be sent only if it is let through; else it costs nothing."""
-        return Gated(call, self)
+        """Return *call*, sent only if it is permitted; else it costs nothing."""
+        return CheckedCall(call, self)
 
     async def send(self, call: Call, grant: Grant) -> Reply:
-        """Look, and make the call.
+        """Check, and make the call.
 
         Raises:
             CallFailed: Of the call; or not billed, where it was not sent.
         """
-        await self._pass()
+        await self._check()
         self._under_way += 1
         self._idle.clear()
         try:
@@ -47,30 +47,30 @@ class Gate:
             if not self._under_way:
                 self._idle.set()
 
-    async def _pass(self) -> None:
-        if self.shut is None:
+    async def _check(self) -> None:
+        if self.blocked_by is None:
             verdict = await self._verdict()
-            if self.shut is None:
+            if self.blocked_by is None:
                 if verdict.ok:
                     return
-                self.shut = verdict
-        # Its failure cuts short what runs beside it, of which nobody would know the cost.
+                self.blocked_by = verdict
+        # Its failure cancels calls that run beside it, whose cost would then be unknown.
         await self._idle.wait()
-        raise CallFailed(detail=self.shut.reason, billed="no", retryable=False)
+        raise CallFailed(detail=self.blocked_by.reason, billed="no", retryable=False)
 
     async def _verdict(self) -> Verdict:
         try:
-            return await asyncio.to_thread(self._look)
+            return await asyncio.to_thread(self._permission)
         except EarmarkError as error:
             return Verdict(state="error", reason=str(error))
 
 
-class Gated:
-    """A call behind a gate."""
+class CheckedCall:
+    """A call that is checked before it is sent."""
 
-    def __init__(self, inner: Call, gate: Gate) -> None:
+    def __init__(self, inner: Call, send_check: SendCheck) -> None:
         self._inner = inner
-        self._gate = gate
+        self._send_check = send_check
 
     @property
     def name(self) -> str:
@@ -90,8 +90,8 @@ class Gated:
     @property
     def count_input(self) -> CountInput | None:
         """The call's own; what is only counted is not held back."""
-        return counting_inside(self._inner, lambda counted: Gated(counted, self._gate))
+        return counting_inside(self._inner, lambda counted: CheckedCall(counted, self._send_check))
 
     async def send(self, grant: Grant) -> Reply:
-        """Make the call if the gate lets it through; see `Gate.send`."""
-        return await self._gate.send(self._inner, grant)
+        """Make the call if it is permitted; see `SendCheck.send`."""
+        return await self._send_check.send(self._inner, grant)

@@ -66,7 +66,7 @@ def model_result(model: str, transport: str, reply: Reply, charge: Charge) -> di
 
 
 def failed_result(model: str, transport: str, charge: Charge | None) -> dict[str, Any]:
-    """Return the result of a try that came to nothing, with what it cost all the same."""
+    """Return the result of an attempt that came to nothing, with what it cost all the same."""
     usage = (charge.usage if charge else None) or Usage()
     spent = charge.settled if charge else Money()
     return {

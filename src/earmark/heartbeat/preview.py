@@ -9,9 +9,9 @@ from earmark.board.task import CompositionWork, Task
 from earmark.clock import Clock
 from earmark.config.settings import HeartbeatSettings
 from earmark.errors import EarmarkError
-from earmark.heartbeat.afford import Need, obstacle
+from earmark.heartbeat.affordability import Need, obstacle
+from earmark.heartbeat.model_task import request_of
 from earmark.heartbeat.runtime import Runtime
-from earmark.heartbeat.work import request_of
 from earmark.ledger.values import Account
 from earmark.money import Money
 from earmark.pricing.bound import DeclaredBound
@@ -19,7 +19,7 @@ from earmark.stages.kinds.model import provider_of
 from earmark.workspace.workspace import Workspace
 
 
-class Planned(Struct, frozen=True, kw_only=True):
+class DispatchPreview(Struct, frozen=True, kw_only=True):
     """One task that would be claimed next."""
 
     task_id: str
@@ -39,13 +39,13 @@ class Planned(Struct, frozen=True, kw_only=True):
         return structs.asdict(self)
 
 
-def plan(
+def preview(
     workspace: Workspace, settings: HeartbeatSettings, runtime: Runtime, clock: Clock, *, most: int
-) -> list[Planned]:
+) -> list[DispatchPreview]:
     """Return the next *most* tasks with what is in the way of each; changes and sends nothing."""
     ready = workspace.board.ready(settings.agent, most)
     accounts = workspace.ledger.store.accounts(settings.budget, clock.instant())
-    planned: list[Planned] = []
+    planned: list[DispatchPreview] = []
     for task in ready:
         need = _need(task, settings, runtime)
         if isinstance(need, EarmarkError):
@@ -76,10 +76,12 @@ def _need(task: Task, settings: HeartbeatSettings, runtime: Runtime) -> Need | E
         return error
 
 
-def _planned(task: Task, settings: HeartbeatSettings, need: Need | None, why: str) -> Planned:
+def _planned(
+    task: Task, settings: HeartbeatSettings, need: Need | None, why: str
+) -> DispatchPreview:
     work = task.work
     composed = isinstance(work, CompositionWork)
-    return Planned(
+    return DispatchPreview(
         task_id=task.id,
         number=task.number,
         title=task.title,

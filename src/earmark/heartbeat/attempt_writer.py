@@ -1,4 +1,4 @@
-"""How a try begins and ends on the board, also where the store is away for a moment."""
+"""Writes on the board how an attempt begins and ends; repeated while the store is unavailable."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -14,13 +14,13 @@ T = TypeVar("T")
 
 #: Seconds before each repeat of a write that the store could not take; the board knows a repeat.
 PAUSES_S: Final = (0.1, 1.0, 5.0)
-#: The wait before the second try, doubled before each later one up to the longest.
+#: The wait before the second attempt, doubled before each later one up to the longest.
 FIRST_WAIT_NS: Final = 60 * NANOS_PER_SECOND
 LONGEST_WAIT_NS: Final = 3600 * NANOS_PER_SECOND
 
 
-class Tries:
-    """The tries of one agent."""
+class AttemptWriter:
+    """The attempts of one agent."""
 
     def __init__(self, board: Board, clock: Clock, agent: str) -> None:
         self._board = board
@@ -90,7 +90,7 @@ class Tries:
         )
 
     def retry_at(self, attempt: Attempt, after_s: float | None = None) -> int:
-        """Return when another try is due: later the more there were, or when it is asked for."""
+        """Return when the next attempt is due: later the more there were, or after *after_s*."""
         if after_s is not None:
             return self._clock.instant() + round(after_s * NANOS_PER_SECOND)
         doubled = FIRST_WAIT_NS << min(attempt.number - 1, 10)

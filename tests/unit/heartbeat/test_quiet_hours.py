@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from earmark.clock import from_datetime, to_datetime
-from earmark.heartbeat.quiet import Hours, quiet_until
+from earmark.heartbeat.quiet_hours import Hours, quiet_until
 from support.beat_house import BeatHouse
 
 NIGHT: Hours = (time(22), time(7))

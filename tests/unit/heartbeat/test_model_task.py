@@ -2,7 +2,7 @@
 
 from earmark.board.task import ModelWork
 from earmark.config.settings import ProviderSettings, Settings
-from earmark.heartbeat.work import as_text, bare, cost_json, request_of, transports_of
+from earmark.heartbeat.model_task import as_text, bare, cost_json, request_of, transports_of
 from earmark.money import Money
 from support.beat_house import BeatHouse
 

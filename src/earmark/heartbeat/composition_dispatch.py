@@ -21,12 +21,18 @@ from earmark.errors import (
     StageFailed,
     StoreError,
 )
+from earmark.heartbeat.attempt_writer import AttemptWriter
 from earmark.heartbeat.controls import Verdict
-from earmark.heartbeat.ending import Ended, Endings, as_verdict, ended, seconds
-from earmark.heartbeat.gate import Gate
+from earmark.heartbeat.dispatch_end import (
+    DispatchEnd,
+    FailureWriter,
+    dispatch_end,
+    refusal_verdict,
+    seconds,
+)
+from earmark.heartbeat.model_task import as_text, cost_json
 from earmark.heartbeat.runtime import Runtime
-from earmark.heartbeat.tries import Tries
-from earmark.heartbeat.work import as_text, cost_json
+from earmark.heartbeat.send_check import SendCheck
 from earmark.ids import new_run_id
 from earmark.runs.runner import run_async
 from earmark.runs.statement import Statement
@@ -40,7 +46,7 @@ _SHORT_ID: Final = 12
 _MILLISECOND: Final = 1_000_000
 
 
-class Composer:
+class CompositionDispatcher:
     """Runs compositions for the dispatcher."""
 
     def __init__(
@@ -49,28 +55,28 @@ class Composer:
         settings: HeartbeatSettings,
         runtime: Runtime,
         *,
-        tries: Tries,
-        ends: Endings,
-        look: Callable[[Task], Verdict],
+        attempt_writer: AttemptWriter,
+        ends: FailureWriter,
+        permission: Callable[[Task], Verdict],
         clock: Clock,
     ) -> None:
-        """Use *look* before each call that costs: it says whether the task's may be sent."""
+        """Use *permission* before each call that costs: it says whether the task's may be sent."""
         self._workspace = workspace
         self._settings = settings
         self._runtime = runtime
-        self._tries = tries
+        self._attempt_writer = attempt_writer
         self._ends = ends
-        self._look = look
+        self._permission = permission
         self._clock = clock
         interval_ns = parse_duration(settings.interval)
         self._wait_s = seconds(min(parse_duration(DEFAULT_WAIT), interval_ns))
 
-    async def dispatch(self, task: Task, work: CompositionWork) -> Ended:
+    async def dispatch(self, task: Task, work: CompositionWork) -> DispatchEnd:
         """Run the composition of a claimed task, and tell the board how that ended."""
         graph = json.dumps(work.graph)
         run_id = new_run_id(self._clock)
         attempt, cancelled = await to_the_end(
-            self._tries.begin_run(
+            self._attempt_writer.begin_run(
                 task,
                 model=f"composition/{parse_composition(graph).id[:_SHORT_ID]}",
                 budget=f"{self._settings.budget}/run-{run_id}",
@@ -78,17 +84,19 @@ class Composer:
             )
         )
         if cancelled is not None:
-            return await self._ends.held_up(task, Verdict(reason="the heartbeat was stopped"))
-        gate = Gate(lambda: self._look(task))
+            return await self._ends.park_unsent(task, Verdict(reason="the heartbeat was stopped"))
+        send_check = SendCheck(lambda: self._permission(task))
         try:
             self._check_addresses(graph)
-            statement = await self._in_time(self.run(graph, work.input, work.budget, run_id, gate))
+            statement = await self._in_time(
+                self.run(graph, work.input, work.budget, run_id, send_check)
+            )
         except StoreError:
             raise
         except (EarmarkError, TimeoutError) as error:
-            return await self._came_to_nothing(task, attempt, error, gate.shut)
+            return await self._handle_failure(task, attempt, error, send_check.blocked_by)
         except asyncio.CancelledError:
-            return (await to_the_end(self._ends.cut_short(task, attempt)))[0]
+            return (await to_the_end(self._ends.interrupt(task, attempt)))[0]
         return (await to_the_end(self._answered(task, attempt, statement)))[0]
 
     def _check_addresses(self, graph: str) -> None:
@@ -111,15 +119,15 @@ class Composer:
     async def run(
         self,
         graph: str,
-        given: Any,  # noqa: ANN401 - JSON of any kind
+        value: Any,  # noqa: ANN401 - JSON of any kind
         budget: str,
         run_id: str,
-        gate: Gate,
+        send_check: SendCheck,
     ) -> Statement:
         """Run a composition to its end on a budget of its own; raises as `run_async`."""
         return await run_async(
             graph,
-            given,
+            value,
             ledger=self._workspace.ledger.as_async(),
             under=self._settings.budget,
             budget=budget,
@@ -130,7 +138,7 @@ class Composer:
             wait=self._wait_s,
             timeout=self._settings.task_timeout,
             run_id=run_id,
-            gate=gate,
+            gate=send_check,
             clock=self._clock,
         )
 
@@ -155,19 +163,19 @@ class Composer:
         finally:
             alarm.cancel()
 
-    async def _came_to_nothing(
+    async def _handle_failure(
         self,
         task: Task,
         attempt: Attempt,
         error: EarmarkError | TimeoutError,
-        shut: Verdict | None,
-    ) -> Ended:
+        blocked_by: Verdict | None,
+    ) -> DispatchEnd:
         limit_s = self._settings.task_timeout.total_seconds()
         why = f"no end within {limit_s:g} s" if isinstance(error, TimeoutError) else str(error)
         ledger = self._workspace.ledger
         if await asyncio.to_thread(is_unresolved, ledger, attempt):
             return await self._ends.unknown(task, attempt, why)
-        stopped = shut or _paused(error)
+        stopped = blocked_by or _paused(error)
         if stopped is not None:
             return await self._ends.stopped(task, attempt, stopped)
         if not _may_pass(error, attempt):
@@ -175,17 +183,17 @@ class Composer:
         refused = isinstance(error, BudgetExceeded | NoBudget)
         if refused and not await asyncio.to_thread(was_sent, ledger, attempt):
             return await self._not_sent(task, attempt, error)
-        retry_at = self._tries.retry_at(attempt)
+        retry_at = self._attempt_writer.retry_at(attempt)
         return await self._ends.failed(task, attempt, why, retry_at=retry_at)
 
     async def _not_sent(
         self, task: Task, attempt: Attempt, error: EarmarkError | TimeoutError
-    ) -> Ended:
+    ) -> DispatchEnd:
         if isinstance(error, BudgetExceeded):
             return await self._ends.refused(task, attempt, error)
-        return await self._ends.held_up(task, Verdict(state="error", reason=str(error)))
+        return await self._ends.park_unsent(task, Verdict(state="error", reason=str(error)))
 
-    async def _answered(self, task: Task, attempt: Attempt, statement: Statement) -> Ended:
+    async def _answered(self, task: Task, attempt: Attempt, statement: Statement) -> DispatchEnd:
         counts = [line.usage for line in statement.lines if line.usage is not None]
         tokens = [
             sum(usage.get(kind) for usage in counts) for kind in ("input_tokens", "output_tokens")
@@ -201,19 +209,19 @@ class Composer:
             "output": statement.output,
         }
         known = (tokens[0], tokens[1]) if counts else (None, None)
-        await self._tries.complete(attempt, result, known)
-        return ended(task, "completed", cost_usd=str(statement.spent))
+        await self._attempt_writer.complete(attempt, result, known)
+        return dispatch_end(task, "completed", cost_usd=str(statement.spent))
 
 
 def _paused(error: EarmarkError | TimeoutError) -> Verdict | None:
     """Return what *error* says of a pause; None if it is none."""
     if isinstance(error, BudgetExceeded) and error.reason is Reason.PAUSED:
-        return as_verdict(error)
+        return refusal_verdict(error)
     return None
 
 
 def _may_pass(error: EarmarkError | TimeoutError, attempt: Attempt) -> bool:
-    """Return whether another try may end otherwise."""
+    """Return whether another attempt may end otherwise."""
     match error:
         case BudgetExceeded():
             # More than the task itself allows: no window brings that back.

@@ -15,8 +15,8 @@ def recover(workspace: Workspace, *, agent: str, channels: Sequence[str] = ()) -
     """Take back the tasks whose lease ran out; return how each stands now.
 
     Where nothing was sent, it is pending again. Where something may have been, a destructive task
-    is unknown, for a person to decide, and any other is tried again while it has tries left. What
-    was held for it stays held, and is presumed spent at its deadline.
+    is unknown, for a person to decide, and any other is tried again while it has attempts left.
+    What was held for it stays held, and is presumed spent at its deadline.
 
     Raises:
         StoreUnavailable: The store cannot be read or written; what is done is done.
@@ -67,5 +67,5 @@ def nudge_unknown(
 def _open_attempt(workspace: Workspace, task: Task) -> Attempt | None:
     if task.status is not Status.RUNNING:
         return None
-    tries = workspace.board.attempts(task.id)
-    return tries[-1] if tries and not tries[-1].ended_at else None
+    attempts = workspace.board.attempts(task.id)
+    return attempts[-1] if attempts and not attempts[-1].ended_at else None

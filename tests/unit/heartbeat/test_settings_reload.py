@@ -10,7 +10,7 @@ import pytest
 from earmark.board.task import Status
 from earmark.config.load import load_settings
 from earmark.config.settings import HeartbeatSettings
-from earmark.heartbeat.reread import Reread
+from earmark.heartbeat.settings_reload import SettingsReloader
 from support.beat_house import MODEL, BeatHouse
 
 ONE = "max_dispatches = 1\n"
@@ -23,7 +23,7 @@ class File:
         self.path = path
         self.reads = 0
         self.write(ONE)
-        self.reread = Reread(path, self.read)
+        self.reload_settings = SettingsReloader(path, self.read)
 
     def write(self, settings: str) -> None:
         """Write it, another file each time."""
@@ -46,7 +46,7 @@ def file(tmp_path: Path) -> File:
 @pytest.fixture
 def beats(file: File) -> Iterator[BeatHouse]:
     """A heartbeat that reads the file anew."""
-    with BeatHouse(reread=file.reread, max_dispatches=1) as house:
+    with BeatHouse(reload_settings=file.reload_settings, max_dispatches=1) as house:
         yield house
 
 

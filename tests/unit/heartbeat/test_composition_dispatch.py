@@ -9,7 +9,7 @@ import pytest
 
 from earmark.board.task import CompositionWork, Status
 from earmark.errors import NotFound
-from earmark.heartbeat.recover import recover
+from earmark.heartbeat.recovery import recover
 from earmark.money import Money
 from earmark.quilt.quilt import Patch
 from earmark.stages.kinds.model import model_stage

@@ -13,7 +13,7 @@ from earmark.workspace.agent_state import AgentState
 _FOR_LIFE: Final = ("agent", "sibling", "budget", "lease")
 
 
-class Reread:
+class SettingsReloader:
     """Reads a file's settings when it has changed; one that is bad, again and again."""
 
     def __init__(self, file: Path, read: Callable[[], HeartbeatSettings]) -> None:
@@ -36,12 +36,12 @@ class Reread:
         return settings
 
 
-def changed(now: HeartbeatSettings, told: HeartbeatSettings) -> HeartbeatSettings:
-    """Return *told*, but for what a heartbeat keeps until it is started anew."""
-    return told.model_copy(update={name: getattr(now, name) for name in _FOR_LIFE})
+def apply_changes(current: HeartbeatSettings, reloaded: HeartbeatSettings) -> HeartbeatSettings:
+    """Return *reloaded*, but for what a heartbeat keeps until it is started anew."""
+    return reloaded.model_copy(update={name: getattr(current, name) for name in _FOR_LIFE})
 
 
-def told_in(state: AgentState, settings: HeartbeatSettings) -> AgentState:
+def state_with(state: AgentState, settings: HeartbeatSettings) -> AgentState:
     """Return *state* as a heartbeat with these *settings* tells it."""
     return replace(
         state,
