@@ -1,8 +1,8 @@
 """Whose turn it is to ask again: FIFO lines of reservations that wait for budgets to free up.
 
 Pure bookkeeping behind one lock: no clock, no thread, no store; `earmark.ledger.waiting` drives it
-for tasks and for threads. Each waiter has a ticket, in the order of arrival, and stands in the line
-of the budget that refused it. It may try when nobody with an older ticket stands in a line of any
+for tasks and for threads. Each waiter has a place, in the order of arrival, and stands in the line
+of the budget that refused it. It may try when nobody with an earlier place stands in a line of any
 budget on its path, and only the first of a line tries. So those who wait are served in order where
 they compete, and never wait for each other where they do not.
 
@@ -32,9 +32,9 @@ class _Spot:
         self.changes = 0
         """How often something came back here: a refusal older than that is out of date."""
         self.held: list[Waiter] = []
-        """Refused because of what is in flight, by ticket."""
+        """Refused because of what is in flight, by place."""
         self.spent: list[Waiter] = []
-        """Refused until the window ends, by ticket; never in anybody's way."""
+        """Refused until the window ends, by place; never in anybody's way."""
 
 
 class Waiter:
@@ -43,10 +43,10 @@ class Waiter:
     Drivers read `trying`: whether it is this waiter's turn to ask. The rest is the queue's.
     """
 
-    __slots__ = ("line", "notify", "seen", "spots", "ticket", "trying")
+    __slots__ = ("line", "notify", "place", "seen", "spots", "trying")
 
-    def __init__(self, ticket: int, spots: tuple[_Spot, ...], notify: Callable[[], None]) -> None:
-        self.ticket = ticket
+    def __init__(self, place: int, spots: tuple[_Spot, ...], notify: Callable[[], None]) -> None:
+        self.place = place
         self.spots = spots
         self.notify = notify
         self.trying = False
@@ -54,10 +54,10 @@ class Waiter:
         self.seen: tuple[int, ...] = ()
 
     def __lt__(self, other: "Waiter") -> bool:
-        return self.ticket < other.ticket
+        return self.place < other.place
 
     def __repr__(self) -> str:
-        return f"Waiter({self.ticket}, trying={self.trying})"
+        return f"Waiter({self.place}, trying={self.trying})"
 
 
 class TurnQueue:
@@ -66,7 +66,7 @@ class TurnQueue:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._spots: dict[str, _Spot] = {}
-        self._tickets = 0
+        self._places = 0
         self._waiting = 0
         self.empty = True
         """Whether nobody tries or waits, so that nothing needs to be told; read at each commit."""
@@ -83,7 +83,7 @@ class TurnQueue:
             return {path for path in self._spots if "/" not in path}
 
     def join(self, budget: str, notify: Callable[[], None]) -> Waiter:
-        """Take the next ticket for a reservation under *budget*.
+        """Take the next place for a reservation under *budget*.
 
         The waiter is `trying` at once unless somebody waits on its path; then it stands behind
         them. *notify* is called when its turn comes: from any thread, while the queue is locked, so
@@ -91,8 +91,8 @@ class TurnQueue:
         """
         with self._lock:
             self.empty = False
-            self._tickets += 1
-            waiter = Waiter(self._tickets, self._enter(ancestors(budget)), notify)
+            self._places += 1
+            waiter = Waiter(self._places, self._enter(ancestors(budget)), notify)
             blocker = _older(waiter)
             if blocker is None:
                 _begin(waiter)
@@ -220,9 +220,9 @@ class TurnQueue:
 
 
 def _older(waiter: Waiter) -> _Spot | None:
-    """Return the budget nearest the leaf where somebody with an older ticket waits."""
+    """Return the budget nearest the leaf where somebody with an earlier place waits."""
     for spot in waiter.spots:
-        if spot.held and spot.held[0].ticket < waiter.ticket:
+        if spot.held and spot.held[0].place < waiter.place:
             return spot
     return None
 
