@@ -15,14 +15,14 @@ from earmark.errors import BudgetExceeded
 from earmark.money import Money
 from earmark.pricing.book import PriceBook
 from earmark.pricing.bound import ModelBound
-from earmark.provider import Api, open_provider
+from earmark.provider import SpokenApi, open_provider
 from earmark.provider.local import LocalModel
 from support.calls import ask, grant
 
 MODEL: Final = "local/smollm2-135m"
 BOOK: Final = PriceBook({MODEL: {"input_mtok": "1", "output_mtok": "1", "cache_read_mtok": "1"}})
 #: llama.cpp counts for its Messages and its Responses API.
-APIS: Final[tuple[Api, ...]] = ("anthropic", "openai-responses")
+APIS: Final[tuple[SpokenApi, ...]] = ("anthropic", "openai-responses")
 TEXTS: Final = {
     "short": "hi",
     "English": "Tell me about the planets, one by one. " * 40,
@@ -32,7 +32,7 @@ TEXTS: Final = {
 
 @asynccontextmanager
 async def opened(
-    api: Api, model: LocalModel, text: str, margin: int | None
+    api: SpokenApi, model: LocalModel, text: str, margin: int | None
 ) -> AsyncGenerator[Call]:
     """Give one call of the local model, and close its provider."""
     url = model.anthropic_url if api == "anthropic" else model.openai_url
@@ -47,7 +47,9 @@ async def opened(
 
 @pytest.mark.parametrize("api", APIS)
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
-def test_what_was_counted_is_what_is_read(local_model: LocalModel, api: Api, text: str) -> None:
+def test_what_was_counted_is_what_is_read(
+    local_model: LocalModel, api: SpokenApi, text: str
+) -> None:
     """With no margin: the bound is the usage, and the bytes of the few options beside it."""
 
     async def main() -> tuple[Any, Any, int]:
@@ -66,7 +68,9 @@ def test_what_was_counted_is_what_is_read(local_model: LocalModel, api: Api, tex
 
 
 @pytest.mark.parametrize("api", APIS)
-def test_a_call_that_its_bytes_would_not_fit_is_made(local_model: LocalModel, api: Api) -> None:
+def test_a_call_that_its_bytes_would_not_fit_is_made(
+    local_model: LocalModel, api: SpokenApi
+) -> None:
     """On a third of what its bytes hold, and what it cost is what was read and written."""
 
     async def spend(margin: int | None) -> Receipt:

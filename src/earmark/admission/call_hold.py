@@ -19,7 +19,7 @@ from earmark.admission.ending import Ending, in_full, operation_of, without_cost
 from earmark.admission.entrance import Held, Order
 from earmark.admission.policy import Elastic, choices, growth, more
 from earmark.admission.quantile import OutputQuantiles, reply_length
-from earmark.admission.threads_and_tasks import Books
+from earmark.admission.threads_and_tasks import AnyLedger
 from earmark.clock import NANOS_PER_SECOND
 from earmark.errors import (
     EarmarkError,
@@ -57,14 +57,26 @@ class CallHold:
     """One call's hold; shared by the threads or tasks that the call runs in."""
 
     __slots__ = (
-        "_books", "_counted", "_covered", "_ended_at", "_ending", "_least", "_lock", "_order",
-        "_produced", "_quantiles", "_sent", "ask", "charge", "reservation",
+        "_counted",
+        "_covered",
+        "_ended_at",
+        "_ending",
+        "_least",
+        "_ledger",
+        "_lock",
+        "_order",
+        "_produced",
+        "_quantiles",
+        "_sent",
+        "ask",
+        "charge",
+        "reservation",
     )  # fmt: skip
 
     def __init__(
-        self, books: Books, order: Order, held: Held, sent: Sent, quantiles: OutputQuantiles
+        self, ledger: AnyLedger, order: Order, held: Held, sent: Sent, quantiles: OutputQuantiles
     ) -> None:
-        self._books = books
+        self._ledger = ledger
         self._order = order
         self._sent = sent
         self._quantiles = quantiles
@@ -142,7 +154,7 @@ class CallHold:
 
     def _later_deadline(self) -> float | None:
         """Return the seconds from now until a later deadline, once half of the time has passed."""
-        left = self.reservation.expires - self._books.clock.instant()
+        left = self.reservation.expires - self._ledger.clock.instant()
         ttl = self._order.ttl_ns
         return ttl / NANOS_PER_SECOND if 2 * left < ttl else None
 
@@ -163,14 +175,14 @@ class CallHold:
         """Extend the reservation; named by its *step*, so that it is done once."""
         order = self._order
         operation = requests.extend(
-            self._books.clock,
+            self._ledger.clock,
             order.key,
             cost,
             units=units,
             deadline=deadline,
             operation=f"{order.name}{step}",
         )
-        self.reservation = reservation_of(await self._books.submit(operation))
+        self.reservation = reservation_of(await self._ledger.submit(operation))
 
     async def end(self, ending: Ending) -> Charge:
         """Book *ending*, unless the call ended so before; durable.
@@ -184,7 +196,7 @@ class CallHold:
         if self.charge is None:
             ending = self._in_full(claimed)
             try:
-                self.charge = await self._books.booked(partial(self._booked, ending))
+                self.charge = await self._ledger.booked(partial(self._booked, ending))
             except GeneratorExit:
                 self.abandon()
                 raise
@@ -209,7 +221,7 @@ class CallHold:
             operation = operation_of(key, ending)
         except InvalidAmount:
             operation = Presume(key)
-        self._books.abandon(operation)
+        self._ledger.abandon(operation)
 
     def _in_full(self, ending: Ending) -> Ending:
         bound = self._order.bound
@@ -218,7 +230,7 @@ class CallHold:
     def _claim(self, ending: Ending) -> Ending:
         with self._lock:
             if self._ending is None:
-                self._ended_at = self._books.clock.elapsed()
+                self._ended_at = self._ledger.clock.elapsed()
                 self._ending = ending
             elif self._ending != ending:
                 raise KeyReused(
@@ -266,10 +278,10 @@ class CallHold:
         """Do *operation*, again where the store could not be written: it is idempotent."""
         for pause in BOOKING_PAUSES_S:
             try:
-                return reservation_of(await self._books.submit(operation))
+                return reservation_of(await self._ledger.submit(operation))
             except StoreUnavailable:
-                await self._books.pause(pause)
-        return reservation_of(await self._books.submit(operation))
+                await self._ledger.pause(pause)
+        return reservation_of(await self._ledger.submit(operation))
 
     def _learn(self, ending: Ending) -> None:
         wanted, usage = self._order.bound.max_output_tokens, ending.usage

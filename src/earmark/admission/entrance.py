@@ -6,7 +6,7 @@ from functools import partial
 from msgspec import Struct
 
 from earmark.admission.policy import Ask, Next, Policy, Refuse, Try, Wait, after, first_ask
-from earmark.admission.threads_and_tasks import Books
+from earmark.admission.threads_and_tasks import AnyLedger
 from earmark.clock import NANOS_PER_SECOND
 from earmark.errors import BudgetExceeded
 from earmark.ledger import requests
@@ -42,8 +42,8 @@ class Held(Struct, frozen=True):
 class Entrance:
     """Lets calls in: reserves by their policy, waits in the ledger's queue where that helps."""
 
-    def __init__(self, books: Books) -> None:
-        self._books = books
+    def __init__(self, ledger: AnyLedger) -> None:
+        self._ledger = ledger
 
     async def enter(self, order: Order, *, wait_ns: int) -> Held:
         """Return the hold of *order*, waiting in line for at most *wait_ns*.
@@ -59,10 +59,10 @@ class Entrance:
             StoreError: The books could not be written. Nothing was sent; should the hold be in them
                 all the same, it is presumed at its deadline.
         """
-        due = self._books.clock.elapsed() + wait_ns
+        due = self._ledger.clock.elapsed() + wait_ns
         attempt = partial(self._attempt, order, due)
         before_waiting = partial(self._before_waiting, order, wait_ns)
-        return await self._books.in_turn(
+        return await self._ledger.in_turn(
             order.budget, attempt, wait_ns=wait_ns, before_waiting=before_waiting
         )
 
@@ -71,7 +71,7 @@ class Entrance:
 
         Not where the key was used, nor where the number of calls is the limit.
         """
-        turns, ask = self._books.turns, _first(order).ask
+        turns, ask = self._ledger.turns, _first(order).ask
         if turns.is_repeat(order.key):
             return False
         refused = turns.preview(order.budget, requests.amounts(ask.hold, ask.units()))
@@ -83,7 +83,7 @@ class Entrance:
         Raises:
             BudgetExceeded: Nothing that the policy would ask for can fit in time.
         """
-        turns, step = self._books.turns, _first(order)
+        turns, step = self._ledger.turns, _first(order)
         if turns.is_repeat(order.key):
             return True
         while isinstance(step, Try):
@@ -102,7 +102,7 @@ class Entrance:
             return Through(step)
         if isinstance(step, Wait):
             return Blocked(step.refusal, partial(self._give_up, order, step.otherwise))
-        clock = self._books.clock
+        clock = self._ledger.clock
         blocked = blocked_by(
             step.refusal,
             partial(self._give_up, order, step),
@@ -136,7 +136,7 @@ class Entrance:
 
     async def _reserve(self, order: Order, ask: Ask) -> Reservation:
         operation = requests.reserve(
-            self._books.clock,
+            self._ledger.clock,
             order.budget,
             ask.hold,
             key=order.key,
@@ -145,7 +145,7 @@ class Entrance:
             labels=order.labels,
             operation=order.name,
         )
-        return check_opened(reservation_of(await self._books.reserve(operation)))
+        return check_opened(reservation_of(await self._ledger.reserve(operation)))
 
 
 def _first(order: Order) -> Try:

@@ -42,7 +42,7 @@ from earmark.admission.request import (
     Request,
     read_request,
 )
-from earmark.admission.threads_and_tasks import Books, TaskBooks, ThreadBooks, completed
+from earmark.admission.threads_and_tasks import AnyLedger, TaskLedger, ThreadLedger, completed
 from earmark.admission.ticket import AsyncTicket, Ticket
 from earmark.budget.path import parse_path
 from earmark.clock import NANOS_PER_SECOND, Clock, check_clock, parse_duration, time_limit
@@ -66,7 +66,7 @@ GRACE_NS: Final = 60 * NANOS_PER_SECOND
 COUNT_TIMEOUT_S: Final = 5.0
 
 
-class _Terms(Struct, frozen=True, kw_only=True):
+class _CallTerms(Struct, frozen=True, kw_only=True):
     """How one call is let in."""
 
     under: str
@@ -83,24 +83,24 @@ class _Admission:
 
     def __init__(
         self,
-        books: Books,
+        ledger: AnyLedger,
         policy: Policy,
         book: PriceBook | None,
         clock: Clock | None,
         quantiles: OutputQuantiles | None,
     ) -> None:
-        self.books = books
-        self.clock = books.clock if clock is None else check_clock(clock)
+        self.ledger = ledger
+        self.clock = ledger.clock if clock is None else check_clock(clock)
         self._policy = _checked(policy)
         self._book = check_book(book)
         if not isinstance(quantiles, OutputQuantiles | None):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped callers
             raise wrong_argument("quantiles", quantiles, "an OutputQuantiles")
         self._quantiles = quantiles or OutputQuantiles()
-        self._entrance = Entrance(books)
+        self._entrance = Entrance(ledger)
 
     def read(
         self, under: str, request: Mapping[str, Any] | Bound | None, options: OpenOptions
-    ) -> tuple[Request, _Terms]:
+    ) -> tuple[Request, _CallTerms]:
         """Return the request with its bound, priced now, and how it is let in."""
         parse_path(under)
         try:
@@ -109,7 +109,7 @@ class _Admission:
             # Only here is it known whose money an unpriced call would have been.
             refusal.budget = refusal.budget or under
             raise
-        return bounded, _Terms(
+        return bounded, _CallTerms(
             under=under,
             key=options.get("key"),
             wait_ns=_nanos(options.get("wait", DEFAULT_WAIT)),
@@ -118,7 +118,7 @@ class _Admission:
             policy=options.get("policy"),
         )
 
-    def order(self, request: Request, terms: _Terms) -> Order:
+    def order(self, request: Request, terms: _CallTerms) -> Order:
         """Return the order of *request*, under a key of its own unless one is given."""
         parse_path(terms.under)
         policy = self._policy if terms.policy is None else _checked(terms.policy)
@@ -140,7 +140,7 @@ class _Admission:
         """Return whether what *order* asks for first does not fit now."""
         return self._entrance.asks_too_much(order)
 
-    async def hold(self, request: Request, order: Order, terms: _Terms) -> CallHold:
+    async def hold(self, request: Request, order: Order, terms: _CallTerms) -> CallHold:
         """Return the hold of *order*, once its turn in line has come."""
         began = self.clock.elapsed()
         held = await self._entrance.enter(order, wait_ns=terms.wait_ns)
@@ -152,7 +152,7 @@ class _Admission:
             started=started,
             recorder=terms.recorder,
         )
-        return CallHold(self.books, order, held, sent, self._quantiles)
+        return CallHold(self.ledger, order, held, sent, self._quantiles)
 
 
 class Guard:
@@ -210,7 +210,7 @@ class Guard:
             raise wrong_argument("the ledger", ledger, "what earmark.open or open_async opens")
         guard = super().__new__(cls)
         guard._ledger = ledger
-        guard._admission = _Admission(ThreadBooks(ledger), policy, book, clock, quantiles)
+        guard._admission = _Admission(ThreadLedger(ledger), policy, book, clock, quantiles)
         return guard
 
     _ledger: Ledger
@@ -266,7 +266,7 @@ class AsyncGuard:
         quantiles: OutputQuantiles | None = None,
     ) -> None:
         """Spend from *ledger* by *policy*; see `Guard`."""
-        self._admission = _Admission(TaskBooks(ledger), policy, book, clock, quantiles)
+        self._admission = _Admission(TaskLedger(ledger), policy, book, clock, quantiles)
 
     def open(
         self,
@@ -315,7 +315,7 @@ class AsyncGuard:
             asyncio.CancelledError: Once the cancelled call is booked; from the store's error, where
                 it could not be.
         """
-        terms = _Terms(
+        terms = _CallTerms(
             under=under,
             key=key,
             wait_ns=_nanos(wait),
@@ -386,7 +386,7 @@ class Opening:
     __slots__ = ("_admission", "_begun", "_order", "_request", "_terms", "_ticket")
 
     def __init__(
-        self, admission: _Admission, request: Request, order: Order, terms: _Terms
+        self, admission: _Admission, request: Request, order: Order, terms: _CallTerms
     ) -> None:
         self._admission = admission
         self._request = request
@@ -441,5 +441,5 @@ def _nanos(wait: Duration | None) -> int:
     return 0 if wait is None else parse_duration(wait)
 
 
-def _route(terms: _Terms) -> str:
+def _route(terms: _CallTerms) -> str:
     return terms.labels.get("stage", "")

@@ -1,7 +1,8 @@
 """The ledger as the guard asks it, from threads and from tasks: the guard's own logic is one.
 
-That logic is written as coroutines over `Books`. With `TaskBooks` they suspend; with `ThreadBooks`
-nothing ever suspends, and `completed` runs such a coroutine to its end on the caller's thread.
+That logic is written as coroutines over `AnyLedger`. With `TaskLedger` they suspend; with
+`ThreadLedger` nothing ever suspends, and `completed` runs such a coroutine to its end on the
+caller's thread.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ Attempt = Callable[[], Awaitable[Through[T] | Blocked[Awaitable[T]]]]
 Work = Callable[[], Coroutine[Any, Any, T]]
 
 
-class Books(Protocol):
+class AnyLedger(Protocol):
     """One ledger, asked from threads or from tasks."""
 
     @property
@@ -62,7 +63,7 @@ class Books(Protocol):
         ...
 
 
-class TaskBooks:
+class TaskLedger:
     """An `AsyncLedger`: every step may suspend, and be cancelled there."""
 
     __slots__ = ("_ledger",)
@@ -117,7 +118,7 @@ class TaskBooks:
         await self.clock.sleep(seconds)
 
 
-class ThreadBooks:
+class ThreadLedger:
     """A `Ledger`: every step blocks the thread, and nothing suspends."""
 
     __slots__ = ("_ledger",)
@@ -171,7 +172,7 @@ class ThreadBooks:
 
 
 def completed(work: Awaitable[T]) -> T:
-    """Return what *work* gives, which awaits nothing but `ThreadBooks` and so never suspends."""
+    """Return what *work* gives, which awaits nothing but `ThreadLedger` and so never suspends."""
     steps = work.__await__()
     try:
         next(steps)

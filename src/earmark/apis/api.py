@@ -23,7 +23,7 @@ from earmark.errors.inputs import quoted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Api:
+class ApiTables:
     """One API's tables; each stands in that API's own file."""
 
     name: str
@@ -45,8 +45,8 @@ def _api(
     *,
     usage_root: str = "usage",
     counters: CounterTable | None = None,
-) -> Api:
-    return Api(
+) -> ApiTables:
+    return ApiTables(
         name=name,
         request=request,
         usage_root=usage_root,
@@ -56,7 +56,7 @@ def _api(
     )
 
 
-APIS: Final[Mapping[str, Api]] = {
+APIS: Final[Mapping[str, ApiTables]] = {
     api.name: api
     for api in (
         _api("openai", openai_chat, openai_chat_request.REQUEST),

@@ -5,9 +5,12 @@ Each API has one `Dialect` in a file of its own; `earmark.apis.dialects` finds i
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from earmark.apis.hosts import is_below
+
+#: The APIs that are spoken: each has a dialect.
+SpokenApi = Literal["openai", "openai-responses", "anthropic", "gemini"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

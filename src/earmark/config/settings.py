@@ -21,6 +21,7 @@ from pydantic import (
 
 from earmark.apis.api import REQUEST_APIS, request_table
 from earmark.apis.counts import DEFAULT_MARGIN, margin_of
+from earmark.apis.dialect import SpokenApi
 from earmark.budget.limit import Limit
 from earmark.budget.path import parse_path
 from earmark.budget.window import check_zone
@@ -57,10 +58,8 @@ Variable = Annotated[str, PlainValidator(values.variable)]
 Flag = Annotated[bool, PlainValidator(values.flag)]
 Margin = Annotated[int, PlainValidator(values.margin)]
 
-#: The APIs that are spoken.
-Api = Literal["openai", "openai-responses", "anthropic", "gemini"]
 #: Where the key of each API's maker usually stands.
-KEY_VARIABLES: Final[Mapping[Api, str]] = {
+KEY_VARIABLES: Final[Mapping[SpokenApi, str]] = {
     "openai": "OPENAI_API_KEY",
     "openai-responses": "OPENAI_API_KEY",
     "anthropic": "ANTHROPIC_API_KEY",
@@ -113,7 +112,7 @@ class ApiSettings(_Table):
 class ProviderSettings(_Table):
     """`[providers.name]`: one API that answers model requests."""
 
-    api: Annotated[Api, PlainValidator(values.choice(*KEY_VARIABLES))]
+    api: Annotated[SpokenApi, PlainValidator(values.choice(*KEY_VARIABLES))]
     base_url: Url | None = None  # None: the API's own address
     api_key_env: Annotated[str | None, PlainValidator(values.variable)] = None  # never the key
     max_tokens: Tokens | None = None  # of a request that names none; None: the default

@@ -1,5 +1,6 @@
 """Calls models over HTTP, whatever API their server speaks; and a local model without a key."""
 
-from earmark.provider.open import Api, open_provider
+from earmark.apis.dialect import SpokenApi
+from earmark.provider.open import open_provider
 
-__all__ = ["Api", "open_provider"]
+__all__ = ["SpokenApi", "open_provider"]

@@ -33,7 +33,7 @@ _BESIDE_THE_BODY: Final = frozenset({"extra_headers", "extra_query"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
+class ProviderTerms:
     """What a provider is configured with, beside its server.
 
     Raises:
@@ -64,7 +64,7 @@ class ModelCall:
     name: str
     bound: ModelBound
     streams: bool
-    _terms: Terms = field(repr=False)
+    _terms: ProviderTerms = field(repr=False)
     _server: Server = field(repr=False)
     _sender: "Sender" = field(repr=False)
     _body: Mapping[str, Any] = field(repr=False)
@@ -196,7 +196,9 @@ class ModelCall:
         )
 
 
-def make_call(terms: Terms, server: Server, sender: "Sender", request: ModelRequest) -> ModelCall:
+def make_call(
+    terms: ProviderTerms, server: Server, sender: "Sender", request: ModelRequest
+) -> ModelCall:
     """Return the call for *request*, priced now and bounded; reads no network.
 
     Raises:
@@ -245,7 +247,7 @@ def make_call(terms: Terms, server: Server, sender: "Sender", request: ModelRequ
     )
 
 
-def _price(terms: Terms, provider: str, reading: RequestReading, within_s: float) -> Price:
+def _price(terms: ProviderTerms, provider: str, reading: RequestReading, within_s: float) -> Price:
     """Return the price of now, which holds the dearest until the call's end."""
     return terms.book.resolve(
         reading.model,

@@ -1,25 +1,20 @@
 """From a provider's settings to the provider: one class, whatever API its server speaks."""
 
-from typing import Literal
-
 from earmark.admission.call import ModelRequest, Provider
 from earmark.apis.bounds import DEFAULT_MAX_TOKENS
-from earmark.apis.dialect import Dialect
+from earmark.apis.dialect import Dialect, SpokenApi
 from earmark.apis.dialects import DIALECTS
 from earmark.clock import Clock
 from earmark.errors import InvalidConfig
 from earmark.pricing.book import PriceBook
-from earmark.provider.call import ModelCall, Terms, make_call
+from earmark.provider.call import ModelCall, ProviderTerms, make_call
 from earmark.provider.server import Server, base_url_of
-
-#: The APIs that are spoken.
-Api = Literal["openai", "openai-responses", "anthropic", "gemini"]
 
 
 class ModelProvider:
     """Calls models through one API of one server, with no retries; see `Provider`."""
 
-    def __init__(self, server: Server, terms: Terms) -> None:
+    def __init__(self, server: Server, terms: ProviderTerms) -> None:
         from earmark.provider.sender import Sender  # noqa: PLC0415 - slow, and only needed by callers
 
         self._server = server
@@ -42,7 +37,7 @@ class ModelProvider:
 def open_provider(
     name: str,
     *,
-    api: Api,
+    api: SpokenApi,
     book: PriceBook,
     clock: Clock,
     base_url: str | None = None,
@@ -67,7 +62,7 @@ def open_provider(
             is always a bound.
         context_window: The most tokens its models take in, where the user knows it.
         allowed_options: Options beyond the API's table that the user vouches for: text at most.
-        count_margin: Has an input counted that does not fit by bytes; see `Terms`.
+        count_margin: Has an input counted that does not fit by bytes; see `ProviderTerms`.
 
     Raises:
         InvalidUsage: An input is to be counted, and no endpoint of the API is known that does.
@@ -77,7 +72,7 @@ def open_provider(
     dialect = _dialect(name, api)
     url = base_url_of(name, base_url, dialect)
     server = Server(provider=name, dialect=dialect, base_url=url, api_key=api_key)
-    terms = Terms(
+    terms = ProviderTerms(
         api=api,
         book=book,
         clock=clock,

@@ -28,7 +28,7 @@ from earmark.stages.kinds.kind import Tools
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
+class AttemptTerms:
     """What holds for every attempt of a run."""
 
     run_id: str
@@ -53,7 +53,7 @@ class StageAttempts:
     def __init__(
         self,
         prepared: Prepared,
-        terms: Terms,
+        terms: AttemptTerms,
         *,
         ledger: AsyncLedger,
         guard: AsyncGuard,

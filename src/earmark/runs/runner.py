@@ -24,7 +24,7 @@ from earmark.ledger.async_ledger import AsyncLedger
 from earmark.ledger.ledger import Ledger
 from earmark.ledger.requests import Duration
 from earmark.money import AmountLike, Money
-from earmark.runs.attempts import StageAttempts, Terms, ungated
+from earmark.runs.attempts import AttemptTerms, StageAttempts, ungated
 from earmark.runs.closing import carry, error_json, status_of, totals, unaccounted
 from earmark.runs.engine import Engine, Order
 from earmark.runs.engines.local import LocalEngine
@@ -132,7 +132,7 @@ class _Ask:
 
     record: RunRecord
     under: str
-    terms: Terms
+    terms: AttemptTerms
     clock: Clock
     stages: tuple[AnyStage, ...]
     tools: Tools
@@ -177,7 +177,7 @@ def _ask(
             alive_until=now + LEASE_NS,
         ),
         under=under,
-        terms=Terms(
+        terms=AttemptTerms(
             run_id=run_id,
             budget=path,
             concurrency=concurrency,

@@ -18,7 +18,7 @@ from earmark.config.load import load_settings
 from earmark.errors import CallFailed, InvalidConfig
 from earmark.money import Money
 from earmark.pricing.book import PriceBook
-from earmark.provider import Api, open_provider
+from earmark.provider import SpokenApi, open_provider
 from earmark.runs.statement import Statement
 from earmark.testing import ManualClock
 from support.calls import ask, grant, send
@@ -26,7 +26,7 @@ from support.shell import graph
 from support.split_replies import DIALECTS, Content, Split
 from support.stub_server import Scene, StubServer, completion
 
-APIS: tuple[Api, ...] = ("openai", "openai-responses", "anthropic", "gemini")
+APIS: tuple[SpokenApi, ...] = ("openai", "openai-responses", "anthropic", "gemini")
 BOOK = PriceBook({"stub/m": {"input_mtok": "1", "output_mtok": "10"}})
 #: 100 tokens in, 20 out.
 CONTENT = Content(
@@ -44,7 +44,7 @@ MESSAGES: Sequence[Mapping[str, Any]] = (
     {"role": "assistant", "content": "hi"},
     {"role": "user", "content": "and now?"},
 )
-WRITTEN: Mapping[Api, tuple[str, Mapping[str, Any]]] = {
+WRITTEN: Mapping[SpokenApi, tuple[str, Mapping[str, Any]]] = {
     "openai": (
         "/chat/completions",
         {"model": "m", "messages": list(MESSAGES), "max_tokens": 42, "temperature": 0},
@@ -76,18 +76,18 @@ WRITTEN: Mapping[Api, tuple[str, Mapping[str, Any]]] = {
         },
     ),
 }
-OPTIONS: Mapping[Api, Mapping[str, Any]] = {
+OPTIONS: Mapping[SpokenApi, Mapping[str, Any]] = {
     **{api: {"temperature": 0} for api in APIS},
     "gemini": {"generationConfig": {"temperature": 0}},
 }
 
 
-def whole(api: Api, content: Content = CONTENT) -> Scene:
+def whole(api: SpokenApi, content: Content = CONTENT) -> Scene:
     """Return the scene of a whole reply."""
     return Scene(body=json.dumps(DIALECTS[api].body(content)).encode())
 
 
-def events(api: Api, content: Content = CONTENT) -> list[bytes]:
+def events(api: SpokenApi, content: Content = CONTENT) -> list[bytes]:
     """Return the events of the same reply."""
     found: list[bytes] = []
     for name, data in DIALECTS[api].events(content, Split()):
@@ -97,7 +97,7 @@ def events(api: Api, content: Content = CONTENT) -> list[bytes]:
     return found
 
 
-def answer(stub: StubServer, api: Api, scene: Scene, **request: Any) -> Reply:
+def answer(stub: StubServer, api: SpokenApi, scene: Scene, **request: Any) -> Reply:
     """Play one scene for one call."""
     opened = open_provider(
         "stub", api=api, book=BOOK, clock=SystemClock(), base_url=stub.play(scene).url
@@ -106,7 +106,7 @@ def answer(stub: StubServer, api: Api, scene: Scene, **request: Any) -> Reply:
 
 
 @pytest.mark.parametrize("api", APIS)
-def test_a_request_is_written_in_the_apis_form(stub: StubServer, api: Api) -> None:
+def test_a_request_is_written_in_the_apis_form(stub: StubServer, api: SpokenApi) -> None:
     """Roles, the system prompt, options and the granted tokens stand where the API reads them."""
     request = ModelRequest(model="stub/m", messages=MESSAGES, max_tokens=500, options=OPTIONS[api])
     stub.play(whole(api))
@@ -117,7 +117,9 @@ def test_a_request_is_written_in_the_apis_form(stub: StubServer, api: Api) -> No
 
 
 @pytest.mark.parametrize("api", APIS)
-def test_messages_added_after_a_call_was_bounded_are_not_sent(stub: StubServer, api: Api) -> None:
+def test_messages_added_after_a_call_was_bounded_are_not_sent(
+    stub: StubServer, api: SpokenApi
+) -> None:
     """A call waits for its budget, and an agent loop goes on with the same list."""
     message = {"role": "user", "content": "hello"}
     conversation = [message]
@@ -142,7 +144,7 @@ def test_messages_added_after_a_call_was_bounded_are_not_sent(stub: StubServer, 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_reply_is_its_text_and_its_exact_cost(
     stub: StubServer,
-    api: Api,
+    api: SpokenApi,
     stream: bool,  # noqa: FBT001 - a column of the table
 ) -> None:
     """Whole or streamed, with reasoning that is no part of the text."""
@@ -162,7 +164,7 @@ def test_a_reply_is_its_text_and_its_exact_cost(
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_tool_call_is_given_as_the_api_sent_it(
     stub: StubServer,
-    api: Api,
+    api: SpokenApi,
     stream: bool,  # noqa: FBT001 - a column of the table
 ) -> None:
     """What is more than text is kept as it came, billed as the rest."""
@@ -176,7 +178,7 @@ def test_a_tool_call_is_given_as_the_api_sent_it(
 
 
 @pytest.mark.parametrize("api", APIS)
-def test_a_stream_that_ends_early_is_of_unknown_cost(stub: StubServer, api: Api) -> None:
+def test_a_stream_that_ends_early_is_of_unknown_cost(stub: StubServer, api: SpokenApi) -> None:
     """Cut after any number of events, cleanly or not: what came until then is not the bill."""
     sent = events(api)
     # What follows an answer that is whole: the usage chunk and [DONE], `message_stop`.
@@ -188,7 +190,7 @@ def test_a_stream_that_ends_early_is_of_unknown_cost(stub: StubServer, api: Api)
             assert (raised.value.billed, raised.value.cost) == ("unknown", None)
 
 
-ERRORS: Mapping[Api, tuple[str, Any]] = {
+ERRORS: Mapping[SpokenApi, tuple[str, Any]] = {
     "openai": ("", {"error": {"message": "secret", "code": "overloaded"}}),
     "openai-responses": (
         "response.failed",
@@ -206,7 +208,7 @@ ERRORS: Mapping[Api, tuple[str, Any]] = {
 
 
 @pytest.mark.parametrize("api", APIS)
-def test_an_error_in_a_stream_is_named_by_its_code(stub: StubServer, api: Api) -> None:
+def test_an_error_in_a_stream_is_named_by_its_code(stub: StubServer, api: SpokenApi) -> None:
     """The provider broke off: the cost is unknown, its message is not passed on."""
     name, data = ERRORS[api]
     head = f"event: {name}\n" if name else ""
@@ -231,7 +233,7 @@ def test_an_error_in_a_stream_is_named_by_its_code(stub: StubServer, api: Api) -
     ],
 )
 def test_a_body_that_is_no_reply_is_billed_by_its_usage(
-    stub: StubServer, api: Api, body: Mapping[str, Any]
+    stub: StubServer, api: SpokenApi, body: Mapping[str, Any]
 ) -> None:
     """Failed, blocked or of another form: of unknown cost, unless it says what it cost."""
     with pytest.raises(CallFailed) as raised:
@@ -269,7 +271,7 @@ def test_several_answers_are_asked_only_of_apis_that_give_them(stub: StubServer)
     ],
 )
 def test_options_cannot_undo_the_bound(
-    stub: StubServer, api: Api, options: Mapping[str, Any], named: str
+    stub: StubServer, api: SpokenApi, options: Mapping[str, Any], named: str
 ) -> None:
     """An option that the bound depends on is refused before anything is sent."""
     with pytest.raises(InvalidConfig, match=named):
@@ -318,7 +320,7 @@ def test_what_a_provider_says_it_billed_counts_from_its_own_host(
 
 @pytest.mark.parametrize("api", APIS)
 def test_a_configured_stage_asks_any_api(
-    stub: StubServer, api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stub: StubServer, api: SpokenApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From `earmark.toml` to the statement: the API is one word, the cost is exact."""
     monkeypatch.setenv("STUB_KEY", "sk-1")

@@ -14,16 +14,16 @@ from earmark.clock import SystemClock
 from earmark.errors import CallFailed
 from earmark.money import Money
 from earmark.pricing.book import PriceBook
-from earmark.provider import Api, open_provider
+from earmark.provider import SpokenApi, open_provider
 from support.calls import ask, grant, send
 from support.split_replies import DIALECTS, Content
 from support.stub_server import Scene, StubServer, error, events
 
 BOOK = PriceBook({"stub/m": {"input_mtok": "1", "output_mtok": "10"}})
-APIS: tuple[Api, ...] = ("openai", "openai-responses", "anthropic", "gemini")
+APIS: tuple[SpokenApi, ...] = ("openai", "openai-responses", "anthropic", "gemini")
 
 
-def fail(api: Api, url: str, *, timeout_s: float = 20.0, stream: bool = False) -> CallFailed:
+def fail(api: SpokenApi, url: str, *, timeout_s: float = 20.0, stream: bool = False) -> CallFailed:
     """Return how one call to *url* fails."""
     provider = open_provider(
         "stub", api=api, book=BOOK, clock=SystemClock(), base_url=url, api_key="sk-top-secret"
@@ -74,7 +74,7 @@ STATUSES: list[tuple[int, dict[str, str], str, bool]] = [
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_status_says_whether_the_call_was_billed(
     stub: StubServer,
-    api: Api,
+    api: SpokenApi,
     stream: bool,  # noqa: FBT001 - a column of the table
 ) -> None:
     """Rejections before any work cost nothing; whatever may have worked is of unknown cost."""
@@ -100,7 +100,7 @@ def test_a_status_says_whether_the_call_was_billed(
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 def test_a_redirect_gets_neither_key_nor_prompt(
     stub: StubServer,
-    api: Api,
+    api: SpokenApi,
     stream: bool,  # noqa: FBT001 - a column of the table
     status: int,
 ) -> None:

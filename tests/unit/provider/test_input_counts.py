@@ -25,7 +25,7 @@ from earmark.heartbeat.controls import GO
 from earmark.heartbeat.send_check import SendCheck
 from earmark.money import Money
 from earmark.pricing.book import PriceBook
-from earmark.provider import Api, open_provider
+from earmark.provider import SpokenApi, open_provider
 from earmark.provider.server import Server, base_url_of
 from support.calls import ask, send
 from support.guard_house import BOUND, HandCall, House, all_wait, free
@@ -34,7 +34,7 @@ from support.shell import graph
 from support.split_replies import DIALECTS, Content
 from support.stub_server import Scene, StubServer
 
-COUNTED: Final[tuple[Api, ...]] = ("openai-responses", "anthropic", "gemini")
+COUNTED: Final[tuple[SpokenApi, ...]] = ("openai-responses", "anthropic", "gemini")
 BOOK: Final = PriceBook({"stub/m": {"input_mtok": "1", "output_mtok": "10"}})
 #: 3,400 bytes: held at 1 USD a million, 0.0034 and what a template adds.
 ENGLISH: Final = "Name one planet. " * 200
@@ -42,28 +42,28 @@ ENGLISH: Final = "Name one planet. " * 200
 LEFT: Final = "0.002 usd total"
 #: 800 tokens in, 20 out.
 COST: Final = Money("0.001")
-PATHS: Final[Mapping[Api, str]] = {
+PATHS: Final[Mapping[SpokenApi, str]] = {
     "openai-responses": "/responses/input_tokens",
     "anthropic": "/v1/messages/count_tokens",
     "gemini": "/v1beta/models/m:countTokens",
 }
 
 
-def count(api: Api, tokens: object = 800) -> Scene:
+def count(api: SpokenApi, tokens: object = 800) -> Scene:
     """Return the scene of a count."""
     endpoint = request_table(api).count
     assert endpoint is not None
     return Scene(body=json.dumps({endpoint.answer: tokens}).encode())
 
 
-def reply(api: Api) -> Scene:
+def reply(api: SpokenApi) -> Scene:
     """Return the scene of an answer."""
     content = Content(texts=["Mars."], input_tokens=800, output_tokens=20)
     return Scene(body=json.dumps(DIALECTS[api].body(content)).encode())
 
 
 def opened(
-    api: Api, url: str, *, margin: int | None = margin_of(DEFAULT_MARGIN), **more: Any
+    api: SpokenApi, url: str, *, margin: int | None = margin_of(DEFAULT_MARGIN), **more: Any
 ) -> Provider:
     """Return a provider that counts, unless *margin* is `None`."""
     clock = SystemClock()
@@ -98,7 +98,7 @@ def english(**more: Any) -> ModelRequest:
 
 @pytest.mark.parametrize("api", COUNTED)
 def test_an_input_that_does_not_fit_by_bytes_is_counted_once_and_sent_as_it_is(
-    stub: StubServer, api: Api
+    stub: StubServer, api: SpokenApi
 ) -> None:
     """Refused without a count; with it the call is not even clamped. To count costs nothing."""
     stub.play(reply(api))
@@ -362,7 +362,9 @@ def test_an_api_that_counts_nothing_is_refused_where_it_is_opened() -> None:
         ("gemini", "http://h/v1/", "http://h/v1/models/a%2Fb:countTokens"),
     ],
 )
-def test_a_count_is_asked_for_beside_the_calls(api: Api, base_url: str | None, url: str) -> None:
+def test_a_count_is_asked_for_beside_the_calls(
+    api: SpokenApi, base_url: str | None, url: str
+) -> None:
     """Whatever form the base URL has: a version, a whole path, a query."""
     endpoint = request_table(api).count
     assert isinstance(endpoint, CountEndpoint)

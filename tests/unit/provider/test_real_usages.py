@@ -13,17 +13,17 @@ from earmark.admission.call import Reply
 from earmark.apis.openai_chat import SEARCHING_MODELS
 from earmark.money import Money
 from earmark.pricing.book import PriceBook
-from earmark.provider import Api, open_provider
+from earmark.provider import SpokenApi, open_provider
 from earmark.testing import ManualClock
 from support.calls import ask, grant
 from support.stub_server import Scene, StubServer, chunks, completion, events, message
 
 #: Source: test data of pydantic/genai-prices, MIT.
 DATA = Path(__file__).parents[3] / "../shared/data/real_usages.jsonl"
-FLAVORS: dict[Api, str] = {"openai": "chat", "anthropic": "default"}
+FLAVORS: dict[SpokenApi, str] = {"openai": "chat", "anthropic": "default"}
 
 
-def lines(api: Api) -> list[tuple[dict[str, Any], Decimal]]:
+def lines(api: SpokenApi) -> list[tuple[dict[str, Any], Decimal]]:
     """Return the bodies this API sent, with the price expected for each."""
     if not DATA.exists():
         pytest.skip(f"{DATA} is not there")
@@ -41,7 +41,7 @@ def lines(api: Api) -> list[tuple[dict[str, Any], Decimal]]:
 
 
 def replay(
-    stub: StubServer, api: Api, scenes: Sequence[tuple[str, Scene]], **request: Any
+    stub: StubServer, api: SpokenApi, scenes: Sequence[tuple[str, Scene]], **request: Any
 ) -> list[Reply]:
     """Return the reply of each model in each scene, at the prices of one day."""
     opened = open_provider(api, api=api, book=PriceBook(), clock=ManualClock(), base_url=stub.url)
@@ -60,13 +60,13 @@ def replay(
     return asyncio.run(each())
 
 
-def plain(api: Api, body: dict[str, Any]) -> Scene:
+def plain(api: SpokenApi, body: dict[str, Any]) -> Scene:
     """Return the scene of a plain reply."""
     write = completion if api == "openai" else message
     return Scene(body=write(body["usage"], model=body["model"]))
 
 
-def streamed(api: Api, body: dict[str, Any]) -> Scene:
+def streamed(api: SpokenApi, body: dict[str, Any]) -> Scene:
     """Return the scene of a stream with the same usage."""
     usage, model = body["usage"], body["model"]
     if api == "openai":
@@ -79,7 +79,7 @@ def streamed(api: Api, body: dict[str, Any]) -> Scene:
 @pytest.mark.parametrize("play", [plain, streamed])
 @pytest.mark.parametrize("api", ["openai", "anthropic"])
 def test_real_usage_blocks_are_billed_exactly(
-    stub: StubServer, api: Api, play: Callable[[Api, dict[str, Any]], Scene]
+    stub: StubServer, api: SpokenApi, play: Callable[[SpokenApi, dict[str, Any]], Scene]
 ) -> None:
     """Every real usage block costs what is expected, or says why nobody can know."""
     known = lines(api)
