@@ -67,6 +67,7 @@ BAD = [
     (["price", "nosuch"], 2, "budget_exceeded", "no price for model 'nosuch'"),
     (["price", "gpt-4o", "--tier", "gold"], 2, "budget_exceeded", "service tier 'gold'"),
     (["price", "gpt-4o", "--usage", "foo=1"], 1, "invalid_usage", "'foo=1' is no count"),
+    (["price", "gpt-4o", "--usage", "cache_read_tokens=2.5"], 1, "invalid_usage", "is no count"),
     (["price", "gpt-4o", "--at", "3000-01-01"], 1, "invalid_duration", "a year from 1970"),
     # Compositions and runs.
     (["plan", "missing.json"], 1, "invalid_file", "'missing.json': there is no such file"),

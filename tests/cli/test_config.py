@@ -90,6 +90,14 @@ def test_no_command_goes_by_a_found_file(checkout: Shell, arguments: tuple[str, 
     assert set(checkout.folder.iterdir()) == before
 
 
+def test_a_folder_that_others_may_write_in_is_named(checkout: Shell) -> None:
+    """Allowing a file there covers what they put in its place no better than what it runs."""
+    caution = f"other users may write in {checkout.folder}"
+    assert caution not in checkout.ok("config", "allow").err
+    checkout.folder.chmod(0o777)
+    assert caution in checkout.ok("config", "allow").err
+
+
 def test_a_file_is_allowed_until_it_changes(checkout: Shell) -> None:
     """`allow` says what it sets, `show` what applies, `list` what changed, `revoke` ends it."""
     allowed = checkout.ok("config", "allow")

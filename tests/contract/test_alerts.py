@@ -8,6 +8,7 @@ import pytest
 
 from earmark.errors import BudgetExceeded
 from earmark.ledger.ledger import Ledger
+from earmark.ledger.store import Filter
 from earmark.testing import ManualClock
 
 
@@ -33,6 +34,16 @@ def test_each_threshold_is_told_once(ledger: Ledger) -> None:
     assert told(ledger) == [("acme", 80)]
     spend(ledger, "0.1")
     assert told(ledger) == [("acme", 80), ("acme", 100)]
+
+
+def test_alerts_are_listed_from_one_on(ledger: Ledger) -> None:
+    """Who has seen some asks for what came after the last of them."""
+    ledger.set_budget("acme", limits=["10 usd per day"])
+    spend(ledger, "8")
+    spend(ledger, "2")
+    first, second = ledger.alerts()
+    assert ledger.store.alerts(Filter(after=first.seq, most=10)) == [second]
+    assert ledger.store.alerts(Filter(after=second.seq, most=10)) == []
 
 
 def test_a_hold_alone_alerts_nobody(ledger: Ledger) -> None:

@@ -116,17 +116,19 @@ def test_after_its_grace_what_is_under_way_is_booked_and_put_back(beats: BeatHou
     task = beats.add()
     dangerous = beats.add(destructive=True)
     beats.board.approve(dangerous.id, actor="ann")
+    last = beats.add(max_attempts=1)
 
     async def script(stop: asyncio.Event) -> None:
-        await until(lambda: len(beats.provider.sent) == 2)
+        await until(lambda: len(beats.provider.sent) == 3)
         stop.set()
-        await until(lambda: beats.clock.sleepers == 6)
+        await until(lambda: beats.clock.sleepers == 8)
         beats.clock.advance(timedelta(seconds=30))
 
     running(beats, script)
     assert beats.status(task) is Status.PENDING
-    assert beats.status(dangerous) is Status.UNKNOWN
-    assert (beats.spent, beats.held) == (Money("0.20"), Money())
+    # What must not be done twice, and what has no try left, is for a person.
+    assert [beats.status(each) for each in (dangerous, last)] == [Status.UNKNOWN] * 2
+    assert (beats.spent, beats.held) == (Money("0.30"), Money())
     assert beats.board.get(task.id).attempts == 1
 
 
