@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # What is compiled once is kept, whatever the environment says: each worker would compile all tests.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test fire neighbours lint bench fmt clean
+.PHONY: demo test fire mutations neighbours lint bench fmt clean
 
 demo: $(VENV)/demo.done
 	$(BIN)/earmark demo $(ARGS)
@@ -17,6 +17,11 @@ test: $(VENV)/dev.done
 fire: export EARMARK_FIRE_SECONDS ?= 60
 fire: $(VENV)/dev.done
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 2 tests/fire tests/contract/test_model.py tests/contract/test_board_model.py $(ARGS)
+
+# Whether each guard is held by a test: puts in the faults of tests/mutations, one after the other.
+# ARGS="ledger/" for those of one folder, ARGS=--json for the verdicts.
+mutations: $(VENV)/dev.done
+	$(BIN)/python -m tests.mutations $(ARGS)
 
 # Whether pip can install Earmark beside today's agents, and whether the benchmarks use its peers as
 # they work; asks the package index for a few minutes.
