@@ -3,7 +3,7 @@
 import pytest
 
 from earmark.errors import Reason
-from earmark.heartbeat.afford import Need, obstacle
+from earmark.heartbeat.affordability import Need, obstacle
 from earmark.stores.open import open_ledger
 from earmark.testing import ManualClock
 
