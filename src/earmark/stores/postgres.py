@@ -83,9 +83,12 @@ class PostgresStore:
         When the connection is lost, nobody knows whether the batch was committed: it is applied
         once more on a new one, where what was kept answers as repeated.
         """
+        writer = self._writer
+        if not batch and not self._read(lambda rows: rows.due_trees(max(now, writer.at))):
+            # Whoever only reads sweeps first, and does not wait for a commit under way.
+            return []
         with self._write_lock:
             self._check()
-            writer = self._writer
             return writer.link.steadily(lambda: writer.apply(batch, now), writer.forget)
 
     def watch(self, trees: Collection[str], seen: int, patience_s: float) -> int:

@@ -97,13 +97,13 @@ class Writer:
         """What is known of trees; the working set has nothing of one that is not among them."""
         self._last = 0
         """No entry that this process knows of has a higher number."""
-        self._at = 0
+        self.at = 0
         """No entry that this process knows of is later."""
 
     def apply(self, batch: Sequence[Operation], now: int) -> list[Decision]:
         """Decide and keep *batch* in one transaction; what is past its deadline goes first."""
         self._rows.connection = self.link.connection
-        self._read_at, now = now, max(now, self._at)
+        self._read_at, now = now, max(now, self.at)
         if not batch and not self._rows.due_trees(now):
             return []
         decisions = self._quickly(batch, now) if batch else None
@@ -118,7 +118,7 @@ class Writer:
     def learn_head(self) -> None:
         """Read how far the books have come, so that time does not go back."""
         self._rows.connection = self.link.connection
-        self._last, self._at = self._rows.head()
+        self._last, self.at = self._rows.head()
 
     # The quick way --------------------------------------------------------------------------------
 
@@ -264,7 +264,7 @@ class Writer:
         if any(name not in known or known[name].exact != last for name, last, *_ in locked):
             self.forget()
         self._learn(locked)
-        now = max(now, self._at)
+        now = max(now, self.at)
         self._books.seq = self._last
         self._fetch(batch, now)
         # Others may have made a tree, or opened a reservation, since *names* were found.
@@ -345,7 +345,7 @@ class Writer:
     def _learn(self, trees: Collection[TreeRow]) -> None:
         for name, last, at, next_due in trees:
             self._trees[name] = Tree(last, at, next_due)
-            self._last, self._at = max(self._last, last), max(self._at, at)
+            self._last, self.at = max(self._last, last), max(self.at, at)
 
     def _write(self, folded: Batch) -> Written | None:
         if (one := single(folded)) is not None:
@@ -389,7 +389,7 @@ class Writer:
                 tree.exact = numbers.number(entry.seq)
         self._note_deadlines(folded, answer.now)
         if entries:
-            self._at = max(self._at, answer.now)
+            self.at = max(self.at, answer.now)
             self._last = max(self._last, answer.last(len(entries)))
         self._books.written()
         return decisions

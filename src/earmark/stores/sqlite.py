@@ -152,14 +152,15 @@ class SqliteStore:
         """
         if self._process != os.getpid():
             self._check_process()
+        if not batch and not self._read(lambda rows: rows.is_due(now)):
+            # Whoever only reads sweeps first, and does not wait for a commit under way.
+            return []
         with self._write_lock:
             if self._closed:
                 self._check_open()
             try:
                 if self._broken or self._file.is_lost:
                     self._mend()
-                if not batch and now < self._next_due and self._is_as_seen():
-                    return []
                 return self._transaction(batch, now)
             except apsw.IOError as error:
                 self._broken = True
@@ -212,11 +213,7 @@ class SqliteStore:
     def _decide(self, batch: Sequence[Operation], now: int) -> list[Decision]:
         books = self._books
         if self._writer.data_version() != self._seen:
-            books.forget()
-            self._check_schema()
-            books.seq, self._last_at = self._rows.head()
-            self._rows.learn_highest()
-            self._next_due = 0
+            self._catch_up()
         if now < self._last_at:  # noqa: PLR1730 - a call costs more than the comparison
             now = self._last_at
         if now >= self._next_due:
@@ -236,22 +233,33 @@ class SqliteStore:
                     self._next_due = row.expires
         return decisions
 
-    def _check_schema(self) -> None:
-        """Refuse a file that a newer program has changed, while it was open, in a way that counts.
+    def _catch_up(self) -> None:
+        """Forget what was read before somebody else wrote entries.
+
+        Each change of the ledger's rows adds an entry with a higher number, so that the last one
+        says whether the working set is still true: a write to the tables beside the ledger's leaves
+        it so. After a rollback the working set is empty, and its number 0.
+        """
+        migrated = self._is_migrated()
+        head = self._rows.head()
+        if migrated or head != (self._books.seq, self._last_at):
+            self._books.forget()
+            self._books.seq, self._last_at = head
+            self._rows.learn_highest()
+            self._next_due = 0
+
+    def _is_migrated(self) -> bool:
+        """Return whether another program has changed the tables since the file was opened.
 
         Raises:
-            SchemaMismatch: This program would leave out of its sums what it does not know of.
+            SchemaMismatch: In a way of which this program would leave something out of its sums.
         """
         number = schema_number(self._writer)
-        if number != self._schema:
-            sqlite_standing(self._writer, self.name).check_known(self.name)
-            self._schema = number
-
-    def _is_as_seen(self) -> bool:
-        """Return whether nobody has committed since this store did."""
-        # The connection's number moves with its own commits too, and with another's once it reads.
-        self._write("PRAGMA data_version").fetchall()
-        return self._writer.data_version() == self._seen
+        if number == self._schema:
+            return False
+        sqlite_standing(self._writer, self.name).check_known(self.name)
+        self._schema = number
+        return True
 
     def _presume_due(self, now: int) -> None:
         """Presume what is past its deadline; asks the file, for something can be."""

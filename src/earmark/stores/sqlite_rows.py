@@ -66,6 +66,12 @@ LAST_ENTRY: Final = (
 DUE: Final = (
     "SELECT \"key\" FROM reservation WHERE state = 'open' AND expires <= ? ORDER BY expires LIMIT ?"
 )
+# Commits happen at the last entry's instant where the clock is behind it.
+IS_DUE: Final = (
+    "SELECT EXISTS (SELECT 1 FROM reservation WHERE state = 'open' AND expires <= max(?,"
+    " coalesce((SELECT at FROM entry ORDER BY seq DESC LIMIT 1), 0),"
+    " coalesce((SELECT max(at) FROM copied), 0)))"
+)
 NEXT_DUE: Final = "SELECT min(expires) FROM reservation WHERE state = 'open' AND expires > ?"
 
 # Writing. Columns are named: a newer program's `pre` migration may have added others.
@@ -195,6 +201,10 @@ class SqliteRows:
         """Return the keys of open reservations whose deadline has passed, the oldest first."""
         return [row[0] for row in self._execute(DUE, (now, most))]
 
+    def is_due(self, now: int) -> bool:
+        """Return whether the deadline of an open reservation has passed, if one asked now."""
+        return bool(self._one(IS_DUE, (now,)))
+
     def next_due(self, now: int) -> int:
         """Return the earliest deadline after *now* of the open reservations."""
         row = self._first(NEXT_DUE, (now,))
@@ -282,7 +292,7 @@ class SqliteRows:
         found = self._execute(sql, values).fetchall()
         return found[0] if found else None
 
-    def _one(self, sql: str) -> int:
-        row = self._first(sql)
+    def _one(self, sql: str, values: Row = ()) -> int:
+        row = self._first(sql, values)
         assert row is not None, "an aggregate answers with one row"
         return row[0]

@@ -9,6 +9,7 @@ import pytest
 from earmark.ledger.values import AS_HELD, Amounts, Settle
 from earmark.money import LARGEST_NANOS, LARGEST_SUM
 from earmark.service.readiness import FRESH_S
+from earmark.stores.open import open_ledger
 from earmark.stores.totals import read_totals
 from support.ledger_books import STORES, tamper
 from support.postgres_session import recycle
@@ -110,6 +111,9 @@ def test_a_store_that_cannot_presume_what_is_due_is_not_ready(tmp_path: Path, st
         opened.workspace.ledger.reserve("acme", 1, deadline="1h")
         assert opened.ask("get", "/readyz", scope=None).status_code == 200
         tamper(opened.workspace.ledger, "UPDATE account SET held = 0")
+        with open_ledger(opened.workspace.ledger.store.url, clock=opened.clock) as other:
+            # Whoever changes the books adds an entry: by that the rows are read again.
+            other.set_budget("other", limits=["1 usd per day"])
         opened.clock.advance(timedelta(hours=1, seconds=FRESH_S))
         answer = opened.ask("get", "/readyz", scope=None)
         assert (answer.status_code, answer.json()["status"]) == (503, "fail")
