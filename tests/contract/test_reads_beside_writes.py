@@ -4,12 +4,15 @@ import threading
 from collections.abc import Callable
 from contextlib import closing
 from datetime import timedelta
+from pathlib import Path
 
+import apsw
 import pytest
 
-from earmark.ledger.books import Books
+from earmark.errors import BudgetExceeded
 from earmark.ledger.ledger import Ledger
 from earmark.ledger.values import Amounts, Reservation, Settle, TableRows
+from earmark.stores.open import open_ledger
 from earmark.stores.open_tables import open_tables
 from earmark.testing import ManualClock
 from support.last_resort import LAST_RESORT_S
@@ -59,30 +62,36 @@ def test_a_read_presumes_what_is_past_its_deadline(kept: Ledger, clock: ManualCl
 
 
 @pytest.mark.parametrize("writer", ["this program", "another"])
-def test_a_write_beside_the_books_keeps_what_the_ledger_knows(
-    open_store: Callable[[], Ledger], writer: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The accounts above a path are found once, not again after each write to the board."""
-    ledger = open_store()
-    ledger.set_budget("acme", limits=["10 usd per day"])
-    ledger.reserve("acme", "1", key="before", deadline="1h")
-    beside = ledger if writer == "this program" else open_store()
-    found: list[str] = []
-    find = Books._find_scope  # pyright: ignore[reportPrivateUsage]
+def test_a_write_beside_the_books_keeps_what_the_ledger_knows(tmp_path: Path, writer: str) -> None:
+    """The accounts above a path are read once, not again after each write to the board."""
+    read: list[str] = []
 
-    def counted(books: Books, path: str, now: int) -> object:
-        found.append(path)
-        return find(books, path, now)
+    def note(_: apsw.Cursor, sql: str, __: object) -> bool:
+        if "FROM account WHERE" in sql:
+            read.append(sql)
+        return True
 
-    monkeypatch.setattr(Books, "_find_scope", counted)
-    with closing(open_tables(beside.store)) as tables:
-        for number in range(3):
-            tables.write("count", lambda rows, n=number: rows.run(PUT, f"t{n}", 1))
-            ledger.reserve("acme", "1", key=f"k{number}", deadline="1h")
-    assert not found
-    # What another program writes to the books themselves is read.
-    another = open_store()
-    another.set_budget("acme", limits=["5 usd per day"])
-    found.clear()
-    ledger.reserve("acme", "0.5", key="after", deadline="1h")
-    assert found == ["acme"]
+    def watch(connection: apsw.Connection) -> None:
+        connection.exec_trace = note
+
+    url = f"sqlite:///{tmp_path / 'books.db'}"
+    apsw.connection_hooks.append(watch)
+    try:
+        ledger = open_ledger(url)
+    finally:
+        apsw.connection_hooks.remove(watch)
+    with ledger, open_ledger(url) as another:
+        ledger.set_budget("acme", limits=["10 usd per day"])
+        ledger.reserve("acme", "1", deadline="1h")
+        read.clear()
+        beside = ledger if writer == "this program" else another
+        with closing(open_tables(beside.store)) as tables:
+            for number in range(3):
+                tables.write("count", lambda rows, n=number: rows.run(PUT, f"t{n}", 1))
+                ledger.reserve("acme", "1", deadline="1h")
+        assert not read
+        # What another program writes to the books themselves is read.
+        another.set_budget("acme", limits=["5 usd per day"])
+        with pytest.raises(BudgetExceeded):
+            ledger.reserve("acme", "2", deadline="1h")
+        assert read

@@ -14,7 +14,6 @@ import httpx2
 import pytest
 
 from earmark.stores.open import open_ledger
-from earmark.stores.open_tables import open_tables
 from support.last_resort import LAST_RESORT_S, until
 from support.ledger_books import DURABLE, STORES, check_books
 from support.postgres_session import recycle
@@ -80,7 +79,7 @@ def test_told_to_end_it_answers_what_is_under_way(store: str, tmp_path: Path) ->
         listens = threading.Event()
         streams = threads.submit(listen, served, listens)
         assert listens.wait(LAST_RESORT_S)
-        until(lambda: is_being_answered(store, "waits"))
+        until(lambda: is_being_answered(served, "waits"))
         with closing(httpx2.Client(base_url=served.url)) as early:
             assert early.get("/livez").status_code == 200
             ends = threading.Thread(target=served.terminate)
@@ -96,11 +95,11 @@ def test_told_to_end_it_answers_what_is_under_way(store: str, tmp_path: Path) ->
             served.ask("get", "/livez")
 
 
-def is_being_answered(store: str, key: str) -> bool:
-    """Return whether a service has begun to answer the request under that key."""
-    sql = 'SELECT count(*) FROM {schema}.request WHERE "key" = ?'
-    with open_ledger(store) as ledger, closing(open_tables(ledger.store)) as tables:
-        return bool(tables.read(lambda rows: rows.run(sql, key))[0][0])
+def is_being_answered(served: Served, key: str) -> bool:
+    """Return whether the service has begun to answer the request under that key."""
+    other = {"budget": "acme", "amount": "1000"}
+    answer = served.ask("post", "/v1/reservations", json=other, headers={"Idempotency-Key": key})
+    return answer.json()["code"] == "key_reused"
 
 
 def listen(served: Served, listens: threading.Event) -> int:

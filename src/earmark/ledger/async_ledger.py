@@ -77,17 +77,24 @@ class AsyncLedger:
             labels=labels,
             operation=operation,
         )
+        return await self.open(request, wait, is_named=key is not None or operation is not None)
+
+    async def open(self, request: Reserve, wait: Duration | None, *, is_named: bool) -> Reservation:
+        """Submit *request*, in line with others if it may wait; see `reserve`.
+
+        Cancelled, it is released first unless it *is_named*: whoever asks again finds it then.
+        """
         try:
             # Not `admit`: each coroutine in between is made, and passed at each wake-up.
             if wait is None:
                 return reservation_of(await self.sync.committer.submit_async(request))
             return await self.admit(request, wait)
         except asyncio.CancelledError:
-            if key is None and operation is None:
+            if not is_named:
                 await undo_async(self.sync.committer, request)
             raise
         except GeneratorExit:
-            if key is None and operation is None:
+            if not is_named:
                 undo_abandoned(self.sync.committer, request)
             raise
 

@@ -165,7 +165,8 @@ class TableRows(Protocol):
         ...
 
 
-#: Writes rows of other tables in the transaction that closes a reservation, given as it is then.
+#: Writes rows of other tables in the transaction of what is done to a reservation, given as it is
+#: then.
 #: It may be called again, also after that was committed, and must then change nothing; if it
 #: raises, the operation fails alone and nothing of it is kept.
 AlsoWrite = Callable[[TableRows, Reservation], None]
@@ -185,6 +186,7 @@ class Reserve(Struct, frozen=True, gc=False):
     Applied again after a lost connection, it is known by this as the request that opened the
     reservation, where another one with the same key is a repeat. Empty: any second one is a repeat.
     """
+    also: AlsoWrite | None = None
 
 
 class Extend(Struct, frozen=True, gc=False):
@@ -195,6 +197,7 @@ class Extend(Struct, frozen=True, gc=False):
     operation: str
     ttl: int = 0
     """Its deadline moves there if that is later; 0 leaves it where it is."""
+    also: AlsoWrite | None = None
 
 
 class Settle(Struct, frozen=True, gc=False):

@@ -1,12 +1,14 @@
 """`Idempotency-Key`: a POST that is sent again under its key gets the first answer again.
 
 The answer of a success is stored for a day, by token and key; a refusal is not: sent again under
-its key, the request is tried anew, as in the ledger. A process may die between an effect and its
-stored answer. So the effect itself carries the key, where the ledger or the board takes a name (a
-reservation, its extension, a budget's extension, a new task), and repeated it answers as the first
-time. The other operations are idempotent by themselves: settling to the same amount, releasing,
-acknowledging and pausing again change nothing, and a task that has moved on refuses the same move
-with 409.
+its key, the request is tried anew, as in the ledger.
+
+An operation on a reservation stores its answer in its own transaction (`AnswerWithEffect`).
+Elsewhere the request is stored, done, and its answer stored, and a process may die in between. So
+the effect itself carries the key, where the ledger or the board takes a name (a budget's extension,
+a new task), and repeated it answers as the first time. The other operations are idempotent by
+themselves: acknowledging and pausing again change nothing, and a task that has moved on refuses the
+same move with 409.
 """
 
 import json
@@ -15,22 +17,25 @@ from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from hashlib import sha256
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 from uuid import UUID, uuid5
 
 from fastapi import Depends, Header, Request, Response
 from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
+from msgspec.structs import replace
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
 
 from earmark.clock import NANOS_PER_SECOND, Clock
 from earmark.errors import EarmarkError, StoreError
 from earmark.ids import new_key
+from earmark.ledger.values import OnReservation, Reservation
 from earmark.service.json_body import JsonRequest, check_json
 from earmark.service.problems import ProblemError
-from earmark.stores.tables import Rows, Tables
+from earmark.stores.tables import Row, Rows, Tables
 
 LONGEST_KEY: Final = 200
 _LONGEST_NAME: Final = 64
@@ -64,15 +69,21 @@ _KEEP: Final = (
     "UPDATE {schema}.request SET at = ?, status = ?, body = ?"
     ' WHERE token_id = ? AND "key" = ? AND status = 0'
 )
+_ADD_ANSWERED: Final = (
+    'INSERT INTO {schema}.request (token_id, "key", fingerprint, at, status, body)'
+    ' VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (token_id, "key") DO UPDATE'
+    " SET at = excluded.at, status = excluded.status, body = excluded.body"
+    " WHERE request.status = 0"
+)
 _DROP: Final = (
     'DELETE FROM {schema}.request WHERE token_id = ? AND "key" = ? AND status = 0 AND body = ?'
 )
+_PURGE: Final = "DELETE FROM {schema}.request WHERE at < ?"
 _PROBE: Final = (
     'INSERT INTO {schema}.request (token_id, "key", fingerprint, at, status, body)'
     " VALUES ('', 'probe', '', ?, 0, '')"
     ' ON CONFLICT (token_id, "key") DO UPDATE SET at = excluded.at'
 )
-_PURGE: Final = "DELETE FROM {schema}.request WHERE at < ?"
 
 RouteHandler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -100,6 +111,8 @@ class StoredAnswers:
     def __init__(self, tables: Tables, clock: Clock) -> None:
         self._tables = tables
         self._clock = clock
+        self._answering: dict[tuple[str, str], str] = {}
+        """The fingerprints of the requests that this process answers; for the loop's thread."""
 
     async def answer(self, request: Request, key: str, handler: RouteHandler) -> Response:
         """Return what *handler* answers, or what it answered when *key* came first.
@@ -122,6 +135,40 @@ class StoredAnswers:
             await self._quietly(self._forget, row)
         return response
 
+    async def answer_with_effect(
+        self, request: Request, key: str, handler: RouteHandler
+    ) -> Response:
+        """Return what *handler* answers, or what it answered when *key* came first.
+
+        The handler stores its answer itself, by `AnswerWithEffect`.
+
+        Raises:
+            ProblemError: As `answer`; 409 within this process. In another one the ledger finds that
+                the operation was done by the same request.
+        """
+        row = await self._row_of(request, key)
+        name = (row.token_id, row.key)
+        first = self._answering.get(name)
+        if first is not None:
+            raise _busy() if first == row.fingerprint else ProblemError(422, "key_reused", _OTHER)
+        self._answering[name] = row.fingerprint
+        try:
+            stored = await run_in_threadpool(self.find, row)
+            if stored is not None:
+                return _replayed(stored)
+            request.state.idempotency_row = row
+            return await handler(request)
+        finally:
+            del self._answering[name]
+
+    def find(self, row: _RequestRow) -> _StoredAnswer | None:
+        """Return the stored answer, if there is one; changes nothing."""
+        now = self._clock.instant()
+        found = self._tables.read(lambda rows: rows.run(_GET, row.token_id, row.key))
+        # Those whose day is over are removed by the next write.
+        valid = [each for each in found if each[1] >= now - KEPT_S * NANOS_PER_SECOND]
+        return _stored_answer(valid[0], row, now) if valid else None
+
     def begin(self, row: _RequestRow) -> _StoredAnswer | None:
         """Return the answer that is kept; `None`: it is the caller's to give, and noted as such."""
         now = self._clock.instant()
@@ -139,12 +186,8 @@ class StoredAnswers:
         return _RequestRow(request.state.caller.token_id, key, fingerprint, new_key(self._clock))
 
     def _keep(self, row: _RequestRow, response: Response) -> None:
-        stored = {
-            name: response.headers[name] for name in _KEPT_HEADERS if name in response.headers
-        }
-        body = json.dumps({"headers": stored, "body": bytes(response.body).decode()})
         now, status = self._clock.instant(), response.status_code
-        given = (now, status, body, row.token_id, row.key)
+        given = (now, status, _stored_form(response), row.token_id, row.key)
         self._tables.write(_LOCK, lambda rows: rows.run(_KEEP, *given))
 
     def _forget(self, row: _RequestRow) -> None:
@@ -172,7 +215,19 @@ def _begin(rows: Rows, row: _RequestRow, now: int) -> _StoredAnswer | None:
     if not found:
         rows.run(_ADD, row.token_id, row.key, row.fingerprint, now, row.holder)
         return None
-    fingerprint, at, status, body = found[0]
+    stored = _stored_answer(found[0], row, now)
+    if stored is None and found[0][3] != row.holder:
+        rows.run(_TAKE, now, row.holder, row.token_id, row.key)
+    return stored
+
+
+def _stored_answer(found: Row, row: _RequestRow, now: int) -> _StoredAnswer | None:
+    """Return the answer in *found*; `None`: it is the caller's to give.
+
+    Raises:
+        ProblemError: It is another request's, or that request is being answered.
+    """
+    fingerprint, at, status, body = found
     if not status and body == row.holder:
         return None  # written before the connection was lost
     if fingerprint != row.fingerprint:
@@ -181,9 +236,18 @@ def _begin(rows: Rows, row: _RequestRow, now: int) -> _StoredAnswer | None:
         return _StoredAnswer(status, body)
     # Begun later than now, it was begun by a clock that was set back since.
     if 0 <= now - at < LEASE_S * NANOS_PER_SECOND:
-        raise ProblemError(409, "in_progress", _BUSY, headers={"Retry-After": "1"})
-    rows.run(_TAKE, now, row.holder, row.token_id, row.key)
+        raise _busy()
     return None
+
+
+def _busy() -> ProblemError:
+    return ProblemError(409, "in_progress", _BUSY, headers={"Retry-After": "1"})
+
+
+def _stored_form(response: Response) -> str:
+    """Return what is stored of *response*."""
+    stored = {name: response.headers[name] for name in _KEPT_HEADERS if name in response.headers}
+    return json.dumps({"headers": stored, "body": bytes(response.body).decode()})
 
 
 def _is_decided(error: BaseException) -> bool:
@@ -198,8 +262,46 @@ def _replayed(stored: _StoredAnswer) -> Response:
     return Response(form["body"], stored.status, headers={**form["headers"], **_REPLAYED})
 
 
+Op = TypeVar("Op", bound=OnReservation)
+
+
+class AnswerWithEffect:
+    """The answer to one request about a reservation, stored by the transaction of its effect.
+
+    One commit writes both. Without an Idempotency-Key no answer is stored.
+    """
+
+    def __init__(
+        self, request: Request, to_json: Callable[[Reservation], object], *, status: int = 200
+    ) -> None:
+        """Answer *request* with the JSON of the reservation."""
+        self._row: _RequestRow | None = getattr(request.state, "idempotency_row", None)
+        self._clock: Clock = request.app.state.service.clock
+        self._to_json = to_json
+        self._status = status
+
+    def by(self, operation: Op) -> Op:
+        """Return *operation* so that it stores the answer."""
+        return operation if self._row is None else replace(operation, also=self._store)
+
+    def response(self, reservation: Reservation) -> Response:
+        """Return the answer."""
+        return JSONResponse(self._to_json(reservation), self._status)
+
+    def _store(self, rows: Rows, reservation: Reservation) -> None:
+        assert self._row is not None, "without a key no answer is stored"
+        now, row = self._clock.instant(), self._row
+        form = _stored_form(self.response(reservation))
+        rows.run(_PURGE, now - KEPT_S * NANOS_PER_SECOND)
+        given = (row.token_id, row.key, row.fingerprint, now, self._status, form)
+        rows.run(_ADD_ANSWERED, *given)
+
+
 class IdempotentRoute(APIRoute):
     """A route of the API: finds out who asks, and answers repeated requests as the first."""
+
+    stores_with_effect = False
+    """Whether its handlers store their answers by `AnswerWithEffect`."""
 
     def get_route_handler(self) -> RouteHandler:
         """Return the handler, with that before it."""
@@ -217,9 +319,17 @@ class IdempotentRoute(APIRoute):
             key = request.headers.get(_HEADER)
             if request.method != "POST" or key is None or not caller.token_id:
                 return await handler(request)
-            return await service.stored_answers.answer(request, _checked(key), handler)
+            stored: StoredAnswers = service.stored_answers
+            answer = stored.answer_with_effect if self.stores_with_effect else stored.answer
+            return await answer(request, _checked(key), handler)
 
         return handle
+
+
+class AnswerWithEffectRoute(IdempotentRoute):
+    """A route whose handlers store their answers by `AnswerWithEffect`: one commit for both."""
+
+    stores_with_effect = True
 
 
 def _query_names(route: Dependant) -> Iterator[str]:

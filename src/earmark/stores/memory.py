@@ -21,7 +21,7 @@ from earmark.ledger.changes import Changes
 from earmark.ledger.counting import is_counted
 from earmark.ledger.store import Filter
 from earmark.ledger.values import Account, Alert, Decision, Entry, Kind, Operation, Reservation
-from earmark.stores.tables import write_also
+from earmark.stores.tables import Tables, write_also, writes_also
 
 _OF_BUDGETS: Final[frozenset[Kind]] = frozenset({"limit", "pause", "resume", "extension"})
 
@@ -45,6 +45,7 @@ class MemoryStore:
         """Whether the working set is in use, or its use was interrupted; changed with `_lock`."""
         self._process = os.getpid()
         self._closed = False
+        self._tables: Tables | None = None
 
     @property
     def name(self) -> str:
@@ -55,6 +56,17 @@ class MemoryStore:
     def url(self) -> str:
         """The store's URL; it opens another store, as this one is nowhere but here."""
         return self.name
+
+    @property
+    def tables(self) -> Tables:
+        """The tables beside the books, made at first use; they last as long as the store."""
+        with self._lock:
+            if self._tables is None:
+                # Only those who use them have the library loaded.
+                from earmark.stores.tables_sqlite import SqliteTables  # noqa: PLC0415
+
+                self._tables = SqliteTables(":memory:")
+            return self._tables
 
     def apply(self, batch: Sequence[Operation], now: int) -> list[Decision]:
         """Decide and keep *batch* in order, all or nothing of it; nothing is durable.
@@ -76,7 +88,8 @@ class MemoryStore:
                 books.presume(rows.due(now), now)
             apply = books.apply
             decisions = [apply(operation, now) for operation in batch]
-            write_also(batch, decisions, _NO_TABLES)
+            if writes_also(batch):
+                write_also(batch, decisions, _EachByItself(self))
             changes = books.changes
             if changes.entries or changes.operations:
                 # From here on it is committed.
@@ -311,14 +324,14 @@ class _Rows:
         return due
 
 
-class _NoTables:
-    """Here are none: who keeps rows beside these books keeps them in memory as well."""
+class _EachByItself:
+    """The tables beside the books, where each statement is a transaction."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
 
     def run(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
-        raise NotImplementedError
-
-
-_NO_TABLES = _NoTables()
+        return self._store.tables.write("", lambda rows: rows.run(sql, *values))
 
 
 class MemorySnapshot:

@@ -1,19 +1,10 @@
 """From a store to the tables beside it."""
 
-import threading
-from typing import Final
-from weakref import WeakKeyDictionary
-
 from earmark.ledger.store import Store
 from earmark.stores.tables import Tables
 from earmark.stores.tables_sqlite import SqliteTables
 
 _SQLITE = "sqlite:///"
-_MEMORY = "memory:"
-
-#: Books in memory are nowhere but in their store, and so are the tables beside them.
-_lock: Final = threading.Lock()
-_in_memory: "WeakKeyDictionary[Store, Tables]" = WeakKeyDictionary()
 
 
 def open_tables(store: Store) -> Tables:
@@ -24,12 +15,9 @@ def open_tables(store: Store) -> Tables:
     Raises:
         StoreUnavailable: The file cannot be opened.
     """
-    if store.url != _MEMORY:
-        return tables_at(store.url)
-    with _lock:
-        if store not in _in_memory:
-            _in_memory[store] = SqliteTables(":memory:")
-        return _in_memory[store]
+    # Those of a store in memory are nowhere but in it.
+    own: Tables | None = getattr(store, "tables", None)
+    return tables_at(store.url) if own is None else own
 
 
 def tables_at(url: str) -> Tables:

@@ -4,22 +4,28 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query, Request, Response
 
 from earmark.clock import parse_duration
 from earmark.errors import InvalidDuration
-from earmark.ledger.values import State
+from earmark.ledger import requests
+from earmark.ledger.answers import reservation_of
+from earmark.ledger.values import Extend, Presume, Release, Reservation, Settle, State
 from earmark.service import models
 from earmark.service.auth import Reader, Spender
 from earmark.service.context import ServiceDep
 from earmark.service.disconnects import while_connected
-from earmark.service.idempotency import IdempotentRoute, OperationName
+from earmark.service.idempotency import (
+    AnswerWithEffect,
+    AnswerWithEffectRoute,
+    OperationName,
+)
 from earmark.service.paging import page
 from earmark.service.routes.params import BooksQuery, KeyParam
 from earmark.workspace.jsonable import to_jsonable_utf8
 from earmark.workspace.resource_json import reservation_json
 
-router = APIRouter(route_class=IdempotentRoute, tags=["reservations"])
+router = APIRouter(route_class=AnswerWithEffectRoute, tags=["reservations"])
 
 #: A request that waits longer is one that somebody in between cuts off.
 LONGEST_WAIT = "60s"
@@ -51,7 +57,7 @@ async def reserve(
     _: Spender,
     body: models.ReserveBody,
     operation: OperationName,
-) -> dict[str, Any]:
+) -> Response:
     """Hold an amount on every budget above a path, or on none; durable before it is answered.
 
     Under an Idempotency-Key, or a `key`, once, however often it is sent; `repeated` says whether
@@ -61,77 +67,98 @@ async def reserve(
     given back, unless a `key` or an Idempotency-Key finds it.
     """
     wait = None if body.wait is None else _wait(body.wait)
-    async with nullcontext() if wait is None else while_connected(request):
-        found = await service.workspace.ledger.as_async().reserve(
+    ledger = service.workspace.ledger.as_async()
+    answer = AnswerWithEffect(request, _opened, status=201)
+    asked = answer.by(
+        requests.reserve(
+            ledger.clock,
             body.budget,
             body.amount,
             key=body.key or operation,
             units={str(unit): count for unit, count in body.units.items()},
             deadline=body.deadline,
-            wait=wait,
             labels=body.labels,
             operation=operation,
         )
-    return to_jsonable_utf8({**reservation_json(found), "repeated": found.repeated})
+    )
+    async with nullcontext() if wait is None else while_connected(request):
+        found = await ledger.open(asked, wait, is_named=bool(body.key or operation))
+    return answer.response(found)
 
 
 @router.post("/reservations/{key:path}/settle", response_model=models.Reservation)
 def settle(
+    request: Request,
     service: ServiceDep,
     _: Spender,
     key: KeyParam,
     body: models.SettleBody,
     _operation: OperationName,
-) -> dict[str, Any]:
+) -> Response:
     """Replace a hold by what it really cost: all of it, also above the hold."""
     units = {str(unit): count for unit, count in body.units.items()}
-    found = service.workspace.ledger.settle(key, body.amount, units=units, details=body.details)
-    return to_jsonable_utf8(reservation_json(found))
+    return _done(request, service, requests.settle(key, body.amount, units, body.details))
 
 
 @router.post("/reservations/{key:path}/presume", response_model=models.Reservation)
 def presume(
+    request: Request,
     service: ServiceDep,
     _: Spender,
     key: KeyParam,
     body: models.PresumeBody,
     _operation: OperationName,
-) -> dict[str, Any]:
+) -> Response:
     """Count a hold as spent, or what is known if that is more, for nobody knows what it cost.
 
     Corrected by settling or releasing it; by presuming again it is only raised.
     """
     units = {str(unit): count for unit, count in body.units.items()}
-    found = service.workspace.ledger.presume(
-        key, known=body.known, units=units, details=body.details
-    )
-    return to_jsonable_utf8(reservation_json(found))
+    return _done(request, service, requests.presume(key, body.known, units, body.details))
 
 
 @router.post("/reservations/{key:path}/release", response_model=models.Reservation)
 def release(
-    service: ServiceDep, _: Spender, key: KeyParam, _operation: OperationName
-) -> dict[str, Any]:
+    request: Request, service: ServiceDep, _: Spender, key: KeyParam, _operation: OperationName
+) -> Response:
     """Give all of a hold back: nothing was spent."""
-    return to_jsonable_utf8(reservation_json(service.workspace.ledger.release(key)))
+    return _done(request, service, requests.release(key))
 
 
 @router.post("/reservations/{key:path}/extend", response_model=models.Reservation)
 def extend(
+    request: Request,
     service: ServiceDep,
     _: Spender,
     key: KeyParam,
     body: models.ExtendBody,
     operation: OperationName,
-) -> dict[str, Any]:
+) -> Response:
     """Add to a hold on all its budgets, or on none, and to its time; under an Idempotency-Key once.
 
     The deadline only moves later. Time alone is given also on a paused or an exhausted budget.
     """
     units = {str(unit): count for unit, count in body.units.items()}
-    found = service.workspace.ledger.extend(
-        key, body.amount, units=units, deadline=body.deadline, operation=operation
+    asked = requests.extend(
+        service.clock, key, body.amount, units=units, deadline=body.deadline, operation=operation
     )
+    return _done(request, service, asked)
+
+
+def _done(
+    request: Request, service: ServiceDep, operation: Extend | Settle | Presume | Release
+) -> Response:
+    """Do *operation* on a reservation, and answer with what it is then."""
+    answer = AnswerWithEffect(request, _as_it_is)
+    found = service.workspace.ledger.committer.submit(answer.by(operation))
+    return answer.response(reservation_of(found))
+
+
+def _opened(found: Reservation) -> object:
+    return to_jsonable_utf8({**reservation_json(found), "repeated": found.repeated})
+
+
+def _as_it_is(found: Reservation) -> object:
     return to_jsonable_utf8(reservation_json(found))
 
 
