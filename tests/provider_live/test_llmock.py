@@ -8,14 +8,14 @@ from earmark.admission.call import Reply
 from earmark.clock import SystemClock
 from earmark.errors import CallFailed
 from earmark.pricing.book import PriceBook
-from earmark.provider import Api, open_provider
+from earmark.provider import SpokenApi, open_provider
 from support.calls import ask, grant, send
 from support.last_resort import LAST_RESORT_S
 
 if TYPE_CHECKING:
     from llmock.pytest_plugin import LLMock
 
-APIS: tuple[Api, ...] = ("openai", "openai-responses", "anthropic", "gemini")
+APIS: tuple[SpokenApi, ...] = ("openai", "openai-responses", "anthropic", "gemini")
 MODELS = {
     "openai": "openai/gpt-4o",
     "openai-responses": "openai/gpt-4o",
@@ -25,7 +25,7 @@ MODELS = {
 
 
 def call(
-    llmock: "LLMock", api: Api, *, stream: bool = False, timeout_s: float = LAST_RESORT_S
+    llmock: "LLMock", api: SpokenApi, *, stream: bool = False, timeout_s: float = LAST_RESORT_S
 ) -> Reply:
     """Make one call at list prices."""
     name = MODELS[api].partition("/")[0]
@@ -38,7 +38,7 @@ def call(
 
 
 def fail(
-    llmock: "LLMock", api: Api, *, stream: bool = False, timeout_s: float = LAST_RESORT_S
+    llmock: "LLMock", api: SpokenApi, *, stream: bool = False, timeout_s: float = LAST_RESORT_S
 ) -> CallFailed:
     """Make one call that fails; it is one attempt."""
     with pytest.raises(CallFailed) as raised:
@@ -49,7 +49,7 @@ def fail(
 
 
 @pytest.mark.parametrize("api", APIS)
-def test_rejections_in_the_apis_own_forms_cost_nothing(llmock: "LLMock", api: Api) -> None:
+def test_rejections_in_the_apis_own_forms_cost_nothing(llmock: "LLMock", api: SpokenApi) -> None:
     """Rate limit, overload and bad requests in each provider's own body: not billed."""
     for status in (400, 401, 403, 404, 429, 503, 529):
         llmock.fail(status, retry_after=1 if status == 429 else None)
@@ -61,7 +61,7 @@ def test_rejections_in_the_apis_own_forms_cost_nothing(llmock: "LLMock", api: Ap
 
 
 @pytest.mark.parametrize("api", APIS)
-def test_server_errors_are_of_unknown_cost(llmock: "LLMock", api: Api) -> None:
+def test_server_errors_are_of_unknown_cost(llmock: "LLMock", api: SpokenApi) -> None:
     """A provider that broke down while working may have billed the work."""
     for status in (500, 502, 504):
         failed = fail(llmock.fail(status), api)
@@ -69,7 +69,7 @@ def test_server_errors_are_of_unknown_cost(llmock: "LLMock", api: Api) -> None:
 
 
 @pytest.mark.parametrize("api", APIS)
-def test_broken_streams_are_of_unknown_cost(llmock: "LLMock", api: Api) -> None:
+def test_broken_streams_are_of_unknown_cost(llmock: "LLMock", api: SpokenApi) -> None:
     """Dropped, cut off, corrupted and stalled streams: none is taken for an answer."""
     for fault in ("disconnect", "truncate", "corrupt"):
         getattr(llmock, fault)(after_chunks=3)
@@ -79,7 +79,7 @@ def test_broken_streams_are_of_unknown_cost(llmock: "LLMock", api: Api) -> None:
 
 
 @pytest.mark.parametrize("api", APIS)
-def test_a_whole_stream_is_no_failure(llmock: "LLMock", api: Api) -> None:
+def test_a_whole_stream_is_no_failure(llmock: "LLMock", api: SpokenApi) -> None:
     """The same server without a fault is billed by its usage."""
     for stream in (False, True):
         reply = call(llmock, api, stream=stream)

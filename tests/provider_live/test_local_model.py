@@ -15,7 +15,7 @@ from earmark.clock import SystemClock
 from earmark.errors import CallFailed, InvalidConfig
 from earmark.money import Money
 from earmark.pricing.book import PriceBook
-from earmark.provider import Api, open_provider
+from earmark.provider import SpokenApi, open_provider
 from earmark.provider.local import LocalModel, LocalSettings
 from support.calls import ask, grant, send
 from support.last_resort import LAST_RESORT_S
@@ -30,12 +30,12 @@ BOOK = PriceBook(
         }
     }
 )
-APIS: tuple[Api, ...] = ("openai", "openai-responses", "anthropic")
+APIS: tuple[SpokenApi, ...] = ("openai", "openai-responses", "anthropic")
 #: Makes the model write to its maximum, so that a test knows how much that is.
 ON_AND_ON = {"ignore_eos": True, "temperature": 0, "seed": 1}
 
 
-def opened(api: Api, model: LocalModel) -> Provider:
+def opened(api: SpokenApi, model: LocalModel) -> Provider:
     """Open a provider on the local model."""
     url = model.anthropic_url if api == "anthropic" else model.openai_url
     return open_provider(
@@ -66,7 +66,7 @@ def exact_cost(reply: Reply) -> Money:
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_real_reply_has_exactly_the_granted_tokens_and_an_exact_cost(
     local_model: LocalModel,
-    api: Api,
+    api: SpokenApi,
     stream: bool,  # noqa: FBT001 - a column of the table
 ) -> None:
     """The real server keeps to the granted maximum, and its usage is priced to the nano-dollar."""
@@ -94,7 +94,7 @@ def test_a_real_reply_has_exactly_the_granted_tokens_and_an_exact_cost(
 
 @pytest.mark.parametrize("api", APIS)
 def test_a_prompt_read_from_the_cache_costs_its_own_price(
-    local_model: LocalModel, api: Api
+    local_model: LocalModel, api: SpokenApi
 ) -> None:
     """Asked twice, the real server reads the prompt from its cache, and the bill shows it."""
     request = write(f"Say the same thing twice, {api}.", max_tokens=4)
