@@ -118,6 +118,7 @@ def _write_books(ledger: Ledger, clock: ManualClock) -> None:
     ledger.presume(ledger.reserve("globex", "0.75", key="lost").key)
     ledger.presume(ledger.reserve(agent, "0.5", key="corrected").key)
     ledger.settle("corrected", "0.2")
+    _write_details(ledger, clock)
     ledger.presume(ledger.reserve("globex", 1, key="forgiven").key)
     ledger.release("forgiven")
     clock.advance(timedelta(minutes=2))
@@ -134,6 +135,19 @@ def _write_books(ledger: Ledger, clock: ManualClock) -> None:
     ledger.resume("lowered", actor="bob")
     with suppress(BudgetExceeded):
         ledger.reserve("globex", 100, key="refused")
+
+
+def _write_details(ledger: Ledger, clock: ManualClock) -> None:
+    """Write details of calls, a known part of a presumed cost, and deadlines that were moved."""
+    details = {"model": "gpt-4o-mini", "request_id": "req_é", "usage": {"input_tokens": 12}}
+    ledger.set_budget("initech", limits=["9 usd total"])
+    ledger.reserve("initech", "0.1", key="told", deadline="1h")
+    ledger.settle("told", "0.01", details=details)
+    ledger.reserve("initech", "0.1", key="known", deadline="1h")
+    ledger.presume("known", known="0.2", details={"model": "m", "unknown": ["audio_tokens"]})
+    ledger.reserve("initech", "0.1", key="moved", deadline="1h")
+    ledger.extend("moved", "0.05", deadline=clock.now + timedelta(days=20))
+    ledger.extend("moved", deadline=clock.now + timedelta(days=30))
 
 
 def _write_runs(ledger: Ledger) -> None:
