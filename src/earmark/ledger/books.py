@@ -113,7 +113,9 @@ class Books:
 
     def unknown(self, paths: Iterable[str]) -> set[str]:
         """Return those of *paths*, and of the paths above them, whose budgets were not read yet."""
-        new = {path for path in paths if path not in self._scopes}
+        new = [path for path in paths if path not in self._scopes]
+        if not new:
+            return set()
         return {above for path in new for above in ancestors(path)}.difference(self._budgets)
 
     def forget_absent(self, paths: Iterable[str]) -> None:
@@ -125,8 +127,8 @@ class Books:
 
     def holds_until(self, paths: Iterable[str]) -> int:
         """Return the first instant at which other accounts or limits hold above one of *paths*."""
-        scopes = [self._scopes[path] for path in paths if path in self._scopes]
-        return min((scope.until for scope in scopes), default=END_OF_TIME)
+        scopes = self._scopes
+        return min([scopes[path].until for path in paths if path in scopes], default=END_OF_TIME)
 
     def renumber(self, number: Callable[[Reservation], Reservation]) -> None:
         """Give the reservations of this batch the numbers and instants they were written with."""

@@ -158,7 +158,6 @@ class Link:
             raise
 
     def _tried_again(self, work: Callable[[], T], undone: Callable[[], None]) -> T:
-        pause = threading.Event()
         for left in reversed(range(len(PAUSES_S))):
             try:
                 return work()
@@ -178,7 +177,7 @@ class Link:
                 undone()
                 self.drop()
                 raise
-            pause.wait(PAUSES_S[-1 - left])
+            threading.Event().wait(PAUSES_S[-1 - left])
         raise AssertionError("the last try returns or raises")
 
 
@@ -253,7 +252,7 @@ def _only_row(connection: Connection, answer: PGresult) -> Row:
         raise SessionUnfit
     assert answer.ntuples == 1, "a function with OUT parameters gives one row"
     found = [answer.get_value(0, column) for column in range(answer.nfields)]
-    return tuple(None if value is None else value.decode() for value in found)
+    return tuple([None if value is None else value.decode() for value in found])
 
 
 def _is_idle(connection: Connection) -> bool:

@@ -8,7 +8,6 @@ by operation, write. Either way a batch is one transaction.
 
 import json
 from collections.abc import Collection, Iterable, Sequence
-from contextlib import nullcontext
 from typing import Any, Final
 
 from psycopg import errors
@@ -124,17 +123,16 @@ class Writer:
 
     def _quickly(self, batch: Sequence[Operation], now: int) -> list[Decision] | None:
         """Return the decisions, or nothing where it takes the thorough way."""
-        trees = self._trees_of(batch, now)
-        if trees is None:
+        budgets = plain_budgets(batch, self._books)
+        trees = None if budgets is None else self._trees_of(budgets, now)
+        if budgets is None or trees is None:
             return None
-        budgets = {op.budget for op in batch if type(op) is Reserve}
         decisions, room = self._fold_known(batch, budgets, now)
         changes = self._books.changes
         if changes.alerts or self._used_before(batch, decisions):
             return self._outdated()
         if not changes.entries:
             return decisions if self._unchanged(trees) else self._outdated()
-        budgets.update(entry.budget for entry in changes.entries)
         folded = Batch(
             decisions=decisions,
             room=room,
@@ -148,21 +146,19 @@ class Writer:
         )
         return self._send(batch, folded)
 
-    def _trees_of(self, batch: Sequence[Operation], now: int) -> dict[str, Tree] | None:
-        """Return what is known of the trees of *batch*, or nothing if more has to be found out."""
-        budgets = plain_budgets(batch, self._books)
-        if budgets is None:
-            return None
+    def _trees_of(self, budgets: set[str], now: int) -> dict[str, Tree] | None:
+        """Return what is known of the trees of *budgets*; nothing if there is more to find out."""
         names = sorted(set(map(tree_of, budgets)))
-        new = [name for name in names if name not in self._trees]
+        known = self._trees
+        new = [name for name in names if name not in known]
         if new:
             self._learn(self._rows.trees(new))
-        if any(tree.next_due <= now for tree in self._trees.values()):
-            return None
-        try:
-            return {name: self._trees[name] for name in names}
-        except KeyError:
-            return None
+            if any(name not in known for name in new):
+                return None
+        for tree in known.values():
+            if tree.next_due <= now:
+                return None
+        return {name: known[name] for name in names}
 
     def _fold_known(
         self, batch: Sequence[Operation], budgets: set[str], now: int
@@ -170,7 +166,7 @@ class Writer:
         unknown = self._books.unknown(budgets)
         if unknown:
             self._rows.fetch(unknown, (), now)
-        self._rows.assume_new(op.key for op in batch if type(op) is Reserve)
+        self._rows.assume_new([op.key for op in batch if type(op) is Reserve])
         self._books.seq = self._last
         return self._fold(batch, now)
 
@@ -189,7 +185,7 @@ class Writer:
             for op, decision in zip(batch, decisions, strict=True)
             if type(op) is Reserve and type(decision) is not Accepted
         ]
-        return bool(self._rows.budgets_of(refused))
+        return bool(refused and self._rows.budgets_of(refused))
 
     def _unchanged(self, trees: dict[str, Tree]) -> bool:
         """Return whether nobody else wrote to *trees*: then refusals hold without a write."""
@@ -203,17 +199,28 @@ class Writer:
     def _send(self, batch: Sequence[Operation], folded: Batch) -> list[Decision] | None:
         try:
             # By itself, the call is a transaction of its own: one way to the server and back.
-            with transaction(self._connection) if folded.begun else nullcontext():
-                answer = self._write(folded)
-                if answer is None:
-                    return self._outdated()
-                decisions = self._numbered(folded, answer)
-                self._write_also(batch, decisions)
+            if folded.begun:
+                with transaction(self._connection):
+                    answer = self._write_all(batch, folded)
+            else:
+                answer = self._write_all(batch, folded)
         except errors.DatabaseError as error:
             if error.sqlstate not in _CHANGED:
                 raise
             return self._outdated()
-        return self._committed(folded, answer, decisions)
+        return self._outdated() if answer is None else self._committed(folded, *answer)
+
+    def _write_all(
+        self, batch: Sequence[Operation], folded: Batch
+    ) -> tuple[Numbers, list[Decision]] | None:
+        answer = self._write(folded)
+        if answer is None:
+            return None
+        numbers = Numbers(folded, answer)
+        decisions = self._numbered(folded, numbers)
+        if folded.begun:
+            self._write_also(batch, decisions)
+        return numbers, decisions
 
     # The thorough way -----------------------------------------------------------------------------
 
@@ -223,15 +230,16 @@ class Writer:
         with transaction(self._connection):
             folded = self._fold_locked(batch, names, now)
             decisions = folded.decisions
-            answer = None
+            numbers = None
             if folded.changes.entries or folded.changes.operations or folded.deadlines:
                 answer = self._write(folded)
                 assert answer is not None, "what is locked does not change"
-                decisions = self._numbered(folded, answer)
+                numbers = Numbers(folded, answer)
+                decisions = self._numbered(folded, numbers)
                 self._write_rare(folded)
             self._write_also(batch, decisions)
-        if answer is not None:
-            self._committed(folded, answer, decisions)
+        if numbers is not None:
+            self._committed(folded, numbers, decisions)
         else:
             self._books.written()
         # A tree that is not there yet was not locked, and nothing would say when others make it.
@@ -357,19 +365,20 @@ class Writer:
     def _called(self, call: Call, values: list[Any], folded: Batch) -> Row:
         pooled = self.link.pooled
         values = [*values, self._host.reading(self._read_at)]
-        # What a pooler gives has no time-outs of ours but those of the transaction.
-        alone = folded.locked or folded.begun or not pooled
+        connection = self._connection
         try:
-            with nullcontext() if alone else transaction(self._connection):
-                return call(self._connection, values, pooled=pooled)
+            if folded.locked or folded.begun or not pooled:
+                return call(connection, values, pooled=pooled)
+            # What a pooler gives has no time-outs of ours but those of the transaction.
+            with transaction(connection):
+                return call(connection, values, pooled=pooled)
         except errors.UndefinedFunction as error:
             # Dropped by a migration that this program would not survive, see `migrations`.
             detail = "a newer program changed its schema meanwhile: use a newer Earmark"
             raise SchemaMismatch(store=self.link.url.name, detail=detail) from error
 
-    def _numbered(self, folded: Batch, answer: Written) -> list[Decision]:
+    def _numbered(self, folded: Batch, numbers: Numbers) -> list[Decision]:
         """Return the decisions, with the numbers of the entries as they were written."""
-        numbers = Numbers(folded, answer)
         if not numbers.changed:
             return folded.decisions
         self._books.renumber(numbers.reservation)
@@ -377,11 +386,10 @@ class Writer:
         return list(map(numbers.decision, folded.decisions))
 
     def _committed(
-        self, folded: Batch, answer: Written, decisions: list[Decision]
+        self, folded: Batch, numbers: Numbers, decisions: list[Decision]
     ) -> list[Decision]:
         """Take note of what is now on the disk; return *decisions*."""
-        entries = folded.changes.entries
-        numbers = Numbers(folded, answer)
+        entries, answer = folded.changes.entries, numbers.written
         for entry in entries:
             tree = self._trees[tree_of(entry.budget)]
             tree.at = answer.now

@@ -1,10 +1,12 @@
 """What the PostgreSQL store's writer knows, and when it knows better."""
 
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -43,6 +45,27 @@ def test_a_deadline_that_another_swept_is_not_due_for_ever(
     assert isinstance(one.store, PostgresStore)
     known = one.store._writer._trees
     assert [name for name, tree in known.items() if tree.next_due <= clock.instant()] == []
+
+
+def test_a_lone_operation_is_a_hundred_calls(two: tuple[Ledger, Ledger, ManualClock]) -> None:
+    """Python on the way to the server and back costs more than the way: it is counted."""
+    books, _, _ = two
+    books.set_budget("acme/research/agent", limits=["10 usd per day"])
+    books.set_budget("acme", limits=["10 usd per day"])
+    calls = 0
+
+    def count(_: FrameType, event: str, __: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    for key in ("learns what there is", "counted"):
+        calls = 0
+        sys.setprofile(count)
+        try:
+            books.settle(books.reserve("acme/research/agent", "0.1", key=key).key, "0.1")
+        finally:
+            sys.setprofile(None)
+    assert calls <= 2 * 105
 
 
 @contextmanager
