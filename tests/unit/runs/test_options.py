@@ -28,6 +28,7 @@ async def work(value: Any) -> Any:
         {"budget": "NaN"},
         {"budget": 0.5},
         {"concurrency": 0},
+        {"concurrency": 1025},
         {"max_repeats": -1},
         {"max_repeats": True},
         {"timeout": "soon"},
