@@ -14,8 +14,8 @@ from benchmarks.fill_board import COMMON, RARE, WORD, fill
 from benchmarks.postgres_place import postgres
 from benchmarks.settings import NotHereError, Settings, tell
 from earmark.board.board import Board
-from earmark.board.listing import Wanted
-from earmark.board.task import Draft, Status
+from earmark.board.listing import TaskFilter
+from earmark.board.task import TaskDraft, TaskStatus
 from earmark.stores.open import open_ledger
 from earmark.stores.open_tables import open_tables
 
@@ -29,32 +29,34 @@ _PAGE: Final = 50
 _ASKED: Final[dict[str, tuple[Callable[[Board, int], object], Target | None]]] = {
     f"claim {_CLAIMED}": (lambda board, _: _claim(board), at_most(1.5)),
     f"list {_PAGE}": (
-        lambda board, tasks: board.find(Wanted(most=_PAGE, after=tasks // 2)),
+        lambda board, tasks: board.find(TaskFilter(most=_PAGE, after=tasks // 2)),
         at_most(1.5),
     ),
     f"list {_PAGE} pending and accepted, newest first": (
         lambda board, _: board.find(
-            Wanted(
-                status=frozenset({Status.PENDING, Status.ACCEPTED}), most=_PAGE, newest_first=True
+            TaskFilter(
+                status=frozenset({TaskStatus.PENDING, TaskStatus.ACCEPTED}),
+                most=_PAGE,
+                newest_first=True,
             )
         ),
         at_most(1.5),
     ),
     f"list {_PAGE} with a label that all have": (
-        lambda board, _: board.find(Wanted(label=COMMON, most=_PAGE, newest_first=True)),
+        lambda board, _: board.find(TaskFilter(label=COMMON, most=_PAGE, newest_first=True)),
         at_most(1.5),
     ),
     "list the first 20, by a label that no other has": (
-        lambda board, _: board.find(Wanted(label=RARE, most=_PAGE, newest_first=True)),
+        lambda board, _: board.find(TaskFilter(label=RARE, most=_PAGE, newest_first=True)),
         at_most(1.5),
     ),
     "list the first 20, by a word that no other has": (
-        lambda board, _: board.find(Wanted(text=WORD, most=_PAGE, newest_first=True)),
+        lambda board, _: board.find(TaskFilter(text=WORD, most=_PAGE, newest_first=True)),
         None,
     ),
     "add 1 with 2 labels": (
         lambda board, _: board.add(
-            Draft(title="one more", labels=(COMMON, "new")), actor="benchmark"
+            TaskDraft(title="one more", labels=(COMMON, "new")), actor="benchmark"
         ),
         at_most(1.5),
     ),
@@ -114,7 +116,7 @@ def _claim(board: Board) -> None:
 
 
 def _give_back(board: Board) -> None:
-    for task in board.find(Wanted(status=frozenset({Status.CLAIMED}))):
+    for task in board.find(TaskFilter(status=frozenset({TaskStatus.CLAIMED}))):
         board.park(task.id, _AGENT, "measured")
 
 

@@ -15,7 +15,7 @@ from benchmarks import fill as books
 from benchmarks.load import LEAF
 from benchmarks.runner import FREE
 from earmark.board.board import Board
-from earmark.board.task import Draft
+from earmark.board.task import TaskDraft
 from earmark.composition.ast import Composition, Stage
 from earmark.nudges.nudges import Nudges
 from earmark.runs.runner import run
@@ -59,8 +59,8 @@ def fill(url: str, tasks: int) -> None:
         _tidy(PostgresUrl.parse(url))
 
 
-def _draft() -> Draft:
-    return Draft(
+def _draft() -> TaskDraft:
+    return TaskDraft(
         title=f"{WORD} done task ", description="# What to do\n" * 40, labels=(COMMON, RARE)
     )
 

@@ -16,7 +16,7 @@ from benchmarks.figure import Figure, at_most, micros
 from benchmarks.fill_board import fill
 from benchmarks.postgres_place import postgres
 from benchmarks.settings import NotHereError, Settings, tell
-from earmark.board.task import Draft, Priority
+from earmark.board.task import Priority, TaskDraft
 from earmark.clock import SystemClock
 from earmark.config.settings import HeartbeatSettings
 from earmark.heartbeat.cycle_report import CycleReport
@@ -95,7 +95,7 @@ class _Beating:
     def cycle(self, loop: asyncio.Runner) -> int:
         """Return the nanoseconds of one cycle; its tasks are there before, more urgent than all."""
         for number in range(self._dispatches):
-            draft = Draft(title=f"now {number}", priority=Priority.P1)
+            draft = TaskDraft(title=f"now {number}", priority=Priority.P1)
             self._workspace.board.add(draft, actor="benchmark")
         began = perf_counter_ns()
         report = loop.run(self._beat.cycle())

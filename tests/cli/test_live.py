@@ -13,14 +13,14 @@ import pytest
 from rich.console import Console
 
 from earmark.cli.event_lines import line_of
-from earmark.cli.progress import Progress
-from earmark.cli.tree import Row, Tree, rows_of, shown
+from earmark.cli.progress import ProgressLine
+from earmark.cli.tree import RunTree, RunTreeRow, rows_of, shown
 from earmark.composition.parse import parse_composition
 from earmark.composition.plan import Plan
 from earmark.composition.types import ANY
 from earmark.money import Money
 from earmark.runs.events import RunStarted, StageEnded, StageRetried, StageStarted
-from earmark.runs.line import Line, Outcome
+from earmark.runs.line import LineOutcome, StatementLine
 from earmark.testing import ManualClock
 from support.shell import DRAFT_AND_CRITICS, Shell
 
@@ -40,9 +40,9 @@ STARTED = RunStarted(
 )
 
 
-def ended(path: str, outcome: Outcome, settled: str = "0.05", detail: str = "") -> StageEnded:
+def ended(path: str, outcome: LineOutcome, settled: str = "0.05", detail: str = "") -> StageEnded:
     """Return the end of an attempt."""
-    line = Line(
+    line = StatementLine(
         path=path,
         stage="draft",
         stage_id="d" * 64,
@@ -62,10 +62,10 @@ def test_lines_say_what_happened() -> None:
     assert line_of(STARTED) == "run 1 on 'a/run-1': 1 USD, plan [0.09, unknown] USD"
     assert line_of(replace(STARTED, warnings=("no limit",))).startswith("WARNING: no limit\nrun 1 ")
     assert line_of(StageStarted(path="", stage="draft", attempt=1)) == ""
-    assert line_of(ended("/stages/0", Outcome.OK)) == (
+    assert line_of(ended("/stages/0", LineOutcome.OK)) == (
         "/stages/0 draft: ok 0.05 USD in 1.50s; 0.07 USD spent"
     )
-    assert line_of(ended("", Outcome.FAILED, detail="no luck\nmore")) == (
+    assert line_of(ended("", LineOutcome.FAILED, detail="no luck\nmore")) == (
         "/ draft: failed 0.05 USD in 1.50s; 0.07 USD spent (no luck)"
     )
     retried = StageRetried(path="/x", attempt=1, max_attempts=3, delay_ms=20, detail="no luck")
@@ -84,7 +84,7 @@ def test_the_tree_has_a_row_for_each_node() -> None:
     ]
 
 
-def drawn(tree: Tree) -> str:
+def drawn(tree: RunTree) -> str:
     """Return what a terminal would show now."""
     console = Console(file=io.StringIO(), width=100)
     console.print(tree.render())
@@ -98,41 +98,41 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def tree(clock: ManualClock) -> Iterator[Tree]:
+def tree(clock: ManualClock) -> Iterator[RunTree]:
     """A tree that was told of a run's start."""
     stream = io.StringIO()
-    with Tree(parse_composition(DRAFT_AND_CRITICS), clock, stream) as tree:
-        tree.told(STARTED)
+    with RunTree(parse_composition(DRAFT_AND_CRITICS), clock, stream) as tree:
+        tree.show(STARTED)
         yield tree
 
 
-def test_the_tree_shows_states_and_running_totals(tree: Tree, clock: ManualClock) -> None:
+def test_the_tree_shows_states_and_running_totals(tree: RunTree, clock: ManualClock) -> None:
     """What runs counts its seconds, what is done shows its cost, the totals follow."""
-    tree.told(StageStarted(path="/stages/0", stage="draft", attempt=1))
+    tree.show(StageStarted(path="/stages/0", stage="draft", attempt=1))
     clock.advance(timedelta(seconds=2))
     assert "running" in drawn(tree)
     assert "2.00s" in drawn(tree)
     assert "0 of 1 USD spent · 0 of 3 stages done, 1 running" in drawn(tree)
-    tree.told(ended("/stages/0", Outcome.OK))
+    tree.show(ended("/stages/0", LineOutcome.OK))
     assert "0.05 USD" in drawn(tree)
     assert "0.07 of 1 USD spent · 1 of 3 stages done, 0 running" in drawn(tree)
 
 
-def test_attempts_of_one_stage_add_up(tree: Tree) -> None:
+def test_attempts_of_one_stage_add_up(tree: RunTree) -> None:
     """A retried stage shows its latest state and all of its cost."""
-    tree.told(ended("/stages/0", Outcome.FAILED))
-    tree.told(StageStarted(path="/stages/0", stage="draft", attempt=2))
+    tree.show(ended("/stages/0", LineOutcome.FAILED))
+    tree.show(StageStarted(path="/stages/0", stage="draft", attempt=2))
     assert "running (attempt 2)" in drawn(tree)
-    tree.told(ended("/stages/0", Outcome.OK))
+    tree.show(ended("/stages/0", LineOutcome.OK))
     assert "0.1 USD" in drawn(tree)
 
 
 def test_a_tree_taller_than_the_screen_shows_what_matters() -> None:
     """Of more rows than fit, those that run or went wrong are left."""
-    rows = [Row(path=f"/{i}", depth=1, label=str(i), leaf=True) for i in range(100)]
+    rows = [RunTreeRow(path=f"/{i}", depth=1, label=str(i), leaf=True) for i in range(100)]
     rows[3].state = "running"
-    rows[5].state = str(Outcome.OK)
-    rows[7].state = str(Outcome.FAILED)
+    rows[5].state = str(LineOutcome.OK)
+    rows[7].state = str(LineOutcome.FAILED)
     assert [row.label for row in shown(rows, 10)] == ["3", "7"]
     assert len(shown(rows, 100)) == 100
 
@@ -170,7 +170,7 @@ class Terminal(io.StringIO):
 def test_progress_is_silent_for_a_second(clock: ManualClock) -> None:
     """What is done within a second is not told of; later each second, and at the end wiped."""
     screen = Terminal()
-    with Progress(clock, screen) as progress:
+    with ProgressLine(clock, screen) as progress:
         progress.tell("1 row")
         assert screen.getvalue() == ""
         clock.advance(timedelta(seconds=1))
@@ -183,7 +183,7 @@ def test_progress_is_silent_for_a_second(clock: ManualClock) -> None:
 def test_progress_in_a_file_is_lines(clock: ManualClock) -> None:
     """Where there is no terminal, a plain line each ten seconds."""
     log = io.StringIO()
-    with Progress(clock, log) as progress:
+    with ProgressLine(clock, log) as progress:
         for rows in range(12):
             clock.advance(timedelta(seconds=1))
             progress.tell(f"{rows} rows")

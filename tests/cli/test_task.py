@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 from earmark.board.board import Board
-from earmark.board.task import Draft, Task
+from earmark.board.task import Task, TaskDraft
 from earmark.cli.task_shown import age, safe
 from earmark.clock import SystemClock
 from earmark.ledger.ledger import Ledger
@@ -225,7 +225,7 @@ def test_of_many_tasks_the_newest_are_listed(shell: Shell) -> None:
     """What was just added is on the page, however many there are."""
     with open_ledger("sqlite:///earmark.db") as ledger, open_workspace(ledger) as workspace:
         for number in range(60):
-            workspace.board.add(Draft(title=f"t{number}"), actor="ann")
+            workspace.board.add(TaskDraft(title=f"t{number}"), actor="ann")
     listed = shell.json("task", "list")["tasks"]
     assert [each["title"] for each in listed] == [f"t{n}" for n in range(59, 9, -1)]
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from earmark.board.task import Draft, Status, Task
+from earmark.board.task import Task, TaskDraft, TaskStatus
 from earmark.errors import StoreUnavailable
 from earmark.nudges.nudge import Nudge
 from earmark.nudges.nudges import Nudges
@@ -16,7 +16,7 @@ from earmark.workspace.workspace import Workspace, open_workspace
 from support.ledger_workers import in_threads
 from support.shaky_tables import ShakyTables
 
-RISKY = Draft(title="[OPS-1] Drop the table", type="deploy", destructive=True)
+RISKY = TaskDraft(title="[OPS-1] Drop the table", type="deploy", destructive=True)
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def nudges(workspace: Workspace) -> list[Nudge]:
     return workspace.nudges.find(most=1000)
 
 
-def add(workspace: Workspace, draft: Draft = RISKY, key: str | None = None) -> Task:
+def add(workspace: Workspace, draft: TaskDraft = RISKY, key: str | None = None) -> Task:
     """Put a task on the board as every program does."""
     return add_task(workspace, draft, actor="ann", key=key)
 
@@ -63,10 +63,10 @@ def test_who_adds_a_task_that_waits_for_a_person_nudges(workspace: Workspace) ->
 
 def test_a_task_that_asks_nobody_nudges_nobody(workspace: Workspace) -> None:
     """Only what the configuration has a person approve is told."""
-    add_task(workspace, Draft(title="a"), actor="ann")
+    add_task(workspace, TaskDraft(title="a"), actor="ann")
     add_task(workspace, RISKY, actor="ann", approval_for=frozenset())
     assert (nudges(workspace), request_pending_approvals(workspace)) == ([], 0)
-    add_task(workspace, Draft(title="a"), actor="ann", approval_for=frozenset({"P2"}))
+    add_task(workspace, TaskDraft(title="a"), actor="ann", approval_for=frozenset({"P2"}))
     assert [nudge.kind for nudge in nudges(workspace)] == ["approval"]
 
 
@@ -88,7 +88,7 @@ def test_what_could_not_be_told_is_told_by_the_next_cycle(
     line = ShakyTables(workspace.tables)
     line.down = True
     task = add(replace(workspace, nudges=Nudges(line, clock)))
-    assert (workspace.board.get(task.id).status, nudges(workspace)) == (Status.PENDING, [])
+    assert (workspace.board.get(task.id).status, nudges(workspace)) == (TaskStatus.PENDING, [])
     assert (
         request_pending_approvals(workspace, ("chat",)),
         request_pending_approvals(workspace, ("chat",)),
@@ -99,7 +99,7 @@ def test_what_could_not_be_told_is_told_by_the_next_cycle(
 
 def test_old_tasks_are_told_a_few_at_a_time(workspace: Workspace) -> None:
     """Many that nobody was told of are no flood, and those that cannot run yet come later."""
-    first = workspace.board.add(Draft(title="first"), actor="ann")
+    first = workspace.board.add(TaskDraft(title="first"), actor="ann")
     for _ in range(MOST + 1):
         workspace.board.add(RISKY, actor="ann")
     later = workspace.board.add(replace_needs(first), actor="ann")
@@ -110,9 +110,9 @@ def test_old_tasks_are_told_a_few_at_a_time(workspace: Workspace) -> None:
     assert nudges(workspace)[-1].data["task"] == later.id
 
 
-def replace_needs(first: Task) -> Draft:
+def replace_needs(first: Task) -> TaskDraft:
     """Return a task that waits for another one and for a person."""
-    return Draft(title="later", destructive=True, needs=(first.id,))
+    return TaskDraft(title="later", destructive=True, needs=(first.id,))
 
 
 def accept(workspace: Workspace, task: Task) -> None:

@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 
 from earmark.board.board import Board
-from earmark.board.listing import Wanted
-from earmark.board.task import Draft, Priority, Status, Task
+from earmark.board.listing import TaskFilter
+from earmark.board.task import Priority, Task, TaskDraft, TaskStatus
 from earmark.errors import InvalidTask, KeyReused, NotFound, TaskMoved, TaskRefused
 from earmark.testing import ManualClock
 from support.board_books import (
@@ -65,7 +65,7 @@ def test_a_claim_says_who_and_until_when(board: Board, clock: ManualClock) -> No
     assert task.lease_until == clock.instant() + LEASE
     made = start(board, task, key="k")
     found = board.get(task.id)
-    assert (found.status, found.claimed_by) == (Status.RUNNING, f"{AGENT} → tiny")
+    assert (found.status, found.claimed_by) == (TaskStatus.RUNNING, f"{AGENT} → tiny")
     assert board.attempts(task.id) == [made]
     assert (made.number, made.key, made.model, made.outcome) == (1, "k", MODEL, "")
 
@@ -84,8 +84,8 @@ def test_what_may_not_run_is_not_claimed(board: Board, clock: ManualClock) -> No
     assert claim(board) == ["later"]
 
 
-def _draft(title: str, **fields: object) -> Draft:
-    return Draft(title=title, **fields)  # type: ignore[arg-type]
+def _draft(title: str, **fields: object) -> TaskDraft:
+    return TaskDraft(title=title, **fields)  # type: ignore[arg-type]
 
 
 def test_an_agent_has_a_name(board: Board) -> None:
@@ -104,14 +104,23 @@ def test_a_task_whose_lease_ran_out_comes_back(board: Board, clock: ManualClock)
     assert board.expired() == []
     clock.advance(timedelta(microseconds=1))
     (found,) = board.expired()
-    back = board.take_back(found.id, found.version, to=Status.PENDING, reason="nothing was sent")
-    assert (back.status, back.agent, back.model, back.lease_until) == (Status.PENDING, "", "", 0)
+    back = board.take_back(
+        found.id, found.version, to=TaskStatus.PENDING, reason="nothing was sent"
+    )
+    assert (back.status, back.agent, back.model, back.lease_until) == (
+        TaskStatus.PENDING,
+        "",
+        "",
+        0,
+    )
     assert [each.outcome for each in board.attempts(task.id)] == ["lost"]
     assert claim(board, agent="AG Lu") == [task.title]
 
 
-@pytest.mark.parametrize("to", [Status.UNKNOWN, Status.FAILED])
-def test_a_lost_task_goes_where_the_books_say(board: Board, clock: ManualClock, to: Status) -> None:
+@pytest.mark.parametrize("to", [TaskStatus.UNKNOWN, TaskStatus.FAILED])
+def test_a_lost_task_goes_where_the_books_say(
+    board: Board, clock: ManualClock, to: TaskStatus
+) -> None:
     """What may have been sent is unknown or failed; the reason and who had it stay on the task."""
     task = running(board)
     pass_lease(clock)
@@ -127,9 +136,9 @@ def test_a_renewed_lease_is_not_taken_back(board: Board, clock: ManualClock) -> 
     (found,) = board.expired()
     assert board.renew(AGENT, [task.id, "nobody"], lease_ns=LEASE) == {task.id}
     with pytest.raises(TaskMoved, match="renewed its lease"):
-        board.take_back(found.id, found.version, to=Status.PENDING, reason="")
+        board.take_back(found.id, found.version, to=TaskStatus.PENDING, reason="")
     pass_lease(clock)
-    board.take_back(found.id, found.version, to=Status.PENDING, reason="")
+    board.take_back(found.id, found.version, to=TaskStatus.PENDING, reason="")
     assert board.renew(AGENT, [task.id], lease_ns=LEASE) == set()
 
 
@@ -146,9 +155,9 @@ def test_an_older_version_is_not_taken_back(board: Board, clock: ManualClock) ->
     """Two who found the same lost task: the second is told that it moved on."""
     task = claimed(board)
     pass_lease(clock)
-    board.take_back(task.id, task.version, to=Status.PENDING, reason="")
+    board.take_back(task.id, task.version, to=TaskStatus.PENDING, reason="")
     with pytest.raises(TaskMoved, match="not as it was read"):
-        board.take_back(task.id, task.version, to=Status.FAILED, reason="")
+        board.take_back(task.id, task.version, to=TaskStatus.FAILED, reason="")
 
 
 def test_nothing_starts_when_the_lease_ran_out(board: Board, clock: ManualClock) -> None:
@@ -176,7 +185,7 @@ def test_who_lost_a_task_decides_nothing(
     """After its task was taken back and given to another, an agent's answer changes nothing."""
     task = running(board)
     pass_lease(clock)
-    board.take_back(task.id, task.version, to=Status.PENDING, reason="")
+    board.take_back(task.id, task.version, to=TaskStatus.PENDING, reason="")
     with pytest.raises(TaskMoved):
         finish(board, task)
     (again,) = board.claim("AG Lu", 1, lease_ns=LEASE)
@@ -191,7 +200,7 @@ def test_its_own_earlier_try_decides_nothing(board: Board, clock: ManualClock) -
     """A process of the same name that slept through the loss of its try does not end the next."""
     task = running(board)
     pass_lease(clock)
-    board.take_back(task.id, task.version, to=Status.PENDING, reason="")
+    board.take_back(task.id, task.version, to=TaskStatus.PENDING, reason="")
     (again,) = board.claim(AGENT, 1, lease_ns=LEASE)
     assert start(board, again).number == 2
     with pytest.raises(TaskMoved, match="attempt 1 ended as lost"):
@@ -218,7 +227,7 @@ def test_a_clock_that_steps_back_keeps_no_lost_task(board: Board, clock: ManualC
     """A lease that ran out by the board's own time is over, though the clock shows less again."""
     lost = claimed(board)
     pass_lease(clock)
-    board.add(Draft(title="later"), actor="ann")
+    board.add(TaskDraft(title="later"), actor="ann")
     clock.set(clock.now - timedelta(days=1))
     assert [task.id for task in board.expired()] == [lost.id]
 
@@ -255,13 +264,17 @@ def test_a_failed_try_is_repeated_while_some_are_left(board: Board, clock: Manua
     task = running(board, max_attempts=2)
     then = clock.instant() + 5 * SECOND
     waiting = board.fail(task.id, 1, AGENT, "overloaded", retry_at=then)
-    assert (waiting.status, waiting.error, waiting.due_at) == (Status.PENDING, "overloaded", then)
+    assert (waiting.status, waiting.error, waiting.due_at) == (
+        TaskStatus.PENDING,
+        "overloaded",
+        then,
+    )
     assert claim(board) == []
     clock.advance(timedelta(seconds=5))
     (again,) = board.claim(AGENT, 1, lease_ns=LEASE)
     start(board, again)
     failed = board.fail(task.id, 2, AGENT, "still", retry_at=then)
-    assert (failed.status, failed.attempts, failed.agent) == (Status.FAILED, 2, AGENT)
+    assert (failed.status, failed.attempts, failed.agent) == (TaskStatus.FAILED, 2, AGENT)
 
 
 def test_nothing_repeats_what_is_destructive(board: Board) -> None:
@@ -270,23 +283,23 @@ def test_nothing_repeats_what_is_destructive(board: Board) -> None:
     board.approve(task.id, actor="ann")
     (found,) = board.claim(AGENT, 1, lease_ns=LEASE)
     start(board, found)
-    assert board.fail(task.id, 1, AGENT, "no", retry_at=1).status is Status.FAILED
-    assert board.retry(task.id, actor="ann").status is Status.PENDING
+    assert board.fail(task.id, 1, AGENT, "no", retry_at=1).status is TaskStatus.FAILED
+    assert board.retry(task.id, actor="ann").status is TaskStatus.PENDING
 
 
 def test_the_last_lost_try_is_a_failure(board: Board, clock: ManualClock) -> None:
     """A task that kills whoever runs it comes back only while it has tries left."""
     task = running(board, max_attempts=1)
     pass_lease(clock)
-    lost = board.take_back(task.id, task.version, to=Status.PENDING, reason="no sign of it")
-    assert (lost.status, lost.error) == (Status.FAILED, "no sign of it")
+    lost = board.take_back(task.id, task.version, to=TaskStatus.PENDING, reason="no sign of it")
+    assert (lost.status, lost.error) == (TaskStatus.FAILED, "no sign of it")
 
 
 def test_what_was_not_sent_is_put_back(board: Board, clock: ManualClock) -> None:
     """A parked task is pending again; asked so, its try does not count, but its number is used."""
     task = running(board, max_attempts=1)
     parked = board.park(task.id, AGENT, "paused", due_at=clock.instant() + 1, uncount=True)
-    assert (parked.status, parked.attempts, parked.agent) == (Status.PENDING, 0, "")
+    assert (parked.status, parked.attempts, parked.agent) == (TaskStatus.PENDING, 0, "")
     clock.advance(timedelta(seconds=1))
     (again,) = board.claim(AGENT, 1, lease_ns=LEASE)
     assert board.next_attempt(task.id) == start(board, again).number == 2
@@ -322,27 +335,27 @@ def test_a_grade_is_shown_and_a_retry_forgets_it(board: Board) -> None:
     done = completed(board)
     assert done.quality is None
     graded = board.grade(done.id, quality(65), actor="ann")
-    assert (graded.status, graded.quality) == (Status.GRADED, quality(65))
+    assert (graded.status, graded.quality) == (TaskStatus.GRADED, quality(65))
     again = board.retry(board.reject(done.id, actor="ann").id, actor="ann")
-    assert (again.status, again.quality, again.completed_at) == (Status.PENDING, None, 0)
+    assert (again.status, again.quality, again.completed_at) == (TaskStatus.PENDING, None, 0)
     assert again.result == done.result
 
 
 #: What people may do with a task, by its state.
 DECISIONS = {
-    "grade": {Status.COMPLETED},
-    "accept": {Status.COMPLETED, Status.GRADED},
-    "reject": {Status.COMPLETED, Status.GRADED},
-    "retry": {Status.FAILED, Status.UNKNOWN, Status.REJECTED},
+    "grade": {TaskStatus.COMPLETED},
+    "accept": {TaskStatus.COMPLETED, TaskStatus.GRADED},
+    "reject": {TaskStatus.COMPLETED, TaskStatus.GRADED},
+    "retry": {TaskStatus.FAILED, TaskStatus.UNKNOWN, TaskStatus.REJECTED},
     "cancel": {
-        *(Status.PENDING, Status.CLAIMED),
-        *(Status.FAILED, Status.UNKNOWN, Status.REJECTED),
+        *(TaskStatus.PENDING, TaskStatus.CLAIMED),
+        *(TaskStatus.FAILED, TaskStatus.UNKNOWN, TaskStatus.REJECTED),
     },
 }
 
 
-@pytest.mark.parametrize("status", list(Status))
-def test_a_state_allows_its_moves_and_no_others(board: Board, status: Status) -> None:
+@pytest.mark.parametrize("status", list(TaskStatus))
+def test_a_state_allows_its_moves_and_no_others(board: Board, status: TaskStatus) -> None:
     """A refused move says the state and what it allows, and changes nothing."""
     for name, states in DECISIONS.items():
         task = in_state(board, status)
@@ -389,15 +402,15 @@ def test_acceptance_unblocks_what_needs_it(board: Board) -> None:
 
 def test_what_is_accepted_already_is_not_waited_for(board: Board) -> None:
     """A task added after what it needs was accepted waits for nothing."""
-    done = in_state(board, Status.ACCEPTED)
+    done = in_state(board, TaskStatus.ACCEPTED)
     assert add(board, needs=(done.id,)).waiting == 0
 
 
 def test_a_need_that_is_given_up_keeps_its_task_waiting(board: Board) -> None:
     """Where what it needs was cancelled or rejected, a task stays on the board, waiting."""
-    gone, bad = in_state(board, Status.CANCELLED), in_state(board, Status.REJECTED)
+    gone, bad = in_state(board, TaskStatus.CANCELLED), in_state(board, TaskStatus.REJECTED)
     needy = add(board, needs=(gone.id, bad.id))
-    assert (needy.status, needy.waiting) == (Status.PENDING, 2)
+    assert (needy.status, needy.waiting) == (TaskStatus.PENDING, 2)
     assert claim(board) == []
 
 
@@ -434,7 +447,7 @@ def test_a_denied_task_is_over(board: Board) -> None:
     """It is cancelled, and says who denied it."""
     task = add(board, destructive=True)
     denied = board.deny(task.id, actor="ann", note="not today")
-    assert (denied.status, denied.approval) == (Status.CANCELLED, "denied")
+    assert (denied.status, denied.approval) == (TaskStatus.CANCELLED, "denied")
     assert denied.approved_by == "ann"
     with pytest.raises(TaskRefused):
         board.approve(task.id, actor="ann")
@@ -458,4 +471,4 @@ def test_nobody_moves_what_is_not_there(board: Board) -> None:
     for name in ("", "0", "nope", "a\0b", "\ud800", "01234567", "f" * 400):
         with pytest.raises(NotFound):
             board.accept(name, actor="ann")
-    assert board.find(Wanted()) == []
+    assert board.find(TaskFilter()) == []

@@ -7,9 +7,9 @@ from datetime import timedelta
 import pytest
 
 from earmark.board.board import Board
-from earmark.board.counting import Counter
-from earmark.board.listing import Wanted
-from earmark.board.task import CompositionWork, Draft, ModelWork, Priority, Status
+from earmark.board.listing import TaskFilter
+from earmark.board.status_counts import StatusCounter
+from earmark.board.task import CompositionWork, ModelWork, Priority, TaskDraft, TaskStatus
 from earmark.errors import InvalidTask, KeyReused, NotFound
 from earmark.stores.open import open_ledger
 from earmark.stores.open_tables import open_tables
@@ -29,10 +29,10 @@ def board(url: str, clock: ManualClock) -> Iterator[Board]:
 
 def titles(board: Board, **wanted: object) -> list[str]:
     """Return the titles of a page."""
-    return [task.title for task in board.find(Wanted(**wanted))]  # type: ignore[arg-type]
+    return [task.title for task in board.find(TaskFilter(**wanted))]  # type: ignore[arg-type]
 
 
-FULL = Draft(
+FULL = TaskDraft(
     title="[SELF-10] Persistent budget tracker",
     description="## Keep it\n\tañd show it: 100 % of_it\\ \u0001 '%s' {schema}.",
     type="code_gen",
@@ -50,11 +50,11 @@ def test_a_task_is_kept_as_it_was_given(board: Board, clock: ManualClock) -> Non
     """Everything that was given is read back, to the last character; the rest is at its start."""
     task = board.add(FULL, actor="ann")
     assert board.get(task.id) == task
-    for name in Draft.__struct_fields__:
+    for name in TaskDraft.__struct_fields__:
         assert getattr(task, name) == getattr(FULL, name), name
     assert (task.series, task.number, task.version) == ("SELF-10", 1, 1)
     assert (task.created_at, task.created_by) == (clock.instant(), "ann")
-    assert (task.status, task.approval, task.attempts) == (Status.PENDING, "wanted", 0)
+    assert (task.status, task.approval, task.attempts) == (TaskStatus.PENDING, "wanted", 0)
     assert (task.result, task.quality, task.claimed_by) == (None, None, "")
 
 
@@ -67,11 +67,11 @@ def test_a_composition_is_kept_as_it_was_given(board: Board) -> None:
 def test_adding_again_under_a_key_adds_nothing(board: Board) -> None:
     """The same key and content give the same task, as it stands now, whoever asks."""
     needed = add(board, "needed")
-    draft = Draft(title="once", labels=("a",), needs=(needed.id,))
+    draft = TaskDraft(title="once", labels=("a",), needs=(needed.id,))
     first = board.add(draft, actor="ann", key="k")
     board.cancel(first.id, actor="ann")
     again = board.add(draft, actor="bob", key="k")
-    assert (again.id, again.status) == (first.id, Status.CANCELLED)
+    assert (again.id, again.status) == (first.id, TaskStatus.CANCELLED)
     assert len(board.find()) == 2
     assert board.add(draft, actor="ann").id != first.id
 
@@ -83,9 +83,9 @@ def test_adding_again_under_a_key_adds_nothing(board: Board) -> None:
 def test_a_key_stands_for_one_content(board: Board, field: str, value: object) -> None:
     """Adding something else under a key that was used says in what it differs."""
     add(board, "needed")
-    draft = Draft(title="once")
+    draft = TaskDraft(title="once")
     board.add(draft, actor="ann", key="k")
-    other = Draft(**{"title": "once", field: value})  # type: ignore[arg-type]
+    other = TaskDraft(**{"title": "once", field: value})  # type: ignore[arg-type]
     with pytest.raises(KeyReused) as reused:
         board.add(other, actor="ann", key="k")
     assert (reused.value.key, reused.value.field) == ("k", field)
@@ -96,7 +96,7 @@ def test_an_add_whose_answer_was_lost_is_done_once(url: str, clock: ManualClock)
     """Without a key too: a write that is repeated finds what its first try wrote."""
     with open_board(url, clock) as board:
         twice = Board(Repeating(board._tables), clock)
-        made = twice.add(Draft(title="once"), actor="ann")
+        made = twice.add(TaskDraft(title="once"), actor="ann")
         assert board.find() == [made]
         assert twice.claim(AGENT, 5, lease_ns=LEASE) == board.find()
         assert [event.move for event in board.events(0)] == ["added", "claimed"]
@@ -142,10 +142,10 @@ def test_pages_of_several_states_are_in_order(board: Board) -> None:
         task = add(board, f"{number}")
         if number % 2:
             board.cancel(task.id, actor="ann")
-    both = frozenset({Status.PENDING, Status.CANCELLED})
+    both = frozenset({TaskStatus.PENDING, TaskStatus.CANCELLED})
     assert titles(board, status=both, most=3) == ["0", "1", "2"]
     assert titles(board, status=both, most=3, after=3) == ["3", "4", "5"]
-    assert titles(board, status=frozenset({Status.CANCELLED})) == ["1", "3", "5"]
+    assert titles(board, status=frozenset({TaskStatus.CANCELLED})) == ["1", "3", "5"]
     assert titles(board, status=both, most=2, newest_first=True) == ["5", "4"]
 
 
@@ -166,12 +166,12 @@ def test_tasks_are_filtered(board: Board) -> None:
 
 def test_tasks_are_counted_by_state(board: Board) -> None:
     """Every state has its number, also those without a task."""
-    for status in (Status.RUNNING, Status.CANCELLED, Status.PENDING):
+    for status in (TaskStatus.RUNNING, TaskStatus.CANCELLED, TaskStatus.PENDING):
         in_state(board, status)
     counts = board.counts()
-    assert set(counts) == set(Status)
+    assert set(counts) == set(TaskStatus)
     assert {status for status, count in counts.items() if count} == {
-        *(Status.RUNNING, Status.CANCELLED, Status.PENDING)
+        *(TaskStatus.RUNNING, TaskStatus.CANCELLED, TaskStatus.PENDING)
     }
 
 
@@ -180,26 +180,26 @@ def test_counts_follow_what_others_do(url: str, clock: ManualClock) -> None:
     with open_ledger(url, clock=clock) as ledger, closing(open_tables(ledger.store)) as tables:
         doing, looking = Board(tables, clock), Board(tables, clock)
 
-        def agree() -> dict[Status, int]:
+        def agree() -> dict[TaskStatus, int]:
             counts = looking.counts()
             assert counts == Board(tables, clock).counts()
             return counts
 
         assert set(agree().values()) == {0}
-        needed = in_state(doing, Status.GRADED)
-        for status in sorted(Status, key=lambda each: each is Status.PENDING):
+        needed = in_state(doing, TaskStatus.GRADED)
+        for status in sorted(TaskStatus, key=lambda each: each is TaskStatus.PENDING):
             in_state(doing, status)
             agree()
         # Several at once: one that was waiting for another, and two whose lease runs out.
         add(doing, needs=(needed.id,))
         doing.accept(needed.id, actor="ann")
         doing.claim(AGENT, 5, lease_ns=LEASE)
-        assert agree()[Status.CLAIMED] == 3
+        assert agree()[TaskStatus.CLAIMED] == 3
         clock.advance(timedelta(hours=1))
         for task in doing.expired():
-            doing.take_back(task.id, task.version, to=Status.PENDING, reason="dead")
+            doing.take_back(task.id, task.version, to=TaskStatus.PENDING, reason="dead")
         assert agree() == looking.counts()
-        assert sum(agree().values()) == len(doing.find(Wanted(most=1000)))
+        assert sum(agree().values()) == len(doing.find(TaskFilter(most=1000)))
 
 
 class Heard:
@@ -218,7 +218,7 @@ class Heard:
 def test_counts_begin_anew_after_many_events(url: str, clock: ManualClock) -> None:
     """Where more was decided than is worth following, everything is counted, and else not."""
     with open_ledger(url, clock=clock) as ledger, closing(open_tables(ledger.store)) as tables:
-        board, counter = Board(tables, clock), Counter(most_new=2)
+        board, counter = Board(tables, clock), StatusCounter(most_new=2)
 
         def counts_all() -> bool:
             said: list[str] = []
@@ -242,7 +242,7 @@ def test_tasks_of_a_priority_come_in_their_order(board: Board) -> None:
     assert titles(board, priority=Priority.P1) == ["1", "3", "5"]
     assert titles(board, priority=Priority.P1, newest_first=True, most=2) == ["5", "3"]
     assert titles(board, priority=Priority.P1, after=2, most=1) == ["3"]
-    assert titles(board, priority=Priority.P0, status=frozenset({Status.CANCELLED})) == []
+    assert titles(board, priority=Priority.P0, status=frozenset({TaskStatus.CANCELLED})) == []
     assert titles(board, priority=Priority.P2) == []
 
 
@@ -315,7 +315,7 @@ def test_what_cannot_be_on_the_board_is_refused(
     board: Board, field: str, value: object, said: str
 ) -> None:
     """Each wrong value is refused with what to give instead, and nothing is added."""
-    draft = Draft(**{"title": "t", field: value})  # type: ignore[arg-type]
+    draft = TaskDraft(**{"title": "t", field: value})  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=said.replace("(", r"\(")) as refused:
         board.add(draft, actor="ann")
     assert len(str(refused.value)) < 300
@@ -327,4 +327,4 @@ def test_what_cannot_be_on_the_board_is_refused(
 def test_who_adds_has_a_name(board: Board, given: dict[str, str]) -> None:
     """Neither the actor nor a key is empty or has characters nobody sees."""
     with pytest.raises(InvalidTask, match="1 to 100 printable characters"):
-        board.add(Draft(title="t"), **given)
+        board.add(TaskDraft(title="t"), **given)

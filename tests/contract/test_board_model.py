@@ -23,8 +23,8 @@ from msgspec.structs import replace
 
 from earmark.board import moves
 from earmark.board.board import Board
-from earmark.board.listing import Wanted
-from earmark.board.task import Draft, Priority, Status, Task
+from earmark.board.listing import TaskFilter
+from earmark.board.task import Priority, Task, TaskDraft, TaskStatus
 from earmark.testing import ManualClock
 from support.board_books import MODEL, SECOND, Repeating, open_board, quality
 from support.board_model import Model, answer
@@ -44,10 +44,10 @@ picks = st.integers(0, 30)
 
 #: How people judge, and tasks of which states.
 _JUDGED = {
-    "grade": (Status.COMPLETED,),
-    "accept": (Status.COMPLETED, Status.GRADED),
-    "reject": (Status.GRADED,),
-    "retry": (Status.FAILED, Status.UNKNOWN, Status.REJECTED),
+    "grade": (TaskStatus.COMPLETED,),
+    "accept": (TaskStatus.COMPLETED, TaskStatus.GRADED),
+    "reject": (TaskStatus.GRADED,),
+    "retry": (TaskStatus.FAILED, TaskStatus.UNKNOWN, TaskStatus.REJECTED),
 }
 _DONE = frozenset(status for states in _JUDGED.values() for status in states)
 
@@ -97,7 +97,7 @@ class Machine(RuleBasedStateMachine):
         self, *, priority: Priority, needs: list[int], destructive: bool, assignee: str, most: int
     ) -> None:
         """Put a task on the board that may need others, a person, or one agent."""
-        draft = Draft(
+        draft = TaskDraft(
             title=f"task {len(self.model.tasks)}",
             priority=priority,
             needs=tuple({self.pick(each).id for each in needs}) if self.model.tasks else (),
@@ -106,7 +106,7 @@ class Machine(RuleBasedStateMachine):
             max_attempts=most,
         )
         made = self.board.add(draft, actor="ann", key=draft.title)
-        accepted = sum(self.model.tasks[each].status is Status.ACCEPTED for each in made.needs)
+        accepted = sum(self.model.tasks[each].status is TaskStatus.ACCEPTED for each in made.needs)
         assert made.needs == tuple(sorted(draft.needs))
         assert made.waiting == len(made.needs) - accepted
         self.model.added(made)
@@ -137,7 +137,7 @@ class Machine(RuleBasedStateMachine):
     @rule(which=picks, stale=st.sampled_from([False, False, False, True]))
     def start(self, *, which: int, stale: bool) -> None:
         """Start a task that somebody has, as it is or as it was."""
-        task = self.pick(which, Status.CLAIMED)
+        task = self.pick(which, TaskStatus.CLAIMED)
         known = _older(task) if stale else task
         self.both(
             lambda board: board.start(known, model=MODEL, budget="b"),
@@ -148,7 +148,7 @@ class Machine(RuleBasedStateMachine):
     @rule(which=picks, back=st.sampled_from([0, 0, 0, 0, -1, 1]), agent=agents, kind=endings)
     def end(self, which: int, back: int, agent: str, kind: str) -> None:
         """End a try: the last one most often, in one of four ways."""
-        task = self.pick(which, Status.RUNNING)
+        task = self.pick(which, TaskStatus.RUNNING)
         number = len(self.model.attempts[task.id]) - back
         agent = task.agent or agent
         due = self.now + SECOND
@@ -179,7 +179,9 @@ class Machine(RuleBasedStateMachine):
 
     @precondition(lambda self: any(self.model.held()))
     @rule(
-        which=picks, to=st.sampled_from([Status.PENDING, Status.UNKNOWN, Status.FAILED]), late=picks
+        which=picks,
+        to=st.sampled_from([TaskStatus.PENDING, TaskStatus.UNKNOWN, TaskStatus.FAILED]),
+        late=picks,
     )
     def take_back(self, which: int, to: Any, late: int) -> None:
         """Take a task back, most often one whose lease ran out."""
@@ -192,7 +194,7 @@ class Machine(RuleBasedStateMachine):
             lambda: self.model.move(task.id, move, self.now),
         )
 
-    @precondition(lambda self: self.has(Status.PENDING))
+    @precondition(lambda self: self.has(TaskStatus.PENDING))
     @rule(agent=agents, accepted=st.booleans())
     def work_off(self, *, agent: str, accepted: bool) -> None:
         """An agent does the next task from claim to result, and somebody may accept it."""
@@ -200,7 +202,7 @@ class Machine(RuleBasedStateMachine):
             self.claim(agent=agent, most=1, lease=60 * SECOND)
             self.start(which=0, stale=False)
             self.end(which=0, back=0, agent=agent, kind="c")
-            if accepted and self.model.tasks[task.id].status is Status.COMPLETED:
+            if accepted and self.model.tasks[task.id].status is TaskStatus.COMPLETED:
                 self.decide(task, moves.Accept())
 
     @precondition(lambda self: self.has(*_DONE))
@@ -217,7 +219,7 @@ class Machine(RuleBasedStateMachine):
         waits = name == "approve" and asked
         self.decide(asked[which % len(asked)] if waits else self.pick(which), _decision(name))
 
-    def decide(self, task: Task, move: moves.Decided) -> None:
+    def decide(self, task: Task, move: moves.PersonMove) -> None:
         """Let a person move *task*."""
         given = (task.id, move.quality) if isinstance(move, moves.Grade) else (task.id,)
         self.both(
@@ -242,13 +244,13 @@ class Machine(RuleBasedStateMachine):
         """The board's time."""
         return self.model.now(self.clock.instant())
 
-    def pick(self, which: int, *states: Status) -> Task:
+    def pick(self, which: int, *states: TaskStatus) -> Task:
         """Return one of the tasks, one in these states if there is one."""
         every = list(self.model.tasks.values())
         some = [task for task in every if task.status in states] or every
         return some[which % len(some)]
 
-    def has(self, *states: Status) -> bool:
+    def has(self, *states: TaskStatus) -> bool:
         """Return whether there is a task in one of these states."""
         return any(task.status in states for task in self.model.tasks.values())
 
@@ -267,7 +269,7 @@ class Machine(RuleBasedStateMachine):
     def compare(self) -> None:
         """Compare all that can be seen."""
         known = list(self.model.tasks.values())
-        assert self.board.find(Wanted(most=1000)) == known
+        assert self.board.find(TaskFilter(most=1000)) == known
         assert self.board.attempts_of([task.id for task in known]) == self.model.attempts
         told = [(event.task_id, event.move, event.status) for event in self.board.events(0)]
         assert told == self.model.told
@@ -279,14 +281,14 @@ class Machine(RuleBasedStateMachine):
         assert [task.id for task in self.board.expired()] == [each for _, _, each in gone]
 
 
-def _decision(name: str) -> moves.Decided:
+def _decision(name: str) -> moves.PersonMove:
     match name:
         case "grade":
             return moves.Grade(quality=quality())
         case "approve":
             return moves.Approve(actor="ann")
         case _:
-            kinds = (moves.Accept(), moves.Reject(), moves.Retry(), moves.Cancel())
+            kinds = (moves.Accept(), moves.Reject(), moves.Requeue(), moves.Cancel())
             return next(each for each in kinds if each.name == name)
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from earmark.board.board import Board
-from earmark.board.listing import Wanted
-from earmark.board.task import Priority, Status
+from earmark.board.listing import TaskFilter
+from earmark.board.task import Priority, TaskStatus
 from earmark.clock import SystemClock, to_datetime
 from earmark.testing import ManualClock
 from support.board_books import AGENT, LEASE, add, open_board
@@ -47,7 +47,7 @@ def test_every_task_is_claimed_once(shared: str, filled: Board) -> None:
         assert worker.stdout.readline() == "claimed\n"
     go(*workers)
     shares = [result(worker) for worker in workers]
-    every = {task.id: task for task in filled.find(Wanted(most=1000))}
+    every = {task.id: task for task in filled.find(TaskFilter(most=1000))}
     assert sorted(each for share in shares for each in share) == sorted(every)
     assert all(shares)
     for number, share in enumerate(shares):
@@ -65,7 +65,7 @@ def test_what_a_killed_process_had_comes_back(shared: str, filled: Board) -> Non
     assert worker.stdout is not None
     told = [json.loads(worker.stdout.readline()) for _ in range(5)]
     kill(worker)
-    claimed = filled.find(Wanted(status=frozenset({Status.CLAIMED}), most=1000))
+    claimed = filled.find(TaskFilter(status=frozenset({TaskStatus.CLAIMED}), most=1000))
     ids = {task.id for task in claimed}
     assert {each for share in told for each in share} <= ids
     assert filled.expired(most=1000) == []
@@ -74,6 +74,6 @@ def test_what_a_killed_process_had_comes_back(shared: str, filled: Board) -> Non
         lost = board.expired(most=1000)
         assert {task.id for task in lost} == ids
         for task in lost:
-            board.take_back(task.id, task.version, to=Status.PENDING, reason="not sent")
+            board.take_back(task.id, task.version, to=TaskStatus.PENDING, reason="not sent")
         taken = board.claim(AGENT, 1000, lease_ns=LEASE)
         assert len(taken) == TASKS

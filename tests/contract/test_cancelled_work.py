@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from earmark.board.task import Status
+from earmark.board.task import TaskStatus
 from earmark.composition.ast import Composition, Parallel, Sequential, Stage
 from earmark.errors import NotFound
 from earmark.ledger.async_ledger import AsyncLedger
@@ -92,5 +92,5 @@ def test_a_cycle_cut_short_at_any_step_holds_nothing(store: str, how: How, tmp_p
         # What was claimed and not dispatched is free again when its lease ends.
         for _ in range(20):
             house.cycle(after=timedelta(hours=1))
-        ended = {Status.COMPLETED, Status.FAILED, Status.UNKNOWN}
+        ended = {TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.UNKNOWN}
         assert {task.status for task in house.board.find()} <= ended

@@ -12,7 +12,7 @@ from typing import Any
 import apsw
 import pytest
 
-from earmark.board.task import Draft
+from earmark.board.task import TaskDraft
 from earmark.errors import (
     BudgetExceeded,
     InvalidConfig,
@@ -165,8 +165,8 @@ def test_a_copy_goes_on(source: str, target: str, clock: ManualClock) -> None:
     with open_board(target, clock) as board:
         board.accept("1", actor="ann")
         assert [task.title for task in board.claim(AGENT, 5, lease_ns=LEASE)] == ["needs it"]
-        assert board.add(Draft(title="[A-1] é \\N"), actor="ann", key="k").number == 1
-        assert board.add(Draft(title="new"), actor="ann").number == 3
+        assert board.add(TaskDraft(title="[A-1] é \\N"), actor="ann", key="k").number == 1
+        assert board.add(TaskDraft(title="new"), actor="ann").number == 3
 
 
 def test_open_holds_are_refused_unless_asked_for(

@@ -23,14 +23,14 @@ from earmark.runs.journal import (
     BATCH_LINES,
     LEASE_NS,
     Journal,
+    JournalWriter,
     MemoryJournal,
     RunProgress,
     RunRecord,
-    Scribe,
 )
 from earmark.runs.journals import journal_of
 from earmark.runs.runner import run, run_async
-from earmark.runs.statement import Status
+from earmark.runs.statement import RunStatus
 from earmark.stages.kinds.python import stage
 from earmark.stores.open import open_ledger
 from earmark.testing import ManualClock
@@ -78,7 +78,7 @@ def test_run_cut_off_keeps_what_was_recorded(journal: Journal) -> None:
         return await journal.get("a")
 
     kept = asyncio.run(main())
-    assert (kept.status, kept.statement) == (Status.RUNNING, None)
+    assert (kept.status, kept.statement) == (RunStatus.RUNNING, None)
     assert [each.path for each in kept.lines] == ["/stages/1", "/stages/2", "/stages/3"]
     assert kept.lines[1] == line(2, key="k", hold=Money("0.1"))
     assert (kept.input, kept.composition.id) == (record("a").input, GRAPH.id)
@@ -99,7 +99,7 @@ def test_a_run_is_interrupted_once_its_lease_ran_out(url: str) -> None:
         await going_on.wait()
         return value
 
-    async def main() -> tuple[list[Status], RunRecord]:
+    async def main() -> tuple[list[RunStatus], RunRecord]:
         with open_ledger(url, clock=clock) as ledger:
             ledger.set_budget("acme", limits=["1 usd total"])
             books = ledger.as_async()
@@ -107,7 +107,7 @@ def test_a_run_is_interrupted_once_its_lease_ran_out(url: str) -> None:
             alone = Composition(description="", root=Stage("long"))
             how: dict[str, Any] = {"budget": "1", "stages": [long], "run_id": "r", "wait": None}
             running = asyncio.create_task(run_async(alone, 1, ledger=books, under="acme", **how))
-            seen: list[Status] = []
+            seen: list[RunStatus] = []
             for _ in range(10):
                 await true(lambda: clock.sleepers == 2)
                 clock.advance(timedelta(minutes=2))
@@ -120,15 +120,15 @@ def test_a_run_is_interrupted_once_its_lease_ran_out(url: str) -> None:
             going_on.set()
             await running
             ended = await journal.get("r")
-            assert ended.status_at(clock.instant() + 10 * LEASE_NS) is Status.OK
+            assert ended.status_at(clock.instant() + 10 * LEASE_NS) is RunStatus.OK
             await journal.aclose()
             return seen, killed
 
     seen, killed = asyncio.run(asyncio.wait_for(main(), LAST_RESORT_S))
-    assert set(seen) == {Status.RUNNING}
+    assert set(seen) == {RunStatus.RUNNING}
     last = clock.instant() + LEASE_NS
-    assert killed.status_at(last - 1) is Status.RUNNING
-    assert killed.status_at(last) is Status.INTERRUPTED
+    assert killed.status_at(last - 1) is RunStatus.RUNNING
+    assert killed.status_at(last) is RunStatus.INTERRUPTED
 
 
 def test_progress_changes_with_every_step_of_a_run(journal: Journal) -> None:
@@ -148,8 +148,8 @@ def test_progress_changes_with_every_step_of_a_run(journal: Journal) -> None:
         seen.append([run.run_id for run in await journal.page((2, "b"), 2)])
         return seen
 
-    b, c = RunProgress(Status.RUNNING, 0), RunProgress(Status.RUNNING, 1)
-    ended = RunProgress(Status.OK, 0)
+    b, c = RunProgress(RunStatus.RUNNING, 0), RunProgress(RunStatus.RUNNING, 1)
+    ended = RunProgress(RunStatus.OK, 0)
     assert asyncio.run(main()) == [{"b": b, "c": c}, {"b": b, "c": ended}, ["c", "b"], ["a"]]
 
 
@@ -164,9 +164,9 @@ def test_a_statement_takes_the_place_of_the_lines(journal: Journal) -> None:
         return await journal.get("a"), await journal.get("b")
 
     ended, other = asyncio.run(main())
-    assert (ended.status, ended.statement) == (Status.OK, statement_of("a", line(1), line(2)))
+    assert (ended.status, ended.statement) == (RunStatus.OK, statement_of("a", line(1), line(2)))
     assert ended.lines == (line(1), line(2))
-    assert (other.status, other.lines) == (Status.RUNNING, (line(1),))
+    assert (other.status, other.lines) == (RunStatus.RUNNING, (line(1),))
 
 
 def test_every_line_of_attempts_side_by_side_is_kept(kept: str) -> None:
@@ -272,12 +272,12 @@ def test_free_lines_are_written_in_batches_and_costly_ones_at_once() -> None:
     async def main() -> list[int]:
         journal = MemoryJournal()
         await journal.start(record("a"))
-        scribe = Scribe(journal, "a")
+        journal_writer = JournalWriter(journal, "a")
         sizes: list[int] = []
         for number in range(BATCH_LINES + 5):
             matters = number == 2
-            if scribe.add(line(0, key="k" if matters else "")):
-                await scribe.flush()
+            if journal_writer.add(line(0, key="k" if matters else "")):
+                await journal_writer.flush()
             sizes.append(len((await journal.get("a")).lines))
         return sizes
 
@@ -291,13 +291,13 @@ def test_lines_whose_writing_failed_are_written_by_the_next_flush() -> None:
 
     async def main() -> list[int]:
         journal = MemoryJournal()
-        scribe = Scribe(journal, "a")
-        scribe.add(line(0))
+        journal_writer = JournalWriter(journal, "a")
+        journal_writer.add(line(0))
         with pytest.raises(KeyError):  # the journal knows of no such run yet
-            await scribe.flush()
-        scribe.add(line(0))
+            await journal_writer.flush()
+        journal_writer.add(line(0))
         await journal.start(record("a"))
-        await scribe.flush()
+        await journal_writer.flush()
         return [each.number for each in (await journal.get("a")).lines]
 
     assert asyncio.run(main()) == [1, 2]
@@ -410,7 +410,7 @@ def test_a_run_cancelled_as_it_begins_is_not_left_running() -> None:
         ledger.set_budget("acme", limits=["1 usd total"])
         (found,) = asyncio.run(main(ledger))
         assert ledger.holds(state=None) == []
-    assert found.status is Status.CANCELLED
+    assert found.status is RunStatus.CANCELLED
 
 
 def test_file_that_is_not_there_is_not_made(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from earmark.clock import iso
 from earmark.errors import InvalidNudge, NotFound, StoreUnavailable
-from earmark.nudges.nudge import Draft
+from earmark.nudges.nudge import NudgeDraft
 from earmark.testing import ManualClock
 from support.ledger_workers import in_threads
 from support.nudge_books import Outbox, open_outbox
@@ -91,7 +91,7 @@ def test_nothing_is_half_raised(outbox: Outbox) -> None:
     with pytest.raises(StoreUnavailable):
         raise_one(outbox)
     outbox.line.down = False
-    drafts = [Draft(kind="test", id=each, title="t", data={}) for each in ("a", "b\n")]
+    drafts = [NudgeDraft(kind="test", id=each, title="t", data={}) for each in ("a", "b\n")]
     with pytest.raises(InvalidNudge):
         outbox.nudges.raise_all(drafts)
     assert outbox.nudges.find() == []

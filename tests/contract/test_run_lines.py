@@ -14,10 +14,10 @@ from earmark.composition.ast import Composition, Node, Sequential, Stage
 from earmark.errors import CallFailed, EarmarkError, NoBudget
 from earmark.ledger.ledger import Ledger
 from earmark.money import Money
-from earmark.runs.events import Event, StageEnded, StageStarted
+from earmark.runs.events import RunEvent, StageEnded, StageStarted
 from earmark.runs.journal import MemoryJournal, RunRecord
 from earmark.runs.journals import journal_beside
-from earmark.runs.line import Line
+from earmark.runs.line import StatementLine
 from earmark.runs.runner import run
 from earmark.runs.statement import Statement
 from earmark.stages.kinds.python import Costed, stage
@@ -90,7 +90,7 @@ def commits() -> Iterator[list[None]]:
     apsw.connection_hooks.remove(watch)
 
 
-def journal_now(ledger: Ledger) -> tuple[Line, ...]:
+def journal_now(ledger: Ledger) -> tuple[StatementLine, ...]:
     """Return the lines that anybody else finds in the journal at this moment."""
 
     async def read() -> RunRecord:
@@ -137,14 +137,14 @@ def test_an_attempt_is_booked_and_recorded_in_one_commit(
     A booking that is cancelled is done once more, which may be a commit that changes nothing.
     """
     end, outcome, state = ENDINGS[ending]
-    told: list[tuple[int, Line, tuple[Line, ...]]] = []
+    told: list[tuple[int, StatementLine, tuple[StatementLine, ...]]] = []
     begun = 0
 
     @stage(cost="0.05")
     async def work(_: Any) -> Any:
         return await end()
 
-    def listen(event: Event) -> None:
+    def listen(event: RunEvent) -> None:
         nonlocal begun
         if isinstance(event, StageStarted):
             begun = len(commits)
@@ -180,11 +180,11 @@ def test_free_lines_that_waited_are_written_with_a_paid_one(url: str) -> None:
         seen.append([line.number for line in journal_now(ledger)])
         return value
 
-    def listen(event: Event) -> None:
+    def listen(event: RunEvent) -> None:
         if isinstance(event, StageEnded):
             told.append(event.line)
 
-    told: list[Line] = []
+    told: list[StatementLine] = []
     root = Sequential(tuple(map(Stage, ("look", "look", "work", "look", "work", "look"))))
     with open_ledger(url) as ledger:
         ledger.set_budget("acme", limits=["1 usd total"])
@@ -196,7 +196,7 @@ def test_free_lines_that_waited_are_written_with_a_paid_one(url: str) -> None:
 
 def test_a_lost_answer_leaves_the_line_as_it_was_written(tmp_path: Path) -> None:
     """The commit of settlement and line is not answered: done again, it finds the same line."""
-    url, seen = STORES["postgres"](tmp_path), list[tuple[Line, ...]]()
+    url, seen = STORES["postgres"](tmp_path), list[tuple[StatementLine, ...]]()
     place = urlsplit(url)
     assert place.hostname is not None
     assert place.port is not None
@@ -250,7 +250,7 @@ def test_a_line_that_cannot_be_written_does_not_keep_money_from_being_booked(
 
 def test_a_journal_elsewhere_is_written_by_itself(url: str) -> None:
     """What is given as the journal need not lie with the books: it has the lines as well."""
-    journal, told = MemoryJournal(), list[tuple[Line, ...]]()
+    journal, told = MemoryJournal(), list[tuple[StatementLine, ...]]()
 
     @stage(cost="0.05")
     async def work(value: Any) -> Any:

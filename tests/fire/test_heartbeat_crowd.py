@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from earmark.board.task import Status
+from earmark.board.task import TaskStatus
 from support.beat_place import BeatPlace, beat_place, with_patience
 from support.beat_zygote import zygote
 from support.fire_till import Till, honest
@@ -40,9 +40,9 @@ def test_three_heartbeats_share_a_board_and_a_cap(store: str, tmp_path: Path) ->
         assert len(till.requests) == CAP
         prompts = {request.body["messages"][-1]["content"] for request in till.requests}
         assert len(prompts) == CAP
-        assert place.count(Status.COMPLETED) == CAP
-        assert place.count(Status.PENDING) == TASKS - CAP
-        done = [task for task in place.tasks() if task.status is Status.COMPLETED]
+        assert place.count(TaskStatus.COMPLETED) == CAP
+        assert place.count(TaskStatus.PENDING) == TASKS - CAP
+        done = [task for task in place.tasks() if task.status is TaskStatus.COMPLETED]
         assert {task.agent for task in done} == set(AGENTS)
         attempts = place.workspace.board.attempts_of([task.id for task in tasks])
         # Who was refused at the cap had begun, and that did not count.

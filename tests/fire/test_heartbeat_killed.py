@@ -9,7 +9,7 @@ import signal
 import threading
 from pathlib import Path
 
-from earmark.board.task import ModelWork, Status
+from earmark.board.task import ModelWork, TaskStatus
 from earmark.money import Money
 from support.beat_place import BeatPlace, beat_place, with_patience
 from support.beat_zygote import Zygote, zygote
@@ -34,7 +34,7 @@ def watched(place: BeatPlace, seed: int) -> None:
             return Scene(status=400)
         prompt = received.body["messages"][-1]["content"]
         task = place.workspace.board.get(ids[prompt])
-        if task.status is not Status.RUNNING:
+        if task.status is not TaskStatus.RUNNING:
             place.faults.append(f"{task.title} was sent while it was {task.status}")
         if task.destructive and place.asked(prompt) > 1:
             place.faults.append(f"{task.title} is destructive, and was sent twice")
@@ -92,7 +92,7 @@ def check_cap(place: BeatPlace, beats: Zygote, pid: int) -> None:
         if number is signal.SIGKILL:
             pid = place.started(beats)
     assert cap - 600_000 < place.highest <= cap
-    assert place.count(Status.PENDING) > 0
+    assert place.count(TaskStatus.PENDING) > 0
 
 
 def at_cap(place: BeatPlace) -> bool:
@@ -105,7 +105,7 @@ def at_cap(place: BeatPlace) -> bool:
 
 def unfinished(place: BeatPlace) -> int:
     """Return how many tasks may still be dispatched, now or when a lease ends."""
-    states = (Status.PENDING, Status.CLAIMED, Status.RUNNING)
+    states = (TaskStatus.PENDING, TaskStatus.CLAIMED, TaskStatus.RUNNING)
     return sum(place.count(state) for state in states)
 
 
@@ -118,12 +118,12 @@ def cycles(place: BeatPlace) -> int:
 
 def check_ended_once(place: BeatPlace) -> None:
     """Assert that everything is done, once, and that what is unknown was sent and not repeated."""
-    assert place.count(Status.COMPLETED) >= TASKS
+    assert place.count(TaskStatus.COMPLETED) >= TASKS
     for task in place.tasks():
         tries = place.workspace.board.attempts(task.id)
         ends = [attempt.outcome for attempt in tries]
-        assert task.status in {Status.COMPLETED, Status.UNKNOWN}, (task.title, task.error)
-        assert ends.count("completed") == (task.status is Status.COMPLETED)
-        assert ends[-1] == ("completed" if task.status is Status.COMPLETED else "lost")
+        assert task.status in {TaskStatus.COMPLETED, TaskStatus.UNKNOWN}, (task.title, task.error)
+        assert ends.count("completed") == (task.status is TaskStatus.COMPLETED)
+        assert ends[-1] == ("completed" if task.status is TaskStatus.COMPLETED else "lost")
         assert set(ends[:-1]) <= {"lost"}
-        assert task.destructive or task.status is Status.COMPLETED
+        assert task.destructive or task.status is TaskStatus.COMPLETED

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from earmark.board.task import Status
+from earmark.board.task import TaskStatus
 from earmark.heartbeat.cycle_report import CycleReport
 from earmark.money import Money
 from earmark.nudges.channels.webhook import WebhookChannel
@@ -55,14 +55,16 @@ def test_a_database_that_dies_and_comes_back(
         place.check_quiet()
         for task in place.tasks():
             tries = [each.outcome for each in place.workspace.board.attempts(task.id)]
-            assert tries.count("completed") == (task.status is Status.COMPLETED)
+            assert tries.count("completed") == (task.status is TaskStatus.COMPLETED)
         assert place.booked() >= till.owed
         place.mend()
 
 
 def ended(place: BeatPlace) -> int:
     """Return how many tasks have ended, one way or the other."""
-    return sum(place.count(each) for each in (Status.COMPLETED, Status.UNKNOWN, Status.FAILED))
+    return sum(
+        place.count(each) for each in (TaskStatus.COMPLETED, TaskStatus.UNKNOWN, TaskStatus.FAILED)
+    )
 
 
 @pytest.fixture
@@ -95,7 +97,7 @@ def test_a_full_disk_stops_dispatching_and_nothing_else(tiny: Path) -> None:
         assert (health.status, "cannot write" in health.output) == ("fail", True)
         ballast.unlink()
         beats.cycle(after=timedelta(minutes=5))
-        assert {beats.status(task) for task in [*tasks, late]} == {Status.COMPLETED}
+        assert {beats.status(task) for task in [*tasks, late]} == {TaskStatus.COMPLETED}
         assert beats.spent == beats.provider.billed
         assert beats.health().status == "pass"
 
@@ -130,7 +132,7 @@ def test_a_store_that_goes_away_in_the_middle_of_a_call() -> None:
         assert beats.spent == Money("0.10")
         assert beats.health().status == "fail"
         beats.line.down = False
-        assert beats.status(task) is Status.RUNNING
+        assert beats.status(task) is TaskStatus.RUNNING
         beats.provider.play(answer(10))
         beats.cycle(after=timedelta(minutes=3))
         assert [each.outcome for each in beats.board.attempts(task.id)] == ["lost", "completed"]

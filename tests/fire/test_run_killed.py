@@ -19,9 +19,9 @@ from earmark.errors import NotFound, RunIdReused
 from earmark.ledger.ledger import Ledger
 from earmark.money import Money
 from earmark.runs.journal import RunRecord
-from earmark.runs.line import Outcome
+from earmark.runs.line import LineOutcome
 from earmark.runs.runner import run
-from earmark.runs.statement import Status
+from earmark.runs.statement import RunStatus
 from earmark.stores.open import open_ledger
 from earmark.testing import ManualClock
 from support import run_worker
@@ -137,14 +137,14 @@ def check_killed(url: str, told: list[str]) -> None:
             assert told == []
             assert ledger.holds(state=None) == []
             return
-        assert kept.status is Status.RUNNING
+        assert kept.status is RunStatus.RUNNING
         # Whoever was told of an end finds its line, but for free ones that wait for a paid one.
         lines = {line.key for line in kept.lines if line.key}
         assert {key for key in told if not key.startswith("/")} <= lines
         record = check(ledger)
         # One commit closes a reservation and writes its line.
         assert lines == {each.key for each in ledger.holds(BUDGET, state=None) if each.closed}
-        unwritten = [line for line in record.lines if line.outcome is Outcome.UNKNOWN]
+        unwritten = [line for line in record.lines if line.outcome is LineOutcome.UNKNOWN]
         assert {line.key for line in unwritten} == {
             line.key for line in record.lines if line.key
         } - lines
@@ -160,7 +160,7 @@ def check_killed(url: str, told: list[str]) -> None:
         assert all(
             line.presumed or line.state == "settled"
             for line in record.lines
-            if line.outcome is Outcome.UNKNOWN
+            if line.outcome is LineOutcome.UNKNOWN
         )
 
 

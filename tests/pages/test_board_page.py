@@ -4,7 +4,7 @@ from urllib.parse import quote
 
 import pytest
 
-from earmark.board.task import Priority, Status
+from earmark.board.task import Priority, TaskStatus
 from earmark.service.pages.assets import assets
 from earmark.service.pages.views_board import MOST
 from support.page_house import AGENT, HOSTILE, PageHouse, Visitor
@@ -31,8 +31,8 @@ def test_an_empty_board_says_what_to_do(house: PageHouse) -> None:
     assert "Log in to add tasks" in page.text
 
 
-@pytest.mark.parametrize("status", list(Status))
-def test_each_state_has_its_row_and_its_count(house: PageHouse, status: Status) -> None:
+@pytest.mark.parametrize("status", list(TaskStatus))
+def test_each_state_has_its_row_and_its_count(house: PageHouse, status: TaskStatus) -> None:
     """A task shows its state in words, and the chip of that state finds it."""
     task = house.in_state(status)
     visitor = house.visitor()
@@ -75,8 +75,8 @@ def test_a_task_says_why_it_waits(house: PageHouse) -> None:
 
 def test_a_failure_is_told_on_the_row(house: PageHouse) -> None:
     """A failed task shows its error, an unknown one too."""
-    house.in_state(Status.FAILED)
-    house.in_state(Status.UNKNOWN)
+    house.in_state(TaskStatus.FAILED)
+    house.in_state(TaskStatus.UNKNOWN)
     text = house.visitor().read("/").text
     assert "the provider said 500" in text
     assert "no reply came" in text

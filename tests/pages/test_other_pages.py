@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from earmark.board.task import Status, Task
+from earmark.board.task import Task, TaskStatus
 from support.ledger_books import STORES
 from support.page_house import AGENT, HOSTILE, PageHouse, page_house
 from support.written_runs import line, record
@@ -144,7 +144,7 @@ def test_every_page_is_there_on_every_store(store: str, tmp_path: Path) -> None:
     """With a task in each state, a run, a nudge and a pause, every page is whole."""
     with page_house(STORES[store](tmp_path)) as house:
         tasks: list[Task] = []
-        for status in sorted(Status, key=lambda each: each is Status.PENDING):
+        for status in sorted(TaskStatus, key=lambda each: each is TaskStatus.PENDING):
             tasks.append(house.in_state(status))
             house.later(31)
         house.write_run(record("ffff"), [line(1)])

@@ -7,7 +7,7 @@ import pytest
 
 from earmark.money import Money
 from earmark.runs import journals
-from earmark.runs.line import Outcome
+from earmark.runs.line import LineOutcome
 from earmark.runs.statement import Statement
 from support.page_house import HOSTILE, PageHouse, page_house
 from support.written_runs import line, record, statement_of
@@ -41,7 +41,7 @@ def test_a_statement_is_shown_line_by_line(house: PageHouse) -> None:
     cost = {"hold": Money("0.2"), "settled": Money("0.1"), "key": "k1", "state": "settled"}
     lines = [
         line(1, **cost),
-        line(2, outcome=Outcome.FAILED, detail="it broke", key="k2", state="presumed",
+        line(2, outcome=LineOutcome.FAILED, detail="it broke", key="k2", state="presumed",
              hold=Money("0.3"), settled=Money("0.3")),
     ]  # fmt: skip
     house.write_run(record("cccc"), [], statement_of("cccc", *lines))

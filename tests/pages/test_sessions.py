@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from earmark.board.task import Status
+from earmark.board.task import TaskStatus
 from earmark.service import pages
 from support.page_house import HOSTILE, PageHouse, Visitor, page_house
 
@@ -291,7 +291,7 @@ def test_a_form_that_is_none_is_refused(
 
 def test_every_answer_is_strict_about_what_a_page_may_do(house: PageHouse, admin: Visitor) -> None:
     """Pages, errors, redirects and files all carry the content policy."""
-    task = house.in_state(Status.COMPLETED)
+    task = house.in_state(TaskStatus.COMPLETED)
     for answer in (
         *(admin.get(address) for address in (*READ, "/login", "/nowhere", "/static/style.css")),
         admin.get(f"/tasks/{task.id}"),

@@ -4,22 +4,22 @@ import json
 
 import pytest
 
-from earmark.board.task import CompositionWork, ModelWork, Status
+from earmark.board.task import CompositionWork, ModelWork, TaskStatus
 from support.page_house import AGENT, HOSTILE, MODEL, PageHouse, Visitor
 from support.written_runs import GRAPH
 
 #: What each state offers to people.
 OFFERED = {
-    Status.PENDING: {"cancel"},
-    Status.CLAIMED: {"cancel"},
-    Status.RUNNING: set[str](),
-    Status.COMPLETED: {"grade", "accept", "reject"},
-    Status.FAILED: {"retry", "cancel"},
-    Status.UNKNOWN: {"retry", "cancel"},
-    Status.GRADED: {"accept", "reject"},
-    Status.ACCEPTED: set[str](),
-    Status.REJECTED: {"retry", "cancel"},
-    Status.CANCELLED: set[str](),
+    TaskStatus.PENDING: {"cancel"},
+    TaskStatus.CLAIMED: {"cancel"},
+    TaskStatus.RUNNING: set[str](),
+    TaskStatus.COMPLETED: {"grade", "accept", "reject"},
+    TaskStatus.FAILED: {"retry", "cancel"},
+    TaskStatus.UNKNOWN: {"retry", "cancel"},
+    TaskStatus.GRADED: {"accept", "reject"},
+    TaskStatus.ACCEPTED: set[str](),
+    TaskStatus.REJECTED: {"retry", "cancel"},
+    TaskStatus.CANCELLED: set[str](),
 }
 MOVES = ("approve", "deny", "grade", "accept", "reject", "retry", "cancel")
 
@@ -30,14 +30,18 @@ def offered(visitor: Visitor, task_id: str) -> set[str]:
     return {button["id"] for button in page.all("button") if button.get("id") in MOVES}
 
 
-@pytest.mark.parametrize("status", list(Status))
-def test_a_state_offers_what_it_allows(house: PageHouse, admin: Visitor, status: Status) -> None:
+@pytest.mark.parametrize("status", list(TaskStatus))
+def test_a_state_offers_what_it_allows(
+    house: PageHouse, admin: Visitor, status: TaskStatus
+) -> None:
     """Every state has a page, and its forms are those that would not be refused."""
     assert offered(admin, house.in_state(status).id) == OFFERED[status]
 
 
-@pytest.mark.parametrize("status", list(Status))
-def test_an_offered_move_is_carried_out(house: PageHouse, admin: Visitor, status: Status) -> None:
+@pytest.mark.parametrize("status", list(TaskStatus))
+def test_an_offered_move_is_carried_out(
+    house: PageHouse, admin: Visitor, status: TaskStatus
+) -> None:
     """Each button does what it says, and leads back to the task."""
     for move in sorted(OFFERED[status]):
         task = house.in_state(status)
@@ -51,7 +55,7 @@ def test_an_offered_move_is_carried_out(house: PageHouse, admin: Visitor, status
 
 def test_a_refused_move_says_why_and_keeps_what_was_typed(house: PageHouse, admin: Visitor) -> None:
     """A move that the state no longer allows is a 409 on the same page; the note is not lost."""
-    task = house.in_state(Status.COMPLETED)
+    task = house.in_state(TaskStatus.COMPLETED)
     house.workspace.board.accept(task.id, actor="Carlos")
     answer = admin.send(f"/tasks/{task.id}/cancel", note="too late")
     page = admin.checked(answer)
@@ -63,7 +67,7 @@ def test_a_refused_move_says_why_and_keeps_what_was_typed(house: PageHouse, admi
 
 def test_a_grade_needs_a_share_and_a_verdict(house: PageHouse, admin: Visitor) -> None:
     """A grade that is none is refused with a sentence, and the form still holds it."""
-    task = house.in_state(Status.COMPLETED)
+    task = house.in_state(TaskStatus.COMPLETED)
     for wrong in ("", "101", "-1", "9.5", "lots"):
         answer = admin.send(
             f"/tasks/{task.id}/grade", overall=wrong, verdict="fail", note="keep me"
@@ -73,7 +77,7 @@ def test_a_grade_needs_a_share_and_a_verdict(house: PageHouse, admin: Visitor) -
         assert page.field("overall")["value"] == wrong
         assert {"name": "note", "value": "keep me"}.items() <= page.field("note").items()
         assert page.all("option", value="fail", selected="")
-    assert house.workspace.board.get(task.id).status is Status.COMPLETED
+    assert house.workspace.board.get(task.id).status is TaskStatus.COMPLETED
 
 
 def test_a_grade_stands_on_the_page(house: PageHouse, admin: Visitor) -> None:
@@ -174,7 +178,7 @@ def test_approval_is_for_admins(house: PageHouse, admin: Visitor) -> None:
 
 def test_who_only_reads_is_offered_nothing(house: PageHouse) -> None:
     """Without a session, or with the scope read, there is no form to send."""
-    task = house.in_state(Status.COMPLETED)
+    task = house.in_state(TaskStatus.COMPLETED)
     assert offered(house.visitor(), task.id) == set()
     assert offered(house.visitor("read"), task.id) == set()
 

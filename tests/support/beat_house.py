@@ -10,7 +10,7 @@ from typing import Any, Final, Self, TypeVar, cast
 
 from earmark.admission.call import Grant, ModelRequest, Provider, Reply
 from earmark.board.board import Board
-from earmark.board.task import Draft, Status, Task
+from earmark.board.task import Task, TaskDraft, TaskStatus
 from earmark.config.settings import HeartbeatSettings
 from earmark.heartbeat.cycle_report import CycleReport
 from earmark.heartbeat.heartbeat import Heartbeat
@@ -106,13 +106,13 @@ class BeatHouse:
 
     def add(self, title: str = "a task", **fields: Any) -> Task:
         """Put a task on the board."""
-        return self.board.add(Draft(title=title, **fields), actor="ann")
+        return self.board.add(TaskDraft(title=title, **fields), actor="ann")
 
     def fill(self, count: int) -> list[Task]:
         """Put so many tasks on the board."""
         return [self.add(f"task {number}") for number in range(count)]
 
-    def status(self, task: Task) -> Status:
+    def status(self, task: Task) -> TaskStatus:
         """Return where a task stands now."""
         return self.board.get(task.id).status
 

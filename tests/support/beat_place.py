@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from earmark.board.listing import Wanted
-from earmark.board.task import Draft, ModelWork, Status, Task
+from earmark.board.listing import TaskFilter
+from earmark.board.task import ModelWork, Task, TaskDraft, TaskStatus
 from earmark.ledger.answers import Balance
 from earmark.money import Money
 from earmark.stores.open import open_ledger
@@ -62,7 +62,7 @@ class BeatPlace:
         first = len(self.tasks())
         return [
             self.workspace.board.add(
-                Draft(
+                TaskDraft(
                     title=f"task {first + number}",
                     work=ModelWork(prompt=f"Write about {first + number}."),
                     max_attempts=100,
@@ -75,9 +75,9 @@ class BeatPlace:
 
     def tasks(self) -> list[Task]:
         """Return every task."""
-        return self.workspace.board.find(Wanted(most=1000))
+        return self.workspace.board.find(TaskFilter(most=1000))
 
-    def count(self, status: Status) -> int:
+    def count(self, status: TaskStatus) -> int:
         """Return how many tasks are in that state."""
         return self.workspace.board.counts()[status]
 

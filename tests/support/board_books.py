@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
 from earmark.board.board import Board
-from earmark.board.task import Attempt, Draft, Quality, Status, Task
+from earmark.board.task import Attempt, Quality, Task, TaskDraft, TaskStatus
 from earmark.clock import Clock
 from earmark.stores.open import open_ledger
 from earmark.stores.open_tables import open_tables
@@ -58,7 +58,7 @@ class Repeating:
 
 def add(board: Board, title: str = "a task", **fields: Any) -> Task:
     """Put a task on the board."""
-    return board.add(Draft(title=title, **fields), actor="ann")
+    return board.add(TaskDraft(title=title, **fields), actor="ann")
 
 
 def claimed(board: Board, **fields: Any) -> Task:
@@ -92,20 +92,20 @@ def quality(overall: int = 90) -> Quality:
 
 
 #: From nothing to each state, by the moves that lead there.
-_WAYS: Final[dict[Status, Callable[[Board], Task]]] = {
-    Status.PENDING: add,
-    Status.CLAIMED: claimed,
-    Status.RUNNING: running,
-    Status.COMPLETED: completed,
-    Status.FAILED: lambda board: board.fail(running(board).id, 1, AGENT, "no"),
-    Status.UNKNOWN: lambda board: board.unknown(running(board).id, 1, AGENT, "cut off"),
-    Status.GRADED: lambda board: board.grade(completed(board).id, quality(), actor="ann"),
-    Status.ACCEPTED: lambda board: board.accept(completed(board).id, actor="ann"),
-    Status.REJECTED: lambda board: board.reject(completed(board).id, actor="ann"),
-    Status.CANCELLED: lambda board: board.cancel(add(board).id, actor="ann"),
+_WAYS: Final[dict[TaskStatus, Callable[[Board], Task]]] = {
+    TaskStatus.PENDING: add,
+    TaskStatus.CLAIMED: claimed,
+    TaskStatus.RUNNING: running,
+    TaskStatus.COMPLETED: completed,
+    TaskStatus.FAILED: lambda board: board.fail(running(board).id, 1, AGENT, "no"),
+    TaskStatus.UNKNOWN: lambda board: board.unknown(running(board).id, 1, AGENT, "cut off"),
+    TaskStatus.GRADED: lambda board: board.grade(completed(board).id, quality(), actor="ann"),
+    TaskStatus.ACCEPTED: lambda board: board.accept(completed(board).id, actor="ann"),
+    TaskStatus.REJECTED: lambda board: board.reject(completed(board).id, actor="ann"),
+    TaskStatus.CANCELLED: lambda board: board.cancel(add(board).id, actor="ann"),
 }
 
 
-def in_state(board: Board, status: Status) -> Task:
+def in_state(board: Board, status: TaskStatus) -> Task:
     """Bring a new task into a state; it must be the only one that can be claimed."""
     return _WAYS[status](board)

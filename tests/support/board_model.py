@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from earmark.board.moves import Accept, Claim, Complete, Fail, Lose, Move, Park, Start, TakeBack
 from earmark.board.rules import advance, check_open, obstacle
-from earmark.board.task import Attempt, Outcome, Status, Task
+from earmark.board.task import Attempt, AttemptOutcome, Task, TaskStatus
 
 
 @dataclass
@@ -39,7 +39,7 @@ class Model:
 
     def ready(self, agent: str, now: int) -> list[Task]:
         """Return what *agent* can claim, in its order."""
-        can = (each for each in self.tasks.values() if each.status is Status.PENDING)
+        can = (each for each in self.tasks.values() if each.status is TaskStatus.PENDING)
         free = (each for each in can if not obstacle(each, agent, now))
         return sorted(free, key=lambda task: (task.priority, task.number))
 
@@ -99,7 +99,7 @@ class Model:
             self._unblock(task_id, now)
         return after
 
-    def _end_open(self, task_id: str, outcome: Outcome, now: int) -> None:
+    def _end_open(self, task_id: str, outcome: AttemptOutcome, now: int) -> None:
         self.attempts[task_id] = [
             each if each.ended_at else replace(each, ended_at=now, outcome=outcome)
             for each in self.attempts[task_id]
@@ -115,7 +115,7 @@ class Model:
         return (each for each in self.tasks.values() if each.lease_until)
 
 
-_OUTCOMES: dict[type[Move], Outcome] = {
+_OUTCOMES: dict[type[Move], AttemptOutcome] = {
     Complete: "completed",
     Fail: "failed",
     Lose: "unknown",

@@ -14,11 +14,11 @@ from httpx2 import Response
 from msgspec import structs
 
 from earmark.board.rules import DESTRUCTIVE
-from earmark.board.task import Draft, Priority, Quality, Status, Task
+from earmark.board.task import Priority, Quality, Task, TaskDraft, TaskStatus
 from earmark.config.settings import ServiceSettings
 from earmark.runs.journal import RunRecord
 from earmark.runs.journals import journal_beside
-from earmark.runs.line import Line
+from earmark.runs.line import StatementLine
 from earmark.runs.statement import Statement
 from earmark.service.app import create_app
 from earmark.service.context import Service
@@ -109,7 +109,7 @@ class PageHouse:
 
     def add(self, title: str = "[SELF-10] Persistent budget tracker", **more: object) -> Task:
         """Put a task on the board."""
-        draft = Draft(title=title, **more)  # pyright: ignore[reportArgumentType] - a test's own words
+        draft = TaskDraft(title=title, **more)  # pyright: ignore[reportArgumentType] - a test's own words
         return self.workspace.board.add(draft, actor="Carlos")
 
     def beat(self, state: str = "idle", reason: str = "", name: str = AGENT) -> Self:
@@ -154,20 +154,22 @@ class PageHouse:
             task.id, 1, AGENT, RESULT, input_tokens=163, output_tokens=3025
         )
 
-    def in_state(self, status: Status) -> Task:
+    def in_state(self, status: TaskStatus) -> Task:
         """Return a task in that state."""
         board = self.workspace.board
-        ways: dict[Status, Callable[[], Task]] = {
-            Status.PENDING: self.add,
-            Status.CLAIMED: self.claimed,
-            Status.RUNNING: self.running,
-            Status.COMPLETED: self.completed,
-            Status.FAILED: lambda: board.fail(self.running().id, 1, AGENT, "the provider said 500"),
-            Status.UNKNOWN: lambda: board.unknown(self.running().id, 1, AGENT, "no reply came"),
-            Status.GRADED: lambda: self.graded(65),
-            Status.ACCEPTED: lambda: board.accept(self.completed().id, actor="Carlos"),
-            Status.REJECTED: lambda: board.reject(self.completed().id, actor="Carlos"),
-            Status.CANCELLED: lambda: board.cancel(self.add().id, actor="Carlos"),
+        ways: dict[TaskStatus, Callable[[], Task]] = {
+            TaskStatus.PENDING: self.add,
+            TaskStatus.CLAIMED: self.claimed,
+            TaskStatus.RUNNING: self.running,
+            TaskStatus.COMPLETED: self.completed,
+            TaskStatus.FAILED: lambda: board.fail(
+                self.running().id, 1, AGENT, "the provider said 500"
+            ),
+            TaskStatus.UNKNOWN: lambda: board.unknown(self.running().id, 1, AGENT, "no reply came"),
+            TaskStatus.GRADED: lambda: self.graded(65),
+            TaskStatus.ACCEPTED: lambda: board.accept(self.completed().id, actor="Carlos"),
+            TaskStatus.REJECTED: lambda: board.reject(self.completed().id, actor="Carlos"),
+            TaskStatus.CANCELLED: lambda: board.cancel(self.add().id, actor="Carlos"),
         }
         return ways[status]()
 
@@ -183,7 +185,7 @@ class PageHouse:
         return self.workspace.board.grade(self.completed().id, quality, actor="VS Lu")
 
     def write_run(
-        self, run: RunRecord, lines: Sequence[Line] = (), end: Statement | None = None
+        self, run: RunRecord, lines: Sequence[StatementLine] = (), end: Statement | None = None
     ) -> None:
         """Write a run into the journal beside the books."""
 

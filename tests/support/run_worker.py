@@ -16,7 +16,7 @@ from typing import Any
 import apsw
 
 from earmark.composition.ast import Composition, Const, Fanout, Node, Retry, Sequential, Stage
-from earmark.runs.events import Event, StageEnded
+from earmark.runs.events import RunEvent, StageEnded
 from earmark.runs.runner import run
 from earmark.stages.kinds.python import Costed, stage
 from earmark.stores.open import open_ledger
@@ -62,7 +62,7 @@ def killed_before(number: int) -> None:
     apsw.connection_hooks.append(lambda connection: connection.set_commit_hook(before_commit))
 
 
-def tell(event: Event) -> None:
+def tell(event: RunEvent) -> None:
     """Print what ended."""
     if isinstance(event, StageEnded):
         sys.stdout.write(f"{event.line.key or event.line.path}\n")

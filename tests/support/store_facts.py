@@ -6,7 +6,7 @@ from contextlib import closing
 from typing import Any
 
 from earmark.board.board import Board
-from earmark.board.listing import Wanted
+from earmark.board.listing import TaskFilter
 from earmark.clock import Clock, iso
 from earmark.ledger.ledger import Ledger
 from earmark.nudges.nudges import Nudges
@@ -56,7 +56,7 @@ def _books(ledger: Ledger) -> Facts:
 
 def _beside(tables: Tables, clock: Clock) -> Facts:
     board, nudges, quilt = Board(tables, clock), Nudges(tables, clock), Quilt(tables, clock)
-    tasks, raised = board.find(Wanted()), nudges.find()
+    tasks, raised = board.find(TaskFilter()), nudges.find()
     return {
         "tasks": [
             [task.number, task.title, task.status, task.labels, task.approval, task.attempts,

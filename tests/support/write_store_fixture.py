@@ -23,7 +23,7 @@ from typing import Any, Final
 import apsw
 
 from earmark.board.board import Board
-from earmark.board.task import CompositionWork, Draft, ModelWork, Status
+from earmark.board.task import CompositionWork, ModelWork, TaskDraft, TaskStatus
 from earmark.composition.ast import Composition, Sequential, Stage
 from earmark.errors import BudgetExceeded, StageFailed
 from earmark.ledger.ledger import Ledger
@@ -167,13 +167,13 @@ async def _write_cut_off_run(url: str) -> None:
 def _write_beside(service: House, clock: ManualClock) -> None:
     workspace = service.workspace
     board = workspace.board
-    states = [each for each in Status if each not in {Status.PENDING, Status.CLAIMED}]
+    states = [each for each in TaskStatus if each not in {TaskStatus.PENDING, TaskStatus.CLAIMED}]
     tasks = {status: in_state(board, status) for status in states}
-    board.retry(tasks[Status.FAILED].id, actor="ann", note="once more")
+    board.retry(tasks[TaskStatus.FAILED].id, actor="ann", note="once more")
     (again,) = board.claim(AGENT, 1, lease_ns=10**9)
     board.start(again, model="local/tiny", run_id="good", budget="acme/team/run-good")
-    in_state(board, Status.CLAIMED)
-    _write_waiting(board, str(tasks[Status.COMPLETED].id))
+    in_state(board, TaskStatus.CLAIMED)
+    _write_waiting(board, str(tasks[TaskStatus.COMPLETED].id))
     workspace.quilt.put("fact", "ünïcode", {"v": 1, "é": "\x00"}, author="Cloud Lu")
     workspace.quilt.put("fact", "ünïcode", {"v": 2}, author="AG Lu", expected=1)
     workspace.agents.acquire(AGENT, "host:1", 10**9)
@@ -186,15 +186,15 @@ def _write_beside(service: House, clock: ManualClock) -> None:
 
 
 def _write_waiting(board: Board, needs: str) -> None:
-    board.add(Draft(title="[A-1] waits", needs=(needs,), labels=("ü b", "ops")), actor="ann")
+    board.add(TaskDraft(title="[A-1] waits", needs=(needs,), labels=("ü b", "ops")), actor="ann")
     model = ModelWork(model="anthropic/claude-x", prompt="say é", max_tokens=5)
     board.add(
-        Draft(title="asks first", work=model, destructive=True, labels=("ops",)),
+        TaskDraft(title="asks first", work=model, destructive=True, labels=("ops",)),
         actor="ann",
         key="task-1",
     )
     graph = CompositionWork(graph=json.loads(GRAPH.to_json()), input={"é": 1}, budget="0.5")
-    board.add(Draft(title="graph", work=graph), actor="bob")
+    board.add(TaskDraft(title="graph", work=graph), actor="bob")
 
 
 def _write_token(service: House) -> None:

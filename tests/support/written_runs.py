@@ -6,8 +6,8 @@ from earmark.clock import END_OF_TIME
 from earmark.composition.ast import Composition, Sequential, Stage
 from earmark.money import Money
 from earmark.runs.journal import RunRecord
-from earmark.runs.line import Line, Outcome
-from earmark.runs.statement import Statement, Status
+from earmark.runs.line import LineOutcome, StatementLine
+from earmark.runs.statement import RunStatus, Statement
 
 GRAPH: Final = Composition(description="two", root=Sequential((Stage("work"), Stage("work"))))
 
@@ -26,10 +26,10 @@ def record(run_id: str, started_at: int = 1, *, alive_until: int = END_OF_TIME) 
     )
 
 
-def line(number: int, **facts: Any) -> Line:
+def line(number: int, **facts: Any) -> StatementLine:
     """Return a line that can be told from others."""
-    facts = {"outcome": Outcome.OK, "started_at": number, **facts}
-    return Line(
+    facts = {"outcome": LineOutcome.OK, "started_at": number, **facts}
+    return StatementLine(
         path=f"/stages/{number}",
         stage="work",
         stage_id="id",
@@ -39,14 +39,14 @@ def line(number: int, **facts: Any) -> Line:
     )
 
 
-def statement_of(run_id: str, *lines: Line) -> Statement:
+def statement_of(run_id: str, *lines: StatementLine) -> Statement:
     """Return the end of a run."""
     return Statement(
         run_id=run_id,
         composition_id=GRAPH.id,
         budget=f"acme/run-{run_id}",
         limit=Money(1),
-        status=Status.OK,
+        status=RunStatus.OK,
         output={"text": "é"},
         error=None,
         lines=lines,

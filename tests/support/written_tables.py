@@ -4,7 +4,7 @@ from contextlib import closing
 from typing import Final
 
 from earmark.board.board import Board
-from earmark.board.task import Draft
+from earmark.board.task import TaskDraft
 from earmark.clock import Clock
 from earmark.stores.open import open_ledger
 from earmark.stores.open_tables import open_tables
@@ -31,8 +31,8 @@ def fill_tables(url: str, clock: Clock) -> None:
     """Write something to every table beside the books at *url*."""
     with open_ledger(url, clock=clock) as ledger, closing(open_tables(ledger.store)) as tables:
         board = Board(tables, clock)
-        first = board.add(Draft(title="[A-1] é \\N"), actor="ann", key="k")
-        needing = Draft(title="needs it", needs=(first.id,), labels=("ü b", "ops"))
+        first = board.add(TaskDraft(title="[A-1] é \\N"), actor="ann", key="k")
+        needing = TaskDraft(title="needs it", needs=(first.id,), labels=("ü b", "ops"))
         board.add(needing, actor="ann")
         (task,) = board.claim(AGENT, 5, lease_ns=LEASE)
         board.start(task, model="local/tiny", key=f"task-{task.id}-1", budget="c8")

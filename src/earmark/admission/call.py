@@ -93,17 +93,8 @@ CountInput = Callable[[float], Awaitable[Call]]
 bound of that. It costs nothing, and raises `CallFailed` where there is no count."""
 
 
-class Countable(Protocol):
-    """A call whose input its provider may count before it is made."""
-
-    @property
-    def count_input(self) -> CountInput | None:
-        """Asks for the count; `None` where nobody counts, or nobody is to be asked."""
-        ...
-
-
 def counting(call: Call) -> CountInput | None:
-    """Return what has the input of *call* counted, if anything has."""
+    """Return what counts the input of *call*: its attribute `count_input`, if it has one."""
     # Not by `isinstance`: of a protocol that takes as long as the ledger does to reserve.
     return getattr(call, "count_input", None)
 

@@ -9,11 +9,10 @@ lease early.
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final, Literal, TypeVar
 
-from earmark.board import listing, rows, trail
-from earmark.board.adding import add_draft
-from earmark.board.counting import Counter
+from earmark.board import listing, rows, task_history
+from earmark.board.attempts import end_attempt, start_attempt
 from earmark.board.draft import checked, checked_name
-from earmark.board.listing import Wanted
+from earmark.board.listing import TaskFilter
 from earmark.board.moves import (
     Accept,
     Approve,
@@ -27,15 +26,16 @@ from earmark.board.moves import (
     Move,
     Park,
     Reject,
-    Retry,
+    Requeue,
     Start,
     TakeBack,
 )
 from earmark.board.rules import DESTRUCTIVE
-from earmark.board.task import Attempt, Draft, Event, Quality, Status, Task
+from earmark.board.status_counts import StatusCounter
+from earmark.board.task import Attempt, Quality, Task, TaskDecision, TaskDraft, TaskStatus
+from earmark.board.task_creation import add_draft
 from earmark.board.text import as_kept, clean
-from earmark.board.tries import end_attempt, start_attempt
-from earmark.board.turn import Beside, Turn, ending, moved, nothing, unblock
+from earmark.board.transaction import BoardTransaction, WriteBeside, ending, moved, nothing, unblock
 from earmark.clock import Clock
 from earmark.ids import new_key
 from earmark.stores.tables import Rows, Tables
@@ -46,7 +46,7 @@ T = TypeVar("T")
 LOCK: Final = "board"
 #: The longest page of events.
 MOST_EVENTS: Final = 10_000
-_EVERYTHING: Final = Wanted()
+_EVERYTHING: Final = TaskFilter()
 
 
 class Board:
@@ -62,11 +62,11 @@ class Board:
         """Use *tables*, which stay the caller's to close, and *clock* for every instant."""
         self._tables = tables
         self._clock = clock
-        self._counter = Counter()
+        self._counter = StatusCounter()
 
     def add(
         self,
-        draft: Draft,
+        draft: TaskDraft,
         *,
         actor: str,
         key: str | None = None,
@@ -87,7 +87,8 @@ class Board:
         wanted, name = checked(draft), checked_name(actor, "actor")
         operation = "" if key is None else f"add:{checked_name(key, 'key')}"
         return self._write(
-            lambda turn: add_draft(turn, wanted, name, self._clock, approval_for), operation
+            lambda transaction: add_draft(transaction, wanted, name, self._clock, approval_for),
+            operation,
         )
 
     # What stands ----------------------------------------------------------------------------------
@@ -96,11 +97,11 @@ class Board:
         """Return a task."""
         return self._tables.read(lambda read: rows.find_task(read, task_id))
 
-    def find(self, wanted: Wanted = _EVERYTHING) -> list[Task]:
+    def find(self, wanted: TaskFilter = _EVERYTHING) -> list[Task]:
         """Return a page of tasks in the order of their numbers; at most 1,000."""
         return self._tables.read(lambda read: listing.find_tasks(read, wanted))
 
-    def counts(self) -> dict[Status, int]:
+    def counts(self) -> dict[TaskStatus, int]:
         """Return how many tasks are in each state, zero where none is."""
         return self._tables.read(self._counter.count)
 
@@ -109,7 +110,7 @@ class Board:
 
         def work(read: Rows) -> list[Attempt]:
             found = rows.find_task(read, task_id).id
-            return trail.attempts_of(read, [found])[found]
+            return task_history.attempts_of(read, [found])[found]
 
         return self._tables.read(work)
 
@@ -119,22 +120,22 @@ class Board:
 
     def attempts_of(self, task_ids: Sequence[str]) -> dict[str, list[Attempt]]:
         """Return the tries of several tasks by their whole ids; empty for what is not there."""
-        return self._tables.read(lambda read: trail.attempts_of(read, task_ids))
+        return self._tables.read(lambda read: task_history.attempts_of(read, task_ids))
 
-    def history(self, task_id: str) -> list[Event]:
+    def history(self, task_id: str) -> list[TaskDecision]:
         """Return what was decided about a task, the first decision first."""
         return self._tables.read(
-            lambda read: trail.events_of(read, rows.find_task(read, task_id).id)
+            lambda read: task_history.events_of(read, rows.find_task(read, task_id).id)
         )
 
-    def events(self, after: int, most: int = 1000) -> list[Event]:
+    def events(self, after: int, most: int = 1000) -> list[TaskDecision]:
         """Return the decisions about all tasks that come after the one numbered *after*."""
         first, count = max(0, min(after, listing.LARGEST)), max(0, min(most, MOST_EVENTS))
-        return self._tables.read(lambda read: trail.events_after(read, first, count))
+        return self._tables.read(lambda read: task_history.events_after(read, first, count))
 
     def last_event(self) -> int:
         """Return the number of the latest decision, 0 before the first: whether anything moved."""
-        return self._tables.read(trail.last_event)[0]
+        return self._tables.read(task_history.last_event)[0]
 
     def now(self) -> int:
         """Return the board's time: the later of the clock and the last event."""
@@ -160,15 +161,17 @@ class Board:
         """
         checked_name(agent, "agent")
 
-        def work(turn: Turn) -> list[Task]:
-            if done := trail.events_under(turn.rows, turn.operation):
-                return _in_order(rows.tasks_of(turn.rows, [event.task_id for event in done]))
-            move = Claim(agent=agent, lease_until=turn.now + lease_ns)
+        def work(transaction: BoardTransaction) -> list[Task]:
+            if done := task_history.events_under(transaction.rows, transaction.operation):
+                return _in_order(rows.tasks_of(transaction.rows, [event.task_id for event in done]))
+            move = Claim(agent=agent, lease_until=transaction.now + lease_ns)
             count = most if only is None else listing.MOST
-            ready = listing.ready_tasks(turn.rows, agent, turn.now, count, without)
+            ready = listing.ready_tasks(transaction.rows, agent, transaction.now, count, without)
             if only is not None:
                 ready = [task for task in ready if task.id in only][: max(0, most)]
-            return [turn.move(task, move, actor=agent, part=i) for i, task in enumerate(ready)]
+            return [
+                transaction.move(task, move, actor=agent, part=i) for i, task in enumerate(ready)
+            ]
 
         return self._write(work)
 
@@ -185,9 +188,11 @@ class Board:
         event, and a task keeps its version: nothing was decided.
         """
 
-        def work(turn: Turn) -> set[str]:
-            until = turn.now + lease_ns
-            return {each for each in task_ids if rows.renew_lease(turn.rows, each, agent, until)}
+        def work(transaction: BoardTransaction) -> set[str]:
+            until = transaction.now + lease_ns
+            return {
+                each for each in task_ids if rows.renew_lease(transaction.rows, each, agent, until)
+            }
 
         return self._write(work)
 
@@ -225,7 +230,7 @@ class Board:
             outcome="",
         )
         move = Start(agent=agent, version=task.version, model=model)
-        return self._write(lambda turn: start_attempt(turn, made, move))
+        return self._write(lambda transaction: start_attempt(transaction, made, move))
 
     def complete(
         self,
@@ -245,7 +250,9 @@ class Board:
         """
         ends = ending("completed", (input_tokens, output_tokens))
         move = Complete(agent=agent, result=as_kept(result))
-        return self._write(lambda turn: end_attempt(turn, task_id, attempt, move, "", ends))
+        return self._write(
+            lambda transaction: end_attempt(transaction, task_id, attempt, move, "", ends)
+        )
 
     def fail(
         self,
@@ -268,7 +275,9 @@ class Board:
         kept = None if result is None else as_kept(result)
         move = Fail(agent=agent, error=clean(error), retry_at=retry_at, result=kept)
         ends = ending("failed")
-        return self._write(lambda turn: end_attempt(turn, task_id, attempt, move, error, ends))
+        return self._write(
+            lambda transaction: end_attempt(transaction, task_id, attempt, move, error, ends)
+        )
 
     def unknown(self, task_id: str, attempt: int, agent: str, error: str) -> Task:
         """Say that nobody knows what became of a try: a person decides.
@@ -278,7 +287,9 @@ class Board:
         """
         move = Lose(agent=agent, error=clean(error))
         ends = ending("unknown")
-        return self._write(lambda turn: end_attempt(turn, task_id, attempt, move, error, ends))
+        return self._write(
+            lambda transaction: end_attempt(transaction, task_id, attempt, move, error, ends)
+        )
 
     def park(
         self, task_id: str, agent: str, reason: str, *, due_at: int = 0, uncount: bool = False
@@ -316,7 +327,7 @@ class Board:
         task_id: str,
         version: int,
         *,
-        to: Literal[Status.PENDING, Status.UNKNOWN, Status.FAILED],
+        to: Literal[TaskStatus.PENDING, TaskStatus.UNKNOWN, TaskStatus.FAILED],
         reason: str,
         actor: str = "",
     ) -> Task:
@@ -349,7 +360,7 @@ class Board:
 
     def retry(self, task_id: str, *, actor: str, note: str = "") -> Task:
         """Make a failed, unknown or rejected task pending again, else `TaskRefused`."""
-        return self._move(task_id, Retry(), actor, note)
+        return self._move(task_id, Requeue(), actor, note)
 
     def cancel(self, task_id: str, *, actor: str, note: str = "") -> Task:
         """Give up a task that nobody has begun, or that ended badly; raises `TaskRefused`."""
@@ -366,21 +377,25 @@ class Board:
     # How it is written ----------------------------------------------------------------------------
 
     def _move(
-        self, task_id: str, move: Move, actor: str, note: str, beside: Beside = nothing
+        self, task_id: str, move: Move, actor: str, note: str, beside: WriteBeside = nothing
     ) -> Task:
-        def work(turn: Turn) -> Task:
-            task = rows.find_task(turn.rows, task_id)
-            return task if turn.done() else moved(turn, task, move, actor, note, beside)
+        def work(transaction: BoardTransaction) -> Task:
+            task = rows.find_task(transaction.rows, task_id)
+            return (
+                task if transaction.done() else moved(transaction, task, move, actor, note, beside)
+            )
 
         return self._write(work)
 
-    def _write(self, work: Callable[[Turn], T], operation: str = "") -> T:
+    def _write(self, work: Callable[[BoardTransaction], T], operation: str = "") -> T:
         # Named before the first try: a second one after a lost connection finds what the first did.
         named = operation or new_key(self._clock)
-        return self._tables.write(LOCK, lambda all_: work(Turn(all_, self._now(all_), named)))
+        return self._tables.write(
+            LOCK, lambda all_: work(BoardTransaction(all_, self._now(all_), named))
+        )
 
     def _now(self, read: Rows) -> int:
-        return max(self._clock.instant(), trail.last_event(read)[1])
+        return max(self._clock.instant(), task_history.last_event(read)[1])
 
 
 def _in_order(tasks: list[Task]) -> list[Task]:

@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
-from earmark.board.task import CompositionWork, Draft, ModelWork, Work
+from earmark.board.task import CompositionWork, ModelWork, TaskDraft, TaskWork
 from earmark.board.text import is_text, shown, to_json
 from earmark.composition.parse import parse_composition
 from earmark.errors import InvalidTask
@@ -29,7 +29,7 @@ _TYPE: Final = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
 _MODEL: Final = re.compile(r"[A-Za-z0-9_.-]{1,100}/[^\s\x00-\x1f\x7f]{1,200}")
 
 
-def checked(draft: Draft) -> Draft:
+def checked(draft: TaskDraft) -> TaskDraft:
     """Return *draft* as it is kept: of the right types, spaces around its title gone.
 
     Raises:
@@ -52,14 +52,14 @@ def checked_name(name: str, kind: str) -> str:
     return name
 
 
-def _typed(draft: Draft) -> Draft:
+def _typed(draft: TaskDraft) -> TaskDraft:
     try:
-        return msgspec.convert(msgspec.to_builtins(draft), Draft)
+        return msgspec.convert(msgspec.to_builtins(draft), TaskDraft)
     except (msgspec.ValidationError, TypeError, ValueError, RecursionError) as error:
         raise _invalid(str(error), "task", "values of the types that a Draft has") from None
 
 
-def _check_texts(draft: Draft) -> None:
+def _check_texts(draft: TaskDraft) -> None:
     if not (0 < len(draft.title) <= LONGEST_TITLE and draft.title.isprintable()):
         raise _invalid(draft.title, "title", f"1 to {LONGEST_TITLE} printable characters")
     _check_size(draft.description, "description", LARGEST_DESCRIPTION)
@@ -81,7 +81,7 @@ def _check_label(label: str) -> None:
         raise _invalid(label, "label", want)
 
 
-def _check_numbers(draft: Draft) -> None:
+def _check_numbers(draft: TaskDraft) -> None:
     if not 1 <= draft.max_attempts <= MOST_ATTEMPTS:
         raise _invalid(draft.max_attempts, "number of attempts", f"1 to {MOST_ATTEMPTS}")
     if not 0 <= draft.due_at <= _LATEST:
@@ -90,7 +90,7 @@ def _check_numbers(draft: Draft) -> None:
         raise _invalid(f"{len(draft.needs)} needs", "task", f"at most {MOST_NEEDS} of them")
 
 
-def _check_work(work: Work) -> None:
+def _check_work(work: TaskWork) -> None:
     match work:
         case ModelWork():
             _check_model_work(work)

@@ -6,7 +6,7 @@ from itertools import product
 from typing import Final
 
 from earmark.board.rows import NUMBER, PRIORITY, READ_TASK, read_tasks
-from earmark.board.task import Priority, Status, Task
+from earmark.board.task import Priority, Task, TaskStatus
 from earmark.board.text import is_text
 from earmark.stores.tables import Row, Rows
 from earmark.stores.upkeep import TABLES
@@ -17,10 +17,10 @@ LARGEST: Final = (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class TaskFilter:
     """What a list of tasks is to have; whatever is not said does not matter."""
 
-    status: frozenset[Status] = frozenset()
+    status: frozenset[TaskStatus] = frozenset()
     """In one of these states."""
     type: str | None = None
     label: str | None = None
@@ -36,7 +36,7 @@ class Wanted:
     newest_first: bool = False
 
 
-def find_tasks(rows: Rows, wanted: Wanted) -> list[Task]:
+def find_tasks(rows: Rows, wanted: TaskFilter) -> list[Task]:
     """Return a page of the tasks that are wanted, in the order of their numbers."""
     most = min(wanted.most, MOST)
     if most <= 0 or not _sayable(wanted):
@@ -106,13 +106,15 @@ _READ_LABELLED: Final = (
 )
 
 
-def _states(wanted: Wanted) -> list[str]:
+def _states(wanted: TaskFilter) -> list[str]:
     # Those of a priority are in order for each state, too.
     merged = wanted.priority is not None and wanted.label is None
-    return [str(status) for status in sorted(wanted.status or (Status if merged else ()))] or [""]
+    return [str(status) for status in sorted(wanted.status or (TaskStatus if merged else ()))] or [
+        ""
+    ]
 
 
-def _page(rows: Rows, wanted: Wanted, status: str, most: int) -> list[Row]:
+def _page(rows: Rows, wanted: TaskFilter, status: str, most: int) -> list[Row]:
     read, place = (READ_TASK, "number") if wanted.label is None else (_READ_LABELLED, "place")
     conditions = _conditions(wanted, status, place)
     where = " AND ".join(condition for condition, _ in conditions) or "number > 0"
@@ -121,7 +123,9 @@ def _page(rows: Rows, wanted: Wanted, status: str, most: int) -> list[Row]:
     return rows.run(f"{read} WHERE {where} ORDER BY {place} {order} LIMIT ?", *values, most)
 
 
-def _conditions(wanted: Wanted, status: str, place: str) -> list[tuple[str, tuple[object, ...]]]:
+def _conditions(
+    wanted: TaskFilter, status: str, place: str
+) -> list[tuple[str, tuple[object, ...]]]:
     after = max(0, min(wanted.after, LARGEST))
     beyond = f"{place} < ?" if wanted.newest_first else f"{place} > ?"
     each: list[tuple[bool, str, tuple[object, ...]]] = [
@@ -146,7 +150,7 @@ def _pattern(text: str | None) -> str:
     return f"%{escaped}%"
 
 
-def _sayable(wanted: Wanted) -> bool:
+def _sayable(wanted: TaskFilter) -> bool:
     """Return whether a task can have such texts at all; a database would refuse others."""
     given = (wanted.type, wanted.label, wanted.agent, wanted.text)
     return all(text is None or is_text(text) for text in given)

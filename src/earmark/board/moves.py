@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal
 
 from msgspec import Struct
 
-from earmark.board.task import Quality, Status
+from earmark.board.task import Quality, TaskStatus
 
 
 class Claim(Struct, frozen=True, kw_only=True):
@@ -72,7 +72,7 @@ class TakeBack(Struct, frozen=True, kw_only=True):
     name: ClassVar[str] = "take back"
     told: ClassVar[str] = "taken back"
     version: int
-    to: Literal[Status.PENDING, Status.UNKNOWN, Status.FAILED]
+    to: Literal[TaskStatus.PENDING, TaskStatus.UNKNOWN, TaskStatus.FAILED]
     reason: str
 
 
@@ -98,7 +98,7 @@ class Reject(Struct, frozen=True):
     told: ClassVar[str] = "rejected"
 
 
-class Retry(Struct, frozen=True):
+class Requeue(Struct, frozen=True):
     """A person wants another try."""
 
     name: ClassVar[str] = "retry"
@@ -129,8 +129,8 @@ class Deny(Struct, frozen=True, kw_only=True):
 
 
 #: By the agent that has the task.
-Held = Start | Complete | Fail | Lose | Park
+HolderMove = Start | Complete | Fail | Lose | Park
 #: By people, and by those who grade for them.
-Decided = Grade | Accept | Reject | Retry | Cancel | Approve | Deny
+PersonMove = Grade | Accept | Reject | Requeue | Cancel | Approve | Deny
 
-Move = Claim | Held | TakeBack | Decided
+Move = Claim | HolderMove | TakeBack | PersonMove

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from earmark.board.task import Priority, Quality, Status, Task, Work
+from earmark.board.task import Priority, Quality, Task, TaskStatus, TaskWork
 from earmark.board.text import from_json, shown, to_json
 from earmark.errors import NotFound
 from earmark.stores.tables import Row, Rows
@@ -141,8 +141,8 @@ def _task(form: dict[str, Any], needs: Iterable[str]) -> Task:
         "priority": Priority(form["priority"]),
         "labels": tuple(from_json(form["labels"])),
         "destructive": bool(form["destructive"]),
-        "work": msgspec.json.decode(form["work"], type=Work),
-        "status": Status(form["status"]),
+        "work": msgspec.json.decode(form["work"], type=TaskWork),
+        "status": TaskStatus(form["status"]),
         "result": None if result is None else from_json(result),
         "quality": None if quality is None else msgspec.json.decode(quality, type=Quality),
         "needs": tuple(needs),

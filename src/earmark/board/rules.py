@@ -17,23 +17,23 @@ from earmark.board.moves import (
     Deny,
     Fail,
     Grade,
-    Held,
+    HolderMove,
     Lose,
     Move,
     Park,
     Reject,
-    Retry,
+    Requeue,
     Start,
     TakeBack,
 )
-from earmark.board.task import Attempt, Draft, Status, Task
+from earmark.board.task import Attempt, Task, TaskDraft, TaskStatus
 from earmark.errors import TaskMoved, TaskRefused
 
 #: What a person is asked about unless the configuration says more.
 DESTRUCTIVE: Final = frozenset({"destructive"})
 
 #: Somebody works on it, under a lease.
-HELD: Final = frozenset({Status.CLAIMED, Status.RUNNING})
+HELD: Final = frozenset({TaskStatus.CLAIMED, TaskStatus.RUNNING})
 
 
 def advance(task: Task, move: Move, now: int) -> Task:
@@ -61,7 +61,7 @@ def obstacle(task: Task, agent: str, now: int) -> str:
     return "is not due yet" if now < task.due_at else ""
 
 
-def needs_approval(draft: Draft, approval_for: frozenset[str]) -> bool:
+def needs_approval(draft: TaskDraft, approval_for: frozenset[str]) -> bool:
     """Return whether a person is asked first; *approval_for* is of `destructive`, types and `P1`.
 
     Being P0 asks nobody by itself, and excuses nothing.
@@ -95,7 +95,7 @@ def _allows(task: Task, kind: type[Move]) -> bool:
 def _check_hold(task: Task, move: Move) -> None:
     if isinstance(move, Start | TakeBack) and move.version != task.version:
         raise TaskMoved(task=task.id, detail=f"it is {task.status}, and not as it was read")
-    if isinstance(move, Held) and (task.status not in HELD or task.agent != move.agent):
+    if isinstance(move, HolderMove) and (task.status not in HELD or task.agent != move.agent):
         whose = f" of {task.agent}" if task.agent else ""
         raise TaskMoved(task=task.id, detail=f"it is {task.status}{whose}, not {move.agent}'s")
 
@@ -109,7 +109,7 @@ def _claim(task: Task, move: Claim, now: int) -> Task:
         raise refusal(task, move, f"it {why}")
     return replace(
         task,
-        status=Status.CLAIMED,
+        status=TaskStatus.CLAIMED,
         agent=move.agent,
         lease_until=move.lease_until,
         claimed_at=now,
@@ -121,12 +121,14 @@ def _start(task: Task, move: Start, now: int) -> Task:
     if task.lease_until <= now:
         raise TaskMoved(task=task.id, detail="its lease ran out")
     attempts = task.attempts + 1
-    return replace(task, status=Status.RUNNING, model=move.model, started_at=now, attempts=attempts)
+    return replace(
+        task, status=TaskStatus.RUNNING, model=move.model, started_at=now, attempts=attempts
+    )
 
 
 def _complete(task: Task, move: Complete, now: int) -> Task:
     done = replace(task, result=move.result, error="", completed_at=now)
-    return _let_go(done, Status.COMPLETED)
+    return _let_go(done, TaskStatus.COMPLETED)
 
 
 def _fail(task: Task, move: Fail, now: int) -> Task:
@@ -134,48 +136,48 @@ def _fail(task: Task, move: Fail, now: int) -> Task:
     failed = replace(task, result=move.result, error=move.error)
     # Nothing repeats what is destructive by itself.
     if move.retry_at is None or task.destructive or task.attempts >= task.max_attempts:
-        return _let_go(failed, Status.FAILED)
+        return _let_go(failed, TaskStatus.FAILED)
     return _put_back(replace(failed, due_at=move.retry_at))
 
 
 def _lose(task: Task, move: Lose, now: int) -> Task:
     del now
-    return _let_go(replace(task, error=move.error), Status.UNKNOWN)
+    return _let_go(replace(task, error=move.error), TaskStatus.UNKNOWN)
 
 
 def _park(task: Task, move: Park, now: int) -> Task:
     del now
-    given_back = 1 if move.uncount and task.status is Status.RUNNING else 0
+    given_back = 1 if move.uncount and task.status is TaskStatus.RUNNING else 0
     return _put_back(replace(task, due_at=move.due_at, attempts=task.attempts - given_back))
 
 
 def _take_back(task: Task, move: TakeBack, now: int) -> Task:
     if now < task.lease_until:
         raise TaskMoved(task=task.id, detail=f"{task.agent} renewed its lease")
-    if move.to is not Status.PENDING:
+    if move.to is not TaskStatus.PENDING:
         return _let_go(replace(task, error=move.reason), move.to)
     # A task that kills whoever runs it does not come back for ever.
-    if task.status is Status.RUNNING and task.attempts >= task.max_attempts:
-        return _let_go(replace(task, error=move.reason), Status.FAILED)
+    if task.status is TaskStatus.RUNNING and task.attempts >= task.max_attempts:
+        return _let_go(replace(task, error=move.reason), TaskStatus.FAILED)
     return _put_back(task)
 
 
 def _grade(task: Task, move: Grade, now: int) -> Task:
     del now
-    return replace(task, status=Status.GRADED, quality=move.quality)
+    return replace(task, status=TaskStatus.GRADED, quality=move.quality)
 
 
 def _accept(task: Task, move: Accept, now: int) -> Task:
     del move, now
-    return replace(task, status=Status.ACCEPTED)
+    return replace(task, status=TaskStatus.ACCEPTED)
 
 
 def _reject(task: Task, move: Reject, now: int) -> Task:
     del move, now
-    return replace(task, status=Status.REJECTED)
+    return replace(task, status=TaskStatus.REJECTED)
 
 
-def _retry(task: Task, move: Retry, now: int) -> Task:
+def _retry(task: Task, move: Requeue, now: int) -> Task:
     del move
     # The old result stays to be looked at until the next try ends; what was said of it does not.
     fresh = replace(task, quality=None, error="", completed_at=0, due_at=min(task.due_at, now))
@@ -184,7 +186,7 @@ def _retry(task: Task, move: Retry, now: int) -> Task:
 
 def _cancel(task: Task, move: Cancel, now: int) -> Task:
     del move, now
-    return replace(_put_back(task), status=Status.CANCELLED)
+    return replace(_put_back(task), status=TaskStatus.CANCELLED)
 
 
 def _approve(task: Task, move: Approve, now: int) -> Task:
@@ -207,7 +209,7 @@ def _asked(task: Task, move: Approve | Deny) -> Task:
 def _put_back(task: Task) -> Task:
     return replace(
         task,
-        status=Status.PENDING,
+        status=TaskStatus.PENDING,
         agent="",
         model="",
         lease_until=0,
@@ -216,35 +218,35 @@ def _put_back(task: Task) -> Task:
     )
 
 
-def _let_go(task: Task, status: Status) -> Task:
+def _let_go(task: Task, status: TaskStatus) -> Task:
     """Return the task in a state in which nobody has a lease; who had it is kept."""
     return replace(task, status=status, lease_until=0)
 
 
 _Apply = Callable[[Task, Any, int], Task]
-_Rule = tuple[frozenset[Status], _Apply]
+_Rule = tuple[frozenset[TaskStatus], _Apply]
 
 
-def _from(*states: Status, by: _Apply) -> _Rule:
+def _from(*states: TaskStatus, by: _Apply) -> _Rule:
     return frozenset(states), by
 
 
 #: What a person tries again, or gives up.
-_ENDED_BADLY: Final = (Status.FAILED, Status.UNKNOWN, Status.REJECTED)
+_ENDED_BADLY: Final = (TaskStatus.FAILED, TaskStatus.UNKNOWN, TaskStatus.REJECTED)
 #: Every move: from which states, and what it does. In the order in which a task may live it.
 _TABLE: Final[Mapping[type[Move], _Rule]] = {
-    Approve: _from(Status.PENDING, by=_approve),
-    Deny: _from(Status.PENDING, by=_deny),
-    Claim: _from(Status.PENDING, by=_claim),
-    Start: _from(Status.CLAIMED, by=_start),
-    Complete: _from(Status.RUNNING, by=_complete),
-    Fail: _from(Status.RUNNING, by=_fail),
-    Lose: _from(Status.RUNNING, by=_lose),
+    Approve: _from(TaskStatus.PENDING, by=_approve),
+    Deny: _from(TaskStatus.PENDING, by=_deny),
+    Claim: _from(TaskStatus.PENDING, by=_claim),
+    Start: _from(TaskStatus.CLAIMED, by=_start),
+    Complete: _from(TaskStatus.RUNNING, by=_complete),
+    Fail: _from(TaskStatus.RUNNING, by=_fail),
+    Lose: _from(TaskStatus.RUNNING, by=_lose),
     Park: _from(*HELD, by=_park),
     TakeBack: _from(*HELD, by=_take_back),
-    Grade: _from(Status.COMPLETED, by=_grade),
-    Accept: _from(Status.COMPLETED, Status.GRADED, by=_accept),
-    Reject: _from(Status.COMPLETED, Status.GRADED, by=_reject),
-    Retry: _from(*_ENDED_BADLY, by=_retry),
-    Cancel: _from(Status.PENDING, Status.CLAIMED, *_ENDED_BADLY, by=_cancel),
+    Grade: _from(TaskStatus.COMPLETED, by=_grade),
+    Accept: _from(TaskStatus.COMPLETED, TaskStatus.GRADED, by=_accept),
+    Reject: _from(TaskStatus.COMPLETED, TaskStatus.GRADED, by=_reject),
+    Requeue: _from(*_ENDED_BADLY, by=_retry),
+    Cancel: _from(TaskStatus.PENDING, TaskStatus.CLAIMED, *_ENDED_BADLY, by=_cancel),
 }

@@ -30,10 +30,10 @@ TYPES: Final = (
 Approval = Literal["", "wanted", "given", "denied"]
 
 #: How a try ended: empty while it runs, `lost` with its lease, `parked` before anything was sent.
-Outcome = Literal["", "completed", "failed", "unknown", "lost", "parked"]
+AttemptOutcome = Literal["", "completed", "failed", "unknown", "lost", "parked"]
 
 
-class Status(StrEnum):
+class TaskStatus(StrEnum):
     """Where a task stands."""
 
     PENDING = "pending"
@@ -50,7 +50,7 @@ class Status(StrEnum):
 
 
 #: States that no heartbeat and no grader leads out of.
-SETTLED: Final = frozenset({Status.ACCEPTED, Status.CANCELLED})
+SETTLED: Final = frozenset({TaskStatus.ACCEPTED, TaskStatus.CANCELLED})
 
 
 class Priority(IntEnum):
@@ -83,7 +83,7 @@ class CompositionWork(Struct, frozen=True, kw_only=True, tag="composition"):
     """The most one run may spend: USD as a decimal string."""
 
 
-Work = ModelWork | CompositionWork
+TaskWork = ModelWork | CompositionWork
 
 
 class Quality(Struct, frozen=True, kw_only=True):
@@ -115,10 +115,10 @@ class Task(Struct, frozen=True, kw_only=True):
     """A person approves it before it runs, and nothing repeats it by itself."""
     assignee: str
     """The one agent that may claim it; empty for any."""
-    work: Work
+    work: TaskWork
     needs: tuple[str, ...]
     """Ids of tasks that must be accepted first."""
-    status: Status
+    status: TaskStatus
     approval: Approval
     approved_by: str
     waiting: int
@@ -172,12 +172,12 @@ class Attempt(Struct, frozen=True, kw_only=True):
     started_at: int
     ended_at: int
     """0 while it runs."""
-    outcome: Outcome
+    outcome: AttemptOutcome
     input_tokens: int | None = None
     output_tokens: int | None = None
 
 
-class Event(Struct, frozen=True, kw_only=True):
+class TaskDecision(Struct, frozen=True, kw_only=True):
     """One decision about a task."""
 
     number: int
@@ -187,12 +187,12 @@ class Event(Struct, frozen=True, kw_only=True):
     actor: str
     move: str
     """`added`, `claimed`, `started`, `completed`, `accepted` …"""
-    status: Status
+    status: TaskStatus
     """Of the task, after it."""
     note: str
 
 
-class Draft(Struct, frozen=True, kw_only=True):
+class TaskDraft(Struct, frozen=True, kw_only=True):
     """A task that somebody wants on the board."""
 
     title: str
@@ -202,7 +202,7 @@ class Draft(Struct, frozen=True, kw_only=True):
     labels: tuple[str, ...] = ()
     destructive: bool = False
     assignee: str = ""
-    work: Work = ModelWork()
+    work: TaskWork = ModelWork()
     needs: tuple[str, ...] = ()
     max_attempts: int = 3
     due_at: int = 0

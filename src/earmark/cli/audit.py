@@ -6,7 +6,7 @@ from dataclasses import asdict
 import typer
 
 from earmark.cli.books import open_existing
-from earmark.cli.progress import Progress
+from earmark.cli.progress import ProgressLine
 from earmark.cli.session import Session, command, group
 from earmark.clock import SystemClock
 from earmark.ledger.audit import AuditReport
@@ -19,7 +19,7 @@ app = group("Recompute every balance from the entries and compare.")
 @command(app)
 def audit(session: Session) -> None:
     """Recompute every balance from the entries and compare; changes nothing."""
-    with open_existing(session) as ledger, Progress(SystemClock(), sys.stderr) as progress:
+    with open_existing(session) as ledger, ProgressLine(SystemClock(), sys.stderr) as progress:
         ahead = ledger.ahead()
         report = recompute(ledger.store, lambda what, rows: progress.tell(f"{rows:,} {what} read"))
     session.answer({**asdict(report), "ahead_s": ahead.total_seconds()}, *_lines(report))

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from earmark.cli.books import settings_of, store_of
-from earmark.cli.progress import Progress
+from earmark.cli.progress import ProgressLine
 from earmark.cli.session import Session, command, group
 from earmark.clock import SystemClock
 from earmark.stores.backup import BackupReport, back_up
@@ -27,7 +27,7 @@ def backup(
     store: `earmark store copy sqlite:///FILE postgresql://… --with-holds`.
     """
     clock = SystemClock()
-    with Progress(clock, sys.stderr) as progress:
+    with ProgressLine(clock, sys.stderr) as progress:
         report = back_up(
             store_of(session, settings_of(session)),
             file,

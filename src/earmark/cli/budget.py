@@ -11,6 +11,7 @@ from earmark.budget.budget import Budget
 from earmark.budget.path import is_of_a_run
 from earmark.budget.share import percent
 from earmark.cli.books import open_books, open_existing, operator, settings_of
+from earmark.cli.options import ActorOption
 from earmark.cli.session import Session, command, group
 from earmark.cli.table import Table
 from earmark.cli.time_options import AHEAD, WHEN
@@ -25,8 +26,7 @@ from earmark.workspace.time_expressions import parse_not_past
 app = group("Set, show, pause, resume and extend budgets.")
 
 Path = Annotated[str, typer.Argument(metavar="PATH", help="The budget: acme/research/agent-7.")]
-Actor = Annotated[str | None, typer.Option(help="Who does it; you unless given.")]
-Reason = Annotated[str, typer.Option(help="Why, kept in the entries.")]
+ReasonOption = Annotated[str, typer.Option(help="Why, kept in the entries.")]
 
 _HEADINGS: Final = ("budget", "limit", ">settled", ">held", ">available", ">used", "resets", "")
 
@@ -57,8 +57,8 @@ def set_(
         bool,
         typer.Option("--count-back", help="A limit of a new window counts its interval so far."),
     ] = False,
-    actor: Actor = None,
-    reason: Reason = "",
+    actor: ActorOption = None,
+    reason: ReasonOption = "",
 ) -> None:
     """Make a budget, or change one: what is not given stays, what was spent stays spent."""
     if limit and no_limits:
@@ -96,7 +96,11 @@ def show(
             found = [each for each in found if _asked(each.path, path)]
         if path is not None and not found:
             raise NotFound(kind="budget", name=path, hint=f"`earmark budget set {path}` makes it")
-        _answer(session, [_Standing.of(ledger, budget) for budget in found], ledger.clock.instant())
+        _answer(
+            session,
+            [_BudgetBalances.of(ledger, budget) for budget in found],
+            ledger.clock.instant(),
+        )
 
 
 def _asked(path: str, wanted: str | None) -> bool:
@@ -110,8 +114,8 @@ def pause(
     path: Path,
     *,
     until: Annotated[str | None, typer.Option(metavar=WHEN, help=AHEAD)] = None,
-    actor: Actor = None,
-    reason: Reason = "",
+    actor: ActorOption = None,
+    reason: ReasonOption = "",
 ) -> None:
     """Refuse all that would be spent at or below PATH, until resumed or until WHEN."""
     with _books(session) as ledger:
@@ -121,7 +125,9 @@ def pause(
 
 
 @command(app)
-def resume(session: Session, path: Path, *, actor: Actor = None, reason: Reason = "") -> None:
+def resume(
+    session: Session, path: Path, *, actor: ActorOption = None, reason: ReasonOption = ""
+) -> None:
     """End a pause."""
     with _books(session) as ledger:
         _answer_one(session, ledger, ledger.resume(path, actor=_who(actor), reason=reason))
@@ -136,8 +142,8 @@ def extend(
     ],
     *,
     until: Annotated[str, typer.Option(metavar=WHEN, help=AHEAD)],
-    actor: Actor = None,
-    reason: Reason = "",
+    actor: ActorOption = None,
+    reason: ReasonOption = "",
 ) -> None:
     """Add to the limit of the same unit and window, until WHEN."""
     with _books(session) as ledger:
@@ -159,22 +165,22 @@ def _who(actor: str | None) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Standing:
+class _BudgetBalances:
     """A budget and how each of its limits stands."""
 
     budget: Budget
     balances: list[Balance]
 
     @classmethod
-    def of(cls, ledger: Ledger, budget: Budget) -> "_Standing":
+    def of(cls, ledger: Ledger, budget: Budget) -> "_BudgetBalances":
         return cls(budget, ledger.balances(budget.path))
 
 
 def _answer_one(session: Session, ledger: Ledger, budget: Budget) -> None:
-    _answer(session, [_Standing.of(ledger, budget)], ledger.clock.instant())
+    _answer(session, [_BudgetBalances.of(ledger, budget)], ledger.clock.instant())
 
 
-def _answer(session: Session, found: list[_Standing], now: int) -> None:
+def _answer(session: Session, found: list[_BudgetBalances], now: int) -> None:
     form = [
         {**budget_json(each.budget, now), "balances": [balance_json(b) for b in each.balances]}
         for each in found
@@ -185,7 +191,7 @@ def _answer(session: Session, found: list[_Standing], now: int) -> None:
     )
 
 
-def _rows(standing: _Standing, now: int) -> Iterable[tuple[str, ...]]:
+def _rows(standing: _BudgetBalances, now: int) -> Iterable[tuple[str, ...]]:
     budget = standing.budget
     paused = _paused(budget, now)
     zone = ZoneInfo(budget.timezone)
@@ -227,7 +233,7 @@ def _paused(budget: Budget, now: int) -> str:
     return f"paused{by}{until}" + (f": {pause.reason}" if pause.reason else "")
 
 
-def _notes(found: list[_Standing]) -> list[str]:
+def _notes(found: list[_BudgetBalances]) -> list[str]:
     zones = [
         f"{each.budget.path}: time zone {each.budget.timezone}"
         for each in found

@@ -6,8 +6,8 @@ from typing import Self, TextIO, assert_never
 from earmark.cli.plan import bounds
 from earmark.cli.statement import remark, took
 from earmark.runs.events import (
-    Event,
     RunEnded,
+    RunEvent,
     RunStarted,
     StageEnded,
     StageRetried,
@@ -21,7 +21,7 @@ class Lines:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
-    def told(self, event: Event) -> None:
+    def show(self, event: RunEvent) -> None:
         """Write the event's line, if it has one."""
         text = line_of(event)
         if text:
@@ -40,7 +40,7 @@ class Lines:
         """Nothing was opened."""
 
 
-def line_of(event: Event) -> str:
+def line_of(event: RunEvent) -> str:
     """Return what an event says; empty where its line comes later."""
     match event:
         case RunStarted():

@@ -20,7 +20,7 @@ from earmark.cli.stages_file import known
 from earmark.cli.table import Table
 from earmark.clock import NANOS_PER_SECOND, parse_duration
 from earmark.config import values
-from earmark.config.assemble import Key, Providers, key_from, no_key, policy_of, price_book
+from earmark.config.assemble import KeyLookup, Providers, key_from, no_key, policy_of, price_book
 from earmark.config.channels import channels_of
 from earmark.config.load import reload_settings
 from earmark.config.settings import HeartbeatSettings, Settings
@@ -247,7 +247,7 @@ def _runtime(settings: Settings, workspace: Workspace, providers: Providers) -> 
     )
 
 
-def _providers(settings: Settings, workspace: Workspace, key: Key) -> Providers:
+def _providers(settings: Settings, workspace: Workspace, key: KeyLookup) -> Providers:
     return Providers(settings, book=price_book(settings), clock=workspace.ledger.clock, key=key)
 
 

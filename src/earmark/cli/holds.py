@@ -17,7 +17,7 @@ from earmark.workspace.time_expressions import parse_past
 
 app = group("List reservations whose true cost is not known, and settle them.")
 
-Key = Annotated[str, typer.Argument(metavar="KEY", help="The key of the reservation.")]
+KeyArgument = Annotated[str, typer.Argument(metavar="KEY", help="The key of the reservation.")]
 Keys = Annotated[list[str], typer.Argument(metavar="KEY...", help="The keys of reservations.")]
 
 _HEADINGS: Final = (
@@ -85,7 +85,7 @@ def holds(
 @command(app)
 def extend(
     session: Session,
-    key: Key,
+    key: KeyArgument,
     usd: Annotated[str, typer.Argument(metavar="USD", help="What to add to the hold.")] = "0",
     deadline: Annotated[
         str | None, typer.Option(metavar="DURATION", help="How long it is to last from now: 10min.")
@@ -99,7 +99,7 @@ def extend(
 @command(app)
 def settle(
     session: Session,
-    key: Key,
+    key: KeyArgument,
     usd: Annotated[str, typer.Argument(metavar="USD", help="What it really cost: 0.0421.")],
 ) -> None:
     """Book what a reservation really cost, in full; also one that was presumed spent.
@@ -114,7 +114,7 @@ def settle(
 @command(app)
 def presume(
     session: Session,
-    key: Key,
+    key: KeyArgument,
     known: Annotated[
         str | None, typer.Option(metavar="USD", help="What it cost at least, where that is known.")
     ] = None,

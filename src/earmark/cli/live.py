@@ -8,13 +8,13 @@ from typing import Protocol, Self
 from earmark.cli.event_lines import Lines
 from earmark.clock import Clock
 from earmark.composition.ast import Composition
-from earmark.runs.events import Event
+from earmark.runs.events import RunEvent
 
 
-class Watch(Protocol):
+class RunDisplay(Protocol):
     """Shows a run to people while it goes on."""
 
-    def told(self, event: Event) -> None:
+    def show(self, event: RunEvent) -> None:
         """Show what happened; called in the run's own task."""
         ...
 
@@ -28,11 +28,11 @@ class Watch(Protocol):
     ) -> None: ...
 
 
-def watch(composition: Composition, clock: Clock) -> Watch:
+def display_run(composition: Composition, clock: Clock) -> RunDisplay:
     """Return what shows a run of *composition* on this standard error."""
     if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
         # Loads Rich, which lines do without.
-        from earmark.cli.tree import Tree  # noqa: PLC0415
+        from earmark.cli.tree import RunTree  # noqa: PLC0415
 
-        return Tree(composition, clock, sys.stderr)
+        return RunTree(composition, clock, sys.stderr)
     return Lines(sys.stderr)

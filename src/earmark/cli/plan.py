@@ -7,13 +7,13 @@ import typer
 
 from earmark.cli.books import settings_of
 from earmark.cli.inputs import read_graph
-from earmark.cli.session import Part, Session, command, group
-from earmark.cli.stages_file import Known, known
+from earmark.cli.session import AnswerPart, Session, command, group
+from earmark.cli.stages_file import KnownStages, known
 from earmark.cli.table import Table
 from earmark.clock import SystemClock
 from earmark.composition.catalogue import parse_allowed
 from earmark.composition.effects import EffectName
-from earmark.composition.plan import Line, Plan
+from earmark.composition.plan import Plan, PlanLine
 from earmark.composition.plan import plan as price_out
 from earmark.config.assemble import Providers, no_key, price_book
 from earmark.runs.prepare import Library, library_of
@@ -21,7 +21,7 @@ from earmark.stages.kinds.kind import Tools
 
 app = group("Price a composition as [min, max] before it runs.")
 
-Graph = Annotated[
+GraphArgument = Annotated[
     str, typer.Argument(metavar="GRAPH", help="A composition in JSON: a file, or - for stdin.")
 ]
 Stages = Annotated[
@@ -38,7 +38,9 @@ _SHORT_ID: Final = 12
 
 
 @command(app)
-def plan(session: Session, graph: Graph, *, stages: Stages = None, allow: Allow = None) -> None:
+def plan(
+    session: Session, graph: GraphArgument, *, stages: Stages = None, allow: Allow = None
+) -> None:
     """Check a composition and price it: a line for each stage in it, and the total."""
     composition = read_graph(graph)
     at_hand = known(settings_of(session), stages or [])
@@ -46,13 +48,13 @@ def plan(session: Session, graph: Graph, *, stages: Stages = None, allow: Allow 
     session.answer(found.to_json(), *plan_parts(found))
 
 
-def plan_parts(found: Plan) -> list[Part | str]:
+def plan_parts(found: Plan) -> list[AnswerPart | str]:
     """Return a plan for people: a line for each stage, then the totals."""
     rows = [_row(line) for line in found.lines]
     return [Table(headings=_HEADINGS, rows=rows, empty="no stages"), *_totals(found)]
 
 
-def allowed(at_hand: Known, more: list[str] | None) -> frozenset[EffectName]:
+def allowed(at_hand: KnownStages, more: list[str] | None) -> frozenset[EffectName]:
     """Return the effects that may go without a price; raises `InvalidConfig`."""
     return parse_allowed({*at_hand.settings.admission.allow_unpriced, *(more or [])})
 
@@ -62,14 +64,14 @@ def bounds(least: object, most: object) -> str:
     return f"[{least}, {'unknown' if most is None else most}] USD"
 
 
-def _library(at_hand: Known) -> Library:
+def _library(at_hand: KnownStages) -> Library:
     providers = Providers(
         at_hand.settings, book=price_book(at_hand.settings), clock=SystemClock(), key=no_key
     )
     return library_of(at_hand.stages, Tools(providers=providers))
 
 
-def _row(line: Line) -> tuple[str, ...]:
+def _row(line: PlanLine) -> tuple[str, ...]:
     return (
         line.stage if line.stage != line.stage_id else line.stage[:_SHORT_ID],
         line.path or "/",

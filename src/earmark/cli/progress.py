@@ -7,7 +7,7 @@ from earmark.clock import NANOS_PER_SECOND, Clock
 _CLEAR: Final = "\r\x1b[K"
 
 
-class Progress:
+class ProgressLine:
     """Tells on *stream*: on a terminal one line that changes each second, else a line each ten."""
 
     def __init__(self, clock: Clock, stream: TextIO) -> None:

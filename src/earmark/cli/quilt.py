@@ -19,16 +19,18 @@ from earmark.workspace.resource_json import patch_json
 
 app = group("Get, put and list patches of the agents' shared memory.")
 
-Type = Annotated[str, typer.Argument(metavar="TYPE", help="What it is about: budget, control.")]
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Which one: budget_2026-11-22.")]
-Limit = Annotated[int, typer.Option(min=1, max=100_000, help="At most so many.")]
+TypeArgument = Annotated[
+    str, typer.Argument(metavar="TYPE", help="What it is about: budget, control.")
+]
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Which one: budget_2026-11-22.")]
+LimitOption = Annotated[int, typer.Option(min=1, max=100_000, help="At most so many.")]
 
 _HEADINGS: Final = ("type", "name", ">version", "author", "written", "data")
 _SHOWN: Final = 60
 
 
 @command(app)
-def get(session: Session, type: Type, name: Name) -> None:  # noqa: A002 - the argument's name
+def get(session: Session, type: TypeArgument, name: NameArgument) -> None:  # noqa: A002 - the argument's name
     """Show a patch as it stands."""
     with _quilt(session) as quilt:
         try:
@@ -42,8 +44,8 @@ def get(session: Session, type: Type, name: Name) -> None:  # noqa: A002 - the a
 @command(app)
 def put(
     session: Session,
-    type: Type,  # noqa: A002 - the argument's name
-    name: Name,
+    type: TypeArgument,  # noqa: A002 - the argument's name
+    name: NameArgument,
     data: Annotated[
         str, typer.Argument(metavar="JSON", help="A JSON object, @FILE that holds one, or -.")
     ],
@@ -71,7 +73,7 @@ def list_(
         str | None, typer.Option(metavar="TYPE", help="Only of this type.")
     ] = None,
     prefix: Annotated[str, typer.Option(metavar="TEXT", help="Only names that begin so.")] = "",
-    limit: Limit = 1000,
+    limit: LimitOption = 1000,
 ) -> None:
     """List patches by type and name."""
     with _quilt(session) as quilt:
@@ -81,10 +83,10 @@ def list_(
 @command(app)
 def history(
     session: Session,
-    type: Type,  # noqa: A002 - the argument's name
-    name: Name,
+    type: TypeArgument,  # noqa: A002 - the argument's name
+    name: NameArgument,
     *,
-    limit: Limit = 100,
+    limit: LimitOption = 100,
 ) -> None:
     """List the versions of a patch, the newest first."""
     with _quilt(session) as quilt:

@@ -14,17 +14,17 @@ import typer
 from earmark.budget.path import is_of_a_run, parse_path
 from earmark.cli.books import open_books, settings_of
 from earmark.cli.inputs import read_graph, read_input
-from earmark.cli.live import Watch, watch
-from earmark.cli.plan import Allow, Graph, Stages, allowed
+from earmark.cli.live import RunDisplay, display_run
+from earmark.cli.plan import Allow, GraphArgument, Stages, allowed
 from earmark.cli.session import Session, command, group
-from earmark.cli.stages_file import Known, known
+from earmark.cli.stages_file import KnownStages, known
 from earmark.cli.statement import statement_parts
 from earmark.composition.ast import Composition
 from earmark.config.assemble import Providers, key_from, policy_of, price_book
 from earmark.errors import EarmarkError, InvalidFile, NotFound
 from earmark.ledger.ledger import Ledger
 from earmark.money import Money
-from earmark.runs.events import Event, RunEnded
+from earmark.runs.events import RunEnded, RunEvent
 from earmark.runs.options import Options
 from earmark.runs.runner import run_async
 from earmark.runs.statement import Statement
@@ -44,7 +44,7 @@ _BY_SIGNAL: Final = 128
 @command(app)
 def run(
     session: Session,
-    graph: Graph,
+    graph: GraphArgument,
     *,
     budget: Annotated[str, typer.Option(metavar="USD", help="The most the run may spend.")],
     input: Annotated[  # noqa: A002 - the format's own word
@@ -75,7 +75,7 @@ def run(
     """Run a composition; every run prints and keeps a statement of what it cost."""
     if graph == input == "-":
         raise InvalidFile(path="-", detail="standard input is the graph or the input, not both")
-    order = _Order(
+    order = _RunArguments(
         read_graph(graph), read_input(input), parse_path(under or DEFAULT_UNDER), Money(budget)
     )
     settings = settings_of(session)
@@ -92,7 +92,7 @@ def run(
 
 
 @dataclass(frozen=True, slots=True)
-class _Order:
+class _RunArguments:
     composition: Composition
     input: Any
     under: str
@@ -118,7 +118,7 @@ def _refuse_mistyped(ledger: Ledger, under: str) -> None:
 
 
 def _options(
-    at_hand: Known, concurrency: int | None, wait: str | None, timeout: str | None
+    at_hand: KnownStages, concurrency: int | None, wait: str | None, timeout: str | None
 ) -> Options:
     settings = at_hand.settings
     options = Options(stages=at_hand.stages, policy=policy_of(settings))
@@ -134,13 +134,13 @@ def _options(
 
 
 def _carry_out(
-    session: Session, order: _Order, ledger: Ledger, at_hand: Known, options: Options
+    session: Session, order: _RunArguments, ledger: Ledger, at_hand: KnownStages, options: Options
 ) -> None:
-    seen = _Seen(watch(order.composition, ledger.clock))
+    seen = _Seen(display_run(order.composition, ledger.clock))
     options["on_event"] = seen
     try:
         # A stage's own prints must not get between the lines of the answer.
-        with redirect_stdout(sys.stderr), seen.watch:
+        with redirect_stdout(sys.stderr), seen.display:
             asyncio.run(_run(order, ledger, at_hand, options, seen))
     except EarmarkError as error:
         if error.statement is not None and not session.json:
@@ -154,7 +154,7 @@ def _carry_out(
 
 
 async def _run(
-    order: _Order, ledger: Ledger, at_hand: Known, options: Options, seen: "_Seen"
+    order: _RunArguments, ledger: Ledger, at_hand: KnownStages, options: Options, seen: "_Seen"
 ) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         _cancel_on(number, seen)
@@ -196,15 +196,15 @@ def _cancel_on(number: signal.Signals, seen: "_Seen") -> None:
 class _Seen:
     """Passes a run's events on, and keeps its statement."""
 
-    def __init__(self, watching: Watch) -> None:
-        self.watch = watching
+    def __init__(self, display: RunDisplay) -> None:
+        self.display = display
         self.statement: Statement | None = None
         self.signal: int = signal.SIGINT
 
-    def __call__(self, event: Event) -> None:
+    def __call__(self, event: RunEvent) -> None:
         if isinstance(event, RunEnded):
             self.statement = event.statement
-        self.watch.told(event)
+        self.display.show(event)
 
 
 def _answer(session: Session, seen: _Seen) -> None:

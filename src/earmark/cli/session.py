@@ -18,7 +18,7 @@ from earmark.workspace.jsonable import expand_exponents, to_jsonable
 P = ParamSpec("P")
 
 
-class Part(Protocol):
+class AnswerPart(Protocol):
     """A piece of an answer for people, such as a table."""
 
     def write(self) -> None:
@@ -46,7 +46,7 @@ class Session:
             store=store or self.store, config=config or self.config, json=json or self.json
         )
 
-    def answer(self, form: Mapping[str, Any], *parts: "Part | str") -> None:
+    def answer(self, form: Mapping[str, Any], *parts: "AnswerPart | str") -> None:
         """Write *form* as JSON if that was asked for, else the *parts* for people."""
         if self.json:
             write_json(form)
@@ -82,35 +82,37 @@ def group(help: str) -> typer.Typer:  # noqa: A002 - Typer's own word
     )
 
 
-Body = Callable[Concatenate[Session, P], None]
+CommandBody = Callable[Concatenate[Session, P], None]
 
 
-def command(app: typer.Typer, name: str | None = None) -> Callable[[Body[P]], Body[P]]:
+def command(
+    app: typer.Typer, name: str | None = None
+) -> Callable[[CommandBody[P]], CommandBody[P]]:
     """Make a function of a session a command of *app*, with the options every command takes."""
 
-    def register(body: Body[P]) -> Body[P]:
+    def register(body: CommandBody[P]) -> CommandBody[P]:
         app.command(name or body.__name__)(_typed(body, _run))
         return body
 
     return register
 
 
-def default(app: typer.Typer) -> Callable[[Body[P]], Body[P]]:
+def default(app: typer.Typer) -> Callable[[CommandBody[P]], CommandBody[P]]:
     """Make a function of a session what the group *app* does when no command of it is named."""
 
-    def register(body: Body[P]) -> Body[P]:
+    def register(body: CommandBody[P]) -> CommandBody[P]:
         app.callback(invoke_without_command=True)(_typed(body, _run_alone))
         return body
 
     return register
 
 
-def _run(body: Body[...], context: typer.Context, given: dict[str, Any]) -> None:
+def _run(body: CommandBody[...], context: typer.Context, given: dict[str, Any]) -> None:
     context.obj = context.obj.told(**{key: given.pop(key) for key in _COMMON.parameters})
     body(context.obj, **given)
 
 
-def _run_alone(body: Body[...], context: typer.Context, given: dict[str, Any]) -> None:
+def _run_alone(body: CommandBody[...], context: typer.Context, given: dict[str, Any]) -> None:
     _run(body if context.invoked_subcommand is None else _nothing, context, given)
 
 
@@ -119,7 +121,7 @@ def _nothing(_: Session, **_given: object) -> None:
 
 
 def _typed(
-    body: Body[...], run: Callable[[Body[...], typer.Context, dict[str, Any]], None]
+    body: CommandBody[...], run: Callable[[CommandBody[...], typer.Context, dict[str, Any]], None]
 ) -> Callable[..., None]:
     """Return a function with the parameters of *body* and the common ones, as Typer reads them."""
 

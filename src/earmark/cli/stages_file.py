@@ -28,14 +28,14 @@ TABLES: Final = ("stages", "providers", "prices")
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownStages:
     """The settings to go by, and the stages at hand."""
 
     settings: Settings
     stages: tuple[AnyStage, ...]
 
 
-def known(settings: Settings, files: Iterable[str]) -> Known:
+def known(settings: Settings, files: Iterable[str]) -> KnownStages:
     """Return *settings* and their stages, with what *files* have laid over them.
 
     Raises:
@@ -55,7 +55,7 @@ def known(settings: Settings, files: Iterable[str]) -> Known:
             case ending:
                 detail = f"'{ending}' is no kind of stages file: give a .toml, .json or .py"
                 raise InvalidFile(path=file, detail=detail)
-    return Known(settings, tuple(stages))
+    return KnownStages(settings, tuple(stages))
 
 
 def _settings(file: str) -> Settings:

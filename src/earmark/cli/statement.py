@@ -4,10 +4,10 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from earmark.cli.session import Part
+from earmark.cli.session import AnswerPart
 from earmark.cli.table import Table
 from earmark.clock import NANOS_PER_SECOND
-from earmark.runs.line import Line, Outcome
+from earmark.runs.line import LineOutcome, StatementLine
 from earmark.runs.statement import Statement
 
 _NUMBERS: Final = (">hold", ">settled", ">tokens", ">time")
@@ -16,13 +16,13 @@ _SHORT_ID: Final = 12
 _MILLISECOND: Final = 1_000_000
 
 
-def statement_parts(statement: Statement) -> list[Part | str]:
+def statement_parts(statement: Statement) -> list[AnswerPart | str]:
     """Return a statement, its output first."""
     output = [] if statement.output is None else [output_text(statement.output), ""]
     return [*output, lines_table(statement.lines), *_totals(statement)]
 
 
-def lines_table(lines: Sequence[Line]) -> Table:
+def lines_table(lines: Sequence[StatementLine]) -> Table:
     """Return the attempts of a run."""
     return Table(
         headings=_HEADINGS, rows=[_row(line) for line in lines], empty="no stage was attempted"
@@ -41,22 +41,22 @@ def took(nanos: int) -> str:
     return f"{nanos / NANOS_PER_SECOND:.2f}s"
 
 
-def remark(line: Line) -> str:
+def remark(line: StatementLine) -> str:
     """Return what is worth knowing of an attempt beside its numbers."""
     return "; ".join(part for part in _remarks(line) if part)
 
 
-def _remarks(line: Line) -> Iterable[str]:
+def _remarks(line: StatementLine) -> Iterable[str]:
     yield line.model or ""
     yield line.mark
     yield f"overrun {line.overrun}" if line.overrun else ""
     yield "" if line.clamped_to is None else f"max_tokens lowered to {line.clamped_to}"
-    if line.outcome is not Outcome.OK:
+    if line.outcome is not LineOutcome.OK:
         yield line.detail.partition("\n")[0]
     yield line.note
 
 
-def _row(line: Line) -> tuple[str, ...]:
+def _row(line: StatementLine) -> tuple[str, ...]:
     books = (str(line.hold), str(line.settled)) if line.key else ("", "")
     return (
         line.stage if line.stage != line.stage_id else line.stage[:_SHORT_ID],

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from earmark.cli.books import settings_of, store_of
-from earmark.cli.progress import Progress
+from earmark.cli.progress import ProgressLine
 from earmark.cli.session import Session, command, group
 from earmark.cli.table import Table
 from earmark.clock import SystemClock, iso
@@ -63,7 +63,7 @@ def copy(
     Stop the programs that use FROM before, and give them TO afterwards.
     """
     clock = SystemClock()
-    with Progress(clock, sys.stderr) as progress:
+    with ProgressLine(clock, sys.stderr) as progress:
         report = copy_store(
             source,
             target,

@@ -9,12 +9,13 @@ import typer
 from msgspec.structs import replace
 
 from earmark.board.board import Board
-from earmark.board.listing import Wanted
-from earmark.board.task import Draft, ModelWork, Priority, Quality, Status, Task
+from earmark.board.listing import TaskFilter
+from earmark.board.task import ModelWork, Priority, Quality, Task, TaskDraft, TaskStatus
 from earmark.cli.books import open_books, open_existing, operator, settings_of
+from earmark.cli.options import ActorOption
 from earmark.cli.session import Session, command, group
 from earmark.cli.task_given import RunGiven, check_stdin, text_of, work_of
-from earmark.cli.task_shown import Shown, tasks_table
+from earmark.cli.task_shown import TaskReport, tasks_table
 from earmark.cli.time_options import AHEAD, WHEN
 from earmark.clock import from_datetime
 from earmark.errors import NotFound
@@ -31,9 +32,8 @@ app = group("Add, list, show, approve, grade and accept tasks of the board.")
 TaskName = Annotated[
     str, typer.Argument(metavar="TASK", help="Its number, its id, or how its id begins.")
 ]
-Actor = Annotated[str | None, typer.Option(help="Who does it; you unless given.")]
-Note = Annotated[str, typer.Option(help="Why, kept in its history.")]
-Text = "TEXT|@FILE|-"
+NoteOption = Annotated[str, typer.Option(help="Why, kept in its history.")]
+TEXT_METAVAR = "TEXT|@FILE|-"
 
 
 class Urgency(StrEnum):
@@ -50,8 +50,8 @@ class Urgency(StrEnum):
 Title = Annotated[
     str, typer.Argument(metavar="TITLE", help="'[SELF-10] Persistent budget tracker'.")
 ]
-Description = Annotated[str, typer.Option(metavar=Text, help="Markdown.")]
-Type = Annotated[
+Description = Annotated[str, typer.Option(metavar=TEXT_METAVAR, help="Markdown.")]
+TypeOption = Annotated[
     str, typer.Option(metavar="NAME", help="code_gen, consult, review, deploy or your own.")
 ]
 Rank = Annotated[Urgency, typer.Option(help="P0 goes first.")]
@@ -60,29 +60,32 @@ Destructive = Annotated[
     bool, typer.Option("--destructive", help="A person approves it, nothing repeats it.")
 ]
 Assignee = Annotated[str, typer.Option(metavar="AGENT", help="The one agent that may claim it.")]
-Model = Annotated[
+ModelOption = Annotated[
     str, typer.Option(metavar="PROVIDER/MODEL", help="The heartbeat's own unless given.")
 ]
-Prompt = Annotated[
-    str, typer.Option(metavar=Text, help="What is sent; title and description unless given.")
+PromptOption = Annotated[
+    str,
+    typer.Option(metavar=TEXT_METAVAR, help="What is sent; title and description unless given."),
 ]
-System = Annotated[str, typer.Option(metavar=Text, help="The system text.")]
-Tokens = Annotated[int | None, typer.Option(metavar="N", help="Of the answer, at most.")]
-Graph = Annotated[
+System = Annotated[str, typer.Option(metavar=TEXT_METAVAR, help="The system text.")]
+TokensOption = Annotated[int | None, typer.Option(metavar="N", help="Of the answer, at most.")]
+GraphOption = Annotated[
     str | None, typer.Option(metavar="FILE", help="A composition to run instead, or -.")
 ]
 Input = Annotated[
     str | None, typer.Option(metavar="JSON", help="The composition's: JSON, @FILE or -.")
 ]
-Budget = Annotated[
+BudgetOption = Annotated[
     str | None, typer.Option(metavar="USD", help="The most the composition may spend.")
 ]
 Needs = Annotated[
     list[str] | None, typer.Option(metavar="TASK", help="To be accepted first; repeatable.")
 ]
-Attempts = Annotated[int, typer.Option(metavar="N", help="At most so many tries.")]
+AttemptsOption = Annotated[int, typer.Option(metavar="N", help="At most so many tries.")]
 Due = Annotated[str | None, typer.Option(metavar=WHEN, help=f"Not before: {AHEAD}")]
-Key = Annotated[str | None, typer.Option(metavar="KEY", help="Adding again under it adds nothing.")]
+KeyOption = Annotated[
+    str | None, typer.Option(metavar="KEY", help="Adding again under it adds nothing.")
+]
 
 
 @command(app)
@@ -91,30 +94,30 @@ def add(
     title: Title,
     *,
     description: Description = "",
-    type: Type = "consult",  # noqa: A002 - the task's own word
+    type: TypeOption = "consult",  # noqa: A002 - the task's own word
     priority: Rank = Urgency.P2,
     label: Labels = None,
     destructive: Destructive = False,
     assignee: Assignee = "",
-    model: Model = "",
-    prompt: Prompt = "",
+    model: ModelOption = "",
+    prompt: PromptOption = "",
     system: System = "",
-    max_tokens: Tokens = None,
-    graph: Graph = None,
+    max_tokens: TokensOption = None,
+    graph: GraphOption = None,
     input: Input = None,  # noqa: A002 - the format's own word
-    budget: Budget = None,
+    budget: BudgetOption = None,
     needs: Needs = None,
-    attempts: Attempts = 3,
+    attempts: AttemptsOption = 3,
     due: Due = None,
-    key: Key = None,
-    actor: Actor = None,
+    key: KeyOption = None,
+    actor: ActorOption = None,
 ) -> None:
     """Put a task on the board; a heartbeat gives it to a model, or runs its composition."""
     check_stdin(description, prompt, system, graph, input)
     asked = ModelWork(
         model=model, prompt=text_of(prompt), system=text_of(system), max_tokens=max_tokens
     )
-    draft = Draft(
+    draft = TaskDraft(
         title=title,
         description=text_of(description),
         type=type,
@@ -129,7 +132,9 @@ def add(
     _answer(session, _added(session, draft, due, _who(actor), key))
 
 
-def _added(session: Session, draft: Draft, due: str | None, actor: str, key: str | None) -> Task:
+def _added(
+    session: Session, draft: TaskDraft, due: str | None, actor: str, key: str | None
+) -> Task:
     settings = settings_of(session)
     approval = frozenset(settings.heartbeat.approve)
     sibling, channels = settings.heartbeat.sibling, tuple(settings.nudges)
@@ -146,7 +151,9 @@ def _added(session: Session, draft: Draft, due: str | None, actor: str, key: str
 def list_(
     session: Session,
     *,
-    status: Annotated[list[Status] | None, typer.Option(help="In this state; repeatable.")] = None,
+    status: Annotated[
+        list[TaskStatus] | None, typer.Option(help="In this state; repeatable.")
+    ] = None,
     type: Annotated[  # noqa: A002 - the task's own word
         str | None, typer.Option(metavar="NAME", help="Of this type.")
     ] = None,
@@ -165,7 +172,7 @@ def list_(
     limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 50,
 ) -> None:
     """List tasks, the newest first, with what each has cost."""
-    wanted = Wanted(
+    wanted = TaskFilter(
         status=frozenset(status or ()),
         type=type,
         label=label,
@@ -198,7 +205,9 @@ def show(session: Session, task: TaskName) -> None:
         cost = task_cost(ledger, tries)
         needed = [board.get(each) for each in found.needs]
         now = ledger.clock.instant()
-    shown = Shown(task=found, attempts=tries, history=history, cost=cost, needed=needed, now=now)
+    shown = TaskReport(
+        task=found, attempts=tries, history=history, cost=cost, needed=needed, now=now
+    )
     session.answer(
         {
             **task_json(found, cost),
@@ -216,8 +225,8 @@ def grade(
     *,
     overall: Annotated[int, typer.Option(metavar="PERCENT", min=0, max=100, help="How good.")],
     passed: Annotated[bool, typer.Option("--pass/--fail", help="Whether it is good enough.")],
-    note: Note = "",
-    actor: Actor = None,
+    note: NoteOption = "",
+    actor: ActorOption = None,
 ) -> None:
     """Say how good the result of a completed task is."""
     who = _who(actor)
@@ -242,7 +251,9 @@ _DECISIONS: Final = {
 
 
 def _add_decision(move: str, said: str) -> None:
-    def decide(session: Session, task: TaskName, *, note: Note = "", actor: Actor = None) -> None:
+    def decide(
+        session: Session, task: TaskName, *, note: NoteOption = "", actor: ActorOption = None
+    ) -> None:
         who = _who(actor)
         _decide(session, task, lambda board, name: getattr(board, move)(name, actor=who, note=note))
 

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import typer
 
-from earmark.board.task import CompositionWork, ModelWork, Work
+from earmark.board.task import CompositionWork, ModelWork, TaskWork
 from earmark.cli.inputs import read_file, read_graph, read_input
 from earmark.composition.ast import Composition
 from earmark.errors import InvalidFile
@@ -23,7 +23,7 @@ class RunGiven:
     budget: str | None
 
 
-def work_of(asked: ModelWork, run: RunGiven) -> Work:
+def work_of(asked: ModelWork, run: RunGiven) -> TaskWork:
     """Return what a task asks for: *asked*, or the composition that *run* names.
 
     Raises:

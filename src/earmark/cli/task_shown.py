@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from earmark.board.task import Attempt, Event, Status, Task, TaskCost
-from earmark.cli.session import Part
+from earmark.board.task import Attempt, Task, TaskCost, TaskDecision, TaskStatus
+from earmark.cli.session import AnswerPart
 from earmark.cli.table import Table
 from earmark.clock import NANOS_PER_SECOND, to_datetime
 from earmark.workspace.jsonable import expand_exponents
@@ -43,7 +43,7 @@ def _row(task: Task, cost: TaskCost, now: int) -> tuple[str, ...]:
 
 
 def _obstacle(task: Task, now: int) -> str:
-    if task.status is not Status.PENDING:
+    if task.status is not TaskStatus.PENDING:
         return ""
     said = ["waits for approval"] if task.approval == "wanted" else []
     said += [f"waits for {task.waiting} of its needs"] if task.waiting else []
@@ -52,17 +52,17 @@ def _obstacle(task: Task, now: int) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
+class TaskReport:
     """One task and everything that leads from it."""
 
     task: Task
     attempts: Sequence[Attempt]
-    history: Sequence[Event]
+    history: Sequence[TaskDecision]
     cost: TaskCost
     needed: Sequence[Task]
     now: int
 
-    def parts(self) -> Iterable[Part | str]:
+    def parts(self) -> Iterable[AnswerPart | str]:
         """Return the panels, from what is asked to what came of it."""
         yield f"#{self.task.number} {safe(self.task.title)}"
         yield " · ".join(self._chips())
@@ -143,7 +143,7 @@ class Shown:
             _count(each.output_tokens),
         )
 
-    def _event(self, event: Event) -> tuple[str, ...]:
+    def _event(self, event: TaskDecision) -> tuple[str, ...]:
         told = (event.actor, event.move, str(event.status), event.note)
         return (_moment(event.at), *map(safe, told))
 

@@ -11,7 +11,7 @@ from earmark.cli.statement import lines_table, statement_parts
 from earmark.cli.table import Table
 from earmark.clock import iso
 from earmark.runs.journal import RunRecord
-from earmark.runs.statement import Status
+from earmark.runs.statement import RunStatus
 from earmark.workspace.resource_json import run_json
 
 app = group("Show a past run, or list the latest ones.")
@@ -60,8 +60,8 @@ def _show(session: Session, record: RunRecord, now: int) -> None:
 
 
 _WITHOUT_STATEMENT: Final = {
-    Status.RUNNING: "it runs, or was killed less than ten minutes ago",
-    Status.INTERRUPTED: "it was interrupted, for its process has been silent for ten minutes",
+    RunStatus.RUNNING: "it runs, or was killed less than ten minutes ago",
+    RunStatus.INTERRUPTED: "it was interrupted, for its process has been silent for ten minutes",
 }
 
 

@@ -16,8 +16,8 @@ from earmark.clock import Clock
 from earmark.composition.ast import Composition
 from earmark.composition.nodes import Const, Node, RemoteStage, Stage, children
 from earmark.money import Money
-from earmark.runs.events import Event, RunStarted, StageEnded, StageRetried, StageStarted
-from earmark.runs.line import NOTHING, Outcome
+from earmark.runs.events import RunEvent, RunStarted, StageEnded, StageRetried, StageStarted
+from earmark.runs.line import NOTHING, LineOutcome
 
 _REFRESHES: Final = 8
 #: Lines of the terminal that are not rows: the totals, and where the next command is typed.
@@ -25,17 +25,17 @@ _OTHER_LINES: Final = 4
 _WAITING, _RUNNING = "", "running"
 _COLOURS: Final = {
     _RUNNING: "cyan",
-    Outcome.OK: "green",
-    Outcome.CACHED: "green",
-    Outcome.REFUSED: "yellow",
-    Outcome.FAILED: "red",
-    Outcome.CANCELLED: "dim",
+    LineOutcome.OK: "green",
+    LineOutcome.CACHED: "green",
+    LineOutcome.REFUSED: "yellow",
+    LineOutcome.FAILED: "red",
+    LineOutcome.CANCELLED: "dim",
 }
-_QUIET: Final = frozenset({_WAITING, Outcome.OK, Outcome.CACHED})
+_QUIET: Final = frozenset({_WAITING, LineOutcome.OK, LineOutcome.CACHED})
 
 
 @dataclass(slots=True, kw_only=True)
-class Row:
+class RunTreeRow:
     """A node of the graph as it is shown."""
 
     path: str
@@ -49,7 +49,7 @@ class Row:
     took: int = 0
 
 
-class Tree:
+class RunTree:
     """A tree that is drawn anew eight times a second; what it has become stays on the screen."""
 
     def __init__(self, composition: Composition, clock: Clock, stream: TextIO) -> None:
@@ -67,7 +67,7 @@ class Tree:
             vertical_overflow="crop",
         )
 
-    def told(self, event: Event) -> None:
+    def show(self, event: RunEvent) -> None:
         """Keep what the event says; the next drawing shows it."""
         match event:
             case RunStarted():
@@ -132,7 +132,7 @@ class Tree:
         return f"{spent} · {counted} · {took(now - self._begun)}"
 
 
-def rows_of(root: Node) -> Iterator[Row]:
+def rows_of(root: Node) -> Iterator[RunTreeRow]:
     """Yield a row for each node, in document order."""
     waiting = [("", root, 0)]
     while waiting:
@@ -141,12 +141,12 @@ def rows_of(root: Node) -> Iterator[Row]:
             continue
         leaf = isinstance(node, Stage | RemoteStage)
         name = type(node).__name__.lower()
-        yield Row(path=path, depth=depth, label=_labelled(path, name), leaf=leaf)
+        yield RunTreeRow(path=path, depth=depth, label=_labelled(path, name), leaf=leaf)
         below = [(path + label, child, depth + 1) for label, child in children(node)]
         waiting.extend(reversed(below))
 
 
-def shown(rows: list[Row], room: int) -> list[Row]:
+def shown(rows: list[RunTreeRow], room: int) -> list[RunTreeRow]:
     """Return the rows that fit in *room*: all, or else the last of what runs or went wrong."""
     if len(rows) <= room:
         return rows
@@ -154,7 +154,7 @@ def shown(rows: list[Row], room: int) -> list[Row]:
     return loud[-room:]
 
 
-def _cells(row: Row, now: int) -> tuple[Text, ...]:
+def _cells(row: RunTreeRow, now: int) -> tuple[Text, ...]:
     lasted = now - row.begun if row.state == _RUNNING else row.took
     state = row.state if row.attempt <= 1 else f"{row.state} (attempt {row.attempt})"
     return (

@@ -78,7 +78,7 @@ def check(
         CheckFailed: With every problem and its place, at most fifty.
         InvalidConfig: A name in *allow* that is no effect.
     """
-    state = _State(catalogue, parse_allowed(allow))
+    state = _CheckState(catalogue, parse_allowed(allow))
     shape = fold(("", composition.root), partial(_open, state))
     output = _push_inputs(state, composition.root)
     if state.problems:
@@ -107,7 +107,7 @@ def check_input(value: object, type_: NType) -> None:
 
 
 @dataclass(slots=True)
-class _State:
+class _CheckState:
     catalogue: Catalogue
     allow: frozenset[EffectName]
     problems: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
@@ -123,10 +123,12 @@ class _State:
         self.problems.append((path, problem))
 
 
-_Item = tuple[str, Node]
+_PathNode = tuple[str, Node]
 
 
-def _open(state: _State, item: _Item) -> tuple[list[_Item], Callable[[Sequence[Shape]], Shape]]:
+def _open(
+    state: _CheckState, item: _PathNode
+) -> tuple[list[_PathNode], Callable[[Sequence[Shape]], Shape]]:
     path, node = item
     state.order[path] = len(state.order)
     match node:
@@ -140,7 +142,7 @@ def _open(state: _State, item: _Item) -> tuple[list[_Item], Callable[[Sequence[S
     return kids, partial(_close, state, path, node)
 
 
-def _close(state: _State, path: str, node: Node, kids: Sequence[Shape]) -> Shape:
+def _close(state: _CheckState, path: str, node: Node, kids: Sequence[Shape]) -> Shape:
     occurrence = state.occurrences.get(path)
     shape = shape_of(node, occurrence.signature if occurrence else None, kids)
     if shape.input is None:
@@ -150,7 +152,7 @@ def _close(state: _State, path: str, node: Node, kids: Sequence[Shape]) -> Shape
     return shape
 
 
-def _resolve(state: _State, path: str, node: Stage) -> None:
+def _resolve(state: _CheckState, path: str, node: Stage) -> None:
     try:
         signature = state.catalogue.get(node.id, pinning=node.pinning, config=node.config)
     except NotFound as error:
@@ -165,7 +167,7 @@ def _resolve(state: _State, path: str, node: Stage) -> None:
         state.refuse(path, problem)
 
 
-def _admit(state: _State, path: str, signature: Signature) -> None:
+def _admit(state: _CheckState, path: str, signature: Signature) -> None:
     quote = price(signature.effects, signature.quote, state.allow)
     state.occurrences[path] = Occurrence(signature=signature, quote=quote)
     if quote is None:
@@ -200,7 +202,7 @@ def _without_secrets(url: str) -> str:
 _Visit = Generator[tuple[str, Node, NType], NType, NType]
 
 
-def _push_inputs(state: _State, root: Node) -> NType:
+def _push_inputs(state: _CheckState, root: Node) -> NType:
     """Hand each node what it will be given, from the root on; return what the root gives.
 
     What a stage with type variables gives depends on what it is given, so each part is visited
@@ -220,7 +222,7 @@ def _push_inputs(state: _State, root: Node) -> NType:
             answer = None
 
 
-def _visit(state: _State, path: str, node: Node, given: NType) -> _Visit:
+def _visit(state: _CheckState, path: str, node: Node, given: NType) -> _Visit:
     # With a known input, the parts it does not fit say so themselves.
     if path in state.unfit and fits_all(given):
         state.refuse(path, "no input can fit all of its parts")
@@ -250,7 +252,7 @@ def _visit(state: _State, path: str, node: Node, given: NType) -> _Visit:
     return shape_of(node, None, told).output
 
 
-def _leaf_output(state: _State, path: str, node: Node, given: NType) -> NType:
+def _leaf_output(state: _CheckState, path: str, node: Node, given: NType) -> NType:
     """Return what a stage or a constant gives; refuse what does not fit the stage."""
     output = state.shapes[path].output
     occurrence = state.occurrences.get(path)
@@ -270,7 +272,7 @@ def _leaf_output(state: _State, path: str, node: Node, given: NType) -> NType:
     return bindings.apply(output) if has_variables(output) else output
 
 
-def _check_predicate(state: _State, path: str, node: Branch, output: NType) -> None:
+def _check_predicate(state: _CheckState, path: str, node: Branch, output: NType) -> None:
     predicate = node.predicate
     if isinstance(predicate, Const) and not isinstance(predicate.value, bool):
         state.refuse(
@@ -280,7 +282,7 @@ def _check_predicate(state: _State, path: str, node: Branch, output: NType) -> N
         state.refuse(f"{path}/predicate", f"a predicate gives a Bool: {why}")
 
 
-def _told(state: _State) -> tuple[str, ...]:
+def _told(state: _CheckState) -> tuple[str, ...]:
     ordered = sorted(state.problems, key=lambda problem: state.order[problem[0]])
     told = [f"at {path or '/'}: {problem}" for path, problem in ordered[:MAX_PROBLEMS]]
     more = len(ordered) - MAX_PROBLEMS

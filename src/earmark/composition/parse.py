@@ -58,11 +58,11 @@ class _Raw:
     depth: int
 
 
-_Opened = tuple[Sequence[_Raw], Callable[[Sequence[Node]], Node]]
+_PartialNode = tuple[Sequence[_Raw], Callable[[Sequence[Node]], Node]]
 
 
 @dataclass(frozen=True, slots=True)
-class _Reader:
+class _GraphReader:
     """One operator's members, and its children still to be read."""
 
     form: Fields
@@ -80,7 +80,7 @@ class _Reader:
         return names, [_Raw(inner.members[key], inner.at(key), self.depth) for key in names]
 
 
-def _open(raw: _Raw) -> _Opened:
+def _open(raw: _Raw) -> _PartialNode:
     if raw.depth > MAX_NESTING:
         raise invalid(raw.place, f"nests deeper than {MAX_NESTING} nodes")
     form = Fields.of(raw.value, raw.place, "a node")
@@ -89,10 +89,10 @@ def _open(raw: _Raw) -> _Opened:
         raise invalid(
             form.at("op"), f"{shown(op)} is no operator: it is one of {', '.join(_OPERATORS)}"
         )
-    return _OPERATORS[op](_Reader(form, raw.depth + 1))
+    return _OPERATORS[op](_GraphReader(form, raw.depth + 1))
 
 
-def _stage(reader: _Reader) -> _Opened:
+def _stage(reader: _GraphReader) -> _PartialNode:
     form = reader.form
     config = form.members.get("config")
     if config is not None and not is_object(config):
@@ -108,7 +108,7 @@ def _pinning(form: Fields) -> Pinning:
     raise invalid(form.at("pinning"), f"{shown(pinning)} is neither 'signature' nor 'both'")
 
 
-def _remote(reader: _Reader) -> _Opened:
+def _remote(reader: _GraphReader) -> _PartialNode:
     form = reader.form
     cost = form.members.get("cost")
     node = RemoteStage(
@@ -120,36 +120,36 @@ def _remote(reader: _Reader) -> _Opened:
     return (), lambda _: node
 
 
-def _const(reader: _Reader) -> _Opened:
+def _const(reader: _GraphReader) -> _PartialNode:
     node = Const(reader.form.need("value"))
     return (), lambda _: node
 
 
-def _sequential(reader: _Reader) -> _Opened:
+def _sequential(reader: _GraphReader) -> _PartialNode:
     return reader.listed("stages"), lambda kids: Sequential(tuple(kids))
 
 
-def _parallel(reader: _Reader) -> _Opened:
+def _parallel(reader: _GraphReader) -> _PartialNode:
     names, branches = reader.named("branches")
     return branches, lambda kids: Parallel(dict(zip(names, kids, strict=True)))
 
 
-def _branch(reader: _Reader) -> _Opened:
+def _branch(reader: _GraphReader) -> _PartialNode:
     parts = [reader.child(name) for name in ("predicate", "if_true", "if_false")]
     return parts, lambda kids: Branch(predicate=kids[0], if_true=kids[1], if_false=kids[2])
 
 
-def _fanout(reader: _Reader) -> _Opened:
+def _fanout(reader: _GraphReader) -> _PartialNode:
     parts = [reader.child("source"), *reader.listed("targets")]
     return parts, lambda kids: Fanout(kids[0], tuple(kids[1:]))
 
 
-def _merge(reader: _Reader) -> _Opened:
+def _merge(reader: _GraphReader) -> _PartialNode:
     parts = [*reader.listed("sources"), reader.child("target")]
     return parts, lambda kids: Merge(tuple(kids[:-1]), kids[-1])
 
 
-def _retry(reader: _Reader) -> _Opened:
+def _retry(reader: _GraphReader) -> _PartialNode:
     form = reader.form
     attempts = form.whole("max_attempts")
     delay = None if form.members.get("delay_ms") is None else form.whole("delay_ms")
@@ -161,13 +161,13 @@ def _make_retry(attempts: int, delay: int | None, kids: Sequence[Node]) -> Node:
     return Retry(kids[0], attempts, delay_ms=delay)
 
 
-def _let(reader: _Reader) -> _Opened:
+def _let(reader: _GraphReader) -> _PartialNode:
     names, bindings = reader.named("bindings")
     parts = [*bindings, reader.child("body")]
     return parts, lambda kids: Let(dict(zip(names, kids[:-1], strict=True)), kids[-1])
 
 
-_OPERATORS: dict[str, Callable[[_Reader], _Opened]] = {
+_OPERATORS: dict[str, Callable[[_GraphReader], _PartialNode]] = {
     "Stage": _stage,
     "RemoteStage": _remote,
     "Const": _const,

@@ -32,7 +32,7 @@ _FREE = Quote(_NOTHING, _NOTHING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class PlanLine:
     """One occurrence of a stage, with what it adds to the total."""
 
     path: str
@@ -68,7 +68,7 @@ class Plan:
     """The most a run costs; None where a stage has no bound before its input is known."""
     hold: Money
     """The largest hold that every run that succeeds makes: a budget needs room for it at once."""
-    lines: tuple[Line, ...]
+    lines: tuple[PlanLine, ...]
     """In document order."""
     input: NType
     output: NType
@@ -76,7 +76,7 @@ class Plan:
     warnings: tuple[str, ...]
 
     @property
-    def unbounded(self) -> tuple[Line, ...]:
+    def unbounded(self) -> tuple[PlanLine, ...]:
         """The lines that say why `max` is None."""
         return tuple(line for line in self.lines if line.max is None)
 
@@ -107,7 +107,7 @@ def plan(composition: Composition, catalogue: Catalogue, *, allow: Collection[st
 
 def plan_of(composition: Composition, checked: Checked) -> Plan:
     """Return what a composition costs, given what its check found."""
-    lines: list[Line] = []
+    lines: list[PlanLine] = []
     counted: set[str] = set()
     root = _Reached("", composition.root, attempts=1, certain=True)
     total = fold(root, partial(_open, checked, lines, counted))
@@ -148,7 +148,7 @@ class _Reached:
 
 
 def _open(
-    checked: Checked, lines: list[Line], counted: set[str], at: _Reached
+    checked: Checked, lines: list[PlanLine], counted: set[str], at: _Reached
 ) -> tuple[list[_Reached], Callable[[Sequence[Quote]], Quote]]:
     match at.node:
         case Stage() | RemoteStage():
@@ -173,10 +173,10 @@ def _at_least(occurrence: Occurrence, at: _Reached, counted: set[str]) -> Quote:
     return replace(quote, min=_NOTHING)
 
 
-def _line(at: _Reached, checked: Checked, quote: Quote) -> Line:
+def _line(at: _Reached, checked: Checked, quote: Quote) -> PlanLine:
     signature = checked.occurrences[at.path].signature
     reach = "" if at.certain else "only if its arm is taken" if at.attempts else "never reached"
-    return Line(
+    return PlanLine(
         path=at.path,
         stage=signature.name,
         stage_id=signature.id,

@@ -31,7 +31,7 @@ _SHOWN = 200
 _SHOWN_PARTS = 8
 
 
-class _Shown:
+class _TypeText:
     """Types print as `Record{a: Text, b: List<Number>}`, cut where that grows long."""
 
     __slots__ = ()
@@ -42,28 +42,28 @@ class _Shown:
 
 
 @dataclass(frozen=True, slots=True)
-class Plain(_Shown):
+class Plain(_TypeText):
     """A type with no parts."""
 
     kind: PlainKind
 
 
 @dataclass(frozen=True, slots=True)
-class ListOf(_Shown):
+class ListOf(_TypeText):
     """An array."""
 
     item: "NType"
 
 
 @dataclass(frozen=True, slots=True)
-class StreamOf(_Shown):
+class StreamOf(_TypeText):
     """An array that arrives in pieces."""
 
     item: "NType"
 
 
 @dataclass(frozen=True, slots=True)
-class MapOf(_Shown):
+class MapOf(_TypeText):
     """An object with any keys, all values of one type."""
 
     key: "NType"
@@ -71,14 +71,14 @@ class MapOf(_Shown):
 
 
 @dataclass(frozen=True, slots=True)
-class Record(_Shown):
+class Record(_TypeText):
     """An object with at least these fields; one that may be null may be absent."""
 
     fields: "Mapping[str, NType]"
 
 
 @dataclass(frozen=True, slots=True)
-class RecordWith(_Shown):
+class RecordWith(_TypeText):
     """An object with these fields and others, which *rest* stands for."""
 
     fields: "Mapping[str, NType]"
@@ -86,14 +86,14 @@ class RecordWith(_Shown):
 
 
 @dataclass(frozen=True, slots=True)
-class Union(_Shown):
+class Union(_TypeText):
     """One of several types."""
 
     variants: "tuple[NType, ...]"
 
 
 @dataclass(frozen=True, slots=True)
-class Var(_Shown):
+class Var(_TypeText):
     """A type nobody has named yet; fits everything."""
 
     name: str
@@ -123,7 +123,7 @@ Refinement = Range | OneOf | NonEmpty
 
 
 @dataclass(frozen=True, slots=True)
-class Refined(_Shown):
+class Refined(_TypeText):
     """A type with a rule its values must obey."""
 
     base: "NType"

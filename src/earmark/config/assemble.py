@@ -42,7 +42,7 @@ _MAKERS: Final = {
 }
 
 #: Reads the key of a provider from where its settings say; None for one that wants none.
-Key = Callable[[str, ProviderSettings], str | None]
+KeyLookup = Callable[[str, ProviderSettings], str | None]
 
 
 def policy_of(settings: Settings) -> Policy:
@@ -61,7 +61,9 @@ def price_book(settings: Settings) -> PriceBook:
 class Providers(Mapping[str, Provider]):
     """The configured providers by name, each opened when it is first asked for."""
 
-    def __init__(self, settings: Settings, *, book: PriceBook, clock: Clock, key: Key) -> None:
+    def __init__(
+        self, settings: Settings, *, book: PriceBook, clock: Clock, key: KeyLookup
+    ) -> None:
         """Offer the providers of *settings*, priced by *book*; *key* reads the key of each."""
         self._settings = {**_MAKERS, **settings.providers}
         self._allowed = {name: frozenset(api.options) for name, api in settings.apis.items()}
@@ -106,7 +108,7 @@ class Providers(Mapping[str, Provider]):
         )
 
 
-def key_from(environ: Mapping[str, str]) -> Key:
+def key_from(environ: Mapping[str, str]) -> KeyLookup:
     """Return the reader of keys from *environ*; a key that is missing there is `InvalidConfig`."""
 
     def read(name: str, settings: ProviderSettings) -> str | None:

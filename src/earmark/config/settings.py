@@ -30,23 +30,23 @@ from earmark.composition.types import NType
 from earmark.config import values
 from earmark.money import Money
 
-Text = Annotated[str, PlainValidator(values.text)]
-Template = Annotated[str, PlainValidator(values.template)]
-Name = Annotated[str, PlainValidator(values.name)]
-Agent = Annotated[str, PlainValidator(values.agent)]
-Model = Annotated[str, PlainValidator(values.model)]
+TextSetting = Annotated[str, PlainValidator(values.text)]
+TemplateSetting = Annotated[str, PlainValidator(values.template)]
+NameSetting = Annotated[str, PlainValidator(values.name)]
+AgentSetting = Annotated[str, PlainValidator(values.agent)]
+ModelSetting = Annotated[str, PlainValidator(values.model)]
 Models = Annotated[tuple[str, ...], PlainValidator(values.models)]
 Url = Annotated[str, PlainValidator(values.url)]
 BudgetPath = Annotated[str, PlainValidator(lambda value: parse_path(values.text(value)))]
 Zone = Annotated[str, PlainValidator(lambda value: check_zone(values.text(value)))]
 Limits = Annotated[tuple[Limit, ...], PlainValidator(values.limits)]
 Alerts = Annotated[tuple[float, ...], PlainValidator(values.alerts)]
-Wait = Annotated[timedelta, PlainValidator(values.duration)]
+WaitSetting = Annotated[timedelta, PlainValidator(values.duration)]
 Timeout = Annotated[timedelta, PlainValidator(values.some_time)]
-Cost = Annotated[Money, PlainValidator(values.cost)]
+CostSetting = Annotated[Money, PlainValidator(values.cost)]
 Effects = Annotated[EffectSet, PlainValidator(values.effects)]
-Type = Annotated[NType, PlainValidator(values.type_)]
-Tokens = Annotated[int, PlainValidator(values.whole(1, 100_000_000))]
+TypeSetting = Annotated[NType, PlainValidator(values.type_)]
+TokensSetting = Annotated[int, PlainValidator(values.whole(1, 100_000_000))]
 Count = Annotated[int, PlainValidator(values.whole(1, 10_000))]
 Prices = Annotated[Mapping[str, Mapping[str, str]], PlainValidator(values.prices)]
 ApiName = Annotated[str, PlainValidator(values.choice(*REQUEST_APIS))]
@@ -75,7 +75,7 @@ DEFAULT_LIMITS: Final = tuple(
 )
 
 
-class _Table(BaseModel):
+class _SettingsTable(BaseModel):
     model_config = ConfigDict(
         extra="forbid",
         frozen=True,
@@ -85,14 +85,14 @@ class _Table(BaseModel):
     )
 
 
-class StoreSettings(_Table):
+class StoreSettings(_SettingsTable):
     """`[store]`: where the books are."""
 
-    url: Text = Field(default=DEFAULT_STORE, repr=False)
+    url: TextSetting = Field(default=DEFAULT_STORE, repr=False)
     """A relative path is one from the file's folder. It may hold a password: it is not shown."""
 
 
-class BudgetSettings(_Table):
+class BudgetSettings(_SettingsTable):
     """`[budgets."path"]`: one budget; what is not given stays as it is in the books."""
 
     limits: Limits | None = None
@@ -102,21 +102,21 @@ class BudgetSettings(_Table):
     """Shares of each limit at which it is told, ascending: 0.8 is 80 %."""
 
 
-class ApiSettings(_Table):
+class ApiSettings(_SettingsTable):
     """`[apis.name]`: what an API's requests may hold beyond its table."""
 
     options: OptionRules = Field(default_factory=dict[str, str])
     """Request options that are allowed, and betas: each adds text at most."""
 
 
-class ProviderSettings(_Table):
+class ProviderSettings(_SettingsTable):
     """`[providers.name]`: one API that answers model requests."""
 
     api: Annotated[SpokenApi, PlainValidator(values.choice(*KEY_VARIABLES))]
     base_url: Url | None = None  # None: the API's own address
     api_key_env: Annotated[str | None, PlainValidator(values.variable)] = None  # never the key
-    max_tokens: Tokens | None = None  # of a request that names none; None: the default
-    context_window: Tokens | None = None
+    max_tokens: TokensSetting | None = None  # of a request that names none; None: the default
+    context_window: TokensSetting | None = None
     """The most tokens its models take in; a price list's window is no bound."""
     count_tokens: Flag = False
     """Whether it is asked to count an input that does not fit by its bytes."""
@@ -142,32 +142,32 @@ class ProviderSettings(_Table):
         return KEY_VARIABLES[self.api]
 
 
-class _Stage(_Table):
-    input: Type | None = None
+class _StageSettings(_SettingsTable):
+    input: TypeSetting | None = None
     """The type of its input; None: the kind's own, or any."""
-    output: Type | None = None
+    output: TypeSetting | None = None
     effects: Effects | None = None
     """What it does besides computing; None: what its kind is known to do."""
     timeout: Timeout | None = None
     """How long an attempt may take; None: the kind's own."""
 
 
-class PythonStageSettings(_Stage):
+class PythonStageSettings(_StageSettings):
     """A stage that is a Python function."""
 
     kind: Annotated[Literal["python"], PlainValidator(values.choice("python"))]
     function: Annotated[str, PlainValidator(values.function)]
     """`module:name`."""
-    cost: Cost | None = None
+    cost: CostSetting | None = None
     """The most one run costs: `"0.05"` USD or `{cents = 5}`; None: it has no price."""
 
 
-class ProcessStageSettings(_Stage):
+class ProcessStageSettings(_StageSettings):
     """A stage that is a program: an argument list, never a shell."""
 
     kind: Annotated[Literal["process"], PlainValidator(values.choice("process"))]
     argv: Annotated[tuple[str, ...], PlainValidator(values.argv)]
-    cost: Cost | None = None
+    cost: CostSetting | None = None
     """The most one run costs; None: it has no price."""
     max_output: Bytes | None = None
     """Bytes it may print before it is stopped; None: the kind's own limit."""
@@ -177,16 +177,16 @@ class ProcessStageSettings(_Stage):
     """Whether it prints the output itself, or an envelope that can also say what was spent."""
 
 
-class ModelStageSettings(_Stage):
+class ModelStageSettings(_StageSettings):
     """A stage that asks a model; billed by the model's price."""
 
     kind: Annotated[Literal["model"], PlainValidator(values.choice("model"))]
-    model: Model
+    model: ModelSetting
     """`provider/model`."""
-    prompt: Template
+    prompt: TemplateSetting
     """`{field}` is filled from the input."""
-    system: Template | None = None
-    max_tokens: Tokens | None = None
+    system: TemplateSetting | None = None
+    max_tokens: TokensSetting | None = None
     """The most output tokens; None: the provider's default."""
     answers: Annotated[Literal["text", "json"], PlainValidator(values.choice("text", "json"))] = (
         "text"
@@ -197,16 +197,16 @@ class ModelStageSettings(_Stage):
     """Passed to the provider as they are: temperature, seed …"""
 
 
-class RemoteStageSettings(_Stage):
+class RemoteStageSettings(_StageSettings):
     """A stage that another program serves over HTTP."""
 
     kind: Annotated[Literal["remote"], PlainValidator(values.choice("remote"))]
     url: Url
-    cost: Cost | None = None
+    cost: CostSetting | None = None
     """The most one call may cost; what the remote reports is what it did cost."""
 
 
-STAGE_KINDS: Final[Mapping[str, type[_Table]]] = {
+STAGE_KINDS: Final[Mapping[str, type[_SettingsTable]]] = {
     "python": PythonStageSettings,
     "process": ProcessStageSettings,
     "model": ModelStageSettings,
@@ -231,14 +231,14 @@ _TaggedStage = Annotated[
 ]
 
 
-class AdmissionSettings(_Table):
+class AdmissionSettings(_SettingsTable):
     """`[admission]`: what is let through, and how."""
 
     policy: Annotated[
         Literal["strict", "elastic", "soft"],
         PlainValidator(values.choice("strict", "elastic", "soft")),
     ] = "strict"
-    wait: Wait | None = None
+    wait: WaitSetting | None = None
     """How long a call waits for what is in flight; None: within its own deadline."""
     allow_free: Models = ()
     """Models that may run at a price of 0, by `provider/model`."""
@@ -248,7 +248,7 @@ class AdmissionSettings(_Table):
     """Effects that a stage may declare without a price."""
 
 
-class RunSettings(_Table):
+class RunSettings(_SettingsTable):
     """`[run]`: how compositions run."""
 
     concurrency: Count | None = None
@@ -257,14 +257,14 @@ class RunSettings(_Table):
     """How many attempts of a run may repeat an earlier one; None: the runner's own limit."""
 
 
-class GradeSettings(_Table):
+class GradeSettings(_SettingsTable):
     """`heartbeat.grade`: who looks at results: a command, or a composition; else a person."""
 
     command: Argv | None = None
     """Reads the task as JSON, prints `{"overall": 0-100, "passed": true, "note": "…"}`."""
-    composition: Text | None = None
+    composition: TextSetting | None = None
     """The file of a composition with that input and output, paid like a task."""
-    budget: Cost = Money("0.10")
+    budget: CostSetting = Money("0.10")
     """The most one run of the composition may cost."""
     timeout: Timeout = timedelta(minutes=1)
 
@@ -275,16 +275,16 @@ class GradeSettings(_Table):
         return self
 
 
-class HeartbeatSettings(_Table):
+class HeartbeatSettings(_SettingsTable):
     """`[heartbeat]`: the always-on dispatcher."""
 
-    agent: Agent = "Cloud Lu"
+    agent: AgentSetting = "Cloud Lu"
     """Its name; one heartbeat runs under a name at a time."""
-    sibling: Agent = "AG Lu"
+    sibling: AgentSetting = "AG Lu"
     """Who is nudged."""
     budget: BudgetPath = "c8/cloud-lu"
     """Who pays."""
-    model: Model = "anthropic/claude-sonnet-4-20250514"
+    model: ModelSetting = "anthropic/claude-sonnet-4-20250514"
     """For tasks that name no model."""
     interval: Timeout = timedelta(minutes=30)
     """From the beginning of one cycle to that of the next."""
@@ -296,7 +296,7 @@ class HeartbeatSettings(_Table):
     """After so long without a sign of life its tasks, and its name, are free."""
     task_timeout: Timeout = timedelta(minutes=10)
     """How long one dispatch may take."""
-    grace: Wait = timedelta(seconds=30)
+    grace: WaitSetting = timedelta(seconds=30)
     """How long dispatches under way may go on after it was told to stop."""
     quiet_hours: Annotated[tuple[time, time], PlainValidator(values.hours)] | None = None
     """`"22:00-07:00"`, in the budget's time zone: nothing is dispatched in them."""
@@ -314,7 +314,7 @@ class HeartbeatSettings(_Table):
     the budget above."""
 
 
-class NudgeSettings(_Table):
+class NudgeSettings(_SettingsTable):
     """`[nudges.name]`: one way to reach somebody outside."""
 
     kind: Annotated[
@@ -343,10 +343,10 @@ class NudgeSettings(_Table):
         return self
 
 
-class ServiceSettings(_Table):
+class ServiceSettings(_SettingsTable):
     """`[service]`: health, metrics, API and pages over HTTP."""
 
-    host: Text = "127.0.0.1"
+    host: TextSetting = "127.0.0.1"
     """The address it listens at; every other than the machine's own needs tokens for reading."""
     port: Annotated[int, PlainValidator(values.whole(0, 65_535))] = 8321
     """0 takes a free one."""
@@ -372,7 +372,7 @@ class ServiceSettings(_Table):
         return self.open_reads and self.loopback
 
 
-class Document(_Table):
+class Document(_SettingsTable):
     """All of `earmark.toml`."""
 
     store: StoreSettings = Field(default_factory=StoreSettings)
@@ -381,12 +381,14 @@ class Document(_Table):
     """`[prices."provider/model"]`: USD as decimal strings, by price key such as `input_mtok`."""
     apis: Mapping[ApiName, ApiSettings] = Field(default_factory=dict[str, ApiSettings])
     """`[apis.openai.options]`: wider tables of requests."""
-    providers: Mapping[Name, ProviderSettings] = Field(default_factory=dict[str, ProviderSettings])
-    stages: Mapping[Name, _TaggedStage] = Field(default_factory=dict[str, StageSettings])
+    providers: Mapping[NameSetting, ProviderSettings] = Field(
+        default_factory=dict[str, ProviderSettings]
+    )
+    stages: Mapping[NameSetting, _TaggedStage] = Field(default_factory=dict[str, StageSettings])
     admission: AdmissionSettings = Field(default_factory=AdmissionSettings)
     run: RunSettings = Field(default_factory=RunSettings)
     heartbeat: HeartbeatSettings = Field(default_factory=HeartbeatSettings)
-    nudges: Mapping[Name, NudgeSettings] = Field(default_factory=dict[str, NudgeSettings])
+    nudges: Mapping[NameSetting, NudgeSettings] = Field(default_factory=dict[str, NudgeSettings])
     service: ServiceSettings = Field(default_factory=ServiceSettings)
 
 

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 
 from earmark.admission.finish import to_the_end
-from earmark.board.task import ModelWork, Status, Task
+from earmark.board.task import ModelWork, Task, TaskStatus
 from earmark.clock import Clock
 from earmark.config.settings import HeartbeatSettings
 from earmark.errors import EarmarkError, InvalidConfig, NoBudget, StoreError
@@ -149,7 +149,7 @@ class Cycle:
     def _waiting_unable(self) -> Verdict:
         """Return what keeps tasks waiting that nothing here can do, if there still are some."""
         for number, (task_id, why) in list(self._unable.items()):
-            if self._workspace.board.get(task_id).status is Status.PENDING:
+            if self._workspace.board.get(task_id).status is TaskStatus.PENDING:
                 return Verdict(state="error", reason=why)
             del self._unable[number]
         return GO
@@ -323,5 +323,8 @@ def _worst(found: list[DispatchEnd]) -> Verdict:
 
 
 def _said(task: Task) -> str:
-    became = {Status.PENDING: "is pending again", Status.UNKNOWN: "is unknown: a person decides"}
+    became = {
+        TaskStatus.PENDING: "is pending again",
+        TaskStatus.UNKNOWN: "is unknown: a person decides",
+    }
     return f"recovered '{task.title}', which {became.get(task.status, f'is {task.status}')}"

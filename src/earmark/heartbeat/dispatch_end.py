@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from earmark.board.task import Attempt, Status, Task
+from earmark.board.task import Attempt, Task, TaskStatus
 from earmark.clock import NANOS_PER_SECOND, Clock, from_datetime
 from earmark.errors import BudgetExceeded, Reason
 from earmark.heartbeat.affordability import is_final
@@ -98,7 +98,9 @@ class FailureWriter:
     ) -> DispatchEnd:
         """Fail the task, or let it be tried again from *retry_at* on while it has attempts left."""
         after = await self._attempt_writer.fail(attempt, why, retry_at=retry_at, result=result)
-        return dispatch_end(task, "retried" if after.status is Status.PENDING else "failed", why)
+        return dispatch_end(
+            task, "retried" if after.status is TaskStatus.PENDING else "failed", why
+        )
 
     async def stopped(self, task: Task, attempt: Attempt, verdict: Verdict) -> DispatchEnd:
         """Put back a task whose calls were stopped by *verdict* before all of them were sent.

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from earmark.admission.call import Grant
-from earmark.board.listing import Wanted
-from earmark.board.task import CompositionWork, Quality, Status, Task
+from earmark.board.listing import TaskFilter
+from earmark.board.task import CompositionWork, Quality, Task, TaskStatus
 from earmark.clock import Clock
 from earmark.config.settings import GradeSettings, HeartbeatSettings
 from earmark.errors import EarmarkError, InvalidFile, StoreError, TaskRefused
@@ -88,7 +88,7 @@ class Grader:
     async def _ungraded(self) -> list[Task]:
         if self._settings.grade is None:
             return []
-        found = await self._find(Status.COMPLETED)
+        found = await self._find(TaskStatus.COMPLETED)
         return [task for task in found if self._failures.get(task.id, 0) < MOST_FAILURES]
 
     async def _graded(self, task: Task) -> bool:
@@ -133,18 +133,18 @@ class Grader:
         board, agent, policy = self._workspace.board, self._settings.agent, self._settings.accept
         if policy == "person":
             return
-        for task in await self._find(Status.GRADED):
+        for task in await self._find(TaskStatus.GRADED):
             passed = policy == "completed" or (task.quality is not None and task.quality.passed)
             decide = board.accept if passed else board.reject
             await _unless_moved(partial(decide, task.id, actor=agent, note=f"policy: {policy}"))
         if policy == "completed" and self._settings.grade is None:
-            for task in await self._find(Status.COMPLETED):
+            for task in await self._find(TaskStatus.COMPLETED):
                 await _unless_moved(
                     partial(board.accept, task.id, actor=agent, note="policy: completed")
                 )
 
-    async def _find(self, status: Status) -> list[Task]:
-        wanted = Wanted(status=frozenset({status}), agent=self._settings.agent, most=MOST)
+    async def _find(self, status: TaskStatus) -> list[Task]:
+        wanted = TaskFilter(status=frozenset({status}), agent=self._settings.agent, most=MOST)
         return await asyncio.to_thread(self._workspace.board.find, wanted)
 
     def _failed(self, task: Task, error: Exception) -> str:

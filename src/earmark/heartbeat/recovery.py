@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 
-from earmark.board.task import Attempt, Status, Task
+from earmark.board.task import Attempt, Task, TaskStatus
 from earmark.errors import TaskMoved
 from earmark.workspace.attempt_reservations import FenceResult, fence_attempt, is_unresolved
 from earmark.workspace.workspace import Workspace
@@ -36,14 +36,14 @@ def _recovered(
     reason = f"the lease of {task.agent} ran out; " + (
         "the call may have been billed" if sent else "nothing was sent"
     )
-    to = Status.UNKNOWN if sent and task.destructive else Status.PENDING
+    to = TaskStatus.UNKNOWN if sent and task.destructive else TaskStatus.PENDING
     try:
         after = workspace.board.take_back(task.id, task.version, to=to, reason=reason, actor=agent)
     except TaskMoved:
         # Its heartbeat lives after all, or another one was faster.
         return None
     _log.warning("task %s: %s; now %s", task.id, reason, after.status)
-    if attempt is not None and after.status is Status.UNKNOWN:
+    if attempt is not None and after.status is TaskStatus.UNKNOWN:
         nudge_unknown(workspace, after, attempt, reason, channels)
     return after
 
@@ -65,7 +65,7 @@ def nudge_unknown(
 
 
 def _open_attempt(workspace: Workspace, task: Task) -> Attempt | None:
-    if task.status is not Status.RUNNING:
+    if task.status is not TaskStatus.RUNNING:
         return None
     attempts = workspace.board.attempts(task.id)
     return attempts[-1] if attempts and not attempts[-1].ended_at else None

@@ -16,7 +16,7 @@ from earmark.ledger.ledger import Ledger
 from earmark.ledger.store import Filter
 from earmark.ledger.values import Alert, Entry
 from earmark.nudges import wording
-from earmark.nudges.nudge import Draft
+from earmark.nudges.nudge import NudgeDraft
 from earmark.nudges.nudges import Nudges
 from earmark.stores.tables import Rows
 
@@ -81,7 +81,7 @@ class _Collector:
         for _ in range(_TRIES):
             news = _News(self.ledger)
             news.read(Filter(budget=tree or None, after=mark, since=self.since), head)
-            move = _Move(tree, mark, head)
+            move = _MarkAdvance(tree, mark, head)
             count = self.nudges.raise_all(self._drafts(news), self.channels, move)
             _log.debug("entries %s to %s of '%s': %s nudges", mark, head, tree, count)
             mark = move.stands
@@ -89,7 +89,7 @@ class _Collector:
                 return count
         return 0
 
-    def _drafts(self, news: "_News") -> list[Draft]:
+    def _drafts(self, news: "_News") -> list[NudgeDraft]:
         zones = _Zones(self.ledger)
         drafts = [
             (alert.seq, wording.of_alert(alert, zones.of(alert.budget))) for alert in news.alerts
@@ -99,14 +99,14 @@ class _Collector:
         drafts += self._calls("unknown", list(news.unknown.values()))
         return [draft for _, draft in sorted(drafts, key=lambda each: each[0])]
 
-    def _calls(self, kind: str, entries: list[Entry]) -> list[tuple[int, Draft]]:
+    def _calls(self, kind: str, entries: list[Entry]) -> list[tuple[int, NudgeDraft]]:
         left = MOST_CALLS - self.raised.get(kind, 0)
         alone, rest = entries[:left], entries[left:]
         self.raised[kind] = self.raised.get(kind, 0) + len(alone)
         found = [(entry.seq, self._call(kind, entry)) for entry in alone]
         return [*found, (rest[-1].seq, wording.of_many(kind, rest))] if rest else found
 
-    def _call(self, kind: str, entry: Entry) -> Draft:
+    def _call(self, kind: str, entry: Entry) -> NudgeDraft:
         known = self.ledger.reservation(entry.key)
         if kind == "overrun":
             return wording.of_overrun(entry, known.hold.usd, known.labels)
@@ -197,7 +197,7 @@ class _Zones:
 
 
 @dataclass(slots=True)
-class _Move:
+class _MarkAdvance:
     """Moves the mark of a tree, unless somebody else moved it meanwhile."""
 
     tree: str

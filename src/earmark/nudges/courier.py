@@ -101,8 +101,8 @@ class Courier:
             error=failure.detail,
         )
 
-    def _lease_of(self, channel: Channel) -> "_Lease":
-        return _Lease(self._clock, round(2 * channel.timeout_s * NANOS_PER_SECOND))
+    def _lease_of(self, channel: Channel) -> "_DeliveryLease":
+        return _DeliveryLease(self._clock, round(2 * channel.timeout_s * NANOS_PER_SECOND))
 
     def _give_up_strays(self) -> Delivered:
         """Give up what waits for a channel that is configured no more."""
@@ -113,7 +113,7 @@ class Courier:
         return Delivered(given_up=len(strays))
 
 
-class _Lease:
+class _DeliveryLease:
     """Until when a delivery is nobody else's: longer than its try may take."""
 
     def __init__(self, clock: Clock, least: int) -> None:

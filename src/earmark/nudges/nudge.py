@@ -55,7 +55,7 @@ class Delivery(Struct, frozen=True, kw_only=True):
     """Why the last try failed."""
 
 
-class Draft(Struct, frozen=True, kw_only=True):
+class NudgeDraft(Struct, frozen=True, kw_only=True):
     """A nudge that somebody wants to raise."""
 
     kind: str
@@ -83,7 +83,7 @@ def patch_data(nudge: Nudge) -> dict[str, Any]:
 # What can be told ---------------------------------------------------------------------------------
 
 
-def checked(draft: Draft) -> Draft:
+def checked(draft: NudgeDraft) -> NudgeDraft:
     """Return *draft* as it can be kept and told; raises `InvalidNudge`."""
     check_words("id", draft.id, LONGEST_NAME)
     check_words("kind", draft.kind, LONGEST_WORD)

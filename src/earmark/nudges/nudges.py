@@ -13,8 +13,8 @@ from earmark.errors import NotFound
 from earmark.nudges.nudge import (
     LONGEST_WORD,
     Delivery,
-    Draft,
     Nudge,
+    NudgeDraft,
     check_words,
     checked,
     patch_data,
@@ -23,7 +23,7 @@ from earmark.nudges.nudge import (
 from earmark.quilt.quilt import LOCK, put_within
 from earmark.stores.tables import Row, Rows, Tables
 
-__all__ = ["Delivery", "Draft", "Nudge", "Nudges"]
+__all__ = ["Delivery", "Nudge", "NudgeDraft", "Nudges"]
 
 #: The patches that nudges are, for siblings that look in the quilt.
 PATCH_TYPE: Final = "sibling_nudge"
@@ -81,12 +81,14 @@ class Nudges:
             InvalidNudge: Something of it cannot be kept or told; says what.
             StoreUnavailable: The outcome is unknown: raise it again.
         """
-        draft = Draft(kind=kind, id=id, budget=budget, title=title, data=data, recipient=recipient)
+        draft = NudgeDraft(
+            kind=kind, id=id, budget=budget, title=title, data=data, recipient=recipient
+        )
         return self.raise_all([draft], channels) == 1
 
     def raise_all(
         self,
-        drafts: Sequence[Draft],
+        drafts: Sequence[NudgeDraft],
         channels: Sequence[str] = (),
         also: Callable[[Rows], bool] = lambda _: True,
     ) -> int:
@@ -252,7 +254,7 @@ class Nudges:
         found = self.tables.write(LOCK, lambda rows: rows.run(end, error, before, *channels))
         return [_delivery(row) for row in found]
 
-    def _nudge(self, draft: Draft, now: int) -> Nudge:
+    def _nudge(self, draft: NudgeDraft, now: int) -> Nudge:
         return Nudge(
             id=draft.id,
             number=0,

@@ -11,12 +11,12 @@ from earmark.budget.share import threshold_percent
 from earmark.clock import END_OF_TIME, iso, to_datetime
 from earmark.ledger.values import Alert, Entry
 from earmark.money import show_nanos
-from earmark.nudges.nudge import Draft
+from earmark.nudges.nudge import NudgeDraft
 
 #: Parts per million in one per cent.
 
 
-def of_alert(alert: Alert, zone: str) -> Draft:
+def of_alert(alert: Alert, zone: str) -> NudgeDraft:
     """Return the nudge for a threshold that was crossed; *zone* is the budget's time zone.
 
     Its data has the fields of the first budget alerts (`type`, `daily_spend`, `daily_cap`,
@@ -29,7 +29,7 @@ def of_alert(alert: Alert, zone: str) -> Draft:
     total = alert.window == "total"
     of_what = f"{limit} {_unit(unit)} " + ("in total" if total else f"per {alert.window}")
     resets = "" if alert.end == END_OF_TIME else f", resets {_minute(alert.end)}"
-    return Draft(
+    return NudgeDraft(
         kind="exhausted" if full else "threshold",
         id=alert.id,
         budget=alert.budget,
@@ -54,7 +54,7 @@ def of_alert(alert: Alert, zone: str) -> Draft:
     )
 
 
-def of_change(entry: Entry) -> Draft:
+def of_change(entry: Entry) -> NudgeDraft:
     """Return the nudge for a pause, a resume or an extension of a budget."""
     kind = {"pause": "paused", "resume": "resumed", "extension": "extended"}[entry.kind]
     said: Mapping[str, Any] = _sound(json.loads(entry.data))
@@ -73,7 +73,7 @@ def of_change(entry: Entry) -> Draft:
     return _draft(kind, entry, f"{entry.budget} {what}", {"type": f"budget_{kind}", **facts})
 
 
-def of_overrun(entry: Entry, hold: int, labels: str) -> Draft:
+def of_overrun(entry: Entry, hold: int, labels: str) -> NudgeDraft:
     """Return the nudge for a settlement above its *hold* in nano-USD."""
     cost, held, more = map(show_nanos, (entry.amounts.usd, hold, entry.amounts.usd - hold))
     title = (
@@ -83,7 +83,7 @@ def of_overrun(entry: Entry, hold: int, labels: str) -> Draft:
     return _draft("overrun", entry, title, {**facts, **_call(entry, labels)})
 
 
-def of_unknown(entry: Entry, hold: int, labels: str) -> Draft:
+def of_unknown(entry: Entry, hold: int, labels: str) -> NudgeDraft:
     """Return the nudge for a *hold* in nano-USD that was presumed spent, or more than that."""
     held, counted = show_nanos(hold), show_nanos(entry.amounts.usd)
     what, facts = f"its hold of {held} USD counts", {"type": "outcome_unknown", "hold": held}
@@ -97,7 +97,7 @@ def of_unknown(entry: Entry, hold: int, labels: str) -> Draft:
     return _draft("unknown", entry, title, {**facts, **_call(entry, labels)})
 
 
-def of_many(kind: str, entries: Sequence[Entry]) -> Draft:
+def of_many(kind: str, entries: Sequence[Entry]) -> NudgeDraft:
     """Return the one nudge for many overruns or unknown outcomes, which follow others."""
     first, last = entries[0], entries[-1]
     usd = show_nanos(sum(entry.amounts.usd for entry in entries))
@@ -106,7 +106,7 @@ def of_many(kind: str, entries: Sequence[Entry]) -> Draft:
         "overrun": "calls that cost more than their hold",
     }[kind]
     trees = sorted({entry.budget.partition("/")[0] for entry in entries})
-    return Draft(
+    return NudgeDraft(
         kind=kind,
         id=f"{trees[0]}/{kind}/{first.seq}-{last.seq}",
         budget=trees[0] if len(trees) == 1 else "",
@@ -123,9 +123,9 @@ def of_many(kind: str, entries: Sequence[Entry]) -> Draft:
     )
 
 
-def _draft(kind: str, entry: Entry, title: str, facts: Mapping[str, Any]) -> Draft:
+def _draft(kind: str, entry: Entry, title: str, facts: Mapping[str, Any]) -> NudgeDraft:
     when = {"budget": entry.budget, "entry": entry.seq, "timestamp": iso(entry.at)}
-    return Draft(
+    return NudgeDraft(
         kind=kind,
         id=f"{entry.budget}/{kind}/{entry.seq}",
         budget=entry.budget,

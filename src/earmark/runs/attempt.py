@@ -15,7 +15,7 @@ from earmark.ledger.values import Reservation
 from earmark.money import Money
 from earmark.pricing.bound import Bound, ModelBound
 from earmark.pricing.usage import Usage
-from earmark.runs.line import NOTHING, Line, Outcome
+from earmark.runs.line import NOTHING, LineOutcome, StatementLine
 from earmark.stages.kinds.jsontext import mended
 from earmark.stages.kinds.kind import StageKind
 
@@ -41,7 +41,7 @@ class Leaf(Struct, frozen=True, kw_only=True, gc=False):
     """It cannot cost anything, so the ledger is not asked."""
 
 
-class Booked(Struct, frozen=True, kw_only=True, gc=False):
+class BookedAttempt(Struct, frozen=True, kw_only=True, gc=False):
     """What the books say of an attempt; of one that made no reservation, nothing."""
 
     key: str = ""
@@ -58,7 +58,7 @@ class Booked(Struct, frozen=True, kw_only=True, gc=False):
     note: str = ""
 
 
-class Attempt:
+class StageAttempt:
     """An attempt under way."""
 
     __slots__ = (
@@ -97,28 +97,32 @@ class Attempt:
             labels["model"] = self.bound.price.name[:_LONGEST_READABLE]
         return labels
 
-    def ending(self, failure: BaseException | None, booked: Booked | None = None) -> Line:
+    def ending(
+        self, failure: BaseException | None, booked: BookedAttempt | None = None
+    ) -> StatementLine:
         """Return its line, as it ended with *failure* or without one."""
         match failure:
             case None:
-                return self.line(Outcome.OK, booked)
+                return self.line(LineOutcome.OK, booked)
             case asyncio.CancelledError():
-                return self.line(Outcome.CANCELLED, booked)
+                return self.line(LineOutcome.CANCELLED, booked)
             case Refusal():
-                return self.line(Outcome.REFUSED, booked, detail=str(failure))
+                return self.line(LineOutcome.REFUSED, booked, detail=str(failure))
             case CallFailed():
-                return self.line(Outcome.FAILED, booked, detail=failure.detail)
+                return self.line(LineOutcome.FAILED, booked, detail=failure.detail)
             case _:
-                return self.line(Outcome.FAILED, booked, detail=str(failure))
+                return self.line(LineOutcome.FAILED, booked, detail=str(failure))
 
-    def line(self, outcome: Outcome, booked: Booked | None = None, *, detail: str = "") -> Line:
+    def line(
+        self, outcome: LineOutcome, booked: BookedAttempt | None = None, *, detail: str = ""
+    ) -> StatementLine:
         """Return its line; it ended when this was first asked for."""
         leaf, bound = self.leaf, self.bound
         detail = mended(detail)
         ended = self._clock.elapsed() if self._ended is None else self._ended
         self._ended = ended
         if booked is None or not booked.key:
-            return Line(
+            return StatementLine(
                 path=leaf.path,
                 stage=leaf.name,
                 stage_id=leaf.stage_id,
@@ -130,7 +134,7 @@ class Attempt:
                 detail=detail,
                 note="" if booked is None else mended(booked.note),
             )
-        return Line(
+        return StatementLine(
             path=leaf.path,
             stage=leaf.name,
             stage_id=leaf.stage_id,
@@ -172,9 +176,9 @@ class Attempt:
         return digest.hexdigest()[:_DIGEST_CHARS]
 
 
-def of_charge(charge: Charge) -> Booked:
+def of_charge(charge: Charge) -> BookedAttempt:
     """Return what the guard booked."""
-    return Booked(
+    return BookedAttempt(
         key=charge.key,
         state=charge.state,
         hold=charge.hold,
@@ -190,9 +194,9 @@ def of_charge(charge: Charge) -> Booked:
     )
 
 
-def of_reservation(reservation: Reservation) -> Booked:
+def of_reservation(reservation: Reservation) -> BookedAttempt:
     """Return what the ledger says of a reservation."""
-    return Booked(
+    return BookedAttempt(
         key=reservation.key,
         state=reservation.state,
         hold=reservation.amount,

@@ -13,16 +13,16 @@ from earmark.composition.nodes import RemoteStage, Stage
 from earmark.errors import CallFailed, EarmarkError, NotFound, Refusal, StoreError, TooManyRepeats
 from earmark.ledger.async_ledger import AsyncLedger
 from earmark.money import Money
-from earmark.runs.attempt import Attempt, Booked, Leaf, of_charge, of_reservation
+from earmark.runs.attempt import BookedAttempt, Leaf, StageAttempt, of_charge, of_reservation
 from earmark.runs.cache import PureCache, cache_key
 from earmark.runs.checked import checked_call
-from earmark.runs.events import Event, OnEvent, StageEnded, StageRetried, StageStarted
-from earmark.runs.journal import Scribe
-from earmark.runs.line import NOTHING, Line, Outcome
+from earmark.runs.events import OnEvent, RunEvent, StageEnded, StageRetried, StageStarted
+from earmark.runs.journal import JournalWriter
+from earmark.runs.line import NOTHING, LineOutcome, StatementLine
 from earmark.runs.prepare import Prepared
 from earmark.runs.recording import Recording
 from earmark.runs.routing import overlay_config
-from earmark.runs.watch import Watch
+from earmark.runs.shared_timeout import SharedTimeout
 from earmark.stages.kinds.jsontext import Json
 from earmark.stages.kinds.kind import Tools
 
@@ -58,7 +58,7 @@ class StageAttempts:
         ledger: AsyncLedger,
         guard: AsyncGuard,
         tools: Tools,
-        scribe: Scribe,
+        journal_writer: JournalWriter,
         clock: Clock,
         gate: Callable[[Call], Call],
         on_event: OnEvent | None = None,
@@ -68,7 +68,7 @@ class StageAttempts:
         self._ledger = ledger
         self._guard = guard
         self._tools = tools
-        self._scribe = scribe
+        self._journal_writer = journal_writer
         self._clock = clock
         self._on_event = on_event
         self._gate = gate
@@ -79,7 +79,7 @@ class StageAttempts:
         self._repeats = 0
         self._spent = 0
         self._free_grant = _free_grant(terms.timeout_s)
-        self._watches: dict[float, Watch] = {}
+        self._timeouts: dict[float, SharedTimeout] = {}
 
     async def run(self, node: Stage | RemoteStage, path: str, value: Json) -> Json:
         """Attempt the stage *node* once, or take its output from the cache; see `Attempts`."""
@@ -93,7 +93,7 @@ class StageAttempts:
         # The turn is taken inside: who waits for another's output must not keep it from running.
         output, cached = await self._cache.get(key, partial(self._in_turn, leaf, value))
         if cached:
-            await self._write(self._begin(leaf).line(Outcome.CACHED))
+            await self._write(self._begin(leaf).line(LineOutcome.CACHED))
         return output
 
     def _count(self, path: str) -> None:
@@ -107,8 +107,8 @@ class StageAttempts:
 
     def close(self) -> None:
         """Let go of the timers; nothing is under way any more."""
-        for watch in self._watches.values():
-            watch.close()
+        for timeout in self._timeouts.values():
+            timeout.close()
 
     def retried(self, event: StageRetried) -> None:
         """Tell that a part of the graph is about to be tried again."""
@@ -118,8 +118,8 @@ class StageAttempts:
         await self._turns.acquire()
         pass_on = self._turns.release
         attempt = self._begin(leaf)
-        recorded = self._scribe.is_beside and not leaf.free
-        recording = Recording(attempt, self._scribe) if recorded else None
+        recorded = self._journal_writer.is_beside and not leaf.free
+        recording = Recording(attempt, self._journal_writer) if recorded else None
         try:
             if self._on_event is not None:
                 self._tell(StageStarted(path=leaf.path, stage=leaf.name, attempt=attempt.number))
@@ -148,8 +148,8 @@ class StageAttempts:
         line = _line(attempt, None, booked, recording)
         if booked is not None or self._on_event is not None:
             await self._write(line, recording)
-        elif self._scribe.add(line):
-            await self._scribe.flush()
+        elif self._journal_writer.add(line):
+            await self._journal_writer.flush()
         return output
 
     def _pass_on_later(self) -> None:
@@ -157,27 +157,27 @@ class StageAttempts:
         loop = asyncio.get_running_loop()
         loop.call_soon(loop.call_soon, self._turns.release)
 
-    async def _free(self, attempt: Attempt, call: Call) -> tuple[Json, Booked | None]:
-        watch = self._watch(attempt.leaf)
-        task = watch.enter()
+    async def _free(self, attempt: StageAttempt, call: Call) -> tuple[Json, BookedAttempt | None]:
+        timeout = self._shared_timeout(attempt.leaf)
+        task = timeout.enter()
         cancellations = task.cancelling()
         try:
             reply = await call.send(self._free_grant)
         except asyncio.CancelledError:
             # Cancelled by somebody else as well, it is cancelled: that must not be swallowed.
-            if not watch.is_late(task) or task.uncancel() > cancellations:
+            if not timeout.is_late(task) or task.uncancel() > cancellations:
                 raise
             detail = f"no answer within {self._timeout(attempt.leaf):g} s"
             raise CallFailed(detail=detail, billed="no", retryable=True) from None
         finally:
-            watch.leave(task)
+            timeout.leave(task)
         if reply.cost:
             return reply.value, await self._book_late(attempt, reply.cost)
-        return reply.value, Booked(note=reply.note) if reply.note else None
+        return reply.value, BookedAttempt(note=reply.note) if reply.note else None
 
     async def _paid(
-        self, attempt: Attempt, call: Call, recording: Recording | None
-    ) -> tuple[Json, Booked | None]:
+        self, attempt: StageAttempt, call: Call, recording: Recording | None
+    ) -> tuple[Json, BookedAttempt | None]:
         attempt.bound = call.bound
         receipt = await self._guard.spend(
             self._terms.budget,
@@ -190,21 +190,21 @@ class StageAttempts:
         )
         return receipt.reply.value, of_charge(receipt.charge)
 
-    async def _book_late(self, attempt: Attempt, cost: Money) -> Booked:
+    async def _book_late(self, attempt: StageAttempt, cost: Money) -> BookedAttempt:
         # Declared free, it says that it cost something: money already spent is always booked.
         budget, key = self._terms.budget, attempt.key
         await self._ledger.reserve(budget, 0, key=key, labels=attempt.labels)
         return of_reservation(await self._ledger.settle(key, cost))
 
     async def _end(
-        self, attempt: Attempt, error: BaseException, recording: Recording | None
+        self, attempt: StageAttempt, error: BaseException, recording: Recording | None
     ) -> None:
         booked = await self._booked(attempt, error)
         if isinstance(error, Refusal):
             error.add_note(f"at {attempt.leaf.path or '/'} of run {self._terms.run_id}")
         await self._write(_line(attempt, error, booked, recording), recording)
 
-    async def _booked(self, attempt: Attempt, error: BaseException) -> Booked:
+    async def _booked(self, attempt: StageAttempt, error: BaseException) -> BookedAttempt:
         """Return what the books say of an attempt that ended with *error*."""
         if isinstance(error, CallFailed):
             if isinstance(error.charge, Charge):
@@ -212,36 +212,36 @@ class StageAttempts:
             if attempt.leaf.free and error.cost:
                 return await self._book_late(attempt, error.cost)
         if attempt.bound is None:
-            return Booked()  # it never came to a reservation
+            return BookedAttempt()  # it never came to a reservation
         try:
             return of_reservation(await self._ledger.reservation(attempt.key))
         except NotFound:
-            return Booked()
+            return BookedAttempt()
 
-    async def _write(self, line: Line, recording: Recording | None = None) -> None:
+    async def _write(self, line: StatementLine, recording: Recording | None = None) -> None:
         """Write a line, unless that was done as its attempt was booked, and tell of it."""
-        line = self._scribe.numbered(line)
+        line = self._journal_writer.numbered(line)
         self._spent += line.settled.in_nanos
-        if (recording is None or not recording.seen) and self._scribe.add(line):
-            await self._scribe.flush()
+        if (recording is None or not recording.seen) and self._journal_writer.add(line):
+            await self._journal_writer.flush()
         if self._on_event is not None:
             self._tell(StageEnded(line=line, spent=Money.nanos(self._spent)))
 
-    def _tell(self, event: Event) -> None:
+    def _tell(self, event: RunEvent) -> None:
         if self._on_event is not None:
             self._on_event(event)
 
-    def _begin(self, leaf: Leaf) -> Attempt:
+    def _begin(self, leaf: Leaf) -> StageAttempt:
         number = self._numbers.get(leaf.path, 0) + 1
         self._numbers[leaf.path] = number
-        return Attempt(leaf, number, self._terms.run_id, self._clock)
+        return StageAttempt(leaf, number, self._terms.run_id, self._clock)
 
-    def _watch(self, leaf: Leaf) -> Watch:
+    def _shared_timeout(self, leaf: Leaf) -> SharedTimeout:
         limit = self._timeout(leaf)
-        watch = self._watches.get(limit)
-        if watch is None:
-            watch = self._watches[limit] = Watch(limit)
-        return watch
+        timeout = self._timeouts.get(limit)
+        if timeout is None:
+            timeout = self._timeouts[limit] = SharedTimeout(limit)
+        return timeout
 
     def _timeout(self, leaf: Leaf) -> float:
         own = leaf.kind.timeout_s
@@ -249,11 +249,11 @@ class StageAttempts:
 
 
 def _line(
-    attempt: Attempt,
+    attempt: StageAttempt,
     error: BaseException | None,
-    booked: Booked | None,
+    booked: BookedAttempt | None,
     recording: Recording | None,
-) -> Line:
+) -> StatementLine:
     """Return the line of an attempt that ended with *error*, or without one.
 
     It is the one that was written as it was booked: a cancellation that arrives during the booking

@@ -8,13 +8,13 @@ from typing import Final
 
 from earmark.stages.kinds.jsontext import Json
 
-Key = tuple[str, str]
+CacheKey = tuple[str, str]
 
 #: Longer inputs are known by their digest.
 _DIGEST_CHARS: Final = 64
 
 
-def cache_key(stage_id: str, value: Json) -> Key | None:
+def cache_key(stage_id: str, value: Json) -> CacheKey | None:
     """Return what a stage's output depends on, or None for an input that JSON cannot say."""
     try:
         text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -27,9 +27,9 @@ class PureCache:
     """Outputs by key; who asks for one that is being made waits for it."""
 
     def __init__(self) -> None:
-        self._outputs: dict[Key, asyncio.Future[Json]] = {}
+        self._outputs: dict[CacheKey, asyncio.Future[Json]] = {}
 
-    async def get(self, key: Key, make: Callable[[], Awaitable[Json]]) -> tuple[Json, bool]:
+    async def get(self, key: CacheKey, make: Callable[[], Awaitable[Json]]) -> tuple[Json, bool]:
         """Return the output, and whether it was there already; *make* runs at most once at a time.
 
         A *make* that fails or is cancelled leaves nothing behind: its error goes to its own caller,

@@ -12,7 +12,7 @@ from earmark.stages.kinds.jsontext import Json, own_json
 from earmark.stages.kinds.kind import Tools, tail
 
 
-def checked_call(leaf: Leaf, value: Json, tools: Tools) -> "CheckedCall":
+def checked_call(leaf: Leaf, value: Json, tools: Tools) -> "TypeCheckedCall":
     """Return the stage's call for a copy of *value*; its reply will be checked.
 
     Raises:
@@ -26,10 +26,10 @@ def checked_call(leaf: Leaf, value: Json, tools: Tools) -> "CheckedCall":
         raise CallFailed(detail=tail(detail), billed="no") from None
     if problem := _problem(own, leaf.wanted):
         raise CallFailed(detail=tail(f"its input is not {leaf.wanted}: {problem}"), billed="no")
-    return CheckedCall(leaf.kind.call(own, tools), leaf.gives)
+    return TypeCheckedCall(leaf.kind.call(own, tools), leaf.gives)
 
 
-class CheckedCall:
+class TypeCheckedCall:
     """A stage's call whose reply is JSON of the stage's output type, or a failure that is billed.
 
     The check is inside the call: what the guard books is already known to be good or bad.
@@ -59,7 +59,7 @@ class CheckedCall:
     @property
     def count_input(self) -> CountInput | None:
         """As the call."""
-        return counting_inside(self._inner, lambda counted: CheckedCall(counted, self._gives))
+        return counting_inside(self._inner, lambda counted: TypeCheckedCall(counted, self._gives))
 
     async def send(self, grant: Grant) -> Reply:
         """Make the call; the value of its reply is a copy that nobody else has.

@@ -12,24 +12,24 @@ from earmark.ledger.answers import Balance
 from earmark.ledger.async_ledger import AsyncLedger
 from earmark.ledger.requests import MOST_LISTED
 from earmark.money import Money
-from earmark.runs.line import NOTHING, Line
-from earmark.runs.statement import Statement, Status, total
+from earmark.runs.line import NOTHING, StatementLine
+from earmark.runs.statement import RunStatus, Statement, total
 from earmark.stages.kinds.jsontext import Json, mended
 
 _log = logging.getLogger(__name__)
 
 
-def status_of(error: BaseException | None) -> Status:
+def status_of(error: BaseException | None) -> RunStatus:
     """Return how a run stands that ended with *error*, or with none."""
     match error:
         case None:
-            return Status.OK
+            return RunStatus.OK
         case Refusal():
-            return Status.REFUSED
+            return RunStatus.REFUSED
         case asyncio.CancelledError():
-            return Status.CANCELLED
+            return RunStatus.CANCELLED
         case _:
-            return Status.FAILED
+            return RunStatus.FAILED
 
 
 def error_json(error: BaseException | None) -> dict[str, Any] | None:
@@ -68,7 +68,7 @@ async def totals(ledger: AsyncLedger, budget: str) -> tuple[Money, Money]:
     )
 
 
-def unaccounted(run_id: str, spent: Money, held: Money, lines: Sequence[Line]) -> Money:
+def unaccounted(run_id: str, spent: Money, held: Money, lines: Sequence[StatementLine]) -> Money:
     """Return by how much the ledger's totals exceed the lines'; says so loudly if they do."""
     listed = total(line.settled for line in lines) + total(line.held for line in lines)
     rest = spent + held - listed

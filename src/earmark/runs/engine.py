@@ -13,7 +13,7 @@ from earmark.stages.kinds.jsontext import Json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class Execution:
     """What an engine is to run."""
 
     run_id: str
@@ -21,7 +21,7 @@ class Order:
     input: Json
 
 
-class Attempts(Protocol):
+class AttemptRunner(Protocol):
     """Makes attempts; each returns or raises when it is over, booked and written."""
 
     async def run(self, node: Stage | RemoteStage, path: str, value: Json) -> Json:
@@ -42,7 +42,7 @@ class Attempts(Protocol):
 class Engine(Protocol):
     """Walks compositions."""
 
-    async def execute(self, order: Order, attempts: Attempts) -> Json:
+    async def execute(self, order: Execution, attempts: AttemptRunner) -> Json:
         """Return the composition's output, or raise what ended it once nothing is under way.
 
         The first failure cancels what runs beside it; of several a refusal is raised.

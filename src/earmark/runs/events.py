@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from earmark.composition.plan import Plan
 from earmark.money import Money
-from earmark.runs.line import Line
+from earmark.runs.line import StatementLine
 from earmark.runs.statement import Statement
 
 
@@ -35,7 +35,7 @@ class StageStarted:
 class StageEnded:
     """An attempt is over and booked: done, failed, refused, cancelled, or taken from the cache."""
 
-    line: Line
+    line: StatementLine
     spent: Money
     """What the run has spent by now."""
 
@@ -59,7 +59,7 @@ class RunEnded:
     statement: Statement
 
 
-Event = RunStarted | StageStarted | StageEnded | StageRetried | RunEnded
+RunEvent = RunStarted | StageStarted | StageEnded | StageRetried | RunEnded
 
 #: Called in the run's own task; must return soon. What it raises ends the run.
-OnEvent = Callable[[Event], None]
+OnEvent = Callable[[RunEvent], None]

@@ -14,8 +14,8 @@ from earmark.composition.ast import Composition
 from earmark.errors import KeyReused, NotFound, RunIdReused
 from earmark.ledger.values import TableRows
 from earmark.money import Money
-from earmark.runs.line import Line
-from earmark.runs.statement import Statement, Status
+from earmark.runs.line import StatementLine
+from earmark.runs.statement import RunStatus, Statement
 
 #: How long a run counts as going on without a word. More than clocks of hosts may differ by.
 LEASE_NS: Final = 10 * 60 * NANOS_PER_SECOND
@@ -31,16 +31,16 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     budget: str
     limit: Money
     started_at: int
-    status: Status = Status.RUNNING
+    status: RunStatus = RunStatus.RUNNING
     """As it was written; `status_at` says whether one that is running still does."""
     alive_until: int = 0
     """When its lease ends unless it is renewed; 0 of a run of Earmark 0.1."""
     statement: Statement | None = None
     """What it came to; None while it runs, and for ever if it was cut off."""
-    lines: tuple[Line, ...] = ()
+    lines: tuple[StatementLine, ...] = ()
     """The attempts written so far; the statement's own once there is one."""
 
-    def status_at(self, now: int) -> Status:
+    def status_at(self, now: int) -> RunStatus:
         """Return how it stands at the instant *now*: interrupted, if its lease ran out."""
         return status_at(self.status, self.alive_until or self.started_at + LEASE_NS, now)
 
@@ -53,21 +53,21 @@ class RunSummary(Struct, frozen=True):
     budget: str
     limit: Money
     started_at: int
-    status: Status
+    status: RunStatus
     alive_until: int
 
-    def status_at(self, now: int) -> Status:
+    def status_at(self, now: int) -> RunStatus:
         """Return how it stands at the instant *now*; see `RunRecord.status_at`."""
         return status_at(self.status, self.alive_until or self.started_at + LEASE_NS, now)
 
 
-def status_at(written: Status, alive_until: int, now: int) -> Status:
+def status_at(written: RunStatus, alive_until: int, now: int) -> RunStatus:
     """Return the status of a run whose lease ends at *alive_until* as it is at the instant *now*.
 
     Nobody writes that a process was killed; it is known by its silence.
     """
-    lapsed = written is Status.RUNNING and alive_until <= now
-    return Status.INTERRUPTED if lapsed else written
+    lapsed = written is RunStatus.RUNNING and alive_until <= now
+    return RunStatus.INTERRUPTED if lapsed else written
 
 
 #: Where a run stands in the list of all: when it began, and its id.
@@ -79,7 +79,7 @@ FIRST_PAGE: Final = ((1 << 63) - 1, "")
 class RunProgress(Struct, frozen=True):
     """How far a run has come: it changes whenever the run does."""
 
-    status: Status
+    status: RunStatus
     """As it was written."""
     lines: int
     """Attempts written so far; none once the statement has them."""
@@ -96,7 +96,7 @@ class Journal(Protocol):
         """
         ...
 
-    async def record(self, run_id: str, lines: Sequence[Line]) -> None:
+    async def record(self, run_id: str, lines: Sequence[StatementLine]) -> None:
         """Write attempts that ended, under their numbers; durable before it returns, all or none.
 
         Written again, the same lines change nothing.
@@ -142,7 +142,7 @@ class Journal(Protocol):
 class LedgerJournal(Journal, Protocol):
     """A journal in a ledger's own store."""
 
-    def write(self, rows: TableRows, run_id: str, lines: Sequence[Line]) -> None:
+    def write(self, rows: TableRows, run_id: str, lines: Sequence[StatementLine]) -> None:
         """Write attempts that ended, as `record` does, in a transaction of the ledger.
 
         Raises:
@@ -156,7 +156,7 @@ class MemoryJournal:
 
     def __init__(self) -> None:
         self._runs: dict[str, RunRecord] = {}
-        self._lines: dict[str, dict[int, Line]] = {}
+        self._lines: dict[str, dict[int, StatementLine]] = {}
 
     async def start(self, run: RunRecord) -> None:
         """Keep that a run begins."""
@@ -165,16 +165,16 @@ class MemoryJournal:
         self._runs[run.run_id] = run
         self._lines[run.run_id] = {}
 
-    async def record(self, run_id: str, lines: Sequence[Line]) -> None:
+    async def record(self, run_id: str, lines: Sequence[StatementLine]) -> None:
         """Keep attempts that ended."""
         self._keep(run_id, lines)
 
-    def write(self, rows: TableRows, run_id: str, lines: Sequence[Line]) -> None:
+    def write(self, rows: TableRows, run_id: str, lines: Sequence[StatementLine]) -> None:
         """Keep attempts that ended, while the ledger's lock is held."""
         del rows
         self._keep(run_id, lines)
 
-    def _keep(self, run_id: str, lines: Sequence[Line]) -> None:
+    def _keep(self, run_id: str, lines: Sequence[StatementLine]) -> None:
         kept = self._lines[run_id]
         for line in lines:
             if kept.get(line.number, line) != line:
@@ -240,7 +240,7 @@ def reused(run: RunRecord, begun: int) -> RunIdReused:
     return RunIdReused(key=run.run_id, field="begun at", first=iso(begun), now=iso(run.started_at))
 
 
-def numbered_before(run_id: str, line: Line) -> KeyReused:
+def numbered_before(run_id: str, line: StatementLine) -> KeyReused:
     """Return the refusal of a line whose number another line of the run has."""
     now = f"{line.path or '/'}, attempt {line.attempt}"
     return KeyReused(key=run_id, field=f"line {line.number}", first="another attempt", now=now)
@@ -250,7 +250,7 @@ def numbered_before(run_id: str, line: Line) -> KeyReused:
 BATCH_LINES = 256
 
 
-class Scribe:
+class JournalWriter:
     """Numbers and writes a run's lines: those that matter at once, free ones with them or batched.
 
     Not shared between runs. It is used in one event loop, but for `next_number` and `write`, which
@@ -263,11 +263,11 @@ class Scribe:
         self._run_id = run_id
         self._beside = beside
         self._numbers = count(1)
-        self._lines: list[Line] = []
-        self._waiting: list[Line] = []
+        self._lines: list[StatementLine] = []
+        self._waiting: list[StatementLine] = []
 
     @property
-    def lines(self) -> tuple[Line, ...]:
+    def lines(self) -> tuple[StatementLine, ...]:
         """The lines of the run, in the order of their numbers."""
         return tuple(sorted(self._lines, key=lambda line: line.number))
 
@@ -280,11 +280,11 @@ class Scribe:
         """Return the next line's number, which nobody else gets."""
         return next(self._numbers)
 
-    def numbered(self, line: Line) -> Line:
+    def numbered(self, line: StatementLine) -> StatementLine:
         """Return *line* with its number: the next one, unless it has one."""
         return line if line.number else structs.replace(line, number=self.next_number())
 
-    def add(self, line: Line) -> bool:
+    def add(self, line: StatementLine) -> bool:
         """Number a line; returns whether it is time to `flush`, as it is for lines that matter."""
         line = self.numbered(line)
         self._lines.append(line)
@@ -303,14 +303,14 @@ class Scribe:
             self._waiting = [*lines, *self._waiting]
             raise
 
-    def write(self, rows: TableRows, line: Line) -> tuple[Line, ...]:
+    def write(self, rows: TableRows, line: StatementLine) -> tuple[StatementLine, ...]:
         """Write a numbered line and those kept back in a transaction of the ledger; return all."""
         assert self._beside is not None, "the journal lies in the store of the ledger"
         lines = (*self._waiting, line)
         self._beside.write(rows, self._run_id, lines)
         return lines
 
-    def written(self, lines: tuple[Line, ...]) -> None:
+    def written(self, lines: tuple[StatementLine, ...]) -> None:
         """Take note that *lines*, as `write` returned them, are durable."""
         self._lines.append(lines[-1])
         numbers = {line.number for line in lines}

@@ -7,8 +7,8 @@ from typing import Any, Final
 from earmark.composition.parse import parse_composition
 from earmark.money import Money
 from earmark.runs.journal import RunRecord
-from earmark.runs.line import Line
-from earmark.runs.statement import Statement, Status
+from earmark.runs.line import StatementLine
+from earmark.runs.statement import RunStatus, Statement
 from earmark.stages.kinds.jsontext import Json
 
 RUN_COLUMNS: Final = (
@@ -40,7 +40,7 @@ def run_record(row: Sequence[Any], lines: Iterable[Sequence[Any]] = ()) -> RunRe
     """Return the run of a row, with the lines of others."""
     run_id, composition_id, composition, given, budget, limit, started_at, status, alive, text = row
     statement = None if text is None else Statement.from_json(json.loads(text))
-    written = tuple(Line.from_json(json.loads(line)) for (line,) in lines)
+    written = tuple(StatementLine.from_json(json.loads(line)) for (line,) in lines)
     return RunRecord(
         run_id=run_id,
         composition_id=composition_id,
@@ -49,14 +49,14 @@ def run_record(row: Sequence[Any], lines: Iterable[Sequence[Any]] = ()) -> RunRe
         budget=budget,
         limit=Money(limit),
         started_at=started_at,
-        status=Status(status),
+        status=RunStatus(status),
         alive_until=alive,
         statement=statement,
         lines=written if statement is None else statement.lines,
     )
 
 
-def line_rows(run_id: str, lines: Sequence[Line]) -> list[tuple[str, int, str]]:
+def line_rows(run_id: str, lines: Sequence[StatementLine]) -> list[tuple[str, int, str]]:
     """Return the rows of a run's lines."""
     return [(run_id, line.number, dump(line.to_json())) for line in lines]
 

@@ -23,8 +23,8 @@ from earmark.runs.journal_rows import (
     run_record,
     run_row,
 )
-from earmark.runs.line import Line
-from earmark.runs.statement import Statement, Status
+from earmark.runs.line import StatementLine
+from earmark.runs.statement import RunStatus, Statement
 from earmark.stores.tables import Row, Rows, Tables
 
 T = TypeVar("T")
@@ -90,12 +90,12 @@ class TablesJournal:
 
         await self._write(run.run_id, work)
 
-    async def record(self, run_id: str, lines: Sequence[Line]) -> None:
+    async def record(self, run_id: str, lines: Sequence[StatementLine]) -> None:
         """Write attempts that ended."""
         if lines:
             await self._write(run_id, lambda rows: self.write(rows, run_id, lines))
 
-    def write(self, rows: Rows, run_id: str, lines: Sequence[Line]) -> None:
+    def write(self, rows: Rows, run_id: str, lines: Sequence[StatementLine]) -> None:
         """Write attempts that ended, in a transaction of the ledger; there is at least one."""
         new = line_rows(run_id, lines)
         marks = ", ".join(["(?, ?, ?)"] * len(new))
@@ -146,7 +146,7 @@ class TablesJournal:
     def progress(self, most: int) -> dict[str, RunProgress]:
         """Return how far each of the latest runs has come."""
         found = self._tables.read(lambda rows: rows.run(_PROGRESS, most))
-        return {run_id: RunProgress(Status(status), lines) for run_id, status, lines in found}
+        return {run_id: RunProgress(RunStatus(status), lines) for run_id, status, lines in found}
 
     async def aclose(self) -> None:
         """Let go of the tables."""
@@ -164,5 +164,5 @@ class TablesJournal:
 def _summary(row: Row) -> RunSummary:
     run_id, composition_id, budget, limit, started_at, status, alive_until = row
     return RunSummary(
-        run_id, composition_id, budget, Money(limit), started_at, Status(status), alive_until
+        run_id, composition_id, budget, Money(limit), started_at, RunStatus(status), alive_until
     )

@@ -16,7 +16,7 @@ RENEW_EVERY_S: Final = LEASE_NS / NANOS_PER_SECOND / 5
 _log = logging.getLogger(__name__)
 
 
-class Lease:
+class RunLease:
     """Renews the lease of a run while the block lasts; a short run never comes to it."""
 
     def __init__(self, journal: Journal, run_id: str, clock: Clock) -> None:

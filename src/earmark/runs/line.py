@@ -15,7 +15,7 @@ from earmark.stages.kinds.jsontext import Json
 NOTHING = Money()
 
 
-class Outcome(StrEnum):
+class LineOutcome(StrEnum):
     """How an attempt ended."""
 
     OK = "ok"
@@ -30,7 +30,7 @@ class Outcome(StrEnum):
     """It has a reservation and no line: it is under way, or its run was cut off."""
 
 
-class Line(Struct, frozen=True, kw_only=True, gc=False):
+class StatementLine(Struct, frozen=True, kw_only=True, gc=False):
     """What one attempt did and cost; durations are nanoseconds."""
 
     path: str
@@ -41,8 +41,8 @@ class Line(Struct, frozen=True, kw_only=True, gc=False):
     number: int = 0
     """Counted by the run itself from 1, in the order its attempts ended."""
     attempt: int
-    """The how manieth time this place of the graph was run, from 1."""
-    outcome: Outcome
+    """1-based attempt number at this place of the graph."""
+    outcome: LineOutcome
     started_at: int
     """The instant the attempt began."""
     duration_ns: int = 0
@@ -91,21 +91,21 @@ class Line(Struct, frozen=True, kw_only=True, gc=False):
     def to_json(self) -> dict[str, Any]:
         """Return the line as JSON values; fields that say nothing are left out."""
         return {
-            name: _WRITTEN.get(type(value), _as_is)(value)
+            name: _WRITTEN.get(value.__class__, _as_is)(value)
             for name, value in zip(self.__struct_fields__, astuple(self), strict=True)
             # A number that is 0 says something; no other value does that is empty.
             if value or type(value) is int
         }
 
     @classmethod
-    def from_json(cls, form: Mapping[str, Any]) -> "Line":
+    def from_json(cls, form: Mapping[str, Any]) -> "StatementLine":
         """Read what `to_json` wrote."""
         known: dict[str, Any] = {"path": "", "stage": "", "stage_id": ""}
         known.update((name, form[name]) for name in cls.__struct_fields__ if name in form)
         return cls(**{name: _READ.get(name, _as_is)(value) for name, value in known.items()})
 
 
-_OK, _CACHED = Outcome.OK, Outcome.CACHED
+_OK, _CACHED = LineOutcome.OK, LineOutcome.CACHED
 
 
 def _as_is(value: Json) -> Json:
@@ -114,13 +114,13 @@ def _as_is(value: Json) -> Json:
 
 _WRITTEN: dict[type, Any] = {
     Money: str,
-    Outcome: str,
+    LineOutcome: str,
     Usage: Usage.to_json,
     Price: Price.to_json,
     tuple: list,
 }
 _READ: dict[str, Any] = {
-    "outcome": Outcome,
+    "outcome": LineOutcome,
     "hold": Money,
     "settled": Money,
     "overrun": Money,

@@ -17,7 +17,7 @@ from earmark.ledger.ledger import Ledger
 from earmark.ledger.requests import MOST_LISTED
 from earmark.ledger.values import Reservation
 from earmark.runs.journal import RunRecord
-from earmark.runs.line import NOTHING, Line, Outcome
+from earmark.runs.line import NOTHING, LineOutcome, StatementLine
 
 _NOTE: Final = "no line was written: it is under way, or the run was cut off"
 
@@ -41,7 +41,7 @@ def reconciled(record: RunRecord, ledger: Ledger) -> RunRecord:
     return structs.replace(record, lines=tuple(lines))
 
 
-def _as_booked(line: Line, made: Reservation | None) -> Line:
+def _as_booked(line: StatementLine, made: Reservation | None) -> StatementLine:
     if made is None:
         return line
     details = read_details(made.details)
@@ -59,17 +59,17 @@ def _as_booked(line: Line, made: Reservation | None) -> Line:
     )
 
 
-def _unwritten(made: Reservation, number: int) -> Line:
+def _unwritten(made: Reservation, number: int) -> StatementLine:
     labels: dict[str, Any] = json.loads(made.labels) if made.labels else {}
     path = str(labels.get("path", ""))
     attempt = made.key.rpartition("#")[2]
-    line = Line(
+    line = StatementLine(
         path="" if path == "/" else path,
         stage=str(labels.get("stage", "")),
         stage_id="",
         number=number,
         attempt=int(attempt) if attempt.isdecimal() and attempt.isascii() else 1,
-        outcome=Outcome.UNKNOWN,
+        outcome=LineOutcome.UNKNOWN,
         started_at=made.opened,
         key=made.key,
         model=labels.get("model"),

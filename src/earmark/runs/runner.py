@@ -26,12 +26,12 @@ from earmark.ledger.requests import Duration
 from earmark.money import AmountLike, Money
 from earmark.runs.attempts import AttemptTerms, StageAttempts, ungated
 from earmark.runs.closing import carry, error_json, status_of, totals, unaccounted
-from earmark.runs.engine import Engine, Order
+from earmark.runs.engine import Engine, Execution
 from earmark.runs.engines.local import LocalEngine
 from earmark.runs.events import OnEvent, RunEnded, RunStarted
-from earmark.runs.journal import LEASE_NS, Journal, LedgerJournal, RunRecord, Scribe
+from earmark.runs.journal import LEASE_NS, Journal, JournalWriter, LedgerJournal, RunRecord
 from earmark.runs.journals import journal_of
-from earmark.runs.lease import Lease
+from earmark.runs.lease import RunLease
 from earmark.runs.options import (
     Options,
     check_call,
@@ -127,7 +127,7 @@ async def run_async(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Ask:
+class _RunRequest:
     """A run that is about to begin: everything given, read and in range."""
 
     record: RunRecord
@@ -154,7 +154,7 @@ def _ask(
     under: str,
     budget: AmountLike,
     options: Options,
-) -> _Ask:
+) -> _RunRequest:
     given = _own_input(given)
     given_clock = options.get("clock")
     clock = ledger.clock if given_clock is None else check_clock(given_clock)
@@ -165,7 +165,7 @@ def _ask(
     wait_s = None if wait is None else _seconds(wait)
     timeout_s = _seconds(options.get("timeout", DEFAULT_TIMEOUT))
     now = clock.instant()
-    return _Ask(
+    return _RunRequest(
         record=RunRecord(
             run_id=run_id,
             composition_id=composition.id,
@@ -197,10 +197,10 @@ def _ask(
 
 
 async def _execute(
-    ask: _Ask, ledger: AsyncLedger, journal: Journal, beside: LedgerJournal | None
+    ask: _RunRequest, ledger: AsyncLedger, journal: Journal, beside: LedgerJournal | None
 ) -> Statement:
     record = ask.record
-    scribe = Scribe(journal, record.run_id, beside)
+    journal_writer = JournalWriter(journal, record.run_id, beside)
     output: Json = None
     failure: BaseException | None = None
     warnings: tuple[str, ...] = ()
@@ -215,11 +215,11 @@ async def _execute(
         payers = await payers_of(ask.under, ledger)
         warnings = (*prepared.plan.warnings, *warnings_of(payers, record, under=ask.under))
         refuse_hopeless(prepared.plan, record, payers)
-        async with Lease(journal, record.run_id, ask.clock):
-            output = await _carry_out(ask, prepared, ledger, scribe, warnings)
+        async with RunLease(journal, record.run_id, ask.clock):
+            output = await _carry_out(ask, prepared, ledger, journal_writer, warnings)
     except BaseException as error:  # noqa: BLE001 - raised again, once its statement is written
         failure = error
-    ending = _close(ask, ledger, scribe, journal, output, failure, warnings)
+    ending = _close(ask, ledger, journal_writer, journal, output, failure, warnings)
     # A run that is cancelled twice still gets its statement written before its loop ends.
     statement, cancelled = await to_the_end(ending)
     if failure is not None:
@@ -229,10 +229,10 @@ async def _execute(
 
 
 async def _carry_out(
-    ask: _Ask,
+    ask: _RunRequest,
     prepared: Prepared,
     ledger: AsyncLedger,
-    scribe: Scribe,
+    journal_writer: JournalWriter,
     warnings: tuple[str, ...],
 ) -> Json:
     record, terms = ask.record, ask.terms
@@ -259,12 +259,12 @@ async def _carry_out(
         ledger=ledger,
         guard=Guard(ledger, policy=ask.policy, clock=ask.clock),
         tools=ask.tools,
-        scribe=scribe,
+        journal_writer=journal_writer,
         clock=ask.clock,
         gate=ask.gate,
         on_event=ask.on_event,
     )
-    order = Order(run_id=record.run_id, root=ask.record.composition.root, input=record.input)
+    order = Execution(run_id=record.run_id, root=ask.record.composition.root, input=record.input)
     try:
         # Outputs of one pure stage may stand in it several times.
         return own_json(await ask.engine.execute(order, attempts))
@@ -273,9 +273,9 @@ async def _carry_out(
 
 
 async def _close(
-    ask: _Ask,
+    ask: _RunRequest,
     ledger: AsyncLedger,
-    scribe: Scribe,
+    journal_writer: JournalWriter,
     journal: Journal,
     output: Json,
     failure: BaseException | None,
@@ -293,8 +293,8 @@ async def _close(
         spent, held = await totals(ledger, record.budget)
     except EarmarkError as error:
         troubles.append(error)
-        spent = total(line.settled for line in scribe.lines)
-        held = total(line.held for line in scribe.lines)
+        spent = total(line.settled for line in journal_writer.lines)
+        held = total(line.held for line in journal_writer.lines)
         warnings = (*warnings, "the ledger could not be read: the totals are those of the lines")
     statement = Statement(
         run_id=record.run_id,
@@ -304,10 +304,10 @@ async def _close(
         status=status_of(failure),
         output=output,
         error=error_json(failure),
-        lines=scribe.lines,
+        lines=journal_writer.lines,
         spent=spent,
         held=held,
-        unaccounted=unaccounted(record.run_id, spent, held, scribe.lines),
+        unaccounted=unaccounted(record.run_id, spent, held, journal_writer.lines),
         started_at=record.started_at,
         ended_at=ask.clock.instant(),
         warnings=warnings,

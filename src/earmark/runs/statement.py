@@ -8,10 +8,10 @@ from msgspec import Struct
 
 from earmark.clock import iso
 from earmark.money import Money
-from earmark.runs.line import NOTHING, Line, Outcome
+from earmark.runs.line import NOTHING, LineOutcome, StatementLine
 
 
-class Status(StrEnum):
+class RunStatus(StrEnum):
     """How a run stands."""
 
     RUNNING = "running"
@@ -32,11 +32,11 @@ class Statement(Struct, frozen=True, kw_only=True):
     budget: str
     """The path of the run's own budget."""
     limit: Money
-    status: Status
+    status: RunStatus
     output: Any = None
     error: Mapping[str, Any] | None = None
     """`code`, `message` and the typed fields of what ended the run; None if it succeeded."""
-    lines: tuple[Line, ...] = ()
+    lines: tuple[StatementLine, ...] = ()
     spent: Money = NOTHING
     """What is settled on the run's budget, overruns and presumed holds included."""
     held: Money = NOTHING
@@ -94,7 +94,7 @@ class Statement(Struct, frozen=True, kw_only=True):
             composition_id=form["composition_id"],
             budget=form["budget"],
             limit=Money(form["limit"]),
-            status=Status(form["status"]),
+            status=RunStatus(form["status"]),
             output=form["output"],
             error=form["error"],
             spent=Money(form["spent"]),
@@ -103,7 +103,7 @@ class Statement(Struct, frozen=True, kw_only=True):
             started_at=form["started_at_ns"],
             ended_at=form["ended_at_ns"],
             warnings=tuple(form["warnings"]),
-            lines=tuple(Line.from_json(line) for line in form["lines"]),
+            lines=tuple(StatementLine.from_json(line) for line in form["lines"]),
         )
 
     def table(self) -> str:
@@ -123,7 +123,7 @@ _SHORT_ID = 12
 _SHORT_NS = 10_000_000
 
 
-def _row(line: Line) -> tuple[str, ...]:
+def _row(line: StatementLine) -> tuple[str, ...]:
     outcome = f"{line.outcome}, presumed" if line.presumed else str(line.outcome)
     tokens = "" if line.usage is None else str(line.usage.tokens)
     stage = line.stage if line.stage != line.stage_id else line.stage[:_SHORT_ID]
@@ -140,13 +140,13 @@ def _row(line: Line) -> tuple[str, ...]:
     )
 
 
-def _remark(line: Line) -> str:
+def _remark(line: StatementLine) -> str:
     parts = [line.model or "", line.mark]
     if line.overrun:
         parts.append(f"overrun {line.overrun}")
     if line.clamped_to is not None:
         parts.append(f"max_tokens lowered to {line.clamped_to}")
-    if line.outcome is not Outcome.OK:
+    if line.outcome is not LineOutcome.OK:
         parts.append(line.detail.splitlines()[0] if line.detail else "")
     parts.append(line.note)
     return "; ".join(part for part in parts if part)

@@ -300,6 +300,6 @@ class RequiresScope:
         return allowed(request.state.caller, self.scope)
 
 
-Reader = Annotated[Caller, Depends(RequiresScope("read"))]
-Spender = Annotated[Caller, Depends(RequiresScope("spend"))]
-Admin = Annotated[Caller, Depends(RequiresScope("admin"))]
+ReadCaller = Annotated[Caller, Depends(RequiresScope("read"))]
+SpendCaller = Annotated[Caller, Depends(RequiresScope("spend"))]
+AdminCaller = Annotated[Caller, Depends(RequiresScope("admin"))]

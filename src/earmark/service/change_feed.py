@@ -41,7 +41,7 @@ class Change:
 
 #: Up to where each part was read; empty before the first poll, which finds nothing.
 Positions = Mapping[str, Any]
-Changes = tuple[Any, list[Change]]
+PartChanges = tuple[Any, list[Change]]
 
 
 def changes_since(workspace: Workspace, positions: Positions) -> tuple[Positions, list[Change]]:
@@ -51,7 +51,7 @@ def changes_since(workspace: Workspace, positions: Positions) -> tuple[Positions
     return {name: position for name, (position, _) in polled.items()}, found
 
 
-def _tasks(workspace: Workspace, before: int | None) -> Changes:
+def _tasks(workspace: Workspace, before: int | None) -> PartChanges:
     if before is None:
         return workspace.board.last_event(), []
     events = workspace.board.events(before)
@@ -59,7 +59,7 @@ def _tasks(workspace: Workspace, before: int | None) -> Changes:
     return last, [Change.of("task", event_json(each), each.number) for each in events]
 
 
-def _nudges(workspace: Workspace, before: int | None) -> Changes:
+def _nudges(workspace: Workspace, before: int | None) -> PartChanges:
     if before is None:
         return workspace.nudges.last_number(), []
     raised = workspace.nudges.find(after=before)
@@ -67,14 +67,14 @@ def _nudges(workspace: Workspace, before: int | None) -> Changes:
     return last, [Change.of("nudge", nudge_event_json(each)) for each in raised]
 
 
-def _outbox(workspace: Workspace, before: Mapping[str, list[NudgeProgress]] | None) -> Changes:
+def _outbox(workspace: Workspace, before: Mapping[str, list[NudgeProgress]] | None) -> PartChanges:
     states = workspace.nudges.progress(LATEST)
     # A new one is a change of its own.
     known = {id_: states[id_] for id_ in states.keys() & (before or {}).keys()}
     return states, _changed("outbox", "id", before, known)
 
 
-def _agents(workspace: Workspace, before: Mapping[str, Any] | None) -> Changes:
+def _agents(workspace: Workspace, before: Mapping[str, Any] | None) -> PartChanges:
     states = {
         each.name: (each.updated_at, _switch(workspace, each.name))
         for each in workspace.agents.all()
@@ -86,12 +86,12 @@ def _switch(workspace: Workspace, agent: str) -> list[tuple[str, int]]:
     return [(each.type, each.version) for each in workspace.quilt.named(kill_switch_name(agent))]
 
 
-def _runs(workspace: Workspace, before: Mapping[str, Any] | None) -> Changes:
+def _runs(workspace: Workspace, before: Mapping[str, Any] | None) -> PartChanges:
     states = workspace.journal.progress(LATEST)
     return states, _changed("run", "run_id", before, states)
 
 
-def _ledger(workspace: Workspace, before: Mapping[str, int] | None) -> Changes:
+def _ledger(workspace: Workspace, before: Mapping[str, int] | None) -> PartChanges:
     heads = dict(workspace.ledger.store.heads())
     if before is None or before == heads:
         return heads, []
@@ -110,7 +110,7 @@ def _changed(
     return [Change.of(kind, {name: each}) for each in moved]
 
 
-_PARTS: Final[Mapping[str, Callable[[Workspace, Any], Changes]]] = {
+_PARTS: Final[Mapping[str, Callable[[Workspace, Any], PartChanges]]] = {
     "task": _tasks,
     "nudge": _nudges,
     "outbox": _outbox,

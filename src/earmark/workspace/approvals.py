@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from earmark.board.rules import DESTRUCTIVE
-from earmark.board.task import Draft, Task
+from earmark.board.task import Task, TaskDraft
 from earmark.errors import StoreError
 from earmark.nudges.nudges import not_raised
 from earmark.workspace.workspace import Workspace
@@ -22,7 +22,7 @@ _NOT_REQUESTED: Final = not_raised("'task/' || task.id || '/approval'")
 
 def add_task(
     workspace: Workspace,
-    draft: Draft,
+    draft: TaskDraft,
     *,
     actor: str,
     key: str | None = None,

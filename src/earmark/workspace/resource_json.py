@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from earmark.board.task import (
     Attempt,
     CompositionWork,
-    Event,
     ModelWork,
     Quality,
     Task,
     TaskCost,
-    Work,
+    TaskDecision,
+    TaskWork,
 )
 from earmark.budget.budget import PPM, Budget
 from earmark.budget.limit import present, show_amount
@@ -191,7 +191,7 @@ def task_json(task: Task, cost: TaskCost | None = None) -> dict[str, Any]:
     }
 
 
-def work_json(work: Work) -> dict[str, Any]:
+def work_json(work: TaskWork) -> dict[str, Any]:
     """Return what a task asks for, its kind under `kind`."""
     match work:
         case ModelWork():
@@ -251,7 +251,7 @@ def attempt_json(attempt: Attempt) -> dict[str, Any]:
     }
 
 
-def event_json(event: Event) -> dict[str, Any]:
+def event_json(event: TaskDecision) -> dict[str, Any]:
     """Return one decision about a task."""
     return {
         "number": event.number,

@@ -25,8 +25,8 @@ from benchmarks.postgres_place import GIVEN, Place
 from benchmarks.raw import fdatasync, plain_books
 from benchmarks.settings import Settings
 from benchmarks.worker import ROOT
-from earmark.board.listing import Wanted
-from earmark.board.task import Status
+from earmark.board.listing import TaskFilter
+from earmark.board.task import TaskStatus
 from earmark.ledger.store import Filter
 from earmark.money import Money
 from earmark.stores.open import open_ledger
@@ -119,16 +119,20 @@ def test_a_filled_board_is_as_if_it_had_been_used(tmp_path: Path, given: Server)
         fill_board(url, 100)
         with open_ledger(url) as books, open_workspace(books) as workspace:
             counts = {each: count for each, count in workspace.board.counts().items() if count}
-            assert counts == {Status.PENDING: 34, Status.ACCEPTED: 33, Status.CANCELLED: 33}
-            accepted = workspace.board.find(Wanted(status=frozenset({Status.ACCEPTED})))
+            assert counts == {
+                TaskStatus.PENDING: 34,
+                TaskStatus.ACCEPTED: 33,
+                TaskStatus.CANCELLED: 33,
+            }
+            accepted = workspace.board.find(TaskFilter(status=frozenset({TaskStatus.ACCEPTED})))
             costs = task_costs(books, workspace.board.attempts_of([task.id for task in accepted]))
             assert {cost.settled for cost in costs.values()} == {Money("0.042")}
             assert accepted[0].id == ACCEPTED
             for label, most in ((COMMON, 100), (RARE, 20)):
-                found = workspace.board.find(Wanted(label=label, most=1000))
+                found = workspace.board.find(TaskFilter(label=label, most=1000))
                 assert [task.number for task in found] == list(range(1, most + 1))
                 assert all(label in task.labels for task in found)
-            assert len(workspace.board.find(Wanted(text=WORD, most=1000))) == 20
+            assert len(workspace.board.find(TaskFilter(text=WORD, most=1000))) == 20
             assert len(workspace.nudges.find(acked=False)) == 60
             wrong = books.audit().problems
             assert all("/run-" in problem for problem in wrong), wrong

@@ -17,16 +17,16 @@ from earmark.board.moves import (
     Move,
     Park,
     Reject,
-    Retry,
+    Requeue,
     Start,
     TakeBack,
 )
 from earmark.board.rules import advance, needs_approval, obstacle
-from earmark.board.task import Draft, Priority, Quality, Status, Task
+from earmark.board.task import Priority, Quality, Task, TaskDraft, TaskStatus
 from earmark.errors import TaskMoved, TaskRefused
 
 NOW = 1000
-HELD = {Status.CLAIMED, Status.RUNNING}
+HELD = {TaskStatus.CLAIMED, TaskStatus.RUNNING}
 QUALITY = Quality(overall=50, passed=False, graded_by="ann", graded_at=NOW)
 
 
@@ -40,7 +40,7 @@ BASE = {
 }  # fmt: skip
 
 
-def task(status: Status, **fields: object) -> Task:
+def task(status: TaskStatus, **fields: object) -> Task:
     """Return a task in a state, with what one in that state has."""
     held = {"agent": "Lu", "lease_until": NOW + 1}
     has = held if status in HELD else {"agent": "", "lease_until": 0}
@@ -48,37 +48,48 @@ def task(status: Status, **fields: object) -> Task:
 
 
 #: States in which a task that somebody had is nobody's again.
-_NOBODYS = {Status.PENDING, Status.CANCELLED}
+_NOBODYS = {TaskStatus.PENDING, TaskStatus.CANCELLED}
 
 #: Each move, from which states it leads, and where to.
-MOVES: list[tuple[Move, dict[Status, Status]]] = [
-    (Claim(agent="Lu", lease_until=NOW + 9), {Status.PENDING: Status.CLAIMED}),
-    (Start(agent="Lu", version=7, model="m"), {Status.CLAIMED: Status.RUNNING}),
-    (Complete(agent="Lu", result={}), {Status.RUNNING: Status.COMPLETED}),
-    (Fail(agent="Lu", error="no"), {Status.RUNNING: Status.FAILED}),
-    (Fail(agent="Lu", error="no", retry_at=5), {Status.RUNNING: Status.PENDING}),
-    (Lose(agent="Lu", error="cut"), {Status.RUNNING: Status.UNKNOWN}),
-    (Park(agent="Lu"), dict.fromkeys(HELD, Status.PENDING)),
-    (Grade(quality=QUALITY), {Status.COMPLETED: Status.GRADED}),
-    (Accept(), dict.fromkeys((Status.COMPLETED, Status.GRADED), Status.ACCEPTED)),
-    (Reject(), dict.fromkeys((Status.COMPLETED, Status.GRADED), Status.REJECTED)),
-    (Retry(), dict.fromkeys((Status.FAILED, Status.UNKNOWN, Status.REJECTED), Status.PENDING)),
+MOVES: list[tuple[Move, dict[TaskStatus, TaskStatus]]] = [
+    (Claim(agent="Lu", lease_until=NOW + 9), {TaskStatus.PENDING: TaskStatus.CLAIMED}),
+    (Start(agent="Lu", version=7, model="m"), {TaskStatus.CLAIMED: TaskStatus.RUNNING}),
+    (Complete(agent="Lu", result={}), {TaskStatus.RUNNING: TaskStatus.COMPLETED}),
+    (Fail(agent="Lu", error="no"), {TaskStatus.RUNNING: TaskStatus.FAILED}),
+    (Fail(agent="Lu", error="no", retry_at=5), {TaskStatus.RUNNING: TaskStatus.PENDING}),
+    (Lose(agent="Lu", error="cut"), {TaskStatus.RUNNING: TaskStatus.UNKNOWN}),
+    (Park(agent="Lu"), dict.fromkeys(HELD, TaskStatus.PENDING)),
+    (Grade(quality=QUALITY), {TaskStatus.COMPLETED: TaskStatus.GRADED}),
+    (Accept(), dict.fromkeys((TaskStatus.COMPLETED, TaskStatus.GRADED), TaskStatus.ACCEPTED)),
+    (Reject(), dict.fromkeys((TaskStatus.COMPLETED, TaskStatus.GRADED), TaskStatus.REJECTED)),
+    (
+        Requeue(),
+        dict.fromkeys(
+            (TaskStatus.FAILED, TaskStatus.UNKNOWN, TaskStatus.REJECTED), TaskStatus.PENDING
+        ),
+    ),
     (
         Cancel(),
         dict.fromkeys(
-            (Status.PENDING, Status.CLAIMED, Status.FAILED, Status.UNKNOWN, Status.REJECTED),
-            Status.CANCELLED,
+            (
+                TaskStatus.PENDING,
+                TaskStatus.CLAIMED,
+                TaskStatus.FAILED,
+                TaskStatus.UNKNOWN,
+                TaskStatus.REJECTED,
+            ),
+            TaskStatus.CANCELLED,
         ),
     ),
 ]
 
 
-@pytest.mark.parametrize("status", list(Status))
+@pytest.mark.parametrize("status", list(TaskStatus))
 @pytest.mark.parametrize(
     ("move", "ways"), MOVES, ids=[f"{m.name} {i}" for i, (m, _) in enumerate(MOVES)]
 )
 def test_every_move_from_every_state(
-    move: Move, ways: dict[Status, Status], status: Status
+    move: Move, ways: dict[TaskStatus, TaskStatus], status: TaskStatus
 ) -> None:
     """A move leads where the table says and makes the next version; else it is refused."""
     before = task(status)
@@ -93,9 +104,9 @@ def test_every_move_from_every_state(
     assert refused.value.task == "t"
 
 
-@pytest.mark.parametrize("to", [Status.PENDING, Status.UNKNOWN, Status.FAILED])
-@pytest.mark.parametrize("status", list(Status))
-def test_only_what_is_held_is_taken_back(status: Status, to: Status) -> None:
+@pytest.mark.parametrize("to", [TaskStatus.PENDING, TaskStatus.UNKNOWN, TaskStatus.FAILED])
+@pytest.mark.parametrize("status", list(TaskStatus))
+def test_only_what_is_held_is_taken_back(status: TaskStatus, to: TaskStatus) -> None:
     """A claimed or running task whose lease ran out goes where it is sent; no other."""
     move = TakeBack(version=7, to=to, reason="lost")  # type: ignore[arg-type]
     late = task(status, lease_until=NOW)
@@ -112,10 +123,10 @@ def test_only_what_is_held_is_taken_back(status: Status, to: Status) -> None:
 
 def test_a_claimed_task_comes_back_after_its_last_try() -> None:
     """A lease that was lost before a try began costs no try."""
-    move = TakeBack(version=7, to=Status.PENDING, reason="lost")
+    move = TakeBack(version=7, to=TaskStatus.PENDING, reason="lost")
     fields = {"attempts": 3, "lease_until": NOW}
-    assert advance(task(Status.CLAIMED, **fields), move, NOW).status is Status.PENDING
-    assert advance(task(Status.RUNNING, **fields), move, NOW).status is Status.FAILED
+    assert advance(task(TaskStatus.CLAIMED, **fields), move, NOW).status is TaskStatus.PENDING
+    assert advance(task(TaskStatus.RUNNING, **fields), move, NOW).status is TaskStatus.FAILED
 
 
 @pytest.mark.parametrize(
@@ -132,7 +143,7 @@ def test_a_claimed_task_comes_back_after_its_last_try() -> None:
 )
 def test_what_stands_in_the_way_of_a_claim_is_said(fields: dict[str, object], said: str) -> None:
     """Nothing, or the one thing that keeps an agent from claiming, which its refusal repeats."""
-    pending = task(Status.PENDING, **fields)
+    pending = task(TaskStatus.PENDING, **fields)
     assert obstacle(pending, "Lu", NOW) == said
     claim = Claim(agent="Lu", lease_until=NOW + 9)
     if not said:
@@ -146,7 +157,7 @@ def test_what_stands_in_the_way_of_a_claim_is_said(fields: dict[str, object], sa
 @pytest.mark.parametrize("approval", ["", "wanted", "given", "denied"])
 def test_approval_is_given_where_it_is_wanted(move: Approve | Deny, approval: str) -> None:
     """Only a pending task that waits for a person is approved or denied; a refusal offers it so."""
-    asked = task(Status.PENDING, approval=approval)
+    asked = task(TaskStatus.PENDING, approval=approval)
     if approval == "wanted":
         after = advance(asked, move, NOW)
         wanted = ("given", "pending") if move.name == "approve" else ("denied", "cancelled")
@@ -168,10 +179,10 @@ def test_approval_is_given_where_it_is_wanted(move: Approve | Deny, approval: st
 )
 def test_a_person_is_asked_for_what_is_named(fields: dict[str, object], asked: set[str]) -> None:
     """Destructive tasks, types and priorities, each where it is named and nowhere else."""
-    draft = Draft(**{"title": "t", **fields})  # type: ignore[arg-type]
+    draft = TaskDraft(**{"title": "t", **fields})  # type: ignore[arg-type]
     assert needs_approval(draft, frozenset(asked))
     assert not needs_approval(draft, frozenset({"consult-not", "P3"}))
-    assert not needs_approval(Draft(title="t"), frozenset(asked))
+    assert not needs_approval(TaskDraft(title="t"), frozenset(asked))
 
 
 @pytest.mark.parametrize(
@@ -180,4 +191,4 @@ def test_a_person_is_asked_for_what_is_named(fields: dict[str, object], asked: s
 )
 def test_a_title_may_begin_with_its_series(title: str, series: str) -> None:
     """The tag in brackets in front of a title is its series."""
-    assert task(Status.PENDING, title=title).series == series
+    assert task(TaskStatus.PENDING, title=title).series == series

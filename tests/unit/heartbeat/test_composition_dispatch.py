@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from earmark.board.task import CompositionWork, Status
+from earmark.board.task import CompositionWork, TaskStatus
 from earmark.errors import NotFound
 from earmark.heartbeat.recovery import recover
 from earmark.money import Money
@@ -43,7 +43,7 @@ def test_a_composition_is_dispatched_on_a_budget_of_its_own() -> None:
         task = beats.add(work=CompositionWork(graph=GRAPH, input="once", budget="0.50"))
         beats.cycle()
         done = beats.board.get(task.id)
-        assert done.status is Status.COMPLETED
+        assert done.status is TaskStatus.COMPLETED
         assert done.result is not None
         assert done.result["output"] == done.result["response_text"] == "ok"
         assert done.result["cost"] == {
@@ -62,7 +62,7 @@ def test_a_composition_that_its_own_budget_refuses_fails() -> None:
     with composing() as beats:
         task = beats.add(work=CompositionWork(graph=GRAPH, input="x", budget="0.15"))
         beats.cycle()
-        assert beats.status(task) is Status.FAILED
+        assert beats.status(task) is TaskStatus.FAILED
         assert beats.cost(task) == Money("0.10")
 
 
@@ -72,7 +72,7 @@ def test_a_composition_with_an_unknown_call_is_unknown() -> None:
         beats.provider.play(HalfStream())
         task = beats.add(work=CompositionWork(graph=GRAPH, input="x", budget="0.50"))
         beats.cycle()
-        assert beats.status(task) is Status.UNKNOWN
+        assert beats.status(task) is TaskStatus.UNKNOWN
         assert beats.cost(task) == Money("0.10")
 
 
@@ -80,7 +80,7 @@ def test_a_composition_that_names_no_known_stage_fails(beats: BeatHouse) -> None
     """What was never sent costs nothing and fails for good."""
     task = beats.add(work=CompositionWork(graph=GRAPH, input="x", budget="0.50"))
     beats.cycle()
-    assert (beats.status(task), beats.spent) == (Status.FAILED, Money())
+    assert (beats.status(task), beats.spent) == (TaskStatus.FAILED, Money())
     with pytest.raises(NotFound):
         beats.ledger.balances("c8/cloud-lu/run-0")
 
@@ -102,7 +102,7 @@ def test_a_task_calls_only_addresses_of_the_configuration(is_known: bool) -> Non
         with BeatHouse(house={"stages": (remote_stage("r", configured, cost="0.01"),)}) as beats:
             task = beats.add(work=CompositionWork(graph=graph(root), input="x", budget="0.50"))
             beats.cycle()
-            expected = Status.COMPLETED if is_known else Status.FAILED
+            expected = TaskStatus.COMPLETED if is_known else TaskStatus.FAILED
             assert (beats.status(task), len(remote.requests)) == (expected, int(is_known))
 
 
@@ -113,7 +113,7 @@ def test_a_composition_that_takes_too_long_is_unknown() -> None:
         task = beats.add(work=CompositionWork(graph=GRAPH, input="x", budget="0.50"))
         beats.when_sent(lambda: beats.clock.advance(timedelta(seconds=600)))
         beats.cycle()
-        assert (beats.status(task), beats.cost(task)) == (Status.UNKNOWN, Money("0.10"))
+        assert (beats.status(task), beats.cost(task)) == (TaskStatus.UNKNOWN, Money("0.10"))
 
 
 def test_all_calls_of_a_composition_share_its_time() -> None:
@@ -124,7 +124,7 @@ def test_all_calls_of_a_composition_share_its_time() -> None:
         for seconds in (400, 200):
             beats.when_sent(lambda by=seconds: beats.clock.advance(timedelta(seconds=by)))
         beats.cycle()
-        assert (beats.status(task), beats.cost(task)) == (Status.UNKNOWN, Money("0.15"))
+        assert (beats.status(task), beats.cost(task)) == (TaskStatus.UNKNOWN, Money("0.15"))
         assert beats.board.get(task.id).error == "no end within 600 s"
 
 
@@ -152,7 +152,7 @@ def test_a_control_is_read_before_each_call_of_a_composition(
         report = beats.cycle()
         assert (report.state, [each.outcome for each in report.dispatched]) == (state, ["retried"])
         stopped = beats.board.get(task.id)
-        assert (stopped.status, stopped.attempts) == (Status.PENDING, 1)
+        assert (stopped.status, stopped.attempts) == (TaskStatus.PENDING, 1)
         assert report.reason == stopped.error
         assert len(beats.provider.sent) == 1
         assert beats.cost(task) == beats.spent == Money("0.10")
@@ -160,7 +160,7 @@ def test_a_control_is_read_before_each_call_of_a_composition(
         beats.kill_switch(enabled=True)
         beats.ledger.resume("c8/cloud-lu")
         beats.cycle(after=timedelta(minutes=30))
-        assert (beats.status(task), beats.cost(task)) == (Status.COMPLETED, Money("0.30"))
+        assert (beats.status(task), beats.cost(task)) == (TaskStatus.COMPLETED, Money("0.30"))
 
 
 def test_stopped_before_its_first_call_a_composition_has_not_tried() -> None:
@@ -170,7 +170,7 @@ def test_stopped_before_its_first_call_a_composition_has_not_tried() -> None:
         on_look(beats, 2, lambda: kill(beats))
         assert beats.cycle().state == "killed"
         stopped = beats.board.get(task.id)
-        assert (stopped.status, stopped.attempts) == (Status.PENDING, 0)
+        assert (stopped.status, stopped.attempts) == (TaskStatus.PENDING, 0)
         assert (beats.provider.sent, beats.spent, beats.held) == ([], Money(), Money())
 
 
@@ -183,7 +183,7 @@ def test_a_destructive_composition_that_was_stopped_is_not_begun_again() -> None
         beats.when_sent(lambda: kill(beats))
         assert beats.cycle().state == "killed"
         stopped = beats.board.get(task.id)
-        assert stopped.status is Status.FAILED
+        assert stopped.status is TaskStatus.FAILED
         assert "kill switch" in stopped.error
 
 
@@ -195,7 +195,7 @@ def test_a_retry_does_not_repeat_what_was_stopped() -> None:
         task = beats.add(work=work)
         beats.when_sent(lambda: kill(beats))
         assert beats.cycle().state == "killed"
-        assert (len(beats.provider.sent), beats.status(task)) == (1, Status.PENDING)
+        assert (len(beats.provider.sent), beats.status(task)) == (1, TaskStatus.PENDING)
 
 
 def test_what_runs_beside_a_stopped_call_settles() -> None:
@@ -227,7 +227,7 @@ def test_what_runs_beside_a_stopped_call_settles() -> None:
         assert len(beats.provider.sent) == 2
         assert {hold.state for hold in beats.holds()} == {"released", "settled"}
         assert (beats.cost(task), beats.held) == (Money("0.10"), Money())
-        assert beats.status(task) is Status.PENDING
+        assert beats.status(task) is TaskStatus.PENDING
 
 
 def test_a_run_whose_task_was_taken_back_sends_nothing_more() -> None:
@@ -253,10 +253,10 @@ def test_what_was_begun_goes_on_into_the_quiet_hours() -> None:
         task = beats.add(work=CompositionWork(graph=GRAPH, input="x", budget="0.50"))
         beats.when_sent(lambda: beats.clock.advance(timedelta(minutes=1)))
         beats.cycle()
-        assert beats.status(task) is Status.COMPLETED
+        assert beats.status(task) is TaskStatus.COMPLETED
         later = beats.add()
         assert beats.cycle().state == "quiet"
-        assert beats.status(later) is Status.PENDING
+        assert beats.status(later) is TaskStatus.PENDING
 
 
 def on_look(beats: BeatHouse, number: int, do: Callable[[], object]) -> None:

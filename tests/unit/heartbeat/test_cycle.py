@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from earmark.board.task import CompositionWork, ModelWork, Priority, Status
+from earmark.board.task import CompositionWork, ModelWork, Priority, TaskStatus
 from earmark.config.assemble import Providers, key_from
 from earmark.config.settings import Settings
 from earmark.errors import AgentBusy
@@ -25,7 +25,7 @@ def test_the_most_urgent_tasks_are_dispatched_up_to_the_most(beats: BeatHouse) -
     report = beats.cycle()
     assert sorted(each.title for each in report.dispatched) == ["1", "2", "3"]
     assert {each.outcome for each in report.dispatched} == {"completed"}
-    assert [beats.status(tasks[n]) for n in (0, 4)] == [Status.PENDING] * 2
+    assert [beats.status(tasks[n]) for n in (0, 4)] == [TaskStatus.PENDING] * 2
     assert [each.title for each in beats.cycle(after=HALF_HOUR).dispatched] == ["4", "0"]
     assert (beats.spent, beats.provider.billed) == (Money("0.50"), Money("0.50"))
 
@@ -43,7 +43,7 @@ def test_a_result_has_the_shape_that_siblings_read(beats: BeatHouse) -> None:
         "latency_ms": 0,
         "response_text": "ok",
     }
-    assert (done.status, done.quality) == (Status.COMPLETED, None)
+    assert (done.status, done.quality) == (TaskStatus.COMPLETED, None)
     assert done.claimed_by == "Cloud Lu → m"
     (attempt,) = beats.board.attempts(task.id)
     assert attempt.key == f"task-{task.id}-1"
@@ -79,7 +79,7 @@ def test_the_attempt_is_written_before_the_model_is_asked() -> None:
     """When the call is sent, the board knows the attempt and the ledger holds its bound."""
     with BeatHouse(answer(10, after=60)) as beats:
         task = beats.add()
-        seen: list[tuple[Status, int, str, Money]] = []
+        seen: list[tuple[TaskStatus, int, str, Money]] = []
 
         def look() -> None:
             (attempt,) = beats.board.attempts(task.id)
@@ -89,8 +89,8 @@ def test_the_attempt_is_written_before_the_model_is_asked() -> None:
 
         beats.when_sent(look)
         beats.cycle()
-        assert seen == [(Status.RUNNING, 1, "open", Money("0.10"))]
-        assert beats.status(task) is Status.COMPLETED
+        assert seen == [(TaskStatus.RUNNING, 1, "open", Money("0.10"))]
+        assert beats.status(task) is TaskStatus.COMPLETED
 
 
 def test_while_it_dispatches_it_says_so_and_is_not_stale() -> None:
@@ -131,7 +131,7 @@ def test_at_the_cap_it_beats_dispatches_nothing_and_says_why() -> None:
         assert "0.05 of 0.25 usd" in health.output
         beats.clock.set(beats.clock.now.replace(day=23, hour=0, minute=0))
         assert beats.cycle().state == "idle"
-        assert {beats.status(task) for task in tasks} == {Status.COMPLETED}
+        assert {beats.status(task) for task in tasks} == {TaskStatus.COMPLETED}
 
 
 def test_a_limit_of_calls_is_a_cap_too() -> None:
@@ -150,7 +150,7 @@ def test_a_cap_of_nothing_refuses_everything_and_fails_nobody() -> None:
     with BeatHouse(limits=["0 usd per day"]) as beats:
         task = beats.add()
         assert beats.cycle().state == "at_cap"
-        assert beats.status(task) is Status.PENDING
+        assert beats.status(task) is TaskStatus.PENDING
         assert beats.health().budget["utilization_percent"] == 100.0
 
 
@@ -160,9 +160,9 @@ def test_what_is_too_dear_leaves_its_place_to_what_fits() -> None:
         dear = beats.add("dear", priority=Priority.P0, work=ModelWork(max_tokens=9000))
         cheap = beats.fill(3)
         report = beats.cycle()
-        assert beats.status(dear) is Status.FAILED
+        assert beats.status(dear) is TaskStatus.FAILED
         assert "it is more than the whole limit" in beats.board.get(dear.id).error
-        assert [beats.status(task) for task in cheap] == [Status.COMPLETED] * 3
+        assert [beats.status(task) for task in cheap] == [TaskStatus.COMPLETED] * 3
         assert len(report.dispatched) == 4
 
 
@@ -179,10 +179,10 @@ def test_what_can_never_fit_fails_in_the_first_cycle(before: int, *, spent: bool
             for n in range(5)
         ]
         report = beats.cycle()
-        assert {beats.status(task) for task in dear} == {Status.FAILED}
+        assert {beats.status(task) for task in dear} == {TaskStatus.FAILED}
         assert "it is more than the whole limit" in beats.board.get(dear[0].id).error
         done = 0 if spent else min(before, 3)
-        assert [beats.status(task) for task in others].count(Status.COMPLETED) == done
+        assert [beats.status(task) for task in others].count(TaskStatus.COMPLETED) == done
         assert report.state == ("at_cap" if spent and before else "idle")
         assert len(beats.provider.sent) == done
         assert [beats.board.get(task.id).attempts for task in others] == [1] * done + [0] * (
@@ -200,11 +200,14 @@ def test_tasks_of_a_provider_without_a_key_take_nobodys_place() -> None:
         ]
         fine = beats.fill(3)
         reports = [beats.cycle(after=HALF_HOUR) for _ in fine]
-        assert [beats.status(task) for task in fine] == [Status.COMPLETED] * len(fine)
+        assert [beats.status(task) for task in fine] == [TaskStatus.COMPLETED] * len(fine)
         assert {report.state for report in reports} == {"error"}
         assert "variable OPENAI_API_KEY holds no key" in reports[-1].reason
         for task in keyless:
-            assert (beats.status(task), beats.board.get(task.id).attempts) == (Status.PENDING, 0)
+            assert (beats.status(task), beats.board.get(task.id).attempts) == (
+                TaskStatus.PENDING,
+                0,
+            )
             parked = [each for each in beats.board.history(task.id) if each.move == "parked"]
             assert [each.note for each in parked] == [reports[0].reason]
             beats.board.cancel(task.id, actor="ann")
@@ -220,8 +223,8 @@ def test_a_composition_that_names_too_large_a_budget_is_tried_where_nothing_else
         composed = beats.add("c", work=CompositionWork(graph=graph, input=None, budget="5"))
         waits = beats.add("waits", priority=Priority.P0)
         beats.cycle()
-        assert beats.status(composed) is Status.COMPLETED
-        assert (beats.status(waits), beats.board.get(waits.id).attempts) == (Status.PENDING, 0)
+        assert beats.status(composed) is TaskStatus.COMPLETED
+        assert (beats.status(waits), beats.board.get(waits.id).attempts) == (TaskStatus.PENDING, 0)
 
 
 def test_a_task_that_only_waits_for_money_has_not_tried(beats: BeatHouse) -> None:
@@ -230,14 +233,14 @@ def test_a_task_that_only_waits_for_money_has_not_tried(beats: BeatHouse) -> Non
     small = beats.add("small")
     beats.ledger.settle(beats.ledger.reserve("c8/cloud-lu", "0.20").key, "0.20")
     report = beats.cycle()
-    assert beats.status(small) is Status.COMPLETED
+    assert beats.status(small) is TaskStatus.COMPLETED
     waiting = beats.board.get(big.id)
-    assert (waiting.status, waiting.attempts) == (Status.PENDING, 0)
+    assert (waiting.status, waiting.attempts) == (TaskStatus.PENDING, 0)
     assert report.state == "at_cap"
     assert beats.cycle(after=HALF_HOUR).state == "at_cap"
     beats.clock.set(beats.clock.now.replace(day=23, hour=1))
     beats.cycle()
-    assert beats.status(big) is Status.COMPLETED
+    assert beats.status(big) is TaskStatus.COMPLETED
 
 
 def test_a_task_gets_its_whole_answer_or_waits() -> None:
@@ -273,7 +276,7 @@ def test_the_kill_switch_stops_every_dispatch(beats: BeatHouse, data: dict[str, 
     report = beats.cycle()
     assert (report.state, report.dispatched) == ("killed", ())
     assert "cloud_lu_autonomous' by VS Lu" in report.reason
-    assert beats.status(task) is Status.PENDING
+    assert beats.status(task) is TaskStatus.PENDING
     beats.kill_switch(enabled=True)
     assert len(beats.cycle().dispatched) == 1
 
@@ -300,7 +303,10 @@ def test_the_kill_switch_is_read_before_each_call() -> None:
         # The second one was let in when the first had settled, and was stopped then.
         assert len(beats.holds()) == 2
         assert len(beats.provider.sent) == 1
-        assert sorted(beats.status(task) for task in tasks) == [Status.COMPLETED, Status.PENDING]
+        assert sorted(beats.status(task) for task in tasks) == [
+            TaskStatus.COMPLETED,
+            TaskStatus.PENDING,
+        ]
         assert (beats.spent, beats.held) == (Money("0.05"), Money())
 
 
@@ -326,7 +332,7 @@ def test_a_task_that_was_taken_back_is_not_sent(beats: BeatHouse) -> None:
             over = "UPDATE {schema}.task SET lease_until = 1"
             beats.workspace.tables.write("board", lambda rows: rows.run(over))
             (lost,) = recover(beats.workspace, agent="VS Lu")
-            assert (lost.id, lost.status) == (task.id, Status.PENDING)
+            assert (lost.id, lost.status) == (task.id, TaskStatus.PENDING)
         return named(name)
 
     beats.workspace.quilt.named = late  # type: ignore[method-assign]
@@ -352,7 +358,7 @@ def test_a_heartbeat_that_lost_its_name_meanwhile_sends_nothing(beats: BeatHouse
     with pytest.raises(AgentBusy):
         beats.cycle()
     assert beats.provider.sent == []
-    assert (beats.status(task), beats.held) == (Status.PENDING, Money())
+    assert (beats.status(task), beats.held) == (TaskStatus.PENDING, Money())
 
 
 def test_a_store_that_cannot_be_read_stops_dispatching(beats: BeatHouse) -> None:
@@ -366,7 +372,7 @@ def test_a_store_that_cannot_be_read_stops_dispatching(beats: BeatHouse) -> None
     assert beats.health().status == "fail"
     beats.line.down = False
     assert len(beats.cycle().dispatched) == 1
-    assert beats.status(task) is Status.COMPLETED
+    assert beats.status(task) is TaskStatus.COMPLETED
 
 
 @pytest.mark.parametrize("path", ["c8/cloud-lu", "c8"])
@@ -381,7 +387,7 @@ def test_a_paused_budget_or_one_above_it_stops_dispatching(beats: BeatHouse, pat
     assert (beats.board.get(task.id).attempts, beats.health().status) == (0, "warn")
     beats.ledger.resume(path)
     beats.cycle(after=HALF_HOUR)
-    assert beats.status(task) is Status.COMPLETED
+    assert beats.status(task) is TaskStatus.COMPLETED
 
 
 def test_a_budget_without_any_limit_runs_nothing() -> None:
@@ -396,7 +402,7 @@ def test_a_budget_without_any_limit_runs_nothing() -> None:
         report = beats.cycle()
         assert report.state == "error"
         assert "earmark budget set c8/cloud-lu" in report.reason
-        assert beats.status(task) is Status.PENDING
+        assert beats.status(task) is TaskStatus.PENDING
         assert [each.move for each in beats.board.history(task.id)] == ["added"]
 
 
@@ -430,14 +436,14 @@ def test_what_waits_for_a_person_is_not_dispatched(beats: BeatHouse) -> None:
     assert beats.nudges() == ["approval"]
     beats.board.approve(task.id, actor="ann")
     beats.cycle(after=HALF_HOUR)
-    assert (beats.status(task), beats.status(other)) == (Status.COMPLETED, Status.PENDING)
+    assert (beats.status(task), beats.status(other)) == (TaskStatus.COMPLETED, TaskStatus.PENDING)
 
 
 def test_a_p0_task_nudges_a_person_once_and_runs(beats: BeatHouse) -> None:
     """The most urgent wait for nobody, and somebody is told."""
     task = beats.add("prod is down", priority=Priority.P0)
     beats.cycle()
-    assert beats.status(task) is Status.COMPLETED
+    assert beats.status(task) is TaskStatus.COMPLETED
     assert beats.nudges() == ["urgent"]
     assert beats.workspace.nudges.get(f"task/{task.id}/p0").title == "P0 task runs: prod is down"
 
@@ -451,15 +457,15 @@ def test_a_p0_task_that_does_not_run_nudges_nobody() -> None:
         large = beats.add("large", priority=Priority.P0, work=ModelWork(max_tokens=9000))
         wrong = beats.add("wrong", priority=Priority.P0, work=ModelWork(model="nobody/m"))
         beats.cycle()
-        assert beats.status(small) is Status.COMPLETED, "others could be dispatched"
-        assert (beats.status(late), beats.board.get(late.id).attempts) == (Status.PENDING, 0)
+        assert beats.status(small) is TaskStatus.COMPLETED, "others could be dispatched"
+        assert (beats.status(late), beats.board.get(late.id).attempts) == (TaskStatus.PENDING, 0)
         assert "parked" in [each.move for each in beats.board.history(late.id)]
-        assert beats.status(large) is Status.FAILED
+        assert beats.status(large) is TaskStatus.FAILED
         assert not beats.board.get(wrong.id).result
         assert "urgent" not in beats.nudges()
         beats.clock.set(beats.clock.now.replace(day=23, hour=1))
         beats.cycle()
-        assert beats.status(late) is Status.COMPLETED
+        assert beats.status(late) is TaskStatus.COMPLETED
         assert beats.workspace.nudges.get(f"task/{late.id}/p0").title == "P0 task runs: late"
         assert beats.nudges().count("urgent") == 1
 

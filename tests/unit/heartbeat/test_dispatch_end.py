@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from earmark.board.task import ModelWork, Status
+from earmark.board.task import ModelWork, TaskStatus
 from earmark.money import Money
 from earmark.testing import Failure, HalfStream, Unmetered
 from earmark.workspace.task_costs import task_cost
@@ -24,7 +24,7 @@ def test_a_failure_is_tried_again_later_and_then_final() -> None:
         last = beats.cycle(after=timedelta(seconds=1))
         assert [each.outcome for each in last.dispatched] == ["failed"]
         failed = beats.board.get(task.id)
-        assert (failed.status, failed.attempts) == (Status.FAILED, 3)
+        assert (failed.status, failed.attempts) == (TaskStatus.FAILED, 3)
         assert failed.result is not None
         assert failed.result["status"] == "error"
         assert beats.cost(task) == beats.provider.billed == beats.spent
@@ -36,7 +36,7 @@ def test_a_failure_that_cannot_pass_is_not_tried_again() -> None:
     with BeatHouse(Failure(billed="no", status=401, retryable=False)) as beats:
         task = beats.add()
         beats.cycle()
-        assert (beats.status(task), beats.spent) == (Status.FAILED, Money())
+        assert (beats.status(task), beats.spent) == (TaskStatus.FAILED, Money())
 
 
 def test_a_provider_that_is_down_costs_no_tries() -> None:
@@ -49,7 +49,7 @@ def test_a_provider_that_is_down_costs_no_tries() -> None:
         for _ in range(9):
             beats.cycle(after=timedelta(hours=1))
         done = beats.board.get(task.id)
-        assert (done.status, done.attempts) == (Status.COMPLETED, 1)
+        assert (done.status, done.attempts) == (TaskStatus.COMPLETED, 1)
         assert beats.cost(task) == Money("0.10")
         assert beats.health().heartbeat["last_error"] is None
 
@@ -61,7 +61,7 @@ def test_a_lost_reply_is_unknown_and_counts_whole(script: HalfStream | Failure) 
         task = beats.add()
         report = beats.cycle()
         assert [each.outcome for each in report.dispatched] == ["unknown"]
-        assert beats.status(task) is Status.UNKNOWN
+        assert beats.status(task) is TaskStatus.UNKNOWN
         assert (beats.spent, beats.nudges()) == (Money("0.10"), ["unknown"])
         assert beats.cycle(after=timedelta(days=1)).dispatched == ()
         assert task_cost(beats.ledger, beats.board.attempts(task.id)).presumed == Money("0.10")
@@ -73,7 +73,7 @@ def test_a_call_that_takes_too_long_is_unknown() -> None:
         task = beats.add()
         beats.when_sent(lambda: beats.clock.advance(timedelta(seconds=600)))
         beats.cycle()
-        assert (beats.status(task), beats.spent) == (Status.UNKNOWN, Money("0.10"))
+        assert (beats.status(task), beats.spent) == (TaskStatus.UNKNOWN, Money("0.10"))
 
 
 def test_a_reply_without_usage_is_a_result_at_the_whole_hold() -> None:
@@ -97,7 +97,7 @@ def test_a_provider_that_is_not_configured_fails_the_task(beats: BeatHouse) -> N
     assert "no provider 'nobody'" in beats.board.get(task.id).error
     assert "unpriced" in beats.board.get(unpriced.id).error
     assert [beats.status(each) for each in (task, unpriced, fine)] == [
-        Status.FAILED,
-        Status.FAILED,
-        Status.COMPLETED,
+        TaskStatus.FAILED,
+        TaskStatus.FAILED,
+        TaskStatus.COMPLETED,
     ]

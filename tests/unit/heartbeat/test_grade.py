@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from earmark.board.task import Status
+from earmark.board.task import TaskStatus
 from earmark.heartbeat.grade import quality_of
 from earmark.money import Money
 from earmark.stages.kinds.model import model_stage
@@ -26,7 +26,7 @@ def test_nobody_looked_says_so(beats: BeatHouse) -> None:
     task = beats.add()
     beats.cycles(3)
     done = beats.board.get(task.id)
-    assert (done.status, done.quality) == (Status.COMPLETED, None)
+    assert (done.status, done.quality) == (TaskStatus.COMPLETED, None)
 
 
 def test_a_command_grades_and_a_person_accepts() -> None:
@@ -39,20 +39,20 @@ def test_a_command_grades_and_a_person_accepts() -> None:
         assert (quality.overall, quality.passed, quality.note) == (65, False, "ok")
         assert quality.graded_by == f"command {Path(sys.executable).name}"
         assert quality.graded_at == beats.clock.instant()
-        assert beats.status(task) is Status.GRADED
+        assert beats.status(task) is TaskStatus.GRADED
         assert beats.cycle().graded == 0
 
 
 @pytest.mark.parametrize(
     ("accept", "passed", "status"),
     [
-        ("pass", True, Status.ACCEPTED),
-        ("pass", False, Status.REJECTED),
-        ("completed", False, Status.ACCEPTED),
-        ("person", True, Status.GRADED),
+        ("pass", True, TaskStatus.ACCEPTED),
+        ("pass", False, TaskStatus.REJECTED),
+        ("completed", False, TaskStatus.ACCEPTED),
+        ("person", True, TaskStatus.GRADED),
     ],
 )
-def test_what_is_taken_follows_the_policy(accept: str, status: Status, *, passed: bool) -> None:
+def test_what_is_taken_follows_the_policy(accept: str, status: TaskStatus, *, passed: bool) -> None:
     """What passed, whatever completed, or nothing is accepted without a person."""
     with BeatHouse(grade=command(passed=passed), accept=accept) as beats:
         needed = beats.add()
@@ -60,8 +60,8 @@ def test_what_is_taken_follows_the_policy(accept: str, status: Status, *, passed
         beats.cycle()
         assert beats.status(needed) is status
         beats.cycle(after=timedelta(minutes=30))
-        done = beats.status(waiting) is not Status.PENDING
-        assert done == (status is Status.ACCEPTED)
+        done = beats.status(waiting) is not TaskStatus.PENDING
+        assert done == (status is TaskStatus.ACCEPTED)
 
 
 def test_without_a_grader_completed_is_accepted_where_that_is_the_policy() -> None:
@@ -69,7 +69,7 @@ def test_without_a_grader_completed_is_accepted_where_that_is_the_policy() -> No
     with BeatHouse(accept="completed") as beats:
         task = beats.add()
         beats.cycle()
-        assert (beats.status(task), beats.board.get(task.id).quality) == (Status.ACCEPTED, None)
+        assert (beats.status(task), beats.board.get(task.id).quality) == (TaskStatus.ACCEPTED, None)
         assert beats.board.history(task.id)[-1].note == "policy: completed"
 
 
@@ -92,7 +92,7 @@ def test_a_grader_that_fails_grades_nothing(program: str) -> None:
         for _ in range(3):
             report = beats.cycle()
             assert "grading of 'a task' failed" in report.errors[0]
-            assert beats.status(task) is Status.COMPLETED
+            assert beats.status(task) is TaskStatus.COMPLETED
             assert "grading of 'a task' failed" in beats.health().output
         assert beats.cycle().errors == ()
 
@@ -115,7 +115,7 @@ def test_a_composition_grades_on_the_agents_budget(tmp_path: Path) -> None:
         assert beats.spent == Money("0.15")
         second = beats.add("two")
         report = beats.cycle(after=timedelta(minutes=30))
-        assert beats.status(second) is Status.COMPLETED
+        assert beats.status(second) is TaskStatus.COMPLETED
         assert "0.05 of 0.3 usd per day available" in report.errors[0]
         assert beats.spent == Money("0.25")
 
@@ -134,7 +134,7 @@ def test_a_composition_that_grades_is_stopped_by_the_switch_too(tmp_path: Path) 
         beats.when_sent(lambda: beats.kill_switch(enabled=False))
         report = beats.cycle()
         assert (report.state, report.errors, report.graded) == ("killed", (), 0)
-        assert (len(beats.provider.sent), beats.status(task)) == (2, Status.COMPLETED)
+        assert (len(beats.provider.sent), beats.status(task)) == (2, TaskStatus.COMPLETED)
 
 
 def test_a_killed_heartbeat_grades_nothing() -> None:
@@ -144,7 +144,7 @@ def test_a_killed_heartbeat_grades_nothing() -> None:
         beats.when_sent(lambda: beats.kill_switch(enabled=False))
         beats.cycle()
         beats.cycle()
-        assert beats.status(task) is Status.COMPLETED
+        assert beats.status(task) is TaskStatus.COMPLETED
 
 
 def test_a_quality_is_what_it_should_be() -> None:

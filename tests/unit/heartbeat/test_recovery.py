@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from earmark.board.task import Attempt, CompositionWork, Status, Task
+from earmark.board.task import Attempt, CompositionWork, Task, TaskStatus
 from earmark.errors import KeyReused
 from earmark.money import Money
 from earmark.workspace.attempt_reservations import FenceResult, attempt_key, fence_attempt, was_sent
@@ -34,7 +34,7 @@ def test_a_task_of_which_nothing_was_sent_comes_back(beats: BeatHouse) -> None:
         assert beats.cycle().dispatched == ()
         report = beats.cycle(after=LEASE)
         assert report.recovered == ("recovered 'a task', which is pending again",)
-        assert beats.status(task) is Status.COMPLETED
+        assert beats.status(task) is TaskStatus.COMPLETED
         assert beats.cost(task) == Money("0.10")
     assert "nothing was sent" in beats.board.history(task.id)[3].note
 
@@ -53,7 +53,7 @@ def test_a_destructive_task_that_may_have_run_is_for_a_person(beats: BeatHouse, 
         beats.ledger.presume(attempt.key)
     report = beats.cycle(after=LEASE)
     assert "is unknown: a person decides" in report.recovered[0]
-    assert beats.status(task) is Status.UNKNOWN
+    assert beats.status(task) is TaskStatus.UNKNOWN
     beats.cycles(3, every=timedelta(minutes=10))
     assert beats.nudges() == ["unknown"]
     assert beats.spent == Money("0.04" if state == "settled" else "0.10")
@@ -71,7 +71,7 @@ def test_another_task_that_may_have_run_is_tried_again(beats: BeatHouse, state: 
         beats.ledger.settle(attempt.key, "0.10")
     beats.cycle(after=LEASE)
     done = beats.board.get(task.id)
-    assert (done.status, done.attempts) == (Status.COMPLETED, 2)
+    assert (done.status, done.attempts) == (TaskStatus.COMPLETED, 2)
     assert beats.spent + beats.held == Money("0.20")
     beats.cycle(after=timedelta(minutes=20))
     assert beats.cost(task) == beats.spent == Money("0.20")
@@ -82,7 +82,7 @@ def test_a_task_that_kills_its_heartbeats_ends_as_failed(beats: BeatHouse) -> No
     """It comes back until its tries are used up, and not for ever."""
     task = beats.add(max_attempts=2)
     beats.kill_switch(enabled=False)
-    for status in (Status.PENDING, Status.FAILED):
+    for status in (TaskStatus.PENDING, TaskStatus.FAILED):
         attempt = dies(beats, task)
         assert attempt is not None
         beats.ledger.reserve(BUDGET, "0.10", key=attempt.key)
@@ -97,7 +97,7 @@ def test_a_heartbeat_that_was_only_slow_sends_nothing_any_more(beats: BeatHouse)
     assert attempt is not None
     beats.kill_switch(enabled=False)
     beats.cycle(after=LEASE)
-    assert beats.status(task) is Status.PENDING
+    assert beats.status(task) is TaskStatus.PENDING
     with pytest.raises(KeyReused):
         beats.ledger.reserve(BUDGET, "0.10", key=attempt.key)
     assert (beats.spent, beats.held, was_sent(beats.ledger, attempt)) == (Money(), Money(), False)
@@ -131,10 +131,10 @@ def test_under_a_pause_nothing_is_taken_back(beats: BeatHouse) -> None:
     dies(beats, task)
     beats.ledger.pause(BUDGET)
     assert beats.cycle(after=LEASE).recovered == ()
-    assert beats.status(task) is Status.RUNNING
+    assert beats.status(task) is TaskStatus.RUNNING
     beats.ledger.resume(BUDGET)
     beats.cycle()
-    assert beats.status(task) is Status.COMPLETED
+    assert beats.status(task) is TaskStatus.COMPLETED
 
 
 @pytest.mark.parametrize("sent", [False, True])
@@ -151,7 +151,7 @@ def test_a_composition_is_judged_by_all_its_calls(beats: BeatHouse, *, sent: boo
         beats.ledger.reserve(path, "0.02")
     beats.kill_switch(enabled=False)
     beats.cycle(after=LEASE)
-    assert beats.status(task) is (Status.UNKNOWN if sent else Status.PENDING)
+    assert beats.status(task) is (TaskStatus.UNKNOWN if sent else TaskStatus.PENDING)
 
 
 def test_a_lease_is_renewed_while_its_task_is_under_way(beats: BeatHouse) -> None:
@@ -173,7 +173,7 @@ def test_a_lease_is_renewed_while_its_task_is_under_way(beats: BeatHouse) -> Non
 
         beats.when_sent(wait)
         beats.cycle()
-        assert beats.status(task) is Status.COMPLETED
+        assert beats.status(task) is TaskStatus.COMPLETED
         row = beats.workspace.agents.get("Cloud Lu")
         assert row is not None
         assert row.held_at(beats.clock.instant())

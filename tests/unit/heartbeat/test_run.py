@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from earmark.board.task import Status, Task
+from earmark.board.task import Task, TaskStatus
 from earmark.errors import AgentBusy
 from earmark.money import Money
 from support.beat_house import BeatHouse, answer
@@ -83,7 +83,7 @@ def test_a_cycle_at_the_cap_is_followed_when_the_window_turns() -> None:
             await until(lambda: beats.beat.state.state == "at_cap")
             await until(lambda: beats.clock.sleepers == 2)
             beats.clock.advance(timedelta(minutes=10, seconds=1))
-            await until(lambda: beats.board.counts()[Status.COMPLETED] == 2)
+            await until(lambda: beats.board.counts()[TaskStatus.COMPLETED] == 2)
             stop.set()
 
         running(beats, script)
@@ -102,8 +102,8 @@ def test_stopped_it_lets_what_is_under_way_end(beats: BeatHouse) -> None:
         beats.clock.advance(timedelta(seconds=20))
 
     running(beats, script)
-    assert beats.status(first) is Status.COMPLETED
-    assert [beats.status(task) for task in others][-1] is Status.PENDING
+    assert beats.status(first) is TaskStatus.COMPLETED
+    assert [beats.status(task) for task in others][-1] is TaskStatus.PENDING
     assert beats.patch("budget_2026-11-22")["daily_spend"] == "0.3"
     row = beats.workspace.agents.get("Cloud Lu")
     assert row is not None
@@ -125,9 +125,9 @@ def test_after_its_grace_what_is_under_way_is_booked_and_put_back(beats: BeatHou
         beats.clock.advance(timedelta(seconds=30))
 
     running(beats, script)
-    assert beats.status(task) is Status.PENDING
+    assert beats.status(task) is TaskStatus.PENDING
     # What must not be done twice, and what has no try left, is for a person.
-    assert [beats.status(each) for each in (dangerous, last)] == [Status.UNKNOWN] * 2
+    assert [beats.status(each) for each in (dangerous, last)] == [TaskStatus.UNKNOWN] * 2
     assert (beats.spent, beats.held) == (Money("0.30"), Money())
     assert beats.board.get(task.id).attempts == 1
 
@@ -159,7 +159,7 @@ def test_cancelled_it_books_before_it_goes(beats: BeatHouse) -> None:
             await loop
 
     beats.run(both())
-    assert (beats.status(task), beats.spent, early) == (Status.PENDING, Money("0.10"), [False])
+    assert (beats.status(task), beats.spent, early) == (TaskStatus.PENDING, Money("0.10"), [False])
     row = beats.workspace.agents.get("Cloud Lu")
     assert row is not None
     assert not row.holder
@@ -211,5 +211,5 @@ def test_it_beats_on_while_the_store_is_away(beats: BeatHouse) -> None:
     assert {report.state for report in reports} == {"error"}
     beats.line.down = False
     beats.cycle(after=timedelta(minutes=1))
-    assert beats.status(task) is Status.COMPLETED
+    assert beats.status(task) is TaskStatus.COMPLETED
     assert beats.beat.state.cycle_count == 4

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from earmark.board.task import Status
+from earmark.board.task import TaskStatus
 from earmark.budget.limit import Limit
 from earmark.config.settings import HeartbeatSettings
 from earmark.errors import (
@@ -343,7 +343,7 @@ def test_16_the_cost_is_known_before_the_call() -> None:
     with BeatHouse(limits=["0.09 usd per day"]) as beats:
         task = beats.add()
         beats.cycle()
-        assert (beats.status(task), beats.provider.sent) == (Status.FAILED, [])
+        assert (beats.status(task), beats.provider.sent) == (TaskStatus.FAILED, [])
         with pytest.raises(BudgetExceeded):
             beats.ledger.reserve("c8/cloud-lu", "0.10")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from earmark.board.task import Status
+from earmark.board.task import TaskStatus
 from earmark.config.load import load_settings
 from earmark.config.settings import HeartbeatSettings
 from earmark.heartbeat.settings_reload import SettingsReloader
@@ -104,4 +104,4 @@ def test_told_to_stop_it_stops_whatever_the_settings_became(beats: BeatHouse, fi
     file.write("max_dispatches = 3\n")
     stop.set()
     beats.cycle(after=timedelta(minutes=1))
-    assert beats.status(task) is Status.PENDING
+    assert beats.status(task) is TaskStatus.PENDING

@@ -10,7 +10,7 @@ from earmark.clock import Clock
 from earmark.composition.ast import Composition, Node
 from earmark.errors import EarmarkError
 from earmark.money import Money
-from earmark.runs.events import Event
+from earmark.runs.events import RunEvent
 from earmark.runs.runner import run, run_async
 from earmark.runs.statement import Statement
 from earmark.stores.open import open_ledger
@@ -22,7 +22,7 @@ class House:
     def __init__(self, limit: str = "10 usd total", *, clock: Clock | None = None) -> None:
         self.books = open_ledger("memory:", clock=clock)
         self.books.set_budget("acme", limits=[limit])
-        self.events: list[Event] = []
+        self.events: list[RunEvent] = []
 
     def run(self, root: Node, given: Any = None, *, budget: str = "1", **options: Any) -> Statement:
         """Run a graph to its end."""

@@ -11,8 +11,8 @@ from earmark.composition.ast import Const, Fanout, Let, Merge, Parallel, Retry, 
 from earmark.errors import EarmarkError
 from earmark.money import Money
 from earmark.runs.events import RunEnded, RunStarted, StageEnded, StageStarted
-from earmark.runs.line import Outcome
-from earmark.runs.statement import Statement, Status
+from earmark.runs.line import LineOutcome
+from earmark.runs.statement import RunStatus, Statement
 from earmark.stages.kinds.model import model_stage
 from earmark.stages.kinds.python import Costed, stage
 from earmark.testing.scripted import Answer, Failure, ScriptedProvider, Unmetered
@@ -41,8 +41,8 @@ PURE = Stage("pure")
 def test_equal_work_on_equal_input_is_paid_once(house: Any, root: Any) -> None:
     """A pure stage runs once for each input in a run, wherever in the graph; hits cost nothing."""
     statement = house.run(root, 1, stages=[pure])
-    ran = [line for line in statement.lines if line.outcome is Outcome.OK]
-    hits = [line for line in statement.lines if line.outcome is Outcome.CACHED]
+    ran = [line for line in statement.lines if line.outcome is LineOutcome.OK]
+    hits = [line for line in statement.lines if line.outcome is LineOutcome.CACHED]
     inputs = 2 if isinstance(root, Sequential | Merge) else 1
     assert len(ran) == inputs
     assert hits
@@ -197,6 +197,6 @@ def test_random_runs_agree_with_the_ledger(make_house: Any) -> None:
             statement = house.run(root, 1, stages=[any_end], budget=budget)
         except EarmarkError as error:
             statement = error.statement
-        assert statement.status in {Status.OK, Status.FAILED, Status.REFUSED}
+        assert statement.status in {RunStatus.OK, RunStatus.FAILED, RunStatus.REFUSED}
         assert statement.spent <= Money(budget)
         house.check(statement)

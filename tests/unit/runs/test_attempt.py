@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from earmark.composition.types import ANY
-from earmark.runs.attempt import Attempt, Leaf
+from earmark.runs.attempt import Leaf, StageAttempt
 from earmark.testing import ManualClock
 
 
@@ -23,7 +23,7 @@ def test_an_attempt_ends_once() -> None:
         pure=False,
         free=False,
     )
-    attempt = Attempt(leaf, 1, "r", clock)
+    attempt = StageAttempt(leaf, 1, "r", clock)
     clock.advance(timedelta(seconds=2))
     first = attempt.ending(None)
     clock.advance(timedelta(seconds=3))

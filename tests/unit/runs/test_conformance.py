@@ -19,7 +19,7 @@ from earmark.composition.plan import plan
 from earmark.composition.types import ANY
 from earmark.errors import BudgetExceeded, CheckFailed, StageFailed
 from earmark.money import Money
-from earmark.runs.statement import Status
+from earmark.runs.statement import RunStatus
 from earmark.stages.kinds.python import PythonStage, stage
 from earmark.stages.library import Declared, StageLibrary
 from earmark.stages.stage import StageSpec
@@ -159,7 +159,7 @@ def test_arm_not_taken_costs_nothing_but_is_planned(house: Any) -> None:
 def test_constant_costs_nothing(house: Any) -> None:
     """A constant needs no budget and leaves no line."""
     statement = house.run(Const({"a": 1}), budget=cents(0))
-    assert (statement.output, statement.lines, statement.status) == ({"a": 1}, (), Status.OK)
+    assert (statement.output, statement.lines, statement.status) == ({"a": 1}, (), RunStatus.OK)
 
 
 def test_refusal_carries_what_was_spent_before_it(house: Any) -> None:

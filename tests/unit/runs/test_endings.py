@@ -12,7 +12,7 @@ from earmark.money import Money
 from earmark.runs.events import StageEnded
 from earmark.runs.journals import journal_of
 from earmark.runs.runner import run
-from earmark.runs.statement import Statement, Status
+from earmark.runs.statement import RunStatus, Statement
 from earmark.stages.kinds.python import stage
 from earmark.stores.open import open_ledger
 from support.journals import open_journal
@@ -86,7 +86,7 @@ def test_what_a_listener_raises_leaves_the_statement_written(house: Any) -> None
         )
     statement = vars(raised.value)["statement"]
     assert isinstance(statement, Statement)
-    assert (statement.status, statement.spent) == (Status.FAILED, Money("0.05"))
+    assert (statement.status, statement.spent) == (RunStatus.FAILED, Money("0.05"))
     assert written(house, statement.run_id).statement == statement
 
 
@@ -152,7 +152,7 @@ def test_a_store_that_is_gone_does_not_hide_a_refusal(tmp_path: Path, closes: st
                 journal=journal,
             )
     error = raised.value
-    assert error.statement.status is Status.REFUSED
+    assert error.statement.status is RunStatus.REFUSED
     assert sum((line.settled for line in error.statement.lines), Money()) == Money("0.05")
     assert error.statement.spent == Money("0.05")
     assert any("close" in note for note in error.__notes__)

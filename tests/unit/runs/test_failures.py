@@ -18,8 +18,8 @@ from earmark.errors import (
 )
 from earmark.money import Money
 from earmark.runs.events import StageEnded, StageRetried
-from earmark.runs.line import Outcome
-from earmark.runs.statement import Status
+from earmark.runs.line import LineOutcome
+from earmark.runs.statement import RunStatus
 from earmark.stages.kinds.process import process_stage
 from earmark.stages.kinds.python import Costed, report_cost, stage
 from earmark.testing import ManualClock
@@ -61,7 +61,7 @@ def test_failed_stage_ends_the_run_with_its_statement(house: Any) -> None:
     # Nobody knows what the stage that raised had spent: correctable, where a settlement is not.
     states = [hold.state for hold in house.books.holds(state=None)]
     assert states == ["settled", "presumed"]
-    assert statement.status is Status.FAILED
+    assert statement.status is RunStatus.FAILED
     assert statement.error["code"] == "stage_failed"
     assert statement.spent == Money("0.15")
     assert outcomes(statement) == [("work", "ok"), ("broken", "failed")]
@@ -85,7 +85,7 @@ def test_first_failure_cancels_siblings_and_waits_for_their_booking(house: Any) 
     root = Parallel({"a": Stage("endless"), "b": Stage("fails")})
     _, statement = house.fail(StageFailed, root, stages=[endless, fails])
     by_stage = {line.stage: line for line in statement.lines}
-    assert by_stage["endless"].outcome is Outcome.CANCELLED
+    assert by_stage["endless"].outcome is LineOutcome.CANCELLED
     assert by_stage["endless"].presumed
     assert statement.spent == statement.presumed == Money("0.20")
     assert house.held == Money()
@@ -126,7 +126,7 @@ def test_refusal_outranks_other_errors(house: Any) -> None:
     root = Parallel({"a": Stage("fails"), "b": Stage("slow_to_stop")})
     error, statement = house.fail(BudgetExceeded, root, stages=[fails, slow_to_stop])
     assert error.budget == "elsewhere"
-    assert statement.status is Status.REFUSED
+    assert statement.status is RunStatus.REFUSED
     house.check(statement)
 
 
@@ -172,7 +172,7 @@ def test_what_can_never_fit_is_refused_before_a_call(
     error, statement = house.fail(BudgetExceeded, root, stages=[*STAGES, exact], budget=budget)
     assert (error.reason, error.requested) == (Reason.TOO_LARGE, Money(needed))
     assert statement.lines == ()
-    assert statement.status is Status.REFUSED
+    assert statement.status is RunStatus.REFUSED
     assert house.books.budgets("acme")[1:] == []
 
 
@@ -245,7 +245,7 @@ def test_retry_that_recovers_succeeds(house: Any) -> None:
         return answer
 
     statement = house.run(Retry(Stage("flaky"), 4), stages=[flaky])
-    assert (statement.status, statement.output) == (Status.OK, "done")
+    assert (statement.status, statement.output) == (RunStatus.OK, "done")
     assert [str(line.outcome) for line in statement.lines] == ["failed", "failed", "ok"]
     told = [event.attempt for event in house.events if isinstance(event, StageRetried)]
     assert told == [1, 2]
@@ -380,7 +380,7 @@ def test_cancelled_run_is_booked_and_written(house: Any) -> None:
         return ended[-1].statement
 
     statement = asyncio.run(main())
-    assert statement.status is Status.CANCELLED
+    assert statement.status is RunStatus.CANCELLED
     assert outcomes(statement) == [("endless", "cancelled")]
     assert statement.spent == Money("0.25")
     house.check(statement)
@@ -460,7 +460,7 @@ def test_error_that_is_no_stages_ends_the_run_and_keeps_its_statement(house: Any
     with pytest.raises(ZeroDivisionError):
         asyncio.run(house.run_async(WORK, stages=STAGES, on_event=on_event))
     statement = statements[-1].statement
-    assert (statement.status, statement.spent) == (Status.FAILED, Money("0.10"))
+    assert (statement.status, statement.spent) == (RunStatus.FAILED, Money("0.10"))
     house.check(statement)
 
 

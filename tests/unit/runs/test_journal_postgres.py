@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from earmark.errors import StoreUnavailable
-from earmark.runs.line import Line
+from earmark.runs.line import StatementLine
 from earmark.stores.open import open_ledger
 from earmark.stores.open_upkeep import open_upkeep
 from earmark.testing import ManualClock
@@ -43,7 +43,7 @@ def test_a_lost_connection_is_made_anew(url: str, postgres: Server) -> None:
     """The server ends the journal's session between two writes: nobody notices."""
     named = f"{url}&application_name=journal-{urlsplit(url).query[-8:]}"
 
-    async def main() -> tuple[Line, ...]:
+    async def main() -> tuple[StatementLine, ...]:
         journal = open_journal(named)
         await journal.start(record("r"))
         with postgres.connect() as admin:

@@ -10,20 +10,20 @@ from earmark.composition.ast import Composition, Stage
 from earmark.money import Money
 from earmark.runs.attempt import of_charge
 from earmark.runs.journal import RunRecord
-from earmark.runs.line import Line, Outcome
+from earmark.runs.line import LineOutcome, StatementLine
 from earmark.runs.reconcile import reconciled
-from earmark.runs.statement import Statement, Status
+from earmark.runs.statement import RunStatus, Statement
 from earmark.stores.open import open_ledger
 from earmark.testing import ManualClock
 
 COUNTER = "usage.thoughts = 7"
 MARK = f"cost not fully known: {COUNTER}"
-LINE = Line(
+LINE = StatementLine(
     path="",
     stage="work",
     stage_id="id",
     attempt=1,
-    outcome=Outcome.OK,
+    outcome=LineOutcome.OK,
     started_at=1,
     key="r:/#1",
     state="presumed",
@@ -36,10 +36,10 @@ def test_a_line_keeps_its_mark() -> None:
     """Through the journal and back; one without says nothing of it."""
     form = LINE.to_json()
     assert (form["unknown"], form["request_id"]) == ([COUNTER], "req_1")
-    assert Line.from_json(form) == LINE
+    assert StatementLine.from_json(form) == LINE
     plain = structs.replace(LINE, unknown=(), request_id=None)
     assert plain.to_json().keys() == form.keys() - {"unknown", "request_id"}
-    assert (plain.mark, Line.from_json(plain.to_json())) == ("", plain)
+    assert (plain.mark, StatementLine.from_json(plain.to_json())) == ("", plain)
 
 
 def test_a_statement_shows_it() -> None:
@@ -49,7 +49,7 @@ def test_a_statement_shows_it() -> None:
         composition_id="c",
         budget="acme/run-r",
         limit=Money(1),
-        status=Status.OK,
+        status=RunStatus.OK,
         lines=(LINE,),
         started_at=1,
         ended_at=2,
@@ -90,12 +90,16 @@ def test_the_books_tell_of_a_line_that_was_not_written() -> None:
             budget="acme/run-r",
             limit=Money(9),
             started_at=1,
-            status=Status.RUNNING,
+            status=RunStatus.RUNNING,
             lines=(LINE,),
         )
         first, second = reconciled(record, ledger).lines
         assert (first.mark, first.request_id) == (MARK, "req_2")
-        assert (second.outcome, second.mark, second.request_id) == (Outcome.UNKNOWN, MARK, "req_2")
+        assert (second.outcome, second.mark, second.request_id) == (
+            LineOutcome.UNKNOWN,
+            MARK,
+            "req_2",
+        )
         ledger.settle("r:/#1", "0.5")
         known, _ = reconciled(record, ledger).lines
         assert (known.mark, known.request_id, known.state) == ("", "req_2", "settled")

@@ -8,7 +8,7 @@ from earmark.composition.ast import Const, Fanout, Node, Retry, Sequential, Stag
 from earmark.errors import StageFailed, TooManyRepeats
 from earmark.money import Money
 from earmark.runs.options import DEFAULT_REPEATS
-from earmark.runs.statement import Status
+from earmark.runs.statement import RunStatus
 from earmark.stages.kinds.python import stage
 
 
@@ -36,7 +36,7 @@ def test_nested_retries_end(house: Any) -> None:
     error, statement = house.fail(TooManyRepeats, nested(16, Stage("broken")), stages=[broken])
     assert error.most == DEFAULT_REPEATS == 10_000
     assert len(statement.lines) == 10_001
-    assert statement.status is Status.REFUSED
+    assert statement.status is RunStatus.REFUSED
     assert statement.error["code"] == "too_many_repeats"
     assert "raise max_repeats" in statement.error["message"]
 
@@ -66,4 +66,4 @@ def test_repeats_are_counted_over_the_whole_run(house: Any) -> None:
 def test_a_run_without_retries_has_no_such_limit(house: Any) -> None:
     """A wide run makes as many attempts as it has stages."""
     root = Fanout(Const(1), (Stage("same"),) * 200)
-    assert house.run(root, stages=[same], max_repeats=0).status is Status.OK
+    assert house.run(root, stages=[same], max_repeats=0).status is RunStatus.OK

@@ -12,7 +12,7 @@ from earmark.composition.ast import Const, Node, Parallel, Retry, Sequential, St
 from earmark.composition.types import NUMBER, Range, Refined
 from earmark.errors import InvalidConfig, StageFailed
 from earmark.money import Money
-from earmark.runs.line import Line, Outcome
+from earmark.runs.line import LineOutcome, StatementLine
 from earmark.stages.kinds.jsontext import own_json
 from earmark.stages.kinds.model import model_stage
 from earmark.stages.kinds.process import process_stage
@@ -36,7 +36,7 @@ async def read(value: Any) -> Any:
     return value
 
 
-def only(lines: tuple[Line, ...], path: str) -> Line:
+def only(lines: tuple[StatementLine, ...], path: str) -> StatementLine:
     """Return the one line of a place."""
     (found,) = (line for line in lines if line.path == path)
     return found
@@ -52,7 +52,11 @@ def test_an_output_of_another_type_is_a_failed_and_billed_stage(house: Any) -> N
     )
     assert "999" in error.detail
     (line,) = statement.lines
-    assert (line.path, line.outcome, line.settled) == ("/stages/0", Outcome.FAILED, Money("0.05"))
+    assert (line.path, line.outcome, line.settled) == (
+        "/stages/0",
+        LineOutcome.FAILED,
+        Money("0.05"),
+    )
     house.check(statement)
 
 

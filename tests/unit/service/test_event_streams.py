@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from earmark.board.task import Draft
+from earmark.board.task import TaskDraft
 from earmark.errors import StoreUnavailable
 from earmark.nudges.nudges import Nudge, Nudges
 from earmark.runs.journal_tables import TablesJournal
@@ -39,7 +39,7 @@ def workspace(house: House) -> Workspace:
 def add(workspace: Workspace, *titles: str) -> None:
     """Put tasks on the board."""
     for title in titles:
-        workspace.board.add(Draft(title=title), actor="me")
+        workspace.board.add(TaskDraft(title=title), actor="me")
 
 
 async def sse_stream(stream: AsyncGenerator[bytes], count: int) -> list[tuple[str, Any]]:
@@ -162,7 +162,7 @@ def test_a_listener_goes_on_where_it_was(workspace: Workspace) -> None:
 def test_a_listener_who_missed_too_much_is_told_to_look_again(workspace: Workspace) -> None:
     """One event instead of thousands, and from then on each."""
     board = workspace.board
-    (first,) = [board.add(Draft(title="a"), actor="me")]
+    (first,) = [board.add(TaskDraft(title="a"), actor="me")]
     sql = (
         "INSERT INTO {schema}.task_event"
         " (number, task_id, at, actor, move, status, note, operation)"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from earmark.board.task import Draft
+from earmark.board.task import TaskDraft
 from support.lazily import Lazily
 from support.service_house import House, house
 
@@ -35,7 +35,9 @@ def filled() -> Iterator[House]:
         ledger.reserve("acme/research", "1", key="0")
         ledger.settle(ledger.reserve("0", "1").key, "1")
         for number in range(3):
-            workspace.board.add(Draft(title=f"task {number}", destructive=number == 0), actor="me")
+            workspace.board.add(
+                TaskDraft(title=f"task {number}", destructive=number == 0), actor="me"
+            )
         workspace.quilt.put("0", "0", {"a": [1, None, {"b": "1"}]}, author="me")
         workspace.nudges.raise_("paused", id="0", title="paused", data={}, channels=["chat"])
         workspace.agents.acquire("0", "host:1", 10**12)

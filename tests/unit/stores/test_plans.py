@@ -8,8 +8,8 @@ import apsw
 import pytest
 
 from earmark.board.board import Board
-from earmark.board.listing import Wanted
-from earmark.board.task import Draft, Priority, Status
+from earmark.board.listing import TaskFilter
+from earmark.board.task import Priority, TaskDraft, TaskStatus
 from earmark.ledger.store import Filter
 from earmark.ledger.values import State
 from earmark.nudges.nudges import Nudges
@@ -118,17 +118,17 @@ def test_sqlite_reads_only_the_entries_of_a_key() -> None:
 @pytest.mark.parametrize(
     ("wanted", "bounds"),
     [
-        (Wanted(label="ops", newest_first=True), "(label=?)"),
-        (Wanted(label="ops", status=frozenset({Status.PENDING})), "(label=?)"),
-        (Wanted(label="ops", after=7, text="x"), "(label=? AND number>?)"),
-        (Wanted(label="ops", after=7, newest_first=True), "(label=? AND number<?)"),
+        (TaskFilter(label="ops", newest_first=True), "(label=?)"),
+        (TaskFilter(label="ops", status=frozenset({TaskStatus.PENDING})), "(label=?)"),
+        (TaskFilter(label="ops", after=7, text="x"), "(label=? AND number>?)"),
+        (TaskFilter(label="ops", after=7, newest_first=True), "(label=? AND number<?)"),
     ],
 )
-def test_sqlite_reads_only_the_tasks_of_a_label(wanted: Wanted, bounds: str) -> None:
+def test_sqlite_reads_only_the_tasks_of_a_label(wanted: TaskFilter, bounds: str) -> None:
     """A page of them comes in its order: other tasks are not read, nothing is sorted."""
     database = Traced()
     board = Board(database, ManualClock())  # type: ignore[arg-type]
-    board.add(Draft(title="a", labels=("ops",)), actor="ann")
+    board.add(TaskDraft(title="a", labels=("ops",)), actor="ann")
     plan = database.plan(lambda: board.find(wanted))
     assert f"SEARCH task_label USING PRIMARY KEY {bounds}" in plan
     assert "number=?)" in plan.split("; ")[1], "each of them is found by its number"
@@ -139,9 +139,9 @@ def test_sqlite_reads_only_the_tasks_of_a_state_and_priority() -> None:
     """A page by urgency comes in its order from each state: nothing else is read or sorted."""
     database = Traced()
     board = Board(database, ManualClock())  # type: ignore[arg-type]
-    plan = database.plan(lambda: board.find(Wanted(priority=Priority.P1, after=7)))
+    plan = database.plan(lambda: board.find(TaskFilter(priority=Priority.P1, after=7)))
     found = "SEARCH task USING INDEX task_by_urgency (status=? AND priority=? AND number>?)"
-    assert plan.split("; ") == [found] * len(Status)
+    assert plan.split("; ") == [found] * len(TaskStatus)
 
 
 def test_sqlite_reads_only_the_tasks_that_wait_for_a_person() -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 import typer
 
 from earmark.cli.demo.environment import DemoEnvironment, open_demo
-from earmark.cli.demo.steps import Shown, burst, pipeline, prove, refusal
+from earmark.cli.demo.steps import StepResult, burst, pipeline, prove, refusal
 from earmark.cli.invoked import own_command
 from earmark.cli.session import Session, command, group
 from earmark.errors import InvalidConfig
@@ -48,11 +48,11 @@ def demo(
         raise typer.Exit(1)
 
 
-def _form(demo: DemoEnvironment, shown: list[Shown]) -> dict[str, object]:
+def _form(demo: DemoEnvironment, shown: list[StepResult]) -> dict[str, object]:
     return {"model": demo.model, "store": demo.url, **{each.name: each.form for each in shown}}
 
 
-def _closing(demo: DemoEnvironment, audit: Shown) -> str:
+def _closing(demo: DemoEnvironment, audit: StepResult) -> str:
     verdict = "Nothing was overspent" if audit.ok else "THE BOOKS ARE WRONG"
     look = f"{own_command()} --store {quote(demo.url)} budget show --tree"
     return f"\n{verdict}. Look around: `{look}`"

@@ -9,7 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
-from earmark.cli.session import Part, Session
+from earmark.cli.session import AnswerPart, Session
 from earmark.clock import SystemClock
 from earmark.composition.ast import Composition
 from earmark.composition.parse import parse_composition
@@ -43,7 +43,7 @@ class DemoEnvironment:
     under: str
     """The budget of this demo: a new one each time, below `demo`."""
 
-    def say(self, *parts: Part | str) -> None:
+    def say(self, *parts: AnswerPart | str) -> None:
         """Show people a step's outcome; programs get all of them at the end."""
         if self.session.json:
             return

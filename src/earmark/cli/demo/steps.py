@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from earmark.admission.call import Call
 from earmark.cli.demo.environment import DemoEnvironment, read
-from earmark.cli.live import watch
+from earmark.cli.live import display_run
 from earmark.cli.plan import plan_parts
 from earmark.cli.statement import statement_parts
 from earmark.clock import SystemClock
@@ -30,7 +30,7 @@ _PATIENCE: Final = "2min"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
+class StepResult:
     """What a step came to."""
 
     name: str
@@ -38,24 +38,24 @@ class Shown:
     form: Mapping[str, Any]
 
 
-def pipeline(demo: DemoEnvironment) -> Shown:
+def pipeline(demo: DemoEnvironment) -> StepResult:
     """Plan the composition, run it under a budget that is enough, and show the statement."""
     composition = demo.composition("update.json")
     planned = _plan(demo, "update.json")
     demo.say("== 1. The plan, before anything runs ==", *plan_parts(planned))
     limit = planned.max or Money("0.50")
     demo.say(f"\n== 2. The run, under a budget of {limit} USD ==")
-    with watch(composition, demo.ledger.clock) as watching:
-        statement = asyncio.run(_run(demo, "update.json", limit, Options(on_event=watching.told)))
+    with display_run(composition, demo.ledger.clock) as display:
+        statement = asyncio.run(_run(demo, "update.json", limit, Options(on_event=display.show)))
     demo.say(*statement_parts(statement))
-    return Shown(
+    return StepResult(
         name="run",
         ok=statement.status == "ok" and statement.spent <= limit,
         form={"plan": planned, "statement": statement},
     )
 
 
-def refusal(demo: DemoEnvironment) -> Shown:
+def refusal(demo: DemoEnvironment) -> StepResult:
     """Run the same under a budget below a hold it must make: refused before a call is made."""
     planned = _plan(demo, "update.json")
     least = max(planned.min, planned.hold)
@@ -67,12 +67,12 @@ def refusal(demo: DemoEnvironment) -> Shown:
         calls = 0 if refused.statement is None else len(refused.statement.lines)
         demo.say(f"refused: {refused}", f"calls made: {calls}")
         form = {"message": str(refused), "code": refused.code, "calls": calls}
-        return Shown(name="refusal", ok=calls == 0, form=form)
+        return StepResult(name="refusal", ok=calls == 0, form=form)
     demo.say(*statement_parts(statement))
-    return Shown(name="refusal", ok=False, form={"statement": statement})
+    return StepResult(name="refusal", ok=False, form={"statement": statement})
 
 
-def burst(demo: DemoEnvironment, parallel: int) -> Shown:
+def burst(demo: DemoEnvironment, parallel: int) -> StepResult:
     """Start *parallel* runs at once on one budget that holds only some of their calls."""
     hold = _call(demo).bound.cost()
     shared = f"{demo.under}/burst"
@@ -93,10 +93,10 @@ def burst(demo: DemoEnvironment, parallel: int) -> Shown:
         f" available {balance.available}",
     )
     form = {"runs": parallel, "outcomes": dict(outcomes), "balance": balance}
-    return Shown(name="burst", ok=ok, form=form)
+    return StepResult(name="burst", ok=ok, form=form)
 
 
-def prove(demo: DemoEnvironment) -> Shown:
+def prove(demo: DemoEnvironment) -> StepResult:
     """Recompute every balance from the entries."""
     report = demo.ledger.audit()
     verdict = "every balance equals its entries" if report.ok else "THE BOOKS ARE WRONG"
@@ -106,7 +106,7 @@ def prove(demo: DemoEnvironment) -> Shown:
         f" {report.unresolved} unresolved, {report.settled} USD settled, {report.held} USD held",
         f"accounts over their limit: {len(report.over)}",
     )
-    return Shown(name="audit", ok=report.ok and not report.over, form=asdict(report))
+    return StepResult(name="audit", ok=report.ok and not report.over, form=asdict(report))
 
 
 async def _burst(demo: DemoEnvironment, shared: str, budget: Money, parallel: int) -> Counter[str]:

@@ -24,7 +24,7 @@ from earmark.composition.nodes import (
 )
 from earmark.composition.pointer import escape
 from earmark.errors import Refusal, StageFailed, StoreError
-from earmark.runs.engine import Attempts, Order
+from earmark.runs.engine import AttemptRunner, Execution
 from earmark.runs.events import StageRetried
 from earmark.runs.routing import body_input, branch_input, merged, source_input
 from earmark.stages.kinds.jsontext import Json, own_json
@@ -34,7 +34,7 @@ _MS_PER_S = 1000
 #: waits is a task in memory. As many as a run may attempt at once at the most.
 MOST_BEGUN: Final = 1024
 
-Work = Coroutine[Any, Any, Json]
+StageCoroutine = Coroutine[Any, Any, Json]
 
 
 class LocalEngine:
@@ -43,12 +43,12 @@ class LocalEngine:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
 
-    async def execute(self, order: Order, attempts: Attempts) -> Json:
+    async def execute(self, order: Execution, attempts: AttemptRunner) -> Json:
         """Return the composition's output; see `Engine.execute`."""
         return await _Walk(attempts, self._clock).node(order.root, order.input, "")
 
 
-async def side_by_side(nodes: Sequence[Node], works: Iterable[Work]) -> list[Json]:
+async def side_by_side(nodes: Sequence[Node], works: Iterable[StageCoroutine]) -> list[Json]:
     """Return the results of *works*, one for each of *nodes*, in their order; see `together`.
 
     Of many stages not all are begun at once. Other nodes may pause, and are.
@@ -67,7 +67,7 @@ async def side_by_side(nodes: Sequence[Node], works: Iterable[Work]) -> list[Jso
     return [outputs[number] for number in range(len(nodes))]
 
 
-async def together(works: Iterable[Work]) -> list[Json]:
+async def together(works: Iterable[StageCoroutine]) -> list[Json]:
     """Return the results of *works*, run concurrently, in their order.
 
     The first failure cancels the others; when all of them are over, a refusal is raised if there
@@ -103,7 +103,7 @@ def _weight(failure: BaseException) -> int:
 class _Walk:
     """One execution of one composition."""
 
-    def __init__(self, attempts: Attempts, clock: Clock) -> None:
+    def __init__(self, attempts: AttemptRunner, clock: Clock) -> None:
         self._attempts = attempts
         self._clock = clock
 

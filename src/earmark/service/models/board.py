@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, Field
 
-from earmark.board.task import Approval, Status
+from earmark.board.task import Approval, TaskStatus
 from earmark.service.models.base import Body, FlagField, Form, MomentField, NoteField, Usd
 
 
@@ -102,7 +102,7 @@ class Task(Form):
     work: WorkField
     needs: list[str]
     waiting: int
-    status: Status
+    status: TaskStatus
     approval: Approval
     approved_by: str
     attempts: int
@@ -148,7 +148,7 @@ class TaskEvent(Form):
     at: MomentField
     actor: str
     move: str
-    status: Status
+    status: TaskStatus
     note: str
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import AwareDatetime, BaseModel, Field
 
 from earmark.ledger.values import Kind, State
-from earmark.runs.statement import Status as RunStatus
+from earmark.runs.statement import RunStatus
 from earmark.service.models.base import (
     Amount,
     Body,

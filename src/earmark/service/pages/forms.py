@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from earmark.board.task import CompositionWork, Draft, ModelWork, Priority, Quality, Work
+from earmark.board.task import CompositionWork, ModelWork, Priority, Quality, TaskDraft, TaskWork
 from earmark.clock import Clock, from_datetime
 from earmark.composition.document import load
 from earmark.errors import InvalidComposition, InvalidTask
@@ -13,7 +13,7 @@ COMPOSITION: Final = "composition"
 _HUNDRED: Final = 100
 
 
-def draft_of(form: Mapping[str, str], clock: Clock) -> Draft:
+def draft_of(form: Mapping[str, str], clock: Clock) -> TaskDraft:
     """Return the task that was typed.
 
     Raises:
@@ -21,7 +21,7 @@ def draft_of(form: Mapping[str, str], clock: Clock) -> Draft:
         InvalidDuration: The moment it is due is none.
     """
     due = form.get("due", "").strip()
-    return Draft(
+    return TaskDraft(
         title=form.get("title", "").strip(),
         description=form.get("description", ""),
         type=form.get("type", "").strip() or "consult",
@@ -57,7 +57,7 @@ def quality_of(form: Mapping[str, str], *, actor: str, now: int) -> Quality:
     )
 
 
-def _work(form: Mapping[str, str]) -> Work:
+def _work(form: Mapping[str, str]) -> TaskWork:
     if form.get("kind") == COMPOSITION:
         return CompositionWork(
             graph=_table(form.get("graph", "")),

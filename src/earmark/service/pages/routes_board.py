@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from earmark.board.board import Board
-from earmark.board.listing import Wanted
+from earmark.board.listing import TaskFilter
 from earmark.board.task import Task
 from earmark.errors import InputError
 from earmark.service.pages.error_pages import PageRoute, refusal
@@ -35,7 +35,7 @@ def board(page_request: ReaderPageRequest) -> Response:
     return _page(page_request, asked, found)
 
 
-def _found(board: Board, wanted: tuple[Wanted, ...]) -> list[Task]:
+def _found(board: Board, wanted: tuple[TaskFilter, ...]) -> list[Task]:
     """Return the tasks that are *wanted*, one more than fits on a page where there are more."""
     found: list[Task] = []
     for each in wanted:

@@ -34,7 +34,7 @@ from earmark.workspace.time_expressions import parse_not_past
 
 router: Final = APIRouter(route_class=PageRoute)
 
-Change = Callable[[PageRequest, Ledger, str], None]
+BudgetChange = Callable[[PageRequest, Ledger, str], None]
 
 #: Budgets on a page of the tree.
 MOST: Final = 100
@@ -118,7 +118,7 @@ def _extend(page_request: PageRequest, ledger: Ledger, path: str) -> None:
     )
 
 
-def _change(page_request: PageRequest, path: str, change: Change) -> Response:
+def _change(page_request: PageRequest, path: str, change: BudgetChange) -> Response:
     try:
         change(page_request, page_request.workspace.ledger, path)
     except (NotFound, InvalidPath, StoreError):

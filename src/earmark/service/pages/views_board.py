@@ -6,8 +6,8 @@ from dataclasses import dataclass, fields, replace
 from typing import Final
 from urllib.parse import urlencode
 
-from earmark.board.listing import Wanted
-from earmark.board.task import TYPES, Priority, Status, Task, TaskCost
+from earmark.board.listing import TaskFilter
+from earmark.board.task import TYPES, Priority, Task, TaskCost, TaskStatus
 from earmark.errors import InvalidTask
 from earmark.service.pages.formatting import DisplayedTime, moment, usd
 from earmark.service.pages.views_agents import Beat
@@ -95,7 +95,7 @@ class BoardView:
     """The address of the page after this one; empty where there is none."""
     first_page: str
     """The address of the first page; empty where this is it."""
-    statuses: tuple[str, ...] = tuple(Status)
+    statuses: tuple[str, ...] = tuple(TaskStatus)
     types: tuple[str, ...] = TYPES
     priorities: tuple[str, ...] = tuple(each.name for each in Priority)
 
@@ -112,14 +112,14 @@ def asked_of(query: Mapping[str, str]) -> BoardQuery:
     return BoardQuery(**{n: query[n].strip()[:_LONGEST] for n in names if n in query})
 
 
-def wanted_of(asked: BoardQuery) -> tuple[Wanted, ...]:
+def wanted_of(asked: BoardQuery) -> tuple[TaskFilter, ...]:
     """Return what to look for on the board, one after the other until a page is full.
 
     Raises:
         InvalidTask: It names a state, a priority or a place that there is not.
     """
     level, number = _place(asked.after)
-    first = Wanted(
+    first = TaskFilter(
         status=frozenset({_status(asked.status)}) if asked.status else frozenset(),
         type=asked.type or None,
         label=asked.label or None,
@@ -142,7 +142,7 @@ def board_view(
     found: Sequence[Task],
     *,
     costs: Mapping[str, TaskCost],
-    counts: Mapping[Status, int],
+    counts: Mapping[TaskStatus, int],
     beats: tuple[Beat, ...],
     now: int,
 ) -> BoardView:
@@ -152,7 +152,7 @@ def board_view(
     return BoardView(
         asked=asked,
         rows=tuple(row(task, costs.get(task.id), now) for task in page),
-        counts=tuple(_count(asked, status, counts.get(status, 0)) for status in Status),
+        counts=tuple(_count(asked, status, counts.get(status, 0)) for status in TaskStatus),
         total=sum(counts.values()),
         beats=beats,
         next_page=asked.link(after=f"{int(last.priority)}.{last.number}") if last else "",
@@ -179,7 +179,7 @@ def row(task: Task, cost: TaskCost | None, now: int) -> TaskRow:
         completed=moment(task.completed_at, now),
         note=note,
         bad=bad,
-        approval_wanted=task.status is Status.PENDING and task.approval == "wanted",
+        approval_wanted=task.status is TaskStatus.PENDING and task.approval == "wanted",
     )
 
 
@@ -189,9 +189,9 @@ def bare_title(task: Task) -> str:
 
 
 def _note(task: Task, now: int) -> tuple[str, bool]:
-    if task.status in {Status.FAILED, Status.UNKNOWN}:
+    if task.status in {TaskStatus.FAILED, TaskStatus.UNKNOWN}:
         return task.error, True
-    if task.status is not Status.PENDING:
+    if task.status is not TaskStatus.PENDING:
         return "", False
     if task.approval == "wanted":
         return "waits for a person's approval", False
@@ -216,17 +216,19 @@ def _quality(task: Task) -> str:
     return f"{task.quality.overall} % {'pass' if task.quality.passed else 'fail'}"
 
 
-def _count(asked: BoardQuery, status: Status, number: int) -> StatusCount:
+def _count(asked: BoardQuery, status: TaskStatus, number: int) -> StatusCount:
     chosen = asked.status == status
     link = asked.link(status="" if chosen else str(status))
     return StatusCount(status=str(status), number=number, link=link, chosen=chosen)
 
 
-def _status(text: str) -> Status:
+def _status(text: str) -> TaskStatus:
     try:
-        return Status(text)
+        return TaskStatus(text)
     except ValueError:
-        raise InvalidTask(text=text, want="one of " + ", ".join(Status), kind="status") from None
+        raise InvalidTask(
+            text=text, want="one of " + ", ".join(TaskStatus), kind="status"
+        ) from None
 
 
 def _priority(text: str) -> Priority:

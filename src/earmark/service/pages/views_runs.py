@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from earmark.clock import NANOS_PER_SECOND
 from earmark.money import Money
 from earmark.runs.journal import RunRecord, RunSummary
-from earmark.runs.line import Line, Outcome
+from earmark.runs.line import LineOutcome, StatementLine
 from earmark.service.pages.formatting import (
     LONGEST_JSON,
     DisplayedTime,
@@ -168,7 +168,7 @@ def _totals(record: RunRecord, balance: tuple[Money, Money] | None) -> tuple[tup
     return tuple(told)
 
 
-def _line(line: Line, budget: str) -> LineView:
+def _line(line: StatementLine, budget: str) -> LineView:
     named = line.stage != line.stage_id
     return LineView(
         stage=line.stage if named else line.stage[:_SHORT_ID],
@@ -187,12 +187,12 @@ def _line(line: Line, budget: str) -> LineView:
     )
 
 
-def _remarks(line: Line) -> tuple[str, ...]:
+def _remarks(line: StatementLine) -> tuple[str, ...]:
     return (
         line.mark,
         f"overrun {line.overrun}" if line.overrun else "",
         "" if line.clamped_to is None else f"max_tokens lowered to {line.clamped_to}",
-        line.detail if line.outcome is not Outcome.OK else "",
+        line.detail if line.outcome is not LineOutcome.OK else "",
         line.note,
     )
 

@@ -9,12 +9,12 @@ from earmark.board.rules import advance, obstacle
 from earmark.board.task import (
     Attempt,
     CompositionWork,
-    Event,
     ModelWork,
     Quality,
-    Status,
     Task,
     TaskCost,
+    TaskDecision,
+    TaskStatus,
 )
 from earmark.errors import Refusal
 from earmark.service.pages.formatting import (
@@ -38,7 +38,7 @@ _OFFERED: Final[tuple[moves.Move, ...]] = (
     moves.Grade(quality=_SOMEBODY),
     moves.Accept(),
     moves.Reject(),
-    moves.Retry(),
+    moves.Requeue(),
     moves.Cancel(),
 )
 #: Events that a page is read for, and their chips' classes.
@@ -164,7 +164,7 @@ class TaskFacts:
 
     task: Task
     attempts: Sequence[Attempt]
-    history: Sequence[Event]
+    history: Sequence[TaskDecision]
     cost: TaskCost
     needs: Sequence[Task]
     beats: Sequence[Beat]
@@ -226,7 +226,7 @@ def _allowed(task: Task, move: moves.Move, now: int) -> bool:
 
 def _waits(facts: TaskFacts, now: int) -> str:
     task = facts.task
-    if task.status is not Status.PENDING:
+    if task.status is not TaskStatus.PENDING:
         return ""
     why = obstacle(task, task.assignee, now)
     parked = facts.history[-1] if facts.history else None
@@ -238,7 +238,7 @@ def _waits(facts: TaskFacts, now: int) -> str:
 def _in_the_way(facts: TaskFacts) -> tuple[Beat, ...]:
     """Return the heartbeats that say why they do not take it."""
     task = facts.task
-    if task.status is not Status.PENDING or task.approval == "wanted" or task.waiting:
+    if task.status is not TaskStatus.PENDING or task.approval == "wanted" or task.waiting:
         return ()
     mine = [b for b in facts.beats if task.assignee in {"", b.name}]
     return tuple(b for b in mine if b.reason or b.state in {"stopped", "dead"})
@@ -308,7 +308,7 @@ def _attempt(attempt: Attempt, now: int) -> AttemptView:
     )
 
 
-def _event(event: Event, now: int) -> EventView:
+def _event(event: TaskDecision, now: int) -> EventView:
     return EventView(
         at=moment(event.at, now),
         move=event.move,

@@ -6,7 +6,7 @@ from fastapi import APIRouter
 
 from earmark.errors import NotFound
 from earmark.service import models
-from earmark.service.auth import Reader
+from earmark.service.auth import ReadCaller
 from earmark.service.context import ServiceDep
 from earmark.service.idempotency import IdempotentRoute
 from earmark.service.routes.params import NameParam
@@ -17,7 +17,7 @@ router = APIRouter(route_class=IdempotentRoute, tags=["agents"])
 
 
 @router.get("/agents", response_model=models.Page[models.Agent])
-def list_agents(service: ServiceDep, _: Reader) -> dict[str, Any]:
+def list_agents(service: ServiceDep, _: ReadCaller) -> dict[str, Any]:
     """List every agent that ever ran, by name."""
     now = service.clock.instant()
     found = [agent_json(each, now) for each in service.workspace.agents.all()]
@@ -25,7 +25,7 @@ def list_agents(service: ServiceDep, _: Reader) -> dict[str, Any]:
 
 
 @router.get("/agents/{name:path}", response_model=models.Agent)
-def get_one(service: ServiceDep, _: Reader, name: NameParam) -> dict[str, Any]:
+def get_one(service: ServiceDep, _: ReadCaller, name: NameParam) -> dict[str, Any]:
     """Show one agent."""
     found = service.workspace.agents.get(name)
     if found is None:

@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from earmark.ledger.store import Filter
 from earmark.ledger.values import Alert
 from earmark.service import models
-from earmark.service.auth import Reader
+from earmark.service.auth import ReadCaller
 from earmark.service.context import Service, ServiceDep
 from earmark.service.idempotency import IdempotentRoute
 from earmark.service.paging import USUAL, Cursor, LimitParam, after_number, cursor_of
@@ -21,7 +21,7 @@ router = APIRouter(route_class=IdempotentRoute, tags=["alerts"])
 @router.get("/alerts", response_model=models.Page[models.Alert])
 def list_alerts(
     service: ServiceDep,
-    _: Reader,
+    _: ReadCaller,
     *,
     budget: BudgetFilter = None,
     limit: LimitParam = USUAL,

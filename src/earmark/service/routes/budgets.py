@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query
 from earmark.budget.budget import Budget
 from earmark.ledger.answers import Balance
 from earmark.service import models
-from earmark.service.auth import Admin, Reader
+from earmark.service.auth import AdminCaller, ReadCaller
 from earmark.service.context import Service, ServiceDep
 from earmark.service.idempotency import IdempotentRoute, OperationName
 from earmark.service.paging import USUAL, Cursor, LimitParam, after_texts, page
@@ -26,7 +26,7 @@ Runs = Annotated[bool, Query(description="Also the budgets that runs opened for 
 @router.get("/budgets", response_model=models.Page[models.Budget])
 def list_budgets(
     service: ServiceDep,
-    _: Reader,
+    _: ReadCaller,
     *,
     prefix: BudgetFilter = None,
     runs: Runs = False,
@@ -45,7 +45,7 @@ def list_budgets(
 
 
 @router.get("/budgets/{path:path}", response_model=models.BudgetTree)
-def get_one(service: ServiceDep, _: Reader, path: BudgetPathParam) -> dict[str, Any]:
+def get_one(service: ServiceDep, _: ReadCaller, path: BudgetPathParam) -> dict[str, Any]:
     """Show one budget and those below it, each with its limits as they stand now."""
     service.workspace.ledger.sweep()
     return _tree(service, service.workspace.budgets.get(path))
@@ -53,7 +53,7 @@ def get_one(service: ServiceDep, _: Reader, path: BudgetPathParam) -> dict[str, 
 
 @router.put("/budgets/{path:path}", response_model=models.Budget)
 def set_budget(
-    service: ServiceDep, caller: Admin, path: BudgetPathParam, body: models.BudgetBody
+    service: ServiceDep, caller: AdminCaller, path: BudgetPathParam, body: models.BudgetBody
 ) -> dict[str, Any]:
     """Make a budget, or change what is given of it; what was spent stays spent."""
     budget = service.workspace.ledger.set_budget(
@@ -71,7 +71,7 @@ def set_budget(
 @router.post("/budgets/{path:path}/pause", response_model=models.Budget)
 def pause(
     service: ServiceDep,
-    caller: Admin,
+    caller: AdminCaller,
     path: BudgetPathParam,
     body: models.PauseBody,
     _: OperationName,
@@ -86,7 +86,7 @@ def pause(
 @router.post("/budgets/{path:path}/resume", response_model=models.Budget)
 def resume(
     service: ServiceDep,
-    caller: Admin,
+    caller: AdminCaller,
     path: BudgetPathParam,
     body: models.ReasonBody,
     _: OperationName,
@@ -99,7 +99,7 @@ def resume(
 @router.post("/budgets/{path:path}/extend", response_model=models.Budget)
 def extend(
     service: ServiceDep,
-    caller: Admin,
+    caller: AdminCaller,
     path: BudgetPathParam,
     body: models.ExtensionBody,
     operation: OperationName,

@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import APIRouter
 
 from earmark.service import models
-from earmark.service.auth import Reader
+from earmark.service.auth import ReadCaller
 from earmark.service.context import ServiceDep
 from earmark.service.idempotency import IdempotentRoute
 from earmark.service.paging import page
@@ -18,7 +18,7 @@ router = APIRouter(route_class=IdempotentRoute, tags=["entries"])
 
 @router.get("/entries", response_model=models.Page[models.Entry])
 def list_entries(
-    service: ServiceDep, _: Reader, asked: BooksQuery, key: OptionalQuery = None
+    service: ServiceDep, _: ReadCaller, asked: BooksQuery, key: OptionalQuery = None
 ) -> dict[str, Any]:
     """List entries by their numbers; going on after one, nobody misses an entry.
 

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query
 from starlette.responses import StreamingResponse
 
-from earmark.service.auth import Reader
+from earmark.service.auth import ReadCaller
 from earmark.service.context import ServiceDep
 from earmark.service.idempotency import IdempotentRoute
 from earmark.service.problems import ProblemError
@@ -37,7 +37,7 @@ _STREAM = {
     "/events", response_class=StreamingResponse, response_model=None, responses={200: _STREAM}
 )
 async def events(
-    service: ServiceDep, _: Reader, after: After = None, last_event_id: LastEventId = None
+    service: ServiceDep, _: ReadCaller, after: After = None, last_event_id: LastEventId = None
 ) -> StreamingResponse:
     """Tell what happens from now on, or since an event, as server-sent events."""
     if service.event_streams.full:

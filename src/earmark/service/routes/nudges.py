@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 
 from earmark.service import models
-from earmark.service.auth import Reader, Spender
+from earmark.service.auth import ReadCaller, SpendCaller
 from earmark.service.context import ServiceDep
 from earmark.service.idempotency import IdempotentRoute, OperationName
 from earmark.service.paging import USUAL, Cursor, LimitParam, after_number, page
@@ -21,7 +21,7 @@ Acked = Annotated[bool | None, Query(description="Only those somebody acknowledg
 @router.get("/nudges", response_model=models.Page[models.Nudge])
 def list_nudges(
     service: ServiceDep,
-    _: Reader,
+    _: ReadCaller,
     *,
     acked: Acked = None,
     limit: LimitParam = USUAL,
@@ -34,7 +34,7 @@ def list_nudges(
 
 
 @router.get("/nudges/{nudge_id:path}", response_model=models.Nudge)
-def get_one(service: ServiceDep, _: Reader, nudge_id: NameParam) -> dict[str, Any]:
+def get_one(service: ServiceDep, _: ReadCaller, nudge_id: NameParam) -> dict[str, Any]:
     """Show one nudge, and how far it has come on each channel."""
     nudge = service.workspace.nudges.get(nudge_id)
     return to_jsonable_utf8(nudge_json(nudge, service.workspace.nudges.deliveries(nudge_id)))
@@ -42,7 +42,7 @@ def get_one(service: ServiceDep, _: Reader, nudge_id: NameParam) -> dict[str, An
 
 @router.post("/nudges/{nudge_id:path}/ack", response_model=models.Nudge)
 def ack(
-    service: ServiceDep, caller: Spender, nudge_id: NameParam, _operation: OperationName
+    service: ServiceDep, caller: SpendCaller, nudge_id: NameParam, _operation: OperationName
 ) -> dict[str, Any]:
     """Acknowledge a nudge; whoever was first stays noted."""
     return to_jsonable_utf8(nudge_json(service.workspace.nudges.ack(nudge_id, caller.name)))

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Header, Path, Query, Response
 
 from earmark.service import models
-from earmark.service.auth import Reader, Spender, allowed
+from earmark.service.auth import ReadCaller, SpendCaller, allowed
 from earmark.service.context import ServiceDep
 from earmark.service.idempotency import IdempotentRoute
 from earmark.service.paging import USUAL, Cursor, LimitParam, after_texts, page
@@ -32,7 +32,7 @@ _TAG: Final = re.compile(r'"([0-9]{1,15})"')
 @router.get("/patches", response_model=models.Page[models.Patch])
 def list_patches(
     service: ServiceDep,
-    _: Reader,
+    _: ReadCaller,
     *,
     type: OptionalQuery = None,  # noqa: A002 - the patch's own word
     prefix: Prefix = "",
@@ -48,7 +48,7 @@ def list_patches(
 @router.get("/patches/{type}/{name:path}", response_model=models.Patch)
 def get_one(
     service: ServiceDep,
-    _: Reader,
+    _: ReadCaller,
     type: PatchTypeParam,  # noqa: A002 - the patch's own word
     name: NameParam,
     response: Response,
@@ -62,7 +62,7 @@ def get_one(
 @router.get("/patch-versions/{type}/{name:path}", response_model=models.Page[models.Patch])
 def history(
     service: ServiceDep,
-    _: Reader,
+    _: ReadCaller,
     type: PatchTypeParam,  # noqa: A002 - the patch's own word
     name: NameParam,
     limit: LimitParam = USUAL,
@@ -75,7 +75,7 @@ def history(
 @router.put("/patches/{type}/{name:path}", response_model=models.Patch)
 def put(
     service: ServiceDep,
-    caller: Spender,
+    caller: SpendCaller,
     type: PatchTypeParam,  # noqa: A002 - the patch's own word
     name: NameParam,
     body: models.PatchBody,

@@ -12,7 +12,7 @@ from earmark.ledger import requests
 from earmark.ledger.answers import reservation_of
 from earmark.ledger.values import Extend, Presume, Release, Reservation, Settle, State
 from earmark.service import models
-from earmark.service.auth import Reader, Spender
+from earmark.service.auth import ReadCaller, SpendCaller
 from earmark.service.context import ServiceDep
 from earmark.service.disconnects import while_connected
 from earmark.service.idempotency import (
@@ -35,7 +35,7 @@ InState = Annotated[State | None, Query(description="Only those in this state.")
 
 @router.get("/reservations", response_model=models.Page[models.Reservation])
 def list_reservations(
-    service: ServiceDep, _: Reader, asked: BooksQuery, state: InState = None
+    service: ServiceDep, _: ReadCaller, asked: BooksQuery, state: InState = None
 ) -> dict[str, Any]:
     """List reservations in the order they were opened, as entries are listed."""
     service.workspace.ledger.sweep()
@@ -45,7 +45,7 @@ def list_reservations(
 
 
 @router.get("/reservations/{key:path}", response_model=models.Reservation)
-def get_one(service: ServiceDep, _: Reader, key: KeyParam) -> dict[str, Any]:
+def get_one(service: ServiceDep, _: ReadCaller, key: KeyParam) -> dict[str, Any]:
     """Show one reservation."""
     return to_jsonable_utf8(reservation_json(service.workspace.ledger.reservation(key)))
 
@@ -54,7 +54,7 @@ def get_one(service: ServiceDep, _: Reader, key: KeyParam) -> dict[str, Any]:
 async def reserve(
     request: Request,
     service: ServiceDep,
-    _: Spender,
+    _: SpendCaller,
     body: models.ReserveBody,
     operation: OperationName,
 ) -> Response:
@@ -90,7 +90,7 @@ async def reserve(
 def settle(
     request: Request,
     service: ServiceDep,
-    _: Spender,
+    _: SpendCaller,
     key: KeyParam,
     body: models.SettleBody,
     _operation: OperationName,
@@ -104,7 +104,7 @@ def settle(
 def presume(
     request: Request,
     service: ServiceDep,
-    _: Spender,
+    _: SpendCaller,
     key: KeyParam,
     body: models.PresumeBody,
     _operation: OperationName,
@@ -119,7 +119,7 @@ def presume(
 
 @router.post("/reservations/{key:path}/release", response_model=models.Reservation)
 def release(
-    request: Request, service: ServiceDep, _: Spender, key: KeyParam, _operation: OperationName
+    request: Request, service: ServiceDep, _: SpendCaller, key: KeyParam, _operation: OperationName
 ) -> Response:
     """Give all of a hold back: nothing was spent."""
     return _done(request, service, requests.release(key))
@@ -129,7 +129,7 @@ def release(
 def extend(
     request: Request,
     service: ServiceDep,
-    _: Spender,
+    _: SpendCaller,
     key: KeyParam,
     body: models.ExtendBody,
     operation: OperationName,

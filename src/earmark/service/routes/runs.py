@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import APIRouter
 
 from earmark.service import models
-from earmark.service.auth import Reader
+from earmark.service.auth import ReadCaller
 from earmark.service.context import ServiceDep
 from earmark.service.idempotency import IdempotentRoute
 from earmark.service.paging import USUAL, Cursor, LimitParam, page
@@ -19,7 +19,7 @@ router = APIRouter(route_class=IdempotentRoute, tags=["runs"])
 
 @router.get("/runs", response_model=models.Page[models.Run])
 async def list_runs(
-    service: ServiceDep, _: Reader, limit: LimitParam = USUAL, cursor: Cursor = None
+    service: ServiceDep, _: ReadCaller, limit: LimitParam = USUAL, cursor: Cursor = None
 ) -> dict[str, Any]:
     """List runs, the newest first."""
     found = await service.workspace.journal.page(key_at(cursor), limit + 1)
@@ -28,7 +28,7 @@ async def list_runs(
 
 
 @router.get("/runs/{run_id:path}", response_model=models.RunStatement)
-async def get_one(service: ServiceDep, _: Reader, run_id: NameParam) -> dict[str, Any]:
+async def get_one(service: ServiceDep, _: ReadCaller, run_id: NameParam) -> dict[str, Any]:
     """Show what a run cost, line by line; one without a statement goes on, or was interrupted."""
     record = await get_run(service.workspace, run_id)
     if record.statement is not None:

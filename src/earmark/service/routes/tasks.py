@@ -5,20 +5,20 @@ from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Depends, Query, Response
 
-from earmark.board.listing import Wanted
+from earmark.board.listing import TaskFilter
 from earmark.board.task import (
     CompositionWork,
-    Draft,
     ModelWork,
     Priority,
     Quality,
-    Status,
     Task,
-    Work,
+    TaskDraft,
+    TaskStatus,
+    TaskWork,
 )
 from earmark.clock import from_datetime
 from earmark.service import models
-from earmark.service.auth import Caller, Reader, RequiresScope, Spender
+from earmark.service.auth import Caller, ReadCaller, RequiresScope, SpendCaller
 from earmark.service.context import Service, ServiceDep
 from earmark.service.idempotency import IdempotentRoute, OperationName
 from earmark.service.paging import Cursor, LimitParam, after_number, page
@@ -33,7 +33,9 @@ router = APIRouter(route_class=IdempotentRoute, tags=["tasks"])
 #: Fewer than of other things: each may bring a description of 256 KiB.
 USUAL = 50
 
-InStates = Annotated[list[Status], Query(max_length=len(Status), description="In one of them.")]
+InStates = Annotated[
+    list[TaskStatus], Query(max_length=len(TaskStatus), description="In one of them.")
+]
 OfPriority = Annotated[Literal["P0", "P1", "P2", "P3"] | None, Query()]
 TextQuery = Annotated[str | None, Query(max_length=200, description="In the title or description.")]
 Newest = Annotated[bool, Query(description="The newest first.")]
@@ -43,7 +45,7 @@ Costs = Annotated[bool, Query(description="With what each cost, from the ledger.
 @router.get("/tasks", response_model=models.Page[models.Task])
 def list_tasks(
     service: ServiceDep,
-    _: Reader,
+    _: ReadCaller,
     *,
     status: InStates = [],  # noqa: B006 - FastAPI's own form
     type: OptionalQuery = None,  # noqa: A002 - the task's own word
@@ -57,7 +59,7 @@ def list_tasks(
     cursor: Cursor = None,
 ) -> dict[str, Any]:
     """List tasks in the order they were added."""
-    wanted = Wanted(
+    wanted = TaskFilter(
         status=frozenset(status),
         type=type,
         label=label,
@@ -74,7 +76,7 @@ def list_tasks(
 
 
 @router.get("/tasks/{task_id}", response_model=models.TaskDetails)
-def get_one(service: ServiceDep, _: Reader, task_id: NameParam) -> dict[str, Any]:
+def get_one(service: ServiceDep, _: ReadCaller, task_id: NameParam) -> dict[str, Any]:
     """Show one task with its cost, its tries and its history."""
     board = service.workspace.board
     task = board.get(task_id)
@@ -91,7 +93,7 @@ def get_one(service: ServiceDep, _: Reader, task_id: NameParam) -> dict[str, Any
 @router.post("/tasks", response_model=models.Task, status_code=201)
 def add(
     service: ServiceDep,
-    caller: Spender,
+    caller: SpendCaller,
     body: models.TaskBody,
     operation: OperationName,
     response: Response,
@@ -111,7 +113,7 @@ def add(
 @router.post("/tasks/{task_id}/grade", response_model=models.Task)
 def grade(
     service: ServiceDep,
-    caller: Spender,
+    caller: SpendCaller,
     task_id: NameParam,
     body: models.GradeBody,
     _operation: OperationName,
@@ -169,8 +171,8 @@ def _forms(service: Service, found: list[Task], *, costs: bool) -> dict[str, dic
     return {each.id: task_json(each, booked[each.id]) for each in found}
 
 
-def _draft(body: models.TaskBody) -> Draft:
-    return Draft(
+def _draft(body: models.TaskBody) -> TaskDraft:
+    return TaskDraft(
         title=body.title,
         description=body.description,
         type=body.type,
@@ -185,7 +187,7 @@ def _draft(body: models.TaskBody) -> Draft:
     )
 
 
-def _work(work: models.ModelWork | models.CompositionWork) -> Work:
+def _work(work: models.ModelWork | models.CompositionWork) -> TaskWork:
     match work:
         case models.ModelWork():
             return ModelWork(

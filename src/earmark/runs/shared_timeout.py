@@ -3,7 +3,7 @@
 import asyncio
 
 
-class Watch:
+class SharedTimeout:
     """Cancels each task that stays longer than the limit; to be used within one event loop.
 
     Tasks come in order of time and have one limit, so the oldest is always due first: one timer,

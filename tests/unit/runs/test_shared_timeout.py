@@ -5,10 +5,10 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from earmark.runs.watch import Watch
+from earmark.runs.shared_timeout import SharedTimeout
 
 
-async def watched(watch: Watch, work: Callable[[], Awaitable[object]]) -> str:
+async def watched(watch: SharedTimeout, work: Callable[[], Awaitable[object]]) -> str:
     """Do *work* under the watch and say how it ended."""
     task = watch.enter()
     try:
@@ -37,7 +37,7 @@ def test_only_those_who_stay_are_late() -> None:
     """Of many tasks those that end in time are left alone, the others are cancelled."""
 
     async def main() -> list[str]:
-        watch = Watch(0.02)
+        watch = SharedTimeout(0.02)
         works = [forever, at_once] * 50
         ends = await asyncio.gather(*(watched(watch, work) for work in works))
         watch.close()
@@ -50,7 +50,7 @@ def test_later_ones_have_their_whole_time() -> None:
     """Who comes when the first is nearly due is not cut short."""
 
     async def main() -> tuple[float, float]:
-        loop, watch = asyncio.get_running_loop(), Watch(0.1)
+        loop, watch = asyncio.get_running_loop(), SharedTimeout(0.1)
         began = loop.time()
         first = asyncio.ensure_future(watched(watch, forever))
         await asyncio.sleep(0.06)
@@ -69,7 +69,7 @@ def test_cancelled_by_another_is_not_late() -> None:
     """Who is cancelled from outside in time is cancelled, not late."""
 
     async def main() -> None:
-        watch = Watch(60)
+        watch = SharedTimeout(60)
         task = asyncio.ensure_future(watched(watch, forever))
         await asyncio.sleep(0)
         task.cancel()

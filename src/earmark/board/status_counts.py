@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from earmark.board.task import Status
-from earmark.board.trail import last_event
+from earmark.board.task import TaskStatus
+from earmark.board.task_history import last_event
 from earmark.stores.tables import Rows
 
 #: Where more than so many events are new, everything is counted.
@@ -20,10 +20,10 @@ SELECT status, (
 FROM {schema}.task_event AS after WHERE number > ?
 """
 
-Counts = dict[Status, int]
+StatusCounts = dict[TaskStatus, int]
 
 
-class Counter:
+class StatusCounter:
     """Knows the counts as of some event, and what each event after it changes.
 
     Every change of a state makes an event in the same transaction, so the two agree on any commit.
@@ -33,9 +33,9 @@ class Counter:
     def __init__(self, *, most_new: int = MOST_NEW) -> None:
         """Know nothing yet; follow at most *most_new* events at a time."""
         self._most_new = most_new
-        self._known: tuple[int, Counts] | None = None
+        self._known: tuple[int, StatusCounts] | None = None
 
-    def count(self, rows: Rows) -> Counts:
+    def count(self, rows: Rows) -> StatusCounts:
         """Return how many tasks are in each state, zero where none is."""
         last, known = last_event(rows)[0], self._known
         if known is None or not 0 <= last - known[0] <= self._most_new:
@@ -48,15 +48,15 @@ class Counter:
         return dict(counts)
 
 
-def _all(rows: Rows) -> Counts:
+def _all(rows: Rows) -> StatusCounts:
     found = rows.run(_ALL)
-    return dict.fromkeys(Status, 0) | {Status(status): count for status, count in found}
+    return dict.fromkeys(TaskStatus, 0) | {TaskStatus(status): count for status, count in found}
 
 
-def _after(rows: Rows, number: int, known: Counts) -> Counts:
+def _after(rows: Rows, number: int, known: StatusCounts) -> StatusCounts:
     counts = dict(known)
     for after, before in rows.run(_NEW, number):
-        counts[Status(after)] += 1
+        counts[TaskStatus(after)] += 1
         if before is not None:
-            counts[Status(before)] -= 1
+            counts[TaskStatus(before)] -= 1
     return counts

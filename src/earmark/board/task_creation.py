@@ -2,9 +2,9 @@
 
 from earmark.board import rows
 from earmark.board.rules import needs_approval
-from earmark.board.task import Draft, Status, Task
+from earmark.board.task import Task, TaskDraft, TaskStatus
 from earmark.board.text import shown
-from earmark.board.turn import Turn
+from earmark.board.transaction import BoardTransaction
 from earmark.clock import Clock
 from earmark.errors import InvalidTask, KeyReused, NotFound
 from earmark.ids import new_key
@@ -17,34 +17,38 @@ _COMPARED = (
 
 
 def add_draft(
-    turn: Turn, draft: Draft, actor: str, clock: Clock, approval_for: frozenset[str]
+    transaction: BoardTransaction,
+    draft: TaskDraft,
+    actor: str,
+    clock: Clock,
+    approval_for: frozenset[str],
 ) -> Task:
     """Write the task of a checked *draft*, or return the one that this operation made."""
-    needed = [_needed(turn, each) for each in dict.fromkeys(draft.needs)]
-    done = turn.done()
+    needed = [_needed(transaction, each) for each in dict.fromkeys(draft.needs)]
+    done = transaction.done()
     if done is not None:
-        return _same(turn, rows.find_task(turn.rows, done.task_id), draft, needed)
-    made = _made(turn, draft, needed, actor, clock, approval_for)
-    rows.add_task(turn.rows, made)
-    turn.tell(made, "added", actor=actor)
+        return _same(transaction, rows.find_task(transaction.rows, done.task_id), draft, needed)
+    made = _made(transaction, draft, needed, actor, clock, approval_for)
+    rows.add_task(transaction.rows, made)
+    transaction.tell(made, "added", actor=actor)
     return made
 
 
-def _needed(turn: Turn, name: str) -> Task:
+def _needed(transaction: BoardTransaction, name: str) -> Task:
     try:
-        return rows.find_task(turn.rows, name)
+        return rows.find_task(transaction.rows, name)
     except NotFound:
         want = "the id of one that is there"
         raise InvalidTask(text=shown(name), want=want, kind="task on the board to need") from None
 
 
-def _same(turn: Turn, task: Task, draft: Draft, needed: list[Task]) -> Task:
+def _same(transaction: BoardTransaction, task: Task, draft: TaskDraft, needed: list[Task]) -> Task:
     for name in _COMPARED:
         first, now = getattr(task, name), getattr(draft, name)
         if name == "needs":
             now = _ids(needed)
         if first != now:
-            key = turn.operation.removeprefix("add:")
+            key = transaction.operation.removeprefix("add:")
             said = (shown(str(value)) for value in (first, now))
             raise KeyReused(key=key, field=name, first=next(said), now=next(said))
     return task
@@ -55,8 +59,8 @@ def _ids(needed: list[Task]) -> tuple[str, ...]:
 
 
 def _made(
-    turn: Turn,
-    draft: Draft,
+    transaction: BoardTransaction,
+    draft: TaskDraft,
     needed: list[Task],
     actor: str,
     clock: Clock,
@@ -64,7 +68,7 @@ def _made(
 ) -> Task:
     return Task(
         id=new_key(clock),
-        number=rows.next_in(turn.rows, "task"),
+        number=rows.next_in(transaction.rows, "task"),
         title=draft.title,
         description=draft.description,
         type=draft.type,
@@ -74,17 +78,17 @@ def _made(
         assignee=draft.assignee,
         work=draft.work,
         needs=_ids(needed),
-        status=Status.PENDING,
+        status=TaskStatus.PENDING,
         approval="wanted" if needs_approval(draft, approval_for) else "",
         approved_by="",
-        waiting=sum(task.status is not Status.ACCEPTED for task in needed),
+        waiting=sum(task.status is not TaskStatus.ACCEPTED for task in needed),
         attempts=0,
         max_attempts=draft.max_attempts,
         agent="",
         model="",
         lease_until=0,
         due_at=draft.due_at,
-        created_at=turn.now,
+        created_at=transaction.now,
         created_by=actor,
         claimed_at=0,
         started_at=0,

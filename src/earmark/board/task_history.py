@@ -6,7 +6,7 @@ from typing import Final, cast
 import msgspec
 
 from earmark.board.rows import MARKS, next_in, portions
-from earmark.board.task import Attempt, Event, Outcome, Status, Task
+from earmark.board.task import Attempt, AttemptOutcome, Task, TaskDecision, TaskStatus
 from earmark.stores.tables import Row, Rows
 from earmark.stores.upkeep import TABLES
 
@@ -42,7 +42,7 @@ def add_attempt(rows: Rows, made: Attempt) -> None:
 def end_attempt(
     rows: Rows,
     task_id: str,
-    outcome: Outcome,
+    outcome: AttemptOutcome,
     now: int,
     tokens: tuple[int | None, int | None] = (None, None),
 ) -> None:
@@ -65,26 +65,26 @@ _READ_EVENT: Final = (
 )
 
 
-def event_of(rows: Rows, operation: str) -> Event | None:
+def event_of(rows: Rows, operation: str) -> TaskDecision | None:
     """Return the event that an operation wrote, if it did."""
     found = rows.run(f"{_READ_EVENT} WHERE operation = ?", operation)
     return _event(found[0]) if found else None
 
 
-def events_under(rows: Rows, operation: str) -> list[Event]:
+def events_under(rows: Rows, operation: str) -> list[TaskDecision]:
     """Return the events of the parts of an operation: `<operation>/0` and so on."""
     where = "WHERE operation >= ? AND operation < ? ORDER BY number"
     found = rows.run(f"{_READ_EVENT} {where}", f"{operation}/", f"{operation}0")
     return [_event(row) for row in found]
 
 
-def events_after(rows: Rows, after: int, most: int) -> list[Event]:
+def events_after(rows: Rows, after: int, most: int) -> list[TaskDecision]:
     """Return the events of the whole board after a number."""
     where = "WHERE number > ? ORDER BY number LIMIT ?"
     return [_event(row) for row in rows.run(f"{_READ_EVENT} {where}", after, most)]
 
 
-def events_of(rows: Rows, task_id: str) -> list[Event]:
+def events_of(rows: Rows, task_id: str) -> list[TaskDecision]:
     """Return the events of a task."""
     where = "WHERE task_id = ? ORDER BY number"
     return [_event(row) for row in rows.run(f"{_READ_EVENT} {where}", task_id)]
@@ -109,14 +109,14 @@ def add_event(
     )
 
 
-def _event(row: Row) -> Event:
+def _event(row: Row) -> TaskDecision:
     number, task_id, at, actor, move, status, note = row
-    return Event(
+    return TaskDecision(
         number=number,
         task_id=task_id,
         at=at,
         actor=actor,
         move=move,
-        status=Status(status),
+        status=TaskStatus(status),
         note=note,
     )

@@ -6,11 +6,11 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from earmark.board import rows, trail
+from earmark.board import rows, task_history
 from earmark.board.draft import LONGEST_NAME
 from earmark.board.moves import Move
 from earmark.board.rules import advance
-from earmark.board.task import Event, Outcome, Task
+from earmark.board.task import AttemptOutcome, Task, TaskDecision
 from earmark.board.text import clean
 from earmark.stores.tables import Rows
 
@@ -19,7 +19,7 @@ LONGEST_NOTE: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class BoardTransaction:
     """A transaction that may write to the board, alone among those that may."""
 
     rows: Rows
@@ -28,9 +28,9 @@ class Turn:
     operation: str
     """The name of what is done: found in the events, it was done already."""
 
-    def done(self) -> Event | None:
+    def done(self) -> TaskDecision | None:
         """Return what an earlier try of this same write left, if it was kept."""
-        return trail.event_of(self.rows, self.operation)
+        return task_history.event_of(self.rows, self.operation)
 
     def move(
         self, task: Task, move: Move, *, actor: str, note: str = "", part: int | None = None
@@ -45,7 +45,7 @@ class Turn:
         self, task: Task, told: str, *, actor: str, note: str = "", part: int | None = None
     ) -> None:
         """Write an event about *task* as it now is."""
-        trail.add_event(
+        task_history.add_event(
             self.rows,
             task,
             self.now,
@@ -57,34 +57,43 @@ class Turn:
 
 
 #: What else is written in the transaction of a move: the task is as it was before.
-Beside = Callable[[Turn, Task], None]
+WriteBeside = Callable[[BoardTransaction, Task], None]
 
 
-def nothing(_turn: Turn, _before: Task) -> None:
+def nothing(_turn: BoardTransaction, _before: Task) -> None:
     """Write nothing else."""
 
 
-def moved(turn: Turn, task: Task, move: Move, actor: str, note: str, beside: Beside) -> Task:
+def moved(
+    transaction: BoardTransaction,
+    task: Task,
+    move: Move,
+    actor: str,
+    note: str,
+    beside: WriteBeside,
+) -> Task:
     """Write *task* as it is after *move*, the event, and what *beside* writes."""
-    after = turn.move(task, move, actor=actor, note=note)
-    beside(turn, task)
+    after = transaction.move(task, move, actor=actor, note=note)
+    beside(transaction, task)
     return after
 
 
-def ending(outcome: Outcome, tokens: tuple[int | None, int | None] = (None, None)) -> Beside:
+def ending(
+    outcome: AttemptOutcome, tokens: tuple[int | None, int | None] = (None, None)
+) -> WriteBeside:
     """Return what ends the open attempt of a task."""
 
-    def end(turn: Turn, before: Task) -> None:
-        trail.end_attempt(turn.rows, before.id, outcome, turn.now, tokens)
+    def end(transaction: BoardTransaction, before: Task) -> None:
+        task_history.end_attempt(transaction.rows, before.id, outcome, transaction.now, tokens)
 
     return end
 
 
-def unblock(turn: Turn, accepted: Task) -> None:
+def unblock(transaction: BoardTransaction, accepted: Task) -> None:
     """Let those that need *accepted* wait for one task less."""
-    for part, each in enumerate(rows.waiting_for(turn.rows, accepted.id)):
+    for part, each in enumerate(rows.waiting_for(transaction.rows, accepted.id)):
         freed = replace(each, waiting=each.waiting - 1, version=each.version + 1)
-        rows.save_task(turn.rows, freed)
+        rows.save_task(transaction.rows, freed)
         left = f", {freed.waiting} more to come" if freed.waiting else ""
         note = f"#{accepted.number} was accepted{left}"
-        turn.tell(freed, "unblocked", actor="", note=note, part=part)
+        transaction.tell(freed, "unblocked", actor="", note=note, part=part)
