@@ -86,6 +86,10 @@ TAMPERED = {
         "UPDATE reservation SET expires = expires + 1 WHERE \"key\" = 'extended'",
         "'extended' is due at",
     ),
+    "a settlement follows on another's entry": (
+        "UPDATE entry SET prior = 1 WHERE kind = 'settle' AND \"key\" = 'settled'",
+        "does not follow on an entry of 'settled'",
+    ),
     "a reservation is reopened": (
         (
             "UPDATE reservation SET state = 'open', actual_usd = NULL, actual_calls = NULL,"
