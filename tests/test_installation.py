@@ -83,10 +83,11 @@ def test_no_sdk_is_brought_along() -> None:
     [
         ("earmark", {name.replace("-", "_") for name in brought_along(dependencies())}),
         ("earmark.config.assemble", {"httpx2", "rich", "typer"}),
+        ("earmark.config.settings", {"earmark.apis.counts", "earmark.ledger", "earmark.runs"}),
     ],
 )
 def test_what_is_slow_is_imported_by_who_needs_it(imported: str, kept_out: set[str]) -> None:
-    """`import earmark` loads no dependency, and settings are read without an HTTP client."""
+    """`import earmark` loads no dependency; settings are read without HTTP client or ledger."""
     program = f"import sys, {imported}; print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", program], check=True, capture_output=True, text=True

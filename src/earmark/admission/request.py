@@ -7,9 +7,10 @@ from typing import Any, Final, TypedDict
 from earmark.admission.policy import Policy
 from earmark.apis.api import request_table
 from earmark.apis.bounds import DEFAULT_MAX_TOKENS, bound_request
-from earmark.apis.counts import DEFAULT_MARGIN, most_counted
+from earmark.apis.counts import most_counted
 from earmark.apis.dialects import counts_choices, maker_of, own_host
 from earmark.apis.hidden_output import shows_output
+from earmark.apis.margin import DEFAULT_MARGIN
 from earmark.apis.output_limit import with_output_limit
 from earmark.apis.reply_cost import PricedRequest
 from earmark.apis.requests import RequestReading, copied_body, read_body

@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from earmark.apis.api import request_table
 from earmark.apis.bounds import DEFAULT_MAX_TOKENS, bound_request
-from earmark.apis.counts import DEFAULT_MARGIN, most_counted
+from earmark.apis.counts import most_counted
+from earmark.apis.margin import DEFAULT_MARGIN
 from earmark.apis.requests import RequestReading, read_body, tier_to_bill
 from earmark.clock import SystemClock, from_datetime
 from earmark.errors import InvalidUsage

@@ -4,31 +4,24 @@ A count is the provider's word, not a promise: what Anthropic bills "might diffe
 from it. So a margin is added, and the bound by bytes stays the most there can be. Pure.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any, Final
 from urllib.parse import quote
 
 from earmark.apis.api import request_table
 from earmark.apis.contents import camel_case
 from earmark.apis.dialects import DIALECTS
+from earmark.apis.margin import MILLION, margin_of
 from earmark.apis.options import CountEndpoint, RequestTable
 from earmark.apis.output_limit import check_whole_number
 from earmark.apis.requests import copied_body
 from earmark.errors import InvalidUsage
-from earmark.errors.inputs import shown, wrong_argument
+from earmark.errors.inputs import wrong_argument
 
-#: Added to a count unless the user says otherwise. No provider says how far its count can be off:
-#: Anthropic's by "a small amount", OpenAI's is "exact"; llama.cpp's was off by nothing, nine times.
-DEFAULT_MARGIN: Final = "2 %"
 #: The least that is added: what two messages' templates take. Of a short request they are more than
 #: a share.
 LEAST_MARGIN_TOKENS: Final = 32
-
-_MILLION: Final = 1_000_000
-_PERCENT: Final = re.compile(r"(\d{1,3}(?:\.\d{1,4})?)\s?%")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,19 +94,6 @@ def without_counted(rest: Mapping[str, Any], table: RequestTable) -> dict[str, A
     return {name: value for name, value in rest.items() if not _is_counted(name, table)}
 
 
-def margin_of(text: object) -> int:
-    """Return a margin such as `2 %` or `0.5%` in parts per million.
-
-    Raises:
-        InvalidUsage: It is no share from 0 % to 100 %.
-    """
-    found = _PERCENT.fullmatch(text) if isinstance(text, str) else None
-    parts = int(Decimal(found[1]) * (_MILLION // 100)) if found else _MILLION + 1
-    if parts > _MILLION:
-        raise InvalidUsage(detail=f"the margin is {shown(text)!r}; give a share such as '2 %'")
-    return parts
-
-
 def with_margin(count: int, margin: int) -> int:
     """Return the most tokens that what was counted as *count* is billed as, rounded up.
 
@@ -127,7 +107,7 @@ def with_margin(count: int, margin: int) -> int:
     check_whole_number("counted_input_tokens", count, least=1)
     if margin == 0:
         return count
-    return count + max(-(-count * margin // _MILLION), LEAST_MARGIN_TOKENS)
+    return count + max(-(-count * margin // MILLION), LEAST_MARGIN_TOKENS)
 
 
 def most_counted(count: int | None, margin: str) -> int | None:

@@ -20,8 +20,8 @@ from pydantic import (
 )
 
 from earmark.apis.api import REQUEST_APIS, request_table
-from earmark.apis.counts import DEFAULT_MARGIN, margin_of
 from earmark.apis.dialect import SpokenApi
+from earmark.apis.margin import DEFAULT_MARGIN, margin_of
 from earmark.budget.limit import Limit
 from earmark.budget.path import parse_path
 from earmark.budget.window import check_zone

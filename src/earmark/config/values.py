@@ -13,7 +13,7 @@ from ipaddress import ip_address
 from typing import Any, Final, NoReturn, TypeVar, cast
 from urllib.parse import urlsplit
 
-from earmark.apis.counts import margin_of
+from earmark.apis.margin import margin_of
 from earmark.budget.budget import PPM, check_limits, parse_alerts
 from earmark.budget.limit import Limit
 from earmark.clock import parse_duration

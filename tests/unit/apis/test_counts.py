@@ -13,7 +13,8 @@ import earmark
 from earmark import Money
 from earmark.apis.api import APIS, REQUEST_APIS, request_table
 from earmark.apis.bounds import SCHEMA_TOKENS, bound_request
-from earmark.apis.counts import LEAST_MARGIN_TOKENS, margin_of, with_margin
+from earmark.apis.counts import LEAST_MARGIN_TOKENS, with_margin
+from earmark.apis.margin import margin_of
 from earmark.apis.options import Option
 from earmark.apis.requests import read_body
 from earmark.errors import BudgetExceeded, InvalidUsage

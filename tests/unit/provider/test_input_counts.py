@@ -14,8 +14,8 @@ import earmark
 from earmark.admission.call import Call, CountInput, ModelRequest, Provider, counting
 from earmark.admission.guard import COUNT_TIMEOUT_S, AsyncGuard, Receipt
 from earmark.apis.api import request_table
-from earmark.apis.counts import DEFAULT_MARGIN, margin_of
 from earmark.apis.dialects import DIALECTS as FORMS
+from earmark.apis.margin import DEFAULT_MARGIN, margin_of
 from earmark.apis.options import CountEndpoint
 from earmark.clock import SystemClock
 from earmark.config.assemble import Providers, no_key, price_book, stages_of
