@@ -58,8 +58,10 @@ def test_json_is_ascii_and_one_document(capsys: pytest.CaptureFixture[str]) -> N
 def test_a_session_is_laid_over() -> None:
     """What is given after the command's name comes before what is given ahead of it."""
     session = Session(store="a", json=True)
-    assert session.told(store="b", config=None, json=False) == Session(store="b", json=True)
-    assert session.told(store=None, config=None, json=False) == session
+    assert session.with_overrides(store="b", config=None, json=False) == Session(
+        store="b", json=True
+    )
+    assert session.with_overrides(store=None, config=None, json=False) == session
 
 
 def test_a_table_away_from_a_terminal_is_aligned_lines(

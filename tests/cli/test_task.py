@@ -10,7 +10,7 @@ import pytest
 
 from earmark.board.board import Board
 from earmark.board.task import Task, TaskDraft
-from earmark.cli.task_shown import age, safe
+from earmark.cli.task_tables import age, safe
 from earmark.clock import SystemClock
 from earmark.ledger.ledger import Ledger
 from earmark.stores.open import open_ledger

@@ -17,9 +17,9 @@ from earmark.money import Money
 from earmark.runs.events import RunEvent, StageEnded, StageStarted
 from earmark.runs.journal import MemoryJournal, RunRecord
 from earmark.runs.journals import journal_beside
-from earmark.runs.line import StatementLine
 from earmark.runs.runner import run
 from earmark.runs.statement import Statement
+from earmark.runs.statement_line import StatementLine
 from earmark.stages.kinds.python import Costed, stage
 from earmark.stores.open import open_ledger
 from earmark.stores.open_tables import tables_at

@@ -19,9 +19,9 @@ from earmark.errors import NotFound, RunIdReused
 from earmark.ledger.ledger import Ledger
 from earmark.money import Money
 from earmark.runs.journal import RunRecord
-from earmark.runs.line import LineOutcome
 from earmark.runs.runner import run
 from earmark.runs.statement import RunStatus
+from earmark.runs.statement_line import LineOutcome
 from earmark.stores.open import open_ledger
 from earmark.testing import ManualClock
 from support import run_worker

@@ -7,8 +7,8 @@ import pytest
 
 from earmark.money import Money
 from earmark.runs import journals
-from earmark.runs.line import LineOutcome
 from earmark.runs.statement import Statement
+from earmark.runs.statement_line import LineOutcome
 from support.page_house import HOSTILE, PageHouse, page_house
 from support.written_runs import line, record, statement_of
 

@@ -18,8 +18,8 @@ from earmark.board.task import Priority, Quality, Task, TaskDraft, TaskStatus
 from earmark.config.settings import ServiceSettings
 from earmark.runs.journal import RunRecord
 from earmark.runs.journals import journal_beside
-from earmark.runs.line import StatementLine
 from earmark.runs.statement import Statement
+from earmark.runs.statement_line import StatementLine
 from earmark.service.app import create_app
 from earmark.service.context import Service
 from earmark.stores.open import open_ledger

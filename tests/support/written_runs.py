@@ -6,8 +6,8 @@ from earmark.clock import END_OF_TIME
 from earmark.composition.ast import Composition, Sequential, Stage
 from earmark.money import Money
 from earmark.runs.journal import RunRecord
-from earmark.runs.line import LineOutcome, StatementLine
 from earmark.runs.statement import RunStatus, Statement
+from earmark.runs.statement_line import LineOutcome, StatementLine
 
 GRAPH: Final = Composition(description="two", root=Sequential((Stage("work"), Stage("work"))))
 

@@ -5,9 +5,9 @@ from dataclasses import asdict
 
 import typer
 
-from earmark.cli.books import open_existing
 from earmark.cli.progress import ProgressLine
 from earmark.cli.session import Session, command, group
+from earmark.cli.store_access import open_existing
 from earmark.clock import SystemClock
 from earmark.ledger.audit import AuditReport
 from earmark.ledger.audit import audit as recompute

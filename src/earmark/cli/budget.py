@@ -10,9 +10,9 @@ import typer
 from earmark.budget.budget import Budget
 from earmark.budget.path import is_of_a_run
 from earmark.budget.share import percent
-from earmark.cli.books import open_books, open_existing, operator, settings_of
 from earmark.cli.options import ActorOption
 from earmark.cli.session import Session, command, group
+from earmark.cli.store_access import open_books, open_existing, operator, settings_of
 from earmark.cli.table import Table
 from earmark.cli.time_options import AHEAD, WHEN
 from earmark.clock import iso

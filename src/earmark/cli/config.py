@@ -8,8 +8,8 @@ from typing import Annotated, Final
 
 import typer
 
-from earmark.cli.allowing import allow as remember
-from earmark.cli.allowing import changes
+from earmark.cli.config_approval import allow as remember
+from earmark.cli.config_approval import changes
 from earmark.cli.session import Session, command, group
 from earmark.cli.table import Table
 from earmark.clock import iso

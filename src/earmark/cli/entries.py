@@ -6,9 +6,9 @@ from typing import Annotated, Any, Final
 import typer
 
 from earmark.budget.limit import show_amount
-from earmark.cli.books import open_existing
 from earmark.cli.runs import budget_of_run
 from earmark.cli.session import Session, command, group
+from earmark.cli.store_access import open_existing
 from earmark.cli.table import Table
 from earmark.cli.time_options import AGO, WHEN
 from earmark.ledger.details import remarks

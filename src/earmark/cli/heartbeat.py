@@ -13,10 +13,10 @@ from typing import Annotated, Any, Final
 import typer
 
 from earmark.budget.path import parse_path
-from earmark.cli.books import open_books, open_existing, settings_of
 from earmark.cli.plan import allowed
 from earmark.cli.session import Session, command, group
 from earmark.cli.stages_file import known
+from earmark.cli.store_access import open_books, open_existing, settings_of
 from earmark.cli.table import Table
 from earmark.clock import NANOS_PER_SECOND, parse_duration
 from earmark.config import values
@@ -75,7 +75,7 @@ def heartbeat(
         _show_health(session, agent)
         return
     settings = settings_of(session, ask=False)
-    given = _Given(agent, interval, budget)
+    given = _HeartbeatOptions(agent, interval, budget)
     told = given.over(settings.heartbeat)
     with (
         open_books(session, settings) as ledger,
@@ -88,7 +88,7 @@ def heartbeat(
 
 
 @dataclass(frozen=True, slots=True)
-class _Given:
+class _HeartbeatOptions:
     """What the command line says of the heartbeat."""
 
     agent: str | None
@@ -132,7 +132,12 @@ def _agent(name: str) -> str:
 
 
 def _beat(
-    session: Session, settings: Settings, given: _Given, workspace: Workspace, *, once: bool
+    session: Session,
+    settings: Settings,
+    given: _HeartbeatOptions,
+    workspace: Workspace,
+    *,
+    once: bool,
 ) -> None:
     signals = _Signals()
     try:
@@ -158,7 +163,7 @@ def _farewell(agent: str, why: str, cycles: int, patch: str | None) -> str:
 async def _run(
     session: Session,
     settings: Settings,
-    given: _Given,
+    given: _HeartbeatOptions,
     workspace: Workspace,
     signals: "_Signals",
     *,

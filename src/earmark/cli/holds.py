@@ -5,9 +5,9 @@ from typing import Annotated, Final
 
 import typer
 
-from earmark.cli.books import open_existing
 from earmark.cli.runs import budget_of_run
 from earmark.cli.session import Session, command, default, group
+from earmark.cli.store_access import open_existing
 from earmark.cli.table import Table
 from earmark.cli.time_options import AGO, WHEN
 from earmark.ledger.details import read_details, remarks
@@ -26,7 +26,7 @@ _HEADINGS: Final = (
 )
 
 
-class Which(StrEnum):
+class HoldFilter(StrEnum):
     """The reservations that are listed."""
 
     UNRESOLVED = "unresolved"
@@ -37,13 +37,13 @@ class Which(StrEnum):
     ALL = "all"
 
 
-_STATES: Final[dict[Which, tuple[State | None, ...]]] = {
-    Which.UNRESOLVED: ("open", "presumed"),
-    Which.OPEN: ("open",),
-    Which.PRESUMED: ("presumed",),
-    Which.SETTLED: ("settled",),
-    Which.RELEASED: ("released",),
-    Which.ALL: (None,),
+_STATES: Final[dict[HoldFilter, tuple[State | None, ...]]] = {
+    HoldFilter.UNRESOLVED: ("open", "presumed"),
+    HoldFilter.OPEN: ("open",),
+    HoldFilter.PRESUMED: ("presumed",),
+    HoldFilter.SETTLED: ("settled",),
+    HoldFilter.RELEASED: ("released",),
+    HoldFilter.ALL: (None,),
 }
 
 
@@ -56,8 +56,9 @@ def holds(
     run: Annotated[str | None, typer.Option(metavar="RUN", help="Of this run.")] = None,
     key: Annotated[str | None, typer.Option(metavar="KEY", help="With this key.")] = None,
     state: Annotated[
-        Which, typer.Option(help="`unresolved` is open or presumed: the true cost is not known.")
-    ] = Which.UNRESOLVED,
+        HoldFilter,
+        typer.Option(help="`unresolved` is open or presumed: the true cost is not known."),
+    ] = HoldFilter.UNRESOLVED,
     since: Annotated[
         str | None, typer.Option(metavar=WHEN, help=f"Opened then or later: {AGO}")
     ] = None,

@@ -8,8 +8,8 @@ from typing import Annotated, Final
 
 import typer
 
-from earmark.cli.books import open_existing, operator, settings_of
 from earmark.cli.session import Session, command, group
+from earmark.cli.store_access import open_existing, operator, settings_of
 from earmark.cli.table import Table
 from earmark.clock import Clock, SystemClock, iso, to_datetime
 from earmark.config.channels import channels_of

@@ -5,10 +5,10 @@ from typing import Annotated, Final
 
 import typer
 
-from earmark.cli.books import settings_of
 from earmark.cli.inputs import read_graph
 from earmark.cli.session import AnswerPart, Session, command, group
 from earmark.cli.stages_file import KnownStages, known
+from earmark.cli.store_access import settings_of
 from earmark.cli.table import Table
 from earmark.clock import SystemClock
 from earmark.composition.catalogue import parse_allowed

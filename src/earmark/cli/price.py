@@ -4,8 +4,8 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from earmark.cli.books import settings_of
 from earmark.cli.session import Session, command, group
+from earmark.cli.store_access import settings_of
 from earmark.cli.table import Table
 from earmark.cli.time_options import AGO, WHEN
 from earmark.clock import SystemClock, from_datetime, iso

@@ -7,9 +7,9 @@ from typing import Annotated, Final
 
 import typer
 
-from earmark.cli.books import open_existing, operator
 from earmark.cli.inputs import read_input
 from earmark.cli.session import Session, command, group
+from earmark.cli.store_access import open_existing, operator
 from earmark.cli.table import Table
 from earmark.clock import to_datetime
 from earmark.errors import NotFound

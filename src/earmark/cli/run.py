@@ -12,13 +12,13 @@ from typing import Annotated, Any, Final
 import typer
 
 from earmark.budget.path import is_of_a_run, parse_path
-from earmark.cli.books import open_books, settings_of
 from earmark.cli.inputs import read_graph, read_input
-from earmark.cli.live import RunDisplay, display_run
 from earmark.cli.plan import Allow, GraphArgument, Stages, allowed
+from earmark.cli.run_display import RunDisplay, display_run
 from earmark.cli.session import Session, command, group
 from earmark.cli.stages_file import KnownStages, known
 from earmark.cli.statement import statement_parts
+from earmark.cli.store_access import open_books, settings_of
 from earmark.composition.ast import Composition
 from earmark.config.assemble import Providers, key_from, policy_of, price_book
 from earmark.errors import EarmarkError, InvalidFile, NotFound
@@ -136,7 +136,7 @@ def _options(
 def _carry_out(
     session: Session, order: _RunArguments, ledger: Ledger, at_hand: KnownStages, options: Options
 ) -> None:
-    seen = _Seen(display_run(order.composition, ledger.clock))
+    seen = _RunObserver(display_run(order.composition, ledger.clock))
     options["on_event"] = seen
     try:
         # A stage's own prints must not get between the lines of the answer.
@@ -154,7 +154,11 @@ def _carry_out(
 
 
 async def _run(
-    order: _RunArguments, ledger: Ledger, at_hand: KnownStages, options: Options, seen: "_Seen"
+    order: _RunArguments,
+    ledger: Ledger,
+    at_hand: KnownStages,
+    options: Options,
+    seen: "_RunObserver",
 ) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         _cancel_on(number, seen)
@@ -178,7 +182,7 @@ async def _run(
         await providers.aclose()
 
 
-def _cancel_on(number: signal.Signals, seen: "_Seen") -> None:
+def _cancel_on(number: signal.Signals, seen: "_RunObserver") -> None:
     """Cancel this task on a signal, also on a second one, so that what is under way is booked.
 
     Python's own way with a second interrupt is to raise in the middle of whatever runs then.
@@ -193,7 +197,7 @@ def _cancel_on(number: signal.Signals, seen: "_Seen") -> None:
     asyncio.get_running_loop().add_signal_handler(number, cancel)
 
 
-class _Seen:
+class _RunObserver:
     """Passes a run's events on, and keeps its statement."""
 
     def __init__(self, display: RunDisplay) -> None:
@@ -207,6 +211,6 @@ class _Seen:
         self.display.show(event)
 
 
-def _answer(session: Session, seen: _Seen) -> None:
+def _answer(session: Session, seen: _RunObserver) -> None:
     if seen.statement is not None:
         session.answer(seen.statement.to_json(), *statement_parts(seen.statement))

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from earmark.cli.books import open_books, settings_of
 from earmark.cli.first_token import make_first_token
 from earmark.cli.session import Session, command, group
+from earmark.cli.store_access import open_books, settings_of
 from earmark.config.settings import ServiceSettings, Settings
 from earmark.errors import InvalidConfig
 

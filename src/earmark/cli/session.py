@@ -40,7 +40,7 @@ class Session:
     config: Path | None = None
     json: bool = False
 
-    def told(self, *, store: str | None, config: Path | None, json: bool) -> "Session":
+    def with_overrides(self, *, store: str | None, config: Path | None, json: bool) -> "Session":
         """Return the session with what was given after the command's name laid over it."""
         return Session(
             store=store or self.store, config=config or self.config, json=json or self.json
@@ -108,7 +108,7 @@ def default(app: typer.Typer) -> Callable[[CommandBody[P]], CommandBody[P]]:
 
 
 def _run(body: CommandBody[...], context: typer.Context, given: dict[str, Any]) -> None:
-    context.obj = context.obj.told(**{key: given.pop(key) for key in _COMMON.parameters})
+    context.obj = context.obj.with_overrides(**{key: given.pop(key) for key in _COMMON.parameters})
     body(context.obj, **given)
 
 

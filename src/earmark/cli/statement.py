@@ -7,8 +7,8 @@ from typing import Any, Final
 from earmark.cli.session import AnswerPart
 from earmark.cli.table import Table
 from earmark.clock import NANOS_PER_SECOND
-from earmark.runs.line import LineOutcome, StatementLine
 from earmark.runs.statement import Statement
+from earmark.runs.statement_line import LineOutcome, StatementLine
 
 _NUMBERS: Final = (">hold", ">settled", ">tokens", ">time")
 _HEADINGS: Final = ("stage", "path", ">try", "outcome", *_NUMBERS, "")

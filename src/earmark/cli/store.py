@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from earmark.cli.books import settings_of, store_of
 from earmark.cli.progress import ProgressLine
 from earmark.cli.session import Session, command, group
+from earmark.cli.store_access import settings_of, store_of
 from earmark.cli.table import Table
 from earmark.clock import SystemClock, iso
 from earmark.stores.copy import CopyReport, copy_store

@@ -11,11 +11,11 @@ from msgspec.structs import replace
 from earmark.board.board import Board
 from earmark.board.listing import TaskFilter
 from earmark.board.task import ModelWork, Priority, Quality, Task, TaskDraft, TaskStatus
-from earmark.cli.books import open_books, open_existing, operator, settings_of
 from earmark.cli.options import ActorOption
 from earmark.cli.session import Session, command, group
-from earmark.cli.task_given import RunGiven, check_stdin, text_of, work_of
-from earmark.cli.task_shown import TaskReport, tasks_table
+from earmark.cli.store_access import open_books, open_existing, operator, settings_of
+from earmark.cli.task_input import RunGiven, check_stdin, text_of, work_of
+from earmark.cli.task_tables import TaskReport, tasks_table
 from earmark.cli.time_options import AHEAD, WHEN
 from earmark.clock import from_datetime
 from earmark.errors import NotFound

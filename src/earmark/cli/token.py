@@ -6,8 +6,8 @@ from typing import Annotated, Final
 
 import typer
 
-from earmark.cli.books import open_books, open_existing, settings_of
 from earmark.cli.session import Session, command, group
+from earmark.cli.store_access import open_books, open_existing, settings_of
 from earmark.cli.table import Table
 from earmark.cli.time_options import AHEAD, WHEN
 from earmark.clock import Clock, from_datetime, iso

@@ -4,10 +4,10 @@ from typing import Annotated, Final
 
 import typer
 
-from earmark.cli.books import open_existing
 from earmark.cli.runs import latest_runs, run_of
 from earmark.cli.session import Session, command, group
 from earmark.cli.statement import lines_table, statement_parts
+from earmark.cli.store_access import open_existing
 from earmark.cli.table import Table
 from earmark.clock import iso
 from earmark.runs.journal import RunRecord

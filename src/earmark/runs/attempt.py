@@ -15,7 +15,7 @@ from earmark.ledger.values import Reservation
 from earmark.money import Money
 from earmark.pricing.bound import Bound, ModelBound
 from earmark.pricing.usage import Usage
-from earmark.runs.line import NOTHING, LineOutcome, StatementLine
+from earmark.runs.statement_line import NOTHING, LineOutcome, StatementLine
 from earmark.stages.kinds.jsontext import mended
 from earmark.stages.kinds.kind import StageKind
 

@@ -18,11 +18,11 @@ from earmark.runs.cache import PureCache, cache_key
 from earmark.runs.checked import checked_call
 from earmark.runs.events import OnEvent, RunEvent, StageEnded, StageRetried, StageStarted
 from earmark.runs.journal import JournalWriter
-from earmark.runs.line import NOTHING, LineOutcome, StatementLine
 from earmark.runs.prepare import Prepared
 from earmark.runs.recording import Recording
 from earmark.runs.routing import overlay_config
 from earmark.runs.shared_timeout import SharedTimeout
+from earmark.runs.statement_line import NOTHING, LineOutcome, StatementLine
 from earmark.stages.kinds.jsontext import Json
 from earmark.stages.kinds.kind import Tools
 

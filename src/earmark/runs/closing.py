@@ -12,8 +12,8 @@ from earmark.ledger.answers import Balance
 from earmark.ledger.async_ledger import AsyncLedger
 from earmark.ledger.requests import MOST_LISTED
 from earmark.money import Money
-from earmark.runs.line import NOTHING, StatementLine
 from earmark.runs.statement import RunStatus, Statement, total
+from earmark.runs.statement_line import NOTHING, StatementLine
 from earmark.stages.kinds.jsontext import Json, mended
 
 _log = logging.getLogger(__name__)

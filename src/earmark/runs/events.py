@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from earmark.composition.plan import Plan
 from earmark.money import Money
-from earmark.runs.line import StatementLine
 from earmark.runs.statement import Statement
+from earmark.runs.statement_line import StatementLine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,8 +14,8 @@ from earmark.composition.ast import Composition
 from earmark.errors import KeyReused, NotFound, RunIdReused
 from earmark.ledger.values import TableRows
 from earmark.money import Money
-from earmark.runs.line import StatementLine
 from earmark.runs.statement import RunStatus, Statement
+from earmark.runs.statement_line import StatementLine
 
 #: How long a run counts as going on without a word. More than clocks of hosts may differ by.
 LEASE_NS: Final = 10 * 60 * NANOS_PER_SECOND

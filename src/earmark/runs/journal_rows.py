@@ -7,8 +7,8 @@ from typing import Any, Final
 from earmark.composition.parse import parse_composition
 from earmark.money import Money
 from earmark.runs.journal import RunRecord
-from earmark.runs.line import StatementLine
 from earmark.runs.statement import RunStatus, Statement
+from earmark.runs.statement_line import StatementLine
 from earmark.stages.kinds.jsontext import Json
 
 RUN_COLUMNS: Final = (

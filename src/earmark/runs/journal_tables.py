@@ -23,8 +23,8 @@ from earmark.runs.journal_rows import (
     run_record,
     run_row,
 )
-from earmark.runs.line import StatementLine
 from earmark.runs.statement import RunStatus, Statement
+from earmark.runs.statement_line import StatementLine
 from earmark.stores.tables import Row, Rows, Tables
 
 T = TypeVar("T")

@@ -12,7 +12,7 @@ from earmark.ledger.answers import Balance
 from earmark.ledger.async_ledger import AsyncLedger
 from earmark.money import Money
 from earmark.runs.journal import RunRecord
-from earmark.runs.line import NOTHING
+from earmark.runs.statement_line import NOTHING
 
 Payers = Mapping[str, Sequence[Balance]]
 """The budgets that stand at a path or above it, leaf first, with how their limits stand."""

@@ -17,7 +17,7 @@ from earmark.ledger.ledger import Ledger
 from earmark.ledger.requests import MOST_LISTED
 from earmark.ledger.values import Reservation
 from earmark.runs.journal import RunRecord
-from earmark.runs.line import NOTHING, LineOutcome, StatementLine
+from earmark.runs.statement_line import NOTHING, LineOutcome, StatementLine
 
 _NOTE: Final = "no line was written: it is under way, or the run was cut off"
 

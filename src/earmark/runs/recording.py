@@ -6,7 +6,7 @@ from earmark.admission.charge import Charge
 from earmark.ledger.values import TableRows
 from earmark.runs.attempt import StageAttempt, of_charge
 from earmark.runs.journal import JournalWriter
-from earmark.runs.line import StatementLine
+from earmark.runs.statement_line import StatementLine
 
 
 @final

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from earmark.clock import iso
 from earmark.money import Money
-from earmark.runs.line import NOTHING, LineOutcome, StatementLine
+from earmark.runs.statement_line import NOTHING, LineOutcome, StatementLine
 
 
 class RunStatus(StrEnum):

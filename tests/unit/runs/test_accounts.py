@@ -11,8 +11,8 @@ from earmark.composition.ast import Const, Fanout, Let, Merge, Parallel, Retry, 
 from earmark.errors import EarmarkError
 from earmark.money import Money
 from earmark.runs.events import RunEnded, RunStarted, StageEnded, StageStarted
-from earmark.runs.line import LineOutcome
 from earmark.runs.statement import RunStatus, Statement
+from earmark.runs.statement_line import LineOutcome
 from earmark.stages.kinds.model import model_stage
 from earmark.stages.kinds.python import Costed, stage
 from earmark.testing.scripted import Answer, Failure, ScriptedProvider, Unmetered

@@ -18,8 +18,8 @@ from earmark.errors import (
 )
 from earmark.money import Money
 from earmark.runs.events import StageEnded, StageRetried
-from earmark.runs.line import LineOutcome
 from earmark.runs.statement import RunStatus
+from earmark.runs.statement_line import LineOutcome
 from earmark.stages.kinds.process import process_stage
 from earmark.stages.kinds.python import Costed, report_cost, stage
 from earmark.testing import ManualClock

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from earmark.errors import StoreUnavailable
-from earmark.runs.line import StatementLine
+from earmark.runs.statement_line import StatementLine
 from earmark.stores.open import open_ledger
 from earmark.stores.open_upkeep import open_upkeep
 from earmark.testing import ManualClock

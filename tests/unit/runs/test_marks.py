@@ -10,9 +10,9 @@ from earmark.composition.ast import Composition, Stage
 from earmark.money import Money
 from earmark.runs.attempt import of_charge
 from earmark.runs.journal import RunRecord
-from earmark.runs.line import LineOutcome, StatementLine
 from earmark.runs.reconcile import reconciled
 from earmark.runs.statement import RunStatus, Statement
+from earmark.runs.statement_line import LineOutcome, StatementLine
 from earmark.stores.open import open_ledger
 from earmark.testing import ManualClock
 

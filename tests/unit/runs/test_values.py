@@ -12,7 +12,7 @@ from earmark.composition.ast import Const, Node, Parallel, Retry, Sequential, St
 from earmark.composition.types import NUMBER, Range, Refined
 from earmark.errors import InvalidConfig, StageFailed
 from earmark.money import Money
-from earmark.runs.line import LineOutcome, StatementLine
+from earmark.runs.statement_line import LineOutcome, StatementLine
 from earmark.stages.kinds.jsontext import own_json
 from earmark.stages.kinds.model import model_stage
 from earmark.stages.kinds.process import process_stage

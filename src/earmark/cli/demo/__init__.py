@@ -9,7 +9,7 @@ import typer
 
 from earmark.cli.demo.environment import DemoEnvironment, open_demo
 from earmark.cli.demo.steps import StepResult, burst, pipeline, prove, refusal
-from earmark.cli.invoked import own_command
+from earmark.cli.own_command import own_command
 from earmark.cli.session import Session, command, group
 from earmark.errors import InvalidConfig
 

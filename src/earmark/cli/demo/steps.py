@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from earmark.admission.call import Call
 from earmark.cli.demo.environment import DemoEnvironment, read
-from earmark.cli.live import display_run
 from earmark.cli.plan import plan_parts
+from earmark.cli.run_display import display_run
 from earmark.cli.statement import statement_parts
 from earmark.clock import SystemClock
 from earmark.composition.plan import Plan, plan

@@ -2,11 +2,11 @@
 
 from earmark.service.models.base import (
     PATH,
-    Body,
     Check,
     Form,
     Page,
     Problem,
+    RequestBody,
 )
 from earmark.service.models.board import (
     Attempt,
@@ -60,7 +60,6 @@ __all__ = [
     "Attempt",
     "Audit",
     "Balance",
-    "Body",
     "Budget",
     "BudgetBody",
     "BudgetTree",
@@ -86,6 +85,7 @@ __all__ = [
     "Problem",
     "Quality",
     "ReasonBody",
+    "RequestBody",
     "Reservation",
     "ReserveBody",
     "Reserved",

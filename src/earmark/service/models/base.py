@@ -33,7 +33,7 @@ Amount = Annotated[str | int, Field(description="A decimal string of USD, else a
 Units = dict[Literal["calls", "tokens"], CountField]
 
 
-class Body(BaseModel):
+class RequestBody(BaseModel):
     """What a request brings; what is not named here is refused."""
 
     model_config = ConfigDict(extra="forbid")

@@ -5,10 +5,10 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, Field
 
 from earmark.board.task import Approval, TaskStatus
-from earmark.service.models.base import Body, FlagField, Form, MomentField, NoteField, Usd
+from earmark.service.models.base import FlagField, Form, MomentField, NoteField, RequestBody, Usd
 
 
-class ModelWork(Body):
+class ModelWork(RequestBody):
     """One question to one model."""
 
     kind: Literal["model"] = "model"
@@ -18,7 +18,7 @@ class ModelWork(Body):
     max_tokens: int | None = Field(default=None, strict=True, ge=1, le=10_000_000)
 
 
-class CompositionWork(Body):
+class CompositionWork(RequestBody):
     """A whole composition under a budget of its own."""
 
     kind: Literal["composition"]
@@ -30,7 +30,7 @@ class CompositionWork(Body):
 WorkField = Annotated[ModelWork | CompositionWork, Field(discriminator="kind")]
 
 
-class TaskBody(Body):
+class TaskBody(RequestBody):
     """A task that somebody wants on the board."""
 
     title: str = Field(strict=True, min_length=1, max_length=200)
@@ -50,13 +50,13 @@ class TaskBody(Body):
     due_at: AwareDatetime | None = None
 
 
-class NoteBody(Body):
+class NoteBody(RequestBody):
     """What to say with it."""
 
     note: NoteField = ""
 
 
-class GradeBody(Body):
+class GradeBody(RequestBody):
     """How good the result is."""
 
     overall: int = Field(strict=True, ge=0, le=100)

@@ -8,19 +8,19 @@ from earmark.ledger.values import Kind, State
 from earmark.runs.statement import RunStatus
 from earmark.service.models.base import (
     Amount,
-    Body,
     DurationField,
     Form,
     KeyField,
     MomentField,
     NoteField,
     PathField,
+    RequestBody,
     Units,
     Usd,
 )  # fmt: skip
 
 
-class BudgetBody(Body):
+class BudgetBody(RequestBody):
     """What to change of a budget; what is not given stays, a list replaces the whole list."""
 
     limits: list[Annotated[str, Field(strict=True, max_length=100)]] | None = Field(
@@ -38,20 +38,20 @@ class BudgetBody(Body):
     reason: NoteField = ""
 
 
-class PauseBody(Body):
+class PauseBody(RequestBody):
     """Why, and until when; until resumed where that is null."""
 
     reason: NoteField = ""
     until: AwareDatetime | None = None
 
 
-class ReasonBody(Body):
+class ReasonBody(RequestBody):
     """Why."""
 
     reason: NoteField = ""
 
 
-class ExtensionBody(Body):
+class ExtensionBody(RequestBody):
     """What to add to the limit of the same unit and window, and until when."""
 
     limit: str = Field(strict=True, max_length=100, examples=["2 usd per day"])
@@ -104,7 +104,7 @@ class BudgetTree(Budget):
     below: list[Budget]
 
 
-class ReserveBody(Body):
+class ReserveBody(RequestBody):
     """The most that something can cost, and who pays."""
 
     budget: PathField
@@ -129,7 +129,7 @@ Details = Annotated[
 ]
 
 
-class AmountBody(Body):
+class AmountBody(RequestBody):
     """What it really cost."""
 
     amount: Usd
@@ -142,7 +142,7 @@ class SettleBody(AmountBody):
     details: Details
 
 
-class PresumeBody(Body):
+class PresumeBody(RequestBody):
     """What is known of a cost that nobody knows in full."""
 
     known: Usd | None = Field(
@@ -152,7 +152,7 @@ class PresumeBody(Body):
     details: Details
 
 
-class ExtendBody(Body):
+class ExtendBody(RequestBody):
     """What to add to a hold, and how long it is to last from now."""
 
     amount: Usd = "0"

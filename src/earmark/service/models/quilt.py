@@ -5,10 +5,10 @@ from typing import Any, Literal
 from pydantic import Field
 
 from earmark.money import LARGEST_NANOS
-from earmark.service.models.base import Body, Form, MomentField
+from earmark.service.models.base import Form, MomentField, RequestBody
 
 
-class PatchBody(Body):
+class PatchBody(RequestBody):
     """The next version of a patch."""
 
     data: dict[str, Any]

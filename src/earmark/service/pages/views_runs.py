@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from earmark.clock import NANOS_PER_SECOND
 from earmark.money import Money
 from earmark.runs.journal import RunRecord, RunSummary
-from earmark.runs.line import LineOutcome, StatementLine
+from earmark.runs.statement_line import LineOutcome, StatementLine
 from earmark.service.pages.formatting import (
     LONGEST_JSON,
     DisplayedTime,

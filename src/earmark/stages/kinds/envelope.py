@@ -21,7 +21,7 @@ _NANOS_PER_CENT = 10_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class StageReply:
     """What another program answered; *problem* is empty when it succeeded."""
 
     output: Json
@@ -31,19 +31,19 @@ class Answer:
     note: str = ""
 
 
-def read_answer(text: bytes) -> Answer:
+def read_answer(text: bytes) -> StageReply:
     """Return the answer in *text*; what is no envelope is a problem, never an exception."""
     try:
         body = read_json(text)
     except ValueError as error:
-        return Answer(output=None, spent=None, problem=f"the answer is not JSON: {error}")
+        return StageReply(output=None, spent=None, problem=f"the answer is not JSON: {error}")
     if not isinstance(body, dict):
-        return Answer(output=None, spent=None, problem="the answer is not a JSON object")
+        return StageReply(output=None, spent=None, problem="the answer is not a JSON object")
     envelope = cast("dict[str, Any]", body)
     inner = envelope.get("data")
     data = cast("dict[str, Any]", inner) if isinstance(inner, dict) else {}
     spent, note = _spent({**envelope, **data})
-    return Answer(
+    return StageReply(
         output=data.get("output"), spent=spent, problem=_problem(envelope, data), note=note
     )
 

@@ -89,7 +89,7 @@ class ModelStage:
 
     def call(self, value: Json, tools: Tools) -> Call:
         """Return the provider's call for the filled prompt."""
-        return ModelCall(self, self._ask(value, tools))
+        return ModelStageCall(self, self._ask(value, tools))
 
     def _ask(self, value: Json, tools: Tools) -> Call:
         request = ModelRequest(
@@ -202,7 +202,7 @@ def _least(price: Price) -> Money:
 
 
 @dataclass(frozen=True, slots=True)
-class ModelCall:
+class ModelStageCall:
     """A provider's call, its answer turned into the stage's output."""
 
     stage: ModelStage
@@ -226,7 +226,7 @@ class ModelCall:
     @property
     def count_input(self) -> CountInput | None:
         """As the provider's call."""
-        return counting_inside(self.inner, lambda counted: ModelCall(self.stage, counted))
+        return counting_inside(self.inner, lambda counted: ModelStageCall(self.stage, counted))
 
     async def send(self, grant: Grant) -> Reply:
         """Ask the model; what it cost is booked also when its answer is not the JSON asked for.

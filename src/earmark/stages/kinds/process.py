@@ -20,7 +20,7 @@ from earmark.errors import CallFailed, InvalidStage
 from earmark.money import AmountLike, Money
 from earmark.pricing.bound import Bound, DeclaredBound
 from earmark.stages.kinds.declare import EffectLike, TypeLike, declare, declared_cost
-from earmark.stages.kinds.envelope import Answer, read_answer
+from earmark.stages.kinds.envelope import StageReply, read_answer
 from earmark.stages.kinds.jsontext import Json, read_json, write_json
 from earmark.stages.kinds.kind import TAIL_CHARS, Tools, tail
 from earmark.stages.stage import StageSpec
@@ -193,15 +193,15 @@ class ProcessCall:
         cost = self.stage.cost if answer.spent is None else answer.spent
         return Reply(value=answer.output, cost=cost, note=answer.note)
 
-    def _answer(self, stdout: bytes) -> Answer:
+    def _answer(self, stdout: bytes) -> StageReply:
         if self.stage.prints is Prints.ENVELOPE:
             return read_answer(stdout)
         try:
-            return Answer(output=read_json(stdout), spent=None, problem="")
+            return StageReply(output=read_json(stdout), spent=None, problem="")
         except ValueError as error:
             start = stdout[:80].decode(errors="replace")
             problem = f"its output is not JSON: {error}; it begins {start!r}"
-            return Answer(output=None, spent=None, problem=problem)
+            return StageReply(output=None, spent=None, problem=problem)
 
     def _failed(self, detail: str, spent: Money | None = None) -> CallFailed:
         """Return the failure of a program that cost *spent*; `None` where nobody knows."""

@@ -17,7 +17,7 @@ from earmark.errors import CallFailed, InvalidStage
 from earmark.money import AmountLike, Money
 from earmark.pricing.bound import Bound, DeclaredBound
 from earmark.stages.kinds.declare import EffectLike, TypeLike, declare, declared_cost
-from earmark.stages.kinds.envelope import Answer, read_answer
+from earmark.stages.kinds.envelope import StageReply, read_answer
 from earmark.stages.kinds.jsontext import Json, write_json
 from earmark.stages.kinds.kind import Tools, tail
 from earmark.stages.stage import StageSpec
@@ -176,7 +176,7 @@ def _lost(what: str, error: Exception, billed: Literal["no", "unknown"]) -> Call
     return CallFailed(detail=f"{what}: {why}", billed=billed, retryable=True)
 
 
-def _failure(status: int, answer: Answer, body: bytes) -> CallFailed:
+def _failure(status: int, answer: StageReply, body: bytes) -> CallFailed:
     detail = answer.problem
     if status not in _OK:
         said = (

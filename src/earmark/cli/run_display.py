@@ -32,7 +32,7 @@ def display_run(composition: Composition, clock: Clock) -> RunDisplay:
     """Return what shows a run of *composition* on this standard error."""
     if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
         # Loads Rich, which lines do without.
-        from earmark.cli.tree import RunTree  # noqa: PLC0415
+        from earmark.cli.run_tree import RunTree  # noqa: PLC0415
 
         return RunTree(composition, clock, sys.stderr)
     return Lines(sys.stderr)

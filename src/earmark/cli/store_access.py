@@ -6,7 +6,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Final
 
-from earmark.cli.allowing import allow, can_ask, confirm
+from earmark.cli.config_approval import allow, can_ask, confirm
 from earmark.cli.session import Session
 from earmark.clock import SystemClock
 from earmark.config.budgets import apply_budgets

@@ -14,13 +14,13 @@ from rich.console import Console
 
 from earmark.cli.event_lines import line_of
 from earmark.cli.progress import ProgressLine
-from earmark.cli.tree import RunTree, RunTreeRow, rows_of, shown
+from earmark.cli.run_tree import RunTree, RunTreeRow, rows_of, shown
 from earmark.composition.parse import parse_composition
 from earmark.composition.plan import Plan
 from earmark.composition.types import ANY
 from earmark.money import Money
 from earmark.runs.events import RunStarted, StageEnded, StageRetried, StageStarted
-from earmark.runs.line import LineOutcome, StatementLine
+from earmark.runs.statement_line import LineOutcome, StatementLine
 from earmark.testing import ManualClock
 from support.shell import DRAFT_AND_CRITICS, Shell
 

@@ -17,7 +17,7 @@ from earmark.composition.ast import Composition
 from earmark.composition.nodes import Const, Node, RemoteStage, Stage, children
 from earmark.money import Money
 from earmark.runs.events import RunEvent, RunStarted, StageEnded, StageRetried, StageStarted
-from earmark.runs.line import NOTHING, LineOutcome
+from earmark.runs.statement_line import NOTHING, LineOutcome
 
 _REFRESHES: Final = 8
 #: Lines of the terminal that are not rows: the totals, and where the next command is typed.

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 SCRIPTS = Path(sys.executable).parent
-ASK = "from earmark.cli.invoked import own_command; print(own_command())"
+ASK = "from earmark.cli.own_command import own_command; print(own_command())"
 
 
 @pytest.mark.parametrize("on_path", [True, False], ids=["on the path", "not on the path"])
