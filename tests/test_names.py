@@ -80,3 +80,65 @@ def test_every_name_is_used() -> None:
                 unused[name].append(path)
     assert {name: unused[name] for name in unused.keys() - USED_ELSEWHERE} == {}
     assert USED_ELSEWHERE.keys() - unused == set(), "listed, and used or gone"
+
+
+# What means two things ----------------------------------------------------------------------------
+
+_API = "a resource and its form in the API's schema"
+_EACH = "one for each database"
+_OPEN = "still to be renamed"
+#: Names of classes and aliases that more than one module defines, and why. It only gets shorter.
+SHARED = {
+    "Alert": _API,
+    "Balance": _API,
+    "Budget": _API,
+    "CompositionWork": _API,
+    "Delivery": _API,
+    "Entry": _API,
+    "Extension": _API,
+    "ModelWork": _API,
+    "Nudge": _API,
+    "Patch": _API,
+    "Quality": _API,
+    "Reservation": _API,
+    "Task": _API,
+    "Connection": _EACH,
+    "Uncommitted": _EACH,
+    "Asker": _OPEN,
+    "Attempt": _OPEN,
+    "Bill": _OPEN,
+    "Call": _OPEN,
+    "Cost": _OPEN,
+    "Counter": _OPEN,
+    "Kind": _OPEN,
+    "Line": _OPEN,
+    "Part": _OPEN,
+    "Row": _OPEN,
+    "Rows": _OPEN,
+    "Sent": _OPEN,
+    "Waiter": _OPEN,
+}
+
+
+def classes_and_aliases(tree: ast.Module) -> Iterator[str]:
+    """Yield the names of a module's classes and aliases, without a leading underscore."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.ClassDef(name=name):
+                yield name.lstrip("_")
+            case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
+                bare = name.lstrip("_")
+                # A type variable is one letter, a constant has only capitals.
+                if bare[:1].isupper() and not bare.isupper():
+                    yield bare
+
+
+def test_a_class_means_one_thing() -> None:
+    """No class or alias has the name of another module's, but those that are listed."""
+    homes: defaultdict[str, set[str]] = defaultdict(set)
+    for path, tree in modules().items():
+        for name in classes_and_aliases(tree):
+            homes[name].add(path)
+    shared = {name: sorted(paths) for name, paths in homes.items() if len(paths) > 1}
+    assert {name: shared[name] for name in shared.keys() - SHARED} == {}
+    assert SHARED.keys() - shared.keys() == set(), "listed, and no longer shared: take it out"
