@@ -8,7 +8,7 @@ import pytest
 
 from earmark.clock import iso
 from earmark.errors import BudgetExceeded, StoreUnavailable
-from earmark.nudges.collect import MOST_CALLS
+from earmark.nudges.collect import MOST_CALLS, MOST_UNMARKED, collect
 from earmark.nudges.nudges import Nudges
 from earmark.testing import ManualClock
 from support.ledger_workers import in_threads
@@ -407,3 +407,39 @@ def test_summer_time_ends_without_a_second_nudge(outbox: Outbox, clock: ManualCl
     assert outbox.collect() == 1
     assert outbox.nudges.find()[0].data["date"] == "2026-10-25"
     assert outbox.nudges.find()[0].data["resets_at"] == "2026-10-25T23:00:00Z"
+
+
+def test_entries_of_which_nobody_is_told_move_no_mark(outbox: Outbox, clock: ManualClock) -> None:
+    """It would be a commit a cycle. Another process reads them again, and nothing is told twice."""
+    other = Nudges(outbox.nudges.tables, clock)
+
+    def mark() -> list[tuple[object, ...]]:
+        sql = "SELECT tree, seq FROM {schema}.nudge_mark"
+        return outbox.nudges.tables.read(lambda rows: rows.run(sql))
+
+    outbox.ledger.set_budget("c8", limits=["10 usd per day"])
+    assert outbox.collect() == 0
+    first = mark()
+    outbox.spend("c8", "1", "1")
+    assert outbox.collect() == 0
+    assert mark() == first
+    outbox.spend("c8", "7", "7")
+    assert (collect(outbox.ledger, other), outbox.collect()) == (1, 0)
+    assert outbox.kinds() == ["threshold"]
+    told = mark()
+    outbox.spend("c8", "2", "2")
+    assert (outbox.collect(), collect(outbox.ledger, other)) == (1, 0)
+    assert outbox.kinds() == ["threshold", "exhausted"]
+    assert told != mark()
+
+
+def test_a_mark_moves_after_many_entries(outbox: Outbox) -> None:
+    """Whoever comes next does not read them all."""
+    outbox.ledger.set_budget("c8", limits=["10 usd per day"])
+    outbox.collect()
+    sql = "SELECT max(seq) FROM {schema}.nudge_mark"
+    for _ in range(MOST_UNMARKED // 2):
+        outbox.ledger.release(outbox.ledger.reserve("c8", "1").key)
+    outbox.collect()
+    ((mark,),) = outbox.nudges.tables.read(lambda rows: rows.run(sql))
+    assert mark == max(outbox.ledger.store.heads().values())

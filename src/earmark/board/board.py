@@ -151,13 +151,14 @@ class Board:
         lease_ns: int,
         only: Collection[str] | None = None,
         without: Collection[int] = (),
+        also: Callable[[Rows], None] | None = None,
     ) -> list[Task]:
         """Claim up to *most* tasks for *agent*, by priority and age, each for *lease_ns*.
 
         One transaction, whatever other processes do: a task is claimed once. It takes what is
         pending, due, approved where that is asked, not waiting for another task, and for this agent
         or any; with *only*, of the tasks with these ids, as far as they are among the first 1,000;
-        none with the numbers *without*.
+        none with the numbers *without*. Where it claims any, *also* writes in the same transaction.
         """
         checked_name(agent, "agent")
 
@@ -169,6 +170,8 @@ class Board:
             ready = listing.ready_tasks(transaction.rows, agent, transaction.now, count, without)
             if only is not None:
                 ready = [task for task in ready if task.id in only][: max(0, most)]
+            if ready and also is not None:
+                also(transaction.rows)
             return [
                 transaction.move(task, move, actor=agent, part=i) for i, task in enumerate(ready)
             ]

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, NamedTuple
@@ -24,6 +24,7 @@ from earmark.heartbeat.preview import needs_of
 from earmark.heartbeat.recovery import recover
 from earmark.heartbeat.runtime import WHOLE_ANSWER, Runtime
 from earmark.nudges.collect import collect
+from earmark.stores.tables import Rows
 from earmark.workspace.agent_state import HeartbeatState
 from earmark.workspace.approvals import request_pending_approvals
 from earmark.workspace.workspace import Workspace
@@ -73,6 +74,7 @@ class CycleProgress:
 class _Outlook(NamedTuple):
     """What the next ready tasks can expect of the budget."""
 
+    any_ready: bool = True
     verdict: Verdict = GO
     """What is in the way of all that may fit at some time."""
     hopeless: frozenset[str] = frozenset()
@@ -94,9 +96,9 @@ class Cycle:
         *,
         leases: Leases,
         clock: Clock,
-        on_dispatch: Callable[[], Awaitable[None]],
+        on_dispatch: Callable[[Rows], None],
     ) -> None:
-        """Work on *workspace*; await *on_dispatch* before the first dispatch of a cycle."""
+        """Work on *workspace*; *on_dispatch* writes in the transaction of a cycle's first claim."""
         self._on_dispatch = on_dispatch
         self._workspace = workspace
         self._settings = settings
@@ -216,11 +218,10 @@ class Cycle:
                 if not only:
                     progress.verdict = outlook.verdict
                     return
-            tasks = await self._claimed(most, only)
+            also = None if progress.ended else self._on_dispatch
+            tasks = await self._claimed(most, only, also=also) if outlook.any_ready else []
             if not tasks:
                 return
-            if not progress.ended:
-                await self._on_dispatch()
             found = await self._all_of(tasks)
             progress.ended += found
             self._unable |= {
@@ -233,7 +234,9 @@ class Cycle:
             if progress.verdict.state not in {"", "at_cap"}:
                 return
 
-    async def _claimed(self, most: int, only: Collection[str]) -> list[Task]:
+    async def _claimed(
+        self, most: int, only: Collection[str], *, also: Callable[[Rows], None] | None
+    ) -> list[Task]:
         claim = partial(
             self._workspace.board.claim,
             self._settings.agent,
@@ -241,6 +244,7 @@ class Cycle:
             lease_ns=self._leases.lease_ns,
             only=only or None,
             without=self._unable,
+            also=also,
         )
         return await asyncio.to_thread(claim)
 
@@ -249,7 +253,7 @@ class Cycle:
             self._settings.agent, MOST_LOOKED_AT, without=self._unable
         )
         if not ready:
-            return _Outlook()
+            return _Outlook(any_ready=False)
         budget = self._settings.budget
         accounts = self._workspace.ledger.store.accounts(budget, self._clock.instant())
         if not accounts:
@@ -275,7 +279,12 @@ class Cycle:
                 compositions.add(task.id)
         found = least_obstacle(others)
         verdict = GO if found is None else refusal_verdict(found.refusal)
-        return _Outlook(verdict, frozenset(asks), frozenset(compositions), frozenset(unable))
+        return _Outlook(
+            verdict=verdict,
+            hopeless=frozenset(asks),
+            oversized=frozenset(compositions),
+            unable=frozenset(unable),
+        )
 
     async def _all_of(self, tasks: list[Task]) -> list[DispatchEnd]:
         """Dispatch *tasks* at once; return what became of each."""

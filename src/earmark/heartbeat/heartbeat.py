@@ -23,6 +23,7 @@ from earmark.heartbeat.preview import DispatchPreview, preview
 from earmark.heartbeat.runtime import Runtime
 from earmark.heartbeat.settings_reload import apply_changes, state_with
 from earmark.ids import new_run_id
+from earmark.stores.tables import Rows
 from earmark.workspace.agent_state import AgentState
 from earmark.workspace.agents import AgentRow
 from earmark.workspace.health import cycles_until_persist
@@ -297,9 +298,10 @@ class Heartbeat:
             last_error=report.trouble(),
         )
 
-    async def _dispatching(self) -> None:
-        self._state = replace(self._state, state="dispatching", reason="", resets_at=0)
-        await self._report()
+    def _dispatching(self, rows: Rows) -> None:
+        state = replace(self._state, state="dispatching", reason="", resets_at=0)
+        self._workspace.agents.report_in(rows, state.agent, self._holder, state, state.cycle_count)
+        self._state = state
 
     async def _tell(self, report: CycleReport) -> None:
         _log.info("%s", report.line())

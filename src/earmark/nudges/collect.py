@@ -26,6 +26,9 @@ _log = logging.getLogger(__name__)
 MOST_CALLS: Final = 20
 #: Entries that are read at once.
 PAGE: Final = 5000
+#: Moving a mark is a commit. For fewer entries than these, of which nobody is told, it stays: this
+#: process remembers that it read them, another one reads them again.
+MOST_UNMARKED: Final = 1000
 #: Who collects from old books for the first time hears of the last day, not of years.
 _FIRST_LOOK_NS: Final = 24 * 3600 * NANOS_PER_SECOND
 #: How often somebody else may have been faster before the rest is left to the next collection.
@@ -61,8 +64,7 @@ def collect(ledger: Ledger, nudges: Nudges, channels: Sequence[str] = ()) -> int
     marks = dict(nudges.tables.read(lambda rows: rows.run(_MARKS)))
     since = None if marks else ledger.clock.instant() - _FIRST_LOOK_NS
     collector = _Collector(ledger, nudges, channels, since)
-    behind = [tree for tree in sorted(heads) if marks.get(tree, 0) < heads[tree]]
-    return sum(collector.tree(tree, marks.get(tree, 0), heads[tree]) for tree in behind)
+    return sum(collector.tree(tree, marks.get(tree), heads[tree]) for tree in sorted(heads))
 
 
 @dataclass(slots=True)
@@ -76,14 +78,21 @@ class _Collector:
     raised: dict[str, int] = field(default_factory=dict[str, int])
     """Nudges about single calls so far, by kind."""
 
-    def tree(self, tree: str, mark: int, head: int) -> int:
+    def tree(self, tree: str, mark: int | None, head: int) -> int:
         """Raise what is new in *tree* between *mark* and *head*; return how many nudges."""
         for _ in range(_TRIES):
+            after = max(mark or 0, self.nudges.read_until.get(tree, 0))
+            if after >= head:
+                return 0
             news = _News(self.ledger)
-            news.read(Filter(budget=tree or None, after=mark, since=self.since), head)
-            move = _MarkAdvance(tree, mark, head)
-            count = self.nudges.raise_all(self._drafts(news), self.channels, move)
-            _log.debug("entries %s to %s of '%s': %s nudges", mark, head, tree, count)
+            news.read(Filter(budget=tree or None, after=after, since=self.since), head)
+            drafts = self._drafts(news)
+            if not drafts and mark is not None and head - mark < MOST_UNMARKED:
+                self.nudges.read_until[tree] = head
+                return 0
+            move = _MarkAdvance(tree, mark or 0, head)
+            count = self.nudges.raise_all(drafts, self.channels, move)
+            _log.debug("entries %s to %s of '%s': %s nudges", after, head, tree, count)
             mark = move.stands
             if mark >= head:
                 return count

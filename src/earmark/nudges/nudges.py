@@ -49,6 +49,8 @@ class Nudges:
     def __init__(self, tables: Tables, clock: Clock, *, recipient: str = "AG Lu") -> None:
         """Keep nudges in *tables*, dated by *clock*, for *recipient* unless told otherwise."""
         self.tables = tables
+        self.read_until: dict[str, int] = {}
+        """By tree, the entry up to which this process has read and found nobody to be told."""
         self.clock = clock
         self.recipient = recipient
 

@@ -94,18 +94,25 @@ class Agents:
         Raises:
             AgentBusy: Another took the name.
         """
+        self._tables.write(_LOCK, lambda rows: self.report_in(rows, name, holder, state, cycles))
 
-        def work(rows: Rows) -> None:
+    def report_in(self, rows: Rows, name: str, holder: str, state: AgentState, cycles: int) -> None:
+        """Write what the agent says of itself in the transaction of *rows*, under whatever lock.
+
+        Raises:
+            AgentBusy: Another took the name.
+        """
+        written = rows.run(
+            "UPDATE {schema}.agent SET state = ?, cycles = ?, updated_at = ?"
+            " WHERE name = ? AND holder = ? RETURNING name",
+            msgspec.json.encode(state).decode(),
+            cycles,
+            self._clock.instant(),
+            name,
+            holder,
+        )
+        if not written:
             _check_holder(rows, name, holder)
-            rows.run(
-                "UPDATE {schema}.agent SET state = ?, cycles = ?, updated_at = ? WHERE name = ?",
-                msgspec.json.encode(state).decode(),
-                cycles,
-                self._clock.instant(),
-                name,
-            )
-
-        self._tables.write(_LOCK, work)
 
     def get(self, name: str) -> AgentRow | None:
         """Return the agent *name*, if it ever ran."""

@@ -294,7 +294,7 @@ def test_a_patch_that_cannot_be_written_is_written_later(beats: BeatHouse) -> No
     """Nothing is lost meanwhile: the ledger has it, and the next cycle writes it."""
     beats.fill(1)
     beats.cycles(9)
-    beats.line.writes_left = 2
+    beats.line.writes_left = 1
     report = beats.cycle()
     assert (report.state, report.persisted) == ("error", "")
     beats.line.down, beats.line.writes_left = False, -1

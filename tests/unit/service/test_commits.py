@@ -3,35 +3,18 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import apsw
 import pytest
 
+from support.commits import Commits, counted_commits
 from support.service_house import House
 from support.service_house import house as open_house
-
-
-class Commits:
-    """Counts the commits of every SQLite connection that is made while it is entered."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def watch(self, connection: apsw.Connection) -> None:
-        """Count those of *connection* that change something."""
-        connection.set_commit_hook(self._note)
-
-    def _note(self) -> bool:
-        self.count += 1
-        return False
 
 
 @pytest.fixture
 def commits() -> Iterator[Commits]:
     """Counts what is committed to files that are opened from here on."""
-    counting = Commits()
-    apsw.connection_hooks.append(counting.watch)
-    yield counting
-    apsw.connection_hooks.remove(counting.watch)
+    with counted_commits() as counting:
+        yield counting
 
 
 @pytest.fixture
