@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from earmark.board.task import Status
+from earmark.board.task import TaskStatus
 from support.beat_house import BeatHouse
 from support.commits import counted_commits
 
@@ -14,7 +14,7 @@ def test_a_task_costs_eight_commits_and_an_idle_cycle_two(tmp_path: Path) -> Non
         before = commits.count
         task = house.add()
         house.cycle()
-        assert house.status(task) is Status.COMPLETED
+        assert house.status(task) is TaskStatus.COMPLETED
         assert commits.count == before + 8
         house.cycle()
         assert commits.count == before + 10
