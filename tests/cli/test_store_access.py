@@ -153,6 +153,25 @@ def test_holds_are_filtered(books: Shell) -> None:
     assert keys("--until", "1h") == []
 
 
+def test_a_cut_list_of_holds_says_where_it_goes_on(books: Shell) -> None:
+    """Page by page each hold comes once, in the order of opening, whichever its state."""
+    with open_ledger("sqlite:///earmark.db") as ledger:
+        for number in range(2, 6):
+            ledger.reserve("acme", "0.1", key=f"call-{number}")
+        ledger.presume("call-2")
+        ledger.presume("call-5")
+        seqs = [each.seq for each in ledger.holds(state=None)]
+        assert [each.seq for each in ledger.holds(state=None, after=seqs[2])] == seqs[3:]
+    found, page = list[str](), {"after": 0, "more": True}
+    while page["more"]:
+        page = books.json("holds", "--limit", "2", "--after", str(page["after"]))
+        found += [each["key"] for each in page["holds"]]
+    assert found == [f"call-{number}" for number in range(1, 6)]
+    said = books.ok("holds", "--limit", "2").err
+    assert said == f"earmark: there may be more: go on with --after {seqs[1]}\n"
+    assert books.ok("holds").err == ""
+
+
 def test_entries_are_paged_and_filtered(books: Shell) -> None:
     """Entries come in the order of commits; `after` is where the next page goes on."""
     page = books.json("entries", "--limit", "1")

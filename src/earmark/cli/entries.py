@@ -46,13 +46,13 @@ def entries(
             after=after,
             most=limit,
         )
-    last = found[-1].seq if found else after
+    last, more = found[-1].seq if found else after, len(found) == limit
     zones: dict[str, str] = {}
     session.answer(
-        {"entries": [entry_json(each) for each in found], "after": last},
+        {"entries": [entry_json(each) for each in found], "after": last, "more": more},
         Table(headings=_HEADINGS, rows=[_row(each, zones) for each in found], empty="no entries"),
     )
-    if len(found) == limit and not session.json:
+    if more and not session.json:
         session.tell(f"there may be more: go on with --after {last}")
 
 

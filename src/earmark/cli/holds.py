@@ -63,6 +63,9 @@ def holds(
         str | None, typer.Option(metavar=WHEN, help=f"Opened then or later: {AGO}")
     ] = None,
     until: Annotated[str | None, typer.Option(metavar=WHEN, help="Opened before then.")] = None,
+    after: Annotated[
+        int, typer.Option(metavar="SEQ", min=0, help="Go on after this number: the next page.")
+    ] = 0,
     limit: Annotated[int, typer.Option(min=1, max=1_000_000, help="At most so many.")] = 1000,
 ) -> None:
     """List reservations in the order they were opened: those whose true cost is not known yet."""
@@ -77,10 +80,15 @@ def holds(
                 key=key,
                 since=parse_past(since, ledger.clock),
                 until=parse_past(until, ledger.clock),
+                after=after,
                 most=limit,
             )
         ]
-    _answer(session, sorted(found, key=lambda each: each.seq)[:limit])
+    found = sorted(found, key=lambda each: each.seq)[:limit]
+    last, more = found[-1].seq if found else after, len(found) == limit
+    _answer(session, found, after=last, more=more)
+    if more and not session.json:
+        session.tell(f"there may be more: go on with --after {last}")
 
 
 @command(app)
@@ -139,9 +147,9 @@ def release(session: Session, keys: Keys) -> None:
         _answer(session, [released[key] for key in dict.fromkeys(keys)])
 
 
-def _answer(session: Session, found: list[Reservation]) -> None:
+def _answer(session: Session, found: list[Reservation], **page: object) -> None:
     session.answer(
-        {"holds": [reservation_json(each) for each in found]},
+        {"holds": [reservation_json(each) for each in found], **page},
         Table(headings=_HEADINGS, rows=[_row(each) for each in found], empty="no holds"),
     )
 

@@ -260,11 +260,19 @@ class AsyncLedger:
         key: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
+        after: int = 0,
         most: int = 1000,
     ) -> list[Reservation]:
         """Return matching reservations, the open ones by default; see `Ledger.holds`."""
         return await asyncio.to_thread(
-            self.sync.holds, budget, state=state, key=key, since=since, until=until, most=most
+            self.sync.holds,
+            budget,
+            state=state,
+            key=key,
+            since=since,
+            until=until,
+            after=after,
+            most=most,
         )
 
     async def entries(

@@ -249,7 +249,9 @@ def listing(
     """
     if state is not None and state not in get_args(State):
         raise InvalidKey(
-            text=shown(state), want="one of " + ", ".join(get_args(State)), kind="state"
+            text=shown(state),
+            want=f"one of {', '.join(get_args(State))}; None for all",
+            kind="state",
         )
     return Filter(
         budget=None if budget is None else parse_path(budget),

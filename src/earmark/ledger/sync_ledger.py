@@ -350,15 +350,19 @@ class SyncLedger:
         key: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
+        after: int = 0,
         most: int = 1000,
     ) -> list[Reservation]:
-        """Return matching reservations in the order they were opened; the open ones by default."""
+        """Return matching reservations in the order they were opened, and *most* of them at most.
+
+        *state* is `open`, `presumed`, `settled` or `released`; `None` for all. *after* is the `seq`
+        of a reservation to go on from: where as many came as were asked for, there may be more.
+        """
         self.sweep()
-        return self.store.reservations(
-            requests.listing(
-                budget=budget, key=key, state=state, since=since, until=until, most=most
-            )
+        wanted = requests.listing(
+            budget=budget, key=key, state=state, since=since, until=until, after=after, most=most
         )
+        return self.store.reservations(wanted)
 
     def entries(
         self,
