@@ -153,6 +153,32 @@ def test_holds_are_filtered(books: Shell) -> None:
     assert keys("--until", "1h") == []
 
 
+@pytest.mark.parametrize("words", [("settle", "call-1", "0.2"), ("release", "call-1")])
+def test_who_closes_an_open_hold_is_warned_of_its_call(
+    books: Shell, words: tuple[str, ...]
+) -> None:
+    """A hold before its deadline may be a call under way; one that was presumed is not."""
+    said = books.ok("holds", *words).err
+    assert "'call-1' was open, with a deadline at " in said
+    assert "its call may be under way" in said
+    with open_ledger("sqlite:///earmark.db") as ledger:
+        ledger.reserve("acme", "1.00", key="call-2")
+        ledger.presume("call-2")
+    assert books.ok("holds", words[0], "call-2", *words[2:]).err == ""
+
+
+def test_a_settlement_far_above_its_hold_is_asked_about(books: Shell) -> None:
+    """Ten times the hold books nothing without --yes; once settled, the amount is final."""
+    assert "say --yes" in books("holds", "settle", "call-1", "10").err
+    assert books.json("holds")["holds"][0]["state"] == "open"
+    (settled,) = books.json("holds", "settle", "call-1", "10", "--yes")["holds"]
+    assert (settled["settled"], settled["overrun"]) == ("10", "9")
+    again = books("holds", "settle", "call-1", "0.10", "--yes").err
+    assert "already settled to 10 usd; a settlement is final: to give back" in again
+    assert "`earmark budget extend`" in again
+    assert books.ok("holds", "settle", "call-1", "10").err == ""
+
+
 def test_a_cut_list_of_holds_says_where_it_goes_on(books: Shell) -> None:
     """Page by page each hold comes once, in the order of opening, whichever its state."""
     with open_ledger("sqlite:///earmark.db") as ledger:

@@ -10,8 +10,10 @@ from earmark.cli.session import Session, command, default, group
 from earmark.cli.store_access import open_existing
 from earmark.cli.table import Table
 from earmark.cli.time_options import AGO, WHEN
+from earmark.errors import KeyReused
 from earmark.ledger.details import read_details, remarks
 from earmark.ledger.values import Reservation, State
+from earmark.money import Money
 from earmark.workspace.resource_json import labels_of, reservation_json
 from earmark.workspace.time_expressions import parse_past
 
@@ -24,6 +26,10 @@ _HEADINGS: Final = (
     *("key", "budget", "state", ">hold", ">settled", "opened", "deadline", "labels"),
     "details",
 )
+
+
+#: A settlement of so many times its hold is asked about: a slip of the point is ten times.
+_FAR_ABOVE: Final = 10
 
 
 class HoldFilter(StrEnum):
@@ -110,6 +116,10 @@ def settle(
     session: Session,
     key: KeyArgument,
     usd: Annotated[str, typer.Argument(metavar="USD", help="What it really cost: 0.0421.")],
+    *,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Also where it is ten times the hold or more.")
+    ] = False,
 ) -> None:
     """Book what a reservation really cost, in full; also one that was presumed spent.
 
@@ -117,7 +127,23 @@ def settle(
     is added to the limit: `earmark budget extend PATH "0.37 usd per day" --until WHEN`.
     """
     with open_existing(session) as ledger:
-        _answer(session, [ledger.settle(key, usd)])
+        amount, found = Money(usd), ledger.reservation(key)
+        counted = max(found.amount, found.settled or found.amount)
+        if amount and amount >= counted * _FAR_ABOVE and found.state != "settled" and not yes:
+            detail = f"{amount} usd is {_FAR_ABOVE} times what {key!r} counts, {counted} usd, or"
+            detail += " more, and a settlement is final: if that is meant, say --yes"
+            raise typer.BadParameter(detail, param_hint="'USD'")
+        try:
+            settled = ledger.settle(key, amount)
+        except KeyReused as refusal:
+            if (found := ledger.reservation(key)).state == "settled":
+                refusal.advice = (
+                    f"already settled to {found.settled} usd; a settlement is final: to give back"
+                    " what was booked too much see `earmark budget extend`"
+                )
+            raise
+        _warn_of_open(session, [found])
+        _answer(session, [settled])
 
 
 @command(app)
@@ -144,7 +170,18 @@ def release(session: Session, keys: Keys) -> None:
         # A settled one first: it is refused.
         found.sort(key=lambda each: each.state != "settled")
         released = {each.key: ledger.release(each.key) for each in found}
+        _warn_of_open(session, found)
         _answer(session, [released[key] for key in dict.fromkeys(keys)])
+
+
+def _warn_of_open(session: Session, before: list[Reservation]) -> None:
+    """Warn of those that were open *before* they were closed: their callers know nothing of it."""
+    for each in before:
+        if each.state == "open":
+            session.tell(
+                f"'{each.key}' was open, with a deadline at {each.deadline:%Y-%m-%d %H:%M:%S}Z: its"
+                " call may be under way, and what it costs is not booked any more"
+            )
 
 
 def _answer(session: Session, found: list[Reservation], **page: object) -> None:
