@@ -6,7 +6,7 @@ from earmark.service.pages.burn_down import (
     MOST_POINTS,
     SLICES,
     Point,
-    Stand,
+    WindowState,
     forecast,
     points,
     slices,
@@ -24,9 +24,9 @@ def entry(at: int, kind: Kind, key: str, usd: int, calls: int = 1) -> Entry:
 
 def stand(
     settled: int, held: int = 0, *, limit: int = 100, now: int = 4, unit: str = "usd"
-) -> Stand:
+) -> WindowState:
     """Return a limit of 10 hours after so many."""
-    return Stand(
+    return WindowState(
         unit=unit, limit=limit, settled=settled, held=held,
         start=BEGIN, end=BEGIN + 10 * HOUR, now=BEGIN + now * HOUR,
     )  # fmt: skip
@@ -145,7 +145,7 @@ def test_nothing_left_gives_no_forecast() -> None:
 def test_a_total_is_measured_from_its_entries() -> None:
     """A limit that never turns has no beginning: the rate is that of the entries at hand."""
     entries = [entry(0, "reserve", "a", 20), entry(2, "settle", "a", 20)]
-    total = Stand(
+    total = WindowState(
         unit="usd", limit=100, settled=60, held=0, start=0, end=END_OF_TIME, now=BEGIN + 4 * HOUR
     )
     ahead = forecast(total, entries)

@@ -39,7 +39,7 @@ def end_attempt(
     # An attempt ends once: its end has a name of its own, which any later repeat finds.
     last = as_(transaction, operation=f"end:{task.id}/{number}")
     done = last.done()
-    if done and (done.move, done.actor) == (move.told, move.agent):
+    if done and (done.move, done.actor) == (move.event_name, move.agent):
         return task
     check_open(task, number, task_history.attempt_of(transaction.rows, task.id, number))
     return moved(last, task, move, move.agent, note, beside)

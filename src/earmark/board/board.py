@@ -84,10 +84,10 @@ class Board:
             InputError: Something of the draft cannot be on the board; says what to give.
             KeyReused: The key made a task with other content. `due_at` is not compared: it moves.
         """
-        wanted, name = checked(draft), checked_name(actor, "actor")
+        new_draft, name = checked(draft), checked_name(actor, "actor")
         operation = "" if key is None else f"add:{checked_name(key, 'key')}"
         return self._write(
-            lambda transaction: add_draft(transaction, wanted, name, self._clock, approval_for),
+            lambda transaction: add_draft(transaction, new_draft, name, self._clock, approval_for),
             operation,
         )
 
@@ -97,9 +97,9 @@ class Board:
         """Return a task."""
         return self._tables.read(lambda read: rows.find_task(read, task_id))
 
-    def find(self, wanted: TaskFilter = _EVERYTHING) -> list[Task]:
+    def find(self, task_filter: TaskFilter = _EVERYTHING) -> list[Task]:
         """Return a page of tasks in the order of their numbers; at most 1,000."""
-        return self._tables.read(lambda read: listing.find_tasks(read, wanted))
+        return self._tables.read(lambda read: listing.find_tasks(read, task_filter))
 
     def counts(self) -> dict[TaskStatus, int]:
         """Return how many tasks are in each state, zero where none is."""

@@ -36,14 +36,16 @@ class TaskFilter:
     newest_first: bool = False
 
 
-def find_tasks(rows: Rows, wanted: TaskFilter) -> list[Task]:
+def find_tasks(rows: Rows, task_filter: TaskFilter) -> list[Task]:
     """Return a page of the tasks that are wanted, in the order of their numbers."""
-    most = min(wanted.most, MOST)
-    if most <= 0 or not _sayable(wanted):
+    most = min(task_filter.most, MOST)
+    if most <= 0 or not _sayable(task_filter):
         return []
     # An index gives one state's tasks in order; several states are merged here.
-    found = [row for status in _states(wanted) for row in _page(rows, wanted, status, most)]
-    found.sort(key=_number, reverse=wanted.newest_first)
+    found = [
+        row for status in _states(task_filter) for row in _page(rows, task_filter, status, most)
+    ]
+    found.sort(key=_number, reverse=task_filter.newest_first)
     return read_tasks(rows, found[:most])
 
 
@@ -106,36 +108,36 @@ _READ_LABELLED: Final = (
 )
 
 
-def _states(wanted: TaskFilter) -> list[str]:
+def _states(task_filter: TaskFilter) -> list[str]:
     # Those of a priority are in order for each state, too.
-    merged = wanted.priority is not None and wanted.label is None
-    return [str(status) for status in sorted(wanted.status or (TaskStatus if merged else ()))] or [
-        ""
-    ]
+    merged = task_filter.priority is not None and task_filter.label is None
+    return [
+        str(status) for status in sorted(task_filter.status or (TaskStatus if merged else ()))
+    ] or [""]
 
 
-def _page(rows: Rows, wanted: TaskFilter, status: str, most: int) -> list[Row]:
-    read, place = (READ_TASK, "number") if wanted.label is None else (_READ_LABELLED, "place")
-    conditions = _conditions(wanted, status, place)
+def _page(rows: Rows, task_filter: TaskFilter, status: str, most: int) -> list[Row]:
+    read, place = (READ_TASK, "number") if task_filter.label is None else (_READ_LABELLED, "place")
+    conditions = _conditions(task_filter, status, place)
     where = " AND ".join(condition for condition, _ in conditions) or "number > 0"
-    order = "DESC" if wanted.newest_first else "ASC"
+    order = "DESC" if task_filter.newest_first else "ASC"
     values = [value for _, given in conditions for value in given]
     return rows.run(f"{read} WHERE {where} ORDER BY {place} {order} LIMIT ?", *values, most)
 
 
 def _conditions(
-    wanted: TaskFilter, status: str, place: str
+    task_filter: TaskFilter, status: str, place: str
 ) -> list[tuple[str, tuple[object, ...]]]:
-    after = max(0, min(wanted.after, LARGEST))
-    beyond = f"{place} < ?" if wanted.newest_first else f"{place} > ?"
+    after = max(0, min(task_filter.after, LARGEST))
+    beyond = f"{place} < ?" if task_filter.newest_first else f"{place} > ?"
     each: list[tuple[bool, str, tuple[object, ...]]] = [
         (bool(status), "status = ?", (status,)),
         (after > 0, beyond, (after,)),
-        (wanted.type is not None, "type = ?", (wanted.type,)),
-        (wanted.priority is not None, "priority = ?", (int(wanted.priority or 0),)),
-        (wanted.agent is not None, "agent = ?", (wanted.agent,)),
-        (wanted.label is not None, "labelled = ? AND place = number", (wanted.label,)),
-        (wanted.text is not None, _SAYS, (_pattern(wanted.text),) * 2),
+        (task_filter.type is not None, "type = ?", (task_filter.type,)),
+        (task_filter.priority is not None, "priority = ?", (int(task_filter.priority or 0),)),
+        (task_filter.agent is not None, "agent = ?", (task_filter.agent,)),
+        (task_filter.label is not None, "labelled = ? AND place = number", (task_filter.label,)),
+        (task_filter.text is not None, _SAYS, (_pattern(task_filter.text),) * 2),
     ]
     return [(condition, values) for asked, condition, values in each if asked]
 
@@ -150,9 +152,9 @@ def _pattern(text: str | None) -> str:
     return f"%{escaped}%"
 
 
-def _sayable(wanted: TaskFilter) -> bool:
+def _sayable(task_filter: TaskFilter) -> bool:
     """Return whether a task can have such texts at all; a database would refuse others."""
-    given = (wanted.type, wanted.label, wanted.agent, wanted.text)
+    given = (task_filter.type, task_filter.label, task_filter.agent, task_filter.text)
     return all(text is None or is_text(text) for text in given)
 
 

@@ -12,7 +12,7 @@ class Claim(Struct, frozen=True, kw_only=True):
     """An agent takes a pending task for as long as its lease lasts."""
 
     name: ClassVar[str] = "claim"
-    told: ClassVar[str] = "claimed"
+    event_name: ClassVar[str] = "claimed"
     agent: str
     lease_until: int
 
@@ -21,7 +21,7 @@ class Start(Struct, frozen=True, kw_only=True):
     """It gives the task it claimed to *model*; *version* is that of the task as it knows it."""
 
     name: ClassVar[str] = "start"
-    told: ClassVar[str] = "started"
+    event_name: ClassVar[str] = "started"
     agent: str
     version: int
     model: str
@@ -31,7 +31,7 @@ class Complete(Struct, frozen=True, kw_only=True):
     """The model answered."""
 
     name: ClassVar[str] = "complete"
-    told: ClassVar[str] = "completed"
+    event_name: ClassVar[str] = "completed"
     agent: str
     result: Mapping[str, Any]
 
@@ -40,7 +40,7 @@ class Fail(Struct, frozen=True, kw_only=True):
     """The try came to nothing; at *retry_at* there may be another."""
 
     name: ClassVar[str] = "fail"
-    told: ClassVar[str] = "failed"
+    event_name: ClassVar[str] = "failed"
     agent: str
     error: str
     retry_at: int | None = None
@@ -51,7 +51,7 @@ class Lose(Struct, frozen=True, kw_only=True):
     """It was given to the model, and nobody knows what became of it."""
 
     name: ClassVar[str] = "lose"
-    told: ClassVar[str] = "unknown"
+    event_name: ClassVar[str] = "unknown"
     agent: str
     error: str
 
@@ -60,7 +60,7 @@ class Park(Struct, frozen=True, kw_only=True):
     """The agent puts it back: nothing was sent. With *uncount* the try does not count."""
 
     name: ClassVar[str] = "park"
-    told: ClassVar[str] = "parked"
+    event_name: ClassVar[str] = "parked"
     agent: str
     due_at: int = 0
     uncount: bool = False
@@ -70,7 +70,7 @@ class TakeBack(Struct, frozen=True, kw_only=True):
     """The lease ran out: the task goes where its trail in the books says."""
 
     name: ClassVar[str] = "take back"
-    told: ClassVar[str] = "taken back"
+    event_name: ClassVar[str] = "taken back"
     version: int
     to: Literal[TaskStatus.PENDING, TaskStatus.UNKNOWN, TaskStatus.FAILED]
     reason: str
@@ -80,7 +80,7 @@ class Grade(Struct, frozen=True, kw_only=True):
     """Somebody looked at the result."""
 
     name: ClassVar[str] = "grade"
-    told: ClassVar[str] = "graded"
+    event_name: ClassVar[str] = "graded"
     quality: Quality
 
 
@@ -88,35 +88,35 @@ class Accept(Struct, frozen=True):
     """The result is taken; tasks that need it wait for one less."""
 
     name: ClassVar[str] = "accept"
-    told: ClassVar[str] = "accepted"
+    event_name: ClassVar[str] = "accepted"
 
 
 class Reject(Struct, frozen=True):
     """The result is not taken."""
 
     name: ClassVar[str] = "reject"
-    told: ClassVar[str] = "rejected"
+    event_name: ClassVar[str] = "rejected"
 
 
 class Requeue(Struct, frozen=True):
     """A person wants another try."""
 
     name: ClassVar[str] = "retry"
-    told: ClassVar[str] = "retried"
+    event_name: ClassVar[str] = "retried"
 
 
 class Cancel(Struct, frozen=True):
     """It is not to be done any more."""
 
     name: ClassVar[str] = "cancel"
-    told: ClassVar[str] = "cancelled"
+    event_name: ClassVar[str] = "cancelled"
 
 
 class Approve(Struct, frozen=True, kw_only=True):
     """A person says that it may run."""
 
     name: ClassVar[str] = "approve"
-    told: ClassVar[str] = "approved"
+    event_name: ClassVar[str] = "approved"
     actor: str
 
 
@@ -124,7 +124,7 @@ class Deny(Struct, frozen=True, kw_only=True):
     """A person says that it may not run, which ends it."""
 
     name: ClassVar[str] = "deny"
-    told: ClassVar[str] = "denied"
+    event_name: ClassVar[str] = "denied"
     actor: str
 
 

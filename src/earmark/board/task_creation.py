@@ -30,7 +30,7 @@ def add_draft(
         return _same(transaction, rows.find_task(transaction.rows, done.task_id), draft, needed)
     made = _made(transaction, draft, needed, actor, clock, approval_for)
     rows.add_task(transaction.rows, made)
-    transaction.tell(made, "added", actor=actor)
+    transaction.record_event(made, "added", actor=actor)
     return made
 
 

@@ -38,11 +38,11 @@ class BoardTransaction:
         """Write *task* as it is after *move*, and the event; *part* numbers several of them."""
         after = advance(task, move, self.now)
         rows.save_task(self.rows, after)
-        self.tell(after, move.told, actor=actor, note=note, part=part)
+        self.record_event(after, move.event_name, actor=actor, note=note, part=part)
         return after
 
-    def tell(
-        self, task: Task, told: str, *, actor: str, note: str = "", part: int | None = None
+    def record_event(
+        self, task: Task, event_name: str, *, actor: str, note: str = "", part: int | None = None
     ) -> None:
         """Write an event about *task* as it now is."""
         task_history.add_event(
@@ -50,7 +50,7 @@ class BoardTransaction:
             task,
             self.now,
             actor=clean(actor, LONGEST_NAME),
-            move=told,
+            move=event_name,
             note=clean(note, LONGEST_NOTE),
             operation=self.operation if part is None else f"{self.operation}/{part}",
         )
@@ -96,4 +96,4 @@ def unblock(transaction: BoardTransaction, accepted: Task) -> None:
         rows.save_task(transaction.rows, freed)
         left = f", {freed.waiting} more to come" if freed.waiting else ""
         note = f"#{accepted.number} was accepted{left}"
-        transaction.tell(freed, "unblocked", actor="", note=note, part=part)
+        transaction.record_event(freed, "unblocked", actor="", note=note, part=part)

@@ -128,13 +128,13 @@ class BudgetPatches:
 
     def _put(self, day: Day, spend: DailySpend, now: int, cycle: int) -> str:
         name = _name(day)
-        stands = self._standing(name)
-        if stands is not None and stands.data.get("budget", day.budget) != day.budget:
+        current = self._standing(name)
+        if current is not None and current.data.get("budget", day.budget) != day.budget:
             # Two budgets that limit days, of two agents: the second one's patch says whose it is.
             name = f"{name}_{day.budget}"
-            stands = self._standing(name)
+            current = self._standing(name)
         data = patch_fields(self._workspace.ledger, day, spend, now=now)
-        if now < day.end or stands is None or not _agree(stands.data, data):
+        if now < day.end or current is None or not _agree(current.data, data):
             data |= {"cycle_count": cycle, "agent": self._agent}
             self._workspace.quilt.put(PATCH_TYPE, name, data, author=self._agent)
         return name
@@ -160,8 +160,8 @@ def _name(day: Day) -> str:
     return f"budget_{day.date}"
 
 
-def _agree(stands: Mapping[str, Any], data: Mapping[str, Any]) -> bool:
-    return all(stands.get(name) == data[name] for name in ("daily_spend", "held", "budget"))
+def _agree(current: Mapping[str, Any], data: Mapping[str, Any]) -> bool:
+    return all(current.get(name) == data[name] for name in ("daily_spend", "held", "budget"))
 
 
 def _spent(patch: Patch) -> Money:

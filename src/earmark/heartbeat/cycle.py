@@ -162,12 +162,12 @@ class Cycle:
         if not verdict.ok:
             progress.verdict = verdict
             return
-        graded, wrong = await self._grader.look_after()
+        graded, wrong = await self._grader.grade_completed()
         progress.graded += graded
         progress.errors += wrong
         progress.verdict = self._grader.blocked_by or progress.verdict
 
-    def look(self) -> Verdict:
+    def verdict(self) -> Verdict:
         """Return what is in the way of dispatching now; changes nothing."""
         verdict = self._controls.read()
         return verdict if not verdict.ok else self._outlook().verdict

@@ -64,7 +64,7 @@ class Grader:
         """What stopped the last look at results before its end."""
         return self._send_check.blocked_by
 
-    async def look_after(self) -> tuple[int, list[str]]:
+    async def grade_completed(self) -> tuple[int, list[str]]:
         """Grade what is completed and take what passes; return how many, and what went wrong.
 
         Raises:

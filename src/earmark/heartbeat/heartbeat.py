@@ -188,7 +188,7 @@ class Heartbeat:
         """Return what is in the way, and what a cycle would dispatch now; changes nothing."""
         most = self._settings.max_dispatches
         planned = preview(self._workspace, self._settings, self._runtime, self._clock, most=most)
-        return self._cycle.look(), planned
+        return self._cycle.verdict(), planned
 
     # Its settings ---------------------------------------------------------------------------------
 
@@ -310,7 +310,7 @@ class Heartbeat:
         except StoreError as error:
             # Health sees by the age of the last report that something is wrong.
             _log.warning("the report could not be written: %s", error)
-        await self._nudge_delivery.news()
+        await self._nudge_delivery.notify()
         if self._on_cycle is not None:
             self._on_cycle(report)
 

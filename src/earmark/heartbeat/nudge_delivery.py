@@ -16,19 +16,19 @@ LOOK_EVERY_S: Final = 60.0
 
 
 class NudgeDelivery:
-    """Carries what is due: in the background within `async with`, else when `news` is awaited."""
+    """Carries what is due: in the background within `async with`, else when `notify` is awaited."""
 
     def __init__(self, courier: Courier | None, clock: Clock) -> None:
         self._courier = courier
         self._clock = clock
-        self._news = asyncio.Event()
+        self._notified = asyncio.Event()
         self._rounds: asyncio.Task[None] | None = None
 
-    async def news(self) -> None:
+    async def notify(self) -> None:
         """Carry what may be new: at once without a background, else soon."""
         if self._rounds is None:
             await self._carry()
-        self._news.set()
+        self._notified.set()
 
     async def _carry(self) -> None:
         if self._courier is None:
@@ -41,11 +41,11 @@ class NudgeDelivery:
 
     async def _go_round(self) -> None:
         while True:
-            self._news.clear()
+            self._notified.clear()
             await self._carry()
             waits = [
                 asyncio.ensure_future(self._clock.sleep(LOOK_EVERY_S)),
-                asyncio.ensure_future(self._news.wait()),
+                asyncio.ensure_future(self._notified.wait()),
             ]
             try:
                 await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)

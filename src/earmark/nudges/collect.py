@@ -84,9 +84,9 @@ class _Collector:
             after = max(mark or 0, self.nudges.read_until.get(tree, 0))
             if after >= head:
                 return 0
-            news = _News(self.ledger)
-            news.read(Filter(budget=tree or None, after=after, since=self.since), head)
-            drafts = self._drafts(news)
+            notable = _NotableEntries(self.ledger)
+            notable.read(Filter(budget=tree or None, after=after, since=self.since), head)
+            drafts = self._drafts(notable)
             if not drafts and mark is not None and head - mark < MOST_UNMARKED:
                 self.nudges.read_until[tree] = head
                 return 0
@@ -98,14 +98,14 @@ class _Collector:
                 return count
         return 0
 
-    def _drafts(self, news: "_News") -> list[NudgeDraft]:
+    def _drafts(self, notable: "_NotableEntries") -> list[NudgeDraft]:
         zones = _Zones(self.ledger)
         drafts = [
-            (alert.seq, wording.of_alert(alert, zones.of(alert.budget))) for alert in news.alerts
+            (alert.seq, wording.of_alert(alert, zones.of(alert.budget))) for alert in notable.alerts
         ]
-        drafts += [(entry.seq, wording.of_change(entry)) for entry in news.changes]
-        drafts += self._calls("overrun", news.overruns)
-        drafts += self._calls("unknown", list(news.unknown.values()))
+        drafts += [(entry.seq, wording.of_change(entry)) for entry in notable.changes]
+        drafts += self._calls("overrun", notable.overruns)
+        drafts += self._calls("unknown", list(notable.unknown.values()))
         return [draft for _, draft in sorted(drafts, key=lambda each: each[0])]
 
     def _calls(self, kind: str, entries: list[Entry]) -> list[tuple[int, NudgeDraft]]:
@@ -122,7 +122,7 @@ class _Collector:
         return wording.of_unknown(entry, known.hold.usd, known.labels)
 
 
-class _News:
+class _NotableEntries:
     """What a stretch of entries has for nudges."""
 
     def __init__(self, ledger: Ledger) -> None:

@@ -153,8 +153,8 @@ def put_within(
 ) -> Patch:
     """Write a patch in a transaction that somebody else opened under `LOCK`; as `Quilt.put`."""
     text = _checked(type, name, data, author)
-    stands = _standing(rows, type, name)
-    version = 0 if stands is None else stands.version
+    current = _standing(rows, type, name)
+    version = 0 if current is None else current.version
     if expected is not None and expected != version:
         raise VersionConflict(type=type, name=name, expected=expected, stands=version)
     patch = Patch(
@@ -163,9 +163,9 @@ def put_within(
         data=json.loads(text),
         version=version + 1,
         author=author,
-        created_at=now if stands is None else stands.created_at,
+        created_at=now if current is None else current.created_at,
         # Time in the quilt never runs back, whatever the clock does.
-        updated_at=now if stands is None else max(now, stands.updated_at),
+        updated_at=now if current is None else max(now, current.updated_at),
     )
     at = patch.updated_at
     rows.run(_PUT, type, name, text, patch.version, author, patch.created_at, at)

@@ -24,7 +24,7 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stand:
+class WindowState:
     """One limit in its current interval, as whole numbers of its unit."""
 
     unit: str
@@ -52,46 +52,46 @@ class Forecast:
     """In so much time."""
 
 
-def points(stand: Stand, entries: Iterable[Entry]) -> list[Point]:
+def points(state: WindowState, entries: Iterable[Entry]) -> list[Point]:
     """Return how the window went, from its beginning until now, in ascending order of time.
 
     *entries* are the latest of the window, in order. What stands now is exact and is the last
     point; the way there is counted back from it, so that a limit that was set in the middle of the
     window, or a list of entries that was cut, never shows as a wrong end.
     """
-    walked = [Point(stand.start, 0, 0), *_walk(stand, entries)]
-    settled, held = stand.settled - walked[-1].settled, stand.held - walked[-1].held
+    walked = [Point(state.start, 0, 0), *_walk(state, entries)]
+    settled, held = state.settled - walked[-1].settled, state.held - walked[-1].held
     exact = [
         Point(p.at, max(0, p.settled + settled), max(0, p.held + held)) for p in walked
     ]  # fmt: skip
-    now = Point(max(stand.now, walked[-1].at), stand.settled, stand.held)
+    now = Point(max(state.now, walked[-1].at), state.settled, state.held)
     return _thinned([*exact, now])
 
 
-def forecast(stand: Stand, entries: Sequence[Entry]) -> Forecast:
+def forecast(state: WindowState, entries: Sequence[Entry]) -> Forecast:
     """Return where a straight line through the window so far leads.
 
     It goes through all that is settled since the window's beginning; of a window that never turns
     (`total`), through the *entries*, which may be its latest only.
     """
-    begun = stand.start or (entries[0].at if entries else stand.now)
-    seen = _walk(stand, entries)
-    spent = stand.settled if stand.start or not seen else seen[-1].settled
-    over, left = stand.now - begun, stand.limit - stand.settled - stand.held
+    begun = state.start or (entries[0].at if entries else state.now)
+    seen = _walk(state, entries)
+    spent = state.settled if state.start or not seen else seen[-1].settled
+    over, left = state.now - begun, state.limit - state.settled - state.held
     counted = sum(entry.kind in {"settle", "presume"} for entry in entries)
     known = Forecast(kind="none", entries=counted, over_ns=over)
     if spent <= 0 or over <= 0 or left <= 0:
         return known
-    used_up_at = stand.now + over * left // spent
-    if used_up_at < stand.end:
+    used_up_at = state.now + over * left // spent
+    if used_up_at < state.end:
         return replace(known, kind="used_up", at=used_up_at)
-    return replace(known, kind="lasts", left=left - spent * (stand.end - stand.now) // over)
+    return replace(known, kind="lasts", left=left - spent * (state.end - state.now) // over)
 
 
-def slices(stand: Stand, drawn: Sequence[Point]) -> list[Point]:
+def slices(state: WindowState, drawn: Sequence[Point]) -> list[Point]:
     """Return the window so far in equal steps of time, for a table: how each one ended."""
     begin = drawn[0].at
-    length = max(1, stand.now - begin)
+    length = max(1, state.now - begin)
     ends = [begin + length * number // SLICES for number in range(1, SLICES + 1)]
     return [replace(_at(drawn, end), at=end) for end in ends]
 
@@ -103,13 +103,13 @@ def _at(drawn: Sequence[Point], instant: int) -> Point:
 # From entries to steps ----------------------------------------------------------------------------
 
 
-def _walk(stand: Stand, entries: Iterable[Entry]) -> list[Point]:
+def _walk(state: WindowState, entries: Iterable[Entry]) -> list[Point]:
     """Return a point after each entry that changed the sums of the unit.
 
     A settlement belongs to the window of its reservation: of one that was opened before the first
     entry, none does.
     """
-    count = _COUNT[stand.unit]
+    count = _COUNT[state.unit]
     holds: dict[str, tuple[int, int]] = {}
     settled = held = 0
     walked: list[Point] = []

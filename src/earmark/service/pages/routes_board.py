@@ -27,12 +27,12 @@ router: Final = APIRouter(route_class=PageRoute)
 @router.get("/")
 def board(page_request: ReaderPageRequest) -> Response:
     """Show the tasks that the address asks for."""
-    asked = asked_of(page_request.request.query_params)
+    query = asked_of(page_request.request.query_params)
     try:
-        found = _found(page_request.workspace.board, wanted_of(asked))
+        found = _found(page_request.workspace.board, wanted_of(query))
     except InputError as error:
-        return _page(page_request, asked, [], refusal(error))
-    return _page(page_request, asked, found)
+        return _page(page_request, query, [], refusal(error))
+    return _page(page_request, query, found)
 
 
 def _found(board: Board, wanted: tuple[TaskFilter, ...]) -> list[Task]:
@@ -46,14 +46,14 @@ def _found(board: Board, wanted: tuple[TaskFilter, ...]) -> list[Task]:
 
 def _page(
     page_request: PageRequest,
-    asked: BoardQuery,
+    query: BoardQuery,
     found: list[Task],
     refused: FormRefusal | None = None,
 ) -> Response:
     workspace, now = page_request.workspace, page_request.now
     attempts = workspace.board.attempts_of([task.id for task in found])
     view = board_view(
-        asked,
+        query,
         found,
         costs=task_costs(workspace.ledger, attempts),
         counts=workspace.board.counts(),

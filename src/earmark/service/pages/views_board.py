@@ -36,8 +36,8 @@ class BoardQuery:
 
     def link(self, **changes: str) -> str:
         """Return the address that asks for the same but for *changes*, from its first page on."""
-        asked = replace(self, **{"after": "", **changes})
-        given = {f.name: getattr(asked, f.name) for f in fields(asked)}
+        changed = replace(self, **{"after": "", **changes})
+        given = {f.name: getattr(changed, f.name) for f in fields(changed)}
         query = urlencode({name: value for name, value in given.items() if value})
         return f"/?{query}" if query else "/"
 
@@ -86,7 +86,7 @@ class StatusCount:
 class BoardView:
     """The page of the board."""
 
-    asked: BoardQuery
+    query: BoardQuery
     rows: tuple[TaskRow, ...]
     counts: tuple[StatusCount, ...]
     total: int
@@ -112,24 +112,24 @@ def asked_of(query: Mapping[str, str]) -> BoardQuery:
     return BoardQuery(**{n: query[n].strip()[:_LONGEST] for n in names if n in query})
 
 
-def wanted_of(asked: BoardQuery) -> tuple[TaskFilter, ...]:
+def wanted_of(query: BoardQuery) -> tuple[TaskFilter, ...]:
     """Return what to look for on the board, one after the other until a page is full.
 
     Raises:
         InvalidTask: It names a state, a priority or a place that there is not.
     """
-    level, number = _place(asked.after)
+    level, number = _place(query.after)
     first = TaskFilter(
-        status=frozenset({_status(asked.status)}) if asked.status else frozenset(),
-        type=asked.type or None,
-        label=asked.label or None,
-        priority=_priority(asked.priority) if asked.priority else None,
-        agent=asked.agent or None,
-        text=asked.text or None,
+        status=frozenset({_status(query.status)}) if query.status else frozenset(),
+        type=query.type or None,
+        label=query.label or None,
+        priority=_priority(query.priority) if query.priority else None,
+        agent=query.agent or None,
+        text=query.text or None,
         after=number,
-        newest_first=asked.order not in {OLDEST, BY_PRIORITY},
+        newest_first=query.order not in {OLDEST, BY_PRIORITY},
     )
-    if asked.order != BY_PRIORITY or first.priority is not None:
+    if query.order != BY_PRIORITY or first.priority is not None:
         return (first,)
     levels = [each for each in Priority if each >= level]
     return tuple(
@@ -138,7 +138,7 @@ def wanted_of(asked: BoardQuery) -> tuple[TaskFilter, ...]:
 
 
 def board_view(
-    asked: BoardQuery,
+    query: BoardQuery,
     found: Sequence[Task],
     *,
     costs: Mapping[str, TaskCost],
@@ -150,13 +150,13 @@ def board_view(
     page = found[:MOST]
     last = page[-1] if len(found) > MOST else None
     return BoardView(
-        asked=asked,
+        query=query,
         rows=tuple(row(task, costs.get(task.id), now) for task in page),
-        counts=tuple(_count(asked, status, counts.get(status, 0)) for status in TaskStatus),
+        counts=tuple(_count(query, status, counts.get(status, 0)) for status in TaskStatus),
         total=sum(counts.values()),
         beats=beats,
-        next_page=asked.link(after=f"{int(last.priority)}.{last.number}") if last else "",
-        first_page=asked.link() if asked.after else "",
+        next_page=query.link(after=f"{int(last.priority)}.{last.number}") if last else "",
+        first_page=query.link() if query.after else "",
     )
 
 
@@ -216,9 +216,9 @@ def _quality(task: Task) -> str:
     return f"{task.quality.overall} % {'pass' if task.quality.passed else 'fail'}"
 
 
-def _count(asked: BoardQuery, status: TaskStatus, number: int) -> StatusCount:
-    chosen = asked.status == status
-    link = asked.link(status="" if chosen else str(status))
+def _count(query: BoardQuery, status: TaskStatus, number: int) -> StatusCount:
+    chosen = query.status == status
+    link = query.link(status="" if chosen else str(status))
     return StatusCount(status=str(status), number=number, link=link, chosen=chosen)
 
 

@@ -8,7 +8,7 @@ from earmark.budget.limit import show_amount
 from earmark.clock import END_OF_TIME, from_datetime
 from earmark.ledger.answers import Balance
 from earmark.ledger.values import Entry
-from earmark.service.pages.burn_down import Forecast, Point, Stand, forecast, points, slices
+from earmark.service.pages.burn_down import Forecast, Point, WindowState, forecast, points, slices
 from earmark.service.pages.formatting import DisplayedTime, amount_of, limit_name, moment, stretch
 
 #: The chart's own coordinates; the page stretches them.
@@ -56,10 +56,10 @@ def chart(balance: Balance, window: Sequence[Entry], now: int) -> Chart:
     """Return the burn-down of one limit, from *window*: entries in order, older ones among them."""
     start = from_datetime(balance.starts_at) if balance.starts_at else 0
     own = [entry for entry in window if entry.at >= start]
-    stand = _stand(balance, start, now)
-    drawn = points(stand, own)
-    ahead = forecast(stand, own)
-    scale = _Scale(stand, start or drawn[1].at)
+    state = _state(balance, start, now)
+    drawn = points(state, own)
+    ahead = forecast(state, own)
+    scale = _Scale(state, start or drawn[1].at)
     drawn = [Point(max(p.at, scale.begin), p.settled, p.held) for p in drawn]
     line = _steps(scale, drawn)
     return Chart(
@@ -67,20 +67,20 @@ def chart(balance: Balance, window: Sequence[Entry], now: int) -> Chart:
         name=limit_name(balance),
         top=f"{balance.limit} {balance.unit}",
         begins=moment(scale.begin, now),
-        ends=moment(stand.end, now) if stand.end < END_OF_TIME else None,
+        ends=moment(state.end, now) if state.end < END_OF_TIME else None,
         left=line,
         area=f"{line}V{HEIGHT}H{scale.x(drawn[0].at)}Z",
-        ahead=_ahead(scale, stand, ahead),
+        ahead=_ahead(scale, state, ahead),
         now=scale.x(now),
-        even=stand.end < END_OF_TIME,
-        words=forecast_words(stand, ahead),
-        slices=tuple(_slice(stand, p, now) for p in slices(stand, drawn)),
+        even=state.end < END_OF_TIME,
+        words=forecast_words(state, ahead),
+        slices=tuple(_slice(state, p, now) for p in slices(state, drawn)),
     )
 
 
-def forecast_words(stand: Stand, ahead: Forecast) -> str:
+def forecast_words(state: WindowState, ahead: Forecast) -> str:
     """Return the forecast as a sentence that says what it is made from."""
-    if stand.limit <= stand.settled + stand.held:
+    if state.limit <= state.settled + state.held:
         return "Nothing is left of this limit, so there is nothing to forecast."
     if ahead.kind == "none":
         return "Nothing was settled in this window yet: no forecast."
@@ -89,12 +89,12 @@ def forecast_words(stand: Stand, ahead: Forecast) -> str:
         f" settlement{'' if ahead.entries == 1 else 's'}; a forecast, not a promise"
     )
     if ahead.kind == "used_up":
-        used = moment(ahead.at, stand.now)
+        used = moment(ahead.at, state.now)
         when = f"{used.exact} ({used.age})" if used else "now"
         return f"At this rate the limit is used up about {when}: {basis}."
-    if stand.end >= END_OF_TIME:
+    if state.end >= END_OF_TIME:
         return f"At this rate the limit lasts for years: {basis}."
-    left = f"{show_amount(stand.unit, _about(ahead.left))} {stand.unit}"
+    left = f"{show_amount(state.unit, _about(ahead.left))} {state.unit}"
     return f"At this rate about {left} will be left when the window ends: {basis}."
 
 
@@ -107,13 +107,13 @@ def _about(amount: int) -> int:
 class _Scale:
     """From instants and amounts to the chart's coordinates."""
 
-    def __init__(self, stand: Stand, begin: int) -> None:
+    def __init__(self, state: WindowState, begin: int) -> None:
         self.begin = begin
-        endless = stand.end >= END_OF_TIME
+        endless = state.end >= END_OF_TIME
         # A limit that never turns is drawn with as much room ahead as lies behind.
-        self.end = 2 * stand.now - begin if endless else stand.end
+        self.end = 2 * state.now - begin if endless else state.end
         self._span = max(1, self.end - begin)
-        self.limit = stand.limit
+        self.limit = state.limit
 
     def x(self, instant: int) -> int:
         """Return the place of an instant."""
@@ -124,8 +124,8 @@ class _Scale:
         return HEIGHT - max(0, min(HEIGHT, left * HEIGHT // max(1, self.limit)))
 
 
-def _stand(balance: Balance, start: int, now: int) -> Stand:
-    return Stand(
+def _state(balance: Balance, start: int, now: int) -> WindowState:
+    return WindowState(
         unit=balance.unit,
         limit=amount_of(balance.limit),
         settled=amount_of(balance.settled),
@@ -145,9 +145,9 @@ def _steps(scale: _Scale, drawn: Sequence[Point]) -> str:
     return "".join(steps)
 
 
-def _ahead(scale: _Scale, stand: Stand, ahead: Forecast) -> str:
-    left = stand.limit - stand.settled
-    begin = f"M{scale.x(stand.now)} {scale.y(left)}"
+def _ahead(scale: _Scale, state: WindowState, ahead: Forecast) -> str:
+    left = state.limit - state.settled
+    begin = f"M{scale.x(state.now)} {scale.y(left)}"
     if ahead.kind == "used_up":
         return f"{begin}L{scale.x(ahead.at)} {HEIGHT}"
     if ahead.kind == "lasts":
@@ -155,11 +155,11 @@ def _ahead(scale: _Scale, stand: Stand, ahead: Forecast) -> str:
     return ""
 
 
-def _slice(stand: Stand, point: Point, now: int) -> Slice:
+def _slice(state: WindowState, point: Point, now: int) -> Slice:
     def show(amount: int) -> str:
-        return f"{show_amount(stand.unit, amount)} {stand.unit}"
+        return f"{show_amount(state.unit, amount)} {state.unit}"
 
-    left = stand.limit - point.settled - point.held
+    left = state.limit - point.settled - point.held
     return Slice(
         until=moment(point.at, now),
         settled=show(point.settled),

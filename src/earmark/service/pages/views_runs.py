@@ -160,12 +160,12 @@ def _totals(record: RunRecord, balance: tuple[Money, Money] | None) -> tuple[tup
     spent, held = balance or (Money(), Money())
     if balance is None and statement is not None:
         spent, held = statement.spent, statement.held
-    told = [("Spent", usd(spent)), ("Of", usd(record.limit)), ("Still held", usd(held))]
+    facts = [("Spent", usd(spent)), ("Of", usd(record.limit)), ("Still held", usd(held))]
     if statement is not None and statement.presumed:
-        told.append(("Of it presumed", f"{statement.presumed} USD: what it cost is not known"))
+        facts.append(("Of it presumed", f"{statement.presumed} USD: what it cost is not known"))
     if statement is not None and statement.overrun:
-        told.append(("Above the holds", usd(statement.overrun)))
-    return tuple(told)
+        facts.append(("Above the holds", usd(statement.overrun)))
+    return tuple(facts)
 
 
 def _line(line: StatementLine, budget: str) -> LineView:

@@ -272,14 +272,14 @@ def _work(task: Task) -> tuple[tuple[str, str], ...]:
     match task.work:
         case ModelWork(model=model, system=system, max_tokens=tokens):
             given = (("Model", model or "the heartbeat's"), ("System", system))
-            told = (*given, ("Max tokens", count(tokens) if tokens else ""))
+            facts = (*given, ("Max tokens", count(tokens) if tokens else ""))
         case CompositionWork(graph=graph, input=value, budget=budget):
-            told = (
+            facts = (
                 ("Composition", pretty(graph)[0]),
                 ("Input", pretty({"input": value})[0]),
                 ("Budget", f"{budget} USD"),
             )
-    return tuple((name, text) for name, text in told if text)
+    return tuple((name, text) for name, text in facts if text)
 
 
 def _response(task: Task) -> str:
