@@ -85,6 +85,14 @@ def test_a_refusal_is_not_kept(house: House) -> None:
     house.ok(*RESERVE, json=BODY, key="k")
 
 
+def test_a_refused_task_is_not_kept(house: House) -> None:
+    """What was refused before anything was done frees its key at once, for a request put right."""
+    house.no(400, "post", "/v1/tasks", json={"title": "think", "max_attempts": 0}, key="k")
+    house.no(400, "post", "/v1/tasks", json={"title": "think", "needs": ["nobody"]}, key="k")
+    assert kept(house) == []
+    house.ok("post", "/v1/tasks", json={"title": "think"}, key="k")
+
+
 def test_an_answer_is_kept_for_a_day(house: House) -> None:
     """A second before the day is over it is replayed; then the key is free, and the rows gone."""
     house.ok("post", "/v1/tasks", json={"title": "think"}, key="k")
