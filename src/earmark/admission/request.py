@@ -63,7 +63,7 @@ class OpenOptions(TypedDict, total=False):
         default_max_tokens: The output limit, per choice, of a request that names none; 1024 if not
             given.
         allowed_options: Options of the request that the API's table does not list, by name, that
-            add text at most.
+            add text at most: no argument of a client, and no name known to ask for more.
     """
 
     up_to: AmountLike | None

@@ -16,9 +16,9 @@ from earmark.apis.options import (
     TEXT,
     Option,
     RequestTable,
-    how_to_allow,
     row_of_kind,
 )
+from earmark.apis.unlisted import check_allowed, check_no_client_argument, not_listed
 from earmark.errors import InvalidUsage
 from earmark.pricing.bill import unpriced
 from earmark.pricing.json_values import items, mapping
@@ -180,17 +180,14 @@ class _Reader:
                 raise InvalidUsage(detail=f"{place} is there twice, as {spelled} too")
             if spelled in known:
                 return known[spelled]
+        check_no_client_argument(place)
         plain = _INDEX.sub("", place)
         if plain in self._allowed:
+            check_allowed(plain, value.get(name))
             return TEXT
         if row.others is not None:
             return row.others
-        near = get_close_matches(name[:_LONGEST_NAME], known, n=1)
-        mistyped = f"did you mean '{near[0]}'? Else " if near else ""
-        raise unpriced(
-            f"option '{place}' is not known to be bounded: {mistyped}leave it out, or, if it adds"
-            f" text at most, allow it: {how_to_allow(self._api, plain)}"
-        )
+        raise not_listed(self._api, place, plain, known, name[:_LONGEST_NAME])
 
     def _meant(self, name: str, known: Collection[str]) -> str:
         """Return a question about the known name that *name* is nearly; empty where none is.

@@ -14,6 +14,7 @@ from typing import Any, Final, NoReturn, TypeVar, cast
 from urllib.parse import urlsplit
 
 from earmark.apis.margin import margin_of
+from earmark.apis.unlisted import CANNOT_BE_ALLOWED, can_be_allowed
 from earmark.budget.budget import PPM, check_limits, parse_alerts
 from earmark.budget.limit import Limit
 from earmark.clock import parse_duration
@@ -281,6 +282,8 @@ def option_rules(value: object) -> Mapping[str, str]:
     for name, rule in rules.items():
         if rule != "text":
             _refuse(f"'{name}' is '{rule}'; an option can be allowed as \"text\" only")
+        if not can_be_allowed(name):
+            _refuse(f"'{name}' {CANNOT_BE_ALLOWED}")
     return rules
 
 

@@ -5,9 +5,13 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from earmark.apis import gemini
 from earmark.apis.api import request_table
 from earmark.apis.options import Option
+from earmark.apis.requests import read_body
+from earmark.errors import BudgetExceeded
 
 FOLDER = Path(__file__).parents[2] / "fixtures" / "sdk_types"
 LISTING = json.loads(next(FOLDER.glob("google-genai-*.json")).read_text(encoding="utf-8"))["types"]
@@ -46,6 +50,14 @@ def test_every_parameter_of_the_sdk_stands_in_a_table() -> None:
     body = Option(fields={**generation, **options, **not_sent})
     assert list(gaps("GenerateContentConfigDict", body, "config", set())) == []
     assert list(gaps("ContentDict", options["contents"], "contents", set())) == []
+
+
+@pytest.mark.parametrize("name", ["config", *sorted(CLIENT_SIDE), "http_options"])
+def test_what_the_sdk_keeps_to_itself_is_refused_by_name(name: str) -> None:
+    """It may hold a body of its own, or make further calls."""
+    body = {"model": "m", "contents": [], name: {"extra_body": {}}}
+    with pytest.raises(BudgetExceeded, match=f"'{name}' is an argument of a client"):
+        read_body("gemini", body, allowed=[name])
 
 
 def test_a_parameter_without_a_row_is_found() -> None:

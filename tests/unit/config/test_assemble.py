@@ -105,6 +105,13 @@ def test_an_option_beyond_the_table_is_allowed_by_name(settings: Any) -> None:
         providers(settings(PRICED + LOCAL + other))["local"].call(request)
 
 
+@pytest.mark.parametrize("name", ["extra_body", "timeout", "best_of", "fallbacks"])
+def test_an_option_that_may_ask_for_more_than_text_is_not_allowed(settings: Any, name: str) -> None:
+    """It is refused when the file is read, not first when a call is made."""
+    with pytest.raises(InvalidConfig, match=f"'{name}' cannot be allowed"):
+        settings(f'[apis.openai.options]\n{name} = "text"\n')
+
+
 def test_a_missing_key_is_told_when_it_is_needed(settings: Any) -> None:
     """Named by its variable, only for the provider that is used; an empty one is missing."""
     text = PRICED + LOCAL + 'api_key_env = "MY_KEY"\n'
