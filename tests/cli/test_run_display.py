@@ -14,7 +14,7 @@ from rich.console import Console
 
 from earmark.cli.event_lines import line_of
 from earmark.cli.progress import ProgressLine
-from earmark.cli.run_tree import RunTree, RunTreeRow, rows_of, shown
+from earmark.cli.run_tree import RunTree, RunTreeRow, rows_of, visible_rows
 from earmark.composition.parse import parse_composition
 from earmark.composition.plan import Plan
 from earmark.composition.types import ANY
@@ -133,8 +133,8 @@ def test_a_tree_taller_than_the_screen_shows_what_matters() -> None:
     rows[3].state = "running"
     rows[5].state = str(LineOutcome.OK)
     rows[7].state = str(LineOutcome.FAILED)
-    assert [row.label for row in shown(rows, 10)] == ["3", "7"]
-    assert len(shown(rows, 100)) == 100
+    assert [row.label for row in visible_rows(rows, 10)] == ["3", "7"]
+    assert len(visible_rows(rows, 100)) == 100
 
 
 def test_on_a_terminal_the_tree_is_drawn(workshop: Shell) -> None:

@@ -102,30 +102,30 @@ def start(
         sys.stdout.write(context.get_help() + "\n")
 
 
-def run_command(given: Sequence[str]) -> int:
-    """Run the command line *given* and return its exit code; what fails is said."""
+def run_command(argv: Sequence[str]) -> int:
+    """Run the command line *argv* and return its exit code; what fails is said."""
     # Not Typer's own `main`, which prints errors its way and hides a broken pipe.
     command = get_command(app)
     try:
-        with command.make_context("earmark", [*given]) as context:  # it takes them out
+        with command.make_context("earmark", [*argv]) as context:  # it takes them out
             command.invoke(context)
     except typer.Exit as leave:
         return leave.exit_code
     except EarmarkError as error:
-        complain(given, str(error), _document(error))
+        complain(argv, str(error), _document(error))
         return OUTCOMES[error.code].exit_code
     except _COMMAND_LINE_ERROR as error:
         said = _usage(error)
-        complain(given, said, {"error": {"code": "input_error", "message": said}})
+        complain(argv, said, {"error": {"code": "input_error", "message": said}})
         return _BAD_INPUT
     return _DONE
 
 
-def complain(given: Sequence[str], sentence: str, document: Mapping[str, Any]) -> None:
-    """Say on standard error what failed, and in JSON on standard output if *given* asks for it."""
+def complain(argv: Sequence[str], sentence: str, document: Mapping[str, Any]) -> None:
+    """Say on standard error what failed, and in JSON on standard output if *argv* asks for it."""
     with suppress(OSError):
         sys.stderr.write(f"earmark: {sentence}\n")
-    if "--json" in given:
+    if "--json" in argv:
         write_json(document)
 
 

@@ -92,10 +92,10 @@ def _says(entry: Entry) -> str:
     data = data_of(entry)
     if entry.kind in CLOSING:
         return "; ".join(remarks(data))
-    shown = [", ".join(data["limits"]) or "no limits"] if "limits" in data else []
-    shown += [str(data[name]) for name in ("limit", "reason") if data.get(name)]
-    shown += [f"by {data['actor']}"] if data.get("actor") else []
-    shown += [f"until {data['deadline']}"] if data.get("deadline") else []
+    parts = [", ".join(data["limits"]) or "no limits"] if "limits" in data else []
+    parts += [str(data[name]) for name in ("limit", "reason") if data.get(name)]
+    parts += [f"by {data['actor']}"] if data.get("actor") else []
+    parts += [f"until {data['deadline']}"] if data.get("deadline") else []
     labels: Mapping[str, Any] = data.get("labels") or {}
-    shown += [f"{name}={value}" for name, value in labels.items()]
-    return "; ".join(shown)
+    parts += [f"{name}={value}" for name, value in labels.items()]
+    return "; ".join(parts)

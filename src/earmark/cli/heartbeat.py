@@ -75,16 +75,16 @@ def heartbeat(
         _show_health(session, agent)
         return
     settings = settings_of(session, ask=False)
-    given = _HeartbeatOptions(agent, interval, budget)
-    told = given.over(settings.heartbeat)
+    options = _HeartbeatOptions(agent, interval, budget)
+    heartbeat_settings = options.over(settings.heartbeat)
     with (
         open_books(session, settings) as ledger,
-        open_workspace(ledger, sibling=told.sibling) as workspace,
+        open_workspace(ledger, sibling=heartbeat_settings.sibling) as workspace,
     ):
         if simulate:
-            asyncio.run(_simulate(session, settings, told, workspace))
+            asyncio.run(_simulate(session, settings, heartbeat_settings, workspace))
         else:
-            _beat(session, settings, given, workspace, once=once)
+            _beat(session, settings, options, workspace, once=once)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +97,14 @@ class _HeartbeatOptions:
 
     def over(self, settings: HeartbeatSettings) -> HeartbeatSettings:
         """Return *settings* with it laid over them."""
-        given: dict[str, Any] = {}
+        options: dict[str, Any] = {}
         if self.agent is not None:
-            given["agent"] = _agent(self.agent)
+            options["agent"] = _agent(self.agent)
         if self.interval is not None:
-            given["interval"] = _interval(self.interval)
+            options["interval"] = _interval(self.interval)
         if self.budget is not None:
-            given["budget"] = parse_path(self.budget)
-        return settings.model_copy(update=given)
+            options["budget"] = parse_path(self.budget)
+        return settings.model_copy(update=options)
 
     def again(self, settings: Settings) -> SettingsReloader | None:
         """Return what reads the file of *settings* anew; None if they come from none."""
@@ -134,7 +134,7 @@ def _agent(name: str) -> str:
 def _beat(
     session: Session,
     settings: Settings,
-    given: _HeartbeatOptions,
+    options: _HeartbeatOptions,
     workspace: Workspace,
     *,
     once: bool,
@@ -143,7 +143,7 @@ def _beat(
     try:
         # What stages print must not get between the lines of the answer.
         with redirect_stdout(sys.stderr):
-            form = asyncio.run(_run(session, settings, given, workspace, signals, once=once))
+            form = asyncio.run(_run(session, settings, options, workspace, signals, once=once))
     except asyncio.CancelledError:
         session.tell("ended at once: what was under way is booked")
         raise typer.Exit(_BY_SIGNAL + signals.last) from None
@@ -163,28 +163,29 @@ def _farewell(agent: str, why: str, cycles: int, patch: str | None) -> str:
 async def _run(
     session: Session,
     settings: Settings,
-    given: _HeartbeatOptions,
+    options: _HeartbeatOptions,
     workspace: Workspace,
     signals: "_Signals",
     *,
     once: bool,
 ) -> dict[str, Any]:
-    told = given.over(settings.heartbeat)
+    heartbeat_settings = options.over(settings.heartbeat)
     stop = signals.listen()
     providers = _providers(settings, workspace, key_from(os.environ))
     try:
         runtime = _runtime(settings, workspace, providers)
         beat = Heartbeat(
             workspace,
-            told,
+            heartbeat_settings,
             runtime,
             clock=workspace.ledger.clock,
             on_cycle=lambda done: session.tell(done.line()),
-            reload_settings=given.again(settings),
+            reload_settings=options.again(settings),
         )
+        interval_s = heartbeat_settings.interval.total_seconds()
         session.tell(
-            f"'{told.agent}' beats every {told.interval.total_seconds():g} s"
-            f" on {workspace.ledger.store.name}, paid by {told.budget}"
+            f"'{heartbeat_settings.agent}' beats every {interval_s:g} s"
+            f" on {workspace.ledger.store.name}, paid by {heartbeat_settings.budget}"
         )
         done = await _once(beat, stop) if once else await _for_good(beat, stop)
     finally:
@@ -224,14 +225,14 @@ class _Signals:
         task = asyncio.current_task()
         assert task is not None, "the heartbeat has a task"
 
-        def heard(number: signal.Signals) -> None:
+        def on_signal(number: signal.Signals) -> None:
             self.last = number
             if stop.is_set():
                 task.cancel()
             stop.set()
 
         for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, heard, number)
+            asyncio.get_running_loop().add_signal_handler(number, on_signal, number)
         return stop
 
 
@@ -260,13 +261,16 @@ def _providers(settings: Settings, workspace: Workspace, key: KeyLookup) -> Prov
 
 
 async def _simulate(
-    session: Session, settings: Settings, told: HeartbeatSettings, workspace: Workspace
+    session: Session,
+    settings: Settings,
+    heartbeat_settings: HeartbeatSettings,
+    workspace: Workspace,
 ) -> None:
     providers = _providers(settings, workspace, no_key)
     try:
         runtime = _runtime(settings, workspace, providers)
         verdict, planned = Heartbeat(
-            workspace, told, runtime, clock=workspace.ledger.clock
+            workspace, heartbeat_settings, runtime, clock=workspace.ledger.clock
         ).simulate()
     finally:
         await providers.aclose()

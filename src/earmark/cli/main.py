@@ -23,35 +23,35 @@ _BROKEN_PIPE: Final = 141
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code; the entry point of `earmark`."""
     _never_fail_to_print()
-    given = sys.argv[1:] if arguments is None else list(arguments)
+    argv = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        code = _run(given)
+        code = _run(argv)
         sys.stdout.flush()
     except BrokenPipeError:
         return _give_up_output(_BROKEN_PIPE)
     except OSError as error:
         with suppress(OSError):  # standard output itself may be what failed
-            _complain(given, error)
+            _complain(argv, error)
         return _give_up_output(_BAD_INPUT)
     except KeyboardInterrupt:
         return _INTERRUPTED
     return code
 
 
-def _run(given: list[str]) -> int:
-    if given == ["--version"]:
+def _run(argv: list[str]) -> int:
+    if argv == ["--version"]:
         sys.stdout.write(f"earmark {__version__}\n")
         return 0
     from earmark.cli.commands import run_command  # noqa: PLC0415 - loads what is used
 
-    return run_command(given)
+    return run_command(argv)
 
 
-def _complain(given: list[str], error: OSError) -> None:
+def _complain(argv: list[str], error: OSError) -> None:
     from earmark.cli.commands import complain  # noqa: PLC0415 - loads what is used
 
     sentence = error.strerror or str(error)
-    complain(given, sentence, {"error": {"code": "error", "message": sentence}})
+    complain(argv, sentence, {"error": {"code": "error", "message": sentence}})
     sys.stdout.flush()
 
 

@@ -122,13 +122,13 @@ def _asked(channels: Mapping[str, Channel], name: str | None) -> Mapping[str, Ch
     return {name: channels[name]}
 
 
-def _id(nudges: Nudges, given: str) -> str:
-    if not (given.isascii() and given.isdigit()):
-        return given
-    number = int(given[:18])
+def _id(nudges: Nudges, name: str) -> str:
+    if not (name.isascii() and name.isdigit()):
+        return name
+    number = int(name[:18])
     found = nudges.find(after=number - 1, most=1)
     if not found or found[0].number != number:
-        raise NotFound(kind="nudge", name=given, hint="`earmark nudge list --all` shows them")
+        raise NotFound(kind="nudge", name=name, hint="`earmark nudge list --all` shows them")
     return found[0].id
 
 

@@ -62,8 +62,8 @@ def price(
 
 
 def _usage(input_tokens: int | None, output_tokens: int | None, more: list[str]) -> Usage | None:
-    given = {"input_tokens": input_tokens, "output_tokens": output_tokens}
-    counts = {kind: count for kind, count in given.items() if count is not None}
+    usage_options = {"input_tokens": input_tokens, "output_tokens": output_tokens}
+    counts = {kind: count for kind, count in usage_options.items() if count is not None}
     for text in more:
         kind, _, count = text.partition("=")
         if kind not in UNITS or not count.isdecimal():

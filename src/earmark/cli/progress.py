@@ -16,7 +16,7 @@ class ProgressLine:
         self._terminal = stream.isatty()
         self._every = NANOS_PER_SECOND * (1 if self._terminal else 10)
         self._due = clock.elapsed() + NANOS_PER_SECOND
-        self._told = False
+        self._printed = False
 
     def tell(self, text: str) -> None:
         """Say *text* if it is time to."""
@@ -24,7 +24,7 @@ class ProgressLine:
         if now < self._due:
             return
         self._due = now + self._every
-        self._told = True
+        self._printed = True
         self._stream.write(f"{_CLEAR}{text} …" if self._terminal else f"{text} …\n")
         self._stream.flush()
 
@@ -32,6 +32,6 @@ class ProgressLine:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._told and self._terminal:
+        if self._printed and self._terminal:
             self._stream.write(_CLEAR)
             self._stream.flush()

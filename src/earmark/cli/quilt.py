@@ -59,9 +59,9 @@ def put(
     author: Annotated[str | None, typer.Option(help="Who writes it; you unless given.")] = None,
 ) -> None:
     """Write the next version of a patch, or its first."""
-    given = read_input(data, "JSON")
+    value = read_input(data, "JSON")
     with _quilt(session) as quilt:
-        patch = quilt.put(type, name, given, author=author or operator(), expected=expected)
+        patch = quilt.put(type, name, value, author=author or operator(), expected=expected)
     session.answer(patch_json(patch), *_shown(patch))
 
 

@@ -102,7 +102,7 @@ class RunTree:
         grid = Table.grid(padding=(0, 2, 0, 0))
         for number in range(4):
             grid.add_column(justify="left" if number < 2 else "right", no_wrap=True)  # noqa: PLR2004
-        for row in shown(self.rows, room):
+        for row in visible_rows(self.rows, room):
             grid.add_row(*_cells(row, now))
         return Group(grid, Text(self._totals(now), style="bold"))
 
@@ -146,7 +146,7 @@ def rows_of(root: Node) -> Iterator[RunTreeRow]:
         waiting.extend(reversed(below))
 
 
-def shown(rows: list[RunTreeRow], room: int) -> list[RunTreeRow]:
+def visible_rows(rows: list[RunTreeRow], room: int) -> list[RunTreeRow]:
     """Return the rows that fit in *room*: all, or else the last of what runs or went wrong."""
     if len(rows) <= room:
         return rows

@@ -49,9 +49,9 @@ def serve(
     """
     _check_installed()
     settings = settings_of(session, ask=False)
-    given = {"host": host, "port": port, "open_reads": open_reads}
-    told = {name: value for name, value in given.items() if value is not None}
-    service = settings.service.model_copy(update=told)
+    options = {"host": host, "port": port, "open_reads": open_reads}
+    overrides = {name: value for name, value in options.items() if value is not None}
+    service = settings.service.model_copy(update=overrides)
     with open_books(session, settings) as ledger:
         # What a server needs takes a second to load: not before the settings are known to be good.
         from earmark.workspace.workspace import open_workspace  # noqa: PLC0415

@@ -107,13 +107,15 @@ def default(app: typer.Typer) -> Callable[[CommandBody[P]], CommandBody[P]]:
     return register
 
 
-def _run(body: CommandBody[...], context: typer.Context, given: dict[str, Any]) -> None:
-    context.obj = context.obj.with_overrides(**{key: given.pop(key) for key in _COMMON.parameters})
-    body(context.obj, **given)
+def _run(body: CommandBody[...], context: typer.Context, options: dict[str, Any]) -> None:
+    context.obj = context.obj.with_overrides(
+        **{key: options.pop(key) for key in _COMMON.parameters}
+    )
+    body(context.obj, **options)
 
 
-def _run_alone(body: CommandBody[...], context: typer.Context, given: dict[str, Any]) -> None:
-    _run(body if context.invoked_subcommand is None else _nothing, context, given)
+def _run_alone(body: CommandBody[...], context: typer.Context, options: dict[str, Any]) -> None:
+    _run(body if context.invoked_subcommand is None else _nothing, context, options)
 
 
 def _nothing(_: Session, **_given: object) -> None:
@@ -125,14 +127,18 @@ def _typed(
 ) -> Callable[..., None]:
     """Return a function with the parameters of *body* and the common ones, as Typer reads them."""
 
-    def called(*, context: typer.Context, **given: Any) -> None:  # noqa: ANN401 - the body's options
-        run(body, context, given)
+    def called(*, context: typer.Context, **options: Any) -> None:  # noqa: ANN401 - the body's options
+        run(body, context, options)
 
     _, *own = inspect.signature(body).parameters.values()
     first = inspect.Parameter("context", _KEYWORD, annotation=typer.Context)
-    shown = [first, *(each.replace(kind=_KEYWORD) for each in own), *_COMMON.parameters.values()]
-    called.__signature__ = inspect.Signature(shown)  # pyright: ignore[reportFunctionMemberAccess]
-    called.__annotations__ = {each.name: each.annotation for each in shown}
+    parameters = [
+        first,
+        *(each.replace(kind=_KEYWORD) for each in own),
+        *_COMMON.parameters.values(),
+    ]
+    called.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
+    called.__annotations__ = {each.name: each.annotation for each in parameters}
     called.__doc__ = body.__doc__
     return called
 

@@ -14,7 +14,7 @@ from earmark.board.task import ModelWork, Priority, Quality, Task, TaskDraft, Ta
 from earmark.cli.options import ActorOption
 from earmark.cli.session import Session, command, group
 from earmark.cli.store_access import open_books, open_existing, operator, settings_of
-from earmark.cli.task_input import RunGiven, check_stdin, text_of, work_of
+from earmark.cli.task_input import CompositionOptions, check_stdin, text_of, work_of
 from earmark.cli.task_tables import TaskReport, tasks_table
 from earmark.cli.time_options import AHEAD, WHEN
 from earmark.clock import from_datetime
@@ -114,7 +114,7 @@ def add(
 ) -> None:
     """Put a task on the board; a heartbeat gives it to a model, or runs its composition."""
     check_stdin(description, prompt, system, graph, input)
-    asked = ModelWork(
+    model_work = ModelWork(
         model=model, prompt=text_of(prompt), system=text_of(system), max_tokens=max_tokens
     )
     draft = TaskDraft(
@@ -125,7 +125,7 @@ def add(
         labels=tuple(label or ()),
         destructive=destructive,
         assignee=assignee,
-        work=work_of(asked, RunGiven(graph, input, budget)),
+        work=work_of(model_work, CompositionOptions(graph, input, budget)),
         needs=tuple(needs or ()),
         max_attempts=attempts,
     )
@@ -205,7 +205,7 @@ def show(session: Session, task: TaskName) -> None:
         cost = task_cost(ledger, tries)
         needed = [board.get(each) for each in found.needs]
         now = ledger.clock.instant()
-    shown = TaskReport(
+    report = TaskReport(
         task=found, attempts=tries, history=history, cost=cost, needed=needed, now=now
     )
     session.answer(
@@ -214,7 +214,7 @@ def show(session: Session, task: TaskName) -> None:
             "tries": [attempt_json(each) for each in tries],
             "history": [event_json(each) for each in history],
         },
-        *shown.parts(),
+        *report.parts(),
     )
 
 
@@ -272,8 +272,8 @@ def _decide(session: Session, task: str, decision: Callable[[Board, str], Task])
 
 
 def _answer(session: Session, task: Task) -> None:
-    asked = ", waits for a person's approval" if task.approval == "wanted" else ""
-    said = f"#{task.number} {task.status}{asked}: {task.title}"
+    approval_note = ", waits for a person's approval" if task.approval == "wanted" else ""
+    said = f"#{task.number} {task.status}{approval_note}: {task.title}"
     session.answer(task_json(task), said, f"task {task.id}")
 
 

@@ -15,7 +15,7 @@ _RUN: Final = "'--input' / '--budget'"
 
 
 @dataclass(frozen=True, slots=True)
-class RunGiven:
+class CompositionOptions:
     """The options of a task that is a whole composition, as they were typed."""
 
     graph: str | None
@@ -23,8 +23,8 @@ class RunGiven:
     budget: str | None
 
 
-def work_of(asked: ModelWork, run: RunGiven) -> TaskWork:
-    """Return what a task asks for: *asked*, or the composition that *run* names.
+def work_of(model_work: ModelWork, run: CompositionOptions) -> TaskWork:
+    """Return what a task asks for: *model_work*, or the composition that *run* names.
 
     Raises:
         typer.BadParameter: The two are mixed, or a composition has no budget.
@@ -33,37 +33,37 @@ def work_of(asked: ModelWork, run: RunGiven) -> TaskWork:
     if run.graph is None:
         if run.input is not None or run.budget is not None:
             raise typer.BadParameter("they are of a composition: give --graph too", param_hint=_RUN)
-        return asked
-    if asked != ModelWork():
+        return model_work
+    if model_work != ModelWork():
         raise typer.BadParameter("a composition names its own models", param_hint="'--graph'")
     if run.budget is None:
         raise typer.BadParameter("say the most it may spend", param_hint="'--budget'")
-    given: Any = None if run.input is None else read_input(run.input)
-    return CompositionWork(graph=_form(read_graph(run.graph)), input=given, budget=run.budget)
+    value: Any = None if run.input is None else read_input(run.input)
+    return CompositionWork(graph=_form(read_graph(run.graph)), input=value, budget=run.budget)
 
 
-def text_of(given: str) -> str:
+def text_of(value: str) -> str:
     """Return a text as it is, or what `@FILE` or standard input holds.
 
     Raises:
         InvalidFile: The file cannot be read, or is no text.
     """
-    if given != _STDIN and not given.startswith("@"):
-        return given
-    source = given.removeprefix("@")
+    if value != _STDIN and not value.startswith("@"):
+        return value
+    source = value.removeprefix("@")
     try:
         return read_file(source).decode()
     except UnicodeDecodeError:
         raise InvalidFile(path=source, detail="it is not text in UTF-8") from None
 
 
-def check_stdin(*given: str | None) -> None:
+def check_stdin(*values: str | None) -> None:
     """Refuse to read standard input twice.
 
     Raises:
-        InvalidFile: More than one of *given* is `-`.
+        InvalidFile: More than one of *values* is `-`.
     """
-    if sum(each == _STDIN for each in given) > 1:
+    if sum(each == _STDIN for each in values) > 1:
         raise InvalidFile(path=_STDIN, detail="standard input can be one of them only")
 
 

@@ -144,8 +144,8 @@ class TaskReport:
         )
 
     def _event(self, event: TaskDecision) -> tuple[str, ...]:
-        told = (event.actor, event.move, str(event.status), event.note)
-        return (_moment(event.at), *map(safe, told))
+        cells = (event.actor, event.move, str(event.status), event.note)
+        return (_moment(event.at), *map(safe, cells))
 
 
 def safe(text: str) -> str:

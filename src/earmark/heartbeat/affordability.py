@@ -76,32 +76,32 @@ def least_obstacle(found: Iterable[tuple[Need, Obstacle | None]]) -> Obstacle | 
 
 def _refusal(account: Account, need: Need) -> Obstacle | None:
     line = account.line
-    asked: int = getattr(need, line.unit)
+    requested: int = getattr(need, line.unit)
     # As the rules of the ledger compare; what costs nothing fits everywhere.
-    if not asked or asked <= account.available:
+    if not requested or requested <= account.available:
         return None
-    shown = balance(account, paused=False)
+    current = balance(account, paused=False)
     return Obstacle(
         refusal=BudgetExceeded(
-            reason=_reason(account, asked),
+            reason=_reason(account, requested),
             budget=line.budget,
             unit=line.unit,
             window="total" if line.window == "total" else f"per {line.window}",
-            limit=shown.limit,
-            settled=shown.settled,
-            held=shown.held,
-            available=shown.available,
-            requested=Money.nanos(asked) if line.unit == USD else asked,
-            resets_at=shown.resets_at,
+            limit=current.limit,
+            settled=current.settled,
+            held=current.held,
+            available=current.available,
+            requested=Money.nanos(requested) if line.unit == USD else requested,
+            resets_at=current.resets_at,
         ),
         resets_at=0 if line.end == END_OF_TIME else line.end,
     )
 
 
-def _reason(account: Account, asked: int) -> Reason:
-    if asked > account.line.limit:
+def _reason(account: Account, requested: int) -> Reason:
+    if requested > account.line.limit:
         return Reason.TOO_LARGE
-    return Reason.EXHAUSTED if asked > account.line.limit - account.settled else Reason.HELD
+    return Reason.EXHAUSTED if requested > account.line.limit - account.settled else Reason.HELD
 
 
 def _lasting(found: Obstacle) -> tuple[int, int]:

@@ -156,7 +156,7 @@ class Grader:
 def task_json(task: Task) -> dict[str, Any]:
     """Return a task as its grader sees it."""
     work = task.work
-    asked: dict[str, Any] = (
+    work_json: dict[str, Any] = (
         {"graph": dict(work.graph), "input": work.input}
         if isinstance(work, CompositionWork)
         else {"model": work.model, "prompt": work.prompt, "system": work.system}
@@ -170,7 +170,7 @@ def task_json(task: Task) -> dict[str, Any]:
         "type": task.type,
         "priority": task.priority.name,
         "labels": list(task.labels),
-        "work": asked,
+        "work": work_json,
         "result": None if task.result is None else dict(task.result),
     }
 
@@ -181,8 +181,8 @@ def quality_of(value: object, *, by: str, at: int) -> Quality:
     Raises:
         ValueError: It is not `{"overall": 0-100, "passed": true or false, "note": "text"}`.
     """
-    given: dict[str, Any] = cast("dict[str, Any]", value) if isinstance(value, dict) else {}
-    overall, passed, note = given.get("overall"), given.get("passed"), given.get("note", "")
+    answer: dict[str, Any] = cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+    overall, passed, note = answer.get("overall"), answer.get("passed"), answer.get("note", "")
     if not (
         isinstance(overall, int)
         and not isinstance(overall, bool)
@@ -191,7 +191,7 @@ def quality_of(value: object, *, by: str, at: int) -> Quality:
         and isinstance(note, str)
     ):
         want = '{"overall": 0 to 100, "passed": true or false, "note": "text"}'
-        raise ValueError(f"{by} answered {given!r:.80}, not {want}")
+        raise ValueError(f"{by} answered {answer!r:.80}, not {want}")
     return Quality(overall=overall, passed=passed, graded_by=by, graded_at=at, note=note)
 
 

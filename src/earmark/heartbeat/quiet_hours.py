@@ -38,10 +38,10 @@ def _first_shown(day: date, at: time, zone: str) -> int:
     if first <= second:
         return first
     # The clock is put on over it, somewhere between the two: find the second of the jump.
-    shown = wall.replace(tzinfo=None)
+    clock_time = wall.replace(tzinfo=None)
     between = range(second, first)
     return between.start + bisect_left(
         between,
-        shown,
+        clock_time,
         key=lambda at: datetime.fromtimestamp(at, wall.tzinfo).replace(tzinfo=None),
     )

@@ -93,11 +93,11 @@ class Courier:
     def _failed(self, nudge: Nudge, leased: Delivery, failure: DeliveryFailed) -> Delivery:
         now = self._clock.instant()
         late = now - nudge.created_at >= GIVE_UP_NS and leased.tries >= LEAST_TRIES
-        asked = round((failure.retry_after_s or 0) * NANOS_PER_SECOND)
+        retry_after_ns = round((failure.retry_after_s or 0) * NANOS_PER_SECOND)
         return replace(
             leased,
             state="given_up" if failure.final or late else "waiting",
-            next_at=now + max(pause_after(leased.tries), min(asked, _HOUR)),
+            next_at=now + max(pause_after(leased.tries), min(retry_after_ns, _HOUR)),
             error=failure.detail,
         )
 

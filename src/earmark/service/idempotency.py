@@ -187,24 +187,24 @@ class StoredAnswers:
 
     def _keep(self, row: _RequestRow, response: Response) -> None:
         now, status = self._clock.instant(), response.status_code
-        given = (now, status, _stored_form(response), row.token_id, row.key)
-        self._tables.write(_LOCK, lambda rows: rows.run(_KEEP, *given))
+        values = (now, status, _stored_form(response), row.token_id, row.key)
+        self._tables.write(_LOCK, lambda rows: rows.run(_KEEP, *values))
 
     def _forget(self, row: _RequestRow) -> None:
         """Free the key: nothing was done."""
-        given = (row.token_id, row.key, row.holder)
-        self._tables.write(_LOCK, lambda rows: rows.run(_DROP, *given))
+        values = (row.token_id, row.key, row.holder)
+        self._tables.write(_LOCK, lambda rows: rows.run(_DROP, *values))
 
     def _leave(self, row: _RequestRow) -> None:
         """Let the same request be made again at once, and no other: it may have been done."""
         over = self._clock.instant() - LEASE_S * NANOS_PER_SECOND
-        given = (over, row.holder, row.token_id, row.key)
-        self._tables.write(_LOCK, lambda rows: rows.run(_TAKE, *given))
+        values = (over, row.holder, row.token_id, row.key)
+        self._tables.write(_LOCK, lambda rows: rows.run(_TAKE, *values))
 
-    async def _quietly(self, work: Callable[..., None], *given: object) -> None:
+    async def _quietly(self, work: Callable[..., None], *values: object) -> None:
         """Do *work*; where the store fails now, the lease ends by itself."""
         try:
-            await run_in_threadpool(work, *given)
+            await run_in_threadpool(work, *values)
         except StoreError as error:
             _LOG.warning("an answer under a key was not kept: %s", error)
 
@@ -293,8 +293,8 @@ class AnswerWithEffect:
         now, row = self._clock.instant(), self._row
         form = _stored_form(self.response(reservation))
         rows.run(_PURGE, now - KEPT_S * NANOS_PER_SECOND)
-        given = (row.token_id, row.key, row.fingerprint, now, self._status, form)
-        rows.run(_ADD_ANSWERED, *given)
+        values = (row.token_id, row.key, row.fingerprint, now, self._status, form)
+        rows.run(_ADD_ANSWERED, *values)
 
 
 class IdempotentRoute(APIRoute):
@@ -308,8 +308,8 @@ class IdempotentRoute(APIRoute):
         handler = super().get_route_handler()
         known = frozenset(_query_names(self.dependant))
 
-        async def handle(given: Request) -> Response:
-            request = JsonRequest(given.scope, given.receive)
+        async def handle(values: Request) -> Response:
+            request = JsonRequest(values.scope, values.receive)
             service = request.app.state.service
             caller = await service.authenticator.caller(request)
             request.state.caller = caller

@@ -42,14 +42,14 @@ def demo(
     with ExitStack() as stack:
         url = session.store or os.environ.get("EARMARK_STORE") or DEFAULT_STORE
         demo = open_demo(session, stack, url, model)
-        shown = [pipeline(demo), refusal(demo), burst(demo, parallel), prove(demo)]
-        session.answer(_form(demo, shown), _closing(demo, shown[-1]))
-    if not all(each.ok for each in shown):
+        results = [pipeline(demo), refusal(demo), burst(demo, parallel), prove(demo)]
+        session.answer(_form(demo, results), _closing(demo, results[-1]))
+    if not all(each.ok for each in results):
         raise typer.Exit(1)
 
 
-def _form(demo: DemoEnvironment, shown: list[StepResult]) -> dict[str, object]:
-    return {"model": demo.model, "store": demo.url, **{each.name: each.form for each in shown}}
+def _form(demo: DemoEnvironment, results: list[StepResult]) -> dict[str, object]:
+    return {"model": demo.model, "store": demo.url, **{each.name: each.form for each in results}}
 
 
 def _closing(demo: DemoEnvironment, audit: StepResult) -> str:
