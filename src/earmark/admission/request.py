@@ -7,8 +7,9 @@ from typing import Any, Final, TypedDict
 from earmark.admission.policy import Policy
 from earmark.apis.api import request_table
 from earmark.apis.bounds import DEFAULT_MAX_TOKENS, bound_request
+from earmark.apis.called import api_and_provider
 from earmark.apis.counts import most_counted
-from earmark.apis.dialects import counts_choices, maker_of, own_host
+from earmark.apis.dialects import counts_choices, own_host
 from earmark.apis.hidden_output import shows_output
 from earmark.apis.margin import DEFAULT_MARGIN
 from earmark.apis.output_limit import with_output_limit
@@ -34,9 +35,9 @@ class OpenOptions(TypedDict, total=False):
 
     Args:
         up_to: In place of a request: the most the call can cost, in USD.
-        api: Whose body the request is: `openai` (Chat Completions, also where none is given),
-            `openai-responses`, `openai-embeddings`, `anthropic`, `anthropic-count-tokens`,
-            `gemini`.
+        api: Whose body the request is: `openai` (Chat Completions), `openai-responses`,
+            `openai-embeddings`, `anthropic`, `anthropic-count-tokens`, `gemini`. If not given that
+            of the provider `anthropic` or `google`, else `openai`.
         provider: Who is called, by the name its prices have; the maker of the API if not given.
         model: The model, where the URL names it and not the body, as Gemini's does.
         stream: Whether the reply is a stream, where the URL says it and not the body.
@@ -177,8 +178,8 @@ def _check_types(options: OpenOptions) -> None:
 def _bounded(
     body: Mapping[str, Any], options: OpenOptions, book: PriceBook, clock: Clock
 ) -> Request:
-    api = options.get("api") or "openai"
-    provider = options.get("provider") or maker_of(api)
+    named = options.get("model") or body.get("model")
+    api, provider = api_and_provider(options.get("api"), options.get("provider"), named, book)
     # What is bounded is what is sent, whatever its caller adds to the lists in it from now on.
     body = copied_body(body)
     reading = read_body(

@@ -7,13 +7,15 @@ from typing import Any, Final
 
 from earmark.apis.api import request_table
 from earmark.apis.bounds import DEFAULT_MAX_TOKENS, bound_request
+from earmark.apis.called import api_and_provider
 from earmark.apis.counts import most_counted
 from earmark.apis.margin import DEFAULT_MARGIN
-from earmark.apis.requests import RequestReading, read_body, tier_to_bill
+from earmark.apis.requests import RequestReading, copied_body, read_body, tier_to_bill
 from earmark.clock import SystemClock, from_datetime
 from earmark.errors import InvalidUsage
 from earmark.money import Money
 from earmark.pricing.book import PriceBook, check_book
+from earmark.pricing.json_values import mapping
 from earmark.pricing.price import Price
 from earmark.pricing.usage import Usage
 
@@ -44,8 +46,8 @@ class CallBound:
 def bound(
     body: Mapping[str, Any],
     *,
-    api: str,
-    provider: str,
+    api: str | None = None,
+    provider: str | None = None,
     headers: Mapping[str, str] | None = None,
     model: str | None = None,
     default_max_tokens: int = DEFAULT_MAX_TOKENS,
@@ -61,8 +63,8 @@ def bound(
 
     Args:
         body: The decoded request.
-        api: `openai`, `anthropic`, `gemini` or another of `earmark.apis.api.APIS`.
-        provider: Who is called: the price list's id, or the name of an own price.
+        api: `openai`, `anthropic`, `gemini` or another of `apis.api.APIS`; else from `provider`.
+        provider: Who is called: the price list's id, or an own price's; else the API's maker.
         headers: The request's headers; some alter the price.
         model: The model where the URL names it and not the body, as Gemini's does.
         default_max_tokens: The output limit, per choice, of a request that names none.
@@ -79,12 +81,15 @@ def bound(
         BudgetExceeded: `unpriced`: a part has no bound or no price; its place, and what to give.
         InvalidUsage: It is no request of this API, or there is no such API.
     """
+    prices = check_book(book)
+    body = copied_body(body)
+    api, provider = api_and_provider(api, provider, model or mapping(body).get("model"), prices)
     reading = read_body(
         api, body, headers=headers, provider=provider, model=model, allowed=allowed_options
     )
     if request_table(api).is_free:
         return _FREE
-    price = _price(reading, body, provider, check_book(book), at)
+    price = _price(reading, body, provider, prices, at)
     counted = most_counted(counted_input_tokens, count_margin)
     limits = default_max_tokens, extra_input_tokens, context_window, counted
     return _call_bound(reading, price, *limits)

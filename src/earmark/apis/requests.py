@@ -67,7 +67,8 @@ def read_body(
     if not isinstance(named, str) or not named:
         raise InvalidUsage(detail="the request names no model")
     if not isinstance(body.get(table.messages), str | list | tuple):
-        raise InvalidUsage(detail=f"{table.messages} is no list")
+        detail = f"{table.messages} is no list, as a request to API '{api}' has one"
+        raise InvalidUsage(detail=detail)
     _check_headers(api, table, headers or {}, allowed)
     return RequestReading(
         api=api,

@@ -87,6 +87,13 @@ class PriceBook:
             )
         return price
 
+    def other_maker(self, model: str, provider: str) -> str | None:
+        """Return who makes *model*, where that is not *provider*, which has no price for it."""
+        if self._own_name(model, provider) or snapshot.find(provider, model):
+            return None
+        maker = snapshot.maker(model)
+        return None if maker == provider else maker
+
     def _own_name(self, model: str, provider: str | None) -> str | None:
         names = [f"{provider}/{model}"] if provider else []
         if provider is None or model.startswith(f"{provider}/"):

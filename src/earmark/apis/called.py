@@ -1,0 +1,46 @@
+"""Who is called and by which API, each from the other where one of them is not given."""
+
+from typing import Final
+
+from earmark.apis.dialects import DIALECTS, maker_of
+from earmark.pricing.bill import unpriced
+from earmark.pricing.book import PriceBook
+
+#: Of a name, as a message shows it.
+_SHOWN: Final = 100
+_CHAT_COMPLETIONS: Final = "openai"
+
+
+def api_and_provider(
+    api: str | None, provider: str | None, model: object, book: PriceBook
+) -> tuple[str, str]:
+    """Return both as they are given, else each from the other; Chat Completions from neither.
+
+    A provider that made no API here is taken to be compatible with Chat Completions. A pair stays
+    as it is given: Anthropic and Google have endpoints for others' requests too.
+
+    Raises:
+        BudgetExceeded: With reason `unpriced`: neither is given, and *model* is another maker's.
+    """
+    if not api and not provider:
+        _refuse_other_makers(model, book)
+    api = api or _api_of(provider or "") or _CHAT_COMPLETIONS
+    return api, provider or maker_of(api)
+
+
+def _api_of(provider: str) -> str | None:
+    """Return the API that *provider* made, its first one; `None` where it made none."""
+    return next((name for name, each in DIALECTS.items() if each.maker == provider), None)
+
+
+def _refuse_other_makers(model: object, book: PriceBook) -> None:
+    if not isinstance(model, str):
+        return
+    maker = book.other_maker(model, maker_of(_CHAT_COMPLETIONS))
+    if maker is not None:
+        api = _api_of(maker)
+        meant = f"api='{api}'" if api else f"provider='{maker}'"
+        raise unpriced(
+            f"model '{model:.{_SHOWN}}' is one of '{maker}', and neither api nor provider is given:"
+            f" did you mean {meant}? Else say who is called, by provider="
+        )
