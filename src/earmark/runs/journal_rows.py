@@ -38,14 +38,14 @@ def run_row(run: RunRecord) -> tuple[Any, ...]:
 
 def run_record(row: Sequence[Any], lines: Iterable[Sequence[Any]] = ()) -> RunRecord:
     """Return the run of a row, with the lines of others."""
-    run_id, composition_id, composition, given, budget, limit, started_at, status, alive, text = row
+    run_id, composition_id, composition, value, budget, limit, started_at, status, alive, text = row
     statement = None if text is None else Statement.from_json(json.loads(text))
     written = tuple(StatementLine.from_json(json.loads(line)) for (line,) in lines)
     return RunRecord(
         run_id=run_id,
         composition_id=composition_id,
         composition=parse_composition(composition),
-        input=json.loads(given),
+        input=json.loads(value),
         budget=budget,
         limit=Money(limit),
         started_at=started_at,

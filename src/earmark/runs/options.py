@@ -79,27 +79,27 @@ def check_call(ledger: AsyncLedger, options: Options) -> None:
         there_are = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(known)}"
         raise TypeError(f"run() got an unexpected option '{name}': {there_are}")
     for name, method in _PORTS.items():
-        given = options.get(name)
-        if given is not None and not callable(getattr(given, method, None)):
-            raise InvalidConfig(place=name, detail=f"{quoted(given)} is none: it has no {method}")
+        value = options.get(name)
+        if value is not None and not callable(getattr(value, method, None)):
+            raise InvalidConfig(place=name, detail=f"{quoted(value)} is none: it has no {method}")
 
 
 def run_id_of(options: Options, clock: Clock) -> str:
     """Return the id of the run: a new one unless it is given."""
-    given = options.get("run_id")
-    if given is None:
+    value = options.get("run_id")
+    if value is None:
         return new_run_id(clock)
-    if not isinstance(given, str) or "/" in given:  # pyright: ignore[reportUnnecessaryIsInstance] - untyped callers
-        detail = f"'{shown(given)}' is not the last part of a budget path, such as nightly-7"
+    if not isinstance(value, str) or "/" in value:  # pyright: ignore[reportUnnecessaryIsInstance] - untyped callers
+        detail = f"'{shown(value)}' is not the last part of a budget path, such as nightly-7"
         raise InvalidConfig(place="run_id", detail=detail)
-    return given
+    return value
 
 
 def stages_of(options: Options) -> tuple[AnyStage, ...]:
     """Return the stages, each of which is one."""
-    given: object = options.get("stages", ())
-    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
-        raise InvalidConfig(place="stages", detail=f"{quoted(given)} is no list of stages")
+    value: object = options.get("stages", ())
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        raise InvalidConfig(place="stages", detail=f"{quoted(value)} is no list of stages")
     stages = tuple(options.get("stages", ()))
     for number, each in enumerate(stages):
         if not hasattr(each, "spec"):
@@ -110,30 +110,30 @@ def stages_of(options: Options) -> tuple[AnyStage, ...]:
 
 def policy_of(options: Options) -> Policy:
     """Return the admission policy."""
-    given = options.get("policy", STRICT)
-    if not isinstance(given, Policy):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped callers
-        detail = f"{shown(given)} is none: give earmark.Strict(), Elastic() or Soft()"
+    value = options.get("policy", STRICT)
+    if not isinstance(value, Policy):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped callers
+        detail = f"{shown(value)} is none: give earmark.Strict(), Elastic() or Soft()"
         raise InvalidConfig(place="policy", detail=detail)
-    return given
+    return value
 
 
 def concurrency_of(options: Options) -> int:
     """Return how many attempts may be under way at once."""
-    given = options.get("concurrency", DEFAULT_CONCURRENCY)
-    if not _is_whole(given) or not 1 <= given <= MOST_CONCURRENCY:
-        detail = f"{shown(given)} attempts at once: it takes 1 to {MOST_CONCURRENCY:,}"
+    value = options.get("concurrency", DEFAULT_CONCURRENCY)
+    if not _is_whole(value) or not 1 <= value <= MOST_CONCURRENCY:
+        detail = f"{shown(value)} attempts at once: it takes 1 to {MOST_CONCURRENCY:,}"
         raise InvalidConfig(place="concurrency", detail=detail)
-    return given
+    return value
 
 
 def repeats_of(options: Options) -> int:
     """Return how many attempts may repeat an earlier one."""
-    given = options.get("max_repeats", DEFAULT_REPEATS)
-    if not _is_whole(given) or given < 0:
-        detail = f"{shown(given)} repeats: it is a whole number, 0 for none"
+    value = options.get("max_repeats", DEFAULT_REPEATS)
+    if not _is_whole(value) or value < 0:
+        detail = f"{shown(value)} repeats: it is a whole number, 0 for none"
         raise InvalidConfig(place="max_repeats", detail=detail)
-    return given
+    return value
 
 
-def _is_whole(given: object) -> bool:
-    return isinstance(given, int) and not isinstance(given, bool)
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

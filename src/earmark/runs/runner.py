@@ -112,15 +112,15 @@ async def run_async(
             All but InputError and RunIdReused carry the run's `statement`.
     """
     check_call(ledger, options)
-    ask = _ask(read_graph(graph), input, ledger, under, budget, options)
-    given = options.get("journal")
-    if given is not None:
-        return await _execute(ask, ledger, given, None)
+    run_request = _run_request(read_graph(graph), input, ledger, under, budget, options)
+    value = options.get("journal")
+    if value is not None:
+        return await _execute(run_request, ledger, value, None)
     # To the end, both: what is opened here has nobody else to close it.
     beside, cancelled = await to_the_end(journal_of(ledger))
     try:
         _raise_if(cancelled)
-        return await _execute(ask, ledger, beside, beside)
+        return await _execute(run_request, ledger, beside, beside)
     finally:
         _, cancelled = await to_the_end(beside.aclose())
         _raise_if(cancelled)
@@ -147,17 +147,17 @@ def _seconds(duration: Duration) -> float:
     return parse_duration(duration) / NANOS_PER_SECOND
 
 
-def _ask(
+def _run_request(
     composition: Composition,
-    given: Json,
+    value: Json,
     ledger: AsyncLedger,
     under: str,
     budget: AmountLike,
     options: Options,
 ) -> _RunRequest:
-    given = _own_input(given)
-    given_clock = options.get("clock")
-    clock = ledger.clock if given_clock is None else check_clock(given_clock)
+    value = _own_input(value)
+    clock_option = options.get("clock")
+    clock = ledger.clock if clock_option is None else check_clock(clock_option)
     run_id = run_id_of(options, clock)
     path = parse_path(f"{parse_path(under)}/run-{run_id}")
     concurrency = concurrency_of(options)
@@ -170,7 +170,7 @@ def _ask(
             run_id=run_id,
             composition_id=composition.id,
             composition=composition,
-            input=given,
+            input=value,
             budget=path,
             limit=Money(budget),
             started_at=now,
@@ -197,9 +197,9 @@ def _ask(
 
 
 async def _execute(
-    ask: _RunRequest, ledger: AsyncLedger, journal: Journal, beside: LedgerJournal | None
+    run_request: _RunRequest, ledger: AsyncLedger, journal: Journal, beside: LedgerJournal | None
 ) -> Statement:
-    record = ask.record
+    record = run_request.record
     journal_writer = JournalWriter(journal, record.run_id, beside)
     output: Json = None
     failure: BaseException | None = None
@@ -209,17 +209,19 @@ async def _execute(
         # Only now: a run that was written as running gets its end written.
         _raise_if(cancelled)
         prepared = prepare(
-            ask.record.composition, library_of(ask.stages, ask.tools), allow=ask.allow
+            run_request.record.composition,
+            library_of(run_request.stages, run_request.tools),
+            allow=run_request.allow,
         )
         check_input(record.input, prepared.plan.input)
-        payers = await payers_of(ask.under, ledger)
-        warnings = (*prepared.plan.warnings, *warnings_of(payers, record, under=ask.under))
+        payers = await payers_of(run_request.under, ledger)
+        warnings = (*prepared.plan.warnings, *warnings_of(payers, record, under=run_request.under))
         refuse_hopeless(prepared.plan, record, payers)
-        async with RunLease(journal, record.run_id, ask.clock):
-            output = await _carry_out(ask, prepared, ledger, journal_writer, warnings)
+        async with RunLease(journal, record.run_id, run_request.clock):
+            output = await _carry_out(run_request, prepared, ledger, journal_writer, warnings)
     except BaseException as error:  # noqa: BLE001 - raised again, once its statement is written
         failure = error
-    ending = _close(ask, ledger, journal_writer, journal, output, failure, warnings)
+    ending = _close(run_request, ledger, journal_writer, journal, output, failure, warnings)
     # A run that is cancelled twice still gets its statement written before its loop ends.
     statement, cancelled = await to_the_end(ending)
     if failure is not None:
@@ -229,21 +231,21 @@ async def _execute(
 
 
 async def _carry_out(
-    ask: _RunRequest,
+    run_request: _RunRequest,
     prepared: Prepared,
     ledger: AsyncLedger,
     journal_writer: JournalWriter,
     warnings: tuple[str, ...],
 ) -> Json:
-    record, terms = ask.record, ask.terms
+    record, terms = run_request.record, run_request.terms
     await ledger.set_budget(
         terms.budget,
         limits=[f"{record.limit} usd total"],
         actor="earmark run",
         reason=f"run {record.run_id}",
     )
-    if ask.on_event is not None:
-        ask.on_event(
+    if run_request.on_event is not None:
+        run_request.on_event(
             RunStarted(
                 run_id=record.run_id,
                 composition_id=record.composition_id,
@@ -257,23 +259,25 @@ async def _carry_out(
         prepared,
         terms,
         ledger=ledger,
-        guard=Guard(ledger, policy=ask.policy, clock=ask.clock),
-        tools=ask.tools,
+        guard=Guard(ledger, policy=run_request.policy, clock=run_request.clock),
+        tools=run_request.tools,
         journal_writer=journal_writer,
-        clock=ask.clock,
-        gate=ask.gate,
-        on_event=ask.on_event,
+        clock=run_request.clock,
+        gate=run_request.gate,
+        on_event=run_request.on_event,
     )
-    order = Execution(run_id=record.run_id, root=ask.record.composition.root, input=record.input)
+    order = Execution(
+        run_id=record.run_id, root=run_request.record.composition.root, input=record.input
+    )
     try:
         # Outputs of one pure stage may stand in it several times.
-        return own_json(await ask.engine.execute(order, attempts))
+        return own_json(await run_request.engine.execute(order, attempts))
     finally:
         attempts.close()
 
 
 async def _close(
-    ask: _RunRequest,
+    run_request: _RunRequest,
     ledger: AsyncLedger,
     journal_writer: JournalWriter,
     journal: Journal,
@@ -286,9 +290,9 @@ async def _close(
     It is raised what ended the run; where that was nothing, what kept its end from being written.
     Either carries the statement as `statement`, written or not.
     """
-    record = ask.record
+    record = run_request.record
     troubles: list[Exception] = []
-    warnings = (*warnings, *await _closed(ask.tools))
+    warnings = (*warnings, *await _closed(run_request.tools))
     try:
         spent, held = await totals(ledger, record.budget)
     except EarmarkError as error:
@@ -309,13 +313,13 @@ async def _close(
         held=held,
         unaccounted=unaccounted(record.run_id, spent, held, journal_writer.lines),
         started_at=record.started_at,
-        ended_at=ask.clock.instant(),
+        ended_at=run_request.clock.instant(),
         warnings=warnings,
     )
     try:
         await journal.finish(statement)
-        if ask.on_event is not None:
-            ask.on_event(RunEnded(statement=statement))
+        if run_request.on_event is not None:
+            run_request.on_event(RunEnded(statement=statement))
     except Exception as error:  # noqa: BLE001 - raised below, unless the run failed before
         troubles.append(error)
     carry(statement, failure, troubles)
@@ -335,8 +339,8 @@ def _raise_if(cancelled: asyncio.CancelledError | None) -> None:
         raise cancelled
 
 
-def _own_input(given: Json) -> Json:
+def _own_input(value: Json) -> Json:
     try:
-        return own_json(given)
+        return own_json(value)
     except ValueError as error:
         raise InvalidConfig(place="input", detail=f"it is not JSON: {error}") from None

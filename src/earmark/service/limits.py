@@ -67,8 +67,8 @@ class RequestLimits:
             scope, send = {**scope, "method": "GET"}, _headless(send)
         await answer(scope, _limited(scope, receive, self._body_s), _strict(send))
 
-    def _wrong_host(self, given: list[str], path: str) -> ProblemError | None:
-        host = host_of(given[0]).lower() if len(given) == 1 else ""
+    def _wrong_host(self, host_headers: list[str], path: str) -> ProblemError | None:
+        host = host_of(host_headers[0]).lower() if len(host_headers) == 1 else ""
         if not host:
             return ProblemError(400, "input_error", "the request names no host, or not just one")
         if self._any or host in self._names or host.endswith(self._endings) or path in PROBES:
@@ -82,10 +82,10 @@ def _strict(send: Send) -> Send:
 
     async def strict(message: Message) -> None:
         if message["type"] == "http.response.start":
-            given = message["headers"]
-            known = any(name == b"cache-control" for name, _ in given)
+            headers = message["headers"]
+            known = any(name == b"cache-control" for name, _ in headers)
             # Routes set none of these; were they there twice, the stricter one would count.
-            message["headers"] = [*given, *_RULES, *([] if known else _UNKEPT)]
+            message["headers"] = [*headers, *_RULES, *([] if known else _UNKEPT)]
         await send(message)
 
     return strict

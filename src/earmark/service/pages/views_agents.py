@@ -59,8 +59,8 @@ class AgentsView:
     @property
     def said(self) -> str:
         """What each does, as one sentence."""
-        told = [f"{beat.name} {beat.state}" for beat, _ in self.agents]
-        return ", ".join(told) or "No heartbeat ever ran"
+        facts = [f"{beat.name} {beat.state}" for beat, _ in self.agents]
+        return ", ".join(facts) or "No heartbeat ever ran"
 
 
 _MARKS: Final = {

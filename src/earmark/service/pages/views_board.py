@@ -37,8 +37,8 @@ class BoardQuery:
     def link(self, **changes: str) -> str:
         """Return the address that asks for the same but for *changes*, from its first page on."""
         changed = replace(self, **{"after": "", **changes})
-        given = {f.name: getattr(changed, f.name) for f in fields(changed)}
-        query = urlencode({name: value for name, value in given.items() if value})
+        parameters = {f.name: getattr(changed, f.name) for f in fields(changed)}
+        query = urlencode({name: value for name, value in parameters.items() if value})
         return f"/?{query}" if query else "/"
 
     @property
@@ -102,8 +102,8 @@ class BoardView:
     @property
     def said(self) -> str:
         """The counts as one sentence."""
-        told = [f"{count.number} {count.status}" for count in self.counts if count.number]
-        return "Tasks: " + (", ".join(told) or "none")
+        facts = [f"{count.number} {count.status}" for count in self.counts if count.number]
+        return "Tasks: " + (", ".join(facts) or "none")
 
 
 def asked_of(query: Mapping[str, str]) -> BoardQuery:

@@ -120,8 +120,8 @@ class BudgetView:
     @property
     def said(self) -> str:
         """How its limits stand, as one sentence."""
-        told = "; ".join(limit.bar.words for limit in self.limits) or "no limits"
-        return f"{'Paused. ' if self.pause else ''}{told}"
+        facts = "; ".join(limit.bar.words for limit in self.limits) or "no limits"
+        return f"{'Paused. ' if self.pause else ''}{facts}"
 
 
 # The tree -----------------------------------------------------------------------------------------

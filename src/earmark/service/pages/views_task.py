@@ -271,8 +271,8 @@ def _cost(cost: TaskCost) -> CostView:
 def _work(task: Task) -> tuple[tuple[str, str], ...]:
     match task.work:
         case ModelWork(model=model, system=system, max_tokens=tokens):
-            given = (("Model", model or "the heartbeat's"), ("System", system))
-            facts = (*given, ("Max tokens", count(tokens) if tokens else ""))
+            model_facts = (("Model", model or "the heartbeat's"), ("System", system))
+            facts = (*model_facts, ("Max tokens", count(tokens) if tokens else ""))
         case CompositionWork(graph=graph, input=value, budget=budget):
             facts = (
                 ("Composition", pretty(graph)[0]),

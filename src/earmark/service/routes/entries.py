@@ -18,7 +18,7 @@ router = APIRouter(route_class=IdempotentRoute, tags=["entries"])
 
 @router.get("/entries", response_model=models.Page[models.Entry])
 def list_entries(
-    service: ServiceDep, _: ReadCaller, asked: BooksQuery, key: OptionalQuery = None
+    service: ServiceDep, _: ReadCaller, books_query: BooksQuery, key: OptionalQuery = None
 ) -> dict[str, Any]:
     """List entries by their numbers; going on after one, nobody misses an entry.
 
@@ -26,6 +26,6 @@ def list_entries(
     waits for those who write at that moment: ask for one budget where that is too long.
     """
     service.workspace.ledger.sweep()
-    wanted = replace(asked.wanted, key=key)
+    wanted = replace(books_query.wanted, key=key)
     found = service.workspace.ledger.store.entries(wanted)
-    return page(found, asked.limit, entry_json, lambda each: each.seq)
+    return page(found, books_query.limit, entry_json, lambda each: each.seq)

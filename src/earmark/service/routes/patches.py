@@ -97,23 +97,23 @@ def put(
     return to_jsonable_utf8(patch_json(written))
 
 
-def _expected(said: int | None, if_match: str | None, if_none_match: str | None) -> int | None:
+def _expected(stated: int | None, if_match: str | None, if_none_match: str | None) -> int | None:
     """Return the version that has to stand: from the body, or from the headers."""
-    given = [] if said is None else [said]
+    versions = [] if stated is None else [stated]
     if if_none_match is not None:
         if if_none_match != "*":
             raise ProblemError(400, "input_error", "If-None-Match is '*', or it is not there")
-        given.append(0)
+        versions.append(0)
     if if_match is not None:
         tag = _TAG.fullmatch(if_match)
         if tag is None:
             raise ProblemError(
                 400, "input_error", 'If-Match is the ETag of one version, such as "3"'
             )
-        given.append(int(tag[1]))
-    if len(set(given)) > 1:
+        versions.append(int(tag[1]))
+    if len(set(versions)) > 1:
         raise ProblemError(400, "input_error", "the body and the headers expect different versions")
-    return given[0] if given else None
+    return versions[0] if versions else None
 
 
 def _plain_text(text: str) -> str:
