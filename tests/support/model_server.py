@@ -12,7 +12,10 @@ ANSWER: Final = ("Mars", ", or", " Venus", ".")
 
 
 class ModelServer:
-    """Answers whatever it is asked with one sentence, and counts 12 tokens in and 6 out."""
+    """Answers with one sentence, and counts 12 tokens in and 6 out.
+
+    A chat whose tools have not been called yet is answered by a call of the first one.
+    """
 
     def __init__(self) -> None:
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
@@ -54,6 +57,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         api = _messages if "messages" in self.path else _chat
         whole, stream = api(asked["model"])
+        if asked.get("tools") and asked["messages"][-1]["role"] == "user":
+            whole = _with_tool_call(whole, asked["tools"][0]["function"])
         if asked.get("stream"):
             self._send(stream, "text/event-stream")
         else:
@@ -75,6 +80,19 @@ def _chat(model: str) -> tuple[bytes, bytes]:
     usage = {"prompt_tokens": 12, "completion_tokens": 6, "total_tokens": 18}
     whole = completion(usage, model=model, texts=["".join(ANSWER)])
     return whole, b"".join(chunks(ANSWER, usage, model=model))
+
+
+def _with_tool_call(whole: bytes, function: dict[str, Any]) -> bytes:
+    """Return a chat reply that calls *function* with "Mars" for each of its parameters."""
+    reply = json.loads(whole)
+    arguments = dict.fromkeys(function["parameters"]["properties"], "Mars")
+    called = {"name": function["name"], "arguments": json.dumps(arguments)}
+    reply["choices"][0]["finish_reason"] = "tool_calls"
+    reply["choices"][0]["message"] |= {
+        "content": None,
+        "tool_calls": [{"id": "call_1", "type": "function", "function": called}],
+    }
+    return json.dumps(reply).encode()
 
 
 def _messages(model: str) -> tuple[bytes, bytes]:

@@ -41,6 +41,13 @@ class Elastic:
 
     Assumes that a cancelled stream is billed for what was generated only; one step beyond what was
     produced is held as margin for what is on its way when the stream is stopped.
+
+    The hold begins at 1024 output tokens, or the request's limit if that is less, until the guard
+    has seen 100 replies of the model and `stage` label, then at what 99 of 100 of the last 1000
+    needed. It learns in memory: each guard, so each process, begins anew. A stream that is left
+    before its end is presumed at all that is held: what it began with, or, once it has grown, at
+    most two steps more than was produced. Settle it by its usage where the client knows that, or
+    correct it by its key: `ledger.settle(ticket.key, …)`.
     """
 
     step: int = 128
