@@ -126,6 +126,17 @@ def test_every_public_name_is_in_the_reference() -> None:
     assert nodes >= {kind.__name__ for kind in get_args(Node)}
 
 
+def test_every_field_that_the_reference_names_can_be_read() -> None:
+    """Of the values that are read; all that a charge has is named."""
+    page = (ROOT / "docs/library.md").read_text("utf-8")
+    for value in (earmark.Reservation, earmark.Entry, earmark.Charge, earmark.Money):
+        (row,) = re.findall(rf"^\| `{value.__name__}` \| (.*) \|$", page, re.MULTILINE)[-1:]
+        fields = re.findall(r"`(\w+)`", re.sub(r"\([^)]*\)", "", row))
+        assert [name for name in fields if not hasattr(value, name)] == []
+        if value is earmark.Charge:
+            assert set(fields) == set(value.__dataclass_fields__)
+
+
 def test_every_link_of_the_docs_leads_somewhere() -> None:
     """A relative link in README, ARCHITECTURE, CHANGELOG or docs names a file that is there."""
     for page in [*PAGES, ROOT / "ARCHITECTURE.md", ROOT / "CHANGELOG.md"]:
