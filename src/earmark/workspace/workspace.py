@@ -19,9 +19,6 @@ from earmark.workspace.agents import Agents
 #: Who is nudged by default.
 DEFAULT_SIBLING: Final = "AG Lu"
 
-#: Tables in memory are shared by all that use the store, and end with it.
-_IN_MEMORY: Final = "memory:"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workspace:
@@ -78,5 +75,4 @@ def open_workspace(
     try:
         yield Workspace.over(ledger, tables, sibling=sibling, channels=channels)
     finally:
-        if ledger.store.url != _IN_MEMORY:
-            tables.close()
+        tables.close()
