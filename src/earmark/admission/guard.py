@@ -230,8 +230,8 @@ class Guard:
 
         Args:
             under: The path of the budget that pays.
-            request: The request's JSON body, bounded by the table of its API; or a bound of one's
-                own, such as `earmark.pricing.bound.ModelBound`; or nothing, with `up_to`.
+            request: The request's JSON body, also with an SDK's objects in it, bounded by the
+                table of its API; or a bound, such as `ModelBound`; or nothing, with `up_to`.
             options: What else is known of the call: `help(earmark.OpenOptions)` lists each.
 
         Raises:

@@ -8,6 +8,7 @@ from earmark.apis.api import request_table
 from earmark.apis.contents import Contents, read_contents
 from earmark.apis.options import RequestTable, how_to_allow
 from earmark.apis.output_limit import asked_output_tokens, value_at, whole_number
+from earmark.apis.sdk_objects import json_of_object, no_json
 from earmark.errors import InvalidUsage
 from earmark.errors.inputs import quoted
 from earmark.pricing.bill import unpriced
@@ -84,13 +85,16 @@ def read_body(
 def copied_body(body: Mapping[str, Any]) -> dict[str, Any]:
     """Return a copy of *body* that shares nothing with it that can change.
 
-    Taken before a request is bounded, it makes what is sent what was bounded.
+    Taken before a request is bounded, it makes what is sent what was bounded. Objects of an SDK
+    are read as the JSON that it sends for them.
 
     Raises:
-        InvalidUsage: It is nested too deeply, or holds itself.
+        InvalidUsage: It is nested too deeply, holds itself, or holds what is no JSON.
     """
     try:
-        return copied(body)
+        return copied(body, json_of_object)
+    except TypeError:
+        raise no_json(body) from None
     except RecursionError:
         raise InvalidUsage(detail="the request is nested too deeply") from None
 

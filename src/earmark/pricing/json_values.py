@@ -1,6 +1,6 @@
 """Reading JSON that somebody else wrote: objects and arrays, or empty ones."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, cast
 
 #: JSON's values that hold no others: none of them can change.
@@ -18,18 +18,22 @@ def items(value: object) -> Sequence[Any]:
     return cast("Sequence[Any]", value) if is_list else ()
 
 
-def copied(value: object) -> Any:  # noqa: ANN401 - a JSON value
+def copied(value: object, other: Callable[[object], object] | None = None) -> Any:  # noqa: ANN401 - a JSON value
     """Return a copy of a JSON value that shares no object and no array with it.
 
-    What is no JSON stays as it is. A third of the time of `copy.deepcopy`.
+    What is no JSON stays as it is, or is what *other* makes of it, copied. A third of the time of
+    `copy.deepcopy`.
 
     Raises:
         RecursionError: It is nested too deeply, or holds itself.
     """
     if isinstance(value, Mapping):
         members = cast("Mapping[str, object]", value).items()
-        return {name: each if type(each) in _SCALARS else copied(each) for name, each in members}
+        return {
+            name: each if type(each) in _SCALARS else copied(each, other) for name, each in members
+        }
     if isinstance(value, list | tuple):
         listed = cast("Sequence[object]", value)
-        return [each if type(each) in _SCALARS else copied(each) for each in listed]
-    return value
+        return [each if type(each) in _SCALARS else copied(each, other) for each in listed]
+    made = value if other is None else other(value)
+    return made if made is value else copied(made, other)
