@@ -35,7 +35,7 @@ COUNTERS: Final = CounterTable(
         "iterations": INFORMATION,  # added up by `read_usage`
         # MiniMax and others repeat the sum.
         "total_tokens": INFORMATION,
-        # Money that a gateway in between says it costs: no unit, and never billed from here.
+        # Money that whoever answers says it costs: no unit, and read by `billed.py`.
         "cost": INFORMATION,
         "cost_details": INFORMATION,
         "pydantic_ai_gateway": INFORMATION,

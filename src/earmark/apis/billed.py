@@ -41,28 +41,34 @@ class Bill:
     """Whether that is all, in the words of the provider's own host: the cost, whatever else is."""
 
 
-def bill_of(usage: Mapping[str, Any], *, provider: str, host: str) -> Bill | None:
-    """Return what a reply of *provider* says was billed; `None` where its replies say nothing.
+def bill_of(usage: Mapping[str, Any], *, host: str) -> Bill | None:
+    """Return what a reply says was billed; `None` where it says nothing.
+
+    Of a provider's own host it is read as that one writes it, whatever price is looked up; of any
+    other, the largest amount counts that one of them would mean by it.
 
     Args:
         usage: The usage object of the reply. A fraction may be a `Decimal`, or a float: of that the
             shortest decimal is read, which is what a JSON writer wrote.
-        provider: Who was asked, by the price list's name.
         host: The host that answered, with or without a port, as whoever sent the request knows it;
             empty where nobody knows.
 
     Raises:
         InvalidUsage: The amount is negative or no credible number; names its path.
     """
-    known = _PROVIDERS.get(provider)
-    found = None if known is None else known.read(usage)
-    if known is None or found is None:
+    own = next((each for each in _PROVIDERS if is_below(host, each.host)), None)
+    found = None if own is None else own.read(usage)
+    is_own = found is not None
+    if found is None:
+        said = (each.read(usage) for each in _PROVIDERS)
+        found = max((each for each in said if each is not None), default=None)
+    if found is None:
         return None
     usd, is_all = found
     stated = Money.ceil(usd)
     if stated.in_nanos > LARGEST_NANOS:
         raise InvalidUsage(detail=f"a bill of {stated} USD for one call is not credible")
-    return Bill(stated, is_all and is_below(host, known.host))
+    return Bill(stated, is_all and is_own)
 
 
 def _openrouter(usage: Mapping[str, Any]) -> tuple[Fraction, bool] | None:
@@ -70,6 +76,8 @@ def _openrouter(usage: Mapping[str, Any]) -> tuple[Fraction, bool] | None:
 
     `upstream_inference_cost` stands in other replies too and repeats the cost there.
     """
+    if mapping(usage.get("cost")):
+        return None
     cost = _amount(usage, "cost")
     if cost is None or usage.get("is_byok") is not True:
         return None if cost is None else (cost, True)
@@ -105,8 +113,8 @@ def _amount(found: Mapping[str, Any], name: str) -> Fraction | None:
 
 #: Sources: OpenRouter, "Usage accounting" and "BYOK"; Perplexity, "Chat completions: usage"; xAI,
 #: "Cost tracking"; 2026-11.
-_PROVIDERS: Final = {
-    "openrouter": BillingProvider("openrouter.ai", _openrouter),
-    "perplexity": BillingProvider("perplexity.ai", _perplexity),
-    "x-ai": BillingProvider("x.ai", _xai),
-}
+_PROVIDERS: Final = (
+    BillingProvider("openrouter.ai", _openrouter),
+    BillingProvider("perplexity.ai", _perplexity),
+    BillingProvider("x.ai", _xai),
+)

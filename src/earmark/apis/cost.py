@@ -28,7 +28,7 @@ def cost(
     """Return the exact cost of one call, rounded up once to a whole nano-dollar.
 
     Doubt is settled upwards: where the body names another model than *model*, the dearer of the two
-    counts; where it says what was billed (OpenRouter, Perplexity, xAI), that counts if it is more.
+    counts; where it says what was billed, as OpenRouter does, that counts if it is more.
 
     Args:
         model: The model's name, or `provider/model`.

@@ -40,7 +40,7 @@ COUNTERS: Final = CounterTable(
         "prompt_time": INFORMATION,
         "completion_time": INFORMATION,
         "total_time": INFORMATION,
-        # Money that a gateway in between says it costs: no unit, and never billed from here.
+        # Money that whoever answers says it costs: no unit, and read by `billed.py`.
         "cost": INFORMATION,
         "cost_details": INFORMATION,
         "pydantic_ai_gateway": INFORMATION,

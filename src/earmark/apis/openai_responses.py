@@ -29,7 +29,7 @@ COUNTERS: Final = CounterTable(
         "input_token_details.text_tokens": counts("input_text_tokens"),
         "input_token_details.audio_tokens": counts("input_audio_tokens"),
         "seconds": counts("audio_seconds", "input_audio_seconds"),
-        # Money that a gateway in between says it costs: no unit, and never billed from here.
+        # Money that whoever answers says it costs: no unit, and read by `billed.py`.
         "cost": INFORMATION,
         "cost_details": INFORMATION,
         "pydantic_ai_gateway": INFORMATION,

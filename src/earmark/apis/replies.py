@@ -28,7 +28,7 @@ class Reading:
     """`path = number` of each non-zero counter that no table of the API lists, and the place of
     what is billed and no counter pays for."""
     bill: Bill | None = None
-    """What the reply says was billed, where its provider's replies say so."""
+    """What the reply says was billed, where it says so."""
 
 
 #: The price list's names of API flavours that these APIs are; `default` differs by provider.
@@ -66,8 +66,8 @@ def read_reply(
         api: `openai`, `openai-responses`, `anthropic`, `gemini`, `bedrock-converse`, or the price
             list's name of a flavour; `None` recognises the API by the names of its counters.
         cache_lifetime: The longest cache lifetime the request asked for, such as `1h`.
-        host: The host that answered, as whoever sent the request knows it, by TLS: only of the
-            provider's own is a bill final.
+        host: The host that answered, as whoever sent the request knows it, by TLS: only of a
+            provider that bills in its replies is a bill final.
 
     Raises:
         InvalidUsage: The reply names no usage, or counts that cannot be.
@@ -91,7 +91,7 @@ def read_reply(
         counted = read_counters(usage, table)
     reading = _reading(counted, known.fees(body), body)
     try:
-        bill = bill_of(usage, provider=provider, host=host)
+        bill = bill_of(usage, host=host)
     except InvalidUsage as error:
         return replace(reading, unknown=(*reading.unknown, error.detail))
     return reading if bill is None else replace(reading, bill=bill)

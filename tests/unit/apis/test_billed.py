@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import earmark
 from earmark.apis.billed import Bill
 from earmark.apis.replies import read_reply
 from earmark.clock import SystemClock
@@ -42,35 +43,51 @@ def bill(provider: str, usage: str, host: str) -> Bill | None:
         ("perplexity", PERPLEXITY, "api.perplexity.ai", "0.005447"),
         ("x-ai", XAI, "api.x.ai", "0.0318319"),
         ("x-ai", XAI, "us-east-1.api.x.ai", "0.0318319"),
+        ("openai", OPENROUTER, "openrouter.ai", "0.00215798"),
+        ("gw", PERPLEXITY, "api.perplexity.ai", "0.005447"),
+        ("openai", XAI, "api.x.ai", "0.0318319"),
     ],
 )
 def test_what_a_provider_bills_is_read_from_its_own_host(
     provider: str, usage: str, host: str, expected: str
 ) -> None:
-    """OpenRouter's credits, Perplexity's total, xAI's ticks of 10^-10 USD."""
+    """Credits, a total, ticks of 10^-10 USD: as the host writes them, whoever's price is named."""
     assert bill(provider, usage, host) == Bill(Money(expected), is_final=True)
 
 
+@pytest.mark.parametrize("provider", ["openrouter", "openai", "gw"])
 @pytest.mark.parametrize(
-    ("provider", "host"),
+    "host",
     [
-        ("openrouter", ""),
-        ("openrouter", "localhost:8080"),
-        ("openrouter", "openrouter.ai.evil.example"),
-        ("openrouter", "not-openrouter.ai"),
-        ("openrouter", "evil.example:openrouter.ai"),
-        ("openrouter", "api.perplexity.ai"),
+        *("", "localhost:8080", "gw.local", "api.openai.com", "api.x.ai"),
+        *("openrouter.ai.evil.example", "not-openrouter.ai", "evil.example:openrouter.ai"),
     ],
 )
 def test_no_other_host_says_what_was_billed_in_the_end(provider: str, host: str) -> None:
-    """A lying base URL, an unknown host or another provider's: it never lowers a cost."""
-    assert bill(provider, OPENROUTER, host) == Bill(Money("0.00215798"), is_final=False)
+    """A lying base URL, an unknown host, one that bills otherwise: it never lowers a cost."""
+    for usage, stated in ((OPENROUTER, "0.00215798"), (PERPLEXITY, "0.005447")):
+        assert bill(provider, usage, host) == Bill(Money(stated), is_final=False)
+    unpriced = '{"prompt_tokens": 9, "completion_tokens": 431}'
+    assert bill(provider, unpriced, host) is None
 
 
-@pytest.mark.parametrize("host", ["openrouter.ai", "api.openai.com"])
-def test_a_provider_whose_replies_state_no_bill_has_none(host: str) -> None:
-    """Whatever stands in a member of the same name."""
-    assert bill("openai", OPENROUTER, host) is None
+@pytest.mark.parametrize(
+    ("usage", "cost"),
+    [({"cost": 0.5}, "0.5"), ({"cost": {"total_cost": 0.5}}, "0.5"), ({"cost": 0}, "0.00011")],
+)
+def test_a_cost_that_is_stated_counts_where_it_is_more(usage: dict[str, Any], cost: str) -> None:
+    """Of a gateway that no table knows, in a settlement and in `earmark.cost` alike."""
+    book = PriceBook({"gw/m": {"input_mtok": "1", "output_mtok": "1"}})
+    counted = {"prompt_tokens": 10, "completion_tokens": 100, **usage}
+    body = {"model": "m", "choices": [{"message": {"content": "ok"}}], "usage": counted}
+    assert earmark.cost("m", provider="gw", body=body, book=book) == Money(cost)
+    with earmark.open("memory:") as ledger:
+        ledger.set_budget("a", limits=["1 usd total"])
+        ask = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 100}
+        ticket = earmark.Guard(ledger, book=book).open("a", ask, provider="gw", host="gw.local")
+        charge = ticket.settle(body)
+    assert (charge.state, charge.settled) == ("settled", Money(cost))
+    assert ("was billed" in charge.note) == (cost == "0.5")
 
 
 def test_an_own_key_at_openrouter_is_billed_upstream_too() -> None:
