@@ -127,6 +127,14 @@ def test_each_ending_is_booked_by_what_is_known_of_the_cost_once(
     assert _state(tickets, ticket) == (booked, wanted)
 
 
+class Raw:
+    """What `with_raw_response` gives: the reply is behind a method."""
+
+    def parse(self) -> object:
+        """Return the reply."""
+        return completion(prompt_tokens=1)
+
+
 class Unwritable:
     """A reply object whose JSON cannot be had."""
 
@@ -138,6 +146,10 @@ class Unwritable:
 NOTHING_TO_END_BY: dict[str, tuple[Callable[[Ticket], Any], str]] = {
     "JSON too deep": (lambda t: t.settle(b'{"a":' + b"[" * 100_000), "no JSON object"),
     "no JSON": (lambda t: t.settle(b"<html>"), "no JSON object"),
+    "a raw response": (lambda t: t.settle(Raw()), r"Raw is nothing .* give what its \.parse\(\)"),
+    "a response": (lambda t: t.settle(httpx2.Response(200)), r"Response .* give its \.content"),
+    "a list": (lambda t: t.settle([completion()]), "list is nothing .* give the provider's body"),
+    "a status in words": (lambda t: t.fail("500"), "'500'; .* given as a number"),  # type: ignore[call-overload]
     "an object without JSON": (lambda t: t.settle(Unwritable()), r"Unwritable .*RuntimeError"),
     "a header of a list": (
         lambda t: t.fail(429, {"retry-after": ["1"]}),

@@ -35,6 +35,20 @@ def test_an_exception_is_told_by_its_type_alone(tickets: Tickets) -> None:
     assert "secret" not in repr((unreached, raised))
 
 
+def test_the_note_has_the_type_of_the_cause_and_none_of_its_words(tickets: Tickets) -> None:
+    """`APIConnectionError` alone says nothing of what happened to the connection."""
+    ticket, block = tickets.open("acme", BODY), tickets.open("acme", BODY)
+    error = LookupError("sk-prompt")
+    error.__cause__ = httpx2.ReadError("sk-secret")
+    with pytest.raises(LookupError), block:
+        raise error
+    failure = ticket.fail(error)
+    assert str(failure).endswith("a call of provider 'test' raised LookupError from ReadError")
+    notes = [tickets.ledger.reservation(each.key).details for each in (ticket, block)]
+    assert ["LookupError from ReadError" in note for note in notes] == [True, True]
+    assert "sk-" not in repr((notes, failure))
+
+
 def test_a_second_provider_is_judged_by_its_own_call(tickets: Tickets) -> None:
     """Where the first one's failure is handled, the second one's ticket is opened and failed."""
 
@@ -82,7 +96,7 @@ WHY: dict[str, tuple[Callable[[Ticket], object], str]] = {
     ),
     "a reply without a usage": (
         lambda t: t.settle(completion()),
-        "the usage cannot be read: usage refused: the reply has no usage",
+        "the usage cannot be read: refused: the reply has no usage",
     ),
 }
 

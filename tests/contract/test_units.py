@@ -1,5 +1,7 @@
 """Other units than dollars: calls are counted by themselves, tokens by whoever spends them."""
 
+import re
+
 import pytest
 
 from earmark.errors import BudgetExceeded, FloatAmount, InvalidAmount, InvalidLimit, Reason
@@ -63,6 +65,8 @@ def test_an_extension_without_tokens_holds_no_more_of_them(ledger: Ledger) -> No
     with pytest.raises(BudgetExceeded) as refused:
         ledger.extend("a", "0.05")
     assert refused.value.reason is Reason.UNPRICED
+    says = "limits tokens .* an amount in USD says nothing of them: give .*units={'tokens': n}"
+    assert re.search(says, str(refused.value))
     assert standing(ledger, "acme", "tokens") == ("5000", "0", "1200", "3800")
 
 

@@ -9,10 +9,12 @@ surely not billed, or never sent        released
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import Any, Final, Literal, cast
 
 from earmark.admission.call import Reply
 from earmark.admission.policy import choices
+from earmark.apis.client_errors import kinds_of
 from earmark.apis.counters import larger_counts
 from earmark.apis.reply_cost import PricedRequest, model_of, reply_cost, request_id_of
 from earmark.errors import BudgetExceeded, CallFailed, InvalidAmount, InvalidKey, InvalidUsage
@@ -93,7 +95,7 @@ def cut_by(failure: BaseException, partial: Sequence[Reply] = ()) -> Ending:
     What came of its reply, the last of *partial*, says what it cost at least. Of *failure* its type
     is kept alone: the text of a foreign exception may hold a prompt or a key.
     """
-    note = f"the call was ended by {type(failure).__name__}"
+    note = f"the call was ended by {kinds_of(failure)}"
     if isinstance(failure, CallFailed):
         note = failure.note
     if not partial:
@@ -125,6 +127,7 @@ def ended_by_body(
     """
     body, repeated = _body(reply)
     if body is None and not isinstance(reply, Usage):
+        _check_amount(reply)
         amounts = requests.amounts(cast("AmountLike", reply), units, calls=requests.AS_HELD)
         return Ending(booking="settle", cost=Money.nanos(amounts.usd), tokens=amounts.tokens)
     if asked is None:
@@ -147,6 +150,24 @@ def ended_by_body(
         request_id=request_id_of(body or {}, headers),
         note=known.note or twice,
     )
+
+
+def _check_amount(reply: object) -> None:
+    """Refuse what is neither a reply nor of a type that amounts of money are read from.
+
+    Raises:
+        InvalidUsage: Says what to give in its place.
+    """
+    if isinstance(reply, Money | Decimal | int | str | float):
+        return
+    # Such as those of `with_raw_response`.
+    if callable(getattr(reply, "parse", None)):
+        how = "give what its .parse() returns"
+    elif hasattr(reply, "status_code") and hasattr(reply, "content"):
+        how = "give its .content"
+    else:
+        how = "give the provider's body, an SDK's reply object, a Usage, or the cost in USD"
+    raise InvalidUsage(detail=f"{type(reply).__name__} is nothing to settle by: {how}")
 
 
 def in_full(ending: Ending, bound: Bound, *, produced: int, counted: int) -> Ending:
@@ -282,7 +303,9 @@ def error_status(status: object) -> int:
     """
     if isinstance(status, int) and not isinstance(status, bool) and status in HTTP_ERRORS:
         return status
-    raise InvalidUsage(detail=f"the status is {shown(status)!r}; an HTTP error has 300 to 999")
+    number = ", given as a number" if isinstance(status, str) else ""
+    detail = f"the status is {shown(status)!r}; an HTTP error has 300 to 999{number}"
+    raise InvalidUsage(detail=detail)
 
 
 def _body(reply: object) -> tuple[Mapping[str, Any] | None, str]:

@@ -44,6 +44,7 @@ from earmark.admission.request import (
 )
 from earmark.admission.threads_and_tasks import AnyLedger, TaskLedger, ThreadLedger, completed
 from earmark.admission.ticket import AsyncTicket, Ticket
+from earmark.apis.client_errors import kinds_of
 from earmark.budget.path import parse_path
 from earmark.clock import NANOS_PER_SECOND, Clock, check_clock, parse_duration, time_limit
 from earmark.errors import BudgetExceeded, CallFailed, EarmarkError, InvalidConfig, KeyReused
@@ -374,8 +375,7 @@ class AsyncGuard:
             hold.abandon(cut_by(error, partial))
             raise
         except Exception as error:
-            # Its type only: the text of a foreign exception may hold a prompt or a key.
-            detail = f"{call.name} raised {type(error).__name__}"
+            detail = f"{call.name} raised {kinds_of(error)}"
             raise await _presumed(hold, detail, partial) from error
         return Receipt(reply, await hold.end(ended_by(reply)))
 

@@ -67,6 +67,15 @@ class HttpAnswer:
     """Whether nothing shows that the request was sent before."""
 
 
+def kinds_of(error: BaseException) -> str:
+    """Return the type of *error* and that of its cause: `APIConnectionError from ReadError`.
+
+    Types alone: the text of a foreign exception may hold a prompt or a key.
+    """
+    kinds = [type(each).__name__ for each in (error, error.__cause__) if each is not None]
+    return " from ".join(dict.fromkeys(kinds))
+
+
 def no_connection(error: BaseException) -> bool:
     """Return whether *error*, of the one attempt there was, means that no connection was made."""
     return bool(_names(error) & _NO_CONNECTION)

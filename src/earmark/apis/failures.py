@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from earmark.apis.client_errors import kinds_of
 from earmark.apis.hosts import is_azure
 from earmark.errors import CallFailed
 from earmark.pricing.json_values import mapping
@@ -96,7 +97,7 @@ def unreachable(provider: str, cause: BaseException, *, host: str = "") -> CallF
 
 def raised(provider: str, cause: BaseException) -> CallFailed:
     """Return the failure of a call that ended by *cause*, which may have been sent."""
-    return _unknown(f"a call of provider '{provider}' raised {type(cause).__name__}")
+    return _unknown(f"a call of provider '{provider}' raised {kinds_of(cause)}")
 
 
 def lost(provider: str, cause: BaseException, *, pieces: int = 0) -> CallFailed:

@@ -87,13 +87,13 @@ class InvalidTask(_Malformed):
 
 @dataclass(kw_only=True, eq=False)
 class InvalidUsage(InputError):
-    """Counted units that cannot be: negative, or a part larger than its whole."""
+    """A request, a reply, an argument or counted units that cannot be; says what to give."""
 
     code: ClassVar[str] = "invalid_usage"
     detail: str
 
     def __str__(self) -> str:
-        return f"usage refused: {self.detail}"
+        return f"refused: {self.detail}"
 
 
 @dataclass(kw_only=True, eq=False)

@@ -73,6 +73,12 @@ class BudgetExceeded(Refusal):
             who += f" more for a hold of {self.hold} {self.unit}"
         if self.limit is None:
             return f"{who}: {self.detail or _REMEDY[self.reason]}"
+        if self.reason is Reason.UNPRICED:
+            return (
+                f"budget '{self.budget}' limits {self.unit} ({self.available} of {self.limit}"
+                f" {self.window} available), and an amount in USD says nothing of them: give"
+                f" {_IN_UNITS}"
+            )
         numbers = (
             f"{self.available} of {self.limit} {self.unit} {self.window} available"
             f" ({self.settled} settled, {self.held} held)"
@@ -81,6 +87,12 @@ class BudgetExceeded(Refusal):
         remedy = (_REMEDY if self.hold is None else _REMEDY_OF_GROWTH)[self.reason]
         return f"{who}: {numbers}; {remedy}{until}"
 
+
+#: What says how many tokens there are: no other unit is left open.
+_IN_UNITS = (
+    "ledger.reserve units={'tokens': n}, or Guard.open a request, or"
+    " earmark.pricing.bound.DeclaredBound(amount, n) in place of up_to"
+)
 
 _REMEDY = {
     Reason.TOO_LARGE: "it is more than the whole limit: ask for less or raise the limit",
@@ -115,7 +127,8 @@ class NoBudget(Refusal):
 
     def __str__(self) -> str:
         return (
-            f"no limit on '{self.budget}' or above it: set one, for example"
+            f"no limit on '{self.budget}' or above it: set one, for example by"
+            f" ledger.set_budget('{self.budget}', limits=['10 usd per day']) or"
             f" `earmark budget set {self.budget} --limit '10 usd per day'`"
         )
 
@@ -167,6 +180,9 @@ class ReservationClosed(Refusal):
     code: ClassVar[str] = "reservation_closed"
     key: str
     state: str
+    settled: Any = None
+    """What a settled one cost, as `Money`."""
+    closed_at: datetime | None = None
 
     def __str__(self) -> str:
         closed = f"reservation '{self.key}' is already {self.state}"
@@ -174,6 +190,13 @@ class ReservationClosed(Refusal):
             return (
                 f"{closed}: its work was begun and never settled, so that it may have been billed:"
                 " settle or release it (`earmark holds`), then reserve again under a new key"
+            )
+        if self.state == "settled":
+            cost = "" if self.settled is None else f" to {self.settled} usd"
+            at = "" if self.closed_at is None else f" at {_rfc3339(self.closed_at)}"
+            return (
+                f"{closed}{cost}{at}: the work under this key was done, and under a new key it is"
+                " paid for again"
             )
         return f"{closed}: reserve again under a new key"
 

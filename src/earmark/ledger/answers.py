@@ -87,7 +87,7 @@ def check_opened(found: Reservation) -> Reservation:
             another's, or of a block that was cut off.
     """
     if found.state != "open":
-        raise ReservationClosed(key=found.key, state=found.state)
+        raise _closed(found)
     if found.repeated:
         raise KeyReused(
             key=found.key,
@@ -147,9 +147,19 @@ def balance(account: Account, *, paused: bool) -> Balance:
     )
 
 
+def _closed(found: Reservation) -> ReservationClosed:
+    settled = found.actual if found.state == "settled" else None
+    return ReservationClosed(
+        key=found.key,
+        state=found.state,
+        settled=None if settled is None else Money.nanos(settled.usd),
+        closed_at=to_datetime(found.closed) if found.closed else None,
+    )
+
+
 def _not_open(refused: Refused) -> ReservationClosed | NotFound:
-    if refused.why == "closed":
-        return ReservationClosed(key=refused.key, state=refused.first)
+    if refused.closed is not None:
+        return _closed(refused.closed)
     kind = "reservation" if refused.key else "budget"
     return NotFound(kind=kind, name=refused.key or refused.budget)
 

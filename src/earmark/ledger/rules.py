@@ -390,7 +390,7 @@ def _reused(key: str, field: str, first: str, now: str) -> Refused:
 
 
 def _closed(known: Reservation) -> Refused:
-    return Refused("closed", key=known.key, first=known.state)
+    return Refused("closed", key=known.key, closed=known)
 
 
 def _show(amounts: Amounts) -> str:

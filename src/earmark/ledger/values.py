@@ -420,6 +420,8 @@ class Refused(Struct, frozen=True, gc=False):
     """What differs from, or what stands in, the first answer: with `first` and `now`."""
     first: str = ""
     now: str = ""
+    closed: Reservation | None = None
+    """For `closed`: the reservation as it is."""
     seen: int = 0
     """The number of the last entry this decision had seen."""
 
