@@ -14,6 +14,7 @@ from earmark.apis.options import (
     SCHEMA,
     TEXT,
     THINKING,
+    TIER,
     CountEndpoint,
     Host,
     Option,
@@ -306,9 +307,11 @@ REQUEST: Final = RequestTable(
     headers={"anthropic-beta": _BETAS},
     options={
         **texts(
-            *("model", "stream", "max_tokens", "service_tier", "speed"),
+            *("model", "stream", "max_tokens"),
             *("stop_sequences", "temperature", "top_k", "top_p", "user_profile_id"),
         ),
+        "service_tier": TIER,
+        "speed": TIER,
         "cache_control": CACHE,
         # Source: Claude API, "Data residency", 2026-11: the only ones there are.
         "inference_geo": one_of("us", "global"),

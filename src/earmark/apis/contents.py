@@ -262,7 +262,8 @@ class _Reader:
 
     def _refused(self, value: object, rule: Option, place: str) -> object:
         # An empty object switches most of these on.
-        if value not in _OFF:
+        is_unbounded = not rule.unbounded or str(value).strip().lower() in rule.unbounded
+        if is_unbounded and value not in _OFF:
             raise unpriced(f"option '{place}': {rule.detail}")
         return _GO_ON
 

@@ -14,6 +14,7 @@ from earmark.apis.options import (
     SCHEMA,
     TEXT,
     THINKING,
+    TIER,
     CountEndpoint,
     Host,
     Option,
@@ -165,7 +166,8 @@ REQUEST: Final = RequestTable(
     },
     hosts={"generativelanguage.googleapis.com": Host()},
     options={
-        **texts("model", "labels", "store", "serviceTier"),
+        **texts("model", "labels", "store"),
+        "serviceTier": TIER,
         "contents": _CONTENT,
         "systemInstruction": _CONTENT,
         "generationConfig": _GENERATION,

@@ -14,6 +14,7 @@ from earmark.apis.options import (
     SCHEMA,
     TEXT,
     THINKING,
+    TIER,
     Host,
     Option,
     RequestTable,
@@ -120,7 +121,7 @@ REQUEST: Final = RequestTable(
     },
     options={
         **texts(
-            *("model", "stream", "n", "service_tier", "max_tokens", "max_completion_tokens"),
+            *("model", "stream", "n", "max_tokens", "max_completion_tokens"),
             # What is sampled, not how much.
             *("frequency_penalty", "presence_penalty", "logit_bias", "logprobs", "seed", "stop"),
             *("temperature", "top_p", "top_logprobs", "parallel_tool_calls", "reasoning_effort"),
@@ -136,6 +137,7 @@ REQUEST: Final = RequestTable(
             *("ignore_eos", "cache_prompt", "id_slot", "random_seed", "safe_prompt"),
             *("prompt_mode", "enable_thinking", "include_reasoning", "chat_template_kwargs"),
         ),
+        "service_tier": TIER,
         "messages": Option(
             fields={
                 **texts("role", "name", "tool_call_id", "refusal", "prefix"),

@@ -17,6 +17,7 @@ from earmark.apis.options import (
     INPUT,
     PROMPT,
     TEXT,
+    TIER,
     CountEndpoint,
     Host,
     Option,
@@ -344,11 +345,12 @@ REQUEST: Final = RequestTable(
     headers={"openai-beta": texts("responses=experimental")},
     options={
         **texts(
-            *("model", "stream", "max_output_tokens", "max_tool_calls", "service_tier"),
+            *("model", "stream", "max_output_tokens", "max_tool_calls"),
             *("temperature", "top_p", "top_logprobs", "parallel_tool_calls", "include"),
             *("truncation", "store", "metadata", "prompt_cache_key", "prompt_cache_retention"),
             *("safety_identifier", "user", "client_metadata"),
         ),
+        "service_tier": TIER,
         "instructions": PROMPT,
         "input": content(_ITEMS, others=INPUT),
         "tools": kinds(_TOOLS, is_list=True),

@@ -37,7 +37,7 @@ class Option:
     `outputs`: the modalities the answer may have.
     `thinking`: a budget of thinking tokens: with fewer output tokens the request is refused.
     `compaction`: the conversation is summarised by a sampling of its own before the answer.
-    `refused`: nothing bounds it; *detail* says why and what to do.
+    `refused`: nothing bounds it, or its values in *unbounded*; *detail* says why and what to do.
     """
 
     effect: Literal[
@@ -55,6 +55,8 @@ class Option:
     detail: str = ""
     values: frozenset[str] | None = None
     """The only values allowed; `None` allows all."""
+    unbounded: frozenset[str] = frozenset()
+    """For `refused`: the only values that are; none for all."""
     fields: Mapping[str, "Option"] | None = None
     """For an object: its fields, by the same rules; `None` does not look inside."""
     kinds: Mapping[str, "Option"] | None = None
@@ -88,6 +90,12 @@ SCHEMA: Final = Option(effect="schema")
 TOKENS: Final = Option(effect="tokens")
 OUTPUTS: Final = Option(effect="outputs")
 THINKING: Final = Option(effect="thinking")
+#: A service tier: no call that is answered at once is billed as a batch, at half the price.
+TIER: Final = Option(
+    effect="refused",
+    detail="batches are sent to an endpoint of their own, and no call is billed as one: leave it out",
+    unbounded=frozenset({"batch"}),
+)
 
 
 def brings(what: str, *, loops: bool = False, asks_for: str = "", of: str = "") -> Option:

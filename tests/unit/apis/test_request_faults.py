@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 import earmark
-from earmark import Money, PriceBook, Usage
+from earmark import BudgetExceeded, Money, PriceBook, Usage
 
 AT = datetime(2026, 11, 22, 12, tzinfo=UTC)
 HELLO = [{"role": "user", "content": "hello"}]
@@ -55,3 +55,37 @@ def test_what_a_call_cost_is_held_for_it(name: str) -> None:
     bound = earmark.bound(asked, api=api, provider=provider, book=book, at=AT, **known)
     assert earmark.cost(model, usage=billed, book=book, at=AT) == Money(cost)
     assert bound.cost >= Money(cost)
+
+
+@pytest.mark.parametrize(
+    ("api", "provider", "model", "asked"),
+    [
+        ("openai", "openai", "gpt-5", {"service_tier": "batch"}),
+        ("openai", "openai", "gpt-5", {"service_tier": " BATCH"}),
+        ("openai-responses", "openai", "gpt-5", {"service_tier": "batch"}),
+        ("gemini", "google", "gemini-2.5-flash", {"serviceTier": "batch"}),
+        ("gemini", "google", "gemini-2.5-flash", {"service_tier": "batch"}),
+        ("anthropic", "anthropic", "claude-haiku-4-5", {"service_tier": "batch"}),
+        ("anthropic", "anthropic", "claude-haiku-4-5", {"speed": "batch"}),
+    ],
+)
+def test_a_call_that_is_answered_at_once_is_never_held_for_as_a_batch(
+    api: str, provider: str, model: str, asked: dict[str, Any]
+) -> None:
+    """It was held, and settled, at half of what it costs: batches have an endpoint of their own."""
+    bodies = {
+        "openai": {"messages": HELLO, "max_completion_tokens": 100},
+        "openai-responses": {"input": "hello", "max_output_tokens": 100},
+        "gemini": {
+            "contents": [{"parts": [{"text": "hello"}]}],
+            "generationConfig": {"maxOutputTokens": 100},
+        },
+        "anthropic": {"messages": HELLO, "max_tokens": 100},
+    }
+    body = {"model": model, **bodies[api]}
+    assert earmark.bound(body, api=api, provider=provider, at=AT).cost
+    with pytest.raises(BudgetExceeded, match="batches are sent to an endpoint") as refused:
+        earmark.bound({**body, **asked}, api=api, provider=provider, at=AT)
+    assert f"'{next(iter(asked))}'" in str(refused.value)
+    price = PriceBook().resolve(model, provider=provider, at=0, tier="batch")
+    assert price.allowed == ("batch",)
