@@ -93,7 +93,7 @@ THINKING: Final = Option(effect="thinking")
 #: A service tier: no call that is answered at once is billed as a batch, at half the price.
 TIER: Final = Option(
     effect="refused",
-    detail="batches are sent to an endpoint of their own, and no call is billed as one: leave it out",
+    detail="batches are sent to an endpoint of their own, no call is billed as one: leave it out",
     unbounded=frozenset({"batch"}),
 )
 
