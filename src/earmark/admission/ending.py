@@ -7,6 +7,7 @@ surely not billed, or never sent        released
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -15,7 +16,7 @@ from typing import Any, Final, Literal, cast
 from earmark.admission.call import Reply
 from earmark.admission.policy import choices
 from earmark.apis.client_errors import kinds_of
-from earmark.apis.counters import larger_counts
+from earmark.apis.counters import larger_members
 from earmark.apis.reply_cost import PricedRequest, model_of, reply_cost, request_id_of
 from earmark.errors import BudgetExceeded, CallFailed, InvalidAmount, InvalidKey, InvalidUsage
 from earmark.errors.inputs import shown
@@ -320,13 +321,9 @@ def _body(reply: object) -> tuple[Mapping[str, Any] | None, str]:
     repeated: list[str] = []
 
     def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
+        found = larger_members(pairs)
         if len(found) < len(pairs):
-            found = {}
-            for name, value in pairs:
-                if name in found:
-                    repeated.append(name)
-                found = larger_counts(found, {name: value})
+            repeated.extend(name for name, n in Counter(name for name, _ in pairs).items() if n > 1)
         return found
 
     try:

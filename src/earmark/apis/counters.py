@@ -230,6 +230,16 @@ def larger_counts(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[s
     return merged
 
 
+def larger_members(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the object that `json.loads` read *pairs* of: of two of one name the larger counts."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        found = {}
+        for name, value in pairs:
+            found = larger_counts(found, {name: value})
+    return found
+
+
 def _larger(before: object, after: object, depth: int) -> Any:  # noqa: ANN401 - a JSON value
     if type(before) is int and type(after) is int:
         return max(before, after)

@@ -17,6 +17,7 @@ import httpx2
 
 from earmark.apis import failures
 from earmark.apis.client_errors import no_connection
+from earmark.apis.counters import larger_members
 from earmark.apis.event_stream import EventDecoder, ServerEvent
 from earmark.errors import CallFailed, InvalidUsage
 from earmark.provider.server import Server
@@ -94,7 +95,7 @@ class Incoming:
     def _object(self, text: bytes | str) -> dict[str, Any]:
         after = f" ({self.pieces} pieces were)" if self.pieces else ""
         try:
-            value = json.loads(text)
+            value = json.loads(text, object_pairs_hook=larger_members)
         except (ValueError, RecursionError):
             raise failures.garbled(self.provider, f"what is no JSON{after}") from None
         if not isinstance(value, dict):

@@ -137,6 +137,17 @@ def test_nobody_is_asked_where_the_bytes_fit(
     assert [each.path for each in stub.requests] == ["/v1/messages"]
 
 
+@pytest.mark.parametrize("counts", [(800, 1), (1, 800)])
+def test_of_a_count_that_is_there_twice_the_larger_one_holds(
+    stub: StubServer, counts: tuple[int, int]
+) -> None:
+    """Whichever comes last: the smaller one would hold too little."""
+    body = '{{"input_tokens": {}, "input_tokens": {}}}'.format(*counts).encode()
+    stub.play(Scene(body=body), reply("anthropic"))
+    receipt, _ = spend(opened("anthropic", stub.url), english(), LEFT)
+    assert receipt.charge.hold > Money("0.001832")
+
+
 def test_an_input_is_counted_for_a_limit_of_tokens(stub: StubServer) -> None:
     """There is money enough, and 1,000 tokens."""
     stub.play(count("anthropic"), reply("anthropic"))
