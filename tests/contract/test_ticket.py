@@ -22,6 +22,7 @@ from earmark.errors import (
 from earmark.ledger.details import read_details
 from earmark.ledger.ledger import Ledger
 from earmark.money import Money
+from earmark.pricing.bound import DeclaredBound
 from earmark.pricing.usage import Usage
 from earmark.stores.open import open_ledger
 from earmark.testing import ManualClock
@@ -257,6 +258,18 @@ def test_what_is_no_option_is_an_input_error(tickets: Tickets, options: dict[str
     with pytest.raises(InputError):
         tickets.open("acme", arguments.pop("request"), **arguments)
     assert tickets.ledger.holds() == []
+
+
+def test_what_a_refusal_advises_is_let_in(tickets: Tickets) -> None:
+    """A declared amount counts no tokens; a bound with them does. No budget: the call that sets."""
+    tickets.ledger.set_budget("counted", limits=["1000 tokens per day"])
+    with pytest.raises(BudgetExceeded, match=r"limits tokens.*DeclaredBound\(amount, n\)"):
+        tickets.open("counted", up_to="0.1")
+    with tickets.open("counted", DeclaredBound(Money("0.1"), 300)) as ticket:
+        ticket.settle("0.05", units={"tokens": 200})
+    assert standing(tickets.ledger, "counted", "tokens") == ("1000", "200", "0", "800")
+    with pytest.raises(NoBudget, match=r"ledger.set_budget\('other', limits=.*`earmark budget set"):
+        tickets.open("other", up_to="0.1")
 
 
 def test_what_cannot_be_let_in_holds_nothing(tickets: Tickets) -> None:
