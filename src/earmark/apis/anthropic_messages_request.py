@@ -300,6 +300,9 @@ REQUEST: Final = RequestTable(
     output_limits=("max_tokens",),
     # "Set to `0` to populate the prompt cache without generating a response."
     least_output=0,
+    # "Must be ≥1024 and less than `max_tokens`" (`ThinkingConfigEnabledParam` of the SDK). With
+    # interleaved thinking it may be more, and no source says that `max_tokens` then bounds it.
+    thinking_budget="thinking.budget_tokens",
     tiers=("service_tier", "speed"),
     outputs=frozenset({"text"}),
     # Not set, it is `auto`, which may use a priority capacity the account has bought.

@@ -106,11 +106,18 @@ def _output_limit(reading: RequestReading, table: RequestTable, default: int) ->
     if not table.output_limits:
         return 0
     asked = reading.max_output_tokens
+    budget = reading.contents.least_output_tokens - 1
     if asked is None:
         asked = default
-        if asked < reading.contents.least_output_tokens:
+        if asked <= budget:
             # At or below its thinking budget the provider refuses the request.
-            asked += reading.contents.least_output_tokens - 1
+            asked += budget
+    elif table.thinking_budget and budget > 0 and asked <= budget:
+        limit = table.output_limits[0]
+        raise unpriced(
+            f"{table.thinking_budget} is {budget} and not below {limit}, {asked}, which then"
+            f" bounds no thinking: give a {limit} above {budget}, or a lower budget"
+        )
     return check_whole_number("max_output_tokens", asked, least=table.least_output)
 
 

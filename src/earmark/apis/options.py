@@ -209,6 +209,8 @@ class RequestTable:
     """Paths of the limit of output tokens, the one to add first; none if there is no output."""
     least_output: int = 1
     """The lowest limit of output tokens: many servers read 0 as no limit."""
+    thinking_budget: str = ""
+    """Path of a thinking budget that has to be below that limit: one that is not passes it."""
     choices: str = ""
     """Path of the number of answers asked for; empty if there is always one."""
     tiers: tuple[str, ...] = ()

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+import earmark
 from earmark.apis.bounds import bound_request
 from earmark.apis.output_limit import with_output_limit
 from earmark.apis.requests import read_body
@@ -113,6 +114,18 @@ def test_a_number_that_is_none_is_refused(body: dict[str, Any], place: str) -> N
     """What the bound is multiplied by is a whole number, and the model a name."""
     with pytest.raises(InvalidUsage, match=place):
         read_body("openai", {"model": "m", "messages": HELLO, **body})
+
+
+@pytest.mark.parametrize("headers", [{}, {"anthropic-beta": "interleaved-thinking-2025-05-14"}])
+def test_a_thinking_budget_that_passes_its_limit_has_no_bound(headers: dict[str, str]) -> None:
+    """Interleaved thinking takes one, and what is thought is then not bounded by the limit."""
+    thinking = {"type": "enabled", "budget_tokens": 4096}
+    body = {"model": "claude-sonnet-4-5", "messages": HELLO, "thinking": thinking}
+    for limit in (2048, 4096):
+        with pytest.raises(BudgetExceeded, match="give a max_tokens above 4096"):
+            earmark.bound({**body, "max_tokens": limit}, api="anthropic", headers=headers)
+    bound = earmark.bound({**body, "max_tokens": 4097}, api="anthropic", headers=headers)
+    assert bound.max_output_tokens == 4097
 
 
 def test_the_default_is_above_a_thinking_budget() -> None:
