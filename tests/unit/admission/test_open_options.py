@@ -91,10 +91,11 @@ def test_a_model_of_another_maker_asks_for_its_api(body: dict[str, object], mean
     """It is not advised to price Claude as a model of OpenAI."""
     with earmark.open("memory:") as ledger:
         ledger.set_budget("acme", limits=["1 usd per day"])
-        for ask in (earmark.bound, lambda body: earmark.Guard(ledger).open("acme", body)):
-            with pytest.raises(earmark.BudgetExceeded, match=f"did you mean {meant}") as refused:
-                ask(body)
-            assert "PriceBook" not in str(refused.value)
+        with pytest.raises(earmark.BudgetExceeded, match=f"did you mean {meant}") as refused:
+            earmark.Guard(ledger).open("acme", body)
+    assert "PriceBook" not in str(refused.value)
+    with pytest.raises(earmark.BudgetExceeded, match=f"did you mean {meant}"):
+        earmark.bound(body)
 
 
 def test_an_own_price_decides_whose_a_model_is() -> None:

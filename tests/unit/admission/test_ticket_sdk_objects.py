@@ -13,7 +13,7 @@ from earmark.admission.guard import Guard
 from earmark.errors import InvalidUsage
 from earmark.stores.open import open_ledger
 
-CHAT = {"role": "assistant", "refusal": None, "annotations": []}
+CHAT: dict[str, Any] = {"role": "assistant", "refusal": None, "annotations": []}
 CALL = {"id": "call_1", "type": "function", "function": {"name": "now", "arguments": "{}"}}
 
 
@@ -50,7 +50,12 @@ def sent_alike(stub: Stub) -> bool:
 
 def chat_reply(message: dict[str, Any], finish: str) -> dict[str, Any]:
     """Return a reply of the Chat Completions API."""
-    choice = {"index": 0, "finish_reason": finish, "logprobs": None, "message": {**CHAT, **message}}
+    choice: dict[str, Any] = {
+        "index": 0,
+        "finish_reason": finish,
+        "logprobs": None,
+        "message": {**CHAT, **message},
+    }
     usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
     return {"id": "c", "object": "chat.completion", "created": 1, "model": "gpt-4o",
             "choices": [choice], "usage": usage}  # fmt: skip

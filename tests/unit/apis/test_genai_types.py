@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,7 +56,7 @@ def test_every_parameter_of_the_sdk_stands_in_a_table() -> None:
 @pytest.mark.parametrize("name", ["config", *sorted(CLIENT_SIDE), "http_options"])
 def test_what_the_sdk_keeps_to_itself_is_refused_by_name(name: str) -> None:
     """It may hold a body of its own, or make further calls."""
-    body = {"model": "m", "contents": [], name: {"extra_body": {}}}
+    body: dict[str, Any] = {"model": "m", "contents": [], name: {"extra_body": {}}}
     with pytest.raises(BudgetExceeded, match=f"'{name}' is an argument of a client"):
         read_body("gemini", body, allowed=[name])
 
