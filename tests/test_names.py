@@ -73,13 +73,13 @@ def test_every_name_is_used() -> None:
     read = {name for tree in modules().values() for name in used(tree)}
     for page in PACKAGE.rglob("*.html"):
         read |= set(re.findall(r"\w+", page.read_text(encoding="utf-8")))
-    unused: defaultdict[str, list[str]] = defaultdict(list)
+    homes: defaultdict[str, list[str]] = defaultdict(list)
     for path, tree in modules().items():
         for name in defined(tree):
-            if name not in read and not name.startswith("__") and name != "_":
-                unused[name].append(path)
-    assert {name: unused[name] for name in unused.keys() - USED_ELSEWHERE} == {}
-    assert USED_ELSEWHERE.keys() - unused == set(), "listed, and used or gone"
+            homes[name].append(path)
+    own = {name for name in homes if not name.startswith("__") and name != "_"}
+    assert {name: homes[name] for name in own - read - USED_ELSEWHERE.keys()} == {}
+    assert USED_ELSEWHERE.keys() - own == set(), "listed, and gone"
 
 
 # What means two things ----------------------------------------------------------------------------
