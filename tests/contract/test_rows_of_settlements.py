@@ -7,20 +7,22 @@ from typing import Any
 
 import pytest
 
-from earmark.errors import EarmarkError, ReservationClosed, StoreError
+from earmark.errors import BudgetExceeded, EarmarkError, ReservationClosed, StoreError
 from earmark.ledger.answers import reservation_of
 from earmark.ledger.ledger import Ledger
 from earmark.ledger.values import (
     AlsoWrite,
     Amounts,
+    Extend,
     Presume,
     Release,
     Reservation,
+    Reserve,
     Settle,
     TableRows,
 )
 from earmark.stores.open import open_ledger
-from earmark.stores.open_tables import tables_at
+from earmark.stores.open_tables import open_tables
 from earmark.testing import ManualClock
 from support.ledger_books import check_books
 from support.postgres_server import PostgresServer
@@ -38,8 +40,7 @@ class Marks:
 
     def __init__(self, url: str, clock: ManualClock | None = None) -> None:
         self.ledger: Ledger = open_ledger(url, clock=clock)
-        self._tables = None if url == "memory:" else tables_at(url)
-        self._kept: dict[str, int] = {}
+        self._tables = open_tables(self.ledger.store)
         self.calls = 0
         self.ledger.set_budget("acme", limits=["10 usd total"])
 
@@ -47,16 +48,10 @@ class Marks:
         """Write the row of *done*."""
         self.calls += 1
         assert done.actual is not None
-        name, cost = f"{done.key} {done.state}", done.actual.usd
-        if self._tables is None:
-            self._kept.setdefault(name, cost)
-        else:
-            rows.run(PUT, name, cost)
+        rows.run(PUT, f"{done.key} {done.state}", done.actual.usd)
 
     def read(self) -> list[tuple[Any, ...]]:
         """Return all rows."""
-        if self._tables is None:
-            return sorted(self._kept.items())
         return self._tables.read(lambda rows: rows.run(READ))
 
     def close(self, operation: Settle | Release | Presume) -> Reservation:
@@ -195,3 +190,41 @@ def test_a_cut_off_settlement_has_its_row_once(
         assert marks.read() == [("k settled", 3)]
         assert [entry.kind for entry in marks.ledger.entries(key="k")] == ["reserve", "settle"]
         marks.end()
+
+
+def test_what_an_operation_writes_is_undone_with_it(marks: Marks) -> None:
+    """It fails at its second statement: the first one is undone, and the operation is not done."""
+
+    def half(rows: TableRows, done: Reservation) -> None:
+        rows.run(PUT, f"half {done.key}", 1)
+        rows.run("INSERT INTO {schema}.no_such_table VALUES (1)")
+
+    marks.ledger.reserve("acme", 1, key="k")
+    for operation in (
+        Reserve("other", "acme", Amounts(1), 10**9, also=half),
+        Extend("k", Amounts(1), "more", also=half),
+        Settle("k", Amounts(3), half),
+    ):
+        with pytest.raises(EarmarkError):
+            marks.ledger.committer.submit(operation)
+    assert marks.read() == []
+    assert [(each.key, each.state) for each in marks.ledger.holds(state=None)] == [("k", "open")]
+
+
+def test_an_undone_operation_leaves_every_limit_an_account_of_its_own(url: str) -> None:
+    """The next limit's account has no number that another one has: each holds what is its own."""
+
+    def fails(rows: TableRows, done: Reservation) -> None:
+        raise ValueError(f"{rows} {done}")
+
+    with open_ledger(url) as ledger:
+        for path in "ab":
+            ledger.set_budget(path, limits=["1 usd total"])
+        ledger.reserve("b", "1", key="k")
+        with pytest.raises((EarmarkError, ValueError)):
+            ledger.committer.submit(Settle("k", Amounts(3), fails))
+        ledger.reserve("a", "0.1")
+        with pytest.raises(BudgetExceeded):
+            ledger.reserve("b", "0.9")
+        assert [str(each.held) for each in ledger.balances("b")] == ["1"]
+        check_books(ledger)

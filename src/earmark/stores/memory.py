@@ -7,7 +7,7 @@ import inspect
 import os
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
@@ -21,7 +21,10 @@ from earmark.ledger.changes import Changes
 from earmark.ledger.counting import is_counted
 from earmark.ledger.store import Filter
 from earmark.ledger.values import Account, Alert, Decision, Entry, Kind, Operation, Reservation
-from earmark.stores.tables import Tables, write_also, writes_also
+from earmark.stores.tables import write_also, writes_also
+
+if TYPE_CHECKING:
+    from earmark.stores.tables_sqlite import SqliteTables
 
 _OF_BUDGETS: Final[frozenset[Kind]] = frozenset({"limit", "pause", "resume", "extension"})
 
@@ -45,7 +48,7 @@ class MemoryStore:
         """Whether the working set is in use, or its use was interrupted; changed with `_lock`."""
         self._process = os.getpid()
         self._closed = False
-        self._tables: Tables | None = None
+        self._tables: SqliteTables | None = None
 
     @property
     def name(self) -> str:
@@ -58,7 +61,7 @@ class MemoryStore:
         return self.name
 
     @property
-    def tables(self) -> Tables:
+    def tables(self) -> "SqliteTables":
         """The tables beside the books, made at first use; they last as long as the store."""
         with self._lock:
             if self._tables is None:
@@ -89,16 +92,36 @@ class MemoryStore:
             apply = books.apply
             decisions = [apply(operation, now) for operation in batch]
             if writes_also(batch):
-                write_also(batch, decisions, _EachByItself(self))
-            changes = books.changes
-            if changes.entries or changes.operations:
-                # From here on it is committed.
-                self._redo = (now, changes, books.unwritten)
-                rows.write(now, changes, books.unwritten)
-                self._redo = None
-                books.written()
+                self._commit_with_tables(batch, decisions, now)
+            else:
+                self._commit(now)
             self._unfinished = False
             return decisions
+
+    def _commit(self, now: int) -> None:
+        changes, unwritten = self._books.changes, self._books.unwritten
+        if changes.entries or changes.operations:
+            # From here on it is committed.
+            self._redo = (now, changes, unwritten)
+            self._rows.write(now, changes, unwritten)
+            self._redo = None
+            self._books.written()
+
+    def _commit_with_tables(
+        self, batch: Sequence[Operation], decisions: Sequence[Decision], now: int
+    ) -> None:
+        """Commit the books and what is written beside them; interrupted between, only the books.
+
+        Asked again under its key, an operation is known then, and writes beside the books anew.
+        """
+        transaction = _TablesTransaction(self)
+        try:
+            write_also(batch, decisions, transaction)
+            self._commit(now)
+            transaction.end(keep=True)
+        except BaseException:
+            transaction.end(keep=False)
+            raise
 
     def _write(self) -> None:
         """Write what is committed to the rows; the caller has the lock, or is alone."""
@@ -255,6 +278,8 @@ class _Rows:
         self.budgets: dict[str, Budget] = {}
         self.accounts: dict[int, Account] = {}
         self.places: dict[tuple[str, str, str, int], int] = {}
+        self.last_account = 0
+        """The highest number of an account."""
         self.reservations: dict[str, Reservation] = {}
         self.entries: list[Entry] = []
         self.alerts: dict[tuple[int, int, int], Alert] = {}
@@ -274,7 +299,8 @@ class _Rows:
         return None if number is None else self.accounts[number]
 
     def next_account(self) -> int:
-        return len(self.accounts) + 1
+        # Not how many there are: what a batch numbered and did not change was written nowhere.
+        return self.last_account + 1
 
     def reservation(self, key: str) -> Reservation | None:
         return self.reservations.get(key)
@@ -294,6 +320,7 @@ class _Rows:
         for number in unwritten.intersection(changes.accounts) if unwritten else ():
             line = changes.accounts[number].line
             self.places[line.budget, line.unit, line.window, line.start] = number
+            self.last_account = max(self.last_account, number)
         for number, account in changes.accounts.items():
             # The working set goes on with its own.
             self.accounts[number] = replace(account)
@@ -324,14 +351,23 @@ class _Rows:
         return due
 
 
-class _EachByItself:
-    """The tables beside the books, where each statement is a transaction."""
+class _TablesTransaction:
+    """A transaction of the tables beside the books, which its first statement begins."""
 
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
+        self._tables: SqliteTables | None = None
 
     def run(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
-        return self._store.tables.write("", lambda rows: rows.run(sql, *values))
+        if self._tables is None:
+            self._tables = self._store.tables
+            self._tables.begin()
+        return self._tables.run(sql, *values)
+
+    def end(self, *, keep: bool) -> None:
+        tables, self._tables = self._tables, None
+        if tables is not None:
+            tables.end(keep=keep)
 
 
 class MemorySnapshot:

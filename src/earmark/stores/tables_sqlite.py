@@ -80,6 +80,28 @@ class SqliteTables:
             self._check_open()
             return self._within(self._reader, "BEGIN", work)
 
+    def begin(self) -> None:
+        """Begin a transaction of a database in memory; its thread ends it by `end`."""
+        self._write_lock.acquire()
+        self._writer.run("BEGIN IMMEDIATE")
+
+    def run(self, sql: str, *values: object) -> list[Row]:
+        """Run one statement within the transaction that `begin` began."""
+        with translated(self.name):
+            return self._writer.run(sql, *values)
+
+    def end(self, *, keep: bool) -> None:
+        """End what `begin` began, as far as it came, and keep its changes or undo them."""
+        try:
+            if keep:
+                self._writer.run("COMMIT")
+            else:
+                self._writer.roll_back()
+        finally:
+            # Interrupted before, the lock was not taken: only its owner can release it.
+            with suppress(RuntimeError):
+                self._write_lock.release()
+
     def close(self) -> None:
         """Close the file; what is in memory lasts as long as somebody has it."""
         if self._file is None or self._process != os.getpid():
