@@ -30,7 +30,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 from earmark.clock import NANOS_PER_SECOND, Clock
-from earmark.errors import EarmarkError, StoreError
+from earmark.errors import EarmarkError, KeyReused, StoreError
 from earmark.ids import new_key
 from earmark.ledger.values import OnReservation, Reservation
 from earmark.service.json_body import JsonRequest, check_json
@@ -73,7 +73,7 @@ _ADD_ANSWERED: Final = (
     'INSERT INTO {schema}.request (token_id, "key", fingerprint, at, status, body)'
     ' VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (token_id, "key") DO UPDATE'
     " SET at = excluded.at, status = excluded.status, body = excluded.body"
-    " WHERE request.status = 0"
+    " WHERE request.status = 0 AND request.fingerprint = excluded.fingerprint"
 )
 _DROP: Final = (
     'DELETE FROM {schema}.request WHERE token_id = ? AND "key" = ? AND status = 0 AND body = ?'
@@ -143,8 +143,10 @@ class StoredAnswers:
         The handler stores its answer itself, by `AnswerWithEffect`.
 
         Raises:
-            ProblemError: As `answer`; 409 within this process. In another one the ledger finds that
-                the operation was done by the same request.
+            ProblemError: As `answer`; 409 within this process. In another one the same request
+                finds by the ledger's keys that its operation was done, and another request under
+                the key finds this one's answer in its transaction, which is undone.
+            KeyReused: That happened here.
         """
         row = await self._row_of(request, key)
         name = (row.token_id, row.key)
@@ -295,6 +297,11 @@ class AnswerWithEffect:
         rows.run(_PURGE, now - KEPT_S * NANOS_PER_SECOND)
         values = (row.token_id, row.key, row.fingerprint, now, self._status, form)
         rows.run(_ADD_ANSWERED, *values)
+        # Read after it was written: whoever wrote first has committed by then.
+        (found,) = rows.run(_GET, row.token_id, row.key)
+        if found[0] != row.fingerprint:
+            # Another process did another request under this key meanwhile: nothing is done here.
+            raise KeyReused(key=row.key, field="a request", first="that differs", now="this one")
 
 
 class IdempotentRoute(APIRoute):

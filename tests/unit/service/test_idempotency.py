@@ -4,17 +4,26 @@
 # pyright: reportUnknownArgumentType=false
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
 
 from earmark.service.idempotency import KEPT_S, LEASE_S
+from earmark.stores.tables import Rows
 from support.last_resort import LAST_RESORT_S
+from support.ledger_books import DURABLE, STORES
+from support.postgres_session import recycle
 from support.service_house import House
+from support.service_house import house as open_house
+
+T = TypeVar("T")
 
 RESERVE = ("post", "/v1/reservations")
+RESERVE_OF_TWO = ("/v1/reservations", {"budget": "acme", "amount": "2"})
 BODY = {"budget": "acme", "amount": "1"}
 
 
@@ -255,3 +264,39 @@ def _until(true: Any) -> None:
             return
         pause.wait(0.01)
     raise AssertionError("it did not come true")
+
+
+@pytest.mark.parametrize("store", DURABLE)
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [RESERVE_OF_TWO, ("/v1/reservations/other/release", None), ("/v1/tasks", {"title": "think"})],
+)
+def test_another_process_does_another_request_under_the_key(
+    tmp_path: Path, store: str, path: str, body: Any
+) -> None:
+    """It is answered after this one was looked for: this one is not done, and says so."""
+    url = STORES[store](tmp_path)
+    with open_house(url) as first, open_house(url, pending_per_address=499) as second:
+        first.budget()
+        for key in ("open", "other"):
+            first.workspace.ledger.reserve("acme", "1", key=key)
+        second.secrets = first.secrets
+        read, answers = first.line.read, []
+
+        def late(work: Callable[[Rows], T]) -> T:
+            found = read(work)
+            if found == [] and not answers:
+                answers.append(None)
+                answers[0] = second.ok("post", path, json=body, key="k")
+            return found
+
+        first.line.read = late  # type: ignore[method-assign]
+        before = held(first)
+        refused = first.no(422, "post", "/v1/reservations/open/release", key="k")
+        assert refused["code"] == "key_reused"
+        assert answers[0] is not None
+        assert first.workspace.ledger.reservation("open").state == "open"
+        again = second.ask("post", path, json=body, key="k")
+        assert (again.json(), again.headers["idempotent-replayed"]) == (answers[0], "true")
+        assert before == "2"
+    recycle(tmp_path)
