@@ -33,7 +33,8 @@ def new_key(clock: Clock) -> str:
     with _lock:
         now = clock.instant()
         _end += 1
-        if now >= _until or _end == len(_ENDS):
+        # Not only at its end: an interrupt here may have kept the last one from being carried.
+        if now >= _until or _end >= len(_ENDS):
             _begin(now)
         return _prefix + _ENDS[_end]
 

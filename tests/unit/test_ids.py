@@ -1,9 +1,13 @@
 """Ids: new ones never repeat, and ascend with time."""
 
 import re
+import sys
 import threading
 import uuid
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from types import FrameType
+from typing import Any
 
 from earmark.clock import SystemClock
 from earmark.ids import new_key, new_run_id
@@ -53,3 +57,28 @@ def test_run_ids_ascend_by_the_second() -> None:
     second = new_run_id(clock)
     assert re.fullmatch(r"[0-9a-f]{16}", first)
     assert first < second
+
+
+def test_an_interrupted_key_spoils_none_of_those_after_it() -> None:
+    """Ctrl-C at any line of a carry, within a millisecond that goes on: all are new."""
+    clock = ManualClock(datetime(2101, 1, 1, tzinfo=UTC))
+    made: list[str] = []
+    for stop in range(1, 40):
+        left = [stop]
+
+        def strike(frame: FrameType, event: str, _: object, left: list[int] = left) -> Any:
+            if frame.f_code.co_name == "_begin" and event == "line":
+                left[0] -= 1
+                if not left[0]:
+                    raise KeyboardInterrupt
+            return strike
+
+        before = sys.gettrace()
+        with suppress(KeyboardInterrupt):
+            sys.settrace(strike)
+            try:
+                made += [new_key(clock) for _ in range(300)]
+            finally:
+                sys.settrace(before)
+        made += [new_key(clock) for _ in range(300)]
+    assert len(set(made)) == len(made)

@@ -207,7 +207,7 @@ def _bounded(
         name=price.name,
         bound=bound,
         streams=(reading.stream or options.get("stream") is True)
-        and shows_output(provider, price.model, body),
+        and shows_output(provider, price.model, body, own_price=price.source == "own"),
         api=api,
         provider=provider,
         host=host,

@@ -9,7 +9,6 @@ same: what they share is in `_Call`, and how they wait for the ledger is all tha
 import asyncio
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
 from threading import Lock
 from typing import Any, Final, Self, overload
 
@@ -129,11 +128,10 @@ class _Call:
             return ended_by_body(reply, self._request.priced, units=units, headers=headers)
         if self._stream is None:
             raise InvalidUsage(detail="give the reply, its usage or its cost to settle by")
-        ending = ended_by_body(self._stream.reply(), self._request.priced, headers=headers)
         if self._stream.finished:
-            return ending
+            return ended_by_body(self._stream.reply(), self._request.priced, headers=headers)
         # A usage that came until then is that of a part.
-        return replace(ending, booking="presume", note=_UNFINISHED)
+        return self._presumed(_UNFINISHED)
 
     def _presumed(
         self,

@@ -12,28 +12,21 @@ from typing import Any, Final, cast
 
 #: No address, no connection, no TLS, no tunnel through a proxy: nothing of the request was sent.
 #: Sources, read 2026-11-30: httpx 0.28 and httpx2 2.16, "Exceptions", and where httpcore raises
-#: them; urllib3 2.8, `HTTPConnection._new_conn`. A `LocalProtocolError` is not among them: a body
-#: of parts can be found wrong after all that its reader needs was sent.
+#: them. A `LocalProtocolError` is not among them: a body of parts can be found wrong after all that
+#: its reader needs was sent. Nor is an error of `requests` or urllib3: they follow redirects and
+#: repeat by default, and the last attempt's error shows none of those before it.
 _NO_CONNECTION: Final = frozenset(
-    [
-        f"{client}.{name}"
-        for client in ("httpx", "httpx2")
-        for name in (
-            *("ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError"),
-            *("UnsupportedProtocol", "InvalidURL"),
-        )
-    ]
-    + ["urllib3.exceptions.NewConnectionError", "urllib3.exceptions.ConnectTimeoutError"]
+    f"{client}.{name}"
+    for client in ("httpx", "httpx2")
+    for name in (
+        *("ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError"),
+        *("UnsupportedProtocol", "InvalidURL"),
+    )
 )
 #: The same, of who calls a socket.
 _NO_ADDRESS: Final = frozenset({"builtins.ConnectionRefusedError", "socket.gaierror"})
 #: They say what the exception beneath them says.
-_WRAPPERS: Final = frozenset(
-    {
-        *("openai.APIConnectionError", "anthropic.APIConnectionError"),
-        *("requests.exceptions.ConnectionError", "urllib3.exceptions.MaxRetryError"),
-    }
-)
+_WRAPPERS: Final = frozenset({"openai.APIConnectionError", "anthropic.APIConnectionError"})
 #: Beneath a client's own exception: why it could not connect.
 _TRANSPORTS: Final = frozenset(
     f"{transport}.{name}"

@@ -15,7 +15,7 @@ from earmark.apis.dialects import DIALECTS
 from earmark.apis.margin import MILLION, margin_of
 from earmark.apis.options import CountEndpoint, RequestTable
 from earmark.apis.output_limit import check_whole_number
-from earmark.apis.requests import copied_body
+from earmark.apis.requests import copied_body, named_model
 from earmark.errors import InvalidUsage
 from earmark.errors.inputs import wrong_argument
 
@@ -61,9 +61,7 @@ def count_request(body: Mapping[str, Any], *, api: str, model: str | None = None
     endpoint = count_endpoint(api)
     if not isinstance(body, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped callers
         raise wrong_argument("the request", body, "the decoded JSON object")
-    named = model or body.get("model")
-    if not isinstance(named, str) or not named:
-        raise InvalidUsage(detail="the request names no model")
+    named = named_model(body, model, provider="")
     if not named.isprintable():
         raise wrong_argument("the model", named, "its name, which is printable text")
     counted = {name: value for name, value in copied_body(body).items() if _is_counted(name, table)}

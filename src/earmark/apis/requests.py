@@ -10,7 +10,7 @@ from earmark.apis.options import RequestTable, how_to_allow
 from earmark.apis.output_limit import asked_output_tokens, value_at, whole_number
 from earmark.apis.sdk_objects import json_of_object, no_json
 from earmark.errors import InvalidUsage
-from earmark.errors.inputs import quoted
+from earmark.errors.inputs import quoted, shown
 from earmark.pricing.bill import unpriced
 from earmark.pricing.json_values import copied
 from earmark.pricing.usage import STANDARD, tier_name
@@ -64,9 +64,7 @@ def read_body(
     """
     table = request_table(api)
     _check_types(body, headers or {}, provider, allowed)
-    named = model or body.get("model")
-    if not isinstance(named, str) or not named:
-        raise InvalidUsage(detail="the request names no model")
+    named = named_model(body, model, provider)
     if not isinstance(body.get(table.messages), str | list | tuple):
         detail = f"{table.messages} is no list, as a request to API '{api}' has one"
         raise InvalidUsage(detail=detail)
@@ -80,6 +78,23 @@ def read_body(
         tier=_tier(table, body),
         contents=read_contents(api, table, body, allowed),
     )
+
+
+def named_model(body: Mapping[str, Any], model: str, provider: str) -> str:
+    """Return the model that *body* is for: *model* where the URL names it, else the body's.
+
+    Raises:
+        InvalidUsage: Neither is named, or each names another. At Azure the body may name a
+            deployment, which the URL names too: *model* says what it is.
+    """
+    inside = body.get("model")
+    named = model or inside
+    if not isinstance(named, str) or not named:
+        raise InvalidUsage(detail="the request names no model")
+    if inside is not None and inside != named and provider != "azure":
+        detail = f"the body names model '{shown(inside)}', and model= '{shown(named)}': give one"
+        raise InvalidUsage(detail=detail)
+    return named
 
 
 def copied_body(body: Mapping[str, Any]) -> dict[str, Any]:

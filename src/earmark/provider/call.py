@@ -237,7 +237,8 @@ def make_call(
     return ModelCall(
         name=f"{server.provider}/{model}",
         bound=bounded(),
-        streams=request.stream and shows_output(server.provider, model, body),
+        streams=request.stream
+        and shows_output(server.provider, model, body, own_price=price.source == "own"),
         _terms=terms,
         _server=server,
         _sender=sender,

@@ -122,11 +122,47 @@ def test_a_hold_grows_only_with_a_stream_that_shows_all_its_output(
 ) -> None:
     """Of hidden reasoning nothing is seen before it is billed: all that it may be is held."""
     api, model, body = request_
+    assert _grows(api, model, body) == grows
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "more", "grows"),
+    [
+        ("openrouter", "openai/o3", {}, False),
+        ("openrouter", "openai/gpt-4o", {}, True),
+        ("openrouter", "anthropic/claude-opus-4.5", {}, False),
+        ("openrouter", "qwen/qwen3-max", {}, False),
+        ("x-ai", "grok-4-0709", {}, False),
+        ("deepseek", "deepseek-chat", {}, True),
+        ("mine", "gpt-5", {}, False),
+        ("mine", "qwen3-8b", {}, True),
+        ("mine", "qwen3-8b", {"reasoning": {"exclude": True}}, False),
+    ],
+)
+def test_a_model_hides_its_reasoning_whoever_serves_it(
+    provider: str,
+    model: str,
+    more: dict[str, Any],
+    grows: bool,  # noqa: FBT001 - as it is given
+) -> None:
+    """What is not known to show all its output is held in full; one's own server bills no other."""
+    body = {**asked("openai", model)[2], **more}
+    assert _grows("openai", model, body, provider) == grows
+
+
+def _grows(api: str, model: str, body: dict[str, Any], provider: str | None = None) -> bool:
+    """Return whether *Elastic* holds less than the whole."""
+    prices = {"input_mtok": "1", "output_mtok": "2"}
+    book = PriceBook({f"mine/{each}": prices for each in ("gpt-5", "qwen3-8b")})
+    more: Any = {} if provider is None else {"provider": provider}
     with open_ledger("memory:", clock=ManualClock()) as ledger:
         ledger.set_budget("acme", limits=["100 usd per day"])
-        guard = Guard(ledger)
+        guard = Guard(ledger, book=book)
         whole, first = (
-            guard.open("acme", body, api=api, model=model, stream=True, policy=policy).hold
+            guard.open(
+                "acme", body, api=api, model=model, stream=True, policy=policy,
+                allowed_options={"reasoning"}, **more,
+            ).hold
             for policy in (Strict(), Elastic())
-        )
-        assert (first < whole) == grows
+        )  # fmt: skip
+        return first < whole

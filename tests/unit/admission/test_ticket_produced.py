@@ -177,3 +177,25 @@ def test_a_fed_stream_counts_by_its_bytes_up_to_its_limit(tickets: Tickets) -> N
     good.feed(chunk(text, "stop"))
     good.feed({**chunk(None), "choices": [], "usage": USAGE_OF_BLANKS})
     assert good.settle().state == "settled"
+
+
+def test_a_cut_stream_costs_at_least_what_it_had_counted_however_it_ends(tickets: Tickets) -> None:
+    """An SDK's loop may end without an error where the connection was closed: it costs no less."""
+    body = {**BODY, "model": "claude-sonnet-4-20250514", "max_tokens": 100, "stream": True}
+    usage = {"input_tokens": 40_010, "output_tokens": 1}
+    begun = {"type": "message", "id": "msg_1", "role": "assistant", "content": [], "usage": usage}
+    costs: list[Money] = []
+    ends: list[Callable[[Ticket], Any]] = [
+        lambda t: t.settle(),
+        lambda t: t.presume("cut"),
+        lambda t: t.__exit__(None, None, None),
+    ]
+    for end in ends:
+        cut = tickets.open("acme", body, api="anthropic", provider="anthropic")
+        cut.feed({"type": "message_start", "message": {**begun, "model": body["model"]}})
+        end(cut)
+        assert cut.charge is not None
+        assert cut.charge.state == "presumed"
+        costs.append(cut.charge.settled)
+    assert costs == [costs[0]] * len(ends)
+    assert costs[0] > Money("0.12")

@@ -95,7 +95,7 @@ def _raised(send: Send, url: str, timeout_s: float = LAST_RESORT_S) -> Exception
     return raised.value
 
 
-@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("client", [name for name in CLIENTS if name != "requests"])
 def test_where_no_connection_was_made_nothing_was_sent(client: str) -> None:
     """Nobody listens, there is no such host, or nobody accepts: each client's error says so."""
     send = CLIENTS[client]
@@ -116,6 +116,16 @@ def test_what_was_sent_and_not_answered_is_not_known_to_be_unsent(client: str) -
         stub.play(Scene(dies="before"))
         assert not never_sent(_raised(CLIENTS[client], stub.url))
         assert len(stub.requests) == 1
+
+
+def test_the_last_error_of_a_client_that_repeats_says_nothing_of_the_first() -> None:
+    """`requests` follows redirects unless told not to, and may repeat: the last may be refused."""
+    with StubServer() as stub:
+        gone = f"http://127.0.0.1:{_unused_port()}"
+        stub.play(Scene(status=307, headers={"Location": gone}))
+        assert not never_sent(_raised(CLIENTS["requests"], stub.url))
+        assert len(stub.requests) == 1
+    assert not never_sent(_raised(CLIENTS["requests"], gone))
 
 
 def test_a_failed_handshake_sent_nothing() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from earmark.apis.requests import read_body
 from earmark.errors import BudgetExceeded, InvalidUsage, Reason
 from earmark.pricing.book import PriceBook
 from support.request_bounds import model_bound, read_request, request_tier
@@ -316,3 +317,13 @@ def test_a_cache_lifetime_is_seen_wherever_it_stands() -> None:
     assert read_request(messages, {}, api="anthropic").caches == {"5m", "1h"}
     options = {"cache_control": {"type": "ephemeral"}}
     assert read_request(HELLO, options, api="anthropic").caches == {"5m"}
+
+
+def test_a_request_of_two_models_is_refused() -> None:
+    """The body goes out as it is: priced as another model's, it would be held at another price."""
+    body = {"model": "gpt-5-pro", "messages": [{"role": "user", "content": "hi"}]}
+    with pytest.raises(InvalidUsage, match=r"'gpt-5-pro', and model= 'gpt-4o-mini'"):
+        read_body("openai", body, model="gpt-4o-mini")
+    assert read_body("openai", body, model="gpt-5-pro").model == "gpt-5-pro"
+    deployment = {**body, "model": "our-deployment"}
+    assert read_body("openai", deployment, provider="azure", model="gpt-4o").model == "gpt-4o"
