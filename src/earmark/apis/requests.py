@@ -80,7 +80,7 @@ def read_body(
     )
 
 
-def named_model(body: Mapping[str, Any], model: str, provider: str) -> str:
+def named_model(body: Mapping[str, Any], model: str | None, provider: str) -> str:
     """Return the model that *body* is for: *model* where the URL names it, else the body's.
 
     Raises:
