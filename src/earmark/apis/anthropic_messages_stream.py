@@ -48,6 +48,7 @@ class MessageStream(ReplyStream):
         super().__init__(choices, input_tokens, encoding)
         self._message: dict[str, Any] = {}
         self._blocks: dict[int, _Block] = {}
+        self._earlier: list[dict[str, Any]] = []
         self._output_counted = False
 
     @property
@@ -55,10 +56,9 @@ class MessageStream(ReplyStream):
         """Whether the stop reason was sent, after which only `message_stop` comes."""
         return bool(self._message.get("stop_reason")) or self._ended
 
-    def reply(self) -> dict[str, Any]:
+    def _reply(self) -> dict[str, Any]:
         """Return the `message` object."""
-        content = [self._blocks[index].value() for index in sorted(self._blocks)]
-        body = {**self._message, "content": content}
+        body = {**self._message, "content": [*self._earlier, *self._content()]}
         # The usage at the start counts the input: as a bill it would be too little.
         return (
             {**body, "usage": self._usage} if self._output_counted and self._final_usage else body
@@ -102,6 +102,20 @@ class MessageStream(ReplyStream):
     @property
     def _reported(self) -> int:
         return count_of(self._usage.get("output_tokens"))
+
+    def _begins_another(self, event: Mapping[str, Any], name: str) -> bool:
+        if event.get("type", name) != "message_start":
+            return False
+        identity = mapping(event.get("message")).get("id")
+        has_begun = bool(self._message or self._blocks)
+        if not has_begun or (identity and identity == self._message.get("id")):
+            return False
+        self._earlier += self._content()
+        self._message, self._blocks = {"model": self._message.get("model")}, {}
+        return True
+
+    def _content(self) -> list[dict[str, Any]]:
+        return [self._blocks[index].value() for index in sorted(self._blocks)]
 
     def _add(self, event: Mapping[str, Any], name: str) -> StreamPiece:
         index = index_of(event.get("index"))

@@ -7,7 +7,7 @@ unknown, and the reading names it.
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import islice
@@ -224,9 +224,30 @@ def larger_counts(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[s
     A stream's usages are cumulative, but some servers repeat a counter as 0 or leave it out. List
     entries count the same where their texts are equal, such as `{"modality": "TEXT"}`.
     """
+    return _merged(before, after, max, 1)
+
+
+def summed_counts(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the usages of two replies as one: of each counter the sum, of all else the later."""
+    return _merged(before, after, _sum, 1)
+
+
+def _sum(first: Any, then: Any) -> Any:  # noqa: ANN401 - a JSON number
+    if type(first) is int and type(then) is int:
+        return first + then
+    # The text of a float is its shortest decimal.
+    return Decimal(str(first)) + Decimal(str(then))
+
+
+def _merged(
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+    of_both: Callable[[Any, Any], Any],
+    depth: int,
+) -> dict[str, Any]:
     merged: dict[str, Any] = dict(before)
     for name, value in after.items():
-        merged[name] = _larger(merged.get(name), value, 1)
+        merged[name] = _value(merged.get(name), value, of_both, depth)
     return merged
 
 
@@ -240,22 +261,19 @@ def larger_members(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _larger(before: object, after: object, depth: int) -> Any:  # noqa: ANN401 - a JSON value
+def _value(before: object, after: object, of_both: Callable[[Any, Any], Any], depth: int) -> Any:  # noqa: ANN401 - a JSON value
     if type(before) is int and type(after) is int:
-        return max(before, after)
+        return of_both(before, after)
     if after is None or depth > _DEEPEST:
         return before if after is None else after
     objects = mapping(before), mapping(after)
     if all(objects):
-        merged = dict(objects[0])
-        for name, value in objects[1].items():
-            merged[name] = _larger(merged.get(name), value, depth + 1)
-        return merged
+        return _merged(*objects, of_both, depth + 1)
     lists = items(before), items(after)
     if all(lists):
-        return _larger_entries(*lists, depth)
+        return _merged_entries(*lists, of_both, depth)
     if _is_number(before) and _is_number(after):
-        return max(before, after)
+        return of_both(before, after)
     holds_counters = bool(objects[0] or lists[0])
     return before if holds_counters and not after else after
 
@@ -266,10 +284,12 @@ def _is_number(value: object) -> TypeGuard[int | float | Decimal]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _larger_entries(before: Sequence[Any], after: Sequence[Any], depth: int) -> list[Any]:
+def _merged_entries(
+    before: Sequence[Any], after: Sequence[Any], of_both: Callable[[Any, Any], Any], depth: int
+) -> list[Any]:
     merged: dict[object, Any] = dict(_by_texts(before))
     for texts, entry in _by_texts(after):
-        merged[texts] = _larger(merged.get(texts), entry, depth + 1)
+        merged[texts] = _value(merged.get(texts), entry, of_both, depth + 1)
     return list(merged.values())
 
 

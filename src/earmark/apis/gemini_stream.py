@@ -48,7 +48,7 @@ class GenerateContentStream(ReplyStream):
         blocked = mapping(self._head.get("promptFeedback")).get("blockReason")
         return bool(blocked) or (len(ended) >= self._wanted and all(ended))
 
-    def reply(self) -> dict[str, Any]:
+    def _reply(self) -> dict[str, Any]:
         """Return the response object."""
         body = dict(self._head)
         if self._candidates:
@@ -95,6 +95,17 @@ class GenerateContentStream(ReplyStream):
         return count_of(self._usage.get("candidatesTokenCount")) + count_of(
             self._usage.get("thoughtsTokenCount")
         )
+
+    def _begins_another(self, event: Mapping[str, Any], name: str) -> bool:
+        del name
+        if self._is_named_anew(event.get("responseId")):
+            return True
+        if self._identity or self._is_of_several:
+            return False
+        # Without a name, what comes after the end of a candidate shows it.
+        sent = enumerate(items(event.get("candidates")))
+        known = (self._candidates.get(index_of(mapping(each).get("index"), n)) for n, each in sent)
+        return any(each is not None and each.finish for each in known)
 
     def _add(self, event: Mapping[str, Any], name: str) -> StreamPiece:
         if event.get("error") or name == "error":

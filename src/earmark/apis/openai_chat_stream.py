@@ -50,7 +50,7 @@ class ChatStream(ReplyStream):
         ended = [choice.finish for choice in self._choices.values()]
         return len(ended) >= self._wanted and all(ended)
 
-    def reply(self) -> dict[str, Any]:
+    def _reply(self) -> dict[str, Any]:
         """Return the `chat.completion` object."""
         choices = [self._choices[index].value(index) for index in sorted(self._choices)]
         body = {**self._head, "object": "chat.completion", "choices": choices}
@@ -98,6 +98,10 @@ class ChatStream(ReplyStream):
             self._usage.get("prompt_tokens")
         )
         return max(output, beyond_input)
+
+    def _begins_another(self, event: Mapping[str, Any], name: str) -> bool:
+        del name
+        return self._is_named_anew(event.get("id"))
 
     def _add(self, event: Mapping[str, Any], name: str) -> StreamPiece:
         if event.get("error") or name == "error":

@@ -69,6 +69,7 @@ class ResponseStream(ReplyStream):
         self._response: dict[str, Any] = {}
         self._items: dict[int, _Item] = {}
         self._places: dict[str, int] = {}
+        self._earlier: list[Any] = []
         self._number = -1
 
     @property
@@ -76,16 +77,19 @@ class ResponseStream(ReplyStream):
         """Whether `response.completed`, `.incomplete`, `.failed` or `.cancelled` came."""
         return self._ended
 
-    def reply(self) -> dict[str, Any]:
-        """Return the `response` object; its output is what its items add up to where it has less.
+    def _reply(self) -> dict[str, Any]:
+        """Return the `response` object."""
+        body = {**self._response, "output": [*self._earlier, *self._output()]}
+        return {**body, "usage": self._usage} if self._final_usage else body
+
+    def _output(self) -> list[Any]:
+        """Return the output, which is what its items add up to where it has less.
 
         A server may leave out of the last event what it has sent before.
         """
         added = [self._items[index].value() for index in sorted(self._items)]
         sent = items(self._response.get("output"))
-        output = list(sent) if len(sent) >= len(added) else added
-        body = {**self._response, "output": output}
-        return {**body, "usage": self._usage} if self._final_usage else body
+        return list(sent) if len(sent) >= len(added) else added
 
     def closing_events(self, reason: EndReason = "max_output_tokens") -> list[ClosingEvent]:
         """Return the end of each open part and item, and `response.incomplete` with the usage."""
@@ -99,7 +103,7 @@ class ResponseStream(ReplyStream):
         usage = self._total()
         response = {
             **self._empty(),
-            **self.reply(),
+            **self._reply(),
             "status": "incomplete",
             "incomplete_details": {"reason": reason},
             "output": [self._items[index].value(cut=True) for index in sorted(self._items)],
@@ -144,6 +148,17 @@ class ResponseStream(ReplyStream):
     @property
     def _reported(self) -> int:
         return count_of(self._usage.get("output_tokens"))
+
+    def _begins_another(self, event: Mapping[str, Any], name: str) -> bool:
+        identity = mapping(event.get("response")).get("id")
+        is_start = event.get("type", name) == "response.created"
+        has_begun = bool(self._response or self._items)
+        if not self._is_named_anew(identity) and not (is_start and has_begun and not identity):
+            return False
+        self._earlier += self._output()
+        self._response = {"model": self._response.get("model")}
+        self._items, self._places = {}, {}
+        return True
 
     def _add(self, event: Mapping[str, Any], name: str) -> StreamPiece:
         kind = str(event.get("type") or name)

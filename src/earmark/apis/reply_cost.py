@@ -27,6 +27,8 @@ _DATED: Final = re.compile(r"-(?:\d{4}-\d{2}-\d{2}|\d{8}|\d{4})")
 #: requests"; Claude API, "Errors: request id"; 2026-11.
 _REQUEST_IDS: Final = ("x-request-id", "request-id", "apim-request-id")
 _LONGEST_ID: Final = 200
+#: The member by which what a stream adds up to says that its events are of several replies.
+SEVERAL_REPLIES: Final = "earmark.several_replies"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +94,9 @@ def reply_cost(
 ) -> ReplyCost:
     """Return what the reply *body* cost: as billed, or its counters at the price in *asked*.
 
+    Of several replies that one stream was fed, what they cost is not known, and no less than the
+    sum of what they show.
+
     Args:
         body: The decoded reply, or what a stream adds up to, its usage included.
         asked: What was asked for.
@@ -99,6 +104,14 @@ def reply_cost(
     """
     if asked.api in REQUEST_APIS and request_table(asked.api).is_free:
         return ReplyCost(cost=Money())
+    found = _cost_of(body, asked, written)
+    if SEVERAL_REPLIES not in body:
+        return found
+    known = found.known if found.cost is None else found.cost
+    return replace(found, cost=None, known=known, note="the events are of two replies")
+
+
+def _cost_of(body: Mapping[str, Any], asked: PricedRequest, written: int | None) -> ReplyCost:
     try:
         reading = read_reply(
             body,

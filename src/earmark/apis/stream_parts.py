@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Literal, cast
 
-from earmark.apis.counters import larger_counts
-from earmark.apis.reply_cost import same_model
+from earmark.apis.counters import larger_counts, summed_counts
+from earmark.apis.reply_cost import SEVERAL_REPLIES, same_model
 from earmark.pricing.json_values import items, mapping
 from earmark.pricing.tokens import byte_bound, count_piece
 from earmark.pricing.usage import tier_name
@@ -80,6 +80,10 @@ class ReplyStream(ABC):
         self._input_tokens = input_tokens
         self._encoding = encoding
         self._usage: dict[str, Any] = {}
+        self._earlier_usage: dict[str, Any] = {}
+        self._latest_usage: dict[str, Any] = {}
+        self._is_of_several = False
+        self._identity = ""
         self._generated = 0
         self._counted_at = 0
         self._ended = False
@@ -123,13 +127,18 @@ class ReplyStream(ABC):
     def finished(self) -> bool:
         """Whether the reply ended as its API promises; nothing but usage may follow."""
 
-    @abstractmethod
     def reply(self) -> dict[str, Any]:
         """Return what the events add up to, in the API's form of a reply that is not streamed.
 
         Of two counts of one counter the larger stands. `usage` is left out where the output was
-        never counted, or more of it came after the last count.
+        never counted, or more of it came after the last count. Where the events are of several
+        replies, as those of a client that began its stream anew, it is the sum of what they count,
+        and `SEVERAL_REPLIES` says so.
         """
+        body = self._reply()
+        if not self._is_of_several:
+            return body
+        return {**body, self.usage_places[0][0]: self._usage, SEVERAL_REPLIES: True}
 
     def partial_reply(self) -> dict[str, Any]:
         """Return `reply()` with every counter that came, also where the output was never counted.
@@ -150,14 +159,17 @@ class ReplyStream(ABC):
         """
 
     def _feed(self, event: Mapping[str, Any], name: str) -> StreamPiece:
+        if self._begins_another(event, name):
+            self._is_of_several = True
+            self._ended = False
+            self._earlier_usage, self._latest_usage = self._usage, {}
         counts = False
         for path in self.usage_places:
             found: Any = event
             for step in path:
                 found = mapping(found).get(step)
             if found:
-                before, self._usage = self._usage, larger_counts(self._usage, mapping(found))
-                self._usage |= named_by_both(before, self._usage, TIERS)
+                self._count(mapping(found))
                 counts = True
         if self._ended:
             # Nothing may follow. What does is no part of the reply, and may be billed.
@@ -173,11 +185,34 @@ class ReplyStream(ABC):
             self._counted_at = self._generated
         return piece
 
+    def _count(self, usage: Mapping[str, Any]) -> None:
+        before, earlier = self._latest_usage, self._earlier_usage
+        latest = larger_counts(before, usage)
+        latest |= named_by_both(before, latest, TIERS)
+        self._usage = self._latest_usage = latest
+        if earlier:
+            self._usage = summed_counts(earlier, latest) | named_by_both(earlier, latest, TIERS)
+
+    def _is_named_anew(self, identity: object) -> bool:
+        """Whether *identity*, by which an event names its reply, is another than until then."""
+        if not isinstance(identity, str) or not identity:
+            return False
+        before, self._identity = self._identity, identity
+        return before not in {"", identity}
+
     @property
     def _final_usage(self) -> dict[str, Any]:
         """The usage; empty where the reply went on after it, for then it is that of a part."""
         is_of_part = self.finished and self._generated > self._counted_at
         return {} if is_of_part else self._usage
+
+    @abstractmethod
+    def _reply(self) -> dict[str, Any]:
+        """Return what the events add up to, as `reply` does of one reply."""
+
+    @abstractmethod
+    def _begins_another(self, event: Mapping[str, Any], name: str) -> bool:
+        """Whether an event is of another reply than those before it; makes room for it then."""
 
     @abstractmethod
     def _add(self, event: Mapping[str, Any], name: str) -> StreamPiece:

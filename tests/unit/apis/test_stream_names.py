@@ -30,7 +30,7 @@ def message(first: dict[str, Any], then: dict[str, Any]) -> list[dict[str, Any]]
     usage = {"input_tokens": 1000, "output_tokens": 10}
 
     def start(more: dict[str, Any]) -> dict[str, Any]:
-        inner = {"model": "m", "content": [], **more}
+        inner = {"id": "r", "model": "m", "content": [], **more}
         return {"type": "message_start", "message": {**inner, "usage": {**usage, **more}}}
 
     end = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": usage}
@@ -41,10 +41,8 @@ def gemini(*heads: dict[str, Any]) -> list[dict[str, Any]]:
     """Return a stream of generateContent whose events and usages have these members."""
     usage = {"promptTokenCount": 1000, "candidatesTokenCount": 10, "totalTokenCount": 1010}
     candidate = {"content": {"parts": [{"text": "hi"}]}, "finishReason": "STOP", "index": 0}
-    return [
-        {"modelVersion": "m", **head, "usageMetadata": {**usage, **head}, "candidates": [candidate]}
-        for head in heads
-    ]
+    whole = {"responseId": "r", "modelVersion": "m", "candidates": [candidate]}
+    return [{**whole, **head, "usageMetadata": {**usage, **head}} for head in heads]
 
 
 def response(first: dict[str, Any], then: dict[str, Any]) -> list[dict[str, Any]]:
