@@ -85,12 +85,12 @@ def test_what_fell_due_while_nobody_looked(open_store: Opener, clock: ManualCloc
         assert ledger.settle("a", "0.1").state == "settled"
 
 
-def test_an_extension_of_nothing_is_remembered(open_store: Opener) -> None:
-    """An extension that adds nothing is an entry like any other, also for the next process."""
+def test_an_extension_of_time_alone_is_remembered(open_store: Opener) -> None:
+    """It adds nothing to the hold, and is an entry like any other, also for the next process."""
     with open_store() as ledger:
         ledger.set_budget("acme", limits=["1 usd per day"])
         ledger.reserve("acme", "0.6", key="a")
-        ledger.extend("a", 0)
+        ledger.extend("a", deadline="2h")
     with open_store() as ledger:
         ledger.settle("a", "0.1")
         check_books(ledger)

@@ -40,7 +40,8 @@ class OpenOptions(TypedDict, total=False):
             of the provider `anthropic` or `google`, else `openai`.
         provider: Who is called, by the name its prices have; the maker of the API if not given.
         model: The model, where the URL names it and not the body, as Gemini's does.
-        stream: Whether the reply is a stream, where the URL says it and not the body.
+        stream: Whether the reply is a stream, where the body does not say it: Gemini's URL does,
+            and `messages.stream()` of Anthropic's SDK.
         host: The host the request is sent to; if not given that of the provider, where it is the
             API's maker (OpenAI, Anthropic, Google) or Azure.
         headers: The request's headers: some change what it can cost.
