@@ -126,7 +126,7 @@ async def _transactions(conninfo: str, connections: int, seconds: float) -> floa
 
     async def caller(connection: psycopg.AsyncConnection) -> int:
         done = 0
-        # One at least: a machine that is busy with other work measures less well, and fails nothing.
+        # One at least: a machine that is busy with other work measures less well.
         while perf_counter_ns() < stop or not done:
             key = new_key(clock)
             for statement, amount in (("plain_reserve", _HOLD), ("plain_settle", _COST)):
