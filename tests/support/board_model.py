@@ -92,7 +92,7 @@ class Model:
     def move(self, task_id: str, move: Move, now: int) -> Task:
         """Move as the board does, with all that goes with it."""
         after = advance(self.tasks[task_id], move, now)
-        self.tell(after, move.told, now)
+        self.tell(after, move.event_name, now)
         if type(move) in _OUTCOMES:
             self._end_open(task_id, _OUTCOMES[type(move)], now)
         if isinstance(move, Accept):

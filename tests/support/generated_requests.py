@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from earmark.apis.api import request_table
 from earmark.apis.options import Option
+from earmark.apis.output_limit import value_at
 from earmark.pricing.json_values import mapping
 
 #: Options with a meaning of their own, set by `requests`; tiers have prices of their own.
@@ -47,6 +48,11 @@ def requests(draw: st.DrawFn, api: str) -> dict[str, Any]:
         inside.pop(leaf, None)
         if path and draw(st.booleans()):
             inside[leaf] = draw(st.integers(1, most))
+    budget = value_at(body, table.thinking_budget) if table.thinking_budget else None
+    if isinstance(budget, int):
+        # A provider refuses a limit that is not above the thinking budget.
+        (limit,) = table.output_limits
+        body.update({limit: body[limit] + budget} if limit in body else {})
     return body
 
 
