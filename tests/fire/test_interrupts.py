@@ -23,7 +23,7 @@ from earmark.ledger.ledger import Ledger
 from earmark.stores.open import open_ledger
 from earmark.stores.open_tables import open_tables
 from earmark.stores.tables import Tables
-from support.interrupt import STEP, Interrupt, Place, in_thread
+from support.interrupt import STEP, Interrupt, Place, in_thread, on_a_thread_of_its_own
 from support.last_resort import LAST_RESORT_S
 from support.ledger_books import DURABLE, STORES
 from support.postgres_session import shared_or_skip
@@ -154,6 +154,7 @@ class House:
 @pytest.mark.parametrize("lost", [False, True], ids=["open", "opened anew"])
 @pytest.mark.parametrize("act", ["reserve", "reserve alone", "extend", "balances", "table"])
 @pytest.mark.parametrize("store", DURABLE)
+@on_a_thread_of_its_own
 def test_an_interrupt_at_any_line_leaves_the_books_whole(
     tmp_path: Path, store: str, act: str, *, lost: bool
 ) -> None:
@@ -199,6 +200,7 @@ def test_an_interrupt_at_any_line_leaves_the_books_whole(
         assert books.audit().ok
 
 
+@on_a_thread_of_its_own
 def test_an_interrupt_on_the_way_into_a_block_leaves_no_hold(tmp_path: Path) -> None:
     """Before its body runs, whatever the line: nobody could name what it held."""
     with open_ledger(STORES["sqlite"](tmp_path)) as opened:

@@ -15,7 +15,7 @@ from earmark.ledger.store import Filter
 from earmark.ledger.values import Amounts, Presume, Release, Reserve, Settle
 from earmark.stores.open import open_ledger
 from earmark.testing import ManualClock
-from support.interrupt import STEP, Interrupt, in_thread
+from support.interrupt import STEP, Interrupt, in_thread, on_a_thread_of_its_own
 
 
 class InMemory:
@@ -92,6 +92,7 @@ def _go_on(one: InMemory, act: Callable[[InMemory], object]) -> tuple[object, ..
 
 
 @pytest.mark.parametrize("name", _COMMITS)
+@on_a_thread_of_its_own
 def test_an_interrupted_batch_is_in_memory_in_whole_or_not_at_all(name: str) -> None:
     """And the next calls do what they would have done without an interrupt."""
     act = _COMMITS[name]

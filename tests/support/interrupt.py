@@ -6,13 +6,15 @@ import sys
 import threading
 from collections.abc import Callable
 from dis import findlinestarts
-from functools import cache
+from functools import cache, wraps
 from pathlib import Path
 from types import FrameType
-from typing import Any, Final, Self
+from typing import Any, Final, ParamSpec, Self
 
 import earmark
 from support.last_resort import LAST_RESORT_S
+
+P = ParamSpec("P")
 
 _PACKAGE = str(Path(earmark.__file__).parent)
 STEP: Final = 1 if "EARMARK_FIRE_SECONDS" in os.environ else 11
@@ -92,6 +94,32 @@ def _blocks(file: str) -> tuple[frozenset[int], frozenset[int]]:
     withs = [node for node in nodes if isinstance(node, ast.With | ast.AsyncWith)]
     heads = {line for node in withs for line in range(node.lineno, node.body[0].lineno)}
     return frozenset(tries), frozenset(heads)
+
+
+def on_a_thread_of_its_own(test: Callable[P, None]) -> Callable[P, None]:
+    """Run *test* on another thread.
+
+    Where a tracer raises in an `except` block, CPython 3.11 goes on to take the block's exception
+    for one that is being handled, for as long as the thread lives.
+    """
+
+    @wraps(test)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        failed: list[BaseException] = []
+
+        def work() -> None:
+            try:
+                test(*args, **kwargs)
+            except BaseException as error:  # noqa: BLE001 - raised in the test
+                failed.append(error)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        if failed:
+            raise failed[0]
+
+    return run
 
 
 def in_thread(work: Callable[[], None], at: str) -> None:
