@@ -97,9 +97,9 @@ def _blocks(file: str) -> tuple[frozenset[int], frozenset[int]]:
 
 
 def on_a_thread_of_its_own(test: Callable[P, None]) -> Callable[P, None]:
-    """Run *test* on another thread.
+    """Run *test* on another thread, on which no exception is being handled, now or after it.
 
-    Where a tracer raises in an `except` block, CPython 3.11 goes on to take the block's exception
+    Where a tracer raises in an `except` block, CPython 3.11 may go on to take the block's exception
     for one that is being handled, for as long as the thread lives.
     """
 

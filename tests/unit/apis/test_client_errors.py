@@ -15,6 +15,7 @@ import requests
 from starlette.exceptions import HTTPException
 
 from earmark.apis.client_errors import http_answer, never_sent
+from support.interrupt import on_a_thread_of_its_own
 from support.last_resort import LAST_RESORT_S
 from support.lazily import Lazily
 from support.stub_server import Scene, StubServer
@@ -96,6 +97,7 @@ def _raised(send: Send, url: str, timeout_s: float = LAST_RESORT_S) -> Exception
 
 
 @pytest.mark.parametrize("client", [name for name in CLIENTS if name != "requests"])
+@on_a_thread_of_its_own
 def test_where_no_connection_was_made_nothing_was_sent(client: str) -> None:
     """Nobody listens, there is no such host, or nobody accepts: each client's error says so."""
     send = CLIENTS[client]
@@ -110,6 +112,7 @@ def test_where_no_connection_was_made_nothing_was_sent(client: str) -> None:
 
 
 @pytest.mark.parametrize("client", CLIENTS)
+@on_a_thread_of_its_own
 def test_what_was_sent_and_not_answered_is_not_known_to_be_unsent(client: str) -> None:
     """A server that hangs up has the request, whatever it did with it."""
     with StubServer() as stub:
@@ -118,6 +121,7 @@ def test_what_was_sent_and_not_answered_is_not_known_to_be_unsent(client: str) -
         assert len(stub.requests) == 1
 
 
+@on_a_thread_of_its_own
 def test_the_last_error_of_a_client_that_repeats_says_nothing_of_the_first() -> None:
     """`requests` follows redirects unless told not to, and may repeat: the last may be refused."""
     with StubServer() as stub:
@@ -128,6 +132,7 @@ def test_the_last_error_of_a_client_that_repeats_says_nothing_of_the_first() -> 
     assert not never_sent(_raised(CLIENTS["requests"], gone))
 
 
+@on_a_thread_of_its_own
 def test_a_failed_handshake_sent_nothing() -> None:
     """A server that speaks no TLS saw no request."""
     with StubServer() as stub:
@@ -217,12 +222,14 @@ LIES: dict[str, Callable[[], BaseException]] = {
 
 
 @pytest.mark.parametrize("lie", LIES)
+@on_a_thread_of_its_own
 def test_an_attempt_that_shows_is_not_forgotten_over_the_last_one(lie: str) -> None:
     """What the last attempt could not send, one before it may have; what no list has, as well."""
     assert not never_sent(LIES[lie]())
 
 
 @pytest.mark.parametrize("send", [CLIENTS["openai"], CLIENTS["openai's tasks"], _connect])
+@on_a_thread_of_its_own
 def test_what_was_handled_before_the_call_is_no_attempt_of_it(send: Send) -> None:
     """A program may turn to another provider where the first one's error is handled."""
     first = httpx2.ReadError("lost")
@@ -232,6 +239,7 @@ def test_what_was_handled_before_the_call_is_no_attempt_of_it(send: Send) -> Non
 
 
 @pytest.mark.parametrize("client", ["openai", "openai's tasks", "anthropic"])
+@on_a_thread_of_its_own
 def test_the_error_of_an_sdk_has_the_answer(client: str) -> None:
     """Its status, headers and whole body are those that came, and nothing was sent before."""
     with StubServer() as stub:
@@ -252,6 +260,7 @@ def _answered(*scenes: Scene, first: Exception | None = None) -> Any:
         return http_answer(_after(first, lambda _, timeout_s: _openai(stub.url, timeout_s)))
 
 
+@on_a_thread_of_its_own
 def test_an_answer_to_a_repeated_request_is_told_from_a_first_one() -> None:
     """A redirect, a retry or an attempt before it: the rejection is of the last one only."""
     busy = Scene(status=429, headers={"x-should-retry": "false"})
@@ -266,6 +275,7 @@ def test_an_answer_to_a_repeated_request_is_told_from_a_first_one() -> None:
     assert not again.is_first
 
 
+@on_a_thread_of_its_own
 def test_an_error_of_the_program_is_no_answer() -> None:
     """A web framework's own error has a status and is no provider's."""
     assert http_answer(HTTPException(404)) is None
