@@ -45,7 +45,8 @@ def shows_output(
     name = model.rpartition("/")[2].lower()
     if any(value_at(body, path) is value for path, value in _LEAVES_OUT):
         return False
-    thinks = mapping(body.get("thinking")).get("type", "disabled") != "disabled"
+    asked = body.get("thinking")
+    thinks = asked is not None and mapping(asked).get("type") != "disabled"
     for family, shown in _SHOWN:
         if family.match(name):
             off = value_at(body, "generationConfig.thinkingConfig.thinkingBudget") == 0

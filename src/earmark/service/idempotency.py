@@ -118,7 +118,7 @@ class StoredAnswers:
         """Return what *handler* answers, or what it answered when *key* came first.
 
         Raises:
-            Problem: 422: the key came with another request; 409: that one is being answered.
+            ProblemError: 422: the key came with another request; 409: that one is being answered.
         """
         row = await self._row_of(request, key)
         stored = await run_in_threadpool(self.begin, row)

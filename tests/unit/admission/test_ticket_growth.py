@@ -131,6 +131,7 @@ def test_a_hold_grows_only_with_a_stream_that_shows_all_its_output(
         ("openrouter", "openai/o3", {}, False),
         ("openrouter", "openai/gpt-4o", {}, True),
         ("openrouter", "anthropic/claude-opus-4.5", {}, False),
+        ("openrouter", "openai/gpt-4o", {"thinking": {"budget_tokens": 4096}}, False),
         ("openrouter", "qwen/qwen3-max", {}, False),
         ("x-ai", "grok-4-0709", {}, False),
         ("deepseek", "deepseek-chat", {}, True),
@@ -161,7 +162,7 @@ def _grows(api: str, model: str, body: dict[str, Any], provider: str | None = No
         whole, first = (
             guard.open(
                 "acme", body, api=api, model=model, stream=True, policy=policy,
-                allowed_options={"reasoning"}, **more,
+                allowed_options={"reasoning", "thinking"}, **more,
             ).hold
             for policy in (Strict(), Elastic())
         )  # fmt: skip
