@@ -70,7 +70,7 @@ def test_calls_and_totals_are_told_in_their_own_words(outbox: Outbox) -> None:
     outbox.spend("c8", "0.5")
     outbox.collect()
     assert sorted(outbox.titles()) == [
-        "c8: 100 % of 1 USD in total is spent (1 USD)",
+        "c8: 100 % of 1 USD total is spent (1 USD)",
         "c8: 100 % of 2 calls per 30min is spent (2 calls), resets 2026-11-22T12:30Z",
     ]
     assert {nudge.data["starts_at"] for nudge in outbox.nudges.find()} == {

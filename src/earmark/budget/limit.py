@@ -64,9 +64,11 @@ class Limit:
         """Return whether *other* limits the same unit in the same window, by whatever amount."""
         return (self.unit, self.window) == (other.unit, other.window)
 
-    def __str__(self) -> str:
-        per = "total" if self.window.cut is Cut.TOTAL else f"per {self.window}"
-        return f"{show_amount(self.unit, self.amount)} {self.unit} {per}"
+    def describe(self) -> str:
+        """Return it as people write it, and as `parse` reads it: `10.5 usd per day`."""
+        return describe_limit(show_amount(self.unit, self.amount), self.unit, str(self.window))
+
+    __str__ = describe
 
 
 def check_unit(unit: str) -> str:
@@ -94,6 +96,16 @@ def read_amount(unit: str, amount: AmountLike) -> int:
 def show_amount(unit: str, amount: int) -> str:
     """Return *amount* (nano-dollars, or a count) as people write it: `10.5`, `3`."""
     return show_nanos(amount) if unit == USD else str(amount)
+
+
+def describe_window(window: str) -> str:
+    """Return the end of a limit's text for the window named *window*: `per day`, or `total`."""
+    return window if window == Cut.TOTAL.value else f"per {window}"
+
+
+def describe_limit(amount: Money | int | str, unit: str, window: str) -> str:
+    """Return the text of the limit *amount* of *unit* in *window*: `0.5 usd per 30min`."""
+    return f"{amount} {unit} {describe_window(window)}"
 
 
 def present(unit: str, amount: int) -> Money | int:

@@ -198,12 +198,10 @@ def _rows(standing: _BudgetBalances, now: int) -> Iterable[tuple[str, ...]]:
     if not standing.balances:
         yield (budget.path, "no limit of its own", "", "", "", "", "", paused)
     for balance in standing.balances:
-        unit = balance.unit
-        window = balance.window
         resets = balance.resets_at
         yield (
             budget.path,
-            f"{balance.limit} {unit} {'total' if window == 'total' else f'per {window}'}",
+            balance.describe(),
             str(balance.settled),
             str(balance.held),
             str(balance.available),

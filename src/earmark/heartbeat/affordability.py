@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from earmark.budget.limit import USD
+from earmark.budget.limit import USD, describe_window
 from earmark.clock import END_OF_TIME
 from earmark.errors import BudgetExceeded, Reason
 from earmark.ledger.answers import balance
@@ -86,7 +86,7 @@ def _refusal(account: Account, need: Need) -> Obstacle | None:
             reason=_reason(account, requested),
             budget=line.budget,
             unit=line.unit,
-            window="total" if line.window == "total" else f"per {line.window}",
+            window=describe_window(line.window),
             limit=current.limit,
             settled=current.settled,
             held=current.held,

@@ -6,7 +6,7 @@ from datetime import datetime
 from msgspec.structs import replace
 
 from earmark.budget.budget import MOST_EXTENSIONS, Budget
-from earmark.budget.limit import present
+from earmark.budget.limit import describe_limit, describe_window, present
 from earmark.clock import END_OF_TIME, iso, to_datetime
 from earmark.errors import (
     BudgetExceeded,
@@ -54,6 +54,10 @@ class Balance:
     resets_at: datetime | None
     """The end of the interval, UTC; `None` for a `total`."""
     paused: bool = False
+
+    def describe(self) -> str:
+        """Return its limit as people write it: `0.5 usd per 30min`."""
+        return describe_limit(self.limit, self.unit, self.window)
 
 
 def reservation_of(decision: Decision) -> Reservation:
@@ -211,7 +215,7 @@ def _exceeded(refused: Refused) -> BudgetExceeded:
         reason=refused.reason,
         budget=line.budget,
         unit=unit,
-        window="total" if line.window == "total" else f"per {line.window}",
+        window=describe_window(line.window),
         limit=present(unit, line.limit),
         settled=present(unit, account.settled),
         held=present(unit, account.held),

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from earmark.budget.limit import describe_window
 from earmark.budget.path import is_within
 from earmark.ledger.counting import NOTHING, count
 from earmark.ledger.store import Snapshot
@@ -87,7 +88,7 @@ class Recount:
         for each in begun:
             if each.account is None:
                 budget, unit, window, _ = each.place
-                self._wrong(f"account of {budget}, {unit} per {window}, is missing")
+                self._wrong(f"account of {budget}, {unit} {describe_window(window)}, is missing")
             if not each.adds_up():
                 said = f"counts {each.said}, the entries before it sum to {each.sums}"
                 self._wrong(f"entry {entry.seq} {said}")
@@ -137,7 +138,7 @@ class _Beginning:
 def name_of(account: Account) -> str:
     """Return what problems call *account*."""
     line = account.line
-    return f"account {line.id} ({line.budget}, {line.unit} per {line.window})"
+    return f"account {line.id} ({line.budget}, {line.unit} {describe_window(line.window)})"
 
 
 def beginnings(data: str) -> list[dict[str, Any]]:

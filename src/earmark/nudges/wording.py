@@ -6,7 +6,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from earmark.budget.budget import PPM
-from earmark.budget.limit import USD, show_amount
+from earmark.budget.limit import USD, describe_limit, show_amount
 from earmark.budget.share import threshold_percent
 from earmark.clock import END_OF_TIME, iso, to_datetime
 from earmark.ledger.values import Alert, Entry
@@ -26,8 +26,7 @@ def of_alert(alert: Alert, zone: str) -> NudgeDraft:
     unit, limit = alert.unit, show_amount(alert.unit, alert.limit)
     settled = show_amount(unit, alert.settled)
     per_cent = threshold_percent(alert.threshold)
-    total = alert.window == "total"
-    of_what = f"{limit} {_unit(unit)} " + ("in total" if total else f"per {alert.window}")
+    of_what = describe_limit(limit, _unit(unit), alert.window)
     resets = "" if alert.end == END_OF_TIME else f", resets {_minute(alert.end)}"
     return NudgeDraft(
         kind="exhausted" if full else "threshold",

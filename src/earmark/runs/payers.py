@@ -5,6 +5,7 @@ A run that can never succeed on them is refused; one that nothing above it limit
 
 from collections.abc import Mapping, Sequence
 
+from earmark.budget.limit import describe_window
 from earmark.budget.path import ancestors
 from earmark.composition.plan import Plan
 from earmark.errors import BudgetExceeded, NotFound, Reason
@@ -71,7 +72,7 @@ def _too_little(
     return BudgetExceeded(
         reason=Reason.TOO_LARGE if least > limit else Reason.EXHAUSTED,
         budget=budget,
-        window=window if window == "total" else f"per {window}",
+        window=describe_window(window),
         limit=limit,
         settled=settled,
         held=NOTHING,

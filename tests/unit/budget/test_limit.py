@@ -1,13 +1,16 @@
 """The limit grammar."""
 
+import re
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from earmark.budget.limit import UNITS, Limit, present, read_amount, show_amount
+import earmark.budget.limit as limit_module
+from earmark.budget.limit import UNITS, Limit, describe_limit, present, read_amount, show_amount
 from earmark.budget.window import Cut, Window
 from earmark.errors import FloatAmount, InputError, InvalidAmount, InvalidLimit
 from earmark.money import Money
@@ -34,7 +37,19 @@ def test_a_limit_reads_and_prints(
     """A limit reads as written and prints in one canonical form."""
     limit = Limit.parse(text)
     assert (limit.amount, limit.unit, limit.window) == (amount, unit, Window.parse(window))
-    assert str(limit) == printed
+    assert str(limit) == limit.describe() == printed
+    assert describe_limit(present(unit, amount), unit, window) == printed
+
+
+def test_the_text_of_a_limit_is_made_in_one_place() -> None:
+    """Nobody else puts `per` before a window: who shows a limit asks it."""
+    source = Path(limit_module.__file__).parents[1]
+    spelled = [
+        str(path.relative_to(source))
+        for path in source.rglob("*.py")
+        if re.search(r"\bper \{", path.read_text(encoding="utf-8"))
+    ]
+    assert spelled == ["budget/limit.py"]
 
 
 @given(st.integers(0, 2**53 - 1), st.sampled_from(UNITS), st.sampled_from(WINDOWS))

@@ -123,7 +123,7 @@ def bar(balance: Balance, now: int) -> Bar:
     used = percent(taken, limit)
     return Bar(
         unit=balance.unit,
-        name=limit_name(balance),
+        name=balance.describe(),
         settled=str(balance.settled),
         held=str(balance.held),
         available=str(balance.available),
@@ -133,12 +133,6 @@ def bar(balance: Balance, now: int) -> Bar:
         resets=None if balance.resets_at is None else moment(from_datetime(balance.resets_at), now),
         level="full" if used >= 100 else "near" if used >= 80 else "ok",  # noqa: PLR2004 - %
     )
-
-
-def limit_name(balance: Balance) -> str:
-    """Return the limit of a balance as people write it: `0.5 usd per 30min`."""
-    window = "total" if balance.window == "total" else f"per {balance.window}"
-    return f"{balance.limit} {balance.unit} {window}"
 
 
 def amount_of(amount: Money | int) -> int:

@@ -195,7 +195,7 @@ def budget_view(facts: BudgetFacts, now: int) -> BudgetView:
         inherited=pause is not None and pause.budget != budget.path,
         limits=tuple(_limit(each, facts.window, now) for each in facts.shelf.balances),
         extensions=_extensions(budget, now),
-        limit_names=tuple(str(limit) for limit in budget.limits),
+        limit_names=tuple(limit.describe() for limit in budget.limits),
         holds=tuple(_hold(each, now) for each in facts.holds),
         entries=tuple(_entry(each, now) for each in facts.latest),
         key=facts.key,

@@ -9,7 +9,7 @@ from earmark.clock import END_OF_TIME, from_datetime
 from earmark.ledger.answers import Balance
 from earmark.ledger.values import Entry
 from earmark.service.pages.burn_down import Forecast, Point, WindowState, forecast, points, slices
-from earmark.service.pages.formatting import DisplayedTime, amount_of, limit_name, moment, stretch
+from earmark.service.pages.formatting import DisplayedTime, amount_of, moment, stretch
 
 #: The chart's own coordinates; the page stretches them.
 WIDTH: Final = 1000
@@ -64,7 +64,7 @@ def chart(balance: Balance, window: Sequence[Entry], now: int) -> Chart:
     line = _steps(scale, drawn)
     return Chart(
         id=f"burn-{balance.unit}-{balance.window}",
-        name=limit_name(balance),
+        name=balance.describe(),
         top=f"{balance.limit} {balance.unit}",
         begins=moment(scale.begin, now),
         ends=moment(state.end, now) if state.end < END_OF_TIME else None,

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from earmark.budget.limit import show_amount
+from earmark.budget.limit import describe_limit, show_amount
 from earmark.budget.share import threshold_percent
 from earmark.ledger.values import Alert
 from earmark.nudges.nudges import Delivery, Nudge
@@ -101,10 +101,9 @@ def nudges_view(
 
 
 def _alert(alert: Alert, now: int) -> AlertView:
-    window = "total" if alert.window == "total" else f"per {alert.window}"
     return AlertView(
         share=f"{threshold_percent(alert.threshold)} %",
-        limit=f"{show_amount(alert.unit, alert.limit)} {alert.unit} {window}",
+        limit=describe_limit(show_amount(alert.unit, alert.limit), alert.unit, alert.window),
         settled=f"{show_amount(alert.unit, alert.settled)} {alert.unit}",
         budget=alert.budget,
         at=moment(alert.at, now),
