@@ -3,6 +3,7 @@
     python -m benchmarks                      everything, a quarter of an hour
     python -m benchmarks ledger --rounds 5    one area
     python -m benchmarks growth --long        10,000,000 settled holds instead of 1,000,000
+    python -m benchmarks modules              which modules a stage and a task pass; no timing
 
 The table goes to stdout (or JSON, with --json) and into the section "Last run" of
 benchmarks/RESULTS.md; progress goes to stderr. The exit code is 1 where a target is missed.
@@ -13,6 +14,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +25,7 @@ from benchmarks import (
     heartbeat,
     ledger,
     memory,
+    modules,
     peers,
     policies,
     postgres,
@@ -47,6 +50,7 @@ AREAS: Final[dict[str, Area]] = {
     heartbeat.AREA: heartbeat.measure,
     runner.AREA: runner.measure,
     startup.AREA: startup.measure,
+    modules.AREA: modules.measure,
     policies.AREA: policies.measure,
     peers.AREA: peers.measure,
 }
@@ -77,13 +81,7 @@ def _measured(area: str, args: argparse.Namespace) -> list[Figure]:
         folder=folder.resolve(), rounds=args.rounds, seconds=args.seconds, trace=args.trace
     )
     if args.long:
-        settings = Settings(
-            folder=settings.folder,
-            rounds=settings.rounds,
-            seconds=settings.seconds,
-            trace=settings.trace,
-            holds=_LONG,
-        )
+        settings = replace(settings, holds=_LONG)
     try:
         return AREAS[area](settings)
     finally:

@@ -1,21 +1,27 @@
-"""Figures every durable store has: its callers, its processes, and the raw probe beside them."""
+"""Figures every durable store has: its callers and its processes."""
 
-import statistics
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
+from dataclasses import dataclass
+from statistics import median
 from typing import Final
 
 from benchmarks.figure import Figure, Target, at_least, micros, per_s, quantile, spread
 from benchmarks.load import Load, LoopFactory, tasks
-from benchmarks.raw import Syncs
+from benchmarks.steady import Steady
 from benchmarks.worker import Crew, run_crew
 from earmark.ledger.ledger import Ledger
 
 FEW: Final = 16
 MANY: Final = 256
 PROCESSES: Final = 4
-#: A disk whose syncs are slower than this is busy with something else: its ratios say little.
-DISTURBED_P99_NS: Final = 5_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Crews:
+    """One process with all callers, and several that share them."""
+
+    one: Crew
+    many: Crew
 
 
 def drive_tasks(ledger: Ledger, seconds: float, *, callers: int, loop: LoopFactory | None) -> Load:
@@ -23,15 +29,15 @@ def drive_tasks(ledger: Ledger, seconds: float, *, callers: int, loop: LoopFacto
     return tasks(ledger, callers, seconds, loop)
 
 
-def crews(one: str, many: str, seconds: float) -> tuple[Crew, Crew]:
-    """Return one process with all callers on the books at *one*, and several on those at *many*."""
-    return (
+def crews(one: str, many: str, seconds: float) -> Crews:
+    """Measure one process on the books at *one*, and several on those at *many*."""
+    return Crews(
         run_crew(one, 1, MANY, seconds),
         run_crew(many, PROCESSES, MANY // PROCESSES, seconds),
     )
 
 
-def tail_figure(area: str, name: str, loads: Sequence[Load]) -> Figure:
+def tail(area: str, name: str, loads: Sequence[Load]) -> Figure:
     """Return how far the slowest operations are from the usual one."""
     return Figure(
         area=area,
@@ -42,48 +48,37 @@ def tail_figure(area: str, name: str, loads: Sequence[Load]) -> Figure:
 
 
 def process_figures(
-    area: str, one: Sequence[Crew], crew: Sequence[Crew], *, share: float, fairness: Target | None
+    area: str, measured: Steady[Crews], *, share: float, fairness: Target | None
 ) -> Iterable[Figure]:
     """Return what several processes do of what one does, and how evenly."""
-    together = statistics.median(each.rate for each in crew)
-    alone = statistics.median(each.rate for each in one)
-    p99 = statistics.median(each.p99_ns for each in crew)
+    rounds = measured.values
     yield Figure(
         area=area,
         what=f"{PROCESSES} processes x {MANY // PROCESSES}: share of 1 process x {MANY}",
-        samples=tuple(many.rate / each.rate for many, each in zip(crew, one, strict=True)),
+        samples=tuple(each.many.rate / each.one.rate for each in rounds),
         target=at_least(share),
-        detail=f"{per_s(together)} of {per_s(alone)}, p99 {micros(p99)}",
+        detail=measured.detail(lambda: _together(rounds)),
     )
     yield Figure(
         area=area,
         what=f"{PROCESSES} processes: (fastest - slowest) / mean",
-        samples=tuple(spread(each.rates) for each in crew),
+        samples=tuple(spread(each.many.rates) for each in rounds),
         target=fairness,
         detail="fairness between processes",
-    )
-
-
-def probe_figure(area: str, probe: str, syncs: Sequence[Syncs], suffix: str = "") -> Figure:
-    """Return how steady the raw *probe* was, which everything else is set against."""
-    rates = [each.rate for each in syncs]
-    p99 = statistics.median(each.p99_ns for each in syncs)
-    said = " (the disk is busy: measure again)" if p99 > DISTURBED_P99_NS else ""
-    return Figure(
-        area=area,
-        what=f"{probe}: change from one probe to the next",
-        samples=tuple(max(a, b) / min(a, b) for a, b in pairwise(rates)),
-        detail=f"{per_s(statistics.median(rates))},"
-        f" p50 {micros(statistics.median(each.p50_ns for each in syncs))},"
-        f" p99 {micros(p99)}{said}{suffix}",
     )
 
 
 def described(loads: Sequence[Load]) -> str:
     """Return the middle one of *loads* in words."""
     middle = sorted(loads, key=lambda load: load.rate)[len(loads) // 2]
-    cpu = statistics.median(load.cpu_per_operation for load in loads)
+    cpu = median(load.cpu_per_operation for load in loads)
     return f"{per_s(middle.rate)}, {middle.describe()}, CPU {micros(cpu)} per op"
+
+
+def _together(rounds: Sequence[Crews]) -> str:
+    many, one = median(each.many.rate for each in rounds), median(each.one.rate for each in rounds)
+    p99 = median(each.many.p99_ns for each in rounds)
+    return f"{per_s(many)} of {per_s(one)}, p99 {micros(p99)}"
 
 
 def _tail(load: Load) -> float:

@@ -4,8 +4,9 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
 
+from collections import deque
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from time import perf_counter_ns
@@ -41,13 +42,13 @@ class Learned:
     accounts: list[Row]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Batch:
     """What one commit writes."""
 
-    opened: list[Row]
-    closed: list[Row]
-    entries: list[Row]
+    opened: list[Row] = field(default_factory=list[Row])
+    closed: list[Row] = field(default_factory=list[Row])
+    entries: list[Row] = field(default_factory=list[Row])
 
     @property
     def operations(self) -> int:
@@ -58,8 +59,8 @@ class Batch:
 class FoldedLoop:
     """Writes the ledger's rows with its driver and its durability, and decides nothing.
 
-    Half of a batch opens reservations, half settles those of the batch before. The rows are made
-    before the clock runs, so only SQLite and the disk are measured.
+    Reservations are opened and settled in turns, each settled by a later batch than the one that
+    opened it. The rows are made before the clock runs, so only SQLite and the disk are measured.
     """
 
     def __init__(self, path: Path, batch: int) -> None:
@@ -68,19 +69,27 @@ class FoldedLoop:
         self._database = apsw.Connection(str(path))
         for pragma in _PRAGMAS:
             self._database.execute(pragma)
+        # A cursor for all, as the ledger has: a connection makes a new one for each statement.
+        self._execute = self._database.cursor().execute
+        self._many = self._database.cursor().executemany
         self._insert = _insert("reservation", self._rows.opened)
         changed = ", ".join(f'"{column}" = ?' for column in self._rows.closed)
         self._update = f'UPDATE reservation SET {changed} WHERE "key" = ?'  # noqa: S608 - ours
         self._entry = _insert("entry", self._rows.entries[0])
         self._clock = SystemClock()
         self._seq = count(self._rows.entries[1]["seq"] + 1)
-        self._before: list[str] = []
+        self._open: deque[str] = deque()
+        self._settles = True
+        first = Batch()
+        for _ in range(batch):
+            self._reserve(first)
+        self._commit(first)
 
     def rate(self, seconds: float) -> float:
         """Return how many operations a second become durable."""
         taken = done = 0
         while taken < seconds * NANOS_PER_SECOND:
-            batches = [self._batch() for _ in range(_AT_ONCE // self._size)]
+            batches = [self._batch() for _ in range(-(-_AT_ONCE // self._size))]
             began = perf_counter_ns()
             for batch in batches:
                 self._commit(batch)
@@ -93,28 +102,42 @@ class FoldedLoop:
         self._database.close()
 
     def _batch(self) -> Batch:
-        keys = [new_key(self._clock) for _ in range(self._size // 2)]
-        rows, (reserve, settle) = self._rows, self._rows.entries
-        batch = Batch([], [], [])
-        for key in keys:
-            seq = next(self._seq)
-            batch.opened.append(_row(rows.opened, key, seq))
-            batch.entries.append(_row(reserve, key, seq))
-        for key in self._before:
-            seq = next(self._seq)
-            batch.closed.append((*_row(rows.closed, key, seq), key))
-            batch.entries.append(_row(settle, key, seq))
-        self._before = keys
+        batch = Batch()
+        for _ in range(self._size):
+            if self._settles:
+                self._settle(batch)
+            else:
+                self._reserve(batch)
+            self._settles = not self._settles
         return batch
 
+    def _reserve(self, batch: Batch) -> None:
+        key, seq = new_key(self._clock), next(self._seq)
+        self._open.append(key)
+        batch.opened.append(_row(self._rows.opened, key, seq))
+        batch.entries.append(_row(self._rows.entries[0], key, seq))
+
+    def _settle(self, batch: Batch) -> None:
+        key, seq = self._open.popleft(), next(self._seq)
+        batch.closed.append((*_row(self._rows.closed, key, seq), key))
+        batch.entries.append(_row(self._rows.entries[1], key, seq))
+
     def _commit(self, batch: Batch) -> None:
-        many = self._database.executemany
-        self._database.execute("BEGIN IMMEDIATE")
+        many = self._many
+        self._execute("BEGIN IMMEDIATE")
         many("UPDATE account SET settled = ?, held = ? WHERE id = ?", self._rows.accounts)
-        many(self._insert, batch.opened)
-        many(self._update, batch.closed)
+        if batch.opened:
+            many(self._insert, batch.opened)
+        if batch.closed:
+            many(self._update, batch.closed)
         many(self._entry, batch.entries)
-        self._database.execute("COMMIT")
+        self._execute("COMMIT")
+
+
+def folded(path: Path, batch: int, seconds: float) -> float:
+    """Return the operations per second of a loop in batches of *batch* on new books at *path*."""
+    with closing(FoldedLoop(path, batch)) as loop:
+        return loop.rate(seconds)
 
 
 def learn(path: Path) -> Learned:

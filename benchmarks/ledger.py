@@ -1,42 +1,31 @@
-"""The ledger on SQLite: durable operations against what the disk and SQLite can do at all.
+"""The ledger on SQLite: durable operations against what SQLite and the disk can do at all.
 
 All callers reserve and settle on one path of three budgets, the worst case: every operation changes
-the same three accounts. `fdatasync` is a 20 KiB overwrite of a preallocated file on the same disk,
-taken before and after each measurement of a round; `folded loop` is `benchmarks.folded`: what
-SQLite does with the same rows when nothing is asked, decided or answered, so no ledger on these
-rows can do more per fdatasync than it does. `Only asked and answered` is `benchmarks.hollow`.
+the same three accounts. Beside each way of calling, in the same round and process, a *folded loop*
+(`benchmarks.folded`) writes the same rows when nothing is asked, decided or answered, in batches of
+1, of 16, or of the size that the ledger's had on the average: no ledger on these rows can do more.
+`Only asked and answered` is `benchmarks.hollow`. Rounds are those of `benchmarks.steady`.
 """
 
-import statistics
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing
-from dataclasses import dataclass, field
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Final
 
-from benchmarks.callers import (
-    FEW,
-    MANY,
-    crews,
-    described,
-    drive_tasks,
-    probe_figure,
-    process_figures,
-    tail_figure,
-)
+from benchmarks.callers import FEW, MANY, crews, described, drive_tasks, process_figures, tail
 from benchmarks.figure import Figure, at_least, at_most, per_s
-from benchmarks.folded import FoldedLoop
+from benchmarks.folded import folded
 from benchmarks.hollow import hollow_ledger
 from benchmarks.load import Load, fastest_loop, make_budgets, one_caller, threads
-from benchmarks.raw import Syncs, fdatasync
-from benchmarks.settings import Settings, tell
-from benchmarks.worker import Crew
+from benchmarks.settings import Settings
+from benchmarks.steady import Steady, drift_figure, steady
 from earmark.ledger.ledger import Ledger
 from earmark.stores.open import open_ledger
 
 AREA: Final = "ledger"
-_SYNC_SHARE: Final = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,131 +34,119 @@ class Case:
 
     name: str
     drive: Callable[[Ledger, float], Load]
-    per_sync: float | None
-    """The target, in operations per fdatasync."""
+    batch: int | None
+    """Of the folded loop that it is set against; None for the size that the ledger's had."""
+    share: float | None
+    """The target: what the ledger does of what the folded loop does."""
 
 
-@dataclass(slots=True)
-class Rounds:
-    """What was measured so far, a value a round."""
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """The ledger and the folded loop, one after the other."""
 
-    loads: dict[str, list[Load]] = field(default_factory=dict[str, list[Load]])
-    per_sync: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
-    syncs: list[Syncs] = field(default_factory=list[Syncs])
-    folded: dict[int, list[float]] = field(default_factory=dict[int, list[float]])
-    """Operations per second of the folded loop by the size of its batches."""
-    hollow: list[Load] = field(default_factory=list[Load])
-    """What tasks get done whose operations are answered, and neither decided nor written."""
-    hollow_per_sync: list[float] = field(default_factory=list[float])
-    folded_per_sync: dict[int, list[float]] = field(default_factory=dict[int, list[float]])
-    one: list[Crew] = field(default_factory=list[Crew])
-    crew: list[Crew] = field(default_factory=list[Crew])
+    load: Load
+    folded: float
+    """Operations per second."""
+    batch: int
+
+    @property
+    def share(self) -> float:
+        """What the ledger does of what the folded loop does."""
+        return self.load.rate / self.folded
 
 
 def measure(settings: Settings) -> list[Figure]:
     """Return the figures of the SQLite ledger."""
     name, loop = fastest_loop()
+    hot = Case(f"{MANY} tasks ({name})", partial(drive_tasks, callers=MANY, loop=loop), None, 0.36)
     cases = [
-        Case("1 caller", one_caller, 0.5),
-        Case(f"{FEW} tasks ({name})", partial(drive_tasks, callers=FEW, loop=loop), 4.5),
-        Case(f"{FEW} threads", partial(_threads, callers=FEW), None),
-        Case(f"{MANY} tasks ({name})", partial(drive_tasks, callers=MANY, loop=loop), 14),
+        Case("1 caller", one_caller, 1, 0.8),
+        Case(f"{FEW} tasks ({name})", partial(drive_tasks, callers=FEW, loop=loop), FEW, 0.7),
+        Case(f"{FEW} threads", partial(_threads, callers=FEW), FEW, None),
+        hot,
     ]
     if loop is not None:
-        cases.append(
-            Case(f"{MANY} tasks (asyncio)", partial(drive_tasks, callers=MANY, loop=None), None)
-        )
-    rounds = Rounds()
-    for number in range(settings.rounds):
-        tell(f"ledger: round {number + 1} of {settings.rounds}")
-        _round(rounds, cases, settings, number)
-    return list(_figures(rounds, cases, f"{MANY} tasks ({name})"))
+        drive = partial(drive_tasks, callers=MANY, loop=None)
+        cases.append(Case(f"{MANY} tasks (asyncio)", drive, None, None))
+    pairs = {
+        case: steady(lambda case=case: _pair(case, settings), f"{AREA}: {case.name}", settings)
+        for case in cases
+    }
+    hollow = steady(lambda: _hollow(settings), f"{AREA}: only asked and answered", settings)
+    crew = steady(
+        lambda: crews(_books(settings.folder), _books(settings.folder), settings.seconds),
+        f"{AREA}: processes",
+        settings,
+    )
+    return [
+        drift_figure(AREA, pairs.values()),
+        *(figure for case, measured in pairs.items() for figure in _figures(case, measured)),
+        _hollow_figure(hot, hollow),
+        tail(AREA, hot.name, [each.load for each in pairs[hot].values]),
+        *process_figures(AREA, crew, share=0.5, fairness=at_most(0.15)),
+    ]
 
 
 def _threads(ledger: Ledger, seconds: float, *, callers: int) -> Load:
     return threads(ledger, callers, seconds)
 
 
-def _round(rounds: Rounds, cases: Sequence[Case], settings: Settings, number: int) -> None:
-    folder, seconds = settings.folder, settings.seconds
-    _probe(rounds, settings)
-    for place, case in enumerate(cases):
-        with open_ledger(f"sqlite:///{folder / f'case-{number}-{place}.db'}") as ledger:
-            make_budgets(ledger)
-            load = case.drive(ledger, seconds)
-        rounds.loads.setdefault(case.name, []).append(load)
-        rounds.per_sync.setdefault(case.name, []).append(load.rate / _probe(rounds, settings))
-    _ceilings(rounds, settings, number)
-    one, crew = crews(
-        _books(folder / f"one-{number}.db"), _books(folder / f"crew-{number}.db"), seconds
-    )
-    rounds.one.append(one)
-    rounds.crew.append(crew)
+def _pair(case: Case, settings: Settings) -> Pair:
+    with open_ledger(_books(settings.folder)) as ledger:
+        load = case.drive(ledger, settings.seconds)
+    batch = case.batch or max(round(load.batch), 1)
+    return Pair(load, folded(_new_file(settings.folder), batch, settings.seconds), batch)
 
 
-def _probe(rounds: Rounds, settings: Settings) -> float:
-    """Return the syncs a second before and after what was just measured."""
-    rounds.syncs.append(fdatasync(settings.folder, settings.seconds * _SYNC_SHARE))
-    return statistics.mean(each.rate for each in rounds.syncs[-2:])
-
-
-def _ceilings(rounds: Rounds, settings: Settings, number: int) -> None:
-    """Measure what no ledger can pass: asking and answering alone, and writing alone."""
+def _hollow(settings: Settings) -> Load:
     with hollow_ledger() as ledger:
-        load = drive_tasks(ledger, settings.seconds, callers=MANY, loop=fastest_loop()[1])
-    rounds.hollow.append(load)
-    rounds.hollow_per_sync.append(load.rate / _probe(rounds, settings))
-    for batch in (FEW, MANY):
-        path = settings.folder / f"folded-{number}-{batch}.db"
-        rate = _folded(path, batch, settings.seconds)
-        rounds.folded.setdefault(batch, []).append(rate)
-        rounds.folded_per_sync.setdefault(batch, []).append(rate / _probe(rounds, settings))
+        return drive_tasks(ledger, settings.seconds, callers=MANY, loop=fastest_loop()[1])
 
 
-def _folded(path: Path, batch: int, seconds: float) -> float:
-    with closing(FoldedLoop(path, batch)) as loop:
-        return loop.rate(seconds)
-
-
-def _books(path: Path) -> str:
-    with open_ledger(f"sqlite:///{path}") as ledger:
+def _books(folder: Path) -> str:
+    url = f"sqlite:///{_new_file(folder)}"
+    with open_ledger(url) as ledger:
         make_budgets(ledger)
-    return f"sqlite:///{path}"
+    return url
+
+
+def _new_file(folder: Path) -> Path:
+    return Path(tempfile.mkdtemp(dir=folder)) / "books.db"
 
 
 # Figures ------------------------------------------------------------------------------------------
 
 
-def _figures(rounds: Rounds, cases: Sequence[Case], hot: str) -> Iterable[Figure]:
-    yield probe_figure(AREA, "raw fdatasync", rounds.syncs)
-    for case in cases:
-        yield Figure(
-            area=AREA,
-            what=f"{case.name}: ops per fdatasync",
-            samples=tuple(rounds.per_sync[case.name]),
-            target=None if case.per_sync is None else at_least(case.per_sync),
-            detail=described(rounds.loads[case.name]),
-        )
+def _figures(case: Case, measured: Steady[Pair]) -> Iterable[Figure]:
+    pairs = measured.values
+    size = "the same size" if case.batch is None else case.batch
     yield Figure(
         area=AREA,
-        what=f"{hot}, only asked and answered: ops per fdatasync",
-        samples=tuple(rounds.hollow_per_sync),
-        detail=f"{described(rounds.hollow)}; nothing decided or written",
+        what=f"{case.name}: share of the raw folded loop, batches of {size}",
+        samples=tuple(pair.share for pair in pairs),
+        target=None if case.share is None else at_least(case.share),
+        detail=measured.detail(lambda: _compared(pairs)),
     )
-    for batch, ratios in rounds.folded_per_sync.items():
-        yield Figure(
-            area=AREA,
-            what=f"raw folded loop, batches of {batch}: ops per fdatasync",
-            samples=tuple(ratios),
-            detail=f"{per_s(statistics.median(rounds.folded[batch]))}; nothing decided or answered",
-        )
-    loads, folded = rounds.loads[hot], rounds.folded[MANY]
     yield Figure(
         area=AREA,
-        what=f"{hot}: share of the raw folded loop",
-        samples=tuple(load.rate / raw for load, raw in zip(loads, folded, strict=True)),
-        target=at_least(0.6),
-        detail=f"folded loop, batches of {MANY}: {per_s(statistics.median(folded))}",
+        what=f"{case.name}: ops per fdatasync",
+        samples=tuple(each.value.load.rate / each.syncs for each in measured.kept),
+        detail=measured.detail(lambda: described([pair.load for pair in pairs])),
     )
-    yield tail_figure(AREA, hot, loads)
-    yield from process_figures(AREA, rounds.one, rounds.crew, share=0.5, fairness=at_most(0.15))
+
+
+def _compared(pairs: tuple[Pair, ...]) -> str:
+    batch, raw_batch = median(p.load.batch for p in pairs), median(p.batch for p in pairs)
+    return (
+        f"{per_s(median(p.load.rate for p in pairs))} in batches of {batch:.3g}"
+        f" / {per_s(median(p.folded for p in pairs))} in batches of {raw_batch:.3g}"
+    )
+
+
+def _hollow_figure(hot: Case, measured: Steady[Load]) -> Figure:
+    return Figure(
+        area=AREA,
+        what=f"{hot.name}, only asked and answered: ops per fdatasync",
+        samples=tuple(each.value.rate / each.syncs for each in measured.kept),
+        detail=measured.detail(lambda: f"{described(measured.values)}; nothing decided or written"),
+    )

@@ -2,16 +2,19 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from itertools import pairwise
 from time import perf_counter_ns, process_time_ns
 from typing import Final
+from unittest.mock import patch
 
 from benchmarks.figure import micros, quantile
 from earmark.clock import NANOS_PER_SECOND
 from earmark.ledger.ledger import Ledger
+from earmark.ledger.values import Decision, Operation
 
 BUDGETS: Final = ("acme", "acme/research", "acme/research/agent-7")
 LEAF: Final = BUDGETS[-1]
@@ -34,6 +37,8 @@ class Load:
     """Of each caller, when it began and when each of its operations ended; kept as they come."""
     cpu_ns: int = 0
     """Of the whole process and measurement, warm-up included, all threads."""
+    batches: int = 0
+    """How many the store was given, warm-up included."""
 
     def caller(self) -> Callable[[], int]:
         """Return what a caller calls when it begins and after each operation: it tells the time."""
@@ -75,6 +80,11 @@ class Load:
         """Nanoseconds of processor time an operation took, in all threads together."""
         return self.cpu_ns / max(self.operations, 1)
 
+    @property
+    def batch(self) -> float:
+        """How many operations a batch had, on the average."""
+        return self.operations / max(self.batches, 1)
+
     def describe(self) -> str:
         """Return the latencies' quantiles in words."""
         ordered = self.latencies()
@@ -91,22 +101,20 @@ def make_budgets(ledger: Ledger) -> None:
 def one_caller(ledger: Ledger, seconds: float) -> Load:
     """Reserve and settle in this thread."""
     load = _load(seconds)
-    cpu = process_time_ns()
-    _loop(ledger, load)
-    load.cpu_ns = process_time_ns() - cpu
+    with _observed(ledger, load):
+        _loop(ledger, load)
     return load
 
 
 def threads(ledger: Ledger, callers: int, seconds: float) -> Load:
     """Reserve and settle in *callers* threads."""
     load = _load(seconds)
-    cpu = process_time_ns()
-    crew = [threading.Thread(target=_loop, args=(ledger, load)) for _ in range(callers)]
-    for each in crew:
-        each.start()
-    for each in crew:
-        each.join()
-    load.cpu_ns = process_time_ns() - cpu
+    with _observed(ledger, load):
+        crew = [threading.Thread(target=_loop, args=(ledger, load)) for _ in range(callers)]
+        for each in crew:
+            each.start()
+        for each in crew:
+            each.join()
     return load
 
 
@@ -123,6 +131,22 @@ def fastest_loop() -> tuple[str, LoopFactory | None]:
     import uvloop  # an optional package: https://pypi.org/project/uvloop
 
     return "uvloop", uvloop.new_event_loop
+
+
+@contextmanager
+def _observed(ledger: Ledger, load: Load) -> Generator[None]:
+    """Note the processor time of what runs inside, and how many batches the store is given."""
+    apply = ledger.store.apply
+
+    def counted(batch: Sequence[Operation], now: int) -> Sequence[Decision]:
+        # An empty one only sweeps deadlines.
+        load.batches += bool(batch)
+        return apply(batch, now)
+
+    with patch.object(ledger.store, "apply", counted):
+        cpu = process_time_ns()
+        yield
+        load.cpu_ns = process_time_ns() - cpu
 
 
 def _load(seconds: float) -> Load:
@@ -156,9 +180,8 @@ async def _tasks(ledger: Ledger, callers: int, seconds: float) -> Load:
             await books.settle(hold.key, COST)
             now = tick()
 
-    cpu = process_time_ns()
-    async with asyncio.TaskGroup() as group:
-        for _ in range(callers):
-            group.create_task(caller())
-    load.cpu_ns = process_time_ns() - cpu
+    with _observed(ledger, load):
+        async with asyncio.TaskGroup() as group:
+            for _ in range(callers):
+                group.create_task(caller())
     return load

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import sysconfig
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -16,17 +17,20 @@ _DISKS: Final = {
     "dm-": "mapped disk",
     "md": "RAID",
 }
+#: What the interpreter's build was configured with, where that is known.
+_OPTIONS: Final[str | None] = sysconfig.get_config_var("CONFIG_ARGS")
 IN_MEMORY: Final = frozenset({"tmpfs", "ramfs"})
 
 
 def machine(folder: Path) -> dict[str, str]:
     """Return the machine's facts that decide its numbers; the disk is the one of *folder*."""
+    python = platform.python_implementation()
     return {
         "date": today(),
         "cores": str(len(os.sched_getaffinity(0))),
         "cpu": _cpu(),
         "kernel": f"{platform.system()} {platform.release()}",
-        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "python": f"{python} {platform.python_version()} ({build(_OPTIONS)})",
         "sqlite": f"{apsw.sqlite_lib_version()} (apsw {apsw.apsw_version()})",
         "disk": disk(folder),
         "load before": f"{os.getloadavg()[0]:.1f}",
@@ -36,6 +40,16 @@ def machine(folder: Path) -> dict[str, str]:
 def today() -> str:
     """Return the date in UTC."""
     return datetime.now(UTC).date().isoformat()
+
+
+def build(configured: str | None) -> str:
+    """Return which optimisations the interpreter was *configured* with: by profile, and linking."""
+    if configured is None:
+        return "build unknown"
+    options = {"PGO": "--enable-optimizations", "LTO": "--with-lto"}
+    return ", ".join(
+        name if option in configured else f"no {name}" for name, option in options.items()
+    )
 
 
 def disk(folder: Path) -> str:

@@ -1,43 +1,33 @@
 """The ledger on PostgreSQL: durable operations against what the same server can do at all.
 
 All callers reserve and settle on one path of three budgets, the worst case: every operation changes
-the same three accounts. A *raw commit* is a transaction of one inserted row on one connection of
-the same driver, taken before and after each measurement of a round; *one transaction per operation*
-is `benchmarks.postgres_baseline`, the best of 1, 8 and 32 connections; the *raw folded batch* is
-`benchmarks.postgres_folded`.
+the same three accounts. Beside each way of calling, in the same round and process: for one caller a
+*raw commit*, a transaction of one inserted row on one connection of the same driver; for more, the
+*raw folded batch* of as many operations (`benchmarks.postgres_folded`). *One transaction per
+operation* is `benchmarks.postgres_baseline`, the best of 1, 8 and 32 connections. Rounds are those
+of `benchmarks.steady`.
 """
 
-import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
+from statistics import median
 from typing import Final
 
-from benchmarks.callers import (
-    FEW,
-    MANY,
-    crews,
-    described,
-    drive_tasks,
-    probe_figure,
-    process_figures,
-    tail_figure,
-)
+from benchmarks.callers import FEW, MANY, crews, described, drive_tasks, process_figures, tail
 from benchmarks.figure import Figure, at_least, per_s
 from benchmarks.load import Load, LoopFactory, fastest_loop, make_budgets, one_caller
 from benchmarks.postgres_baseline import RawCommits, prepare, transactions
-from benchmarks.postgres_folded import BATCH, folded
+from benchmarks.postgres_folded import folded
 from benchmarks.postgres_place import Place, postgres
-from benchmarks.raw import Syncs
-from benchmarks.settings import NotHereError, Settings, tell
-from benchmarks.worker import Crew
+from benchmarks.settings import NotHereError, Settings
+from benchmarks.steady import Steady, drift_figure, steady
 from earmark.ledger.ledger import Ledger
 from earmark.stores.open import open_ledger
 
 AREA: Final = "postgres"
 CONNECTIONS: Final = (1, 8, 32)
-_RAW_SHARE: Final = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,73 +36,96 @@ class Case:
 
     name: str
     drive: Callable[[Ledger, float], Load]
-    per_commit: float | None
-    """The target, in operations per raw commit."""
+    batch: int
+    """Of the folded batches that it is set against; 1 for a raw commit."""
+    share: float
+    """The target: what the ledger does of what the server does."""
+
+    @property
+    def what(self) -> str:
+        """What is compared with what."""
+        limit = "a raw commit" if self.batch == 1 else f"the raw folded batch of {self.batch}"
+        return f"{self.name}: share of {limit}"
 
 
-@dataclass(slots=True)
-class Rounds:
-    """What was measured so far, a value a round."""
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """The ledger and what the server does without it, one after the other."""
 
-    server: str = ""
-    loads: dict[str, list[Load]] = field(default_factory=dict[str, list[Load]])
-    per_commit: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
-    commits: list[Syncs] = field(default_factory=list[Syncs])
-    folded: list[float] = field(default_factory=list[float])
-    folded_per_commit: list[float] = field(default_factory=list[float])
-    plain: list[dict[int, float]] = field(default_factory=list[dict[int, float]])
-    """One transaction per operation: operations per second by the number of connections."""
-    one: list[Crew] = field(default_factory=list[Crew])
-    crew: list[Crew] = field(default_factory=list[Crew])
+    load: Load
+    raw: float
+    """Operations, or commits, per second."""
 
 
 def measure(settings: Settings) -> list[Figure]:
     """Return the figures of the PostgreSQL ledger."""
     name, loop = fastest_loop()
-    hot = f"{MANY} tasks ({name})"
+    few = partial(drive_tasks, callers=FEW, loop=loop)
+    hot = Case(f"{MANY} tasks ({name})", partial(drive_tasks, callers=MANY, loop=loop), MANY, 0.6)
     cases = [
-        Case("1 caller", one_caller, 0.5),
-        Case(f"{FEW} tasks ({name})", partial(drive_tasks, callers=FEW, loop=loop), None),
-        Case(hot, partial(drive_tasks, callers=MANY, loop=loop), 15),
+        Case("1 caller", one_caller, 1, 0.45),
+        Case(f"{FEW} tasks ({name})", few, FEW, 0.35),
+        hot,
     ]
-    rounds = Rounds()
     try:
         with postgres() as place:
-            rounds.server = place.describe()
-            plain = place.fresh_conninfo()
-            prepare(plain)
-            with closing(RawCommits(plain)) as raw:
-                for number in range(settings.rounds):
-                    tell(f"postgres: round {number + 1} of {settings.rounds}")
-                    _round(rounds, cases, place, raw, settings.seconds)
-                    rounds.plain.append(_plain(plain, settings.seconds, loop))
+            return _measured(place, cases, hot, settings)
     except NotHereError as reason:
-        what = f"{hot}: ops per raw commit"
-        detail = f"not measured: {reason}"
-        return [Figure(area=AREA, what=what, samples=(), target=at_least(15), detail=detail)]
-    return list(_figures(rounds, cases, hot))
+        why = f"not measured: {reason}"
+        return [
+            Figure(area=AREA, what=c.what, samples=(), target=at_least(c.share), detail=why)
+            for c in cases
+        ]
 
 
-def _round(
-    rounds: Rounds, cases: Sequence[Case], place: Place, raw: RawCommits, seconds: float
-) -> None:
-    commits = [raw.take(seconds * _RAW_SHARE)]
-    for case in cases:
-        with open_ledger(place.fresh()) as ledger:
-            make_budgets(ledger)
-            load = case.drive(ledger, seconds)
-        commits.append(raw.take(seconds * _RAW_SHARE))
-        rounds.loads.setdefault(case.name, []).append(load)
-        around = statistics.mean(each.rate for each in commits[-2:])
-        rounds.per_commit.setdefault(case.name, []).append(load.rate / around)
-    rounds.folded.append(folded(place.fresh(), seconds))
-    commits.append(raw.take(seconds * _RAW_SHARE))
-    around = statistics.mean(each.rate for each in commits[-2:])
-    rounds.folded_per_commit.append(rounds.folded[-1] / around)
-    rounds.commits += commits
-    one, crew = crews(_books(place), _books(place), seconds)
-    rounds.one.append(one)
-    rounds.crew.append(crew)
+def _measured(place: Place, cases: list[Case], hot: Case, settings: Settings) -> list[Figure]:
+    pairs = {
+        case: steady(
+            lambda case=case: _pair(case, place, settings), f"{AREA}: {case.name}", settings
+        )
+        for case in cases
+    }
+    plain = place.fresh_conninfo()
+    prepare(plain)
+    loop = fastest_loop()[1]
+    alone = steady(
+        lambda: _against_transactions(hot, place, plain, settings, loop),
+        f"{AREA}: one transaction per operation",
+        settings,
+    )
+    crew = steady(
+        lambda: crews(_books(place), _books(place), settings.seconds),
+        f"{AREA}: processes",
+        settings,
+    )
+    return [
+        drift_figure(AREA, pairs.values(), f"; {place.describe()}"),
+        *(figure for case, measured in pairs.items() for figure in _figures(case, measured)),
+        _transactions_figure(hot, alone),
+        tail(AREA, hot.name, [each.load for each in pairs[hot].values]),
+        *process_figures(AREA, crew, share=0.7, fairness=None),
+    ]
+
+
+def _pair(case: Case, place: Place, settings: Settings) -> Pair:
+    with open_ledger(_books(place)) as ledger:
+        load = case.drive(ledger, settings.seconds)
+    if case.batch > 1:
+        return Pair(load, folded(place.fresh(), case.batch, settings.seconds))
+    conninfo = place.fresh_conninfo()
+    prepare(conninfo)
+    with closing(RawCommits(conninfo)) as raw:
+        return Pair(load, raw.take(settings.seconds).rate)
+
+
+def _against_transactions(
+    case: Case, place: Place, conninfo: str, settings: Settings, loop: LoopFactory | None
+) -> tuple[float, dict[int, float]]:
+    """Return the ledger's rate, and that of a transaction for each, by the connections."""
+    with open_ledger(_books(place)) as ledger:
+        load = case.drive(ledger, settings.seconds)
+    plain = {many: transactions(conninfo, many, settings.seconds, loop) for many in CONNECTIONS}
+    return load.rate, plain
 
 
 def _books(place: Place) -> str:
@@ -122,42 +135,39 @@ def _books(place: Place) -> str:
     return url
 
 
-def _plain(conninfo: str, seconds: float, loop: LoopFactory | None) -> dict[int, float]:
-    return {many: transactions(conninfo, many, seconds, loop) for many in CONNECTIONS}
-
-
 # Figures ------------------------------------------------------------------------------------------
 
 
-def _figures(rounds: Rounds, cases: Sequence[Case], hot: str) -> Iterable[Figure]:
-    yield probe_figure(AREA, "raw commit", rounds.commits, f"; {rounds.server}")
-    for case in cases:
-        yield Figure(
-            area=AREA,
-            what=f"{case.name}: ops per raw commit",
-            samples=tuple(rounds.per_commit[case.name]),
-            target=None if case.per_commit is None else at_least(case.per_commit),
-            detail=f"{described(rounds.loads[case.name])}, server's not in it",
-        )
+def _figures(case: Case, measured: Steady[Pair]) -> Iterable[Figure]:
+    pairs = measured.values
     yield Figure(
         area=AREA,
-        what=f"raw folded batch of {BATCH}: ops per raw commit",
-        samples=tuple(rounds.folded_per_commit),
-        detail=f"{per_s(statistics.median(rounds.folded))}; nothing decided or answered",
+        what=case.what,
+        samples=tuple(pair.load.rate / pair.raw for pair in pairs),
+        target=at_least(case.share),
+        detail=measured.detail(lambda: _compared(pairs)),
     )
-    loads = rounds.loads[hot]
-    yield Figure(
+
+
+def _compared(pairs: tuple[Pair, ...]) -> str:
+    loads = [pair.load for pair in pairs]
+    return (
+        f"in batches of {median(load.batch for load in loads):.3g}: {described(loads)},"
+        f" server's not in it / {per_s(median(pair.raw for pair in pairs))}"
+    )
+
+
+def _transactions_figure(hot: Case, measured: Steady[tuple[float, dict[int, float]]]) -> Figure:
+    rounds = measured.values
+    return Figure(
         area=AREA,
-        what=f"{hot}: ops per op of one transaction per operation",
-        samples=tuple(
-            load.rate / max(plain.values()) for load, plain in zip(loads, rounds.plain, strict=True)
-        ),
-        target=at_least(20),
-        detail=", ".join(
-            f"{many} connection{'s' if many > 1 else ''}"
-            f" {per_s(statistics.median(plain[many] for plain in rounds.plain))}"
-            for many in CONNECTIONS
+        what=f"{hot.name}: ops per op of one transaction per operation",
+        samples=tuple(rate / max(plain.values()) for rate, plain in rounds),
+        detail=measured.detail(
+            lambda: ", ".join(
+                f"{many} connection{'s' if many > 1 else ''}"
+                f" {per_s(median(plain[many] for _, plain in rounds))}"
+                for many in CONNECTIONS
+            )
         ),
     )
-    yield tail_figure(AREA, hot, loads)
-    yield from process_figures(AREA, rounds.one, rounds.crew, share=0.7, fairness=None)

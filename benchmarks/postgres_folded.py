@@ -1,4 +1,4 @@
-"""What the server can do with the ledger's rows: batches of 256 operations, and no ledger.
+"""What the server can do with the ledger's rows: batches of so many operations, and no ledger.
 
 Half of a batch opens reservations, half settles those of the batch before; three set-based
 statements in one transaction, prepared, their arguments made before the clock runs. Nothing is
@@ -19,8 +19,8 @@ from earmark.ids import new_key
 from earmark.stores.open import open_ledger
 from earmark.stores.postgres_url import PostgresUrl
 
-BATCH: Final = 256
-_AT_ONCE: Final = 8
+#: So many operations are made ready before the clock runs.
+_AT_ONCE: Final = 2048
 _FIRST: Final = 1_000_000
 #: Nano-USD, as they are sent.
 _HOLD: Final = "100000000"
@@ -59,7 +59,8 @@ Statements = list[tuple[bytes, Arguments]]
 class FoldedBatches:
     """Writes the rows of reserves and settles on one connection, a batch in each transaction."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, batch: int) -> None:
+        self._size = batch
         with open_ledger(url) as ledger:
             make_budgets(ledger)
         place = PostgresUrl.parse(url)
@@ -77,7 +78,7 @@ class FoldedBatches:
         """Return how many operations a second become durable."""
         taken = done = 0
         while taken < seconds * NANOS_PER_SECOND:
-            batches = [self._batch() for _ in range(_AT_ONCE)]
+            batches = [self._batch() for _ in range(_AT_ONCE // self._size)]
             began = perf_counter_ns()
             for _, statements in batches:
                 self._commit(statements)
@@ -91,7 +92,7 @@ class FoldedBatches:
 
     def _batch(self) -> tuple[int, Statements]:
         """Return how many operations the next batch has, and what writes them."""
-        opened = [new_key(self._clock) for _ in range(BATCH // 2)]
+        opened = [new_key(self._clock) for _ in range(self._size // 2)]
         closed, self._before = self._before, opened
         new, old = len(opened), len(closed)
         numbers = [str(next(self._numbers)) for _ in range(new + old)]
@@ -121,7 +122,7 @@ def _array(values: list[str]) -> str:
     return '{"' + '","'.join(values) + '"}' if values else "{}"
 
 
-def folded(url: str, seconds: float) -> float:
-    """Return the operations per second of batches on new books at *url*."""
-    with closing(FoldedBatches(url)) as batches:
+def folded(url: str, batch: int, seconds: float) -> float:
+    """Return the operations per second, in batches of *batch*, on new books at *url*."""
+    with closing(FoldedBatches(url, batch)) as batches:
         return batches.rate(seconds)

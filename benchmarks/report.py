@@ -40,7 +40,10 @@ def missed(figures: Iterable[Figure]) -> list[Figure]:
 
 
 def save(file: Path, machine: Mapping[str, str], figures: Sequence[Figure]) -> None:
-    """Write *figures* into the section `Last run` of *file*; areas not measured now are kept."""
+    """Write *figures* into the section `Last run` of *file*; areas not measured now are kept.
+
+    An area of which nothing that has a target could be measured is not measured.
+    """
     text = file.read_text(encoding="utf-8") if file.exists() else "# Benchmarks\n"
     file.write_text(with_last_run(text, machine, figures), encoding="utf-8")
 
@@ -49,10 +52,17 @@ def with_last_run(text: str, machine: Mapping[str, str], figures: Sequence[Figur
     """Return the Markdown *text* with *figures* in its section `Last run`."""
     before, found, rest = text.partition(f"{SECTION}\n")
     section, _, after = rest.partition(_NEXT) if found else ("", "", "")
-    parts = _parts(section) | _measured(machine, figures)
+    before_now, now = _parts(section), _measured(machine, figures)
+    lost = {area for area in before_now.keys() & now.keys() if not _has_measured(area, figures)}
+    parts = before_now | {area: part for area, part in now.items() if area not in lost}
     body = "\n\n".join(f"{_PART}{area}\n\n{part}" for area, part in parts.items())
     tail = f"{_NEXT}{after}" if after else "\n"
     return f"{before.rstrip()}\n\n{SECTION}\n\n{body}\n{tail}".rstrip() + "\n"
+
+
+def _has_measured(area: str, figures: Iterable[Figure]) -> bool:
+    judged = [figure for figure in figures if figure.area == area and figure.target is not None]
+    return not judged or any(figure.samples for figure in judged)
 
 
 def _parts(section: str) -> dict[str, str]:

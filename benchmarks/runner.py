@@ -2,19 +2,20 @@
 
 A run is timed whole: check, plan, its budget, its lines, its statement; the composition itself is
 made before. The stage declares to cost nothing, so no reservation is made for it; what one that is
-paid costs is told beside it. Both sides are timed in processor time and in alternation; of each the
-fastest run of a round counts, the one that other work on the machine disturbed least.
+paid costs is shown beside it. Both sides are timed in processor time and in alternation; of each
+the fastest run of a round counts, the one that other work on the machine disturbed least.
 """
 
 import asyncio
 import gc
 import statistics
+import tempfile
 import tracemalloc
 from collections.abc import Awaitable, Callable
 from time import process_time_ns
 from typing import Any, Final
 
-from benchmarks.figure import Figure, at_most, micros
+from benchmarks.figure import Figure, Target, at_most, micros
 from benchmarks.raw import Stage as Function
 from benchmarks.raw import deep_tasks, wide_tasks
 from benchmarks.settings import Settings, tell
@@ -26,6 +27,8 @@ from earmark.stores.open import open_async_ledger
 AREA: Final = "runner"
 _BUDGET: Final = "agents"
 _TURNS: Final = 4
+#: Of a paid stage: seven tenths of what one took at first, beside a bare task.
+_PAID: Final = at_most(35)
 
 Shape = Callable[[str, int], Composition]
 Bare = Callable[[Function, int], Awaitable[None]]
@@ -65,8 +68,8 @@ def measure(settings: Settings) -> list[Figure]:
         tell(f"runner: {few:,} and {many:,} stages, {name}")
         figures.append(_against_tasks(name, shape, bare, settings))
         figures += _linear(name, shape, settings)
-    figures.append(_paid(settings))
-    return figures
+    memory = _paid("memory store", lambda: "memory:", settings, _PAID)
+    return [*figures, memory, _paid("SQLite", lambda: _new_file(settings), settings, None)]
 
 
 def _against_tasks(name: str, shape: Shape, bare: Bare, settings: Settings) -> Figure:
@@ -111,19 +114,24 @@ def _growth(what: str, pairs: list[tuple[int, int]], times: float, detail: str) 
     )
 
 
-def _paid(settings: Settings) -> Figure:
+def _paid(store: str, new: Callable[[], str], settings: Settings, target: Target | None) -> Figure:
     many = settings.stages
     pairs = [
-        _fastest(lambda: _run(PAID, wide, many), lambda: _tasks(wide_tasks, many))
+        _fastest(lambda: _run(PAID, wide, many, new()), lambda: _tasks(wide_tasks, many))
         for _ in range(settings.rounds)
     ]
     ours = statistics.median(a for a, _ in pairs) / many
     return Figure(
         area=AREA,
-        what=f"{many:,} paid stages wide, memory store: a stage / a bare asyncio task",
+        what=f"{many:,} paid stages wide, {store}: a stage / a bare asyncio task",
         samples=tuple(a / b for a, b in pairs),
+        target=target,
         detail=f"{micros(ours)}: bound, reserve, call, settle",
     )
+
+
+def _new_file(settings: Settings) -> str:
+    return f"sqlite:///{tempfile.mkdtemp(dir=settings.folder)}/books.db"
 
 
 def _fastest(one: Callable[[], int], other: Callable[[], int]) -> tuple[int, int]:
@@ -143,9 +151,9 @@ def _tasks(bare: Bare, many: int) -> int:
     return _quiet(timed)
 
 
-def _run(kind: PythonStage, shape: Shape, many: int) -> int:
-    """Return the nanoseconds of one run of *many* stages."""
-    return _quiet(lambda: _timed_run(kind, shape(kind.spec.name, many)))
+def _run(kind: PythonStage, shape: Shape, many: int, url: str = "memory:") -> int:
+    """Return the nanoseconds of one run of *many* stages, on the books at *url*."""
+    return _quiet(lambda: _timed_run(kind, shape(kind.spec.name, many), url))
 
 
 def _quiet(measured: Callable[[], Awaitable[int]]) -> int:
@@ -158,8 +166,8 @@ def _quiet(measured: Callable[[], Awaitable[int]]) -> int:
     return asyncio.run(once())
 
 
-async def _timed_run(kind: PythonStage, composition: Composition) -> int:
-    async with open_async_ledger("memory:") as ledger:
+async def _timed_run(kind: PythonStage, composition: Composition, url: str = "memory:") -> int:
+    async with open_async_ledger(url) as ledger:
         await ledger.set_budget(_BUDGET, limits=["1000 usd per day"])
         began = process_time_ns()
         await run_async(

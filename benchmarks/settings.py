@@ -18,6 +18,8 @@ class Settings:
     rounds: int = 3
     seconds: float = 1.0
     """How long each rate is taken."""
+    drift: float = 1.3
+    """How many times faster the machine may be before a round than after it, or the other way."""
     holds: tuple[int, int] = (0, 1_000_000)
     """Settled holds in the small and in the large table."""
     tasks: tuple[int, int] = (100, 100_000)

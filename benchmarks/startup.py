@@ -1,50 +1,50 @@
 """How long a program that uses Earmark takes to start, beside an interpreter that does nothing."""
 
-import statistics
 import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from statistics import median
 from time import perf_counter_ns
 from typing import Final
 
-from benchmarks.figure import Figure, at_most, micros
+from benchmarks.figure import Figure, Target, at_most, micros
 from benchmarks.settings import Settings, tell
 
 AREA: Final = "startup"
-_PASS: Final = (sys.executable, "-c", "pass")
-_IMPORT: Final = (sys.executable, "-c", "import earmark")
+_PROGRAM: Final = Path(sys.executable).parent / "earmark"
+
+_Command = tuple[str, ...]
+
+_PASS: Final[_Command] = (sys.executable, "-c", "pass")
+#: What is started, and how many times longer than an interpreter that does nothing it may take.
+_STARTED: Final[dict[str, tuple[_Command, Target]]] = {
+    "import earmark": ((sys.executable, "-c", "import earmark"), at_most(6)),
+    "earmark --version": ((str(_PROGRAM), "--version"), at_most(15)),
+    "earmark --help": ((str(_PROGRAM), "--help"), at_most(15)),
+}
+_VERSION: Final = "earmark --version"
+_VERSION_S: Final = at_most(0.15)
+_NOT_HERE: Final = "not measured: the command line is not installed"
 
 
 def measure(settings: Settings) -> list[Figure]:
     """Return the figures of starting up."""
     tell(f"startup: {settings.starts} starts of each program")
-    what_import = "import earmark / python -c pass"
-    what_help = "earmark --help / python -c pass"
-    commands: dict[str, tuple[str, ...]] = {"pass": _PASS, "import": _IMPORT}
-    help_command = _help_command()
-    if help_command is not None:
-        commands["help"] = help_command
-    times = _times(commands, settings.starts)
-    figures = [_figure(what_import, times["import"], times["pass"], 6)]
-    if help_command is None:
-        detail = "not measured: the command line is not installed"
-        figures.append(
-            Figure(area=AREA, what=what_help, samples=(), target=at_most(15), detail=detail)
-        )
-    else:
-        figures.append(_figure(what_help, times["help"], times["pass"], 15))
-    return figures
+    here = {what: command for what, (command, _) in _STARTED.items() if _is_here(command)}
+    times = _times({"": _PASS, **here}, settings.starts)
+    bare = median(times.pop(""))
+    figures = [_figure(what, times.get(what, []), bare) for what in _STARTED]
+    seconds = tuple(each / 1e9 for each in times.get(_VERSION, []))
+    return [*figures, _seconds(seconds)]
 
 
-def _help_command() -> tuple[str, ...] | None:
-    program = Path(sys.executable).parent / "earmark"
-    if find_spec("earmark.cli.main") is None or not program.exists():
-        return None
-    return str(program), "--help"
+def _is_here(command: _Command) -> bool:
+    is_program = command[0] == str(_PROGRAM)
+    return not is_program or (find_spec("earmark.cli.main") is not None and _PROGRAM.exists())
 
 
-def _times(commands: dict[str, tuple[str, ...]], starts: int) -> dict[str, list[int]]:
+def _times(commands: dict[str, _Command], starts: int) -> dict[str, list[int]]:
     for command in commands.values():
         _start(command)  # compiles what is not compiled yet
     times: dict[str, list[int]] = {name: [] for name in commands}
@@ -54,19 +54,28 @@ def _times(commands: dict[str, tuple[str, ...]], starts: int) -> dict[str, list[
     return times
 
 
-def _start(command: tuple[str, ...]) -> int:
+def _start(command: _Command) -> int:
     began = perf_counter_ns()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return perf_counter_ns() - began
 
 
-def _figure(what: str, ours: list[int], bare: list[int], bound: float) -> Figure:
+def _figure(what: str, ours: list[int], bare: float) -> Figure:
     # One start's ratio would be noise over noise: each is taken to the median of the bare starts.
-    base = statistics.median(bare)
     return Figure(
         area=AREA,
-        what=what,
-        samples=tuple(each / base for each in ours),
-        target=at_most(bound),
-        detail=f"{micros(statistics.median(ours))} / {micros(base)}",
+        what=f"{what} / python -c pass",
+        samples=tuple(each / bare for each in ours),
+        target=_STARTED[what][1],
+        detail=f"{micros(median(ours))} / {micros(bare)}" if ours else _NOT_HERE,
+    )
+
+
+def _seconds(samples: tuple[float, ...]) -> Figure:
+    return Figure(
+        area=AREA,
+        what=f"{_VERSION}, seconds",
+        samples=samples,
+        target=_VERSION_S,
+        detail="by the wall clock" if samples else _NOT_HERE,
     )

@@ -1,6 +1,7 @@
 """Each benchmark, run for a moment: it measures what it says and leaves nothing behind."""
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -10,17 +11,29 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from benchmarks import board, bounds, growth, heartbeat, ledger, memory, runner, service, startup
+from benchmarks import (
+    board,
+    bounds,
+    growth,
+    heartbeat,
+    ledger,
+    memory,
+    modules,
+    runner,
+    service,
+    startup,
+)
 from benchmarks import postgres as postgres_area
 from benchmarks.__main__ import main
 from benchmarks.figure import Figure
 from benchmarks.fill import fill
 from benchmarks.fill_board import ACCEPTED, COMMON, RARE, WORD
 from benchmarks.fill_board import fill as fill_board
-from benchmarks.folded import FoldedLoop, learn
+from benchmarks.folded import folded as folded_loop
+from benchmarks.folded import learn
 from benchmarks.load import COST, HOLD, LEAF, make_budgets, one_caller, tasks, threads
 from benchmarks.postgres_baseline import prepare, transactions
-from benchmarks.postgres_folded import BATCH, folded
+from benchmarks.postgres_folded import folded
 from benchmarks.postgres_place import GIVEN, Place
 from benchmarks.raw import fdatasync, plain_books
 from benchmarks.settings import Settings
@@ -41,6 +54,7 @@ def tiny(folder: Path) -> Settings:
         folder=folder,
         rounds=1,
         seconds=0.03,
+        drift=math.inf,  # a moment on a busy machine is never like the next
         holds=(20, 60),
         tasks=(10, 40),
         turns=1,
@@ -62,8 +76,12 @@ def measured(figures: list[Figure]) -> dict[str, float]:
 def test_the_ledger_benchmark_measures_every_way_of_calling(tmp_path: Path) -> None:
     """One caller, tasks, threads and processes are set against the disk, SQLite or each other."""
     said = measured(ledger.measure(tiny(tmp_path)))
-    ways = "1 caller", "16 tasks", "16 threads", "256 tasks", "4 processes"
-    for what in (*ways, "folded loop", "only asked and answered"):
+    for way, batch in (("1 caller", "1"), ("16 tasks", "16"), ("256 tasks", "the same size")):
+        assert any(
+            each.startswith(way) and each.endswith(f"folded loop, batches of {batch}")
+            for each in said
+        ), way
+    for what in ("16 threads", "4 processes", "only asked and answered", "before a round"):
         assert any(what in each for each in said), what
 
 
@@ -85,11 +103,16 @@ def schemas(server: Server) -> int:
 def test_the_postgres_benchmark_measures_every_way_of_calling(
     tmp_path: Path, given: Server
 ) -> None:
-    """Tasks and processes are set against bare commits and one transaction per operation."""
+    """One caller is set against bare commits, tasks against batches and plain transactions."""
     said = measured(postgres_area.measure(tiny(tmp_path)))
-    ways = "1 caller", "16 tasks", "256 tasks", "4 processes"
-    for what in (*ways, "raw commit", "raw folded batch", "per operation"):
-        assert any(what in each for each in said), what
+    for way, limit in (
+        ("1 caller", "share of a raw commit"),
+        ("16 tasks", "share of the raw folded batch of 16"),
+        ("256 tasks", "share of the raw folded batch of 256"),
+        ("256 tasks", "one transaction per operation"),
+        ("4 processes", "share of 1 process x 256"),
+    ):
+        assert any(each.startswith(way) and each.endswith(limit) for each in said), way
     assert schemas(given) == 0, "nothing stays on a given server"
 
 
@@ -106,8 +129,12 @@ def test_the_heartbeat_benchmark_does_real_cycles(tmp_path: Path, given: Server)
     """On each durable store, cycles that dispatch and cycles at the cap."""
     said = measured(heartbeat.measure(tiny(tmp_path)))
     kinds = ("a cycle that dispatches 3", "a cycle at the cap")
+    shown = (": 40 tasks / 10", ", ms of processor time")
     assert list(said) == [
-        f"{store}: {kind}: 40 tasks / 10" for store in ("SQLite", "PostgreSQL") for kind in kinds
+        f"{store}: {kind}{what}"
+        for store in ("SQLite", "PostgreSQL")
+        for what in shown
+        for kind in kinds
     ]
     assert schemas(given) == 0
 
@@ -156,13 +183,13 @@ def test_one_transaction_per_operation_keeps_the_same_books(given: Server) -> No
     with psycopg.connect(conninfo) as connection:
         sums = connection.execute("SELECT sum(actual), count(*) FROM plain_hold").fetchone()
         accounts = connection.execute("SELECT settled, held FROM plain_account").fetchall()
-        (entries,) = connection.execute("SELECT count(*) FROM plain_entry").fetchone() or ()
+        entries = connection.execute("SELECT count(*) FROM plain_entry").fetchone()
         over = "SELECT plain_reserve('over', 1000000000000000)"
         with pytest.raises(psycopg.errors.RaiseException, match="over the limit of 3"):
             connection.execute(over)
     assert sums is not None
     assert accounts == [(sums[0], 0)] * 3
-    assert entries == 2 * sums[1]
+    assert entries == (2 * sums[1],)
     place.clean()
 
 
@@ -203,15 +230,32 @@ def test_the_bounds_benchmark_times_a_request_and_a_reply(tmp_path: Path) -> Non
 def test_the_runner_benchmark_measures_wide_and_deep(tmp_path: Path) -> None:
     """Both shapes are set against bare tasks, in time and in memory."""
     said = measured(runner.measure(tiny(tmp_path)))
-    assert sum("bare asyncio task" in what for what in said) == 3
+    assert sum("bare asyncio task" in what for what in said) == 4
     assert sum("memory" in what for what in said) == 3
 
 
 def test_the_startup_benchmark_starts_the_interpreter(tmp_path: Path) -> None:
-    """Importing Earmark cannot be faster than importing nothing."""
+    """Importing, the version and the help, each beside a bare start; the version in seconds too."""
     figures = startup.measure(tiny(tmp_path))
-    assert len(figures) == 2
-    assert figures[0].median is not None
+    ratio = " / python -c pass"
+    assert [figure.what for figure in figures] == [
+        f"import earmark{ratio}", f"earmark --version{ratio}", f"earmark --help{ratio}",
+        "earmark --version, seconds",
+    ]  # fmt: skip
+    assert all(figure.median is not None and figure.median > 0 for figure in figures)
+
+
+def test_the_modules_are_those_that_a_stage_and_a_task_pass(tmp_path: Path) -> None:
+    """What must run for each is counted, in the committer's thread too; what is beside it, not."""
+    stage, task = modules.measure(tiny(tmp_path))
+    for figure, what in ((stage, "graph to statement"), (task, "add to completed")):
+        passed = modules.modules_of(figure.what.partition(":")[0])
+        assert what in figure.what
+        assert figure.samples == (len(passed),)
+        assert {"earmark.ledger.rules", "earmark.stores.sqlite_rows"} <= set(passed)
+        assert not any("postgres" in name or ".cli" in name for name in passed)
+    assert "board" in task.detail
+    assert "board" not in stage.detail
 
 
 def test_the_benchmarks_start_from_the_root_of_the_project() -> None:
@@ -228,34 +272,43 @@ def test_callers_settle_all_they_reserve(tmp_path: Path) -> None:
         make_budgets(books)
         loads = [one_caller(books, 0.02), threads(books, 3, 0.02), tasks(books, 5, 0.02)]
         assert all(load.operations >= len(load.latencies()) for load in loads)
+        assert loads[0].batch == 1
+        assert all(1 <= load.batch <= most for load, most in zip(loads[1:], (3, 5), strict=True))
+        assert loads[2].batch > 1
         assert not books.holds()
         assert books.audit().ok
 
 
-def test_the_folded_loop_writes_the_ledgers_own_rows(tmp_path: Path) -> None:
+@pytest.mark.parametrize("batch", [1, 7, 16])
+def test_the_folded_loop_writes_the_ledgers_own_rows(tmp_path: Path, batch: int) -> None:
     """Its rows differ from the ledger's in key and number only, so both write as much."""
     file = tmp_path / "folded.db"
-    loop = FoldedLoop(file, 16)
-    assert loop.rate(0.01) > 0
-    loop.close()
+    assert folded_loop(file, batch, 0.01) > 0
     with open_ledger(f"sqlite:///{file}") as books:
         written = books.holds(LEAF, state="settled", most=100)
+        waiting = books.holds(LEAF, state="open", most=100)
+        entries = books.entries(LEAF, most=10_000)
     first, later = written[0], written[-1]
     assert first.key != later.key
     same = ("budget", "asked", "hold", "state", "accounts", "actual", "labels")
     assert [getattr(first, name) for name in same] == [getattr(later, name) for name in same]
+    # What is settled was opened by another batch, as a caller waits for its answer in between.
+    assert batch - 1 <= len(waiting) <= batch + 1
+    settles = [entry.key for entry in entries if entry.kind == "settle"][1:]
+    opened = [entry.key for entry in entries if entry.kind == "reserve"][1:]
+    assert settles == opened[: len(settles)]
 
 
 def test_the_folded_batches_write_the_ledgers_own_rows(given: Server) -> None:
     """The ledger reads what they wrote: holds of its size, all but the last batch's settled."""
     place = Place(given)
     url = place.fresh()
-    assert folded(url, 0.01) > 0
+    assert folded(url, 16, 0.01) > 0
     with open_ledger(url) as books:
         written = books.store.reservations(Filter(most=10_000))
         kinds = [entry.kind for entry in books.entries(LEAF, most=10_000)]
     settled = [each for each in written if each.state == "settled"]
-    assert len(written) - len(settled) == BATCH // 2
+    assert len(written) - len(settled) == 16 // 2
     assert (kinds.count("reserve"), kinds.count("settle")) == (len(written), len(settled))
     assert {(each.budget, str(each.amount), str(each.settled)) for each in settled} == {
         (LEAF, HOLD.rstrip("0"), COST)

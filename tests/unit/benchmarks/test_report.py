@@ -2,10 +2,14 @@
 
 import json
 import os
+import sysconfig
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from benchmarks.figure import Figure, at_least, at_most
-from benchmarks.machine import disk, machine
+from benchmarks.machine import build, disk, machine
 from benchmarks.policies import figures as policy_figures
 from benchmarks.report import document, missed, save, table, with_last_run
 
@@ -54,6 +58,16 @@ def test_a_run_of_one_area_keeps_the_others_and_the_words_around_them(tmp_path: 
     assert "old" not in text
 
 
+def test_an_area_of_which_nothing_was_measured_keeps_its_numbers() -> None:
+    """Where every round was discarded, the last ones that mean something stay."""
+    drift = replace(HOT, what="drift", target=None)
+    nothing = replace(HOT, samples=(), detail="not measured: 9 of 9 rounds discarded")
+    once = with_last_run("# Results\n", MACHINE, [HOT])
+    assert with_last_run(once, MACHINE, [drift, nothing]) == once
+    assert "9 of 9" in with_last_run("# Results\n", MACHINE, [nothing])
+    assert "9 of 9" in with_last_run(once, MACHINE, [nothing, SLOW, replace(SLOW, area="ledger")])
+
+
 def test_a_run_measured_again_replaces_its_own_numbers() -> None:
     """Writing the same run twice gives the same text."""
     once = with_last_run("# Results\n", MACHINE, [HOT, SLOW])
@@ -66,6 +80,27 @@ def test_the_machine_is_described_without_its_name_or_paths(tmp_path: Path) -> N
     assert os.uname().nodename not in said
     assert "/" not in disk(tmp_path)
     assert str(tmp_path) not in said
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("'--enable-optimizations' '--with-lto'", "PGO, LTO"),
+        ("'--enable-shared'", "no PGO, no LTO"),
+        (None, "build unknown"),
+    ],
+)
+def test_how_the_interpreter_was_built_is_told_by_what_it_was_configured_with(
+    options: str | None, said: str
+) -> None:
+    """One built without profile does six tenths of one with: a reader must know."""
+    assert build(options) == said
+
+
+def test_the_machines_line_says_how_the_interpreter_was_built(tmp_path: Path) -> None:
+    """It is this interpreter's build."""
+    said = build(sysconfig.get_config_var("CONFIG_ARGS"))
+    assert machine(tmp_path)["python"].endswith(f"({said})")
 
 
 def test_the_policies_are_judged_by_overspend_use_and_false_refusals() -> None:
