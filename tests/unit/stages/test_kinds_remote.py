@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -35,6 +36,10 @@ class Server:
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
+                if self.path != outer.path:
+                    # A client of somebody else's, whose own server had this port before.
+                    self.send_error(404)
+                    return
                 size = int(self.headers["Content-Length"])
                 outer.asked.append((json.loads(self.rfile.read(size)), dict(self.headers)))
                 outer.released.wait(LAST_RESORT_S)
@@ -52,7 +57,8 @@ class Server:
                 pass
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}/stage/x"
+        self.path = f"/stage/{uuid4()}"
+        self.url = f"http://127.0.0.1:{self._server.server_port}{self.path}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
         self._thread.start()
 
