@@ -29,11 +29,13 @@ from earmark.ledger.ledger import Ledger
 from earmark.ledger.values import (
     AS_HELD,
     Amounts,
+    Decision,
     Extend,
     ExtendBudget,
     Operation,
     PauseBudget,
     Presume,
+    Refused,
     Release,
     Reserve,
     ResumeBudget,
@@ -118,7 +120,12 @@ class Machine(RuleBasedStateMachine):
         """Ask for new reservations, several of them in one commit."""
         new = [f"k{self.keys + n}" for n in range(count)]
         self.keys += count
-        self.ask(*(Reserve(key, path, asked, ttl) for key in new))
+        at, seen = self.clock.instant(), states(self.ledger)
+        expected = self.ledger.store.preview(path, [asked] * count, at, together=True)
+        assert states(self.ledger) == seen, "a preview writes nothing"
+        given = self.ask(*(Reserve(key, path, asked, ttl) for key in new))
+        refused = [each if isinstance(each, Refused) else None for each in given]
+        assert [e and outline(e) for e in expected] == [e and outline(e) for e in refused]
         return multiple(*new)
 
     @rule(key=opened)
@@ -236,13 +243,14 @@ class Machine(RuleBasedStateMachine):
         """What follows goes through a second ledger on the same books, or the first one again."""
         self.ledger, self.other = self.other or self.open(), self.ledger
 
-    def ask(self, *batch: Operation) -> None:
+    def ask(self, *batch: Operation) -> list[Decision]:
         """Put *batch* to both and compare answers, then everything that can be seen."""
         at = self.clock.instant()
         given = self.ledger.store.apply(batch, at)
         expected = [self.model.apply(operation, at) for operation in batch]
         assert [outline(d) for d in given] == [outline(d) for d in expected]
         self.compare()
+        return given
 
     def compare(self) -> None:
         """Compare what stands in the books with the model, and the books with themselves."""

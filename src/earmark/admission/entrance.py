@@ -8,7 +8,7 @@ from msgspec import Struct
 from earmark.admission.policy import Ask, Next, Policy, Refuse, Try, Wait, after, first_ask
 from earmark.admission.threads_and_tasks import AnyLedger
 from earmark.clock import NANOS_PER_SECOND
-from earmark.errors import BudgetExceeded
+from earmark.errors import BudgetExceeded, Reason
 from earmark.ledger import requests
 from earmark.ledger.answers import check_opened, reservation_of
 from earmark.ledger.values import Reservation
@@ -69,13 +69,15 @@ class Entrance:
     def asks_too_much(self, order: Order) -> bool:
         """Return whether what *order* asks for first does not fit now; reads only.
 
-        Not where the key was used, nor where the number of calls is the limit.
+        Not where the key was used, nor where a pause or the number of calls is in the way.
         """
         turns, ask = self._ledger.turns, _first(order).ask
         if turns.is_repeat(order.key):
             return False
         refused = turns.preview(order.budget, requests.amounts(ask.hold, ask.units()))
-        return refused is not None and refused.unit != "calls"
+        if refused is None or refused.reason is Reason.PAUSED:
+            return False
+        return refused.unit != "calls"
 
     def _before_waiting(self, order: Order, wait_ns: int) -> bool:
         """Return whether the key was used, so that waiting cannot help.

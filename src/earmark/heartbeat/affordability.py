@@ -1,52 +1,37 @@
-"""Whether the next task fits its budgets, known without a call: bounds against balances, pure."""
+"""Whether the next task fits its budgets, known without a call: bounds, previewed by the ledger."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from msgspec import Struct
-
-from earmark.budget.limit import USD, describe_window
-from earmark.clock import END_OF_TIME
-from earmark.errors import BudgetExceeded, Reason
-from earmark.ledger.answers import balance
-from earmark.ledger.values import Account
-from earmark.money import Money
+from earmark.clock import Clock
+from earmark.errors import BudgetExceeded, NoBudget, Reason
+from earmark.ledger.answers import as_error
+from earmark.ledger.ledger import Ledger
+from earmark.ledger.values import Amounts
 from earmark.pricing.bound import Bound
 
-
-class Need(Struct, frozen=True, kw_only=True):
-    """The most that a task can take of each unit."""
-
-    usd: int
-    """Nano-USD."""
-    calls: int = 1
-    tokens: int = 0
-
-    @classmethod
-    def of(cls, bound: Bound) -> "Need":
-        """Return what a call with *bound* needs."""
-        return cls(usd=bound.cost().in_nanos, tokens=bound.tokens() or 0)
+#: What fits wherever anything does.
+NOTHING = Amounts(0, 0, 0)
 
 
-class Obstacle(Struct, frozen=True, kw_only=True):
-    """The limit that is in the way: the most lasting one, if there are several."""
+def amounts_of_call(bound: Bound) -> Amounts:
+    """Return the most that a call with *bound* takes of each unit."""
+    return Amounts(bound.cost().in_nanos, tokens=bound.tokens())
 
-    refusal: BudgetExceeded
-    resets_at: int
-    """When its interval ends; 0 for a total."""
 
-    @property
-    def is_final(self) -> bool:
-        """Whether no window and nobody's settlement ends it; see `is_final`."""
-        return is_final(self.refusal)
+def refusals(
+    ledger: Ledger, clock: Clock, budget: str, needs: Sequence[Amounts], *, together: bool = False
+) -> list[BudgetExceeded | NoBudget | None]:
+    """Return for each of *needs* how a reserve of it on *budget* would be refused now.
 
-    @property
-    def passes(self) -> bool:
-        """Whether it goes away once what is in flight has settled."""
-        return self.refusal.reason is Reason.HELD
+    With *together*, each as if those before it that fit were held.
+    """
+    decided = ledger.store.preview(budget, needs, clock.instant(), together=together)
+    found = [None if refused is None else as_error(refused) for refused in decided]
+    return [each if isinstance(each, BudgetExceeded | NoBudget) else None for each in found]
 
 
 def is_final(refusal: BudgetExceeded) -> bool:
-    """Return whether what was refused can never fit.
+    """Return whether what was refused can never fit: no window and nobody's settlement ends it.
 
     A limit of 0 refuses everything that costs: it is there to stop, and fails nobody.
     """
@@ -55,55 +40,14 @@ def is_final(refusal: BudgetExceeded) -> bool:
     return refusal.reason is Reason.TOO_LARGE and bool(refusal.limit)
 
 
-def obstacle(accounts: Iterable[Account], need: Need) -> Obstacle | None:
-    """Return what is in the way of *need* on *accounts*; None if it fits."""
-    found = [each for account in accounts if (each := _refusal(account, need)) is not None]
-    return max(found, key=_lasting, default=None)
-
-
-def least_obstacle(found: Iterable[tuple[Need, Obstacle | None]]) -> Obstacle | None:
+def least_refusal(found: Iterable[tuple[Amounts, BudgetExceeded | None]]) -> BudgetExceeded | None:
     """Return what is in the way of the cheapest of some needs; None if one of them fits.
 
-    An obstacle that passes is none: whoever waits in line gets through.
+    A hold is not in the way: whoever waits in line gets through once it has settled.
     """
-    lasting: list[tuple[int, Obstacle]] = []
-    for need, each in found:
-        if each is None or each.passes:
+    lasting: list[tuple[int, BudgetExceeded]] = []
+    for need, refusal in found:
+        if refusal is None or refusal.reason is Reason.HELD:
             return None
-        lasting.append((need.usd, each))
+        lasting.append((need.usd, refusal))
     return min(lasting, key=lambda pair: pair[0])[1] if lasting else None
-
-
-def _refusal(account: Account, need: Need) -> Obstacle | None:
-    line = account.line
-    requested: int = getattr(need, line.unit)
-    # As the rules of the ledger compare; what costs nothing fits everywhere.
-    if not requested or requested <= account.available:
-        return None
-    current = balance(account, paused=False)
-    return Obstacle(
-        refusal=BudgetExceeded(
-            reason=_reason(account, requested),
-            budget=line.budget,
-            unit=line.unit,
-            window=describe_window(line.window),
-            limit=current.limit,
-            settled=current.settled,
-            held=current.held,
-            available=current.available,
-            requested=Money.nanos(requested) if line.unit == USD else requested,
-            resets_at=current.resets_at,
-        ),
-        resets_at=0 if line.end == END_OF_TIME else line.end,
-    )
-
-
-def _reason(account: Account, requested: int) -> Reason:
-    if requested > account.line.limit:
-        return Reason.TOO_LARGE
-    return Reason.EXHAUSTED if requested > account.line.limit - account.settled else Reason.HELD
-
-
-def _lasting(found: Obstacle) -> tuple[int, int]:
-    rank = (Reason.HELD, Reason.EXHAUSTED, Reason.TOO_LARGE).index(found.refusal.reason)
-    return rank, found.resets_at or END_OF_TIME

@@ -11,8 +11,8 @@ from earmark.admission.finish import to_the_end
 from earmark.board.task import ModelWork, Task, TaskStatus
 from earmark.clock import Clock
 from earmark.config.settings import HeartbeatSettings
-from earmark.errors import EarmarkError, InvalidConfig, NoBudget, StoreError
-from earmark.heartbeat.affordability import Need, Obstacle, least_obstacle, obstacle
+from earmark.errors import BudgetExceeded, EarmarkError, InvalidConfig, NoBudget, StoreError
+from earmark.heartbeat.affordability import NOTHING, is_final, least_refusal, refusals
 from earmark.heartbeat.budget_patches import BudgetPatches, Persisted
 from earmark.heartbeat.controls import GO, Controls, Verdict
 from earmark.heartbeat.cycle_report import CycleReport
@@ -23,6 +23,7 @@ from earmark.heartbeat.leases import Leases
 from earmark.heartbeat.preview import needs_of
 from earmark.heartbeat.recovery import recover
 from earmark.heartbeat.runtime import WHOLE_ANSWER, Runtime
+from earmark.ledger.values import Amounts
 from earmark.nudges.collect import collect
 from earmark.stores.tables import Rows
 from earmark.workspace.agent_state import HeartbeatState
@@ -254,33 +255,32 @@ class Cycle:
         )
         if not ready:
             return _Outlook(any_ready=False)
-        budget = self._settings.budget
-        accounts = self._workspace.ledger.store.accounts(budget, self._clock.instant())
-        if not accounts:
-            return _Outlook(verdict=Verdict(state="error", reason=str(NoBudget(budget=budget))))
-        others: list[tuple[Need, Obstacle | None]] = []
+        needs = needs_of(ready, self._settings, self._runtime)
+        amounts = [NOTHING if isinstance(need, EarmarkError) else need for need in needs]
+        found = refusals(self._workspace.ledger, self._clock, self._settings.budget, amounts)
+        others: list[tuple[Amounts, BudgetExceeded | None]] = []
         asks: set[str] = set()
         compositions: set[str] = set()
         unable: set[str] = set()
-        for task, need in zip(ready, needs_of(ready, self._settings, self._runtime), strict=True):
+        for task, need, refusal in zip(ready, needs, found, strict=True):
+            if isinstance(refusal, NoBudget):
+                return _Outlook(verdict=Verdict(state="error", reason=str(refusal)))
             if isinstance(need, EarmarkError):
                 if isinstance(need, InvalidConfig):
                     unable.add(task.id)
                 else:
                     # A dispatch will say why it cannot go.
-                    others.append((Need(usd=0, calls=0), None))
+                    others.append((NOTHING, None))
                 continue
-            found = obstacle(accounts, need)
-            if found is None or not found.is_final:
-                others.append((need, found))
+            if refusal is None or not is_final(refusal):
+                others.append((need, refusal))
             elif isinstance(task.work, ModelWork):
                 asks.add(task.id)
             else:
                 compositions.add(task.id)
-        found = least_obstacle(others)
-        verdict = GO if found is None else refusal_verdict(found.refusal)
+        least = least_refusal(others)
         return _Outlook(
-            verdict=verdict,
+            verdict=GO if least is None else refusal_verdict(least),
             hopeless=frozenset(asks),
             oversized=frozenset(compositions),
             unable=frozenset(unable),

@@ -9,12 +9,11 @@ from earmark.board.task import CompositionWork, Task
 from earmark.clock import Clock
 from earmark.config.settings import HeartbeatSettings
 from earmark.errors import EarmarkError
-from earmark.heartbeat.affordability import Need, obstacle
+from earmark.heartbeat.affordability import NOTHING, amounts_of_call, refusals
 from earmark.heartbeat.model_task import request_of
 from earmark.heartbeat.runtime import Runtime
-from earmark.ledger.values import Account
+from earmark.ledger.values import Amounts
 from earmark.money import Money
-from earmark.pricing.bound import DeclaredBound
 from earmark.stages.kinds.model import provider_of
 from earmark.workspace.workspace import Workspace
 
@@ -44,40 +43,38 @@ def preview(
 ) -> list[DispatchPreview]:
     """Return the next *most* tasks with what is in the way of each; changes and sends nothing."""
     ready = workspace.board.ready(settings.agent, most)
-    accounts = workspace.ledger.store.accounts(settings.budget, clock.instant())
-    planned: list[DispatchPreview] = []
-    for task in ready:
-        need = _need(task, settings, runtime)
-        if isinstance(need, EarmarkError):
-            planned.append(_planned(task, settings, None, str(need)))
-            continue
-        found = obstacle(accounts, need)
-        if found is None:
-            accounts = tuple(_taken(account, need) for account in accounts)
-        planned.append(_planned(task, settings, need, "" if found is None else str(found.refusal)))
-    return planned
+    needs = needs_of(ready, settings, runtime)
+    amounts = [NOTHING if isinstance(need, EarmarkError) else need for need in needs]
+    found = refusals(workspace.ledger, clock, settings.budget, amounts, together=True)
+    return [
+        _planned(task, settings, None, str(need))
+        if isinstance(need, EarmarkError)
+        else _planned(task, settings, need, "" if refusal is None else str(refusal))
+        for task, need, refusal in zip(ready, needs, found, strict=True)
+    ]
 
 
 def needs_of(
     tasks: Iterable[Task], settings: HeartbeatSettings, runtime: Runtime
-) -> list[Need | EarmarkError]:
+) -> list[Amounts | EarmarkError]:
     """Return what each task needs, or why a dispatch of it would end before a call is made."""
     return [_need(task, settings, runtime) for task in tasks]
 
 
-def _need(task: Task, settings: HeartbeatSettings, runtime: Runtime) -> Need | EarmarkError:
+def _need(task: Task, settings: HeartbeatSettings, runtime: Runtime) -> Amounts | EarmarkError:
     try:
         if isinstance(task.work, CompositionWork):
-            return Need.of(DeclaredBound(Money(task.work.budget)))
+            # How many tokens its stages may take is not known before it runs.
+            return Amounts(Money(task.work.budget).in_nanos, tokens=0)
         model = task.work.model or settings.model
         call = provider_of(model, runtime.providers).call(request_of(task, task.work, model))
-        return Need.of(call.bound)
+        return amounts_of_call(call.bound)
     except EarmarkError as error:
         return error
 
 
 def _planned(
-    task: Task, settings: HeartbeatSettings, need: Need | None, why: str
+    task: Task, settings: HeartbeatSettings, need: Amounts | None, why: str
 ) -> DispatchPreview:
     work = task.work
     composed = isinstance(work, CompositionWork)
@@ -91,7 +88,3 @@ def _planned(
         fits=not why,
         why=why,
     )
-
-
-def _taken(account: Account, need: Need) -> Account:
-    return structs.replace(account, held=account.held + getattr(need, account.line.unit))

@@ -24,6 +24,7 @@ from earmark.ledger.values import (
     Decision,
     Entry,
     Operation,
+    Refused,
     Reservation,
     Reserve,
     State,
@@ -239,6 +240,12 @@ class AsyncLedger:
         return budget_of(await self.sync.committer.submit_async(operation))
 
     # What stands in the books ---------------------------------------------------------------------
+
+    async def preview(
+        self, budget: str, amount: AmountLike = 0, *, units: Mapping[str, int] | None = None
+    ) -> Refused | None:
+        """Return why `reserve` would refuse *amount* on *budget* now; see `Ledger.preview`."""
+        return await asyncio.to_thread(self.sync.preview, budget, amount, units=units)
 
     async def balances(self, path: str, *, tree: bool = False) -> list[Balance]:
         """Return each limit of the budget in its current interval; see `Ledger.balances`."""

@@ -103,7 +103,7 @@ class Books:
 
     def accounts_of(self, path: str, now: int) -> tuple[Account, ...]:
         """Return the accounts above *path*, leaf first, in the intervals that contain *now*."""
-        return tuple(map(copy, self._scope_of(path, now).accounts))
+        return tuple(map(copy, self.scope_of(path, now).accounts))
 
     # For stores with several writers at once ------------------------------------------------------
 
@@ -159,10 +159,13 @@ class Books:
 
     def _answered(self, op: OnReservation, known: Reservation | None) -> Decision | None:
         """Return the answer to an operation that is a repeat, or releases another's, if it is."""
-        if type(op) is Extend and op.operation:
-            first = self._repeat(op.operation, _content(op))
+        if type(op) is Extend and (name := op.operation):
+            content = _content(op)
+            first = self._repeat(name, content)
+            if first == "":
+                return Repeated(known, None)
             if first is not None:
-                return Repeated(known, None) if first == "" else _reused(op, first)
+                return Refused("key_reused", name, field="extension", first=first, now=content)
         if type(op) is Release and op.opened_by and not self._opened_by(known, op.opened_by):
             return Refused("not_found", key=op.key)
         return None
@@ -180,11 +183,11 @@ class Books:
 
     def _scope(self, op: OnReservation, known: Reservation | None, now: int) -> Scope:
         if type(op) is Reserve:
-            return self._scope_of(op.budget, now) if known is None else _NOBODY
+            return self.scope_of(op.budget, now) if known is None else _NOBODY
         if known is None:
             return _NOBODY
         # Limits as they are now, so that an alert goes by an extension only while it lasts.
-        scope = self._scope_of(known.budget, now)
+        scope = self.scope_of(known.budget, now)
         if scope.numbers == known.accounts:
             return scope
         accounts = tuple(map(self._account, known.accounts))
@@ -290,7 +293,8 @@ class Books:
         self._accounts[row.line.id] = account
         return account
 
-    def _scope_of(self, path: str, now: int) -> Scope:
+    def scope_of(self, path: str, now: int) -> Scope:
+        """Return what a reserve on *path* counts on at *now*; the accounts are this set's own."""
         scope = self._scopes.get(path)
         if scope is None or not scope.since <= now < scope.until:
             scope = self._find_scope(path, now)
@@ -422,7 +426,7 @@ class Books:
         for path in self._under.pop(budget.path, ()):
             self._scopes.pop(path, None)
         # A lowered limit may put an account past a threshold: that is a crossing, told here.
-        for account in self._scope_of(budget.path, now).accounts:
+        for account in self.scope_of(budget.path, now).accounts:
             if account.line.budget == budget.path:
                 self._limit_changed(account, now)
 
@@ -444,7 +448,3 @@ class Books:
 
 def _content(op: Extend) -> str:
     return f"{op.key} {op.amounts.usd} {op.amounts.calls} {op.amounts.tokens}"
-
-
-def _reused(op: Extend, first: str) -> Refused:
-    return Refused("key_reused", key=op.operation, field="extension", first=first, now=_content(op))

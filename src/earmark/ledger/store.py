@@ -11,7 +11,17 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from earmark.budget.budget import Budget
-from earmark.ledger.values import Account, Alert, Decision, Entry, Operation, Reservation, State
+from earmark.ledger.values import (
+    Account,
+    Alert,
+    Amounts,
+    Decision,
+    Entry,
+    Operation,
+    Refused,
+    Reservation,
+    State,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +97,16 @@ class Store(Protocol):
 
     def accounts(self, path: str, now: int) -> tuple[Account, ...]:
         """Return the accounts above *path*, leaf first, in the intervals that contain *now*."""
+        ...
+
+    def preview(
+        self, path: str, amounts: Sequence[Amounts], now: int, *, together: bool = False
+    ) -> list[Refused | None]:
+        """Return for each of *amounts* why a reserve of it on *path* at *now* would be refused.
+
+        As `apply` would decide it, what is past its deadline presumed first; nothing is written.
+        With *together*, each as if those before it that fit were held.
+        """
         ...
 
     def budget(self, path: str) -> Budget | None:

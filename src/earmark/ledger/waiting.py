@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import threading
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, Generic, TypeVar
@@ -13,8 +13,7 @@ from earmark.clock import NANOS_PER_SECOND, Clock, from_datetime
 from earmark.errors import BudgetExceeded, EarmarkError, Reason, StoreClosed
 from earmark.ledger.answers import as_error, reservation_of
 from earmark.ledger.queue import Line, TurnQueue
-from earmark.ledger.rules import refusal
-from earmark.ledger.values import Accepted, Account, Amounts, Decision, Reservation, Reserve
+from earmark.ledger.values import Accepted, Amounts, Decision, Refused, Reservation, Reserve
 
 #: How often a waiting thread looks at the clock, and the watch at a store that failed.
 LOOK_EVERY_S: Final = 0.05
@@ -27,8 +26,8 @@ _NEVER: Final = -1
 
 _ONLY_TAKES: Final = frozenset({"reserve", "extend"})
 
-AccountsOf = Callable[[str, int], tuple[Account, ...]]
-"""`earmark.ledger.store.Store.accounts`."""
+PreviewOf = Callable[[str, Sequence[Amounts], int], list[Refused | None]]
+"""`earmark.ledger.store.Store.preview`."""
 
 ReservationOf = Callable[[str], Reservation | None]
 """`earmark.ledger.store.Store.reservation`."""
@@ -88,16 +87,16 @@ class Turns:
         self,
         clock: Clock,
         wait: WaitForChange,
-        accounts: AccountsOf | None = None,
+        preview: PreviewOf | None = None,
         reservation: ReservationOf | None = None,
     ) -> None:
         """Wait by *clock*; *wait* tells when any process commits to the store.
 
-        Where *accounts* can be read, who is behind others is refused at once if it never fits;
+        Where *preview* can be asked, who is behind others is refused at once if it never fits;
         where *reservation* can, who repeats an accepted reserve does not wait.
         """
         self._clock = clock
-        self._accounts = accounts
+        self._preview = preview
         self._reservation = reservation
         self._closed: str | None = None
         self._queue = TurnQueue()
@@ -128,11 +127,11 @@ class Turns:
     def preview(self, budget: str, amounts: Amounts) -> BudgetExceeded | None:
         """Return how *amounts* on *budget* would be refused as the books are now; reads only.
 
-        Nothing where they fit. A pause is not looked for.
+        Nothing where they fit.
         """
-        if self._accounts is None:
+        if self._preview is None:
             return None
-        refused = refusal(self._accounts(budget, self._clock.instant()), amounts)
+        (refused,) = self._preview(budget, (amounts,), self._clock.instant())
         error = None if refused is None else as_error(refused)
         return error if isinstance(error, BudgetExceeded) else None
 

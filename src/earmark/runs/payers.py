@@ -3,39 +3,50 @@
 A run that can never succeed on them is refused; one that nothing above it limits is warned of.
 """
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from dataclasses import dataclass
+from functools import partial
 
-from earmark.budget.limit import describe_window
-from earmark.budget.path import ancestors
+from earmark.budget.limit import USD
+from earmark.budget.window import Cut
+from earmark.clock import END_OF_TIME
 from earmark.composition.plan import Plan
-from earmark.errors import BudgetExceeded, NotFound, Reason
-from earmark.ledger.answers import Balance
+from earmark.errors import BudgetExceeded, Reason
+from earmark.ledger.answers import as_error
 from earmark.ledger.async_ledger import AsyncLedger
-from earmark.money import Money
+from earmark.ledger.rules import refusal
+from earmark.ledger.sync_ledger import SyncLedger
+from earmark.ledger.values import Account, Amounts, Line
 from earmark.runs.journal import RunRecord
-from earmark.runs.statement_line import NOTHING
 
-Payers = Mapping[str, Sequence[Balance]]
-"""The budgets that stand at a path or above it, leaf first, with how their limits stand."""
+_TOTAL = Cut.TOTAL.value
+
+
+@dataclass(frozen=True, slots=True)
+class Payers:
+    """The limits above a run, leaf first, and whether a budget is at the path it runs under."""
+
+    accounts: tuple[Account, ...]
+    has_parent: bool
 
 
 async def payers_of(under: str, ledger: AsyncLedger) -> Payers:
-    """Return the budgets that stand at *under* or above it."""
-    found: dict[str, Sequence[Balance]] = {}
-    for path in ancestors(under):
-        try:
-            found[path] = await ledger.balances(path)
-        except NotFound:
-            continue
-    return found
+    """Return the limits of the budgets at *under* and above it."""
+    return await asyncio.to_thread(partial(_read_payers, under, ledger.sync))
+
+
+def _read_payers(under: str, ledger: SyncLedger) -> Payers:
+    ledger.sweep()
+    accounts = ledger.store.accounts(under, ledger.instant())
+    return Payers(accounts, ledger.store.budget(under) is not None)
 
 
 def warnings_of(payers: Payers, run: RunRecord, *, under: str) -> tuple[str, ...]:
     """Return what the statement says of a run that less limits than its caller may think."""
-    if not any(payers.values()):
+    if not payers.accounts:
         own = f"only the run's own {run.limit} USD holds"
         return (f"no limit stands at '{under}' or above it: {own}",)
-    if under not in payers:
+    if not payers.has_parent:
         return (f"no budget stands at '{under}': the run's own holds, and those above",)
     return ()
 
@@ -49,34 +60,19 @@ def refuse_hopeless(plan: Plan, run: RunRecord, payers: Payers) -> None:
     Raises:
         BudgetExceeded: With the budget and its numbers; no call was made.
     """
-    least = max(plan.min, plan.hold)
-    if least > run.limit:
-        raise _too_little(run.budget, "total", least, run.limit, NOTHING)
-    for path, balances in payers.items():
-        for balance in balances:
-            limit, settled = balance.limit, balance.settled
-            if not isinstance(limit, Money) or not isinstance(settled, Money):
-                continue
-            if balance.window == "total":
-                needed, room = least, limit - settled
-            else:
-                # A later interval has all of its limit again.
-                needed, room = plan.hold, limit
-            if needed > room:
-                raise _too_little(path, balance.window, needed, limit, settled)
-
-
-def _too_little(
-    budget: str, window: str, least: Money, limit: Money, settled: Money
-) -> BudgetExceeded:
-    return BudgetExceeded(
-        reason=Reason.TOO_LARGE if least > limit else Reason.EXHAUSTED,
-        budget=budget,
-        window=describe_window(window),
-        limit=limit,
-        settled=settled,
-        held=NOTHING,
-        available=limit - settled,
-        requested=least,
-        detail="the least the composition costs, or holds at once",
-    )
+    own = Account(Line(0, run.budget, USD, _TOTAL, 0, END_OF_TIME, run.limit.in_nanos))
+    for account in (own, *payers.accounts):
+        is_total = account.line.window == _TOTAL
+        # A later interval has all of its limit again: it has to have room for one hold at a time.
+        needed = max(plan.min, plan.hold) if is_total else plan.hold
+        refused = None
+        if account.line.unit == USD:
+            refused = refusal((account,), Amounts(needed.in_nanos))
+        if refused is None:
+            continue
+        # What is held comes back, and what is spent too where a window ends.
+        if refused.reason is Reason.TOO_LARGE or (refused.reason is Reason.EXHAUSTED and is_total):
+            error = as_error(refused)
+            if isinstance(error, BudgetExceeded):
+                error.detail = "the least the composition costs, or holds at once"
+            raise error

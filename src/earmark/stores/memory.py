@@ -6,7 +6,7 @@ For tests and for budgets that need not outlive the process.
 import inspect
 import os
 import threading
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
@@ -19,14 +19,23 @@ from earmark.errors import StoreClosed, StoreUnavailable
 from earmark.ledger.books import Books
 from earmark.ledger.changes import Changes
 from earmark.ledger.counting import is_counted
+from earmark.ledger.preview import preview
 from earmark.ledger.store import Filter
-from earmark.ledger.values import Account, Alert, Decision, Entry, Kind, Operation, Reservation
+from earmark.ledger.values import (
+    Account,
+    Alert,
+    Amounts,
+    Decision,
+    Entry,
+    Operation,
+    Refused,
+    Reservation,
+)
+from earmark.stores.memory_snapshot import MemorySnapshot
 from earmark.stores.tables import write_also, writes_also
 
 if TYPE_CHECKING:
     from earmark.stores.tables_sqlite import SqliteTables
-
-_OF_BUDGETS: Final[frozenset[Kind]] = frozenset({"limit", "pause", "resume", "extension"})
 
 
 class MemoryStore:
@@ -187,6 +196,16 @@ class MemoryStore:
             self._unfinished = False
             return found
 
+    def preview(
+        self, path: str, amounts: Sequence[Amounts], now: int, *, together: bool = False
+    ) -> list[Refused | None]:
+        """Return why a reserve of each of *amounts* would be refused; see `Store`."""
+        self._check_open()
+        with self._lock:
+            now, rows = max(now, self._last_at()), self._rows
+            due, seq = rows.overdue(now), len(rows.entries)
+            return preview(rows, path, amounts, due=due, now=now, seq=seq, together=together)
+
     def budget(self, path: str) -> Budget | None:
         """Return the budget at exactly *path*."""
         self._check_open()
@@ -234,12 +253,18 @@ class MemoryStore:
         matching = [row for row in rows if _within(row.budget, row.at, wanted)]
         return [row for row in matching if row.seq > wanted.after][: wanted.most]
 
-    def snapshot(self) -> "MemorySnapshot":
+    def snapshot(self) -> MemorySnapshot:
         """Return copies of everything as of now."""
         self._check_open()
         with self._lock:
             self._write()
-            return MemorySnapshot(self._rows)
+            rows = self._rows
+            return MemorySnapshot(
+                list(rows.budgets.values()),
+                list(rows.accounts.values()),
+                list(rows.reservations.values()),
+                list(rows.entries),
+            )
 
     def close(self) -> None:
         """Refuse everything from now on; the rows go with the object."""
@@ -344,9 +369,15 @@ class _Rows:
         self.budgets.update(changes.budgets)
         self.operations.update(changes.operations)
 
-    def due(self, now: int) -> list[str]:
+    def overdue(self, now: int) -> list[str]:
         """Return the open reservations whose deadline has passed."""
-        due = [key for key, expires in self.open.items() if expires <= now]
+        if now < self.next_due:
+            return []
+        return [key for key, expires in self.open.items() if expires <= now]
+
+    def due(self, now: int) -> list[str]:
+        """Return those that are `overdue`, which are presumed now."""
+        due = self.overdue(now)
         self.next_due = min((e for e in self.open.values() if e > now), default=END_OF_TIME)
         return due
 
@@ -368,50 +399,6 @@ class _TablesTransaction:
         tables, self._tables = self._tables, None
         if tables is not None:
             tables.end(keep=keep)
-
-
-class MemorySnapshot:
-    """Copies of everything as of one moment."""
-
-    gapless: bool = True
-
-    def __init__(self, rows: _Rows) -> None:
-        self._budgets = list(rows.budgets.values())
-        self._accounts = list(rows.accounts.values())
-        self._reservations = list(rows.reservations.values())
-        self._entries = list(rows.entries)
-
-    def budgets(self) -> list[Budget]:
-        """Return every budget."""
-        return self._budgets
-
-    def accounts(self) -> Iterator[Account]:
-        """Yield every account."""
-        return iter(self._accounts)
-
-    def reservations(self) -> Iterator[Reservation]:
-        """Yield every reservation."""
-        return iter(self._reservations)
-
-    def entries(self) -> Iterator[Entry]:
-        """Yield every entry in the order of commits."""
-        return iter(self._entries)
-
-    def budget_changes(self) -> Iterator[Entry]:
-        """Yield the entries that changed a budget, in the order of commits."""
-        return (entry for entry in self._entries if entry.kind in _OF_BUDGETS)
-
-    def table(self, name: str, columns: str) -> Iterator[tuple[Any, ...]]:
-        """Yield nothing: in memory there are no tables."""
-        del name, columns
-        return iter(())
-
-    def problems(self) -> list[str]:
-        """Return nothing: there is no file."""
-        return []
-
-    def close(self) -> None:
-        """Do nothing."""
 
 
 def _within(budget: str, at: int, wanted: Filter) -> bool:

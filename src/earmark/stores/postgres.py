@@ -13,19 +13,31 @@ from typing import Final, TypeVar
 import psycopg
 
 from earmark.budget.budget import Budget
+from earmark.budget.path import ancestors
 from earmark.clock import Clock
 from earmark.errors import StoreClosed, StoreUnavailable
 from earmark.ledger.books import Books
+from earmark.ledger.preview import preview
 from earmark.ledger.store import Filter
-from earmark.ledger.values import Account, Alert, Decision, Entry, Operation, Reservation
+from earmark.ledger.values import (
+    Account,
+    Alert,
+    Amounts,
+    Decision,
+    Entry,
+    Operation,
+    Refused,
+    Reservation,
+)
 from earmark.stores.migrations_postgres import prepare_postgres
+from earmark.stores.postgres_batch import tree_of
 from earmark.stores.postgres_clock import HostClock
 from earmark.stores.postgres_link import BEGIN_READING, Link, connect, raise_from, transaction
 from earmark.stores.postgres_rows import PostgresRows
 from earmark.stores.postgres_snapshot import PostgresSnapshot
 from earmark.stores.postgres_url import PostgresUrl
 from earmark.stores.postgres_watch import PostgresWatch
-from earmark.stores.postgres_writer import Writer
+from earmark.stores.postgres_writer import MOST_PRESUMED, Writer
 
 T = TypeVar("T")
 N = TypeVar("N", Entry, Reservation, Alert)
@@ -112,6 +124,24 @@ class PostgresStore:
         def read(rows: PostgresRows) -> tuple[Account, ...]:
             with transaction(self._reader.connection, BEGIN_READING):
                 return Books(rows).accounts_of(path, max(now, rows.head()[1]))
+
+        return self._read(read)
+
+    def preview(
+        self, path: str, amounts: Sequence[Amounts], now: int, *, together: bool = False
+    ) -> list[Refused | None]:
+        """Return why a reserve of each of *amounts* would be refused; see `Store`."""
+
+        def read(rows: PostgresRows) -> list[Refused | None]:
+            with transaction(self._reader.connection, BEGIN_READING):
+                seq, last_at = rows.head()
+                at = max(now, last_at)
+                due = rows.due(tree_of(path), at, MOST_PRESUMED)
+                rows.fetch(ancestors(path), due, at)
+                try:
+                    return preview(rows, path, amounts, due=due, now=at, seq=seq, together=together)
+                finally:
+                    rows.fetched_nothing()
 
         return self._read(read)
 

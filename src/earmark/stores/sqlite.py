@@ -22,13 +22,16 @@ from earmark.budget.budget import Budget
 from earmark.clock import SystemClock
 from earmark.errors import StoreClosed, StoreCorrupt, StoreError
 from earmark.ledger.books import Books
+from earmark.ledger.preview import preview
 from earmark.ledger.store import Filter
 from earmark.ledger.values import (
     Account,
     Alert,
+    Amounts,
     Decision,
     Entry,
     Operation,
+    Refused,
     Reservation,
     Reserve,
 )
@@ -311,6 +314,22 @@ class SqliteStore:
             # One view of the file for several reads.
             self._reader.execute("BEGIN")
             found = Books(rows).accounts_of(path, max(now, rows.head()[1]))
+            self._reader.execute("COMMIT")
+            return found
+
+        return self._read(read)
+
+    def preview(
+        self, path: str, amounts: Sequence[Amounts], now: int, *, together: bool = False
+    ) -> list[Refused | None]:
+        """Return why a reserve of each of *amounts* would be refused; see `Store`."""
+
+        def read(rows: SqliteRows) -> list[Refused | None]:
+            self._reader.execute("BEGIN")
+            seq, last_at = rows.head()
+            at = max(now, last_at)
+            due = rows.due(at, MOST_PRESUMED)
+            found = preview(rows, path, amounts, due=due, now=at, seq=seq, together=together)
             self._reader.execute("COMMIT")
             return found
 
