@@ -104,7 +104,6 @@ SHARED = {
     "Task": _API,
     "Connection": _EACH,
     "Uncommitted": _EACH,
-    "Asker": _OPEN,
     "Attempt": _OPEN,
     "Bill": _OPEN,
     "Call": _OPEN,

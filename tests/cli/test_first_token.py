@@ -18,10 +18,10 @@ import pytest
 
 from earmark.clock import SystemClock
 from earmark.stores.open import open_ledger
-from earmark.stores.tables_sqlite import SqliteTables
 from earmark.workspace.tokens import SCOPES, Tokens
 from support.last_resort import LAST_RESORT_S
 from support.served import EARMARK, environment
+from support.tables_at import tables_at
 
 TOKEN = re.compile(r"emk_[0-9a-f]{32}_[A-Za-z0-9_-]{43}")
 
@@ -151,7 +151,7 @@ def test_of_many_first_starts_at_once_one_makes_the_token(tmp_path: Path) -> Non
     together = threading.Barrier(count)
 
     def first() -> str | None:
-        with closing(SqliteTables(name)) as tables:
+        with closing(tables_at(f"sqlite:///{name}")) as tables:
             tokens = Tokens(tables, SystemClock())
             assert tokens.all() == []
             together.wait(LAST_RESORT_S)
@@ -162,7 +162,7 @@ def test_of_many_first_starts_at_once_one_makes_the_token(tmp_path: Path) -> Non
     with ThreadPoolExecutor(count) as threads:
         made = [each.result() for each in [threads.submit(first) for _ in range(count)]]
     (secret,) = [each for each in made if each is not None]
-    with closing(SqliteTables(name)) as tables:
+    with closing(tables_at(f"sqlite:///{name}")) as tables:
         row = Tokens(tables, SystemClock()).check(secret)
         assert row is not None
         assert row.scopes == SCOPES

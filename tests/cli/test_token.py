@@ -5,9 +5,9 @@ from pathlib import Path
 
 from earmark.clock import SystemClock
 from earmark.stores.open import open_ledger
-from earmark.stores.tables_sqlite import SqliteTables
 from earmark.workspace.tokens import Tokens
 from support.shell import Shell
+from support.tables_at import tables_at
 
 
 def test_a_token_is_made_listed_and_revoked(shell: Shell) -> None:
@@ -16,7 +16,7 @@ def test_a_token_is_made_listed_and_revoked(shell: Shell) -> None:
     secret = made.out.strip()
     assert secret.startswith("emk_")
     assert secret not in made.err
-    tables = SqliteTables(str(shell.folder / "earmark.db"))
+    tables = tables_at(f"sqlite:///{shell.folder / 'earmark.db'}")
     row = Tokens(tables, SystemClock()).check(secret)
     assert row is not None
     assert row.scopes == ("read", "spend")

@@ -1,23 +1,28 @@
 """The tables beside the books, on every store: all or nothing, one writer at a time, once."""
 
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import apsw
 import pytest
 
-from earmark.errors import StoreClosed
+from earmark.errors import StoreClosed, StoreUnavailable
 from earmark.ledger.ledger import Ledger
+from earmark.ledger.values import AlsoWrite, Amounts, Reservation, Settle
 from earmark.stores.memory import MemoryStore
 from earmark.stores.open import open_ledger
 from earmark.stores.open_tables import open_tables
 from earmark.stores.tables import Rows, Tables
 from earmark.testing import ManualClock
 from support.board_workers import PROGRAMS, raise_by_one
+from support.last_resort import LAST_RESORT_S
 from support.ledger_books import DURABLE, STORES, check_books
 from support.ledger_workers import go, in_threads, result, start_all
 from support.postgres_server import PostgresServer
+from support.tables_at import tables_at
 from support.tcp_proxy import TcpProxy, cut_the_answer_to, cut_within
 
 READ = "SELECT tree, seq FROM {schema}.nudge_mark ORDER BY tree"
@@ -55,11 +60,11 @@ def test_threads_that_ask_at_once_share_the_tables_of_a_store_in_memory() -> Non
 
 @contextmanager
 def both_tables(url: str) -> Iterator[tuple[Tables, Tables]]:
-    """Open the same tables twice."""
+    """Open the same tables twice, as two programs do."""
     with (
         open_ledger(url) as ledger,
         closing(open_tables(ledger.store)) as one,
-        closing(open_tables(ledger.store)) as other,
+        closing(tables_at(url)) as other,
     ):
         yield one, other
 
@@ -204,6 +209,149 @@ def test_books_in_memory_share_their_tables(clock: ManualClock) -> None:
             put(tables, "a", 1)
         assert read(open_tables(ledger.store)) == [("a", 1)]
         assert read(open_tables(stranger.store)) == []
+
+
+# One connection for the ledger and the tables beside it ------------------------------------------
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def shared(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
+    """A ledger with a budget and an open hold, and one connection that writes to all of it."""
+    with open_ledger(STORES[request.param](tmp_path)) as ledger:
+        ledger.set_budget("acme", limits=["10 usd total"])
+        ledger.reserve("acme", 1, key="k", deadline="1h")
+        yield ledger
+
+
+def settle(ledger: Ledger, also: AlsoWrite | None = None) -> None:
+    """Settle the open hold, and write beside it."""
+    ledger.committer.submit(Settle("k", Amounts(3), also))
+
+
+def write_beside(rows: Rows, _: Reservation) -> None:
+    """Write a row in the transaction of an operation."""
+    rows.run(PUT, "b", 1)
+
+
+NESTED: dict[str, Callable[[Ledger, Tables], object]] = {
+    "settle": lambda ledger, _: settle(ledger),
+    "settle and write": lambda ledger, _: settle(ledger, write_beside),
+    "write": lambda _, tables: put(tables, "b", 1),
+}
+
+
+@pytest.mark.parametrize("name", NESTED)
+def test_a_write_within_a_write_is_refused_and_the_outer_one_goes_on(
+    shared: Ledger, name: str
+) -> None:
+    """Neither waits for the other, and nothing of the outer one is kept before its end."""
+    with closing(open_tables(shared.store)) as tables:
+
+        def outer(rows: Rows) -> None:
+            rows.run(PUT, "a", 1)
+            with pytest.raises(StoreUnavailable, match="in the middle of a"):
+                NESTED[name](shared, tables)
+            assert shared.store.reservation("k") is not None
+            rows.run(ADD, "a")
+
+        tables.write("count", outer)
+        assert read(tables) == [("a", 2)]
+        with pytest.raises(ValueError, match="no"):
+            tables.write("count", add_and_fail)
+        assert read(tables) == [("a", 2)]
+        settle(shared, write_beside)
+        assert read(tables) == [("a", 2), ("b", 1)]
+        check_books(shared)
+
+
+def add_and_fail(rows: Rows) -> None:
+    """Write, and raise."""
+    rows.run(ADD, "a")
+    raise ValueError("no")
+
+
+@pytest.mark.parametrize("name", NESTED)
+def test_a_write_within_an_operations_own_rows_is_refused(shared: Ledger, name: str) -> None:
+    """It writes by the rows it is given; the operation is booked with them."""
+    with closing(open_tables(shared.store)) as tables:
+
+        def also(rows: Rows, _: Reservation) -> None:
+            rows.run(PUT, "a", 1)
+            with pytest.raises(StoreUnavailable, match="in the middle of a"):
+                NESTED[name](shared, tables)
+            rows.run(ADD, "a")
+
+        settle(shared, also)
+        assert read(tables) == [("a", 2)]
+        assert shared.holds() == []
+        check_books(shared)
+
+
+def test_a_thread_that_writes_does_not_wait_for_one_that_waits_for_it(shared: Ledger) -> None:
+    """An operation asked for within a write is refused, while another thread's waits for both."""
+    with closing(open_tables(shared.store)) as tables:
+        inside, asked = threading.Event(), threading.Event()
+
+        def outer(rows: Rows) -> None:
+            rows.run(PUT, "a", 1)
+            inside.set()
+            assert asked.wait(LAST_RESORT_S)
+            for _ in range(100):
+                with pytest.raises(StoreUnavailable, match="in the middle of a"):
+                    shared.reserve("acme", 1)
+
+        def other() -> None:
+            assert inside.wait(LAST_RESORT_S)
+            asked.set()
+            settle(shared, write_beside)
+
+        in_threads([lambda: tables.write("count", outer), other])
+        assert read(tables) == [("a", 1), ("b", 1)]
+        check_books(shared)
+
+
+def test_a_write_within_a_read_is_refused(tmp_path: Path) -> None:
+    """Who opens a file anew waits for those that read it, who must not wait for him."""
+    with (
+        open_ledger(STORES["sqlite"](tmp_path)) as ledger,
+        closing(open_tables(ledger.store)) as tables,
+    ):
+        ledger.set_budget("acme", limits=["10 usd total"])
+
+        def reading(rows: Rows) -> object:
+            for write in (lambda: put(tables, "a", 1), lambda: ledger.reserve("acme", 1)):
+                with pytest.raises(StoreUnavailable, match="in the middle of a transaction"):
+                    write()
+            assert ledger.balances("acme")
+            assert read(tables) == []
+            return rows.run(READ)
+
+        assert tables.read(reading) == []
+        put(tables, "a", 1)
+        ledger.reserve("acme", 1)
+
+
+def test_the_tables_of_a_file_open_no_connection(tmp_path: Path) -> None:
+    """They use the ledger's, which stay open until the last of both is closed."""
+    opened: list[apsw.Connection] = []
+    apsw.connection_hooks.append(opened.append)
+    try:
+        with open_ledger(STORES["sqlite"](tmp_path)) as ledger:
+            ledger.set_budget("acme", limits=["10 usd total"])
+            before = len(opened)
+            with closing(open_tables(ledger.store)) as tables:
+                put(tables, "a", 1)
+                assert read(tables) == [("a", 1)]
+            ledger.reserve("acme", 1)
+            left = open_tables(ledger.store)
+            assert len(opened) == before
+    finally:
+        apsw.connection_hooks.remove(opened.append)
+    with pytest.raises(StoreClosed):
+        open_tables(ledger.store)
+    put(left, "b", 2)
+    left.close()
+    assert not (tmp_path / "books.db-wal").exists()
 
 
 def test_tables_make_no_books(tmp_path: Path) -> None:

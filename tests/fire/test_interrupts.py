@@ -106,8 +106,8 @@ class House:
     def lose(self) -> None:
         """Have everything opened anew by the next call."""
         if self.books.store.url.startswith("sqlite:"):
-            for each in self._inside:
-                each._broken = True
+            store, _ = self._inside
+            store._engine._is_broken = True
             return
         end = "SELECT pg_terminate_backend(%s, %s)"
         with shared_or_skip().connect() as admin:

@@ -15,10 +15,10 @@ import pytest
 
 from earmark.ledger.ledger import Ledger
 from earmark.money import Money
-from earmark.runs.journal import MemoryJournal
 from earmark.runs.statement import Statement
 from support.fire_place import LEAST_HOLD, Done, Place, booked, ended, total
 from support.fire_till import Till, usage
+from support.journals import MemoryJournal
 from support.stub_server import Scene, completion
 
 BILLED = usage(20, 30)

@@ -32,7 +32,7 @@ from earmark.ledger.ledger import Ledger
 from earmark.stores.backup import back_up
 from earmark.stores.open import open_ledger
 from earmark.stores.open_tables import open_tables
-from earmark.stores.sqlite_turn import Turn
+from earmark.stores.sqlite_writer_lock import WriterLock
 
 #: Opens the books, and at each line on its input reserves 10 USD and says what came of it.
 _OTHER = """
@@ -243,7 +243,7 @@ def test_a_commit_in_whose_middle_the_file_goes_is_not_acknowledged(
 ) -> None:
     """The file is looked at again after the commit and before the answer."""
     books.reserve("acme", "1", key="before")
-    writer = books.store._file.writer  # pyright: ignore[reportPrivateUsage]
+    writer = books.store._engine.writer  # pyright: ignore[reportPrivateUsage]
     writer.set_commit_hook(lambda: bool(harm(file)))
     with pytest.raises(StoreUnavailable):
         books.reserve("acme", "1", key="during")
@@ -263,6 +263,26 @@ def test_the_tables_beside_the_books_refuse_as_well(
         # Nothing tells what of them was only in a log that is gone: they are not opened anew.
         with pytest.raises(StoreUnavailable):
             tables.write("x", lambda rows: rows.run("DELETE FROM {schema}.task"))
+
+
+@pytest.mark.parametrize("harm", [remove_log, replace_log])
+def test_the_tables_are_refused_for_good_where_a_log_was_lost(
+    books: Ledger, file: Path, harm: Callable[[Path], None]
+) -> None:
+    """Also once the ledger, whose entries are numbered, has found that none is missing."""
+    with closing(open_tables(books.store)) as tables:
+        with closing(apsw.Connection(str(file))) as connection:
+            connection.execute("PRAGMA wal_checkpoint")
+        harm(file)
+        with pytest.raises(StoreUnavailable):
+            books.reserve("acme", "1")
+        assert books.reserve("acme", "1", key="k").key == "k"
+        for _ in range(2):
+            with pytest.raises(StoreUnavailable, match="open the store anew"):
+                tables.read(lambda rows: rows.run("SELECT 1"))
+            with pytest.raises(StoreUnavailable, match="open the store anew"):
+                tables.write("x", lambda rows: rows.run("DELETE FROM {schema}.task"))
+        assert [hold.key for hold in books.holds()] == ["k"]
 
 
 @pytest.mark.parametrize(
@@ -398,20 +418,20 @@ def test_a_file_in_memory_is_no_store(url: str) -> None:
 _FORKS = """
 import multiprocessing, os, signal, sys, threading
 from earmark.stores.open import open_ledger
-from earmark.stores.sqlite_turn import Turn
+from earmark.stores.sqlite_writer_lock import WriterLock
 books = open_ledger(f"sqlite:///{sys.argv[1]}")
-turn = books.store._turn
+turn = books.store._engine._writer_lock
 if sys.argv[2] == "waited":
-    first = Turn(sys.argv[1], "first")
-    first.take()
-    waiting = threading.Thread(target=turn.take)
+    first = WriterLock(sys.argv[1], "first")
+    first.acquire()
+    waiting = threading.Thread(target=turn.acquire)
     waiting.start()
-    while turn._asker is None or not turn._asker.thread.is_alive():
+    while turn._waiter is None or not turn._waiter.thread.is_alive():
         pass
-    first.give()
+    first.release()
     waiting.join()
 else:
-    turn.take()
+    turn.acquire()
 if sys.argv[3] == "fork":
     child = os.fork()
 else:
@@ -440,7 +460,7 @@ def test_a_forked_child_does_not_keep_its_parents_turn(file: Path, got: str, way
             parent.wait()
             with open_ledger(f"sqlite:///{file}") as ledger:
                 assert ledger.reserve("acme", "10", key="after").key == "after"
-            with closing(Turn(str(file), "books", patience_s=0)) as turn, turn:
+            with closing(WriterLock(str(file), "books", patience_s=0)) as turn, turn:
                 pass
         finally:
             os.kill(child, signal.SIGKILL)

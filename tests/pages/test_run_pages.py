@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from earmark.ledger.store import Store
 from earmark.money import Money
 from earmark.runs import journals
 from earmark.runs.statement import Statement
@@ -132,10 +133,10 @@ def test_reading_a_run_opens_no_connection(tmp_path: Path, monkeypatch: pytest.M
     with page_house(f"sqlite:///{tmp_path}/books.db") as house:
         house.write_run(record("gggg"))
 
-        def opened(url: str) -> None:
-            raise AssertionError(f"{url} was opened once more")
+        def opened(store: Store) -> None:
+            raise AssertionError(f"{store.name} was opened once more")
 
-        monkeypatch.setitem(vars(journals), "tables_at", opened)
+        monkeypatch.setitem(vars(journals), "open_tables", opened)
         visitor = house.visitor()
         for address in ("/runs", "/runs/gggg", "/v1/runs", "/v1/runs/gggg"):
             assert visitor.get(address).status_code == 200, address

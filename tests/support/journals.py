@@ -1,8 +1,16 @@
 """The journal at a store's URL, opened beside whoever else uses it."""
 
-from earmark.runs.journal import Journal, MemoryJournal
+from earmark.runs.journal import Journal
 from earmark.runs.journal_tables import TablesJournal
-from earmark.stores.open_tables import tables_at
+from earmark.stores.tables_memory import MemoryTables
+from support.tables_at import tables_at
+
+
+class MemoryJournal(TablesJournal):
+    """A journal of its own, that lies beside no ledger."""
+
+    def __init__(self) -> None:
+        super().__init__(MemoryTables())
 
 
 def open_journal(url: str) -> Journal:

@@ -13,10 +13,10 @@ from pathlib import Path
 import httpx2
 
 from earmark.clock import SystemClock
-from earmark.stores.tables_sqlite import SqliteTables
 from earmark.workspace.tokens import Tokens
 from support.last_resort import LAST_RESORT_S
 from support.stub_server import Scene, StubServer, completion
+from support.tables_at import tables_at
 
 #: What the first requirements' task used, and what that costs at 3 and 15 USD a million.
 USAGE = {"prompt_tokens": 163, "completion_tokens": 3025, "total_tokens": 3188}
@@ -122,7 +122,7 @@ def page_site(folder: Path) -> Iterator[Site]:
 
 def _token(folder: Path) -> str:
     """Return a token for everything, in the books that the service has made by now."""
-    with closing(SqliteTables(str(folder / "books.db"))) as tables:
+    with closing(tables_at(f"sqlite:///{folder / 'books.db'}")) as tables:
         return Tokens(tables, SystemClock()).create("Carlos", ["admin"])[1]
 
 

@@ -7,7 +7,6 @@ commits on its own thread; everybody else is served by the committer's thread.
 
 import asyncio
 import contextlib
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -26,6 +25,7 @@ from earmark.errors import (
     StoreUnavailable,
 )
 from earmark.ledger.commit_time import CommitTime
+from earmark.ledger.owner_process import OwnerProcess
 from earmark.ledger.store import Store
 from earmark.ledger.values import Decision, Operation, Presume, Release, Settle
 
@@ -159,7 +159,7 @@ class GroupCommitter:
         self._bell.acquire()
         self._asleep = False
         self._closed = False
-        self._process = os.getpid()
+        self._process = OwnerProcess()
         self._thread = threading.Thread(target=self._run, name="earmark-commit", daemon=True)
         self._thread.start()
 
@@ -186,6 +186,10 @@ class GroupCommitter:
         return self._submit_queued(operation)
 
     def _submit_queued(self, operation: Operation) -> Decision:
+        if self._store.is_in_transaction:
+            # Whoever commits waits for this thread's own transaction to end.
+            detail = "this thread is in the middle of a transaction: call once that has ended"
+            raise StoreUnavailable(store=self._store.name, detail=detail)
         gate = _Gate()
         try:
             self._queue.append((operation, gate))
@@ -216,7 +220,7 @@ class GroupCommitter:
     def close(self) -> None:
         """Commit what is queued, then refuse everything."""
         self._closed = True
-        if self._process == os.getpid():
+        if self._process.is_this:
             self._ring()
             self._thread.join()
             self._refuse_late()
@@ -231,8 +235,8 @@ class GroupCommitter:
             _fail([waiter], _closed(self._store))
 
     def _check(self) -> None:
-        if self._closed or self._process != os.getpid():
-            raise _closed(self._store, forked=self._process != os.getpid())
+        if self._closed or not self._process.is_this:
+            self._process.check(self._store.name, closed=True)
         if len(self._queue) >= LONGEST_QUEUE:
             raise StoreUnavailable(
                 store=self._store.name,
@@ -409,6 +413,5 @@ def _unknown(error: BaseException, store: Store) -> StoreUnavailable:
     return StoreUnavailable(store=store.name, detail=f"{detail} with the same key")
 
 
-def _closed(store: Store, *, forked: bool = False) -> StoreClosed:
-    why = "opened before this process was forked: open it in here" if forked else "closed"
-    return StoreClosed(store=store.name, detail=why)
+def _closed(store: Store) -> StoreClosed:
+    return StoreClosed(store=store.name, detail="closed")

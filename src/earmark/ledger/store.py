@@ -72,6 +72,11 @@ class Store(Protocol):
         """
         ...
 
+    @property
+    def is_in_transaction(self) -> bool:
+        """Whether the calling thread is in a transaction that `apply` would wait for, for ever."""
+        ...
+
     def watch(self, trees: Collection[str], seen: int, patience_s: float) -> int:
         """Return a number other than *seen* once any process committed something in *trees*.
 

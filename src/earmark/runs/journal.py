@@ -11,7 +11,7 @@ from msgspec import Struct, structs
 
 from earmark.clock import NANOS_PER_SECOND, iso
 from earmark.composition.ast import Composition
-from earmark.errors import KeyReused, NotFound, RunIdReused
+from earmark.errors import KeyReused, RunIdReused
 from earmark.ledger.values import TableRows
 from earmark.money import Money
 from earmark.runs.statement import RunStatus, Statement
@@ -149,90 +149,6 @@ class LedgerJournal(Journal, Protocol):
             KeyReused: As `record`.
         """
         ...
-
-
-class MemoryJournal:
-    """A journal that lasts as long as the process."""
-
-    def __init__(self) -> None:
-        self._runs: dict[str, RunRecord] = {}
-        self._lines: dict[str, dict[int, StatementLine]] = {}
-
-    async def start(self, run: RunRecord) -> None:
-        """Keep that a run begins."""
-        if run.run_id in self._runs:
-            raise reused(run, self._runs[run.run_id].started_at)
-        self._runs[run.run_id] = run
-        self._lines[run.run_id] = {}
-
-    async def record(self, run_id: str, lines: Sequence[StatementLine]) -> None:
-        """Keep attempts that ended."""
-        self._keep(run_id, lines)
-
-    def write(self, rows: TableRows, run_id: str, lines: Sequence[StatementLine]) -> None:
-        """Keep attempts that ended, while the ledger's lock is held."""
-        del rows
-        self._keep(run_id, lines)
-
-    def _keep(self, run_id: str, lines: Sequence[StatementLine]) -> None:
-        kept = self._lines[run_id]
-        for line in lines:
-            if kept.get(line.number, line) != line:
-                raise numbered_before(run_id, line)
-        kept.update((line.number, line) for line in lines)
-
-    async def renew(self, run_id: str, until: int) -> None:
-        """Keep that the run goes on."""
-        self._runs[run_id] = structs.replace(self._runs[run_id], alive_until=until)
-
-    async def finish(self, statement: Statement) -> None:
-        """Keep how the run ended."""
-        run = self._runs[statement.run_id]
-        self._runs[run.run_id] = structs.replace(run, status=statement.status, statement=statement)
-        self._lines[run.run_id] = {}
-
-    async def get(self, run_id: str) -> RunRecord:
-        """Return a run with its lines."""
-        if run_id not in self._runs:
-            raise NotFound(kind="run", name=run_id)
-        run = self._runs[run_id]
-        if run.statement is not None:
-            return structs.replace(run, lines=run.statement.lines)
-        written = sorted(self._lines[run_id].items())
-        return structs.replace(run, lines=tuple(line for _, line in written))
-
-    async def runs(self, *, limit: int = 100) -> list[RunRecord]:
-        """Return the latest runs, newest first."""
-        return [structs.replace(run, statement=None) for run in self._latest()[:limit]]
-
-    async def page(self, after: RunKey | None, most: int) -> list[RunSummary]:
-        """Return a page of the runs, newest first."""
-        found = [run for run in self._latest() if key_of(run) < (after or FIRST_PAGE)]
-        return [
-            RunSummary(
-                *(run.run_id, run.composition_id, run.budget, run.limit, run.started_at),
-                *(run.status, run.alive_until),
-            )
-            for run in found[:most]
-        ]
-
-    def progress(self, most: int) -> dict[str, RunProgress]:
-        """Return how far each of the latest runs has come."""
-        return {
-            run.run_id: RunProgress(run.status, len(self._lines[run.run_id]))
-            for run in self._latest()[:most]
-        }
-
-    def _latest(self) -> list[RunRecord]:
-        return sorted(self._runs.values(), key=key_of, reverse=True)
-
-    async def aclose(self) -> None:
-        """Nothing was opened."""
-
-
-def key_of(run: RunRecord | RunSummary) -> RunKey:
-    """Return where *run* stands in the list of all."""
-    return run.started_at, run.run_id
 
 
 def reused(run: RunRecord, begun: int) -> RunIdReused:

@@ -4,10 +4,9 @@ For tests and for budgets that need not outlive the process.
 """
 
 import inspect
-import os
 import threading
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
@@ -15,10 +14,11 @@ from earmark.budget.budget import Budget
 from earmark.budget.path import is_within
 from earmark.budget.window import Interval
 from earmark.clock import END_OF_TIME
-from earmark.errors import StoreClosed, StoreUnavailable
+from earmark.errors import StoreUnavailable
 from earmark.ledger.books import Books
 from earmark.ledger.changes import Changes
 from earmark.ledger.counting import is_counted
+from earmark.ledger.owner_process import OwnerProcess
 from earmark.ledger.preview import preview
 from earmark.ledger.store import Filter
 from earmark.ledger.values import (
@@ -35,7 +35,7 @@ from earmark.stores.memory_snapshot import MemorySnapshot
 from earmark.stores.tables import write_also, writes_also
 
 if TYPE_CHECKING:
-    from earmark.stores.tables_sqlite import SqliteTables
+    from earmark.stores.tables_memory import MemoryTables
 
 
 class MemoryStore:
@@ -55,9 +55,9 @@ class MemoryStore:
         """A committed batch that may not be in all of the rows yet."""
         self._unfinished = False
         """Whether the working set is in use, or its use was interrupted; changed with `_lock`."""
-        self._process = os.getpid()
+        self._process = OwnerProcess()
         self._closed = False
-        self._tables: SqliteTables | None = None
+        self._tables: MemoryTables | None = None
 
     @property
     def name(self) -> str:
@@ -69,26 +69,39 @@ class MemoryStore:
         """The store's URL; it opens another store, as this one is nowhere but here."""
         return self.name
 
-    @property
-    def tables(self) -> "SqliteTables":
-        """The tables beside the books, made at first use; they last as long as the store."""
+    def open_tables(self) -> "MemoryTables":
+        """Return the tables beside the ledger, always the same; they last as long as the store."""
         with self._lock:
             if self._tables is None:
                 # Only those who use them have the library loaded.
-                from earmark.stores.tables_sqlite import SqliteTables  # noqa: PLC0415
+                from earmark.stores.tables_memory import MemoryTables  # noqa: PLC0415
 
-                self._tables = SqliteTables(":memory:")
+                self._tables = MemoryTables()
             return self._tables
+
+    @property
+    def is_in_transaction(self) -> bool:
+        """Whether the calling thread writes to the tables; `apply` finds out by itself if here."""
+        return self._tables is not None and self._tables.is_in_transaction
 
     def apply(self, batch: Sequence[Operation], now: int) -> list[Decision]:
         """Decide and keep *batch* in order, all or nothing of it; nothing is durable.
 
         Raises:
-            StoreUnavailable: Called by a signal handler, a finaliser or an `also` in the middle of
-                another call of the same thread.
+            StoreUnavailable: Called by a signal handler, a finaliser, an `also` or a write to the
+                tables in the middle of another call of the same thread.
         """
-        if self._closed or self._process != os.getpid():
+        if self._closed or not self._process.is_this:
             self._check_open()
+        if self._tables is not None and self._tables.is_in_transaction:
+            return self._refuse_nested(batch)
+        if not writes_also(batch):
+            return self._apply(batch, now)
+        # In this order everywhere: who writes to the tables may read the ledger meanwhile.
+        with self.open_tables().lock:
+            return self._apply(batch, now, also=True)
+
+    def _apply(self, batch: Sequence[Operation], now: int, *, also: bool = False) -> list[Decision]:
         with self._lock:
             before, self._unfinished = self._unfinished, True
             if before and not self._recovered():
@@ -100,7 +113,7 @@ class MemoryStore:
                 books.presume(rows.due(now), now)
             apply = books.apply
             decisions = [apply(operation, now) for operation in batch]
-            if writes_also(batch):
+            if also:
                 self._commit_with_tables(batch, decisions, now)
             else:
                 self._commit(now)
@@ -153,9 +166,10 @@ class MemoryStore:
 
     def _is_nested(self) -> bool:
         """Return whether this thread uses the working set twice: a flag may be an interrupt's."""
+        users = (MemoryStore._apply.__code__, MemoryStore.accounts.__code__)
         uses, frame = 0, inspect.currentframe()
         while frame is not None:
-            uses += frame.f_code in _USES and frame.f_locals.get("self") is self
+            uses += frame.f_code in users and frame.f_locals.get("self") is self
             frame = frame.f_back
         return uses > 1
 
@@ -271,14 +285,7 @@ class MemoryStore:
         self._closed = True
 
     def _check_open(self) -> None:
-        # A forked child has a copy of the rows: what both reserve there would be spent twice.
-        if self._closed or self._process != os.getpid():
-            why = (
-                "closed"
-                if self._closed
-                else "opened before this process was forked: open it in here"
-            )
-            raise StoreClosed(store=self.name, detail=why)
+        self._process.check(self.name, closed=self._closed)
 
     def _last_at(self) -> int:
         self._write()
@@ -290,8 +297,6 @@ class MemoryStore:
             return len(self._rows.entries)
 
 
-#: What uses the working set.
-_USES: Final = (MemoryStore.apply.__code__, MemoryStore.accounts.__code__)
 #: A committed batch: its instant, what it changed, and the accounts that were in no row before.
 _Redo = tuple[int, Changes, set[int]]
 
@@ -387,11 +392,11 @@ class _TablesTransaction:
 
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
-        self._tables: SqliteTables | None = None
+        self._tables: MemoryTables | None = None
 
     def run(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         if self._tables is None:
-            self._tables = self._store.tables
+            self._tables = self._store.open_tables()
             self._tables.begin()
         return self._tables.run(sql, *values)
 

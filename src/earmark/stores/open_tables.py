@@ -1,30 +1,25 @@
 """From a store to the tables beside it."""
 
+from typing import Protocol, cast
+
 from earmark.ledger.store import Store
 from earmark.stores.tables import Tables
-from earmark.stores.tables_sqlite import SqliteTables
 
-_SQLITE = "sqlite:///"
+
+class _StoreWithTables(Protocol):
+    """What every store of this package offers beside what the ledger needs."""
+
+    def open_tables(self) -> Tables: ...
 
 
 def open_tables(store: Store) -> Tables:
     """Return the tables in the same place as a ledger's *store*; the caller closes them.
 
-    Every call on one store in memory gives the same tables, which last as long as the store.
+    Those in a file share the connections of the store, and those in memory are always the same
+    ones, which last as long as the store.
 
     Raises:
-        StoreUnavailable: The file cannot be opened.
+        StoreUnavailable: The store cannot be opened.
+        StoreClosed: It was closed.
     """
-    # Those of a store in memory are nowhere but in it.
-    own: Tables | None = getattr(store, "tables", None)
-    return tables_at(store.url) if own is None else own
-
-
-def tables_at(url: str) -> Tables:
-    """Return the tables at a ledger's URL; open the ledger first, which makes them."""
-    if url.startswith(_SQLITE):
-        return SqliteTables(url.removeprefix(_SQLITE))
-    # Only those who use it have the driver installed.
-    from earmark.stores.tables_postgres import PostgresTables  # noqa: PLC0415
-
-    return PostgresTables(url)
+    return cast("_StoreWithTables", store).open_tables()

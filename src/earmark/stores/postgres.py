@@ -5,7 +5,6 @@ listens while somebody waits. A connection that is lost is made again, and what 
 again under the same keys: what had been done answers as repeated.
 """
 
-import os
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final, TypeVar
@@ -15,8 +14,9 @@ import psycopg
 from earmark.budget.budget import Budget
 from earmark.budget.path import ancestors
 from earmark.clock import Clock
-from earmark.errors import StoreClosed, StoreUnavailable
+from earmark.errors import StoreUnavailable
 from earmark.ledger.books import Books
+from earmark.ledger.owner_process import OwnerProcess
 from earmark.ledger.preview import preview
 from earmark.ledger.store import Filter
 from earmark.ledger.values import (
@@ -38,6 +38,7 @@ from earmark.stores.postgres_snapshot import PostgresSnapshot
 from earmark.stores.postgres_url import PostgresUrl
 from earmark.stores.postgres_watch import PostgresWatch
 from earmark.stores.postgres_writer import MOST_PRESUMED, Writer
+from earmark.stores.tables_postgres import PostgresTables
 
 T = TypeVar("T")
 N = TypeVar("N", Entry, Reservation, Alert)
@@ -61,7 +62,7 @@ class PostgresStore:
         self.url = url
         """The URL, its password included: never shown."""
         self._place = PostgresUrl.parse(url)
-        self._process = os.getpid()
+        self._process = OwnerProcess()
         self._closed = False
         self._write_lock = threading.RLock()
         self._read_lock = threading.RLock()
@@ -86,6 +87,15 @@ class PostgresStore:
     def name(self) -> str:
         """The store's URL without a password."""
         return self._place.name
+
+    def open_tables(self) -> PostgresTables:
+        """Return the tables beside the ledger's, on connections of their own."""
+        return PostgresTables(self.url)
+
+    @property
+    def is_in_transaction(self) -> bool:
+        """Never: the tables beside have a connection of their own, for which nothing here waits."""
+        return False
 
     # Writing --------------------------------------------------------------------------------------
 
@@ -176,7 +186,7 @@ class PostgresStore:
 
     def close(self) -> None:
         """Close the connections; everything acknowledged is already durable."""
-        if self._process != os.getpid():
+        if not self._process.is_this:
             return
         with self._write_lock, self._read_lock:
             self._closed = True
@@ -220,9 +230,4 @@ class PostgresStore:
             return self._reader.steadily(attempt)
 
     def _check(self) -> None:
-        # A forked child shares the parent's sockets, and may have copied a locked lock.
-        if self._process != os.getpid():
-            why = "opened before this process was forked: open it in here"
-            raise StoreClosed(store=self.name, detail=why)
-        if self._closed:
-            raise StoreClosed(store=self.name, detail="closed")
+        self._process.check(self.name, closed=self._closed)

@@ -1,6 +1,5 @@
 """One connection to PostgreSQL: opened safely, with time-outs, opened again when it was lost."""
 
-import os
 import threading
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from contextlib import contextmanager, suppress
@@ -12,6 +11,7 @@ from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.pq.abc import Buffer, PGresult
 
 from earmark.errors import EarmarkError, InvalidKey, StoreCorrupt, StoreError, StoreUnavailable
+from earmark.ledger.owner_process import OwnerProcess
 from earmark.stores.postgres_url import PostgresUrl
 from earmark.stores.rows import Row
 
@@ -85,7 +85,7 @@ class Link:
         self.pooled = False
         """Whether a pooler stands between: then nothing of a session outlives a transaction."""
         self._connection: Connection | None = None
-        self._process = os.getpid()
+        self._process = OwnerProcess()
 
     @property
     def connection(self) -> Connection:
@@ -130,7 +130,7 @@ class Link:
         """Close the connection: the next use makes a new one. Interrupted, it is called again."""
         held = self._connection
         # In a forked child the socket is the parent's: closing it would say goodbye in its name.
-        if held is not None and self._process == os.getpid():
+        if held is not None and self._process.is_this:
             with suppress(psycopg.Error):
                 held.close()
         # Last: one that is not closed yet is found here again, and with it what it has locked.

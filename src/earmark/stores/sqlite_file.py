@@ -159,6 +159,12 @@ class SqliteFile:
         if self.is_lost:
             raise StoreUnavailable(store=self._name, detail=self._difference())
 
+    def has_another_log(self) -> bool:
+        """Return whether the log in use was removed or replaced, and the database was not."""
+        used, found = self._used, self._found()
+        # Once this process has left the file, another one may fold its log into it and remove it.
+        return not self._has_left and found != used and found[:3] == used[:3]
+
     def _is_linked_elsewhere(self) -> bool:
         found = [_identity(os.stat(link)) for link in self._also]  # noqa: PTH116 - beside `check`
         return any(each != self.identity for each in found)

@@ -8,6 +8,7 @@ before a table's name, values are text, whole numbers or null.
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
+from earmark.errors import StoreUnavailable
 from earmark.ledger.answers import reservation_of
 from earmark.ledger.values import AlsoWrite, Decision, Operation, Refused, TableRows
 
@@ -33,6 +34,12 @@ def write_also(batch: Sequence[Operation], decisions: Sequence[Decision], rows: 
             also(rows, reservation_of(decisions[number]))
 
 
+def in_transaction(store: str) -> StoreUnavailable:
+    """Return the refusal of a transaction that would wait for the one its own thread is in."""
+    detail = "this thread is in the middle of a transaction: call once that has ended"
+    return StoreUnavailable(store=store, detail=detail)
+
+
 def _also(op: Operation) -> AlsoWrite | None:
     # By name: a test against a union of types is several times slower, and this is asked of each.
     return getattr(op, "also", None)
@@ -44,7 +51,8 @@ class Tables(Protocol):
     Guaranteed: a `write` is one durable transaction, alone among the writes of all processes that
     name the same lock, and a `read` sees one commit. Not guaranteed: that `work` runs once. After a
     lost connection nobody knows whether it was committed, and it runs again: it must find out by
-    what it wrote, such as the id of its operation.
+    what it wrote, such as the id of its operation. Within `work`, neither these tables nor the
+    ledger beside them can be written by another call: where both share a writer, it is refused.
     """
 
     @property

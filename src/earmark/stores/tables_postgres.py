@@ -1,13 +1,12 @@
 """Tables in a PostgreSQL schema, beside the ledger's: `earmark.stores.tables`."""
 
-import os
 import threading
 from collections.abc import Callable
 from functools import cache
 from hashlib import sha256
 from typing import Final, TypeVar
 
-from earmark.errors import StoreClosed
+from earmark.ledger.owner_process import OwnerProcess
 from earmark.stores.migrations_postgres import in_schema
 from earmark.stores.postgres_link import (
     BEGIN,
@@ -32,7 +31,7 @@ class PostgresTables:
     def __init__(self, url: str) -> None:
         """Use the schema that *url* names; a ledger has made the tables."""
         self._url = PostgresUrl.parse(url)
-        self._process = os.getpid()
+        self._process = OwnerProcess()
         self._closed = False
         self._writer = Link(self._url)
         self._reader = Link(self._url)
@@ -84,11 +83,7 @@ class PostgresTables:
         return int.from_bytes(digest[:8], "big", signed=True)
 
     def _check(self) -> None:
-        if self._process != os.getpid():
-            why = "opened before this process was forked: open it in here"
-            raise StoreClosed(store=self.name, detail=why)
-        if self._closed:
-            raise StoreClosed(store=self.name, detail="closed")
+        self._process.check(self.name, closed=self._closed)
 
 
 class PostgresTableRows:

@@ -25,7 +25,7 @@ from earmark.stores.rows import Row
 from earmark.stores.sqlite_errors import translated
 from earmark.stores.sqlite_file import real_path
 from earmark.stores.sqlite_snapshot import SqliteSnapshot
-from earmark.stores.sqlite_turn import Turn
+from earmark.stores.sqlite_writer_lock import WriterLock
 from earmark.stores.upkeep import TABLES, Status, not_empty
 
 _COMPLETE: Final = """
@@ -82,13 +82,13 @@ class SqliteUpkeep:
     def migrate(self, *, finish: bool) -> tuple[Migration, ...]:
         """Apply what is pending, and return it."""
         self._check_there()
-        with self._turn(), self._open(apsw.SQLITE_OPEN_READWRITE) as connection:
+        with self._writer_lock(), self._open(apsw.SQLITE_OPEN_READWRITE) as connection:
             return migrate_sqlite(connection, self.name, self._clock, finish=finish)
 
     @contextmanager
     def loading(self) -> Generator["SqliteLoad"]:
         """Fill the file, made if there is none; keeps all of it or, after an error, nothing."""
-        with self._turn(), self._open(_MAKE) as connection:
+        with self._writer_lock(), self._open(_MAKE) as connection:
             prepare_sqlite(connection, self.name, self._clock)
             connection.execute("PRAGMA synchronous = FULL; PRAGMA cache_size = -65536")
             connection.execute("BEGIN IMMEDIATE")
@@ -111,11 +111,11 @@ class SqliteUpkeep:
                 yield connection
 
     @contextmanager
-    def _turn(self) -> Generator[None]:
+    def _writer_lock(self) -> Generator[None]:
         """Keep every other program from writing, as the store itself does."""
         with translated(self.name):
-            turn = Turn(real_path(self._path), self.name)
-        with closing(turn), turn:
+            lock = WriterLock(real_path(self._path), self.name)
+        with closing(lock), lock:
             yield
 
 

@@ -10,7 +10,7 @@ from earmark.ledger.ledger import Ledger
 from earmark.nudges.nudges import Nudges
 from earmark.quilt.quilt import Quilt
 from earmark.runs.journal import Journal
-from earmark.runs.journals import journal_with
+from earmark.runs.journal_tables import TablesJournal
 from earmark.stores.budget_queries import BudgetQueries
 from earmark.stores.open_tables import open_tables
 from earmark.stores.tables import Tables
@@ -55,7 +55,7 @@ class Workspace:
             quilt=Quilt(tables, clock),
             nudges=Nudges(tables, clock, recipient=sibling),
             agents=Agents(tables, clock),
-            journal=journal_with(ledger.store, tables),
+            journal=TablesJournal(tables),
             channels=channels,
         )
 

@@ -7,7 +7,7 @@ import pytest
 
 from earmark.errors import InvalidKey, NotFound
 from earmark.stores.tables import Tables
-from earmark.stores.tables_sqlite import SqliteTables
+from earmark.stores.tables_memory import MemoryTables
 from earmark.testing import ManualClock
 from earmark.workspace.tokens import Tokens
 
@@ -15,7 +15,7 @@ from earmark.workspace.tokens import Tokens
 @pytest.fixture
 def tables() -> Iterator[Tables]:
     """Tables in memory."""
-    opened = SqliteTables(":memory:")
+    opened = MemoryTables()
     yield opened
     opened.close()
 
@@ -71,7 +71,7 @@ def test_what_is_no_token_opens_nothing(tokens: Tokens, secret: str) -> None:
 
 def test_a_token_of_another_store_opens_nothing(tokens: Tokens, clock: ManualClock) -> None:
     """A well-formed token that nobody made here is unknown."""
-    other = SqliteTables(":memory:")
+    other = MemoryTables()
     _, secret = Tokens(other, clock).create("ci", ["admin"])
     other.close()
     assert tokens.check(secret) is None

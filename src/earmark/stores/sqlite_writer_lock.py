@@ -1,7 +1,7 @@
-"""Whose turn it is to write a SQLite file: one process at a time, by a lock file beside it.
+"""Which process may write a SQLite file: one at a time, by a lock file beside it.
 
-A process that has the turn and is stopped (Ctrl-Z, a debugger, a stuck disk) keeps it. The others
-wait for a while and are then told who it is; they go on by themselves once the turn is given.
+A process that holds the lock and is stopped (Ctrl-Z, a debugger, a stuck disk) keeps it. The others
+wait for a while, and then get an error that names it; they go on by themselves once it is released.
 
 The lock is `flock`'s, which belongs to an open file: a forked child shares it with its parent and
 would keep it for as long as it lives, so that it closes its copies first thing. The alternative,
@@ -58,10 +58,10 @@ def _close_in_child() -> None:
 os.register_at_fork(after_in_child=_close_in_child)
 
 
-class Turn:
-    """The right to write one file; for one thread at a time, `with` takes and gives it.
+class WriterLock:
+    """The exclusive right to write one file; for one thread at a time, `with` acquires it.
 
-    A thread that is interrupted in `take` or `give` calls `give` to be rid of whatever it got.
+    A thread that is interrupted in `acquire` or `release` calls `release` to be rid of the lock.
     """
 
     def __init__(self, path: str, name: str, *, patience_s: float = PATIENCE_S) -> None:
@@ -70,102 +70,101 @@ class Turn:
         Raises:
             OSError: It cannot be made.
         """
+        # The name that earlier versions of Earmark lock, too.
         self._path = f"{path}-turn"
         self._name = name
         self._patience_s = patience_s
         self._file = _LockFile(self._path)
         self._number = self._file.fileno()
-        self._asker: _Asker | None = None
+        self._waiter: _LockWaiter | None = None
 
-    def take(self) -> None:
+    def acquire(self) -> None:
         """Return when no other process writes, and keep the others from it.
 
         Raises:
-            StoreUnavailable: Another process had the turn all the time; nothing was changed.
+            StoreUnavailable: Another process held the lock all the time; nothing was changed.
         """
         try:
             fcntl.flock(self._number, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self._wait()
 
-    def give(self) -> None:
-        """Let the next process write; without the turn, nothing happens."""
-        if self._asker is not None and self._asker.give():
-            self._asker = None
+    def release(self) -> None:
+        """Let the next process write; without the lock, nothing happens."""
+        if self._waiter is not None and self._waiter.release():
+            self._waiter = None
         fcntl.flock(self._number, fcntl.LOCK_UN)
 
     def close(self) -> None:
-        """Close the lock file, which gives the turn; closing it again does nothing."""
-        if self._asker is not None:
-            self._asker.give()
+        """Close the lock file, which releases the lock; closing it again does nothing."""
+        if self._waiter is not None:
+            self._waiter.release()
         self._number = -1
         self._file.close()
 
     def __enter__(self) -> None:
-        self.take()
+        self.acquire()
 
     def __exit__(self, *_: object) -> None:
         with suppress(OSError):
-            self.give()
+            self.release()
 
     def _wait(self) -> None:
-        asker = self._asker
-        if asker is None or not asker.is_wanted_again():
-            # Known here before it asks: whatever it gets, `give` finds it.
-            asker = self._asker = _Asker(self._path)
-            asker.thread.start()
-        asker.granted.wait(self._patience_s)
-        if not asker.has_turn():
-            raise StoreUnavailable(store=self._name, detail=self._why())
-
-    def _why(self) -> str:
-        return (
-            f"{_holder(self._path)} has had the turn to write for {self._patience_s:g} s;"
-            " nothing was changed: ask again when it is done"
-        )
+        waiter = self._waiter
+        if waiter is None or not waiter.resume():
+            # Kept here before it starts: whatever lock it gets, `release` finds it.
+            waiter = self._waiter = _LockWaiter(self._path)
+            waiter.thread.start()
+        waiter.acquired.wait(self._patience_s)
+        if not waiter.has_lock():
+            detail = (
+                f"{_holder(self._path)} has had the turn to write for {self._patience_s:g} s;"
+                " nothing was changed: ask again when it is done"
+            )
+            raise StoreUnavailable(store=self._name, detail=detail)
 
 
-class _Asker:
-    """Stands in line, in a thread of its own: a lock file knows no time-outs.
+class _LockWaiter:
+    """Waits for the lock in a thread of its own: `flock` has no time-outs.
 
-    Kept while nobody waits for it: the next to wait goes on where this one stood in the line.
+    Kept after a time-out: the next to wait uses it, and keeps its place in the kernel's queue.
     """
 
     def __init__(self, path: str) -> None:
-        self.granted = threading.Event()
-        self.thread = threading.Thread(target=self._stand, name="earmark-turn", daemon=True)
+        self.acquired = threading.Event()
+        self.thread = threading.Thread(target=self._run, name="earmark-writer-lock", daemon=True)
         self._file = _LockFile(path)
         self._lock = threading.Lock()
         self._is_wanted = True
         self._is_over = False
 
-    def is_wanted_again(self) -> bool:
-        """Return whether it still stands in line; then it takes what it is given."""
+    def resume(self) -> bool:
+        """Return whether it still waits; then it keeps the lock that it gets."""
         with self._lock:
             self._is_wanted = self.thread.is_alive() and not self._is_over
             return self._is_wanted
 
-    def has_turn(self) -> bool:
-        """Return whether it was given the turn; if not, nobody wants it any more."""
+    def has_lock(self) -> bool:
+        """Return whether it has acquired the lock; if not, it lets go of it once it does."""
         with self._lock:
-            self._is_wanted = self.granted.is_set()
+            self._is_wanted = self.acquired.is_set()
             return self._is_wanted
 
-    def give(self) -> bool:
-        """Give what it has or will be given; return whether it had the turn."""
+    def release(self) -> bool:
+        """Release the lock that it has or will get; return whether it had it."""
         with self._lock:
             self._is_wanted = False
-            if not self.granted.is_set():
+            if not self.acquired.is_set():
                 return False
             self._is_over = True
             self._file.close()
             return True
 
-    def _stand(self) -> None:
+    def _run(self) -> None:
         fcntl.flock(self._file, fcntl.LOCK_EX)
         with self._lock:
             if self._is_wanted:
-                self.granted.set()
+                self.acquired.set()
             else:
                 self._is_over = True
                 self._file.close()

@@ -17,13 +17,13 @@ from earmark.errors import StoreUnavailable
 from earmark.ledger.committer import GroupCommitter
 from earmark.ledger.ledger import Ledger
 from earmark.stores.sqlite import SqliteStore
-from earmark.stores.sqlite_turn import Turn
+from earmark.stores.sqlite_writer_lock import WriterLock
 
 #: Takes the turn, says so, and gives it when it is told to.
 _HOLDER = """
 import sys
-from earmark.stores.sqlite_turn import Turn
-with Turn(sys.argv[1], "books"):
+from earmark.stores.sqlite_writer_lock import WriterLock
+with WriterLock(sys.argv[1], "books"):
     print("mine", flush=True)
     sys.stdin.readline()
 print("given", flush=True)
@@ -84,16 +84,19 @@ def test_a_stopped_process_with_the_turn_is_named_and_nothing_is_changed(tmp_pat
 def test_the_turn_passes_on_when_it_is_given(tmp_path: Path) -> None:
     """Who waits gets it as soon as the other process gives it, long before the patience ends."""
     path = str(tmp_path / "books.db")
-    with closing(Turn(path, "books")) as turn, closing(Turn(path, "x", patience_s=0.01)) as third:
+    with (
+        closing(WriterLock(path, "books")) as ours,
+        closing(WriterLock(path, "x", patience_s=0.01)) as third,
+    ):
         for _ in range(3):
             with holder(Path(path)) as other:
                 assert other.stdin is not None
                 # Written before we ask: it is given while we wait, or just before.
                 other.stdin.write("\n")
                 other.stdin.flush()
-                ours = pytest.raises(StoreUnavailable, match=f"process {os.getpid()} has had")
-                with turn, ours:
-                    third.take()
+                named = pytest.raises(StoreUnavailable, match=f"process {os.getpid()} has had")
+                with ours, named:
+                    third.acquire()
                 other.wait()
 
 
@@ -101,14 +104,16 @@ def test_who_gave_up_waiting_does_not_keep_the_turn(tmp_path: Path) -> None:
     """A place in the line that nobody waits at any more is kept, one for all, and passed over."""
     path = str(tmp_path / "books.db")
     with (
-        closing(Turn(path, "books", patience_s=0.05)) as gave_up,
-        closing(Turn(path, "x")) as next_,
+        closing(WriterLock(path, "books", patience_s=0.05)) as gave_up,
+        closing(WriterLock(path, "x")) as next_,
     ):
         with holder(Path(path)) as other:
             for _ in range(3):
                 with pytest.raises(StoreUnavailable, match=f"process {other.pid} has had"):
-                    gave_up.take()
-            in_line = [thread for thread in threading.enumerate() if thread.name == "earmark-turn"]
+                    gave_up.acquire()
+            in_line = [
+                thread for thread in threading.enumerate() if thread.name == "earmark-writer-lock"
+            ]
             assert len(in_line) == 1
             let_go(other)
         # It is given the turn, which nobody wants there any more, and lets it go.
@@ -117,12 +122,12 @@ def test_who_gave_up_waiting_does_not_keep_the_turn(tmp_path: Path) -> None:
             pass
         gave_up._patience_s = 60
         with holder(Path(path)) as other, ThreadPoolExecutor(1) as pool:
-            taken = pool.submit(gave_up.take)
-            while not any(thread.name == "earmark-turn" for thread in threading.enumerate()):
+            taken = pool.submit(gave_up.acquire)
+            while not any(thread.name == "earmark-writer-lock" for thread in threading.enumerate()):
                 assert not taken.done()
             let_go(other)
             taken.result()
-            gave_up.give()
+            gave_up.release()
 
 
 def test_many_that_wait_and_give_up_never_have_the_turn_at_once(tmp_path: Path) -> None:
@@ -147,8 +152,8 @@ _COUNTS = """
 import sys
 from pathlib import Path
 from earmark.errors import StoreUnavailable
-from earmark.stores.sqlite_turn import Turn
-turn, counter, counted = Turn(sys.argv[1], "books", patience_s=0.0005), Path(sys.argv[2]), 0
+from earmark.stores.sqlite_writer_lock import WriterLock
+turn, counter, counted = WriterLock(sys.argv[1], "books", patience_s=0.0005), Path(sys.argv[2]), 0
 while counted < 60:
     try:
         with turn:
