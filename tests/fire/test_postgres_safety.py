@@ -11,7 +11,7 @@ from earmark.clock import NANOS_PER_SECOND, SystemClock
 from earmark.errors import BudgetExceeded, EarmarkError, StoreError, StoreUnavailable
 from earmark.stores.open import open_ledger
 from earmark.stores.postgres import PostgresStore
-from earmark.stores.postgres_link import DURABLE, TIMEOUTS
+from earmark.stores.postgres_session import DURABLE, TIMEOUTS
 from support.pgbouncer import PgBouncer
 from support.postgres_programs import free_port
 from support.postgres_server import PostgresServer

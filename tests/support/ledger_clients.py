@@ -175,7 +175,8 @@ def _read(file: Path) -> Iterator[Any]:
 
 def hold_lock(url: str, tree: str) -> None:
     """Lock a tree's row as the store does, in a transaction of the store's own, and stay so."""
-    from earmark.stores.postgres_link import Link, transaction
+    from earmark.stores.postgres_link import Link
+    from earmark.stores.postgres_session import transaction
     from earmark.stores.postgres_url import PostgresUrl
 
     parsed = PostgresUrl.parse(url)

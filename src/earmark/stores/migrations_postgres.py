@@ -17,6 +17,7 @@ from psycopg.rows import tuple_row
 from earmark.clock import Clock
 from earmark.errors import StoreCorrupt, StoreUnavailable
 from earmark.stores.migrations import Migration, Standing, applied_from, known_migrations
+from earmark.stores.postgres_session import WAIT_BRIEFLY, WAIT_FOR_LOCKS, Connection
 
 _EXISTS: Final = "SELECT count(*) FROM pg_namespace WHERE nspname = %s"
 _TABLES: Final = """
@@ -33,12 +34,6 @@ CREATE TABLE IF NOT EXISTS {schema}.migration (
 """
 _APPLIED: Final = "SELECT number, name, applied_at FROM {schema}.migration ORDER BY number"
 _NOTE: Final = "INSERT INTO {schema}.migration (number, name, applied_at) VALUES (%s, %s, %s)"
-#: Whoever migrates at the same time is waited for.
-_PATIENT: Final = "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0"
-#: A change of a table waits for the transactions that use it, and everybody else for the change.
-_BRIEF: Final = "SET LOCAL lock_timeout = '10s'"
-
-Connection = psycopg.Connection[Any]
 
 
 def prepare_postgres(
@@ -127,9 +122,11 @@ def _apply_next(
     known: tuple[Migration, ...] | None,
 ) -> tuple[Migration, ...]:
     with connection.transaction():
-        connection.execute(_PATIENT)
+        # Whoever migrates at the same time is waited for.
+        connection.execute(WAIT_FOR_LOCKS)
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_lock_number(schema),))
-        connection.execute(_BRIEF)
+        # A change of a table waits for the transactions that use it, and others for the change.
+        connection.execute(WAIT_BRIEFLY)
         standing = postgres_standing(connection, schema, name, known=known)
         standing.check_known(name)
         steps = standing.applicable(finish=finish)

@@ -32,8 +32,10 @@ from earmark.ledger.values import (
 from earmark.stores.migrations_postgres import prepare_postgres
 from earmark.stores.postgres_batch import tree_of
 from earmark.stores.postgres_clock import HostClock
-from earmark.stores.postgres_link import BEGIN_READING, Link, connect, raise_from, transaction
+from earmark.stores.postgres_errors import raise_from
+from earmark.stores.postgres_link import Link
 from earmark.stores.postgres_rows import PostgresRows
+from earmark.stores.postgres_session import BEGIN_READING, connect, transaction
 from earmark.stores.postgres_snapshot import PostgresSnapshot
 from earmark.stores.postgres_url import PostgresUrl
 from earmark.stores.postgres_watch import PostgresWatch

@@ -9,7 +9,7 @@ from typing import Final
 from earmark.clock import NANOS_PER_SECOND, Clock, SystemClock
 from earmark.errors import StoreUnavailable
 from earmark.ledger.commit_time import LARGEST_STEP_NS
-from earmark.stores.postgres_link import Connection
+from earmark.stores.postgres_session import Connection
 from earmark.stores.postgres_url import PostgresUrl
 
 #: SQL that is false where the instant `{at}` is too far from the server's; null is not compared.

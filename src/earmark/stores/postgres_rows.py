@@ -12,7 +12,7 @@ from earmark.clock import END_OF_TIME
 from earmark.ledger.store import Filter
 from earmark.ledger.values import Account, Alert, Entry, Reservation
 from earmark.stores.postgres_batch import tree_of
-from earmark.stores.postgres_link import Connection
+from earmark.stores.postgres_session import Connection
 from earmark.stores.rows import (
     ACCOUNT_COLUMNS,
     ALERT_COLUMNS,

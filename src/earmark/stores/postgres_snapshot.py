@@ -9,8 +9,9 @@ import psycopg
 
 from earmark.budget.budget import Budget
 from earmark.ledger.values import Account, Entry, Reservation
-from earmark.stores.postgres_link import BEGIN_SNAPSHOT, Connection, raise_from
+from earmark.stores.postgres_errors import raise_from
 from earmark.stores.postgres_rows import PostgresRows
+from earmark.stores.postgres_session import BEGIN_SNAPSHOT, Connection
 from earmark.stores.postgres_url import PostgresUrl
 from earmark.stores.rows import (
     ACCOUNT_COLUMNS,

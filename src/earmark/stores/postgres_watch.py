@@ -11,7 +11,9 @@ from typing import Final
 import psycopg
 
 from earmark.clock import NANOS_PER_SECOND
-from earmark.stores.postgres_link import Connection, Link, raise_from
+from earmark.stores.postgres_errors import raise_from
+from earmark.stores.postgres_link import Link
+from earmark.stores.postgres_session import Connection
 from earmark.stores.postgres_url import PostgresUrl
 
 CHANNEL: Final = "earmark"

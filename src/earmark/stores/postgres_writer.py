@@ -38,8 +38,9 @@ from earmark.stores.postgres_batch import (
     written,
 )
 from earmark.stores.postgres_clock import AGREES, HostClock
-from earmark.stores.postgres_link import SAFE, Call, Connection, Link, transaction
+from earmark.stores.postgres_link import Link
 from earmark.stores.postgres_rows import PostgresRows, TreeRow
+from earmark.stores.postgres_session import SAFE, Call, Connection, transaction
 from earmark.stores.rows import Row, alert_row, joined_row
 from earmark.stores.tables import write_also, writes_also
 from earmark.stores.tables_postgres import PostgresTableRows

@@ -8,12 +8,12 @@ from typing import Final, TypeVar
 
 from earmark.ledger.owner_process import OwnerProcess
 from earmark.stores.migrations_postgres import in_schema
-from earmark.stores.postgres_link import (
+from earmark.stores.postgres_link import Link
+from earmark.stores.postgres_session import (
     BEGIN,
     BEGIN_READING,
     SAFE,
     Connection,
-    Link,
     SessionUnfit,
     transaction,
 )

@@ -15,12 +15,13 @@ from earmark.stores.migrations_postgres import (
     postgres_standing,
     prepare_postgres,
 )
-from earmark.stores.postgres_link import (
+from earmark.stores.postgres_errors import raise_from
+from earmark.stores.postgres_session import (
+    WAIT_BRIEFLY,
     Connection,
     check_server,
     connect,
     durability,
-    raise_from,
 )
 from earmark.stores.postgres_snapshot import PostgresSnapshot
 from earmark.stores.postgres_url import PostgresUrl
@@ -109,8 +110,6 @@ class PostgresUpkeep:
     @contextmanager
     def _connection(self) -> Generator[Connection]:
         connection = connect(self._url)
-        # Behind a pooler the next transaction may have another session; and one use pays nothing.
-        connection.prepare_threshold = None
         try:
             yield connection
         except psycopg.Error as error:
@@ -132,7 +131,7 @@ class PostgresLoad:
     def check_empty(self) -> None:
         """Refuse a schema that has rows; until the end nobody else adds any."""
         locked = ", ".join(f"{{schema}}.{table}" for table in ("tree", *TABLES))
-        self._execute(f"SET LOCAL lock_timeout = '10s'; LOCK {locked} IN EXCLUSIVE MODE")
+        self._execute(f"{WAIT_BRIEFLY}; LOCK {locked} IN EXCLUSIVE MODE")
         found = {table: n for table in TABLES if (n := self.count(table))}
         if found:
             raise not_empty(self._url.name, found)
