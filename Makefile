@@ -53,7 +53,7 @@ $(VENV)/demo.done: $(VENV)/pip.done pyproject.toml
 	@touch $@
 
 $(VENV)/dev.done: $(VENV)/demo.done requirements-dev.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[postgres,service]' --requirement requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[gateway,postgres,service]' --requirement requirements-dev.txt
 	@touch $@
 
 clean:

@@ -102,7 +102,6 @@ SHARED = {
     "Quality": _API,
     "Reservation": _API,
     "Task": _API,
-    "Connection": _EACH,
     "Uncommitted": _EACH,
     "Attempt": _OPEN,
     "Bill": _OPEN,

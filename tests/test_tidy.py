@@ -198,6 +198,7 @@ FOREIGN = {
     ("job", "README.md"): "the main job of the program, in plain English",
     ("overdraft", "src/earmark/service/metrics.py"): "a metric's name, as dashboards know it",
     ("quota", "src/earmark/apis/"): "quotes a provider's message",
+    ("quota", "docs/gateway.md"): "a provider's type of an error",
     ("estimate", "src/earmark/provider/"): "counts tokens of a stream: no bound, and says so",
 }
 

@@ -97,6 +97,12 @@ class CallHold:
         return self._ending
 
     @property
+    def grows(self) -> bool:
+        """Whether it pays for less than the call may ask for, and grows with its stream."""
+        grows = isinstance(self._order.policy, Elastic)
+        return grows and self._covered != self.ask.max_output_tokens
+
+    @property
     def produced_tokens(self) -> int:
         """The most output tokens it was told of."""
         return self._produced

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from earmark.admission.call import Reply
+from earmark.errors import BudgetExceeded
 from earmark.ledger.values import State, TableRows
 from earmark.money import Money
 from earmark.pricing.usage import Usage
@@ -37,6 +38,20 @@ class Charge:
     duration_ns: int = 0
     """How long it took once it was sent."""
     note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldQuote:
+    """What a call would hold, had it been opened; nothing was."""
+
+    hold: Money
+    """What would be held; of a refused call the least that was asked for."""
+    max_output_tokens: int | None
+    """The output limit that would be sent, per choice."""
+    clamped_to: int | None
+    """The same where it is less than was asked for."""
+    refusal: BudgetExceeded | None
+    """Why nothing would be held without waiting; `None` where it fits."""
 
 
 class Recorder(Protocol):

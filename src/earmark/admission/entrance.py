@@ -79,6 +79,26 @@ class Entrance:
             return False
         return refused.unit != "calls"
 
+    def quote(self, order: Order) -> tuple[Ask, BudgetExceeded | None]:
+        """Return what *order* would hold now if it did not wait, or why it would hold nothing.
+
+        Raises:
+            NoBudget: No budget on the path has a limit.
+        """
+        turns, step = self._ledger.turns, _first(order)
+        turns.check_limited(order.budget)
+        while True:
+            ask = step.ask
+            refused = turns.preview(order.budget, requests.amounts(ask.hold, ask.units()))
+            if refused is None:
+                return ask, None
+            following = after(order.policy, order.bound, order.expected, ask, refused)
+            if isinstance(following, Wait):
+                following = following.otherwise
+            if isinstance(following, Refuse):
+                return ask, following.refusal
+            step = following
+
     def _before_waiting(self, order: Order, wait_ns: int) -> bool:
         """Return whether the key was used, so that waiting cannot help.
 

@@ -25,135 +25,41 @@ from threading import Lock
 from types import TracebackType
 from typing import Any, Final, Self, Unpack, overload
 
-from msgspec import Struct
 from msgspec.structs import replace
 
+from earmark.admission.admit import GRACE_NS, Admission, CallTerms, wait_nanos
 from earmark.admission.call import Call, Grant, Reply, counting
-from earmark.admission.call_hold import CallHold, Sent
-from earmark.admission.charge import Charge, Receipt, Recorder
+from earmark.admission.call_hold import CallHold
+from earmark.admission.charge import Charge, HoldQuote, Receipt, Recorder
 from earmark.admission.ending import cut_by, ended_by, failed_by
-from earmark.admission.entrance import Entrance, Order
-from earmark.admission.policy import STRICT, Policy, Soft, in_force
-from earmark.admission.quantile import P99, OutputQuantiles
+from earmark.admission.entrance import Order
+from earmark.admission.policy import STRICT, Policy
+from earmark.admission.quantile import OutputQuantiles
 from earmark.admission.request import (
     DEFAULT_TIMEOUT,
     DEFAULT_WAIT,
     OpenOptions,
     Request,
-    read_request,
 )
-from earmark.admission.threads_and_tasks import AnyLedger, TaskLedger, ThreadLedger, completed
+from earmark.admission.threads_and_tasks import TaskLedger, ThreadLedger, completed
 from earmark.admission.ticket import AsyncTicket, Ticket
 from earmark.apis.client_errors import kinds_of
-from earmark.budget.path import parse_path
-from earmark.clock import NANOS_PER_SECOND, Clock, check_clock, parse_duration, time_limit
-from earmark.errors import BudgetExceeded, CallFailed, EarmarkError, InvalidConfig, KeyReused
-from earmark.errors.inputs import shown, wrong_argument
-from earmark.ids import new_key
+from earmark.clock import NANOS_PER_SECOND, Clock, parse_duration, time_limit
+from earmark.errors import BudgetExceeded, CallFailed, EarmarkError, KeyReused
+from earmark.errors.inputs import wrong_argument
 from earmark.ledger.async_ledger import AsyncLedger
 from earmark.ledger.ledger import Ledger
-from earmark.ledger.requests import Duration, labels_beside
+from earmark.ledger.requests import Duration
 from earmark.ledger.undo import undo_order
-from earmark.pricing.book import PriceBook, check_book
+from earmark.pricing.book import PriceBook
 from earmark.pricing.bound import Bound
 
 _log = logging.getLogger(__name__)
 
-__all__ = ["AsyncGuard", "Charge", "Guard", "Opening", "Receipt", "Recorder"]
+__all__ = ["GRACE_NS", "AsyncGuard", "Charge", "Guard", "Opening", "Receipt", "Recorder"]
 
-#: A hold outlives its call's time-out by this much: the time there is to book it.
-GRACE_NS: Final = 60 * NANOS_PER_SECOND
 #: How long a provider may take to count an input. Its answer is only worth a short wait.
 COUNT_TIMEOUT_S: Final = 5.0
-
-
-class _CallTerms(Struct, frozen=True, kw_only=True):
-    """How one call is let in."""
-
-    under: str
-    key: str | None
-    wait_ns: int
-    timeout_ns: int
-    labels: Mapping[str, str]
-    policy: Policy | None = None
-    recorder: Recorder | None = None
-
-
-class _Admission:
-    """What both guards do: from a request to its hold. It learns from every reply."""
-
-    def __init__(
-        self,
-        ledger: AnyLedger,
-        policy: Policy,
-        book: PriceBook | None,
-        clock: Clock | None,
-        quantiles: OutputQuantiles | None,
-    ) -> None:
-        self.ledger = ledger
-        self.clock = ledger.clock if clock is None else check_clock(clock)
-        self._policy = _checked(policy)
-        self._book = check_book(book)
-        if not isinstance(quantiles, OutputQuantiles | None):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped callers
-            raise wrong_argument("quantiles", quantiles, "an OutputQuantiles")
-        self._quantiles = quantiles or OutputQuantiles()
-        self._entrance = Entrance(ledger)
-
-    def read(
-        self, under: str, request: Mapping[str, Any] | Bound | None, options: OpenOptions
-    ) -> tuple[Request, _CallTerms]:
-        """Return the request with its bound, priced now, and how it is let in."""
-        parse_path(under)
-        try:
-            bounded = read_request(under, request, options, self._book, self.clock)
-        except BudgetExceeded as refusal:
-            # Only here is it known whose money an unpriced call would have been.
-            refusal.budget = refusal.budget or under
-            raise
-        return bounded, _CallTerms(
-            under=under,
-            key=options.get("key"),
-            wait_ns=_nanos(options.get("wait", DEFAULT_WAIT)),
-            timeout_ns=parse_duration(options.get("timeout", DEFAULT_TIMEOUT)),
-            labels=labels_beside(options.get("labels") or {}, bounded.labels),
-            policy=options.get("policy"),
-        )
-
-    def order(self, request: Request, terms: _CallTerms) -> Order:
-        """Return the order of *request*, under a key of its own unless one is given."""
-        parse_path(terms.under)
-        policy = self._policy if terms.policy is None else _checked(terms.policy)
-        quantile = policy.quantile if isinstance(policy, Soft) else P99
-        return Order(
-            key=new_key(self.clock) if terms.key is None else terms.key,
-            name=new_key(self.clock),
-            budget=terms.under,
-            bound=request.bound,
-            policy=in_force(policy, request.bound, streams=request.streams),
-            expected=self._quantiles.expected(
-                request.name, _route(terms), parts_per_million=quantile
-            ),
-            ttl_ns=terms.timeout_ns + GRACE_NS,
-            labels=terms.labels,
-        )
-
-    def asks_too_much(self, order: Order) -> bool:
-        """Return whether what *order* asks for first does not fit now."""
-        return self._entrance.asks_too_much(order)
-
-    async def hold(self, request: Request, order: Order, terms: _CallTerms) -> CallHold:
-        """Return the hold of *order*, once its turn in line has come."""
-        began = self.clock.elapsed()
-        held = await self._entrance.enter(order, wait_ns=terms.wait_ns)
-        started = self.clock.elapsed()
-        sent = Sent(
-            name=request.name,
-            route=_route(terms),
-            waited_ns=started - began,
-            started=started,
-            recorder=terms.recorder,
-        )
-        return CallHold(self.ledger, order, held, sent, self._quantiles)
 
 
 class Guard:
@@ -211,11 +117,11 @@ class Guard:
             raise wrong_argument("the ledger", ledger, "what earmark.open or open_async opens")
         guard = super().__new__(cls)
         guard._ledger = ledger
-        guard._admission = _Admission(ThreadLedger(ledger), policy, book, clock, quantiles)
+        guard._admission = Admission(ThreadLedger(ledger), policy, book, clock, quantiles)
         return guard
 
     _ledger: Ledger
-    _admission: _Admission
+    _admission: Admission
 
     def open(
         self,
@@ -267,7 +173,7 @@ class AsyncGuard:
         quantiles: OutputQuantiles | None = None,
     ) -> None:
         """Spend from *ledger* by *policy*; see `Guard`."""
-        self._admission = _Admission(TaskLedger(ledger), policy, book, clock, quantiles)
+        self._admission = Admission(TaskLedger(ledger), policy, book, clock, quantiles)
 
     def open(
         self,
@@ -281,6 +187,21 @@ class AsyncGuard:
         """
         bounded, terms = self._admission.read(under, request, options)
         return Opening(self._admission, bounded, self._admission.order(bounded, terms), terms)
+
+    def quote(
+        self, under: str, request: Mapping[str, Any] | Bound, **options: Unpack[OpenOptions]
+    ) -> HoldQuote:
+        """Return what `open` would hold for *request* now, if it did not wait; holds nothing.
+
+        It reads the books on the caller's thread, and says nothing of what changes afterwards.
+
+        Raises:
+            BudgetExceeded: `unpriced`, or more than `at_most`.
+            NoBudget: No budget on the path has a limit.
+            InvalidUsage: It is no request of this API.
+        """
+        bounded, terms = self._admission.read(under, request, options)
+        return self._admission.quote(bounded, self._admission.order(bounded, terms))
 
     async def spend(
         self,
@@ -316,10 +237,10 @@ class AsyncGuard:
             asyncio.CancelledError: Once the cancelled call is booked; from the store's error, where
                 it could not be.
         """
-        terms = _CallTerms(
+        terms = CallTerms(
             under=under,
             key=key,
-            wait_ns=_nanos(wait),
+            wait_ns=wait_nanos(wait),
             timeout_ns=parse_duration(timeout),
             labels=labels or {},
             recorder=recorder,
@@ -386,7 +307,7 @@ class Opening:
     __slots__ = ("_admission", "_begun", "_order", "_request", "_terms", "_ticket")
 
     def __init__(
-        self, admission: _Admission, request: Request, order: Order, terms: _CallTerms
+        self, admission: Admission, request: Request, order: Order, terms: CallTerms
     ) -> None:
         self._admission = admission
         self._request = request
@@ -411,6 +332,10 @@ class Opening:
         assert self._ticket is not None, "a block is entered before it is left"
         await self._ticket.__aexit__(kind, ended_by, traceback)
 
+    def asks_too_much(self) -> bool:
+        """Return whether what it asks for first does not fit now; reads only."""
+        return self._admission.asks_too_much(self._order)
+
     async def _open(self) -> AsyncTicket:
         if not self._begun.acquire(blocking=False):
             raise KeyReused(
@@ -428,18 +353,3 @@ async def _presumed(hold: CallHold, detail: str, partial: list[Reply]) -> CallFa
     failure = CallFailed(detail=detail, note=detail, billed="unknown", retryable=True)
     failure.charge = await hold.end(cut_by(failure, partial))
     return failure
-
-
-def _checked(policy: object) -> Policy:
-    if not isinstance(policy, Policy):
-        detail = f"{shown(policy)} is no policy: give earmark.Strict(), Elastic() or Soft()"
-        raise InvalidConfig(place="policy", detail=detail)
-    return policy
-
-
-def _nanos(wait: Duration | None) -> int:
-    return 0 if wait is None else parse_duration(wait)
-
-
-def _route(terms: _CallTerms) -> str:
-    return terms.labels.get("stage", "")

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypedDict
 
-from earmark.admission.policy import Policy
+from earmark.admission.policy import STRICT, Policy
 from earmark.apis.api import request_table
 from earmark.apis.bounds import DEFAULT_MAX_TOKENS, bound_request
 from earmark.apis.called import api_and_provider
@@ -16,12 +16,12 @@ from earmark.apis.output_limit import with_output_limit
 from earmark.apis.reply_cost import PricedRequest
 from earmark.apis.requests import RequestReading, copied_body, read_body
 from earmark.clock import Clock, parse_duration
-from earmark.errors import InvalidUsage
+from earmark.errors import BudgetExceeded, InvalidUsage, Reason
 from earmark.errors.inputs import wrong_argument
 from earmark.ledger.requests import Duration
 from earmark.money import AmountLike, Money
 from earmark.pricing.book import LONGEST_CALL_NS, PriceBook
-from earmark.pricing.bound import Bound, DeclaredBound
+from earmark.pricing.bound import Bound, DeclaredBound, ModelBound
 from earmark.pricing.price import Price, free
 
 #: How long a call waits in line, and how long it may take, unless told otherwise.
@@ -35,6 +35,8 @@ class OpenOptions(TypedDict, total=False):
 
     Args:
         up_to: In place of a request: the most the call can cost, in USD.
+        at_most: The most this call may hold, in USD, whatever the budget has: its output limit is
+            lowered until it fits, and where not even 32 tokens do, it is refused.
         api: Whose body the request is: `openai` (Chat Completions), `openai-responses`,
             `openai-embeddings`, `anthropic`, `anthropic-count-tokens`, `gemini`. If not given that
             of the provider `anthropic` or `google`, else `openai`.
@@ -69,6 +71,7 @@ class OpenOptions(TypedDict, total=False):
     """
 
     up_to: AmountLike | None
+    at_most: AmountLike | None
     api: str
     provider: str
     model: str | None
@@ -104,6 +107,8 @@ class Request:
     """A copy of what was given, without what a hold adds to it; `None` for a declared amount."""
     priced: PricedRequest | None = None
     """What its reply is priced by; `None` for a declared amount."""
+    lowered: bool = False
+    """Whether its output limit was lowered to what it may hold at most."""
 
     @property
     def is_free(self) -> bool:
@@ -151,6 +156,8 @@ def read_request(
         raise TypeError(f"open() has no option {min(unknown)!r}")
     _check_types(options)
     up_to = options.get("up_to")
+    if options.get("at_most") is not None and not isinstance(request, Mapping):
+        raise InvalidUsage(detail="at_most is for a request, whose output it lowers")
     if (request is None) == (up_to is None):
         raise InvalidUsage(detail="give either a request or up_to, the most it can cost")
     if up_to is not None:
@@ -202,11 +209,13 @@ def _bounded(
             options.get("counted_input_tokens"), options.get("count_margin", DEFAULT_MARGIN)
         ),
     )
+    within = _within(bound, options.get("at_most"))
     host = options.get("host")
     host = own_host(provider, api) if host is None else host
     return Request(
         name=price.name,
-        bound=bound,
+        bound=within,
+        lowered=within is not bound,
         streams=(reading.stream or options.get("stream") is True)
         and shows_output(provider, price.model, body, own_price=price.source == "own"),
         api=api,
@@ -224,6 +233,32 @@ def _bounded(
             counts_choices=counts_choices(api, host),
         ),
     )
+
+
+def _within(bound: ModelBound, at_most: AmountLike | None) -> ModelBound:
+    """Return *bound* with an output limit that *at_most* pays for, where it does not pay for all.
+
+    Raises:
+        BudgetExceeded: It pays for no reply of a useful length.
+    """
+    most = None if at_most is None else Money(at_most)
+    if most is None or bound.cost() <= most:
+        return bound
+    wanted = bound.max_output_tokens
+    smallest = min(wanted, max(STRICT.smallest, bound.least_output_tokens))
+    fits = bound.largest_output(most)
+    if fits < max(1, smallest):
+        raise BudgetExceeded(
+            reason=Reason.TOO_LARGE,
+            budget="",
+            window="per request",
+            limit=most,
+            settled=Money(),
+            held=Money(),
+            available=most,
+            requested=bound.cost(smallest),
+        )
+    return replace(bound, max_output_tokens=fits)
 
 
 def _price(

@@ -32,7 +32,13 @@ from earmark.admission.threads_and_tasks import completed
 from earmark.apis.client_errors import http_answer, never_sent
 from earmark.apis.failures import Rejection, raised, rejected, unreachable
 from earmark.apis.reply_cost import request_id_of
-from earmark.apis.streams import ReplyStream, StreamPiece, open_stream
+from earmark.apis.streams import (
+    ClosingEvent,
+    EndReason,
+    ReplyStream,
+    StreamPiece,
+    open_stream,
+)
 from earmark.apis.written_output import holds_work
 from earmark.errors import CallFailed, EarmarkError, InvalidUsage, KeyReused
 from earmark.errors.inputs import shown
@@ -95,9 +101,18 @@ class _Call:
         return self._hold.ask.max_output_tokens if self._hold.ask.clamped else None
 
     @property
+    def grows(self) -> bool:
+        """Whether its hold grows with its stream, and is not the most there can be yet."""
+        return self._hold.grows
+
+    @property
     def charge(self) -> Charge | None:
         """How it was booked; `None` while it is open."""
         return self._hold.charge
+
+    def closing_events(self, reason: EndReason = "max_output_tokens") -> list[ClosingEvent]:
+        """Return the events that end its stream here, for a client to read it as cut and whole."""
+        return [] if self._stream is None else self._stream.closing_events(reason)
 
     def _enter(self) -> None:
         if self._hold.ending is not None or not self._entered.acquire(blocking=False):
@@ -294,7 +309,7 @@ class Ticket(_Call):
 
         Args:
             reply: The provider's body, decoded or as bytes, or an SDK's reply object; or the
-                `Usage`; or the cost in USD, an amount as everywhere. What was fed, if not given.
+                `Usage`; or the cost in USD. What was fed, if not given.
             units: Other units of a cost in USD, `{"tokens": 1200}`.
             headers: The reply's headers: they name the request.
 
@@ -322,11 +337,11 @@ class Ticket(_Call):
         """Book that the call failed, by the exception its client raised or the HTTP error *status*.
 
         What providers describe as a rejection before any work is released, and so is what is known
-        not to have been sent: no connection was made. Everything else is presumed: any other
-        exception, any error after the reply began or whose body holds output or a usage, and where
-        the exception shows an attempt before it. Give the exception that sending `body` raised, and
-        no other. The failure, to be raised, says which by `billed`, whether another try may help by
-        `retryable` and `retry_after`, and has the `charge`.
+        not to have been sent. Everything else is presumed: any other exception, any error after the
+        reply began or whose body holds output or a usage, and where the exception shows an attempt
+        before it. Give the exception that sending `body` raised, and no other. The failure, to be
+        raised, says which by `billed`, whether another try may help by `retryable` and
+        `retry_after`, and has the `charge`.
 
         Raises:
             InvalidUsage: *status* is no error, or a header no text; the ticket stays open.
@@ -339,9 +354,8 @@ class Ticket(_Call):
     def presume(self, note: str = "") -> Charge:
         """Book that nobody knows what the call cost, *note* saying why: the whole hold is spent.
 
-        The note is kept with the settlement, up to 200 characters of it: give no key and no prompt.
-        Where the fed stream has a usage, no less than that costs; and no less than the output that
-        was `produced` can cost.
+        The note is kept, up to 200 characters of it: give no key and no prompt. No less is spent
+        than the usage of the fed stream costs, and the output that was `produced` can cost.
 
         Raises:
             KeyReused, StoreError: As `settle`.
@@ -366,10 +380,7 @@ class Ticket(_Call):
 
 
 class AsyncTicket(_Call):
-    """The hold of one call on an `AsyncLedger`; see `Ticket`.
-
-    Cancelled while it books, it is booked before the cancellation goes on.
-    """
+    """The `Ticket` of an `AsyncLedger`; cancelled while it books, it is booked first."""
 
     __slots__ = ()
 

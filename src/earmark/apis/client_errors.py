@@ -12,9 +12,10 @@ from typing import Any, Final, cast
 
 #: No address, no connection, no TLS, no tunnel through a proxy: nothing of the request was sent.
 #: Sources, read 2026-11-30: httpx 0.28 and httpx2 2.16, "Exceptions", and where httpcore raises
-#: them. A `LocalProtocolError` is not among them: a body of parts can be found wrong after all that
-#: its reader needs was sent. Nor is an error of `requests` or urllib3: they follow redirects and
-#: repeat by default, and the last attempt's error shows none of those before it.
+#: them; aiohttp 3.14, "Hierarchy of exceptions", and where its `connector.py` raises them. A
+#: `LocalProtocolError` is not among them: a body of parts can be found wrong after all that its
+#: reader needs was sent. Nor is an error of `requests` or urllib3: they follow redirects and repeat
+#: by default, and the last attempt's error shows none of those before it.
 _NO_CONNECTION: Final = frozenset(
     f"{client}.{name}"
     for client in ("httpx", "httpx2")
@@ -22,6 +23,10 @@ _NO_CONNECTION: Final = frozenset(
         *("ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError"),
         *("UnsupportedProtocol", "InvalidURL"),
     )
+) | frozenset(
+    # Its base of every error of connecting, and of doing so in time.
+    f"aiohttp.client_exceptions.{name}"
+    for name in ("ClientConnectorError", "ConnectionTimeoutError", "InvalidURL")
 )
 #: The same, of who calls a socket.
 _NO_ADDRESS: Final = frozenset({"builtins.ConnectionRefusedError", "socket.gaierror"})

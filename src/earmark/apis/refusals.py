@@ -69,6 +69,14 @@ class _Case:
 _BILLING: Final = ("insufficient_quota", "billing_error", "FAILED_PRECONDITION")
 _HELD: Final = ("rate_limit_error", "rate_limit_error", "RESOURCE_EXHAUSTED")
 _INVALID: Final = ("invalid_request_error", "invalid_request_error", "INVALID_ARGUMENT")
+#: Sources: OpenAI API, "Error codes"; Claude API, "Errors"; Google's `google.rpc.Code`; 2026-11.
+_ERROR_TYPES: Final = {
+    401: ("invalid_request_error", "authentication_error", "UNAUTHENTICATED"),
+    403: ("invalid_request_error", "permission_error", "PERMISSION_DENIED"),
+    404: ("invalid_request_error", "not_found_error", "NOT_FOUND"),
+    409: ("invalid_request_error", "invalid_request_error", "ABORTED"),
+    413: ("invalid_request_error", "request_too_large", "INVALID_ARGUMENT"),
+}
 _SERVER: Final = ("server_error", "api_error", "UNAVAILABLE")
 
 
@@ -107,6 +115,22 @@ def refusal(api: str, error: Exception, client: str = "") -> RefusalResponse:
     if api == "gemini":
         return _answer(case, _gemini(case))
     return _answer(case, _openai(case))
+
+
+def error_response(api: str, status: int, code: str, message: str) -> RefusalResponse:
+    """Return the answer of *api* to a request that is none to be sent on; not to be retried.
+
+    Args:
+        api: As of `refusal`.
+        status: An HTTP status from 400 to 499.
+        code: One word for programs.
+        message: One sentence for people.
+    """
+    types = _ERROR_TYPES.get(status, _INVALID)
+    case = _Case(status=status, retry=False, message=message, code=code, types=types)
+    if api == "anthropic":
+        return _answer(case, _anthropic(case))
+    return _answer(case, _gemini(case) if api == "gemini" else _openai(case))
 
 
 def _case(error: Exception) -> _Case:

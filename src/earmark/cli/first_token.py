@@ -18,7 +18,7 @@ _MOST_FILES: Final = 100
 
 
 def make_first_token(session: Session, tokens: Tokens, store_url: str) -> None:
-    """Make a token if the store never had one, and show it on the terminal or write it to a file.
+    """Make a token if the store never had one of the service; show it, or write it to a file.
 
     It is on a terminal if standard error is one: a log must not have it. The file is new, next to
     a SQLite store or else in the user's folder of state, and only its owner may read it.
@@ -26,7 +26,7 @@ def make_first_token(session: Session, tokens: Tokens, store_url: str) -> None:
     Raises:
         InvalidConfig: No file can be made; then there is no token either.
     """
-    if tokens.all():
+    if tokens.of_service():
         return
     if sys.stderr.isatty():
         made = tokens.create_first(NAME, [SCOPE])

@@ -65,7 +65,8 @@ def _serve(
     session: Session, settings: Settings, service: ServiceSettings, workspace: "Workspace"
 ) -> None:
     from earmark.service.app import create_app  # noqa: PLC0415
-    from earmark.service.server import listen, serve, url_of  # noqa: PLC0415
+    from earmark.service.server import serve  # noqa: PLC0415
+    from earmark.serving.listening import listen, url_of  # noqa: PLC0415
     from earmark.workspace.tokens import Tokens  # noqa: PLC0415
 
     clock = workspace.ledger.clock
@@ -106,7 +107,7 @@ def cautions(service: ServiceSettings) -> Iterator[str]:
 
 
 def _check_reach(service: ServiceSettings, tokens: "Tokens") -> None:
-    if service.loopback or not tokens.all() or tokens.any_valid():
+    if service.loopback or not tokens.of_service() or tokens.any_valid():
         return
     detail = (
         f"others reach {service.host}, and every token has expired or was revoked:"

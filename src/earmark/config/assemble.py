@@ -58,6 +58,11 @@ def price_book(settings: Settings) -> PriceBook:
 # Providers ----------------------------------------------------------------------------------------
 
 
+def known_providers(settings: Settings) -> Mapping[str, ProviderSettings]:
+    """Return the settings of every provider by name: the makers' own, and those that are named."""
+    return {**_MAKERS, **settings.providers}
+
+
 class Providers(Mapping[str, Provider]):
     """The configured providers by name, each opened when it is first asked for."""
 
@@ -65,7 +70,7 @@ class Providers(Mapping[str, Provider]):
         self, settings: Settings, *, book: PriceBook, clock: Clock, key: KeyLookup
     ) -> None:
         """Offer the providers of *settings*, priced by *book*; *key* reads the key of each."""
-        self._settings = {**_MAKERS, **settings.providers}
+        self._settings = known_providers(settings)
         self._allowed = {name: frozenset(api.options) for name, api in settings.apis.items()}
         self._book = book
         self._clock = clock

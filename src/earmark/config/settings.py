@@ -47,6 +47,7 @@ CostSetting = Annotated[Money, PlainValidator(values.cost)]
 Effects = Annotated[EffectSet, PlainValidator(values.effects)]
 TypeSetting = Annotated[NType, PlainValidator(values.type_)]
 TokensSetting = Annotated[int, PlainValidator(values.whole(1, 100_000_000))]
+Port = Annotated[int, PlainValidator(values.whole(0, 65_535))]
 Count = Annotated[int, PlainValidator(values.whole(1, 10_000))]
 Prices = Annotated[Mapping[str, Mapping[str, str]], PlainValidator(values.prices)]
 ApiName = Annotated[str, PlainValidator(values.choice(*REQUEST_APIS))]
@@ -115,13 +116,14 @@ class ProviderSettings(_SettingsTable):
     api: Annotated[SpokenApi, PlainValidator(values.choice(*KEY_VARIABLES))]
     base_url: Url | None = None  # None: the API's own address
     api_key_env: Annotated[str | None, PlainValidator(values.variable)] = None  # never the key
+    default: Flag = (
+        False  # whether the gateway asks it where a model's name begins with no provider
+    )
     max_tokens: TokensSetting | None = None  # of a request that names none; None: the default
-    context_window: TokensSetting | None = None
-    """The most tokens its models take in; a price list's window is no bound."""
-    count_tokens: Flag = False
-    """Whether it is asked to count an input that does not fit by its bytes."""
-    count_margin: Margin = margin_of(DEFAULT_MARGIN)
-    """What is added to its count: `"2 %"`, here in parts per million."""
+    context_window: TokensSetting | None = None  # of its models; a price list's is no bound
+    stops_on_close: Flag = False  # whether a stream that is closed there is billed no further
+    count_tokens: Flag = False  # whether it counts an input that does not fit by its bytes
+    count_margin: Margin = margin_of(DEFAULT_MARGIN)  # added to its count, in parts per million
 
     @model_validator(mode="after")
     def _counts(self) -> Self:
@@ -348,7 +350,7 @@ class ServiceSettings(_SettingsTable):
 
     host: TextSetting = "127.0.0.1"
     """The address it listens at; every other than the machine's own needs tokens for reading."""
-    port: Annotated[int, PlainValidator(values.whole(0, 65_535))] = 8321
+    port: Port = 8321
     """0 takes a free one."""
     open_reads: Flag = False
     """Whether anybody on this machine may read without a token; never at another address."""
@@ -358,8 +360,7 @@ class ServiceSettings(_SettingsTable):
     """How long a request's head may take to arrive, and a connection may be idle."""
     body_timeout: Timeout = timedelta(seconds=30)
     """How long its body may take."""
-    pending_per_address: Count = 500
-    """Connections of one address without a complete request; for one more the oldest is closed."""
+    pending_per_address: Count = 500  # without a complete request; the oldest makes room
 
     @property
     def loopback(self) -> bool:
@@ -370,6 +371,16 @@ class ServiceSettings(_SettingsTable):
     def reads_are_open(self) -> bool:
         """Whether reading needs no token."""
         return self.open_reads and self.loopback
+
+
+class GatewaySettings(_SettingsTable):
+    """`[gateway]`: models for any client, each call held on its token's budget."""
+
+    host: TextSetting = "127.0.0.1"
+    port: Port = 8322
+    allowed_hosts: Texts = ()
+    wait: WaitSetting = timedelta(seconds=30)  # for what is in flight; then it is to ask again
+    timeout: Timeout = timedelta(minutes=10)  # of a silent provider
 
 
 class Document(_SettingsTable):
@@ -390,6 +401,7 @@ class Document(_SettingsTable):
     heartbeat: HeartbeatSettings = Field(default_factory=HeartbeatSettings)
     nudges: Mapping[NameSetting, NudgeSettings] = Field(default_factory=dict[str, NudgeSettings])
     service: ServiceSettings = Field(default_factory=ServiceSettings)
+    gateway: GatewaySettings = Field(default_factory=GatewaySettings)
 
 
 class Settings(Document):
@@ -408,6 +420,7 @@ FIXED: Final[Mapping[str, type[BaseModel]]] = {
     "run": RunSettings,
     "heartbeat": HeartbeatSettings,
     "service": ServiceSettings,
+    "gateway": GatewaySettings,
 }
 #: Sections with a table for each name.
 NAMED: Final = ("budgets", "prices", "apis", "providers", "stages", "nudges")

@@ -135,6 +135,13 @@ class Turns:
         error = None if refused is None else as_error(refused)
         return error if isinstance(error, BudgetExceeded) else None
 
+    def check_limited(self, budget: str) -> None:
+        """Raise `NoBudget` if no budget on the path *budget* has a limit; reads only."""
+        if self._preview is not None:
+            (refused,) = self._preview(budget, (Amounts(0, 0, 0),), self._clock.instant())
+            if refused is not None and refused.why == "no_budget":
+                raise as_error(refused)
+
     def check_waits(self, refused: BudgetExceeded | None, wait_ns: int) -> None:
         """Raise *refused* if waiting for *wait_ns* cannot help."""
         if refused is None:

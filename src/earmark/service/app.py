@@ -12,11 +12,12 @@ from earmark.board.rules import DESTRUCTIVE
 from earmark.clock import Clock
 from earmark.config.settings import ServiceSettings
 from earmark.service.context import Service
-from earmark.service.limits import LOCAL_NAMES, RequestLimits
+from earmark.service.limits import RequestLimits
 from earmark.service.models import Check, Problem
 from earmark.service.pages import install_pages
 from earmark.service.problems import install_problems
 from earmark.service.routes import api, health
+from earmark.serving.hosts import LOCAL_NAMES
 from earmark.workspace.workspace import Workspace
 
 _ABOUT: Final = (

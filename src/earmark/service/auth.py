@@ -10,7 +10,6 @@ passed on by a proxy, as far as that can be seen: a proxy may say nothing.
 import hmac
 from collections import OrderedDict
 from dataclasses import dataclass
-from functools import lru_cache
 from secrets import token_urlsafe
 from threading import Lock
 from typing import Annotated, Final
@@ -24,6 +23,7 @@ from earmark.clock import NANOS_PER_SECOND, Clock
 from earmark.config.values import is_loopback
 from earmark.errors import NotFound
 from earmark.service.problems import ProblemError
+from earmark.serving.hosts import host_of
 from earmark.workspace.tokens import SCOPES, TokenRow, Tokens
 
 _COOKIE: Final = "earmark_session"
@@ -225,17 +225,6 @@ def unauthorized(detail: str) -> ProblemError:
     """Return the answer to who has no valid token."""
     how = "`earmark token create` makes one; send it as 'Authorization: Bearer emk_…'"
     return ProblemError(401, "unauthorized", f"{detail}: {how}", headers=_CHALLENGE)
-
-
-@lru_cache(maxsize=256)
-def host_of(request_host: str) -> str:
-    """Return the name in a Host header, without port and brackets; empty if it is none."""
-    try:
-        parts = urlsplit(f"//{request_host}")
-        plain = parts.netloc == request_host and "@" not in request_host and parts.port != 0
-    except ValueError:
-        return ""
-    return (parts.hostname or "") if plain else ""
 
 
 def is_local(request: Request) -> bool:

@@ -9,8 +9,8 @@ from fastapi import HTTPException
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from earmark.service.auth import host_of
 from earmark.service.problems import ProblemError
+from earmark.serving.hosts import HostNames, named_host
 
 #: Nothing from elsewhere and nothing inline: a task's text can never become a script.
 CONTENT_POLICY: Final = (
@@ -37,7 +37,6 @@ _LONGEST_LOGGED: Final = 100
 _LOG: Final = logging.getLogger("earmark.service")
 _RULES: Final = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
 _UNKEPT: Final = [(b"cache-control", CACHING.encode())]
-LOCAL_NAMES: Final = ("localhost", "127.0.0.1", "::1")
 
 
 class RequestLimits:
@@ -50,9 +49,7 @@ class RequestLimits:
         """
         self._app = app
         self._body_s = body_s
-        self._names = frozenset(host.lower() for host in hosts if not host.startswith("*"))
-        self._endings = tuple(host[1:].lower() for host in hosts if host.startswith("*."))
-        self._any = "*" in hosts
+        self._hosts = HostNames(hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on if its host is known; a page of another site cannot pose as one."""
@@ -68,10 +65,10 @@ class RequestLimits:
         await answer(scope, _limited(scope, receive, self._body_s), _strict(send))
 
     def _wrong_host(self, host_headers: list[str], path: str) -> ProblemError | None:
-        host = host_of(host_headers[0]).lower() if len(host_headers) == 1 else ""
+        host = named_host(host_headers)
         if not host:
             return ProblemError(400, "input_error", "the request names no host, or not just one")
-        if self._any or host in self._names or host.endswith(self._endings) or path in PROBES:
+        if host in self._hosts or path in PROBES:
             return None
         detail = "this service does not answer to that host name: see [service] allowed_hosts"
         return ProblemError(421, "wrong_host", detail)

@@ -126,7 +126,7 @@ def _apply_next(
         connection.execute(WAIT_FOR_LOCKS)
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_lock_number(schema),))
         # A change of a table waits for the transactions that use it, and others for the change.
-        connection.execute(WAIT_BRIEFLY)
+        connection.execute(WAIT_BRIEFLY.encode())
         standing = postgres_standing(connection, schema, name, known=known)
         standing.check_known(name)
         steps = standing.applicable(finish=finish)

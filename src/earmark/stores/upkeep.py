@@ -51,7 +51,10 @@ TABLES: Final[Mapping[str, str]] = {
     "nudge_delivery": "nudge_id, channel, state, tries, next_at, delivered_at, error",
     "nudge_mark": "tree, seq",
     "agent": "name, holder, lease_until, cycles, state, updated_at",
-    "token": "id, name, digest, scopes, created_at, expires_at, revoked_at",
+    "token": (
+        "id, name, digest, scopes, created_at, expires_at, revoked_at, budget, providers, models,"
+        " most_per_request"
+    ),
     "request": 'token_id, "key", fingerprint, at, status, body',
 }
 

@@ -330,6 +330,7 @@ def agent_json(agent: "AgentRow", now: int) -> dict[str, Any]:
 
 def token_json(token: "TokenRow") -> dict[str, Any]:
     """Return what is known of a token, which the token itself is not."""
+    access = token.access
     return {
         "id": token.id,
         "name": token.name,
@@ -337,6 +338,10 @@ def token_json(token: "TokenRow") -> dict[str, Any]:
         "created_at": iso(token.created_at),
         "expires_at": _moment(token.expires_at),
         "revoked_at": _moment(token.revoked_at),
+        "budget": None if access is None else access.budget,
+        "providers": [] if access is None else list(access.providers),
+        "models": [] if access is None else list(access.models),
+        "most_per_request": None if access is None else access.most_per_request,
     }
 
 

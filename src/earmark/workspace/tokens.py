@@ -1,33 +1,67 @@
-"""Tokens: who may use the service, and for what. The store keeps a digest, never the token."""
+"""Tokens: who may use the service or the gateway, and for what. A digest is kept, never the token.
+
+A token of the service has scopes. One of the gateway has a budget instead, on which alone it
+spends, and opens nothing of the service.
+"""
 
 import hmac
 import re
 from collections.abc import Iterable
+from fnmatch import fnmatchcase
 from hashlib import sha256
 from secrets import token_urlsafe
 from typing import Final
 
 from msgspec import Struct
 
+from earmark.budget.path import parse_path
 from earmark.clock import Clock
 from earmark.errors import InvalidKey, NotFound
 from earmark.ids import new_key
+from earmark.money import Money
 from earmark.stores.tables import Row, Rows, Tables
 
 #: From the least to the most; each includes those before it. `spend`: reservations, tasks,
 #: acknowledgements. `admin`: budgets, approvals.
 SCOPES: Final = ("read", "spend", "admin")
+#: The scope of a gateway's token: none of the service's.
+GATEWAY: Final = "gateway"
 LONGEST_NAME: Final = 100
 
 _LOCK: Final = "token"
 _SHAPE: Final = re.compile(r"emk_([0-9a-f]{32})_([A-Za-z0-9_-]{43})")
-_COLUMNS: Final = "id, name, digest, scopes, created_at, expires_at, revoked_at"
-_ADD: Final = f"INSERT INTO {{schema}}.token ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, 0)"  # noqa: S608
+_COLUMNS: Final = (
+    "id, name, digest, scopes, created_at, expires_at, revoked_at, budget, providers, models,"
+    " most_per_request"
+)
+_ADD: Final = f"INSERT INTO {{schema}}.token ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?)"  # noqa: S608
 _GET: Final = f"SELECT {_COLUMNS} FROM {{schema}}.token WHERE id = ?"  # noqa: S608
-_ANY: Final = "SELECT id FROM {schema}.token ORDER BY id LIMIT 1"
+_ANY: Final = "SELECT id FROM {schema}.token WHERE budget = '' ORDER BY id LIMIT 1"
 _ALL: Final = f"SELECT {_COLUMNS} FROM {{schema}}.token ORDER BY id"  # noqa: S608
 _COUNT: Final = "SELECT count(*) FROM {schema}.token"
 _REVOKE: Final = "UPDATE {schema}.token SET revoked_at = ? WHERE id = ? AND revoked_at = 0"
+
+
+class GatewayAccess(Struct, frozen=True, kw_only=True):
+    """What a token of the gateway may spend."""
+
+    budget: str
+    """The path of the budget that pays for every call."""
+    providers: tuple[str, ...] = ()
+    """Who may be called; empty for all that are configured."""
+    models: tuple[str, ...] = ()
+    """Which models, by name or `provider/name`, `*` for any letters; empty for all."""
+    most_per_request: Money | None = None
+    """The most that one call may hold; `None` for whatever the budget has."""
+
+    def allows(self, provider: str, model: str) -> bool:
+        """Return whether *model* of *provider* may be called."""
+        if self.providers and provider not in self.providers:
+            return False
+        names = (model, f"{provider}/{model}")
+        return not self.models or any(
+            fnmatchcase(name, pattern) for pattern in self.models for name in names
+        )
 
 
 class TokenRow(Struct, frozen=True, kw_only=True):
@@ -40,6 +74,8 @@ class TokenRow(Struct, frozen=True, kw_only=True):
     created_at: int
     expires_at: int
     revoked_at: int
+    access: GatewayAccess | None = None
+    """What it may spend by the gateway; `None` for a token of the service."""
 
     def is_valid(self, now: int) -> bool:
         """Return whether it opens anything at the instant *now*."""
@@ -64,28 +100,51 @@ class Tokens:
         Raises:
             InvalidKey: The name or a scope is none.
         """
-        row, token = self._new(name, scopes, expires_at)
+        row, token = self._new(name, _check_scopes(scopes), expires_at)
+        self._tables.write(_LOCK, lambda rows: _add(rows, row, token))
+        return row, token
+
+    def create_for_gateway(
+        self, name: str, access: GatewayAccess, expires_at: int = 0
+    ) -> tuple[TokenRow, str]:
+        """Make a token that spends by the gateway, as *access* has it, and nothing else; durable.
+
+        See `create`.
+
+        Raises:
+            InvalidPath: The budget is no path.
+            InvalidKey: The name, a provider or a model is none, or the amount is not above 0.
+        """
+        _check_access(access)
+        row, token = self._new(name, (GATEWAY,), expires_at, access)
         self._tables.write(_LOCK, lambda rows: _add(rows, row, token))
         return row, token
 
     def create_first(self, name: str, scopes: Iterable[str]) -> tuple[TokenRow, str] | None:
-        """Make a token if there never was one, in one transaction; `None` if there was.
+        """Make a token of the service if there never was one, in one transaction; else `None`.
 
         Of several processes that ask at once, one gets a token. See `create`.
         """
-        row, token = self._new(name, scopes, 0)
+        row, token = self._new(name, _check_scopes(scopes), 0)
         is_first = self._tables.write(_LOCK, lambda rows: _add_first(rows, row, token))
         return (row, token) if is_first else None
 
-    def _new(self, name: str, scopes: Iterable[str], expires_at: int) -> tuple[TokenRow, str]:
+    def _new(
+        self,
+        name: str,
+        scopes: tuple[str, ...],
+        expires_at: int,
+        access: GatewayAccess | None = None,
+    ) -> tuple[TokenRow, str]:
         number = new_key(self._clock).replace("-", "")
         row = TokenRow(
             id=_id(number),
             name=_check_name(name),
-            scopes=_check_scopes(scopes),
+            scopes=scopes,
             created_at=self._clock.instant(),
             expires_at=expires_at,
             revoked_at=0,
+            access=access,
         )
         return row, f"emk_{number}_{token_urlsafe(32)}"
 
@@ -121,10 +180,14 @@ class Tokens:
         """Return how many tokens there ever were."""
         return self._tables.read(lambda rows: rows.run(_COUNT))[0][0]
 
+    def of_service(self) -> list[TokenRow]:
+        """Return every token of the service there ever was; the gateway has its own."""
+        return [each for each in self.all() if each.access is None]
+
     def any_valid(self) -> bool:
-        """Return whether there is a token that opens something now."""
+        """Return whether there is a token that opens something of the service now."""
         now = self._clock.instant()
-        return any(each.is_valid(now) for each in self.all())
+        return any(each.is_valid(now) for each in self.of_service())
 
     def revoke(self, token_id: str) -> TokenRow:
         """End a token for good; durable. A second time changes nothing.
@@ -142,7 +205,17 @@ def _add(rows: Rows, row: TokenRow, token: str) -> None:
     if not rows.run(_GET, row.id):
         scopes, (_, _, secret) = " ".join(row.scopes), token.split("_", 2)
         digest = _digest(secret)
-        rows.run(_ADD, row.id, row.name, digest, scopes, row.created_at, row.expires_at)
+        head = (row.id, row.name, digest, scopes, row.created_at, row.expires_at)
+        access = row.access or GatewayAccess(budget="")
+        most = access.most_per_request
+        rows.run(
+            _ADD,
+            *head,
+            access.budget,
+            " ".join(access.providers),
+            " ".join(access.models),
+            0 if most is None else most.in_nanos,
+        )
 
 
 def _add_first(rows: Rows, row: TokenRow, token: str) -> bool:
@@ -153,7 +226,7 @@ def _add_first(rows: Rows, row: TokenRow, token: str) -> bool:
 
 
 def _row(row: Row) -> TokenRow:
-    number, name, _, scopes, created_at, expires_at, revoked_at = row
+    number, name, _, scopes, created_at, expires_at, revoked_at, *access = row
     return TokenRow(
         id=number,
         name=name,
@@ -161,6 +234,16 @@ def _row(row: Row) -> TokenRow:
         created_at=created_at,
         expires_at=expires_at,
         revoked_at=revoked_at,
+        access=_access(*access) if access[0] else None,
+    )
+
+
+def _access(budget: str, providers: str, models: str, most_per_request: int) -> GatewayAccess:
+    return GatewayAccess(
+        budget=budget,
+        providers=tuple(providers.split()),
+        models=tuple(models.split()),
+        most_per_request=Money.nanos(most_per_request) if most_per_request else None,
     )
 
 
@@ -188,3 +271,15 @@ def _check_scopes(scopes: Iterable[str]) -> tuple[str, ...]:
         raise InvalidKey(text=", ".join(sorted(strange)), want=want, kind="scope")
     highest = max(map(SCOPES.index, given))
     return SCOPES[: highest + 1]
+
+
+def _check_access(access: GatewayAccess) -> None:
+    parse_path(access.budget)
+    for kind, names in (("provider", access.providers), ("model", access.models)):
+        for name in names:
+            if not name.isprintable() or not name or " " in name or len(name) > LONGEST_NAME:
+                want = f"1 to {LONGEST_NAME} printable characters without spaces"
+                raise InvalidKey(text=name[:40], want=want, kind=f"name of a {kind}")
+    most = access.most_per_request
+    if most is not None and most <= Money():
+        raise InvalidKey(text=str(most), want="an amount above 0", kind="most per request")

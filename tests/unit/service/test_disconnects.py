@@ -9,7 +9,7 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from earmark.ledger.values import Amounts
-from earmark.service.connections import ConnectionLimits, Connections
+from earmark.serving.connections import ConnectionLimits, Connections
 from support.last_resort import LAST_RESORT_S
 from support.service_house import House
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import ExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,8 +11,8 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from earmark.service import server
-from earmark.service.connections import LARGEST_HEAD, ConnectionLimits, Connections, network_of
+from earmark.serving import listening as server
+from earmark.serving.connections import LARGEST_HEAD, ConnectionLimits, Connections, network_of
 from support.last_resort import LAST_RESORT_S
 
 REFUSED = b"HTTP/1.1 431"
@@ -53,7 +53,7 @@ class Site:
 
 
 @asynccontextmanager
-async def served(keep_alive: int = 0, **limits: Any) -> AsyncIterator[Site]:
+async def served(keep_alive: int = 0, **limits: Any) -> AsyncGenerator[Site]:
     """Give a server with these limits."""
     app = Application()
     config = uvicorn.Config(app, lifespan="off", timeout_keep_alive=keep_alive)

@@ -28,7 +28,7 @@ _LOG_EVERY_S: Final = 60.0
 #: An IPv6 client usually has all addresses of such a network.
 _IPV6_PREFIX: Final = 64
 
-_LOG: Final = logging.getLogger("earmark.service")
+_LOG: Final = logging.getLogger("earmark.serving")
 _TOO_LARGE: Final = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
     b"content-length: 0\r\nconnection: close\r\n\r\n"

@@ -1,0 +1,99 @@
+"""What the holder of a token sees: its budget's balance, and what its own calls came to."""
+
+import json
+from typing import Any, Final
+
+from earmark.clock import iso, to_datetime
+from earmark.errors import InvalidUsage, NotFound
+from earmark.gateway.access import Holder
+from earmark.gateway.left import usd_left
+from earmark.ledger.async_ledger import AsyncLedger
+from earmark.ledger.values import Reservation
+from earmark.money import Money
+
+#: Reservations that are read for one page of a statement.
+_PAGE: Final = 1000
+_DIGITS: Final = 18
+
+
+async def balance_of(ledger: AsyncLedger, holder: Holder) -> dict[str, Any]:
+    """Return the limits of the holder's budget, and what is left on its whole path.
+
+    Of budgets above it nothing is told but that.
+    """
+    path, sync = holder.access.budget, ledger.sync
+    try:
+        found = await ledger.balances(path)
+    except NotFound:
+        found = []  # its token came before it
+    left = usd_left(sync.store.accounts(path, sync.clock.instant()))
+    return {
+        "object": "earmark.balance",
+        "budget": path,
+        "available_usd": None if left is None else str(left),
+        "limits": [
+            {
+                "unit": each.unit,
+                "window": each.window,
+                **{
+                    name: _amount(getattr(each, name))
+                    for name in ("limit", "settled", "held", "available")
+                },
+                "resets_at": None if each.resets_at is None else each.resets_at.isoformat(),
+            }
+            for each in found
+        ],
+    }
+
+
+async def statement_of(ledger: AsyncLedger, holder: Holder, after: str) -> dict[str, Any]:
+    """Return the calls that were made with the holder's token, in their order, and their sums.
+
+    Args:
+        ledger: The books.
+        holder: Whose.
+        after: The cursor of the page before; empty for the first.
+
+    Raises:
+        InvalidUsage: There is no such cursor.
+    """
+    if after and not (after.isdecimal() and len(after) <= _DIGITS):
+        raise InvalidUsage(detail="after is the 'next' of the page before")
+    begin = int(after or "0")
+    read = await ledger.holds(holder.access.budget, state=None, after=begin, most=_PAGE)
+    own = [each for each in read if _token_of(each) == holder.token_id]
+    return {
+        "object": "earmark.statement",
+        "budget": holder.access.budget,
+        "calls": [_call(each) for each in own],
+        "settled_usd": str(sum((each.settled or Money() for each in own), Money())),
+        "held_usd": str(sum((each.amount for each in own if each.state == "open"), Money())),
+        "next": str(read[-1].seq) if len(read) == _PAGE else None,
+    }
+
+
+def _token_of(reservation: Reservation) -> str | None:
+    return _labels(reservation).get("token")
+
+
+def _labels(reservation: Reservation) -> dict[str, str]:
+    return json.loads(reservation.labels) if reservation.labels else {}
+
+
+def _call(reservation: Reservation) -> dict[str, Any]:
+    labels = _labels(reservation)
+    return {
+        "key": reservation.key,
+        "budget": reservation.budget,
+        "model": labels.get("model"),
+        "api": labels.get("api"),
+        "state": str(reservation.state),
+        "hold": str(reservation.amount),
+        "settled": None if reservation.settled is None else str(reservation.settled),
+        "opened_at": iso(reservation.opened),
+        "closed_at": to_datetime(reservation.closed).isoformat() if reservation.closed else None,
+    }
+
+
+def _amount(value: object) -> str | int:
+    return value if isinstance(value, int) else str(value)

@@ -1,0 +1,59 @@
+"""Answers over ASGI: the gateway's own, and the refusals of each API in its form."""
+
+import json
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from typing import Any
+
+from earmark.apis.refusals import RefusalResponse, error_response, refusal
+from earmark.errors import EarmarkError
+from earmark.gateway.denied import Denied
+
+AsgiScope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+RawHeaders = list[tuple[bytes, bytes]]
+
+
+async def send_head(send: Send, status: int, headers: RawHeaders) -> None:
+    """Begin an answer."""
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+
+
+async def send_body(send: Send, body: bytes, *, more: bool = False) -> None:
+    """Send a part of an answer; the last one, unless there is *more*."""
+    await send({"type": "http.response.body", "body": body, "more_body": more})
+
+
+async def send_answer(send: Send, status: int, headers: RawHeaders, body: bytes) -> None:
+    """Send a whole answer."""
+    await send_head(send, status, headers)
+    await send_body(send, body)
+
+
+async def send_json(
+    send: Send, status: int, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
+) -> None:
+    """Send a JSON object."""
+    encoded = json.dumps(body).encode()
+    head = {"content-type": "application/json", **(headers or {})}
+    length = (b"content-length", str(len(encoded)).encode())
+    await send_answer(send, status, [*raw_headers(head.items()), length], encoded)
+
+
+def raw_headers(pairs: Iterable[tuple[str, str]]) -> RawHeaders:
+    """Return headers as they are sent."""
+    return [(name.encode("ascii"), value.encode("ascii", "replace")) for name, value in pairs]
+
+
+def refused(api: str, error: Exception, client: str) -> RefusalResponse:
+    """Return how *api* says *error* to a client that names itself *client*."""
+    if isinstance(error, Denied):
+        answer = error_response(api, error.status, error.code, error.message)
+        return RefusalResponse(answer.status, {**answer.headers, **error.headers}, answer.body)
+    return refusal(api, error, client)
+
+
+def is_expected(error: Exception) -> bool:
+    """Return whether *error* says something to the client, and is no fault of this program."""
+    return isinstance(error, Denied | EarmarkError)

@@ -1,0 +1,174 @@
+"""The gateway as an ASGI application: who asks, what for, and the answer in that API's form."""
+
+import logging
+from typing import Final
+from urllib.parse import parse_qs
+
+from earmark.admission.guard import AsyncGuard
+from earmark.config.assemble import KeyLookup, policy_of, price_book
+from earmark.config.settings import Settings
+from earmark.errors import CallFailed
+from earmark.gateway.access import CheckToken, Holders
+from earmark.gateway.account import balance_of, statement_of
+from earmark.gateway.answers import (
+    AsgiScope,
+    Message,
+    Receive,
+    Send,
+    is_expected,
+    refused,
+    send_answer,
+    send_json,
+)
+from earmark.gateway.call import ClientRequest, Parts, answer, list_models
+from earmark.gateway.denied import Denied
+from earmark.gateway.endpoints import Endpoint, api_of_client, find_endpoint
+from earmark.gateway.headers import Pairs, by_name, decoded_headers
+from earmark.gateway.peer import ClientGone, Peer, read_body
+from earmark.gateway.sender import UpstreamSender
+from earmark.gateway.upstreams import Upstreams
+from earmark.ledger.async_ledger import AsyncLedger
+from earmark.ledger.ledger import Ledger
+from earmark.serving.hosts import LOCAL_NAMES, HostNames, named_host
+
+_LOG: Final = logging.getLogger("earmark.gateway")
+_WRONG_HOST: Final = 421
+_UNREADABLE: Final = 415
+
+
+class Gateway:
+    """An ASGI application; it begins and ends with its lifespan."""
+
+    def __init__(
+        self, ledger: Ledger, check_token: CheckToken, settings: Settings, *, key: KeyLookup
+    ) -> None:
+        """Let clients spend on the budgets of *ledger*, which stays the caller's.
+
+        Args:
+            ledger: The books.
+            check_token: Returns the row of a token: `Tokens.check`.
+            settings: The providers, prices, options and policy, and the gateway's own.
+            key: Reads the key of a provider when it is called: `key_from(os.environ)`.
+
+        Raises:
+            InvalidConfig: An API has two default providers.
+        """
+        own = settings.gateway
+        self.settings = own
+        self._hosts = HostNames({*LOCAL_NAMES, own.host, *own.allowed_hosts})
+        self._holders = Holders(check_token, ledger.clock)
+        self._ledger = AsyncLedger(ledger)
+        self._policy = policy_of(settings)
+        self._guard = AsyncGuard(self._ledger, policy=self._policy, book=price_book(settings))
+        self._upstreams = Upstreams(settings, key)
+        self._parts: Parts | None = None
+
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        """Answer one request, or live through the lifespan."""
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif scope["type"] == "http":
+            await self._answer(scope, receive, _Started(send))
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        silence_s = self.settings.timeout.total_seconds()
+        self._parts = Parts(
+            ledger=self._ledger,
+            guard=self._guard,
+            upstreams=self._upstreams,
+            sender=UpstreamSender(silence_s),
+            settings=self.settings,
+            policy=self._policy,
+        )
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self._parts.sender.aclose()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _answer(self, scope: AsgiScope, receive: Receive, send: "_Started") -> None:
+        raw_path = scope.get("raw_path", b"").decode("latin-1")
+        api, client = api_of_client(raw_path, {}), ""
+        try:
+            pairs = decoded_headers(scope["headers"])
+            headers = by_name(pairs)
+            api = api_of_client(raw_path, headers)
+            client = headers.get("originator") or headers.get("user-agent", "")
+            self._check_host(pairs)
+            query = scope["query_string"].decode("latin-1")
+            endpoint = find_endpoint(scope["method"], raw_path, query, headers)
+            api = endpoint.api
+            await self._serve(scope["method"], endpoint, pairs, headers, receive, send)
+        except ClientGone:
+            return
+        except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer
+            await self._refuse(api, error, client, send)
+
+    async def _serve(
+        self,
+        method: str,
+        endpoint: Endpoint,
+        pairs: Pairs,
+        headers: dict[str, str],
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        if endpoint.kind == "hello":
+            # Whether there is anybody: asked for without a token.
+            await send_answer(send, 200, [(b"content-length", b"0")], b"")
+            return
+        holder = await self._holders.holder(pairs)
+        if endpoint.kind == "balance":
+            await send_json(send, 200, await balance_of(self._ledger, holder))
+            return
+        if endpoint.kind == "statement":
+            after = parse_qs(endpoint.query).get("after", [""])[0]
+            await send_json(send, 200, await statement_of(self._ledger, holder, after))
+            return
+        if headers.get("content-encoding", "identity").lower() != "identity":
+            raise Denied(_UNREADABLE, "encoded_body", "send the body as it is, without compression")
+        incoming = ClientRequest(
+            method=method,
+            endpoint=endpoint,
+            pairs=pairs,
+            headers=headers,
+            body=await read_body(receive, headers.get("content-length", "")),
+            holder=holder,
+        )
+        assert self._parts is not None, "it is asked within its lifespan"
+        if not endpoint.has_model:
+            await list_models(self._parts, incoming, send)
+            return
+        async with Peer(receive) as peer:
+            await answer(self._parts, incoming, peer, send)
+
+    def _check_host(self, pairs: Pairs) -> None:
+        host = named_host([value for name, value in pairs if name == "host"])
+        if not host:
+            raise Denied(400, "wrong_host", "the request names no host, or not just one")
+        if host not in self._hosts:
+            words = "this gateway does not answer to that host name: see [gateway] allowed_hosts"
+            raise Denied(_WRONG_HOST, "wrong_host", words)
+
+    async def _refuse(self, api: str, error: Exception, client: str, send: "_Started") -> None:
+        if not is_expected(error):
+            # Its type alone: its text may hold a prompt or a key.
+            _LOG.error("a request failed by %s", type(error).__name__)
+        elif isinstance(error, CallFailed):
+            _LOG.warning("%s", error)
+        if send.started:
+            return  # half an answer: its connection is closed
+        found = refused(api, error, client)
+        await send_json(send, found.status, found.body, found.headers)
+
+
+class _Started:
+    """Sends to a client, and knows whether an answer has begun."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.started = False
+
+    async def __call__(self, message: Message) -> None:
+        self.started = True
+        await self._send(message)

@@ -1,0 +1,355 @@
+"""One request under its token's budget: bounded, held, sent, passed back, settled."""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from hashlib import sha256
+from typing import Any, Final
+
+import aiohttp
+
+from earmark.admission.guard import AsyncGuard, Opening
+from earmark.admission.policy import Policy
+from earmark.admission.request import OpenOptions
+from earmark.admission.ticket import AsyncTicket
+from earmark.apis.counts import count_request
+from earmark.config.settings import GatewaySettings
+from earmark.errors import InvalidUsage, KeyReused, ReservationClosed
+from earmark.gateway.access import Holder
+from earmark.gateway.answers import Send, raw_headers, send_answer
+from earmark.gateway.body import decoded, spliced
+from earmark.gateway.closing import policy_at
+from earmark.gateway.denied import Denied
+from earmark.gateway.endpoints import Endpoint
+from earmark.gateway.headers import Pairs, to_client, to_provider
+from earmark.gateway.left import hold_headers
+from earmark.gateway.peer import ClientGone, Peer
+from earmark.gateway.quotes import send_quote
+from earmark.gateway.sender import ReplyTooLarge, UpstreamSender, read_reply
+from earmark.gateway.stream import pass_stream
+from earmark.gateway.upstreams import Upstream, Upstreams, family_of
+from earmark.ledger.async_ledger import AsyncLedger
+from earmark.money import Money
+from earmark.pricing.json_values import mapping
+
+#: What a provider answers with a reply, and what no client is sent after.
+_SUCCESS: Final = range(200, 300)
+_REDIRECTS: Final = range(300, 400)
+#: A count is only worth a short wait; see the guard.
+_COUNT_S: Final = 5.0
+_PARTS_OF_A_PERCENT: Final = 10_000
+#: Whatever sending a request, or reading its reply, raises.
+SENDING_FAILED: Final = (aiohttp.ClientError, OSError, TimeoutError, ReplyTooLarge)
+#: What names a conversation, a cache or a container that somebody may have made with another token.
+_KEPT_AT_PROVIDER: Final = {
+    "openai": ("previous_response_id", "conversation"),
+    "anthropic": ("container",),
+    "gemini": ("cachedContent", "cached_content"),
+}
+_YES: Final = frozenset({"1", "true"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What all calls share."""
+
+    ledger: AsyncLedger
+    guard: AsyncGuard
+    upstreams: Upstreams
+    sender: UpstreamSender
+    settings: GatewaySettings
+    policy: Policy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientRequest:
+    """A client's request, read whole."""
+
+    method: str
+    endpoint: Endpoint
+    pairs: Pairs = field(repr=False)
+    headers: dict[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+    holder: Holder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderRequest:
+    """The same, as it is meant to be sent on."""
+
+    upstream: Upstream
+    written: dict[str, Any] = field(repr=False)
+    """What the body says, as the client wrote it."""
+    body: dict[str, Any] = field(repr=False)
+    """The same with the model's name as its provider has it."""
+
+
+async def answer(parts: Parts, incoming: ClientRequest, peer: Peer, send: Send) -> None:
+    """Answer a request for a model: hold the most it can cost, send it on, settle it.
+
+    Raises:
+        Denied: The token or the configuration does not let it through.
+        EarmarkError: It was refused, or never reached its provider.
+        asyncio.CancelledError: The client left while the call waited in line: nothing is held.
+    """
+    outgoing = _outgoing(parts, incoming)
+    if incoming.endpoint.kind == "free":
+        await _pass_on(parts, incoming, outgoing, send)
+        return
+    options = _options(parts, incoming, outgoing)
+    if _is_dry_run(incoming):
+        await send_quote(parts.ledger, parts.guard, incoming.holder, outgoing.body, options, send)
+        return
+    opening = await _opening(parts, incoming, outgoing, options)
+    try:
+        ticket = await _in_line(opening, peer)
+    except (KeyReused, ReservationClosed) as error:
+        raise await _repeated(parts.ledger, error.key) from None
+    async with ticket:
+        await _send(parts, incoming, outgoing, ticket, peer, send)
+
+
+async def list_models(parts: Parts, incoming: ClientRequest, send: Send) -> None:
+    """Pass a request on that is about no model."""
+    upstream = parts.upstreams.find(incoming.endpoint, "")
+    _check_access(incoming.holder, upstream)
+    await _pass_on(parts, incoming, ProviderRequest(upstream=upstream, written={}, body={}), send)
+
+
+def _outgoing(parts: Parts, incoming: ClientRequest) -> ProviderRequest:
+    written = decoded(incoming.body)
+    model = incoming.endpoint.model or written.get("model")
+    if not isinstance(model, str) or not model:
+        raise Denied(400, "no_model", "the request names no model")
+    _check_stateless(incoming.endpoint, written)
+    upstream = parts.upstreams.find(incoming.endpoint, model)
+    _check_access(incoming.holder, upstream)
+    body = written
+    if "model" in written and upstream.model != written["model"]:
+        body = {**written, "model": upstream.model}
+    return ProviderRequest(upstream=upstream, written=written, body=body)
+
+
+def _check_stateless(endpoint: Endpoint, body: Mapping[str, Any]) -> None:
+    """Refuse what names a conversation that is kept at the provider: it may be another token's."""
+    for name in _KEPT_AT_PROVIDER.get(family_of(endpoint.api), ()):
+        if body.get(name) is not None:
+            words = (
+                f"{name} names what is kept at the provider, which all tokens share: send the"
+                " conversation itself"
+            )
+            raise Denied(400, "unpriced", words)
+
+
+def _check_access(holder: Holder, upstream: Upstream) -> None:
+    access = holder.access
+    allowed = not access.providers or upstream.provider in access.providers
+    if upstream.model:
+        allowed = access.allows(upstream.provider, upstream.model)
+    if not allowed:
+        name = f"{upstream.provider}/{upstream.model}".rstrip("/")[:100]
+        raise Denied(403, "not_allowed", f"this token may not call {name}")
+
+
+def _options(parts: Parts, incoming: ClientRequest, outgoing: ProviderRequest) -> OpenOptions:
+    upstream, endpoint, settings = outgoing.upstream, incoming.endpoint, parts.settings
+    options = OpenOptions(
+        api=endpoint.api,
+        provider=upstream.provider,
+        host=upstream.host,
+        headers=incoming.headers,
+        stream=endpoint.stream,
+        wait=settings.wait,
+        timeout=settings.timeout,
+        labels={"token": incoming.holder.token_id},
+        policy=policy_at(parts.policy, stops_on_close=upstream.stops_on_close),
+        default_max_tokens=upstream.default_max_tokens,
+        context_window=upstream.context_window,
+        allowed_options=upstream.allowed_options,
+    )
+    if endpoint.model:
+        options["model"] = upstream.model
+    most = _at_most(incoming)
+    if most is not None:
+        options["at_most"] = most
+    named = incoming.headers.get("idempotency-key")
+    if named:
+        # Of one token: another's may have the same.
+        whole = f"{incoming.holder.token_id}\n{named}"
+        options["key"] = f"gateway-{sha256(whole.encode()).hexdigest()[:40]}"
+    return options
+
+
+def _is_dry_run(incoming: ClientRequest) -> bool:
+    text = incoming.headers.get("x-earmark-dry-run")
+    if text is not None and text.strip().lower() not in _YES:
+        raise Denied(400, "unknown_header", "x-earmark-dry-run is 'true', or is left out")
+    return text is not None
+
+
+def _at_most(incoming: ClientRequest) -> Money | None:
+    """Return the most that the call may hold, by its token and its header."""
+    found = incoming.holder.access.most_per_request
+    text = incoming.headers.get("x-earmark-at-most")
+    if text is None:
+        return found
+    asked = Money(text.strip())
+    if asked < Money():
+        raise Denied(400, "invalid_amount", "x-earmark-at-most is below 0")
+    return asked if found is None else min(found, asked)
+
+
+async def _opening(
+    parts: Parts, incoming: ClientRequest, outgoing: ProviderRequest, options: OpenOptions
+) -> Opening:
+    """Return the call, bounded; by its provider's count where it does not fit without."""
+    budget, upstream = incoming.holder.access.budget, outgoing.upstream
+    opening = parts.guard.open(budget, outgoing.body, **options)
+    if upstream.count_margin is None or not opening.asks_too_much():
+        return opening
+    counted = await _counted(parts, incoming, outgoing)
+    if counted is None:
+        return opening
+    options["counted_input_tokens"] = counted
+    options["count_margin"] = f"{Decimal(upstream.count_margin) / _PARTS_OF_A_PERCENT} %"
+    return parts.guard.open(budget, outgoing.body, **options)
+
+
+async def _counted(parts: Parts, incoming: ClientRequest, outgoing: ProviderRequest) -> int | None:
+    """Return what the provider counts for nothing; `None` where it does not answer in time."""
+    upstream, endpoint = outgoing.upstream, incoming.endpoint
+    asked = count_request(outgoing.body, api=endpoint.api, model=upstream.model)
+    name = f"{upstream.provider}/{upstream.model}"
+    url = parts.upstreams.find(replace(endpoint, path=asked.path, query=""), name).url
+    headers = to_provider(incoming.pairs, upstream.headers)
+    try:
+        async with (
+            asyncio.timeout(_COUNT_S),
+            parts.sender.request("POST", url, headers, json.dumps(asked.body).encode()) as response,
+        ):
+            reply = decoded(await read_reply(response))
+            return asked.tokens(reply) if response.status in _SUCCESS else None
+    except (*SENDING_FAILED, InvalidUsage, Denied):
+        return None
+
+
+async def _in_line(opening: Opening, peer: Peer) -> AsyncTicket:
+    """Return the ticket once it has its hold; a client that leaves meanwhile leaves the line."""
+    task = asyncio.current_task()
+    assert task is not None, "requests are answered in tasks"
+    if peer.gone:
+        raise ClientGone
+    peer.on_gone = task.cancel
+    try:
+        return await opening
+    finally:
+        peer.on_gone = None
+
+
+async def _repeated(ledger: AsyncLedger, key: str) -> Denied:
+    """Return the answer to a request whose Idempotency-Key was let in before."""
+    known = await ledger.reservation(key)
+    words = (
+        "a request under this Idempotency-Key was let in before and is not sent again: its"
+        f" reservation is {known.state}; use a new key for a new request"
+    )
+    own = {"x-earmark-key": key, "x-earmark-state": str(known.state)}
+    return Denied(409, "key_reused", words, headers=own)
+
+
+async def _send(
+    parts: Parts,
+    incoming: ClientRequest,
+    outgoing: ProviderRequest,
+    ticket: AsyncTicket,
+    peer: Peer,
+    send: Send,
+) -> None:
+    body = spliced(incoming.body, outgoing.written, ticket.body)
+    headers = to_provider(incoming.pairs, outgoing.upstream.headers)
+    try:
+        async with parts.sender.request("POST", outgoing.upstream.url, headers, body) as response:
+            kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+            if response.status not in _SUCCESS:
+                await _pass_error(parts, response, ticket, send)
+            elif kind == "text/event-stream":
+                hides = _hides_usage(incoming.endpoint, outgoing.written)
+                own = hold_headers(ticket, parts.ledger)
+                await pass_stream(response, ticket, own, peer, send, hides_usage=hides)
+            else:
+                await _pass_reply(parts, response, ticket, send)
+    except SENDING_FAILED as error:
+        if ticket.charge is not None:
+            raise
+        raise await ticket.fail(error) from None
+
+
+def _hides_usage(endpoint: Endpoint, body: dict[str, Any]) -> bool:
+    """Return whether the client did not ask for the usage that its stream is asked for here."""
+    asked = mapping(body.get("stream_options")).get("include_usage")
+    return endpoint.api == "openai" and asked is not True
+
+
+async def _pass_reply(
+    parts: Parts, response: aiohttp.ClientResponse, ticket: AsyncTicket, send: Send
+) -> None:
+    """Settle a whole reply, and then pass it back."""
+    body = await read_reply(response)
+    try:
+        await ticket.settle(body, headers=dict(response.headers))
+    except InvalidUsage as error:
+        await ticket.presume(error.detail)
+    await _send_back(parts, response, ticket, body, send)
+
+
+async def _pass_error(
+    parts: Parts, response: aiohttp.ClientResponse, ticket: AsyncTicket, send: Send
+) -> None:
+    """Book an HTTP error by what it says of its cost, and pass it back unchanged."""
+    body = await read_reply(response)
+    failure = await ticket.fail(response.status, dict(response.headers), body)
+    if response.status in _REDIRECTS:
+        # Followed by the client, it would take the prompt elsewhere.
+        raise failure
+    await _send_back(parts, response, ticket, body, send)
+
+
+async def _send_back(
+    parts: Parts,
+    response: aiohttp.ClientResponse,
+    ticket: AsyncTicket,
+    body: bytes,
+    send: Send,
+) -> None:
+    """Send a whole reply as it came, with what it was held and booked at."""
+    own = hold_headers(ticket, parts.ledger)
+    if ticket.charge is not None:
+        own["x-earmark-settled"] = str(ticket.charge.settled)
+    headers = to_client(response.raw_headers, keeps_length=True)
+    await send_answer(send, response.status, headers + raw_headers(own.items()), body)
+
+
+async def _pass_on(
+    parts: Parts, incoming: ClientRequest, outgoing: ProviderRequest, send: Send
+) -> None:
+    """Pass a request on that costs nothing, and its reply back."""
+    body = incoming.body
+    if outgoing.body is not outgoing.written:
+        body = spliced(body, outgoing.written, outgoing.body)
+    headers = to_provider(incoming.pairs, outgoing.upstream.headers)
+    try:
+        async with parts.sender.request(
+            incoming.method, outgoing.upstream.url, headers, body
+        ) as response:
+            reply = await read_reply(response)
+            if response.status in _REDIRECTS:
+                raise Denied(502, "redirect", "the provider answered with a redirect")
+            passed = to_client(response.raw_headers, keeps_length=True)
+            status = response.status
+    except SENDING_FAILED as error:
+        kind = type(error).__name__
+        words = f"provider '{outgoing.upstream.provider}' cannot be asked ({kind})"
+        raise Denied(502, "call_failed", words) from None
+    await send_answer(send, status, passed, reply)

@@ -1,0 +1,160 @@
+"""Which requests the gateway takes, and where each goes at its provider. Pure.
+
+What is not listed is refused with its path: nobody knows what it costs.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+from urllib.parse import parse_qsl, unquote
+
+from earmark.gateway.denied import Denied
+
+#: `held`: a hold is opened for it; `free`: its provider bills nothing; else answered here.
+Kind = Literal["held", "free", "hello", "balance", "statement"]
+
+#: Of an unknown path, as a message shows it.
+_SHOWN: Final = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """A request that is taken."""
+
+    api: str
+    """Whose form it has, its errors too: a name of `earmark.apis.api.APIS`."""
+    kind: Kind
+    path: str = ""
+    """Where it goes below a provider's address; `{model}` stands for the model."""
+    model: str = ""
+    """The model, where the URL names it."""
+    has_model: bool = True
+    """Whether it is about one model."""
+    stream: bool = False
+    """Whether the URL asks for a stream."""
+    query: str = ""
+    """What is passed on of the query."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Row:
+    endpoint: Endpoint
+    queries: frozenset[str] | None = frozenset()
+    """The names its query may have; `None` for any that is no credential."""
+
+
+def _row(api: str, kind: Kind, path: str = "", *queries: str, has_model: bool = True) -> _Row:
+    endpoint = Endpoint(api=api, kind=kind, path=path, has_model=has_model)
+    return _Row(endpoint=endpoint, queries=frozenset(queries))
+
+
+_POSTS: Final[Mapping[str, _Row]] = {
+    "/v1/chat/completions": _row("openai", "held", "/chat/completions"),
+    "/v1/embeddings": _row("openai-embeddings", "held", "/embeddings"),
+    "/v1/responses": _row("openai-responses", "held", "/responses"),
+    "/v1/responses/input_tokens": _row("openai-responses", "free", "/responses/input_tokens"),
+    "/v1/messages": _row("anthropic", "held", "/v1/messages", "beta"),
+    "/v1/messages/count_tokens": _row("anthropic", "free", "/v1/messages/count_tokens", "beta"),
+}
+#: What comes after `models/NAME:` at Google's API, whether it is free, and its query.
+_GEMINI: Final[Mapping[str, tuple[Kind, bool, frozenset[str]]]] = {
+    "generateContent": ("held", False, frozenset()),
+    "streamGenerateContent": ("held", True, frozenset({"alt"})),
+    "countTokens": ("free", False, frozenset()),
+}
+_GEMINI_VERSIONS: Final = ("v1", "v1beta")
+#: The list of models: the same path at three makers, told apart by the client's headers.
+_MODELS: Final[Mapping[str, str]] = {
+    "openai": "/models",
+    "anthropic": "/v1/models",
+    "gemini": "/v1beta/models",
+}
+#: Queries that carry a credential, at Google and elsewhere: logs and referrers show them.
+_CREDENTIALS: Final = frozenset({"key", "api_key", "access_token", "token"})
+
+
+def api_of_client(path: str, headers: Mapping[str, str]) -> str:
+    """Return the API whose errors a client understands, by its path and its headers."""
+    if path.startswith(("/v1/messages", "/api/")) or "anthropic-version" in headers:
+        return "anthropic"
+    is_gemini = path.startswith(("/v1beta/", "/v1/models/")) or "x-goog-api-key" in headers
+    if path.startswith("/v1/responses"):
+        return "openai-responses"
+    return "gemini" if is_gemini else "openai"
+
+
+def find_endpoint(method: str, raw_path: str, query: str, headers: Mapping[str, str]) -> Endpoint:
+    """Return what a request asks for.
+
+    Args:
+        method: In capitals.
+        raw_path: The path as it was sent, percent-encoded.
+        query: What follows the question mark.
+        headers: By their names in lower case.
+
+    Raises:
+        Denied: It is no request that is taken, or its query holds what may not be there.
+    """
+    names = {name.lower() for name, _ in parse_qsl(query, keep_blank_values=True)}
+    if names & _CREDENTIALS:
+        words = "a token in the URL is not taken, as logs would show it: send it in a header"
+        raise Denied(400, "token_in_url", words)
+    row = _find(method, raw_path, headers)
+    if row.queries is not None and names - row.queries:
+        unknown = min(names - row.queries)[:_SHOWN]
+        raise Denied(
+            400, "unpriced", f"the query '{unknown}' is not known at this path: leave it out"
+        )
+    if row.endpoint.stream and dict(parse_qsl(query)).get("alt") != "sse":
+        raise Denied(400, "unpriced", "a stream of this API is taken as events alone: add ?alt=sse")
+    return replace(row.endpoint, query=query)
+
+
+def _find(method: str, raw_path: str, headers: Mapping[str, str]) -> _Row:
+    if method == "POST":
+        known = _POSTS.get(raw_path) or _gemini(raw_path)
+        if known is not None:
+            return known
+    elif method in {"GET", "HEAD"}:
+        if raw_path == "/api/hello":
+            return _row("anthropic", "hello", has_model=False)
+        if method == "GET" and raw_path in {"/v1/models", "/v1beta/models"}:
+            api = _lists_models(raw_path, headers)
+            listing = Endpoint(api=api, kind="free", path=_MODELS[api], has_model=False)
+            return _Row(endpoint=listing, queries=None)
+        if method == "GET" and raw_path == "/v1/earmark/balance":
+            return _row("openai", "balance", has_model=False)
+        if method == "GET" and raw_path == "/v1/earmark/statement":
+            return _row("openai", "statement", "", "after", has_model=False)
+    if method == "GET" and raw_path == "/v1/responses":
+        # The websocket that Codex tries first: at a 426 it goes on over HTTP at once.
+        words = "no websockets here: post to this path"
+        raise Denied(426, "no_websocket", words, headers={"upgrade": "HTTP/1.1"})
+    raise Denied(
+        404,
+        "unpriced",
+        f"{method[:_SHOWN]} {raw_path[:_SHOWN]} is not passed on: nobody knows what it costs",
+    )
+
+
+def _gemini(raw_path: str) -> _Row | None:
+    version, _, rest = raw_path.removeprefix("/").partition("/models/")
+    name, _, verb = rest.rpartition(":")
+    known = _GEMINI.get(verb)
+    if version not in _GEMINI_VERSIONS or known is None or not name:
+        return None
+    kind, stream, queries = known
+    endpoint = Endpoint(
+        api="gemini",
+        kind=kind,
+        path=f"/{version}/models/{{model}}:{verb}",
+        model=unquote(name),
+        stream=stream,
+    )
+    return _Row(endpoint=endpoint, queries=queries)
+
+
+def _lists_models(raw_path: str, headers: Mapping[str, str]) -> str:
+    if raw_path.startswith("/v1beta") or "x-goog-api-key" in headers:
+        return "gemini"
+    return "anthropic" if "anthropic-version" in headers else "openai"

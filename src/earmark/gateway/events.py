@@ -1,0 +1,82 @@
+"""A stream of events that passes on: its bytes as they came, and what they say. Pure."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from earmark.apis.counters import larger_members
+from earmark.apis.event_stream import LARGEST_EVENT, EventDecoder, ServerEvent
+from earmark.apis.streams import ClosingEvent
+from earmark.errors import InvalidUsage
+
+#: An empty line, as every provider ends its events; a line's end is LF or CR LF.
+_END: Final = re.compile(rb"\n\r?\n")
+_LONGEST_END: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class RawEvent:
+    """One event: the bytes that it came in, and what they say."""
+
+    raw: bytes
+    data: object
+    """Decoded JSON, or the text as it is; `None` for a comment, which says nothing."""
+    name: str = ""
+
+
+class EventSplitter:
+    """Divides the bytes of one response into events; together they are the same bytes."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._decoder = EventDecoder()
+
+    def feed(self, chunk: bytes) -> Iterator[RawEvent]:
+        """Yield the events that end in *chunk*.
+
+        Raises:
+            InvalidUsage: One is larger than an event may be.
+        """
+        data = self._rest + chunk
+        begin, searched = 0, max(0, len(self._rest) - _LONGEST_END)
+        while (end := _END.search(data, searched)) is not None:
+            raw = data[begin : end.end()]
+            yield from _events(raw, self._decoder.feed(raw))
+            begin = searched = end.end()
+        self._rest = data[begin:]
+        if len(self._rest) > LARGEST_EVENT:
+            raise InvalidUsage(detail=f"an event is larger than {LARGEST_EVENT} bytes")
+
+    def end(self) -> Iterator[RawEvent]:
+        """Yield what came after the last event."""
+        rest, self._rest = self._rest, b""
+        if rest:
+            yield from _events(rest, [*self._decoder.feed(rest), *self._decoder.end()])
+
+
+def _events(raw: bytes, found: list[ServerEvent]) -> Iterator[RawEvent]:
+    """Yield what *raw* says: one event nearly always; more where lines end in CR alone."""
+    if not found:
+        yield RawEvent(raw, None)
+    for number, event in enumerate(found):
+        yield RawEvent(b"" if number else raw, _decoded(event.data), event.name)
+
+
+def encoded(events: list[ClosingEvent]) -> bytes:
+    """Return *events* as they are sent."""
+    lines: list[str] = []
+    for name, data in events:
+        if name:
+            lines.append(f"event: {name}\n")
+        text = data if isinstance(data, str) else json.dumps(data, separators=(",", ":"))
+        lines.append(f"data: {text}\n\n")
+    return "".join(lines).encode()
+
+
+def _decoded(text: str) -> object:
+    try:
+        return json.loads(text, object_pairs_hook=larger_members)
+    except (ValueError, RecursionError):
+        return text

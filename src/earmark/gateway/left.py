@@ -1,0 +1,30 @@
+"""What a client is told of its budget beside an answer. Pure, but for reading the accounts."""
+
+from collections.abc import Sequence
+
+from earmark.admission.ticket import AsyncTicket
+from earmark.ledger.async_ledger import AsyncLedger
+from earmark.ledger.values import Account
+from earmark.money import Money
+
+
+def usd_left(accounts: Sequence[Account]) -> Money | None:
+    """Return what the smallest limit in USD has left; `None` where none is in USD."""
+    left = [
+        account.line.limit - account.settled - account.held
+        for account in accounts
+        if account.line.unit == "usd"
+    ]
+    return Money.nanos(min(left)) if left else None
+
+
+def hold_headers(ticket: AsyncTicket, ledger: AsyncLedger) -> dict[str, str]:
+    """Return the headers that say what is held for a call, and what its budget has left beside."""
+    found = {"x-earmark-key": ticket.key, "x-earmark-hold": str(ticket.hold)}
+    if ticket.clamped_to is not None:
+        found["x-earmark-max-tokens"] = str(ticket.clamped_to)
+    sync = ledger.sync
+    left = usd_left(sync.store.accounts(ticket.reservation.budget, sync.clock.instant()))
+    if left is not None:
+        found["x-earmark-available"] = str(left)
+    return found

@@ -1,0 +1,43 @@
+"""A quote: what a request would hold, and whether it would fit now; nothing is held or sent."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from earmark.admission.charge import HoldQuote
+from earmark.admission.guard import AsyncGuard
+from earmark.admission.request import OpenOptions
+from earmark.gateway.access import Holder
+from earmark.gateway.answers import Send, send_json
+from earmark.gateway.left import usd_left
+from earmark.ledger.async_ledger import AsyncLedger
+
+
+async def send_quote(
+    ledger: AsyncLedger,
+    guard: AsyncGuard,
+    holder: Holder,
+    body: Mapping[str, Any],
+    options: OpenOptions,
+    send: Send,
+) -> None:
+    """Answer what the request *body* would hold for *holder*."""
+    budget = holder.access.budget
+    quote = guard.quote(budget, body, **options)
+    store, clock = ledger.sync.store, ledger.sync.clock
+    left = usd_left(store.accounts(budget, clock.instant()))
+    await send_json(send, 200, quote_json(quote, None if left is None else str(left)))
+
+
+def quote_json(quote: HoldQuote, left: str | None) -> dict[str, Any]:
+    """Return a quote as a client reads it."""
+    refusal = quote.refusal
+    return {
+        "object": "earmark.quote",
+        "fits": refusal is None,
+        "hold": str(quote.hold),
+        "max_output_tokens": quote.max_output_tokens,
+        "clamped_to": quote.clamped_to,
+        "available": left,
+        "reason": None if refusal is None else str(refusal.reason),
+        "message": None if refusal is None else str(refusal),
+    }

@@ -1,0 +1,122 @@
+"""Passes a stream of events back as it comes, and counts what it costs on its way."""
+
+import aiohttp
+
+from earmark.admission.charge import Charge
+from earmark.admission.ticket import AsyncTicket
+from earmark.apis.streams import ClosingEvent
+from earmark.errors import BudgetExceeded, InvalidUsage, ReservationClosed
+from earmark.gateway.answers import Send, raw_headers, send_body, send_head
+from earmark.gateway.events import EventSplitter, RawEvent, encoded
+from earmark.gateway.headers import to_client
+from earmark.gateway.peer import Peer
+from earmark.pricing.json_values import mapping
+
+
+class CutShort(Exception):
+    """The hold of a stream cannot grow any further; what came until then was passed on."""
+
+    def __init__(self, passed: bytes) -> None:
+        super().__init__()
+        self.passed = passed
+
+
+class StreamPass:
+    """One stream on its way from a provider to a client."""
+
+    def __init__(self, ticket: AsyncTicket, *, hides_usage: bool) -> None:
+        self._ticket = ticket
+        self._hides_usage = hides_usage
+        self._splitter = EventSplitter()
+
+    async def feed(self, chunk: bytes) -> bytes:
+        """Count what *chunk* says; return what passes on.
+
+        Raises:
+            CutShort: Its hold cannot grow.
+            InvalidUsage: It is no stream of events.
+        """
+        passed: list[bytes] = []
+        for event in self._splitter.feed(chunk):
+            await self._count(event, passed)
+        if not passed:
+            # Bytes that are no whole event show as well that it goes on.
+            await self._ticket.produced(0)
+        return b"".join(passed)
+
+    async def end(self) -> bytes:
+        """Count what came after the last whole event; return it."""
+        passed: list[bytes] = []
+        for event in self._splitter.end():
+            await self._count(event, passed)
+        return b"".join(passed)
+
+    async def _count(self, event: RawEvent, passed: list[bytes]) -> None:
+        if event.data is None:
+            passed.append(event.raw)
+            await self._ticket.produced(0)
+            return
+        try:
+            piece = await self._ticket.feed(event.data, event.name)
+        except (BudgetExceeded, ReservationClosed):
+            raise CutShort(b"".join([*passed, event.raw])) from None
+        if not (piece.is_usage_only and self._hides_usage):
+            passed.append(event.raw)
+
+
+async def pass_stream(
+    response: aiohttp.ClientResponse,
+    ticket: AsyncTicket,
+    own: dict[str, str],
+    peer: Peer,
+    send: Send,
+    *,
+    hides_usage: bool,
+) -> None:
+    """Pass the events of *response* to the client as they come, and settle by what they say.
+
+    A client that goes away: where that stops billing and the hold has grown with the stream, the
+    connection to the provider is closed; else it is read to its end, for the exact bill.
+    """
+    headers = to_client(response.raw_headers, keeps_length=False)
+    await send_head(send, response.status, headers + raw_headers(own.items()))
+    if ticket.grows:
+        peer.on_gone = response.close
+        if peer.gone:
+            response.close()
+    passing = StreamPass(ticket, hides_usage=hides_usage)
+    try:
+        async for chunk in response.content.iter_any():
+            passed = await passing.feed(chunk)
+            if passed:
+                await send_body(send, passed, more=True)
+        rest = await passing.end()
+    except CutShort as cut:
+        response.close()
+        closing = encoded(
+            [each for each in ticket.closing_events() if not (hides_usage and _is_usage(each))]
+        )
+        await ticket.presume("the hold of the stream could not grow: it was ended here")
+        await send_body(send, cut.passed + closing)
+        return
+    except aiohttp.ClientError:
+        if not (peer.gone and ticket.grows):
+            raise
+        await ticket.presume("the client left, and the stream was closed")
+        return
+    finally:
+        peer.on_gone = None
+    await _settle(ticket)
+    await send_body(send, rest)
+
+
+def _is_usage(event: ClosingEvent) -> bool:
+    """Return whether *event* is the chunk of a chat stream that has its usage and nothing else."""
+    return not mapping(event[1]).get("choices", True)
+
+
+async def _settle(ticket: AsyncTicket) -> Charge:
+    try:
+        return await ticket.settle()
+    except InvalidUsage as error:  # not one event came
+        return await ticket.presume(error.detail)

@@ -1,0 +1,306 @@
+"""What passes through the gateway, and what is refused with its path."""
+
+import json
+import socket
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from support.gateway_house import KEYS, GatewayHouse, gateway_house
+from support.recorded_requests import FOLDER
+from support.stub_server import completion, message
+from support.upstream_stub import STREAM, Answer
+
+ASK = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Name one planet."}]}
+USAGE = {"prompt_tokens": 12, "completion_tokens": 6, "total_tokens": 18}
+#: What a held request's body may have beside what its client wrote, by the path it comes at.
+ADDED = {
+    "/v1/messages": {"max_tokens"},
+    "/v1/chat/completions": {"max_tokens", "stream_options"},
+    "/v1/responses": {"max_output_tokens", "max_tool_calls"},
+}
+RECORDED = [
+    pytest.param(json.loads(file.read_text("utf-8")), id=file.stem)
+    for file in sorted(FOLDER.glob("*.json"))
+]
+#: Own prices of models that no list has, and a window for what cannot be counted.
+BIG = {
+    "prices": {"openai/gpt-6.2-sol": {"input_mtok": "1.25", "output_mtok": "10"}},
+    "context_window": 1_000_000,
+}
+
+
+@pytest.fixture(scope="module")
+def shared() -> Any:
+    """A gateway whose providers have a window, with plenty of money."""
+    with gateway_house("1000000 usd total") as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("recorded", RECORDED)
+def test_a_recorded_body_passes_byte_for_byte(recorded: dict[str, Any]) -> None:
+    """Of real clients: what is spliced in is cut out again, and the rest is what they wrote."""
+    windows = {
+        name: {"api": api, "context_window": 1_000_000}
+        for name, api in (("openai", "openai"), ("anthropic", "anthropic"), ("google", "gemini"))
+    }
+    with gateway_house("1000000 usd total", windows=windows, prices=BIG["prices"]) as house:
+        house.stub.answer(Answer(body=b'{"odd": 1.0}'))
+        # Numbers in forms that no encoder of ours writes.
+        odd = {"temperature": 0.0}
+        if "contents" in recorded["body"]:
+            odd = {"generationConfig": {**recorded["body"].get("generationConfig", {}), **odd}}
+        written = {**recorded["body"], **odd} if recorded["body"] else {}
+        text = json.dumps(written, ensure_ascii=False, indent=1).replace(": 0.0", ": 0.00e0")
+        data = text.encode() if written else b""
+        token = {"authorization": f"Bearer {house.token}"}
+        headers = {
+            name: value
+            for name, value in recorded["headers"].items()
+            if name.lower() not in {"authorization", "x-api-key", "x-goog-api-key", "host"}
+        }
+        with house.client() as client:
+            reply = client.request(
+                recorded["method"], recorded["path"], content=data, headers={**headers, **token}
+            )
+        if recorded["method"] != "POST":
+            assert reply.status_code == (200 if recorded["method"] == "HEAD" else 426)
+            assert house.stub.requests == []
+            return
+        assert reply.status_code == 200, reply.text
+        assert reply.content == b'{"odd": 1.0}'
+        (sent,) = house.stub.requests
+        assert sent.path == recorded["path"]
+        _check_spliced(data, sent.body)
+        for name, value in headers.items():
+            if name.lower() not in {"accept-encoding", "content-length", "connection"}:
+                assert sent.header(name.lower()) == value, name
+
+
+def _check_spliced(written: bytes, sent: bytes) -> None:
+    """Both are the same, but for the output limit, the usage's option, and members at the end."""
+    before, after = json.loads(written), json.loads(sent)
+    if before == after:
+        assert sent == written
+        return
+    # What differs is one stretch, or two: cut the equal head and tail, and look at the rest.
+    head = next(n for n, (a, b) in enumerate(zip(written, sent, strict=False)) if a != b)
+    assert written[:head] == sent[:head]
+    changed = {name for name in after if name not in before or before[name] != after[name]}
+    assert changed <= {
+        *("max_tokens", "max_output_tokens", "max_tool_calls", "stream_options"),
+        *("generationConfig", "service_tier"),
+    }
+    for name in before.keys() - changed:
+        assert after[name] == before[name]
+    assert b": 0.00e0" not in written or b": 0.00e0" in sent
+
+
+def test_headers_pass_both_ways_but_for_credentials(house: GatewayHouse) -> None:
+    """The provider gets its own key and no other; cookies, and what is of one connection, stay."""
+    odd = [("X-Odd-Header", "a, b"), ("x-odd-header", "c"), ("Date", "yesterday"), ("server", "s")]
+    dropped = [
+        ("Set-Cookie", "a=1"),
+        ("keep-alive", "timeout=5"),
+        ("connection", "x-own"),
+        ("x-own", "1"),
+    ]
+    house.stub.answer(
+        Answer(
+            body=completion(USAGE, model="gpt-4o-mini"),
+            headers=[("Content-Type", "application/json; charset=utf-8"), *odd, *dropped],
+        )
+    )
+    more = {
+        "openai-organization": "org-1",
+        "cookie": "a=1",
+        "x-forwarded-for": "10.0.0.1",
+        "x-api-key": house.token,
+    }
+    reply = house.post("/v1/chat/completions", ASK, **more)
+    (sent,) = house.stub.requests
+    assert sent.header("authorization") == f"Bearer {KEYS['OPENAI_API_KEY']}"
+    assert sent.header("openai-organization") == "org-1"
+    assert sent.header("accept-encoding") == "identity"
+    for name in ("cookie", "x-forwarded-for", "x-api-key"):
+        assert sent.header(name) is None, name
+    assert house.token not in str(sent)
+    names = [name.decode() for name, _ in reply.headers.raw]
+    assert reply.headers["x-odd-header"] == "a, b, c"
+    assert reply.headers["date"] == "yesterday"
+    assert reply.headers["content-type"] == "application/json; charset=utf-8"
+    assert {"set-cookie", "keep-alive", "x-own"}.isdisjoint(name.lower() for name in names)
+
+
+def test_an_error_of_the_provider_passes_unchanged(house: GatewayHouse) -> None:
+    """Its status, its headers, its very bytes; and what was not billed is given back."""
+    house.stub.answer(
+        Answer(status=429, body=b'{"error": {"x" : 1.0}}', headers=[("Retry-After", "7")])
+    )
+    reply = house.post("/v1/chat/completions", ASK)
+    assert (reply.status_code, reply.content) == (429, b'{"error": {"x" : 1.0}}')
+    assert reply.headers["retry-after"] == "7"
+    assert reply.headers["x-earmark-settled"] == "0"
+    assert house.spent == 0
+
+
+def test_a_redirect_takes_the_prompt_nowhere(house: GatewayHouse) -> None:
+    """It is neither followed nor passed on, and nobody knows what it cost."""
+    house.stub.answer(Answer(status=307, headers=[("Location", f"{house.stub.url}/elsewhere")]))
+    reply = house.post("/v1/chat/completions", ASK)
+    assert reply.status_code == 502
+    assert "location" not in reply.headers
+    assert len(house.stub.requests) == 1
+    assert [hold.state for hold in house.ledger.holds("acme", state=None)] == ["presumed"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("POST", "/v1/completions", 404),
+        ("POST", "/v1/batches", 404),
+        ("POST", "/v1/files", 404),
+        ("POST", "/v1/messages/batches", 404),
+        ("POST", "/v1/fine_tuning/jobs", 404),
+        ("POST", "/v1/responses/resp_1/cancel", 404),
+        ("GET", "/v1/responses/resp_1", 404),
+        ("DELETE", "/v1/models/m", 404),
+        ("PUT", "/v1/chat/completions", 404),
+        ("OPTIONS", "/v1/chat/completions", 404),
+        ("POST", "/v1/chat/completions/", 404),
+        ("POST", "//v1/chat/completions", 404),
+        ("POST", "/v1/chat%2Fcompletions", 404),
+        ("POST", "/v1beta/models/g:batchGenerateContent", 404),
+        ("GET", "/v1/responses", 426),
+        ("POST", "/v1/messages?beta=true&speed=fast", 400),
+        ("POST", "/v1beta/models/gemini-2.5-flash:streamGenerateContent", 400),
+    ],
+)
+def test_what_is_not_known_is_refused_with_its_path(
+    shared: GatewayHouse, method: str, path: str, status: int
+) -> None:
+    """Nothing of it is sent, and a browser of another site is told nothing."""
+    with shared.client() as client:
+        reply = client.request(method, path, json=ASK)
+    assert reply.status_code == status, reply.text
+    assert reply.headers["x-should-retry"] == "false"
+    assert not [name for name in reply.headers if name.startswith("access-control")]
+    assert shared.stub.requests == []
+
+
+def test_a_websocket_is_refused_at_once(shared: GatewayHouse) -> None:
+    """Codex tries one first, and goes on over HTTP when it is told 426."""
+    address = urlsplit(shared.url)
+    with socket.create_connection((address.hostname, address.port)) as connection:
+        connection.sendall(
+            f"GET /v1/responses HTTP/1.1\r\nhost: {address.netloc}\r\nconnection: Upgrade\r\n"
+            "upgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: eA==\r\n"
+            f"authorization: Bearer {shared.token}\r\n\r\n".encode()
+        )
+        assert connection.recv(100).startswith(b"HTTP/1.1 426 ")
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "sent_to"),
+    [
+        ("/v1/models?limit=1000", {"anthropic-version": "2023-06-01"}, "/v1/models?limit=1000"),
+        ("/v1/models", {}, "/v1/models"),
+        ("/v1beta/models?pageSize=5", {}, "/v1beta/models?pageSize=5"),
+    ],
+)
+def test_models_are_listed_for_nothing(
+    house: GatewayHouse, path: str, headers: dict[str, str], sent_to: str
+) -> None:
+    """By the provider whose API the client speaks."""
+    house.stub.answer(Answer(body=b'{"data":[]}'))
+    reply = house.get(path, **headers)
+    assert (reply.status_code, reply.content) == (200, b'{"data":[]}')
+    (sent,) = house.stub.requests
+    assert (sent.method, sent.path) == ("GET", sent_to)
+    assert house.ledger.holds("acme", state=None) == []
+
+
+def test_an_input_is_counted_for_nothing(house: GatewayHouse) -> None:
+    """The count is passed on and nothing is held for it."""
+    house.stub.answer(Answer(body=b'{"input_tokens": 9}'))
+    ask = {"model": "claude-sonnet-4-5", "messages": [{"role": "user", "content": "hi"}]}
+    reply = house.post("/v1/messages/count_tokens?beta=true", ask)
+    assert reply.json() == {"input_tokens": 9}
+    assert house.stub.requests[0].path == "/v1/messages/count_tokens?beta=true"
+    assert house.ledger.holds("acme", state=None) == []
+
+
+def test_embeddings_are_held_and_settled(house: GatewayHouse) -> None:
+    """They have an input alone."""
+    house.stub.answer(
+        Answer(
+            body=b'{"model":"text-embedding-3-small","usage":{"prompt_tokens":5,"total_tokens":5}}'
+        )
+    )
+    ask = {"model": "text-embedding-3-small", "input": "hello"}
+    reply = house.post("/v1/embeddings", ask)
+    assert reply.status_code == 200, reply.text
+    assert house.stub.requests[0].body == json.dumps(ask).encode()
+    assert str(reply.headers["x-earmark-settled"]) == "0.0000001"
+
+
+def test_a_name_begins_with_its_provider(house: GatewayHouse) -> None:
+    """The prefix chooses the provider, and the provider gets the name without it."""
+    house.stub.answer(Answer(body=message({"input_tokens": 1, "output_tokens": 1})))
+    ask = {"model": "anthropic/claude-sonnet-4-5", "max_tokens": 9, "messages": ASK["messages"]}
+    assert house.post("/v1/messages", ask).status_code == 200
+    (sent,) = house.stub.requests
+    assert sent.body == json.dumps({**ask, "model": "claude-sonnet-4-5"}).encode()
+    refused = house.post("/v1/chat/completions", {**ASK, "model": "anthropic/claude-sonnet-4-5"})
+    assert refused.status_code == 400
+    assert "/v1/messages" in refused.json()["error"]["message"]
+
+
+def test_a_name_decides_no_host(house: GatewayHouse) -> None:
+    """Whatever a model or a header says, hosts come from the configuration."""
+    house.stub.answer(Answer(body=completion(USAGE)))
+    for name in ("http://169.254.169.254/x", "../../x", "evil.example/gpt-4o-mini", "a@b/c"):
+        reply = house.post("/v1/chat/completions", {**ASK, "model": name}, x_forwarded_host="evil")
+        assert reply.status_code in {400, 402}
+        assert (
+            house.post(f"/v1beta/models/{name}:generateContent", {"contents": []}).status_code
+            >= 400
+        )
+    assert house.stub.requests == []
+
+
+def test_a_large_body_passes(house: GatewayHouse) -> None:
+    """Of 30 MB; one that is larger than 32 MB is refused."""
+    house.stub.answer(Answer(body=completion(USAGE, model="gpt-4o-mini")))
+    with gateway_house("1000000 usd total") as rich:
+        rich.stub.answer(Answer(body=completion(USAGE, model="gpt-4o-mini")))
+        ask: dict[str, Any] = {
+            "model": "gpt-4o-mini",
+            "messages": [{"role": "user", "content": "x" * (30 << 20)}],
+        }
+        assert rich.post("/v1/chat/completions", ask).status_code == 200
+        assert rich.stub.requests[0].json["messages"] == ask["messages"]
+        ask["messages"][0]["content"] = "x" * (33 << 20)
+        assert rich.post("/v1/chat/completions", ask).status_code == 413
+        assert len(rich.stub.requests) == 1
+
+
+def test_a_body_that_is_compressed_is_not_read(house: GatewayHouse) -> None:
+    """What it holds would be unknown."""
+    reply = house.post("/v1/chat/completions", b"x", content_encoding="gzip")
+    assert reply.status_code == 415
+    assert house.stub.requests == []
+
+
+def test_a_reply_that_cannot_be_read_is_presumed(house: GatewayHouse) -> None:
+    """It passes as it came, and its whole hold counts as spent."""
+    answers = [
+        Answer(body=b"\x1f\x8b", headers=[("content-encoding", "gzip")]),
+        Answer(headers=STREAM, events=[b"nothing\n\n"]),
+        Answer(body=b'{"choices": []}'),
+    ]
+    for number, answer in enumerate(answers):
+        house.stub.answer(answer)
+        assert house.post("/v1/chat/completions", {**ASK, "stream": number == 1}).status_code == 200
+    assert {hold.state for hold in house.ledger.holds("acme", state=None)} == {"presumed"}
