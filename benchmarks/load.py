@@ -27,7 +27,8 @@ _WARM_UP: Final = 0.2
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
 
-@dataclass(slots=True)
+# Without a `repr`: `asyncio.Runner` makes one of each result, which is long where callers are many.
+@dataclass(slots=True, repr=False)
 class Load:
     """What callers get done; every reserve and every settle is one operation."""
 

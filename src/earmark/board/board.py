@@ -10,7 +10,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final, Literal, TypeVar
 
 from earmark.board import listing, rows, task_history
-from earmark.board.attempts import end_attempt, start_attempt
 from earmark.board.draft import checked, checked_name
 from earmark.board.listing import TaskFilter
 from earmark.board.moves import (
@@ -35,7 +34,16 @@ from earmark.board.status_counts import StatusCounter
 from earmark.board.task import Attempt, Quality, Task, TaskDecision, TaskDraft, TaskStatus
 from earmark.board.task_creation import add_draft
 from earmark.board.text import as_kept, clean
-from earmark.board.transaction import BoardTransaction, WriteBeside, ending, moved, nothing, unblock
+from earmark.board.transaction import (
+    BoardTransaction,
+    WriteBeside,
+    end_attempt,
+    ending,
+    moved,
+    nothing,
+    start_attempt,
+    unblock,
+)
 from earmark.clock import Clock
 from earmark.ids import new_key
 from earmark.stores.tables import Rows, Tables

@@ -1,6 +1,7 @@
 """One change of the board within one transaction: who did what to which task, written once."""
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -8,10 +9,11 @@ from msgspec.structs import replace
 
 from earmark.board import rows, task_history
 from earmark.board.draft import LONGEST_NAME
-from earmark.board.moves import Move
-from earmark.board.rules import advance
-from earmark.board.task import AttemptOutcome, Task, TaskDecision
+from earmark.board.moves import Complete, Fail, Lose, Move, Start
+from earmark.board.rules import advance, check_open
+from earmark.board.task import Attempt, AttemptOutcome, Task, TaskDecision
 from earmark.board.text import clean
+from earmark.errors import KeyReused
 from earmark.stores.tables import Rows
 
 #: Of a line of the history; the whole error is on the task.
@@ -97,3 +99,45 @@ def unblock(transaction: BoardTransaction, accepted: Task) -> None:
         left = f", {freed.waiting} more to come" if freed.waiting else ""
         note = f"#{accepted.number} was accepted{left}"
         transaction.record_event(freed, "unblocked", actor="", note=note, part=part)
+
+
+# Attempts -----------------------------------------------------------------------------------------
+
+
+def start_attempt(transaction: BoardTransaction, wanted: Attempt, move: Start) -> Attempt:
+    """Write the next attempt of a task, like *wanted*, and that the task runs."""
+    task = rows.find_task(transaction.rows, wanted.task_id)
+    attempts = task_history.attempts_of(transaction.rows, [task.id])[task.id]
+    if transaction.done():
+        return attempts[-1]
+    made = replace(wanted, number=len(attempts) + 1, started_at=transaction.now)
+    _check_new(made, attempts)
+    transaction.move(task, move, actor=move.agent, note=f"attempt {made.number}: {move.model}")
+    task_history.add_attempt(transaction.rows, made)
+    return made
+
+
+def end_attempt(
+    transaction: BoardTransaction,
+    task_id: str,
+    number: int,
+    move: Complete | Fail | Lose,
+    note: str,
+    beside: WriteBeside,
+) -> Task:
+    """Write that an attempt ended; *beside* writes how."""
+    task = rows.find_task(transaction.rows, task_id)
+    # An attempt ends once: its end has a name of its own, which any later repeat finds.
+    last = dataclasses.replace(transaction, operation=f"end:{task.id}/{number}")
+    done = last.done()
+    if done and (done.move, done.actor) == (move.event_name, move.agent):
+        return task
+    check_open(task, number, task_history.attempt_of(transaction.rows, task.id, number))
+    return moved(last, task, move, move.agent, note, beside)
+
+
+def _check_new(made: Attempt, attempts: Sequence[Attempt]) -> None:
+    for each in attempts:
+        if made.key and made.key == each.key:
+            first, now = str(each.number), str(made.number)
+            raise KeyReused(key=made.key, field="attempt", first=first, now=now)
