@@ -37,13 +37,13 @@ def crews(one: str, many: str, seconds: float) -> Crews:
     )
 
 
-def tail(area: str, name: str, loads: Sequence[Load]) -> Figure:
+def tail_figure(area: str, name: str, loads: Sequence[Load]) -> Figure:
     """Return how far the slowest operations are from the usual one."""
     return Figure(
         area=area,
         what=f"{name}: p99.9 / p50",
         samples=tuple(_tail(load) for load in loads),
-        detail="tail latency",
+        detail="tail latency" if loads else "not measured: no round was kept",
     )
 
 

@@ -15,7 +15,15 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
-from benchmarks.callers import FEW, MANY, crews, described, drive_tasks, process_figures, tail
+from benchmarks.callers import (
+    FEW,
+    MANY,
+    crews,
+    described,
+    drive_tasks,
+    process_figures,
+    tail_figure,
+)
 from benchmarks.figure import Figure, at_least, at_most, per_s
 from benchmarks.folded import folded
 from benchmarks.hollow import hollow_ledger
@@ -82,7 +90,7 @@ def measure(settings: Settings) -> list[Figure]:
         drift_figure(AREA, pairs.values()),
         *(figure for case, measured in pairs.items() for figure in _figures(case, measured)),
         _hollow_figure(hot, hollow),
-        tail(AREA, hot.name, [each.load for each in pairs[hot].values]),
+        tail_figure(AREA, hot.name, [each.load for each in pairs[hot].values]),
         *process_figures(AREA, crew, share=0.5, fairness=at_most(0.15)),
     ]
 

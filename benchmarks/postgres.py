@@ -15,7 +15,15 @@ from functools import partial
 from statistics import median
 from typing import Final
 
-from benchmarks.callers import FEW, MANY, crews, described, drive_tasks, process_figures, tail
+from benchmarks.callers import (
+    FEW,
+    MANY,
+    crews,
+    described,
+    drive_tasks,
+    process_figures,
+    tail_figure,
+)
 from benchmarks.figure import Figure, at_least, per_s
 from benchmarks.load import Load, LoopFactory, fastest_loop, make_budgets, one_caller
 from benchmarks.postgres_baseline import RawCommits, prepare, transactions
@@ -102,7 +110,7 @@ def _measured(place: Place, cases: list[Case], hot: Case, settings: Settings) ->
         drift_figure(AREA, pairs.values(), f"; {place.describe()}"),
         *(figure for case, measured in pairs.items() for figure in _figures(case, measured)),
         _transactions_figure(hot, alone),
-        tail(AREA, hot.name, [each.load for each in pairs[hot].values]),
+        tail_figure(AREA, hot.name, [each.load for each in pairs[hot].values]),
         *process_figures(AREA, crew, share=0.7, fairness=None),
     ]
 
