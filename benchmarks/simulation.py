@@ -7,18 +7,18 @@ from dataclasses import dataclass, field
 
 from benchmarks.traces import MODEL, Dealt
 from earmark.admission.policy import (
-    Ask,
     Elastic,
-    Next,
+    HoldAmounts,
     Policy,
+    PolicyStep,
     Refuse,
     Soft,
-    Try,
+    TryReserve,
     Wait,
-    after,
-    first_ask,
-    growth,
-    more,
+    first_amounts,
+    grown_output,
+    growth_cost,
+    next_step,
 )
 from earmark.admission.quantile import P99, OutputQuantiles, reply_length
 from earmark.clock import NANOS_PER_SECOND
@@ -40,8 +40,8 @@ class Job:
 
     order: Dealt
     waiter: Waiter | None = None
-    otherwise: Try | Refuse | None = None
-    ask: Ask | None = None
+    otherwise: TryReserve | Refuse | None = None
+    amounts: HoldAmounts | None = None
     covered: int = 0
     started: float = 0.0
     state: str = "waiting"
@@ -118,23 +118,27 @@ class Simulation:
         """Try all that the policy offers without waiting; wait or refuse otherwise."""
         if job.waiter is None or not job.waiter.trying:
             return
-        step = self.follow(job, Try(first_ask(self.policy, job.order.bound, self.expected())))
+        step = self.follow(
+            job, TryReserve(first_amounts(self.policy, job.order.bound, self.expected()))
+        )
         if isinstance(step, Wait):
             job.otherwise = step.otherwise
             self.queue.blocked(job.waiter, step.refusal.budget)
         elif isinstance(step, Refuse):
             self.refuse(job)
 
-    def follow(self, job: Job, step: Next) -> Next | None:
+    def follow(self, job: Job, step: PolicyStep) -> PolicyStep | None:
         """Reserve as *step* says, until it is admitted (`None`), to wait or refused."""
-        while isinstance(step, Try):
-            ask = step.ask
+        while isinstance(step, TryReserve):
+            amounts = step.amounts
             try:
-                self.ledger.reserve(job.order.shard, ask.hold, key=job.order.key, units=ask.units())
+                self.ledger.reserve(
+                    job.order.shard, amounts.hold, key=job.order.key, units=amounts.units()
+                )
             except BudgetExceeded as refusal:
-                step = after(self.policy, job.order.bound, self.expected(), ask, refusal)
+                step = next_step(self.policy, job.order.bound, self.expected(), amounts, refusal)
             else:
-                return self.admit(job, ask)
+                return self.admit(job, amounts)
         return step
 
     def deadline(self, job: Job) -> None:
@@ -144,9 +148,11 @@ class Simulation:
         if job.otherwise is not None and not self.queue.first(job.waiter):
             self.refuse(job)
             return
-        step: Next | None = Try(first_ask(self.policy, job.order.bound, self.expected()))
-        while isinstance(step, Try | Wait):
-            step = self.follow(job, step if isinstance(step, Try) else step.otherwise)
+        step: PolicyStep | None = TryReserve(
+            first_amounts(self.policy, job.order.bound, self.expected())
+        )
+        while isinstance(step, TryReserve | Wait):
+            step = self.follow(job, step if isinstance(step, TryReserve) else step.otherwise)
         if step is not None:
             self.refuse(job)
 
@@ -156,9 +162,9 @@ class Simulation:
         if job.waiter is not None:
             self.queue.leave(job.waiter)
 
-    def admit(self, job: Job, ask: Ask) -> None:
+    def admit(self, job: Job, amounts: HoldAmounts) -> None:
         """Send *job*."""
-        job.state, job.ask, job.covered = "running", ask, ask.covered or 0
+        job.state, job.amounts, job.covered = "running", amounts, amounts.covered or 0
         job.started = self.clock.now_s
         if job.waiter is not None:
             self.queue.leave(job.waiter)
@@ -166,13 +172,13 @@ class Simulation:
 
     def stream(self, job: Job) -> None:
         """Schedule what happens next to a running job: its hold must grow, or it ends."""
-        ask = job.ask
-        assert ask is not None
-        produced = min(job.order.output_tokens, ask.max_output_tokens or 0)
+        amounts = job.amounts
+        assert amounts is not None
+        produced = min(job.order.output_tokens, amounts.max_output_tokens or 0)
         if isinstance(self.policy, Elastic):
             due = job.covered - self.policy.step + 1
-            grows = growth(self.policy, job.order.bound, job.covered, produced) > job.covered
-            if grows and not ask.clamped:
+            grows = grown_output(self.policy, job.order.bound, job.covered, produced) > job.covered
+            if grows and not amounts.clamped:
                 self.at(self.when(job, max(due, 1)), lambda: self.grow(job, max(due, 1)))
                 return
         self.at(self.when(job, produced), lambda: self.finish(job, produced))
@@ -184,8 +190,8 @@ class Simulation:
     def grow(self, job: Job, produced: int) -> None:
         """Let the hold of *job* grow ahead of its stream, or stop the stream."""
         assert isinstance(self.policy, Elastic)
-        grown = growth(self.policy, job.order.bound, job.covered, produced)
-        cost, tokens = more(job.order.bound, job.covered, grown)
+        grown = grown_output(self.policy, job.order.bound, job.covered, produced)
+        cost, tokens = growth_cost(job.order.bound, job.covered, grown)
         try:
             self.ledger.extend(job.order.key, cost, units={"tokens": tokens})
         except BudgetExceeded:
@@ -200,7 +206,7 @@ class Simulation:
         """Book what *job* really cost and let others have what came back."""
         job.state = "done"
         job.cut = produced < job.order.output_tokens
-        granted = job.ask.max_output_tokens if job.ask else None
+        granted = job.amounts.max_output_tokens if job.amounts else None
         wanted = job.order.bound.max_output_tokens
         self.quantiles.observe(MODEL, "", reply_length(produced, granted=granted, wanted=wanted))
         tokens = job.order.bound.input_tokens + produced

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from earmark.admission.ticket import AsyncTicket, Ticket
     from earmark.apis.call_bound import CallBound, bound
     from earmark.apis.cost import cost
-    from earmark.apis.counts import CountRequest, count_request
+    from earmark.apis.provider_count import CountRequest, count_request
     from earmark.composition.ast import Composition
     from earmark.composition.parse import parse_composition
     from earmark.errors import (
@@ -60,7 +60,7 @@ _HOMES: Final = {
     "CheckFailed": "earmark.errors",
     "Composition": "earmark.composition.ast",
     "Costed": "earmark.stages.kinds.python",
-    "CountRequest": "earmark.apis.counts",
+    "CountRequest": "earmark.apis.provider_count",
     "EarmarkError": "earmark.errors",
     "Elastic": "earmark.admission.policy",
     "Entry": "earmark.ledger.values",
@@ -86,7 +86,7 @@ _HOMES: Final = {
     "Usage": "earmark.pricing.usage",
     "bound": "earmark.apis.call_bound",
     "cost": "earmark.apis.cost",
-    "count_request": "earmark.apis.counts",
+    "count_request": "earmark.apis.provider_count",
     "open": "earmark.stores.open:open_ledger",
     "open_async": "earmark.stores.open:open_async_ledger",
     "parse_composition": "earmark.composition.parse",

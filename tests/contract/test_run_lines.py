@@ -16,7 +16,7 @@ from earmark.ledger.ledger import Ledger
 from earmark.money import Money
 from earmark.runs.events import RunEvent, StageEnded, StageStarted
 from earmark.runs.journal import RunRecord
-from earmark.runs.journals import journal_beside
+from earmark.runs.journals import open_ledger_journal
 from earmark.runs.runner import run
 from earmark.runs.statement import Statement
 from earmark.runs.statement_line import StatementLine
@@ -95,7 +95,7 @@ def journal_now(ledger: Ledger) -> tuple[StatementLine, ...]:
     """Return the lines that anybody else finds in the journal at this moment."""
 
     async def read() -> RunRecord:
-        journal = journal_beside(ledger.store)
+        journal = open_ledger_journal(ledger.store)
         try:
             return await journal.get(RUN)
         finally:

@@ -4,16 +4,17 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 import earmark
 from earmark.admission.policy import ELASTIC
-from earmark.admission.quantile import COLD, PRIOR_TOKENS, WINDOW
+from earmark.admission.quantile import MIN_REPLIES, PRIOR_TOKENS, WINDOW
 from earmark.apis.api import request_table
-from earmark.apis.failures import LONGEST_RETRY_AFTER_S, Rejection, rejected
+from earmark.apis.failures import LONGEST_RETRY_AFTER_S, Rejection, http_failure
 from earmark.apis.output_limit import with_output_limit
+from earmark.pricing.json_values import mapping
 
 PAGE = (Path(__file__).parents[2] / "docs/guard.md").read_text("utf-8")
 
@@ -26,8 +27,9 @@ def rows(heading: str) -> list[list[str]]:
 
 def failure(status: int, body: object) -> earmark.CallFailed:
     """Return how a call failed that OpenAI answered with *status*."""
-    answer = {"provider": "openai", "host": "api.openai.com", "headers": {}}
-    return rejected(Rejection(**answer, status=status, body=body))
+    return http_failure(
+        Rejection(provider="openai", host="api.openai.com", headers={}, status=status, body=body)
+    )
 
 
 @pytest.mark.parametrize("status", range(400, 600))
@@ -54,7 +56,7 @@ def test_an_error_is_booked_and_called_retryable_as_the_page_says(status: int) -
 def paths(value: object, at: str = "") -> Iterator[tuple[str, object]]:
     """Yield what a body holds by its path; a stream's options are one value."""
     if isinstance(value, Mapping) and at != "stream_options":
-        for name, each in value.items():
+        for name, each in mapping(cast("object", value)).items():
             yield from paths(each, f"{at}.{name}" if at else str(name))
     else:
         yield at, value
@@ -99,6 +101,6 @@ def test_what_a_stream_begins_with_is_what_page_and_help_say(text: str) -> None:
     """The numbers of learning are those of the code; a step's are given as tokens on the page."""
     assert f"begins at {PRIOR_TOKENS} output tokens" in text
     words = " ".join(text.split())
-    assert f"{COLD} replies" in words
+    assert f"{MIN_REPLIES} replies" in words
     assert f"99 of 100 of the last {WINDOW} needed" in words
     assert (f"{2 * ELASTIC.step} tokens more" in words) or ("two steps more" in words)

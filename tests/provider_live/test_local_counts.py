@@ -8,7 +8,7 @@ from typing import Any, Final
 import pytest
 
 import earmark
-from earmark.admission.call import Call, counting
+from earmark.admission.call import Call, input_counter
 from earmark.admission.guard import COUNT_TIMEOUT_S, AsyncGuard, Receipt
 from earmark.clock import SystemClock
 from earmark.errors import BudgetExceeded
@@ -54,7 +54,7 @@ def test_what_was_counted_is_what_is_read(
 
     async def main() -> tuple[Any, Any, int]:
         async with opened(api, local_model, text, 0) as by_bytes:
-            count = counting(by_bytes)
+            count = input_counter(by_bytes)
             assert count is not None
             counted = await count(COUNT_TIMEOUT_S)
             reply = await counted.send(grant())

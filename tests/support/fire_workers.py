@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from earmark.admission.guard import Guard
 from earmark.admission.policy import ELASTIC
-from earmark.admission.quantile import COLD, OutputQuantiles
+from earmark.admission.quantile import MIN_REPLIES, OutputQuantiles
 from earmark.ledger.ledger import Ledger
 from support.fire_place import Place, Workspace, started
 
@@ -66,7 +66,7 @@ def stream(folder: str, url: str) -> None:
     """Stream from the real model on a small hold that grows; write each count of tokens down."""
     place = Place(Path(folder), url)
     learned = OutputQuantiles()
-    for _ in range(COLD):
+    for _ in range(MIN_REPLIES):
         learned.observe(_REAL, "", 32)
     request = {"stream": True, "max_tokens": 1500, "options": {"ignore_eos": True}}
 

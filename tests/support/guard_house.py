@@ -10,7 +10,7 @@ import pytest
 from earmark.admission.call import Call, Grant, Reply
 from earmark.admission.guard import AsyncGuard, Charge, Receipt
 from earmark.admission.policy import STRICT, Policy
-from earmark.admission.quantile import COLD, OutputQuantiles
+from earmark.admission.quantile import MIN_REPLIES, OutputQuantiles
 from earmark.errors import CallFailed
 from earmark.ledger.async_ledger import AsyncLedger
 from earmark.ledger.values import Reservation
@@ -106,7 +106,7 @@ class House:
 
     def learn(self, tokens: int) -> None:
         """Make the expected length of a reply *tokens*."""
-        for _ in range(COLD):
+        for _ in range(MIN_REPLIES):
             self.quantiles.observe("test/m", "", tokens)
 
     def only(self) -> Reservation:

@@ -1,12 +1,12 @@
 """A service with its pages, a board with a task in every state, and somebody who looks at it."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache
-from typing import Self
+from typing import Any, Self
 
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
@@ -17,7 +17,7 @@ from earmark.board.rules import DESTRUCTIVE
 from earmark.board.task import Priority, Quality, Task, TaskDraft, TaskStatus
 from earmark.config.settings import ServiceSettings
 from earmark.runs.journal import RunRecord
-from earmark.runs.journals import journal_beside
+from earmark.runs.journals import open_ledger_journal
 from earmark.runs.statement import Statement
 from earmark.runs.statement_line import StatementLine
 from earmark.service.app import create_app
@@ -131,7 +131,7 @@ class PageHouse:
         self.workspace.agents.report(name, "host:1", said, 48)
         return self
 
-    def claimed(self, **more: object) -> Task:
+    def claimed(self, **more: Any) -> Task:
         """Return a task that an agent has; no other is pending before it."""
         task = self.add(priority=Priority.P0, **more)
         (found,) = self.workspace.board.claim(AGENT, 1, lease_ns=LEASE)
@@ -190,7 +190,7 @@ class PageHouse:
         """Write a run into the journal beside the books."""
 
         async def write() -> None:
-            journal = journal_beside(self.workspace.ledger.store)
+            journal = open_ledger_journal(self.workspace.ledger.store)
             await journal.start(run)
             numbered = [structs.replace(line, number=n) for n, line in enumerate(lines, start=1)]
             await journal.record(run.run_id, numbered)
@@ -226,7 +226,7 @@ def _app_of(workspace: Workspace, clock: ManualClock, settings: ServiceSettings)
 
 
 @contextmanager
-def page_house(store: str = "memory:", **settings: object) -> Iterator[PageHouse]:
+def page_house(store: str = "memory:", **settings: object) -> Generator[PageHouse]:
     """Open a service on *store*, closed with the block; usually with open reads."""
     settings = {"open_reads": True, **settings}
     clock = ManualClock()

@@ -2,8 +2,8 @@
 
     opened → produced … → ended: settled, presumed or released (`earmark.admission.ending`)
 
-The first ending counts: asked for again it gives the same charge, and another one is refused. It is
-booked again where the store could not be written, and before a cancellation goes on.
+The first ending counts: repeated it returns the same charge, and another one is refused. Booking is
+retried where the store could not be written, and completes before a cancellation is raised.
 """
 
 import threading
@@ -15,11 +15,22 @@ from typing import Final
 from msgspec import Struct, structs
 
 from earmark.admission.charge import Charge, Recorder
-from earmark.admission.ending import Ending, in_full, operation_of, without_cost
-from earmark.admission.entrance import Held, Order
-from earmark.admission.policy import Elastic, choices, growth, more
+from earmark.admission.ending import (
+    Ending,
+    operation_of,
+    with_produced_output,
+    with_unbookable_cost,
+)
+from earmark.admission.ledger_adapters import AnyLedger
+from earmark.admission.policy import (
+    Elastic,
+    HoldAmounts,
+    Policy,
+    choice_count,
+    grown_output,
+    growth_cost,
+)
 from earmark.admission.quantile import OutputQuantiles, reply_length
-from earmark.admission.threads_and_tasks import AnyLedger
 from earmark.clock import NANOS_PER_SECOND
 from earmark.errors import (
     EarmarkError,
@@ -35,19 +46,43 @@ from earmark.ledger import requests
 from earmark.ledger.answers import reservation_of
 from earmark.ledger.values import Presume, Release, Reservation, Settle, TableRows
 from earmark.money import Money
+from earmark.pricing.bound import Bound
 from earmark.pricing.usage import LARGEST_COUNT
 
 #: Seconds before each repeat of a booking that a store could not take.
 BOOKING_PAUSES_S: Final = (0.0, 0.1, 1.0)
 
 
-class Sent(Struct, frozen=True, kw_only=True):
-    """What the booking of a call needs to know of how it was sent."""
+class HoldRequest(Struct, frozen=True, kw_only=True):
+    """The request of one call for its hold."""
+
+    key: str
+    name: str
+    """Names the request that opens the hold, and nothing else."""
+    budget: str
+    bound: Bound
+    policy: Policy
+    expected: int
+    """The output tokens it is expected to produce."""
+    ttl_ns: int
+    """After so long an unsettled hold is presumed spent."""
+    labels: Mapping[str, str]
+
+
+class OpenedHold(Struct, frozen=True):
+    """A reservation that was opened, and the amounts it was opened with."""
+
+    reservation: Reservation
+    amounts: HoldAmounts
+
+
+class BookingContext(Struct, frozen=True, kw_only=True):
+    """What the charge and the record of a call need beside its reservation."""
 
     name: str
     """What is called: `provider/model`, a stage's name."""
     route: str
-    """Tells calls of one model apart, for the expected length of their replies."""
+    """Distinguishes calls of one model, for the expected length of their replies."""
     waited_ns: int
     started: int
     recorder: Recorder | None = None
@@ -57,37 +92,42 @@ class CallHold:
     """One call's hold; shared by the threads or tasks that the call runs in."""
 
     __slots__ = (
-        "_counted",
-        "_covered",
+        "_context",
+        "_counted_output",
+        "_covered_output",
         "_ended_at",
         "_ending",
-        "_least",
+        "_least_output",
         "_ledger",
         "_lock",
-        "_order",
-        "_produced",
+        "_produced_output",
         "_quantiles",
-        "_sent",
-        "ask",
+        "_request",
+        "amounts",
         "charge",
         "reservation",
     )  # fmt: skip
 
     def __init__(
-        self, ledger: AnyLedger, order: Order, held: Held, sent: Sent, quantiles: OutputQuantiles
+        self,
+        ledger: AnyLedger,
+        request: HoldRequest,
+        opened: OpenedHold,
+        context: BookingContext,
+        quantiles: OutputQuantiles,
     ) -> None:
         self._ledger = ledger
-        self._order = order
-        self._sent = sent
+        self._request = request
+        self._context = context
         self._quantiles = quantiles
         self._lock = threading.Lock()
         self._ending: Ending | None = None
         self._ended_at = 0
-        self._produced = self._counted = self._least = 0
-        self.ask: Final = held.ask
-        self._covered = held.ask.covered or 0
-        self.reservation: Reservation = held.reservation
-        """As it was last heard of."""
+        self._produced_output = self._counted_output = self._least_output = 0
+        self.amounts: Final = opened.amounts
+        self._covered_output = opened.amounts.covered or 0
+        self.reservation: Reservation = opened.reservation
+        """The reservation as of the last answer of the ledger."""
         self.charge: Charge | None = None
         """How the call was booked, once it is."""
 
@@ -99,94 +139,93 @@ class CallHold:
     @property
     def grows(self) -> bool:
         """Whether it pays for less than the call may ask for, and grows with its stream."""
-        grows = isinstance(self._order.policy, Elastic)
-        return grows and self._covered != self.ask.max_output_tokens
+        grows = isinstance(self._request.policy, Elastic)
+        return grows and self._covered_output != self.amounts.max_output_tokens
 
     @property
     def produced_tokens(self) -> int:
-        """The most output tokens it was told of."""
-        return self._produced
+        """The most output tokens that were reported."""
+        return self._produced_output
 
     async def produced(self, tokens: int, *, counted: bool = False) -> None:
-        """Hold what *tokens* produced so far, all choices together, and one step more need.
+        """Grow the hold to the cost of *tokens* produced so far, of all choices, and one step more.
 
-        Past half of the hold's time, its deadline is moved as far from now as it was at first.
+        Past half of the hold's time, its deadline is extended to a full term from now.
 
         Args:
             tokens: As many as were produced, or more: a bound, such as bytes.
-            counted: Whether it is the caller's own count: spent even if the hold cannot grow, and
-                compared with the reply's usage.
+            counted: Whether it is the caller's own count: it counts as spent even if the hold
+                cannot grow, and is compared with the reply's usage.
 
         Raises:
             BudgetExceeded: The hold cannot grow: stop the stream.
             ReservationClosed: The hold cannot grow: it was closed, or its deadline has passed.
-            StoreError: It must grow, and the books could not be written; told again, it is tried
-                again.
+            StoreError: It must grow, and the books could not be written; the next report retries.
             InvalidUsage: *tokens* is no count.
         """
         if type(tokens) is not int or not 0 <= tokens <= LARGEST_COUNT:
             detail = f"{shown(tokens)} tokens produced: it is a whole number from 0 to 10^12"
             raise InvalidUsage(detail=detail)
-        self._note(produced=tokens, counted=tokens if counted else 0)
+        self._record_progress(produced=tokens, counted=tokens if counted else 0)
         deadline = self._later_deadline()
         with self._lock:
-            # Taken at once: who reports meanwhile grows it from there.
-            covered, grown = self._covered, self._grown(tokens)
-            self._covered = max(covered, grown)
+            # Set before the ledger answers: a concurrent report grows the hold from there.
+            covered, grown = self._covered_output, self._required_output(tokens)
+            self._covered_output = max(covered, grown)
         if grown > covered:
             await self._grow(covered, grown, deadline)
         elif deadline is not None:
-            # What is presumed at its deadline may be settled all the same, so that neither a closed
-            # reservation nor a store that cannot be written now ends a stream that needs no more.
+            # A reservation presumed at its deadline can still be settled, so neither a closed one
+            # nor a store that cannot be written now ends a stream that needs no growth.
             with suppress(ReservationClosed, StoreError):
                 await self._extend(Money(), None, deadline, f"@{self.reservation.expires}")
-        # A bound that an elastic hold could not grow to may be several times what was produced.
-        self._note(least=tokens)
+        # Only now: a bound beyond the hold may be several times what was produced.
+        self._record_progress(least=tokens)
 
-    def _note(self, *, produced: int = 0, counted: int = 0, least: int = 0) -> None:
-        """Remember the largest of each, unless the call has ended: its booking is fixed then."""
+    def _record_progress(self, *, produced: int = 0, counted: int = 0, least: int = 0) -> None:
+        """Keep the maximum of each, unless the call has ended: its booking is fixed then."""
         with self._lock:
             if self._ending is None:
-                self._produced = max(self._produced, produced)
-                self._counted = max(self._counted, counted)
-                self._least = max(self._least, counted, least)
+                self._produced_output = max(self._produced_output, produced)
+                self._counted_output = max(self._counted_output, counted)
+                self._least_output = max(self._least_output, counted, least)
 
-    def _grown(self, tokens: int) -> int:
-        """Return how many output tokens the hold must pay for, now that *tokens* are produced."""
-        order, covered = self._order, self._covered
-        if not isinstance(order.policy, Elastic) or covered == self.ask.max_output_tokens:
+    def _required_output(self, tokens: int) -> int:
+        """Return how many output tokens the hold must cover once *tokens* are produced."""
+        request, covered = self._request, self._covered_output
+        if not isinstance(request.policy, Elastic) or covered == self.amounts.max_output_tokens:
             return covered
-        return growth(order.policy, order.bound, covered, tokens)
+        return grown_output(request.policy, request.bound, covered, tokens)
 
     def _later_deadline(self) -> float | None:
         """Return the seconds from now until a later deadline, once half of the time has passed."""
         left = self.reservation.expires - self._ledger.clock.instant()
-        ttl = self._order.ttl_ns
+        ttl = self._request.ttl_ns
         return ttl / NANOS_PER_SECOND if 2 * left < ttl else None
 
     async def _grow(self, covered: int, grown: int, deadline: float | None) -> None:
-        bound = self._order.bound
-        cost, count = more(bound, covered, grown)
+        bound = self._request.bound
+        cost, count = growth_cost(bound, covered, grown)
         units = None if bound.tokens() is None else {"tokens": count}
         try:
             await self._extend(cost, units, deadline, f":{covered}:{grown}")
         except BaseException:
             with self._lock:
-                self._covered = min(self._covered, covered)
+                self._covered_output = min(self._covered_output, covered)
             raise
 
     async def _extend(
         self, cost: Money, units: Mapping[str, int] | None, deadline: float | None, step: str
     ) -> None:
-        """Extend the reservation; named by its *step*, so that it is done once."""
-        order = self._order
+        """Extend the reservation, once for each *step*."""
+        request = self._request
         operation = requests.extend(
             self._ledger.clock,
-            order.key,
+            request.key,
             cost,
             units=units,
             deadline=deadline,
-            operation=f"{order.name}{step}",
+            operation=f"{request.name}{step}",
         )
         self.reservation = reservation_of(await self._ledger.submit(operation))
 
@@ -194,71 +233,75 @@ class CallHold:
         """Book *ending*, unless the call ended so before; durable.
 
         Raises:
-            KeyReused: It ended otherwise.
-            ReservationClosed: Somebody else closed its reservation otherwise.
-            StoreError: The books could not be written; asked for again, it is booked again.
+            KeyReused: The call has ended otherwise.
+            ReservationClosed: Its reservation was closed otherwise, by its key.
+            StoreError: The books could not be written; a repeat books it again.
         """
-        claimed = self._claim(ending)
+        claimed = self._set_ending(ending)
         if self.charge is None:
-            ending = self._in_full(claimed)
+            ending = self._with_produced_output(claimed)
             try:
-                self.charge = await self._ledger.booked(partial(self._booked, ending))
+                self.charge = await self._ledger.finish(partial(self._book, ending))
             except GeneratorExit:
                 self.abandon()
                 raise
             if ending.booking == claimed.booking:
-                # A usage that is not believed teaches nothing.
-                self._learn(ending)
+                # A usage that is not believed says nothing of the length of replies.
+                self._observe_length(ending)
         return self.charge
 
     async def close(self, ending: Ending) -> None:
-        """Book *ending* unless the call has ended, however; and what could not be booked before."""
+        """Book *ending* unless the call has ended; an earlier ending is booked if it was not."""
         try:
             await self.end(self._ending or ending)
         except ReservationClosed:
-            # Closed by its key: that is how it ended.
+            # Closed by its key: nothing is left to book.
             return
 
     def abandon(self, cut: Ending | None = None) -> None:
-        """Book how the call ended, else that it was *cut* short, where nobody can wait for it."""
-        key = self._order.key
-        ending = self._in_full(self._ending or cut or Ending(booking="presume"))
+        """Book the call's ending, or *cut*, without waiting for the answer."""
+        key = self._request.key
+        ending = self._with_produced_output(self._ending or cut or Ending(booking="presume"))
         try:
             operation = operation_of(key, ending)
         except InvalidAmount:
             operation = Presume(key)
         self._ledger.abandon(operation)
 
-    def _in_full(self, ending: Ending) -> Ending:
-        bound = self._order.bound
-        return in_full(ending, bound, produced=self._least, counted=self._counted)
+    def _with_produced_output(self, ending: Ending) -> Ending:
+        bound = self._request.bound
+        return with_produced_output(
+            ending, bound, produced=self._least_output, counted=self._counted_output
+        )
 
-    def _claim(self, ending: Ending) -> Ending:
+    def _set_ending(self, ending: Ending) -> Ending:
         with self._lock:
             if self._ending is None:
                 self._ended_at = self._ledger.clock.elapsed()
                 self._ending = ending
             elif self._ending != ending:
                 raise KeyReused(
-                    key=self._order.key,
+                    key=self._request.key,
                     field="a ticket",
-                    first=_shown(self._in_full(self._ending)),
-                    now=_shown(ending),
+                    first=_describe(self._with_produced_output(self._ending)),
+                    now=_describe(ending),
                     advice="a ticket ends once; the ledger corrects what was presumed",
                 )
             return self._ending
 
-    async def _booked(self, ending: Ending) -> Charge:
+    async def _book(self, ending: Ending) -> Charge:
         try:
-            operation = operation_of(self._order.key, ending)
-            return await self._recorded(operation, ending)
+            operation = operation_of(self._request.key, ending)
+            return await self._book_with_record(operation, ending)
         except InvalidAmount as error:
-            ending = without_cost(ending, error)
-            return await self._recorded(operation_of(self._order.key, ending), ending)
+            ending = with_unbookable_cost(ending, error)
+            return await self._book_with_record(operation_of(self._request.key, ending), ending)
 
-    async def _recorded(self, operation: Settle | Release | Presume, ending: Ending) -> Charge:
-        """Do *operation*, and record in its transaction how the call ended."""
-        recorder = self._sent.recorder
+    async def _book_with_record(
+        self, operation: Settle | Release | Presume, ending: Ending
+    ) -> Charge:
+        """Submit *operation*, and record in its transaction how the call ended."""
+        recorder = self._context.recorder
         if recorder is None:
             return self._charge(await self._submit(operation), ending)
 
@@ -274,14 +317,15 @@ class CallHold:
         except StoreUnavailable:
             raise
         except EarmarkError:
-            # What cannot be recorded was still spent. Was it refused for itself, it is again.
+            # What cannot be recorded was still spent: book it without a record. If the operation
+            # itself was refused, it is refused again.
             return self._charge(await self._submit(operation), ending)
         recorder.written()
         seen, charge = recorded[-1]
         return charge if seen is done else self._charge(done, ending)
 
     async def _submit(self, operation: Settle | Release | Presume) -> Reservation:
-        """Do *operation*, again where the store could not be written: it is idempotent."""
+        """Submit *operation*, which is idempotent; retry where the store could not be written."""
         for pause in BOOKING_PAUSES_S:
             try:
                 return reservation_of(await self._ledger.submit(operation))
@@ -289,16 +333,16 @@ class CallHold:
                 await self._ledger.pause(pause)
         return reservation_of(await self._ledger.submit(operation))
 
-    def _learn(self, ending: Ending) -> None:
-        wanted, usage = self._order.bound.max_output_tokens, ending.usage
+    def _observe_length(self, ending: Ending) -> None:
+        wanted, usage = self._request.bound.max_output_tokens, ending.usage
         if wanted is None or usage is None or ending.failure is not None:
             return
-        produced = usage.get("output_tokens") // choices(self._order.bound)
-        length = reply_length(produced, granted=self.ask.max_output_tokens, wanted=wanted)
-        self._quantiles.observe(self._sent.name, self._sent.route, length)
+        produced = usage.get("output_tokens") // choice_count(self._request.bound)
+        length = reply_length(produced, granted=self.amounts.max_output_tokens, wanted=wanted)
+        self._quantiles.observe(self._context.name, self._context.route, length)
 
     def _charge(self, done: Reservation, ending: Ending) -> Charge:
-        ask = self.ask
+        amounts = self.amounts
         return Charge(
             key=done.key,
             budget=done.budget,
@@ -310,14 +354,14 @@ class CallHold:
             unknown=ending.unknown,
             model=ending.model,
             request_id=ending.request_id,
-            clamped_to=ask.max_output_tokens if ask.clamped else None,
-            waited_ns=self._sent.waited_ns,
-            duration_ns=self._ended_at - self._sent.started,
+            clamped_to=amounts.max_output_tokens if amounts.clamped else None,
+            waited_ns=self._context.waited_ns,
+            duration_ns=self._ended_at - self._context.started,
             note=ending.note,
         )
 
 
-def _shown(ending: Ending) -> str:
+def _describe(ending: Ending) -> str:
     if ending.booking == "settle":
         return f"settled at {ending.cost}"
     return "released" if ending.booking == "release" else "presumed"

@@ -1,4 +1,4 @@
-"""What a guarded call gave and what it was charged."""
+"""The charge of a guarded call, and the port to a record of it."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -12,7 +12,7 @@ from earmark.pricing.usage import Usage
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Charge:
-    """How a call was booked: what it held, what it is taken to have cost, and why."""
+    """How a call was booked: what it held, what it counts as having cost, and why."""
 
     key: str
     budget: str
@@ -26,15 +26,15 @@ class Charge:
     usage: Usage | None = None
     """What was counted, by kind."""
     unknown: tuple[str, ...] = ()
-    """`path = number` of each counter of the reply whose price nobody knows."""
+    """`path = number` of each counter of the reply whose price is unknown."""
     model: str | None = None
     """The model that answered."""
     request_id: str | None = None
-    """The provider's own name of the request."""
+    """The provider's own id of the request."""
     clamped_to: int | None = None
     """The output tokens it was limited to, if fewer than its caller wanted."""
     waited_ns: int = 0
-    """How long it waited for its turn."""
+    """How long it waited in the ledger's queue."""
     duration_ns: int = 0
     """How long it took once it was sent."""
     note: str = ""
@@ -55,18 +55,18 @@ class HoldQuote:
 
 
 class Recorder(Protocol):
-    """Keeps a record of a call, made durable by the transaction that books it."""
+    """Writes a record of a call in the transaction that books it."""
 
     def write(self, rows: TableRows, charge: Charge, failure: BaseException | None) -> None:
         """Write how the call ended and what it was charged.
 
-        It runs in the thread that commits, and may run again for the same call, with the same
-        values if its booking is repeated. If it raises, the call is booked without a record.
+        It runs in the thread that commits, and runs again for the same call, with the same values,
+        if its booking is repeated. If it raises, the call is booked without a record.
         """
         ...
 
     def written(self) -> None:
-        """Take note that what was written last is durable; runs in the loop of the call."""
+        """Handle that the last record is durable; runs in the loop of the call."""
         ...
 
 

@@ -1,9 +1,9 @@
 """How a call ended, and what that books: pure.
 
-it is known what it cost                settled to that, above the hold too
-nobody knows, or only in part           presumed: the largest of the hold, the known cost and the
+its cost is known                       settled to that, above the hold too
+its cost is unknown, or only in part    presumed: the largest of the hold, the known cost and the
                                         most that the output produced can cost
-surely not billed, or never sent        released
+certainly not billed, or never sent     released
 """
 
 import json
@@ -14,8 +14,8 @@ from decimal import Decimal
 from typing import Any, Final, Literal, cast
 
 from earmark.admission.call import Reply
-from earmark.admission.policy import choices
-from earmark.apis.client_errors import kinds_of
+from earmark.admission.policy import choice_count
+from earmark.apis.client_errors import exception_types
 from earmark.apis.counters import larger_members
 from earmark.apis.reply_cost import PricedRequest, model_of, reply_cost, request_id_of
 from earmark.errors import BudgetExceeded, CallFailed, InvalidAmount, InvalidKey, InvalidUsage
@@ -32,7 +32,7 @@ Booking = Literal["settle", "presume", "release"]
 
 #: RFC 9110 §15: a status has three digits. A redirection is no reply either.
 HTTP_ERRORS: Final = range(300, 1000)
-#: A stage's own words may hold what it was given, and are in its run's statement.
+#: A stage's own message may hold its input, and is in its run's statement.
 _FAILED: Final = "the call failed"
 #: The most a caller's count of tokens is taken to exceed a true usage: of ordinary text a token has
 #: up to six bytes, should those be counted. The first 64 are no evidence.
@@ -41,13 +41,13 @@ _MOST_COUNTED: Final = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """How a call ended: all that its booking and a record of it say; equal endings are one."""
+    """How a call ended: all that its booking and its record hold; equal endings are repeats."""
 
     booking: Booking
     cost: Money | None = None
-    """What it cost; for `presume` at least so much, where that is known."""
+    """Its cost; for `presume` a lower bound, where one is known."""
     tokens: int | None = None
-    """What it used of a `tokens` limit; `None` for as many as were held."""
+    """Its use of a `tokens` limit; `None` for as many as were held."""
     usage: Usage | None = None
     unknown: tuple[str, ...] = ()
     model: str | None = None
@@ -56,8 +56,8 @@ class Ending:
     failure: BaseException | None = field(default=None, compare=False)
 
 
-def ended_by(reply: Reply) -> Ending:
-    """Return the ending of a call that gave *reply*."""
+def ending_from_reply(reply: Reply) -> Ending:
+    """Return the ending of a call that returned *reply*."""
     usage = reply.usage
     return Ending(
         booking="presume" if reply.cost is None else "settle",
@@ -71,8 +71,8 @@ def ended_by(reply: Reply) -> Ending:
     )
 
 
-def failed_by(failure: CallFailed) -> Ending:
-    """Return the ending of a call that failed, by what *failure* says of its cost."""
+def ending_from_failure(failure: CallFailed) -> Ending:
+    """Return the ending of a call that failed, by the billing that *failure* states."""
     if failure.billed == "no":
         return Ending(booking="release", failure=failure)
     usage: Usage | None = failure.usage
@@ -90,32 +90,34 @@ def failed_by(failure: CallFailed) -> Ending:
     )
 
 
-def cut_by(failure: BaseException, partial: Sequence[Reply] = ()) -> Ending:
-    """Return the ending of a call that was cut short: nobody knows what it cost.
+def ending_from_interruption(failure: BaseException, partial: Sequence[Reply] = ()) -> Ending:
+    """Return the ending of a call that was cut short: its cost is unknown.
 
-    What came of its reply, the last of *partial*, says what it cost at least. Of *failure* its type
-    is kept alone: the text of a foreign exception may hold a prompt or a key.
+    The last of the *partial* replies is a lower bound of it. Of *failure* only the type is kept:
+    the text of a foreign exception may hold a prompt or a key.
     """
-    note = f"the call was ended by {kinds_of(failure)}"
+    note = f"the call was ended by {exception_types(failure)}"
     if isinstance(failure, CallFailed):
         note = failure.note
     if not partial:
         return Ending(booking="presume", note=note, failure=failure)
-    return replace(ended_by(partial[-1]), booking="presume", note=note, failure=failure)
+    return replace(ending_from_reply(partial[-1]), booking="presume", note=note, failure=failure)
 
 
-def cut_after(partial: Mapping[str, Any], asked: PricedRequest, ending: Ending) -> Ending:
-    """Return *ending*, which is a presumption, with what the *partial* reply says of its cost.
+def ending_from_partial_reply(
+    partial: Mapping[str, Any], priced: PricedRequest, ending: Ending
+) -> Ending:
+    """Return *ending*, a presumption, with the usage and cost that the *partial* reply shows.
 
-    A usage that came before the end is that of a part: it costs at least so much.
+    A usage that came before the end is that of a part, so its cost is a lower bound.
     """
-    known = ended_by_body(partial, asked)
+    known = ending_from_body(partial, priced)
     return replace(known, booking="presume", note=ending.note, failure=ending.failure)
 
 
-def ended_by_body(
+def ending_from_body(
     reply: object,
-    asked: PricedRequest | None,
+    priced: PricedRequest | None,
     *,
     units: Mapping[str, int] | None = None,
     headers: Mapping[str, str] | None = None,
@@ -124,22 +126,22 @@ def ended_by_body(
 
     Raises:
         InvalidUsage: A body or a usage cannot be priced: the hold is of a declared amount.
-        InvalidAmount: The amount is none.
+        InvalidAmount: It is no amount.
     """
     body, repeated = _body(reply)
     if body is None and not isinstance(reply, Usage):
         _check_amount(reply)
         amounts = requests.amounts(cast("AmountLike", reply), units, calls=requests.AS_HELD)
         return Ending(booking="settle", cost=Money.nanos(amounts.usd), tokens=amounts.tokens)
-    if asked is None:
+    if priced is None:
         raise InvalidUsage(detail="the hold is of a declared amount: settle it to an amount in USD")
     if isinstance(reply, Usage):
         try:
-            cost = asked.price.cost(reply)
+            cost = priced.price.cost(reply)
         except BudgetExceeded as unpriced:
             return Ending(booking="presume", usage=reply, note=str(unpriced))
         return Ending(booking="settle", cost=cost, tokens=reply.tokens, usage=reply)
-    known = reply_cost(body or {}, asked)
+    known = reply_cost(body or {}, priced)
     twice = f"the reply names {repeated!r} twice" if repeated else ""
     return Ending(
         booking="presume" if known.cost is None or repeated else "settle",
@@ -157,7 +159,7 @@ def _check_amount(reply: object) -> None:
     """Refuse what is neither a reply nor of a type that amounts of money are read from.
 
     Raises:
-        InvalidUsage: Says what to give in its place.
+        InvalidUsage: Its message names what to pass instead.
     """
     if isinstance(reply, Money | Decimal | int | str | float):
         return
@@ -171,11 +173,11 @@ def _check_amount(reply: object) -> None:
     raise InvalidUsage(detail=f"{type(reply).__name__} is nothing to settle by: {how}")
 
 
-def in_full(ending: Ending, bound: Bound, *, produced: int, counted: int) -> Ending:
-    """Return *ending* where it cost no less than the output tokens that came.
+def with_produced_output(ending: Ending, bound: Bound, *, produced: int, counted: int) -> Ending:
+    """Return *ending* at no less than the cost of the output tokens that were reported.
 
-    A usage with less than an eighth of the tokens that the caller *counted* is not believed: they
-    are presumed. What is presumed is at least the most that *produced* tokens can cost.
+    A usage with less than an eighth of the tokens that the caller *counted* is not believed: the
+    call is presumed, at no less than the most that *produced* tokens can cost.
     """
     usage = ending.usage
     if ending.booking == "settle" and usage is not None:
@@ -185,7 +187,7 @@ def in_full(ending: Ending, bound: Bound, *, produced: int, counted: int) -> End
             ending = replace(ending, booking="presume", note=note)
     if ending.booking != "presume" or bound.max_output_tokens is None or not produced:
         return ending
-    output = -(-produced // choices(bound))
+    output = -(-produced // choice_count(bound))
     cost, tokens = bound.cost(output), bound.tokens(output)
     return replace(
         ending,
@@ -198,7 +200,7 @@ def operation_of(key: str, ending: Ending) -> Settle | Presume | Release:
     """Return what books *ending* of the reservation *key*.
 
     Raises:
-        InvalidAmount: Its cost is none that can be booked.
+        InvalidAmount: Its cost is no amount that can be booked.
     """
     units = None if ending.tokens is None else {"tokens": ending.tokens}
     details = _details(ending)
@@ -214,7 +216,7 @@ def operation_of(key: str, ending: Ending) -> Settle | Presume | Release:
 
 
 def _details(ending: Ending) -> dict[str, object] | None:
-    """Return what is kept with the settlement; `None` where no store takes it."""
+    """Return the details stored with the settlement; `None` where a store would refuse them."""
     details = details_of_call(
         usage=None if ending.usage is None else ending.usage.counts,
         model=ending.model,
@@ -225,13 +227,13 @@ def _details(ending: Ending) -> dict[str, object] | None:
     try:
         details_text(details)
     except InvalidKey:
-        # A cost is booked whatever the names beside it are.
+        # The cost is booked even if its details cannot be stored.
         return None
     return details
 
 
-def without_cost(ending: Ending, error: InvalidAmount) -> Ending:
-    """Return *ending* where its cost cannot be booked: nobody knows it."""
+def with_unbookable_cost(ending: Ending, error: InvalidAmount) -> Ending:
+    """Return *ending* as a presumption, for a cost that cannot be booked."""
     note = f"{ending.note}; {error}" if ending.note else str(error)
     return Ending(
         booking="presume",
@@ -244,8 +246,8 @@ def without_cost(ending: Ending, error: InvalidAmount) -> Ending:
     )
 
 
-def decoded(body: object) -> object:
-    """Return what a body in bytes or text says as JSON; what is no JSON as it is."""
+def decode_json(body: object) -> object:
+    """Return a body of bytes or text decoded as JSON; anything else unchanged."""
     if not isinstance(body, str | bytes | bytearray):
         return body
     try:
@@ -254,8 +256,8 @@ def decoded(body: object) -> object:
         return body
 
 
-def json_of(value: object) -> object:
-    """Return the JSON of an SDK's object, which is a pydantic model; else *value* itself.
+def to_jsonable(value: object) -> object:
+    """Return the JSON value of an SDK's object (a pydantic model); else *value* itself.
 
     Raises:
         InvalidUsage: The object cannot be written as JSON.
@@ -270,11 +272,11 @@ def json_of(value: object) -> object:
         raise InvalidUsage(detail=detail) from error
 
 
-def header_texts(headers: object) -> dict[str, str]:
-    """Return *headers*, any HTTP client's, by their names in lower case.
+def normalized_headers(headers: object) -> dict[str, str]:
+    """Return the headers of any HTTP client by their names in lower case.
 
     Raises:
-        InvalidUsage: They are no mapping of names to texts.
+        InvalidUsage: They are no mapping of names to strings.
     """
     listed = getattr(headers or {}, "items", None)
     if not callable(listed):
@@ -288,19 +290,19 @@ def header_texts(headers: object) -> dict[str, str]:
     return found
 
 
-def texts_of(headers: object) -> dict[str, str]:
-    """Return the *headers* of an exception, as far as they are texts by name."""
+def readable_headers(headers: object) -> dict[str, str]:
+    """Return the *headers* of an exception, or none where they cannot be read."""
     try:
-        return header_texts(headers)
+        return normalized_headers(headers)
     except InvalidUsage:
         return {}
 
 
-def error_status(status: object) -> int:
-    """Return *status* if an HTTP error has it.
+def check_error_status(status: object) -> int:
+    """Return *status* if it is that of an HTTP error.
 
     Raises:
-        InvalidUsage: It is none.
+        InvalidUsage: It is not.
     """
     if isinstance(status, int) and not isinstance(status, bool) and status in HTTP_ERRORS:
         return status
@@ -310,12 +312,12 @@ def error_status(status: object) -> int:
 
 
 def _body(reply: object) -> tuple[Mapping[str, Any] | None, str]:
-    """Return the JSON object that *reply* is or holds, and a member it names twice.
+    """Return the JSON object of *reply*, and the name of a duplicate member in it.
 
-    It is `None` for an amount or a usage. Of two values of one member the larger stands.
+    It is `None` for an amount or a usage. Of two values of one member the larger counts.
     """
     if not isinstance(reply, bytes | bytearray):
-        found = json_of(reply)
+        found = to_jsonable(reply)
         body = mapping(cast("object", found)) if isinstance(found, Mapping) else None
         return body, ""
     repeated: list[str] = []

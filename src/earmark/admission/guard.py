@@ -3,13 +3,13 @@
 Whatever happens to a call, its reservation is booked by what is known of its cost:
 
     a reply with its cost             settled to that cost, above the hold too
-    a reply without                   presumed: the larger of the hold and the known cost is spent,
+    a reply without a cost            presumed: the larger of the hold and the known cost is spent,
                                       and no less than the output produced can cost
     CallFailed, billed "no"           released
     CallFailed, billed "yes"          settled to its cost
     CallFailed, billed "unknown"      presumed
     a time-out, any other exception   presumed
-    a ticket that nobody ended        presumed
+    a ticket that was not ended       presumed
     a stream stopped at its hold      presumed; the hold is at most two steps ahead of the stream
     cancelled before it was sent      released
     cancelled while it ran            presumed, also where its loop was closed
@@ -27,12 +27,16 @@ from typing import Any, Final, Self, Unpack, overload
 
 from msgspec.structs import replace
 
-from earmark.admission.admit import GRACE_NS, Admission, CallTerms, wait_nanos
-from earmark.admission.call import Call, Grant, Reply, counting
-from earmark.admission.call_hold import CallHold
+from earmark.admission.admission import Admission, CallTerms, wait_limit_ns
+from earmark.admission.call import Call, Grant, Reply, input_counter
+from earmark.admission.call_hold import CallHold, HoldRequest
 from earmark.admission.charge import Charge, HoldQuote, Receipt, Recorder
-from earmark.admission.ending import cut_by, ended_by, failed_by
-from earmark.admission.entrance import Order
+from earmark.admission.ending import (
+    ending_from_failure,
+    ending_from_interruption,
+    ending_from_reply,
+)
+from earmark.admission.ledger_adapters import TaskLedger, ThreadLedger, run_sync
 from earmark.admission.policy import STRICT, Policy
 from earmark.admission.quantile import OutputQuantiles
 from earmark.admission.request import (
@@ -41,9 +45,8 @@ from earmark.admission.request import (
     OpenOptions,
     Request,
 )
-from earmark.admission.threads_and_tasks import TaskLedger, ThreadLedger, completed
 from earmark.admission.ticket import AsyncTicket, Ticket
-from earmark.apis.client_errors import kinds_of
+from earmark.apis.client_errors import exception_types
 from earmark.clock import NANOS_PER_SECOND, Clock, parse_duration, time_limit
 from earmark.errors import BudgetExceeded, CallFailed, EarmarkError, KeyReused
 from earmark.errors.inputs import wrong_argument
@@ -56,9 +59,9 @@ from earmark.pricing.bound import Bound
 
 _log = logging.getLogger(__name__)
 
-__all__ = ["GRACE_NS", "AsyncGuard", "Charge", "Guard", "Opening", "Receipt", "Recorder"]
+__all__ = ["AsyncGuard", "Charge", "Guard", "Opening", "Receipt", "Recorder"]
 
-#: How long a provider may take to count an input. Its answer is only worth a short wait.
+#: How long a provider may take to count an input.
 COUNT_TIMEOUT_S: Final = 5.0
 
 
@@ -150,13 +153,13 @@ class Guard:
             StoreError: The books could not be written.
         """
         bounded, terms = self._admission.read(under, request, options)
-        order = self._admission.order(bounded, terms)
+        hold_request = self._admission.hold_request(bounded, terms)
         try:
-            hold = completed(self._admission.hold(bounded, order, terms))
+            hold = run_sync(self._admission.hold(bounded, hold_request, terms))
             return Ticket(bounded.priced_at(self._admission.clock.instant()), hold)
         except KeyboardInterrupt:
-            # Nobody got the ticket, so nobody can end it.
-            undo_order(self._ledger.committer, order.key, order.name)
+            # The caller did not get the ticket, so it cannot end it.
+            undo_order(self._ledger.committer, hold_request.key, hold_request.name)
             raise
 
 
@@ -186,7 +189,9 @@ class AsyncGuard:
         See `Guard.open`. It is bounded now and held then. Cancelled on its way, it holds nothing.
         """
         bounded, terms = self._admission.read(under, request, options)
-        return Opening(self._admission, bounded, self._admission.order(bounded, terms), terms)
+        return Opening(
+            self._admission, bounded, self._admission.hold_request(bounded, terms), terms
+        )
 
     def quote(
         self, under: str, request: Mapping[str, Any] | Bound, **options: Unpack[OpenOptions]
@@ -201,7 +206,7 @@ class AsyncGuard:
             InvalidUsage: It is no request of this API.
         """
         bounded, terms = self._admission.read(under, request, options)
-        return self._admission.quote(bounded, self._admission.order(bounded, terms))
+        return self._admission.quote(bounded, self._admission.hold_request(bounded, terms))
 
     async def spend(
         self,
@@ -230,8 +235,7 @@ class AsyncGuard:
             BudgetExceeded: It was not sent, for that reason; or it was a stream, stopped because
                 its hold could not grow, and the hold is presumed.
             NoBudget: No budget on the path has a limit; it was not sent.
-            KeyReused: The key opened a reservation before, which is open; it was not sent again.
-            ReservationClosed: As `KeyReused`, and it is closed.
+            KeyReused, ReservationClosed: The key opened a reservation before; nothing was sent.
             CallFailed: It failed; `charge` says how that was booked.
             StoreError: The books could not be written; a hold that stands stays counted.
             asyncio.CancelledError: Once the cancelled call is booked; from the store's error, where
@@ -240,7 +244,7 @@ class AsyncGuard:
         terms = CallTerms(
             under=under,
             key=key,
-            wait_ns=wait_nanos(wait),
+            wait_ns=wait_limit_ns(wait),
             timeout_ns=parse_duration(timeout),
             labels=labels or {},
             recorder=recorder,
@@ -250,70 +254,75 @@ class AsyncGuard:
         except BudgetExceeded as refusal:
             refusal.budget = refusal.budget or under
             raise
-        call, order = await self._counted(call, self._admission.order(request, terms))
-        hold = await self._admission.hold(request, order, terms)
-        return await self._make(call, hold, terms.timeout_ns / NANOS_PER_SECOND)
+        hold_request = self._admission.hold_request(request, terms)
+        call, hold_request = await self._with_provider_count(call, hold_request)
+        hold = await self._admission.hold(request, hold_request, terms)
+        return await self._send(call, hold, terms.timeout_ns / NANOS_PER_SECOND)
 
-    async def _counted(self, call: Call, order: Order) -> tuple[Call, Order]:
-        """Return both with the bound of the provider's count, where it would not fit without.
+    async def _with_provider_count(
+        self, call: Call, hold_request: HoldRequest
+    ) -> tuple[Call, HoldRequest]:
+        """Return both with the bound of the provider's count, where the bound by bytes is refused.
 
-        Asked once, before anything is held; without an answer the bound stays what it is.
+        The provider is asked once, before anything is held; if that fails the bound stays.
         """
-        count = counting(call)
-        if count is None or not self._admission.asks_too_much(order):
-            return call, order
+        count = input_counter(call)
+        if count is None or not self._admission.would_be_refused(hold_request):
+            return call, hold_request
         try:
             async with time_limit(self._admission.clock, COUNT_TIMEOUT_S):
                 counted = await count(COUNT_TIMEOUT_S)
         except (CallFailed, TimeoutError) as error:
             why = error if isinstance(error, CallFailed) else type(error).__name__
-            _log.warning("%s is held by its bytes, its input was not counted: %s", call.name, why)
-            return call, order
-        return counted, replace(order, bound=counted.bound)
+            _log.warning(
+                "%s is bounded by its bytes, its input was not counted: %s", call.name, why
+            )
+            return call, hold_request
+        return counted, replace(hold_request, bound=counted.bound)
 
-    async def _make(self, call: Call, hold: CallHold, timeout_s: float) -> Receipt:
+    async def _send(self, call: Call, hold: CallHold, timeout_s: float) -> Receipt:
         partial: list[Reply] = []
         grant = Grant(
-            max_output_tokens=hold.ask.max_output_tokens,
+            max_output_tokens=hold.amounts.max_output_tokens,
             timeout_s=timeout_s,
-            available=hold.ask.hold,
+            available=hold.amounts.hold,
             produced=hold.produced,
-            known=partial.append,
+            partial=partial.append,
         )
         try:
             async with time_limit(self._admission.clock, timeout_s):
                 reply = await call.send(grant)
         except CallFailed as failure:
-            failure.charge = await hold.end(failed_by(failure))
+            failure.charge = await hold.end(ending_from_failure(failure))
             raise
         except TimeoutError as error:
             detail = f"{call.name} gave no answer within {timeout_s:g} s"
-            raise await _presumed(hold, detail, partial) from error
+            raise await _presume(hold, detail, partial) from error
         except (asyncio.CancelledError, EarmarkError) as error:
-            await hold.end(cut_by(error, partial))
+            await hold.end(ending_from_interruption(error, partial))
             raise
         except GeneratorExit as error:
-            hold.abandon(cut_by(error, partial))
+            hold.abandon(ending_from_interruption(error, partial))
             raise
         except Exception as error:
-            detail = f"{call.name} raised {kinds_of(error)}"
-            raise await _presumed(hold, detail, partial) from error
-        return Receipt(reply, await hold.end(ended_by(reply)))
+            detail = f"{call.name} raised {exception_types(error)}"
+            raise await _presume(hold, detail, partial) from error
+        return Receipt(reply, await hold.end(ending_from_reply(reply)))
 
 
 class Opening:
     """A ticket on its way: `await` it, or enter it by `async with`; once."""
 
-    __slots__ = ("_admission", "_begun", "_order", "_request", "_terms", "_ticket")
+    __slots__ = ("_admission", "_awaited", "_hold_request", "_request", "_terms", "_ticket")
 
     def __init__(
-        self, admission: Admission, request: Request, order: Order, terms: CallTerms
+        self, admission: Admission, request: Request, hold_request: HoldRequest, terms: CallTerms
     ) -> None:
         self._admission = admission
         self._request = request
-        self._order = order
+        self._hold_request = hold_request
         self._terms = terms
-        self._begun = Lock()
+        self._awaited = Lock()
         self._ticket: AsyncTicket | None = None
 
     def __await__(self) -> Generator[Any, Any, AsyncTicket]:
@@ -326,30 +335,33 @@ class Opening:
     async def __aexit__(
         self,
         kind: type[BaseException] | None,
-        ended_by: BaseException | None,
+        exception: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
         assert self._ticket is not None, "a block is entered before it is left"
-        await self._ticket.__aexit__(kind, ended_by, traceback)
+        await self._ticket.__aexit__(kind, exception, traceback)
 
-    def asks_too_much(self) -> bool:
-        """Return whether what it asks for first does not fit now; reads only."""
-        return self._admission.asks_too_much(self._order)
+    def would_be_refused(self) -> bool:
+        """Return whether its first amounts do not fit now; reads only."""
+        return self._admission.would_be_refused(self._hold_request)
 
     async def _open(self) -> AsyncTicket:
-        if not self._begun.acquire(blocking=False):
+        if not self._awaited.acquire(blocking=False):
             raise KeyReused(
-                key=self._order.key, field="a ticket", first="opened", now="to be opened again"
+                key=self._hold_request.key,
+                field="a ticket",
+                first="opened",
+                now="to be opened again",
             )
         try:
-            hold = await self._admission.hold(self._request, self._order, self._terms)
+            hold = await self._admission.hold(self._request, self._hold_request, self._terms)
         except EarmarkError:
-            self._begun.release()
+            self._awaited.release()
             raise
         return AsyncTicket(self._request.priced_at(self._admission.clock.instant()), hold)
 
 
-async def _presumed(hold: CallHold, detail: str, partial: list[Reply]) -> CallFailed:
+async def _presume(hold: CallHold, detail: str, partial: list[Reply]) -> CallFailed:
     failure = CallFailed(detail=detail, note=detail, billed="unknown", retryable=True)
-    failure.charge = await hold.end(cut_by(failure, partial))
+    failure.charge = await hold.end(ending_from_interruption(failure, partial))
     return failure

@@ -1,8 +1,8 @@
 """How much to hold for a call, and what to do when that does not fit: pure decisions.
 
-A policy is a frozen value. `first_ask` says what to reserve first, `after` what to do about a
-refusal, `growth` how a stream's hold grows. The guard and the simulation drive the same functions;
-neither a clock nor a ledger is read here. `benchmarks/admission.py` has the numbers behind them.
+A policy is a frozen value. `first_amounts` says what to reserve first, `next_step` what to do about
+a refusal, `grown_output` how far a stream's hold grows. The guard and the simulation call the same
+functions; neither a clock nor a ledger is read here. `benchmarks/admission.py` measures them.
 
 The ledger's promise holds under every policy; only `Soft` lets a call cost more than its hold.
 """
@@ -20,9 +20,9 @@ from earmark.pricing.bound import Bound
 class Strict:
     """Hold the worst case; if that does not fit: lower `max_tokens`, wait, clamp, refuse.
 
-    It is lowered to the most that fits: who asks alone gets all that is left, though who comes at
-    the same time waits for it. Lowered to what is expected only, 2 to 3 times as many replies were
-    cut (decision 0014).
+    It is lowered to the most that fits: a single call gets all that is available, and concurrent
+    calls wait for it. Lowering to the expected length cut 2 to 3 times as many replies (decision
+    0014).
     """
 
     floor: int = 256
@@ -76,8 +76,8 @@ SOFT: Final = Soft()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
-    """One attempt to reserve."""
+class HoldAmounts:
+    """What to reserve for a call, and what the call may then produce."""
 
     hold: Money
     tokens: int | None
@@ -95,57 +95,59 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
-class Try:
-    """Reserve this instead, at once."""
+class TryReserve:
+    """Reserve these amounts next, at once."""
 
-    ask: Ask
+    amounts: HoldAmounts
 
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """The answer is no."""
+    """Refuse the call."""
 
     refusal: BudgetExceeded
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Wait until something changes where *refusal* came from; who cannot wait does *otherwise*."""
+    """Wait until the accounts of *refusal* change; *otherwise* is the step without waiting."""
 
     refusal: BudgetExceeded
-    otherwise: Try | Refuse
+    otherwise: TryReserve | Refuse
 
 
-Next = Try | Wait | Refuse
+PolicyStep = TryReserve | Wait | Refuse
 
 
-def in_force(policy: Policy, bound: Bound, *, streams: bool) -> Policy:
-    """Return the policy that a call gets: a hold can only grow with a stream counted in tokens."""
+def effective_policy(policy: Policy, bound: Bound, *, streams: bool) -> Policy:
+    """Return the policy that applies to a call: a hold only grows with a stream that has tokens."""
     if not isinstance(policy, Elastic):
         return policy
     grows = streams and bound.max_output_tokens is not None
     return policy if grows else policy.strict
 
 
-def first_ask(policy: Policy, bound: Bound, expected: int) -> Ask:
+def first_amounts(policy: Policy, bound: Bound, expected: int) -> HoldAmounts:
     """Return what to reserve first for a call that is *expected* to produce so many tokens."""
     wanted = bound.max_output_tokens
     match policy:
         case Strict():
-            return _ask(bound, wanted)
+            return _amounts(bound, wanted)
         case Elastic() | Soft():
             if wanted is None:
-                return _ask(bound, None)
-            return _partly(bound, wanted, min(wanted, expected))
+                return _amounts(bound, None)
+            return _partial_amounts(bound, wanted, min(wanted, expected))
         case _:
             assert_never(policy)
 
 
-def after(policy: Policy, bound: Bound, expected: int, ask: Ask, refusal: BudgetExceeded) -> Next:
-    """Return what to do now that *ask* was refused.
+def next_step(
+    policy: Policy, bound: Bound, expected: int, amounts: HoldAmounts, refusal: BudgetExceeded
+) -> PolicyStep:
+    """Return what to do now that *amounts* were refused.
 
-    Every `Try` asks for less than the ask before it, so following them ends. What is refused in the
-    end is the shortest useful reply: the reason is its own.
+    Every `TryReserve` has smaller amounts than the one before it, so following them ends. What is
+    refused in the end is the shortest useful reply: the refusal's reason is of its amounts.
     """
     wanted = bound.max_output_tokens
     if wanted is None or refusal.unit == "calls" or refusal.reason not in _BY_AMOUNT:
@@ -153,56 +155,56 @@ def after(policy: Policy, bound: Bound, expected: int, ask: Ask, refusal: Budget
         final = Refuse(refusal)
         return Wait(refusal, final) if refusal.reason is Reason.HELD else final
     smallest = min(wanted, max(policy.smallest, bound.least_output_tokens))
-    fits = _largest_fitting(bound, refusal.available)
-    lower = Try(_ask(bound, fits)) if smallest <= fits < (ask.covered or 0) else None
+    fits = _largest_output(bound, refusal.available)
+    lower = TryReserve(_amounts(bound, fits)) if smallest <= fits < (amounts.covered or 0) else None
     if isinstance(policy, Strict) and lower is not None and fits >= max(expected, policy.floor):
         return lower
-    refusal = _of_shortest(bound, refusal, smallest)
+    refusal = _for_shortest_reply(bound, refusal, smallest)
     otherwise = lower or Refuse(refusal)
     waits = refusal.reason is Reason.HELD and bool(refusal.held)
     return Wait(refusal, otherwise) if waits else otherwise
 
 
-def growth(policy: Elastic, bound: Bound, covered: int, produced: int) -> int:
+def grown_output(policy: Elastic, bound: Bound, covered: int, produced: int) -> int:
     """Return how many output tokens the hold must pay for before a stream goes beyond *produced*.
 
     *covered* is what it pays for now; the answer is the same number while one step of margin
     remains or nothing more can come.
     """
     most = bound.max_output_tokens
-    missing = -(-produced // choices(bound)) + policy.step - covered
+    missing = -(-produced // choice_count(bound)) + policy.step - covered
     if most is None or covered >= most or missing <= 0:
         return covered
     return min(most, covered + -(-missing // policy.step) * policy.step)
 
 
-def more(bound: Bound, covered: int, grown: int) -> tuple[Money, int]:
+def growth_cost(bound: Bound, covered: int, grown: int) -> tuple[Money, int]:
     """Return the money and the tokens by which a hold grows from *covered* to *grown* tokens."""
     cost = bound.cost(grown) - bound.cost(covered)
     return cost, (bound.tokens(grown) or 0) - (bound.tokens(covered) or 0)
 
 
-def choices(bound: Bound) -> int:
+def choice_count(bound: Bound) -> int:
     """Return how many replies of `max_output_tokens` each a call asks for."""
     if bound.max_output_tokens is None:
         return 1
     return max(1, (bound.tokens(1) or 0) - (bound.tokens(0) or 0))
 
 
-def _largest_fitting(bound: Bound, room: Money | int) -> int:
+def _largest_output(bound: Bound, room: Money | int) -> int:
     """Return the most output tokens, per choice, that *room* pays for: money, or tokens."""
     if isinstance(room, Money):
         return bound.largest_output(room) if room >= Money() else 0
     total = bound.tokens(0)
-    return 0 if total is None else max(0, (room - total) // choices(bound))
+    return 0 if total is None else max(0, (room - total) // choice_count(bound))
 
 
 _BY_AMOUNT = frozenset({Reason.HELD, Reason.EXHAUSTED, Reason.TOO_LARGE})
 
 
-def _ask(bound: Bound, output: int | None) -> Ask:
+def _amounts(bound: Bound, output: int | None) -> HoldAmounts:
     wanted = bound.max_output_tokens
-    return Ask(
+    return HoldAmounts(
         hold=bound.cost(output),
         tokens=bound.tokens(output),
         max_output_tokens=output,
@@ -211,8 +213,8 @@ def _ask(bound: Bound, output: int | None) -> Ask:
     )
 
 
-def _partly(bound: Bound, wanted: int, covered: int) -> Ask:
-    return Ask(
+def _partial_amounts(bound: Bound, wanted: int, covered: int) -> HoldAmounts:
+    return HoldAmounts(
         hold=bound.cost(covered),
         tokens=bound.tokens(covered),
         max_output_tokens=wanted,
@@ -220,7 +222,7 @@ def _partly(bound: Bound, wanted: int, covered: int) -> Ask:
     )
 
 
-def _of_shortest(bound: Bound, refusal: BudgetExceeded, smallest: int) -> BudgetExceeded:
+def _for_shortest_reply(bound: Bound, refusal: BudgetExceeded, smallest: int) -> BudgetExceeded:
     """Return *refusal* as that of a reply of *smallest* tokens: what does not fit may be lowered.
 
     `too_large` only where not even that fits an empty window, `held` where what is in flight is all

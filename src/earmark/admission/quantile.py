@@ -11,17 +11,17 @@ from typing import Final
 
 #: Replies kept for each route. Source: the admission simulation; longer windows changed nothing.
 WINDOW: Final = 1000
-#: Fewer replies than this say nothing of their hundredth: the prior is used.
-COLD: Final = 100
-#: What a route without replies is expected to need. A prior of `max_tokens` would deadlock: under a
-#: small budget nothing is ever admitted, so nothing is ever learned.
+#: With fewer replies the 99th percentile is unknown: the prior is used.
+MIN_REPLIES: Final = 100
+#: The expected output of a route with fewer replies. A prior of `max_tokens` would deadlock: under
+#: a small budget no call is admitted, so no reply is ever observed.
 PRIOR_TOKENS: Final = 1024
 #: Routes remembered; the one unused for longest is forgotten first.
 ROUTES_MAX: Final = 4096
 #: The 99th percentile, in parts per million.
 P99: Final = 990_000
 
-_WHOLE: Final = 1_000_000
+_MILLION: Final = 1_000_000
 
 
 class WindowQuantile:
@@ -40,7 +40,7 @@ class WindowQuantile:
         return len(self._sorted)
 
     def add(self, value: int) -> None:
-        """Take *value* in; the oldest of a full window goes out."""
+        """Append *value*; drop the oldest of a full window."""
         if len(self._arrived) == WINDOW:
             del self._sorted[bisect_left(self._sorted, self._arrived.popleft())]
         self._arrived.append(value)
@@ -48,7 +48,7 @@ class WindowQuantile:
 
     def quantile(self, parts_per_million: int) -> int:
         """Return the smallest value that so many of the window do not exceed (nearest rank)."""
-        rank = -(-len(self._sorted) * parts_per_million // _WHOLE)
+        rank = -(-len(self._sorted) * parts_per_million // _MILLION)
         return self._sorted[max(rank, 1) - 1]
 
 
@@ -60,7 +60,7 @@ class OutputQuantiles:
         self._lock = threading.Lock()
 
     def observe(self, model: str, route: str, tokens: int) -> None:
-        """Remember that a reply took *tokens* output tokens."""
+        """Add a reply of *tokens* output tokens."""
         with self._lock:
             window = self._routes.setdefault((model, route), WindowQuantile())
             window.add(max(tokens, 0))
@@ -72,13 +72,13 @@ class OutputQuantiles:
         """Return the output tokens so many replies did not exceed; `PRIOR_TOKENS` when cold."""
         with self._lock:
             window = self._routes.get((model, route))
-            if window is None or len(window) < COLD:
+            if window is None or len(window) < MIN_REPLIES:
                 return PRIOR_TOKENS
             return window.quantile(parts_per_million)
 
 
 def reply_length(produced: int, *, granted: int | None, wanted: int | None) -> int:
-    """Return what a reply tells about its route: more than *produced* where our own clamp cut it.
+    """Return the length to observe for a reply: more than *produced* where a clamp cut it.
 
     Counting a cut reply as its cut length would keep the quantile at the clamp for ever; doubling
     lets it grow back to what the route needs.

@@ -1,4 +1,4 @@
-"""What a guarded call is asked for: a body bounded by its API's table, a bound, or an amount."""
+"""The request of a guarded call: a body bounded by its API's table, a bound, or an amount."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
@@ -6,15 +6,15 @@ from typing import Any, Final, TypedDict
 
 from earmark.admission.policy import STRICT, Policy
 from earmark.apis.api import request_table
+from earmark.apis.api_and_provider import api_and_provider
 from earmark.apis.bounds import DEFAULT_MAX_TOKENS, bound_request
-from earmark.apis.called import api_and_provider
-from earmark.apis.counts import most_counted
+from earmark.apis.count_margin import DEFAULT_MARGIN
 from earmark.apis.dialects import counts_choices, own_host
 from earmark.apis.hidden_output import shows_output
-from earmark.apis.margin import DEFAULT_MARGIN
 from earmark.apis.output_limit import with_output_limit
+from earmark.apis.provider_count import max_counted_tokens
 from earmark.apis.reply_cost import PricedRequest
-from earmark.apis.requests import RequestReading, copied_body, read_body
+from earmark.apis.requests import RequestReading, copy_body, read_body
 from earmark.clock import Clock, parse_duration
 from earmark.errors import BudgetExceeded, InvalidUsage, Reason
 from earmark.errors.inputs import wrong_argument
@@ -24,7 +24,7 @@ from earmark.pricing.book import LONGEST_CALL_NS, PriceBook
 from earmark.pricing.bound import Bound, DeclaredBound, ModelBound
 from earmark.pricing.price import Price, free
 
-#: How long a call waits in line, and how long it may take, unless told otherwise.
+#: How long a call waits in the ledger's queue, and how long it may take, by default.
 DEFAULT_WAIT: Final = "5min"
 DEFAULT_TIMEOUT: Final = "10min"
 _LONGEST_LABEL: Final = 200
@@ -104,9 +104,9 @@ class Request:
     provider: str = ""
     host: str = ""
     body: Mapping[str, Any] | None = None
-    """A copy of what was given, without what a hold adds to it; `None` for a declared amount."""
+    """A copy of the caller's body, without the output limit; `None` for a declared amount."""
     priced: PricedRequest | None = None
-    """What its reply is priced by; `None` for a declared amount."""
+    """The price of its reply; `None` for a declared amount."""
     lowered: bool = False
     """Whether its output limit was lowered to what it may hold at most."""
 
@@ -117,19 +117,19 @@ class Request:
 
     @property
     def labels(self) -> dict[str, str]:
-        """What it is for, as a run names it too; nothing of a declared amount."""
+        """The labels `api`, `provider` and `model`; none for a declared amount."""
         if self.priced is None:
             return {}
         named = {"api": self.api, "provider": self.provider, "model": self.priced.price.name}
         return {name: value[:_LONGEST_LABEL] for name, value in named.items()}
 
     def priced_at(self, instant: int) -> "Request":
-        """Return the request at the price of *instant*, when it is let in."""
+        """Return the request at the price of *instant*, when its hold is opened."""
         priced = self.priced
         return self if priced is None else replace(self, priced=priced.priced_at(instant))
 
     def body_for(self, max_output_tokens: int | None) -> dict[str, Any]:
-        """Return the body to send, with the limit in it; empty for a declared amount."""
+        """Return the body to send, including the limit; empty for a declared amount."""
         if self.body is None:
             return {}
         if max_output_tokens is None:
@@ -163,7 +163,7 @@ def read_request(
     if up_to is not None:
         return Request(name=under, bound=DeclaredBound(Money(up_to)))
     if isinstance(request, Mapping):
-        return _bounded(request, options, book, clock)
+        return _bound_body(request, options, book, clock)
     checked: object = request
     if not hasattr(checked, "max_output_tokens"):
         kind = type(checked).__name__
@@ -173,23 +173,23 @@ def read_request(
 
 
 def _check_types(options: OpenOptions) -> None:
-    """Refuse options of another type than what is read of them first; the others check theirs."""
+    """Refuse options of a wrong type that nothing after this checks."""
     for name in ("api", "provider", "model", "host"):
-        given = options.get(name)
-        if not isinstance(given, str | None):
-            raise wrong_argument(name, given, "a text")
+        value = options.get(name)
+        if not isinstance(value, str | None):
+            raise wrong_argument(name, value, "a text")
     headers: object = options.get("headers")
     if not isinstance(headers, Mapping | None):
         raise wrong_argument("headers", headers, "text by name")
 
 
-def _bounded(
+def _bound_body(
     body: Mapping[str, Any], options: OpenOptions, book: PriceBook, clock: Clock
 ) -> Request:
     named = options.get("model") or body.get("model")
     api, provider = api_and_provider(options.get("api"), options.get("provider"), named, book)
-    # What is bounded is what is sent, whatever its caller adds to the lists in it from now on.
-    body = copied_body(body)
+    # What is bounded is what is sent, even if the caller changes the lists in it from now on.
+    body = copy_body(body)
     reading = read_body(
         api,
         body,
@@ -205,7 +205,7 @@ def _bounded(
         default_max_tokens=options.get("default_max_tokens", DEFAULT_MAX_TOKENS),
         extra_input_tokens=options.get("extra_input_tokens"),
         context_window=options.get("context_window"),
-        most_counted=most_counted(
+        max_counted_tokens=max_counted_tokens(
             options.get("counted_input_tokens"), options.get("count_margin", DEFAULT_MARGIN)
         ),
     )
@@ -264,20 +264,16 @@ def _within(bound: ModelBound, at_most: AmountLike | None) -> ModelBound:
 def _price(
     reading: RequestReading, provider: str, options: OpenOptions, book: PriceBook, clock: Clock
 ) -> Price:
-    """Return the price of now, which holds the dearest until the call's end."""
+    """Return the price now, with the highest price until the call's end for its hold."""
     if request_table(reading.api).is_free:
         return free(reading.model, provider=provider)
+    wait = options.get("wait", DEFAULT_WAIT)
+    longest_ns = 0 if wait is None else parse_duration(wait)
+    longest_ns += parse_duration(options.get("timeout", DEFAULT_TIMEOUT))
     return book.resolve(
         reading.model,
         provider=provider,
         at=clock.instant(),
         tier=reading.tier,
-        within_ns=max(LONGEST_CALL_NS, _longest_ns(options)),
+        within_ns=max(LONGEST_CALL_NS, longest_ns),
     )
-
-
-def _longest_ns(options: OpenOptions) -> int:
-    """Return how long the call may wait and take together."""
-    wait = options.get("wait", DEFAULT_WAIT)
-    wait_ns = 0 if wait is None else parse_duration(wait)
-    return wait_ns + parse_duration(options.get("timeout", DEFAULT_TIMEOUT))

@@ -1,9 +1,9 @@
-"""What a caller holds while its call is under way: `Ticket` for threads, `AsyncTicket` for tasks.
+"""The handle of one call that is under way: `Ticket` for threads, `AsyncTicket` for tasks.
 
     guard.open(…) → ticket: send ticket.body → ticket.produced(n) … → ticket.settle(reply)
 
-Every end of a ticket is booked, once; `earmark.admission.ending` has the rules. Both classes do the
-same: what they share is in `_Call`, and how they wait for the ledger is all that differs.
+Every end of a ticket is booked, once; `earmark.admission.ending` has the rules. Both classes share
+`_TicketBase` and differ only in how they wait for the ledger.
 """
 
 import asyncio
@@ -17,20 +17,20 @@ from earmark.admission.charge import Charge
 from earmark.admission.ending import (
     HTTP_ERRORS,
     Ending,
-    cut_after,
-    cut_by,
-    decoded,
-    ended_by_body,
-    error_status,
-    failed_by,
-    header_texts,
-    json_of,
-    texts_of,
+    check_error_status,
+    decode_json,
+    ending_from_body,
+    ending_from_failure,
+    ending_from_interruption,
+    ending_from_partial_reply,
+    normalized_headers,
+    readable_headers,
+    to_jsonable,
 )
+from earmark.admission.ledger_adapters import run_sync
 from earmark.admission.request import Request
-from earmark.admission.threads_and_tasks import completed
-from earmark.apis.client_errors import http_answer, never_sent
-from earmark.apis.failures import Rejection, raised, rejected, unreachable
+from earmark.apis.client_errors import http_response, never_sent
+from earmark.apis.failures import Rejection, connection_failure, exception_failure, http_failure
 from earmark.apis.reply_cost import request_id_of
 from earmark.apis.streams import (
     ClosingEvent,
@@ -55,7 +55,7 @@ _UNFINISHED: Final = "the stream ended before the reply did"
 Settled = Mapping[str, Any] | bytes | Usage | AmountLike
 
 
-class _Call:
+class _TicketBase:
     """A call under way: its request, its hold, its stream."""
 
     __slots__ = ("_entered", "_handled", "_hold", "_request", "_stream", "body")
@@ -63,11 +63,11 @@ class _Call:
     def __init__(self, request: Request, hold: CallHold) -> None:
         self._request = request
         self._hold = hold
-        # Raised before this call: in the exceptions of its client it shows no attempt of it.
+        # Handled before this call: in the chain of its client's exceptions it is no attempt.
         self._handled = sys.exception()
         self._entered = Lock()
         self._stream: ReplyStream | None = None
-        self.body: dict[str, Any] = request.body_for(hold.ask.max_output_tokens)
+        self.body: dict[str, Any] = request.body_for(hold.amounts.max_output_tokens)
         """What to send: a copy of the request with its output limit in it, which nothing done to
         the request changes; empty for a declared amount."""
 
@@ -87,18 +87,18 @@ class _Call:
 
     @property
     def reservation(self) -> Reservation:
-        """Its reservation, as it was last heard of."""
+        """Its reservation, as of the last answer of the ledger."""
         return self._hold.reservation
 
     @property
     def max_output_tokens(self) -> int | None:
-        """The output tokens it may ask for, per choice; `None` for a declared amount."""
-        return self._hold.ask.max_output_tokens
+        """The output limit to send, per choice; `None` for a declared amount."""
+        return self._hold.amounts.max_output_tokens
 
     @property
     def clamped_to(self) -> int | None:
-        """`max_output_tokens` where that is less than was asked for, else `None`."""
-        return self._hold.ask.max_output_tokens if self._hold.ask.clamped else None
+        """`max_output_tokens` where that is less than was requested, else `None`."""
+        return self._hold.amounts.max_output_tokens if self._hold.amounts.clamped else None
 
     @property
     def grows(self) -> bool:
@@ -121,7 +121,7 @@ class _Call:
             )
 
     def _feed(self, event: object, name: str) -> tuple[StreamPiece, int]:
-        """Add *event* to the stream; return what it wrote, and the most tokens there can be."""
+        """Add *event* to the stream; return its piece, and the most tokens produced so far."""
         priced, most = self._request.priced, self.max_output_tokens
         if priced is None:
             raise InvalidUsage(detail="a declared amount has no stream that can be read")
@@ -129,82 +129,85 @@ class _Call:
             self._stream = open_stream(
                 self._request.api, choices=priced.choices, encoding=priced.encoding
             )
-        piece, tokens = self._stream.feed(json_of(event), name), self._stream.produced_tokens
+        piece, tokens = self._stream.feed(to_jsonable(event), name), self._stream.produced_tokens
         return piece, tokens if most is None else min(tokens, most * priced.choices)
 
-    def _settled_by(
+    def _reply_ending(
         self,
         reply: object,
         units: Mapping[str, int] | None,
         headers: Mapping[str, str] | None,
     ) -> Ending:
-        headers = header_texts(headers)
+        headers = normalized_headers(headers)
         if reply is not None:
-            return ended_by_body(reply, self._request.priced, units=units, headers=headers)
+            return ending_from_body(reply, self._request.priced, units=units, headers=headers)
         if self._stream is None:
             raise InvalidUsage(detail="give the reply, its usage or its cost to settle by")
         if self._stream.finished:
-            return ended_by_body(self._stream.reply(), self._request.priced, headers=headers)
-        # A usage that came until then is that of a part.
-        return self._presumed(_UNFINISHED)
+            return ending_from_body(self._stream.reply(), self._request.priced, headers=headers)
+        # A usage before the end is that of a part.
+        return self._presumption(_UNFINISHED)
 
-    def _presumed(
+    def _presumption(
         self,
         note: object,
         failure: BaseException | None = None,
         *,
         partial: Mapping[str, Any] | None = None,
     ) -> Ending:
-        """Return the presumption of the call, at no less than what its stream's usage costs.
+        """Return the presumption of the call, at no less than the cost of its stream's usage.
 
-        Without a stream, *partial* is what came of its reply.
+        Without a stream, *partial* is the part of its reply that arrived.
         """
         note = note if isinstance(note, str) else shown(note)
         if self._request.is_free:
             return Ending(booking="settle", cost=Money(), note=note, failure=failure)
         ending = Ending(booking="presume", note=note, failure=failure)
-        asked = self._request.priced
+        priced = self._request.priced
         if self._stream is not None:
             partial = self._stream.partial_reply()
-        return ending if partial is None or asked is None else cut_after(partial, asked, ending)
+        return (
+            ending
+            if partial is None or priced is None
+            else ending_from_partial_reply(partial, priced, ending)
+        )
 
-    def _left(self, ended_by: BaseException | None) -> Ending:
-        """Return the ending of a ticket whose block was left without one."""
-        if ended_by is None:
-            return self._presumed(_NO_END)
-        cut = cut_by(ended_by)
-        return self._presumed(cut.note, ended_by)
+    def _unended(self, exception: BaseException | None) -> Ending:
+        """Return the ending of a ticket whose block was left before it ended."""
+        if exception is None:
+            return self._presumption(_NO_END)
+        return self._presumption(ending_from_interruption(exception).note, exception)
 
     def _failure(
         self, status: int | BaseException, headers: Mapping[str, str] | None, body: object
     ) -> CallFailed:
-        """Return how the call failed, by the HTTP error it was answered with or an exception."""
+        """Return how the call failed, by the HTTP error of its response or by an exception."""
         if not isinstance(status, BaseException):
             return self._rejection(status, headers, body)
         if headers is not None or body is not None:
             raise InvalidUsage(detail="an exception has its own headers and body: give it alone")
-        error, answer = status, http_answer(status, handled=self._handled)
+        error, answer = status, http_response(status, handled=self._handled)
         if answer is not None and answer.status in HTTP_ERRORS:
-            failure = self._rejection(answer.status, texts_of(answer.headers), answer.body)
+            failure = self._rejection(answer.status, readable_headers(answer.headers), answer.body)
             if failure.billed == "no" and not answer.is_first:
                 failure.billed = "unknown"
             return failure
         unsent = answer is None and never_sent(error, handled=self._handled)
         if unsent and not self._was_answered:
-            return unreachable(self._provider, error)
-        return self._with_known(
-            raised(self._provider, error), None if answer is None else answer.body
+            return connection_failure(self._provider, error)
+        return self._with_known_cost(
+            exception_failure(self._provider, error), None if answer is None else answer.body
         )
 
     def _rejection(
         self, status: int, headers: Mapping[str, str] | None, body: object
     ) -> CallFailed:
-        headers, answer = header_texts(headers), decoded(body)
-        failure = rejected(
+        headers, answer = normalized_headers(headers), decode_json(body)
+        failure = http_failure(
             Rejection(
                 provider=self._provider,
                 host=self._request.host,
-                status=error_status(status),
+                status=check_error_status(status),
                 headers=headers,
                 body=answer,
             )
@@ -212,17 +215,17 @@ class _Call:
         failure.request_id = request_id_of({}, headers)
         if failure.billed == "no" and (self._was_answered or holds_work(mapping(answer))):
             failure.billed = "unknown"
-        return self._with_known(failure, answer)
+        return self._with_known_cost(failure, answer)
 
-    def _with_known(self, failure: CallFailed, answer: object) -> CallFailed:
-        """Return *failure* with what is known of its cost: of its stream, or of its *answer*."""
+    def _with_known_cost(self, failure: CallFailed, answer: object) -> CallFailed:
+        """Return *failure* with the known cost of its stream, or of its *answer*."""
         if self._request.is_free:
             failure.billed = "no"
             return failure
-        partial = mapping(decoded(answer))
+        partial = mapping(decode_json(answer))
         shows_work = holds_work(partial)
         if self._stream is not None or (shows_work and self._request.priced is not None):
-            known = self._presumed("", partial=partial if shows_work else None)
+            known = self._presumption("", partial=partial if shows_work else None)
             failure.usage, failure.known_cost = known.usage, known.cost
             failure.unknown, failure.model = known.unknown, known.model
             failure.request_id = failure.request_id or known.request_id
@@ -234,18 +237,17 @@ class _Call:
 
     @property
     def _was_answered(self) -> bool:
-        """Whether a reply began: its input was processed by then, whatever it has written."""
+        """Whether a reply began: its input was processed by then, even without output."""
         return self._stream is not None or self._hold.produced_tokens > 0
 
-    def _released(self) -> Ending:
+    def _release_ending(self) -> Ending:
         if self._was_answered:
-            tokens = self._hold.produced_tokens
-            detail = f"a call whose reply began ({tokens} tokens) was sent: settle or presume it"
-            raise InvalidUsage(detail=detail)
+            began = f"a call whose reply began ({self._hold.produced_tokens} tokens) was sent"
+            raise InvalidUsage(detail=f"{began}: settle or presume it")
         return Ending(booking="release")
 
 
-class Ticket(_Call):
+class Ticket(_TicketBase):
     """The hold of one call on a `Ledger`, from `Guard.open` to its one end.
 
     Send `body`, report a stream's progress, and end it by `settle`, `fail`, `presume` or `release`.
@@ -258,7 +260,7 @@ class Ticket(_Call):
     __slots__ = ()
 
     def produced(self, tokens: int) -> None:
-        """Tell that a stream has produced so many output *tokens* until now, all choices together.
+        """Report that a stream has produced so many output *tokens* so far, of all choices.
 
         An elastic hold grows ahead of the stream, and a hold's deadline moves on while its stream
         does. Call it for each piece: nearly always it costs nothing.
@@ -275,7 +277,7 @@ class Ticket(_Call):
             StoreError: The books could not be written: the hold did not grow; call again, or stop.
                 A deadline that could not be moved raises nothing.
         """
-        completed(self._hold.produced(tokens, counted=True))
+        run_sync(self._hold.produced(tokens, counted=True))
 
     def feed(self, event: object, name: str = "") -> StreamPiece:
         """Read one event of the reply's stream, decoded or an SDK's; *name* is its `event:` field.
@@ -290,7 +292,7 @@ class Ticket(_Call):
             InvalidUsage: A declared amount has no stream.
         """
         piece, tokens = self._feed(event, name)
-        completed(self._hold.produced(tokens))
+        run_sync(self._hold.produced(tokens))
         return piece
 
     def settle(
@@ -318,7 +320,7 @@ class Ticket(_Call):
             InvalidUsage, InvalidAmount: *reply* is nothing to settle by; the ticket stays open.
             StoreError: The books could not be written: call again.
         """
-        return completed(self._hold.end(self._settled_by(reply, units, headers)))
+        return run_sync(self._hold.end(self._reply_ending(reply, units, headers)))
 
     @overload
     def fail(self, error: BaseException, /) -> CallFailed: ...
@@ -348,11 +350,11 @@ class Ticket(_Call):
             KeyReused, StoreError: As `settle`.
         """
         failure = self._failure(status, headers, body)
-        failure.charge = completed(self._hold.end(failed_by(failure)))
+        failure.charge = run_sync(self._hold.end(ending_from_failure(failure)))
         return failure
 
     def presume(self, note: str = "") -> Charge:
-        """Book that nobody knows what the call cost, *note* saying why: the whole hold is spent.
+        """Book that the call's cost is unknown, *note* saying why: the whole hold is spent.
 
         The note is kept, up to 200 characters of it: give no key and no prompt. No less is spent
         than the usage of the fed stream costs, and the output that was `produced` can cost.
@@ -360,32 +362,32 @@ class Ticket(_Call):
         Raises:
             KeyReused, StoreError: As `settle`.
         """
-        return completed(self._hold.end(self._presumed(note)))
+        return run_sync(self._hold.end(self._presumption(note)))
 
     def release(self) -> Charge:
-        """Give the hold back: the call was never sent, or is surely not billed.
+        """Release the hold: the call was never sent, or is certainly not billed.
 
         Raises:
             InvalidUsage: Its reply began: an event was fed, or output was produced.
             KeyReused, StoreError: As `settle`.
         """
-        return completed(self._hold.end(self._released()))
+        return run_sync(self._hold.end(self._release_ending()))
 
     def __enter__(self) -> Self:
         self._enter()
         return self
 
-    def __exit__(self, _: object, ended_by: BaseException | None, __: object) -> None:
-        completed(self._hold.close(self._left(ended_by)))
+    def __exit__(self, _: object, exception: BaseException | None, __: object) -> None:
+        run_sync(self._hold.close(self._unended(exception)))
 
 
-class AsyncTicket(_Call):
+class AsyncTicket(_TicketBase):
     """The `Ticket` of an `AsyncLedger`; cancelled while it books, it is booked first."""
 
     __slots__ = ()
 
     async def produced(self, tokens: int) -> None:
-        """Tell that a stream has produced so many output *tokens*; see `Ticket.produced`."""
+        """Report that a stream has produced so many output *tokens*; see `Ticket.produced`."""
         await self._hold.produced(tokens, counted=True)
 
     async def feed(self, event: object, name: str = "") -> StreamPiece:
@@ -402,7 +404,7 @@ class AsyncTicket(_Call):
         headers: Mapping[str, str] | None = None,
     ) -> Charge:
         """Book what the call cost, by its *reply*; see `Ticket.settle`."""
-        return await self._hold.end(self._settled_by(reply, units, headers))
+        return await self._hold.end(self._reply_ending(reply, units, headers))
 
     @overload
     async def fail(self, error: BaseException, /) -> CallFailed: ...
@@ -420,29 +422,29 @@ class AsyncTicket(_Call):
     ) -> CallFailed:
         """Book that the call failed, by an exception or an HTTP error; see `Ticket.fail`."""
         failure = self._failure(status, headers, body)
-        failure.charge = await self._hold.end(failed_by(failure))
+        failure.charge = await self._hold.end(ending_from_failure(failure))
         return failure
 
     async def presume(self, note: str = "") -> Charge:
-        """Book that nobody knows what the call cost; see `Ticket.presume`."""
-        return await self._hold.end(self._presumed(note))
+        """Book that the call's cost is unknown; see `Ticket.presume`."""
+        return await self._hold.end(self._presumption(note))
 
     async def release(self) -> Charge:
-        """Give the hold back: the call was never sent, or is surely not billed."""
-        return await self._hold.end(self._released())
+        """Release the hold: the call was never sent, or is certainly not billed."""
+        return await self._hold.end(self._release_ending())
 
     async def __aenter__(self) -> Self:
         self._enter()
         return self
 
-    async def __aexit__(self, _: object, ended_by: BaseException | None, __: object) -> None:
-        if isinstance(ended_by, GeneratorExit):
-            self._hold.abandon(self._left(ended_by))
+    async def __aexit__(self, _: object, exception: BaseException | None, __: object) -> None:
+        if isinstance(exception, GeneratorExit):
+            self._hold.abandon(self._unended(exception))
             return
         try:
-            await self._hold.close(self._left(ended_by))
+            await self._hold.close(self._unended(exception))
         except EarmarkError as error:
-            if isinstance(ended_by, asyncio.CancelledError):
-                # A cancellation that is swallowed is never seen by whoever cancelled.
-                raise ended_by from error
+            if isinstance(exception, asyncio.CancelledError):
+                # A swallowed cancellation would be lost to the task that cancelled.
+                raise exception from error
             raise

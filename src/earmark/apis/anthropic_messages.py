@@ -6,11 +6,11 @@ from typing import Any, Final
 
 from earmark.apis.counters import (
     INFORMATION,
-    Counted,
     Counter,
+    CounterReading,
     CounterTable,
     Fees,
-    counts,
+    counter,
     read_counters,
 )
 from earmark.errors.inputs import shown
@@ -21,21 +21,21 @@ from earmark.pricing.json_values import items, mapping
 #: `anthropic` SDK 2.14. `input_tokens` leaves out what was read from and written to the cache.
 COUNTERS: Final = CounterTable(
     counters={
-        "input_tokens": counts("input_tokens"),
-        "output_tokens": counts("output_tokens"),
-        "cache_read_input_tokens": counts("input_tokens", "cache_read_tokens"),
-        "cache_creation_input_tokens": counts("input_tokens", "cache_write_tokens"),
-        "cache_creation.ephemeral_5m_input_tokens": counts("cache_write_5m_tokens"),
-        "cache_creation.ephemeral_1h_input_tokens": counts("cache_write_1h_tokens"),
-        "output_tokens_details.thinking_tokens": counts("output_reasoning_tokens"),
-        "server_tool_use.web_search_requests": counts("web_searches", alias_of="web searches"),
+        "input_tokens": counter("input_tokens"),
+        "output_tokens": counter("output_tokens"),
+        "cache_read_input_tokens": counter("input_tokens", "cache_read_tokens"),
+        "cache_creation_input_tokens": counter("input_tokens", "cache_write_tokens"),
+        "cache_creation.ephemeral_5m_input_tokens": counter("cache_write_5m_tokens"),
+        "cache_creation.ephemeral_1h_input_tokens": counter("cache_write_1h_tokens"),
+        "output_tokens_details.thinking_tokens": counter("output_reasoning_tokens"),
+        "server_tool_use.web_search_requests": counter("web_searches", alias_of="web searches"),
         "server_tool_use.web_fetch_requests": INFORMATION,
-        "web_search_requests": counts("web_searches", alias_of="web searches"),
+        "web_search_requests": counter("web_searches", alias_of="web searches"),
         "fallback_credit": INFORMATION,  # a state, no number
         "iterations": INFORMATION,  # added up by `read_usage`
         # MiniMax and others repeat the sum.
         "total_tokens": INFORMATION,
-        # Money that whoever answers says it costs: no unit, and read by `billed.py`.
+        # Money that whoever answers says it costs: no unit, and read by `stated_bill.py`.
         "cost": INFORMATION,
         "cost_details": INFORMATION,
         "pydantic_ai_gateway": INFORMATION,
@@ -52,7 +52,7 @@ _PRICED_ITERATIONS: Final = frozenset({"message", "compaction"})
 
 def read_usage(
     usage: Mapping[str, Any], table: CounterTable, model: object, cache_lifetime: str = ""
-) -> Counted:
+) -> CounterReading:
     """Return the units of *usage*, those of its iterations included.
 
     The totals leave compaction out: where the iterations come to more, they count. An iteration of
@@ -78,10 +78,10 @@ def read_usage(
             summed[kind] = summed.get(kind, 0) + count
     kinds = counted.counts.keys() | summed.keys()
     larger = {kind: max(counted.counts.get(kind, 0), summed.get(kind, 0)) for kind in kinds}
-    return Counted(larger, tuple(unknown))
+    return CounterReading(larger, tuple(unknown))
 
 
-def _with_lifetimes(counted: Counted, cache_lifetime: str) -> Counted:
+def _with_lifetimes(counted: CounterReading, cache_lifetime: str) -> CounterReading:
     """Return *counted* with its cache writes told apart by lifetime, never too cheap.
 
     Writes are no fewer than their lifetimes together. Those whose lifetime is not reported lived an

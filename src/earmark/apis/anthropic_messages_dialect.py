@@ -7,7 +7,7 @@ message", 2026-11.
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from earmark.apis.dialect import Dialect, Output, Prompt, text_of
+from earmark.apis.dialect import Dialect, Prompt, ReplyOutput, nonempty_text
 from earmark.pricing.json_values import items, mapping
 
 #: What a block holds that a model wrote.
@@ -16,7 +16,7 @@ _WRITTEN: Final = ("text", "thinking", "input")
 _TEXT_AND_THINKING: Final = frozenset({"text", "thinking", "redacted_thinking"})
 
 
-def _write(prompt: Prompt) -> dict[str, Any]:
+def _write_request(prompt: Prompt) -> dict[str, Any]:
     system = [message for message in prompt.messages if message.get("role") == "system"]
     body: dict[str, Any] = {
         **prompt.options,
@@ -40,10 +40,10 @@ def _system(contents: Sequence[object]) -> str | list[Any]:
     return blocks
 
 
-def _read(body: Mapping[str, Any]) -> Output:
+def _read_reply(body: Mapping[str, Any]) -> ReplyOutput:
     blocks = [mapping(block) for block in items(body.get("content"))]
-    finish = text_of(body.get("stop_reason"))
-    return Output(
+    finish = nonempty_text(body.get("stop_reason"))
+    return ReplyOutput(
         value=_value(blocks),
         finish=finish,
         written=int(any(block.get(name) for block in blocks for name in _WRITTEN)),
@@ -54,7 +54,7 @@ def _read(body: Mapping[str, Any]) -> Output:
 def _value(blocks: Sequence[Mapping[str, Any]]) -> Any:  # noqa: ANN401 - text, or blocks as sent
     """Return the text, if the reply says nothing else, else its blocks as they were sent."""
     if {block.get("type") for block in blocks} <= _TEXT_AND_THINKING:
-        return "".join(text_of(block.get("text")) or "" for block in blocks)
+        return "".join(nonempty_text(block.get("text")) or "" for block in blocks)
     return [dict(block) for block in blocks]
 
 
@@ -64,7 +64,7 @@ DIALECT: Final = Dialect(
     path="/v1/messages",
     key_header="x-api-key",
     headers={"anthropic-version": "2023-06-01"},
-    own_fields=frozenset({"model", "messages", "system", "stream", "max_tokens"}),
-    write=_write,
-    read=_read,
+    reserved_fields=frozenset({"model", "messages", "system", "stream", "max_tokens"}),
+    write=_write_request,
+    read=_read_reply,
 )

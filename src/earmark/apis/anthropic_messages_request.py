@@ -19,27 +19,27 @@ from earmark.apis.options import (
     Host,
     Option,
     RequestTable,
+    allowed_values,
     block,
-    brings,
     content,
     fields,
     kinds,
-    one_of,
     refused,
     texts,
+    uncounted_input,
 )
 
 _CALLER: Final = fields("type", "tool_id")
 _ANOTHER_PRICE: Final = refused("it changes who bills what, at a price no list has: leave it out")
-_IMAGE: Final = brings("an image", asks_for="image")
-_CONTAINER: Final = brings("a container")
+_IMAGE: Final = uncounted_input("an image", requires="image")
+_CONTAINER: Final = uncounted_input("a container")
 _SKILLS: Final = refused("they run code, in rounds that nothing bounds: send their text")
-_DOCUMENT: Final = brings("a document", of="text image")
+_DOCUMENT: Final = uncounted_input("a document", may_be="text image")
 
 
-def _cached(*plain: str, **rows: Option) -> Option:
+def _cached(*text_fields: str, **rows: Option) -> Option:
     """Return a block that may be cached; fields that are not listed need an explicit bound."""
-    return block(*plain, others=INPUT, cache_control=CACHE, **rows)
+    return block(*text_fields, others=INPUT, cache_control=CACHE, **rows)
 
 
 _CITATIONS: Final = kinds(
@@ -227,7 +227,7 @@ _BLOCKS: Final[dict[str, Option]] = {
     "mcp_tool_listing": block(
         "mcp_server_name", tools=fields("name", "description", "input_schema")
     ),
-    "container_upload": _cached(file_id=brings("a file")),
+    "container_upload": _cached(file_id=uncounted_input("a file")),
     "compaction": _cached(
         "content", "encrypted_content", "signature", tool_changes=kinds(_TOOL_CHANGES)
     ),
@@ -299,7 +299,7 @@ REQUEST: Final = RequestTable(
     count=_COUNT_ENDPOINT,
     output_limits=("max_tokens",),
     # "Set to `0` to populate the prompt cache without generating a response."
-    least_output=0,
+    min_output=0,
     # "Must be ≥1024 and less than `max_tokens`" (`ThinkingConfigEnabledParam` of the SDK). With
     # interleaved thinking it may be more, and no source says that `max_tokens` then bounds it.
     thinking_budget="thinking.budget_tokens",
@@ -317,7 +317,7 @@ REQUEST: Final = RequestTable(
         "speed": TIER,
         "cache_control": CACHE,
         # Source: Claude API, "Data residency", 2026-11: the only ones there are.
-        "inference_geo": one_of("us", "global"),
+        "inference_geo": allowed_values("us", "global"),
         "metadata": fields("user_id"),
         "system": content({"text": _TEXT_BLOCK}, others=INPUT),
         "messages": Option(
@@ -373,11 +373,11 @@ REQUEST: Final = RequestTable(
         # code.claude.com/docs, "Auto mode classifier request charges", 2026-10.
         "safeguards": kinds({"dangerous_tool_use": block("classifier_context")}, is_list=True),
         "container": kinds({"": fields(id=_CONTAINER, skills=_SKILLS)}, others=_CONTAINER),
-        "thread": brings("a stored thread"),
-        "mcp_servers": brings("MCP servers", loops=True),
-        "file_ids": brings("files"),
+        "thread": uncounted_input("a stored thread"),
+        "mcp_servers": uncounted_input("MCP servers", loops=True),
+        "file_ids": uncounted_input("files"),
         "skills": _SKILLS,
-        "documents": brings("documents"),
+        "documents": uncounted_input("documents"),
         "fallbacks": refused("another model may answer, at another price: name one model"),
         "billing_policy": _ANOTHER_PRICE,
         "fallback_credit_token": _ANOTHER_PRICE,

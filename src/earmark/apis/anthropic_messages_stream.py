@@ -18,7 +18,7 @@ from earmark.apis.stream_parts import (
     count_of,
     generated_tokens,
     index_of,
-    named_by_both,
+    merged_names,
 )
 from earmark.pricing.json_values import items, mapping
 
@@ -40,7 +40,7 @@ _RESULT: Final = "_tool_result"
 class MessageStream(ReplyStream):
     """Adds up the events of a message; see `ReplyStream`."""
 
-    usage_places: ClassVar[tuple[tuple[str, ...], ...]] = (("usage",), ("message", "usage"))
+    usage_paths: ClassVar[tuple[tuple[str, ...], ...]] = (("usage",), ("message", "usage"))
 
     def __init__(
         self, choices: int = 1, input_tokens: int = 0, encoding: str | None = None
@@ -48,7 +48,7 @@ class MessageStream(ReplyStream):
         super().__init__(choices, input_tokens, encoding)
         self._message: dict[str, Any] = {}
         self._blocks: dict[int, _Block] = {}
-        self._earlier: list[dict[str, Any]] = []
+        self._previous: list[dict[str, Any]] = []
         self._output_counted = False
 
     @property
@@ -58,7 +58,7 @@ class MessageStream(ReplyStream):
 
     def _reply(self) -> dict[str, Any]:
         """Return the `message` object."""
-        body = {**self._message, "content": [*self._earlier, *self._content()]}
+        body = {**self._message, "content": [*self._previous, *self._content()]}
         # The usage at the start counts the input: as a bill it would be too little.
         return (
             {**body, "usage": self._usage} if self._output_counted and self._final_usage else body
@@ -103,14 +103,14 @@ class MessageStream(ReplyStream):
     def _reported(self) -> int:
         return count_of(self._usage.get("output_tokens"))
 
-    def _begins_another(self, event: Mapping[str, Any], name: str) -> bool:
+    def _starts_new_reply(self, event: Mapping[str, Any], name: str) -> bool:
         if event.get("type", name) != "message_start":
             return False
         identity = mapping(event.get("message")).get("id")
         has_begun = bool(self._message or self._blocks)
         if not has_begun or (identity and identity == self._message.get("id")):
             return False
-        self._earlier += self._content()
+        self._previous += self._content()
         self._message, self._blocks = {"model": self._message.get("model")}, {}
         return True
 
@@ -144,7 +144,7 @@ class MessageStream(ReplyStream):
 
     def _start(self, message: Mapping[str, Any]) -> None:
         # Only `message_delta` says why the message stopped, whatever a server sends here.
-        both = named_by_both(self._message, message, ("model",))
+        both = merged_names(self._message, message, ("model",))
         self._message = {**message, **both, "stop_reason": self._message.get("stop_reason")}
         self._message.pop("usage", None)
 
@@ -177,7 +177,7 @@ class _Block:
             self._uncounted += generated_tokens(block)
 
     def add(self, delta: Mapping[str, Any]) -> str:
-        """Take in a delta; return its visible text."""
+        """Add a delta; return its visible text."""
         kind, grows = _GROWING.get(str(delta.get("type")), ("", ""))
         if kind:
             self._content.setdefault("type", kind)

@@ -8,16 +8,16 @@ from typing import Final
 from earmark.apis.options import (
     TEXT,
     Option,
+    allowed_values,
     block,
     fields,
     kinds,
-    one_of,
     refused,
     server_tool,
     texts,
 )
 
-CACHE: Final = Option(effect="cache", fields={"type": TEXT, "ttl": one_of("5m", "1h")})
+CACHE: Final = Option(effect="cache", fields={"type": TEXT, "ttl": allowed_values("5m", "1h")})
 
 #: Tools the caller runs, whose definition the provider writes: it cannot be counted here.
 _SWITCH: Final = fields("enabled", "defer_loading")
@@ -34,13 +34,13 @@ _ACTIONS: Final[dict[str, Option]] = dict.fromkeys(
 )
 
 
-def _tool(*plain: str, **rows: Option) -> Option:
-    common = texts("type", "name", "allowed_callers", "defer_loading", "strict", *plain)
+def _tool(*text_fields: str, **rows: Option) -> Option:
+    common = texts("type", "name", "allowed_callers", "defer_loading", "strict", *text_fields)
     return Option(fields={**common, "cache_control": CACHE, **rows})
 
 
-def _client_tool(*plain: str, **rows: Option) -> Option:
-    row = _tool("input_examples", *plain, **rows)
+def _client_tool(*text_fields: str, **rows: Option) -> Option:
+    row = _tool("input_examples", *text_fields, **rows)
     return Option(effect="input", fields=row.fields)
 
 

@@ -3,21 +3,23 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from earmark.apis.counters import INFORMATION, Counter, CounterTable, Fees, counts
+from earmark.apis.counters import INFORMATION, Counter, CounterTable, Fees, counter
 
 #: Source: Bedrock API reference, "TokenUsage" and "CacheDetail", 2026-11. `inputTokens` leaves out
 #: what was read from and written to the cache; `…Count` are older names of the same numbers.
 COUNTERS: Final = CounterTable(
     counters={
-        "inputTokens": counts("input_tokens"),
-        "outputTokens": counts("output_tokens"),
+        "inputTokens": counter("input_tokens"),
+        "outputTokens": counter("output_tokens"),
         "totalTokens": INFORMATION,
-        "cacheReadInputTokens": counts("input_tokens", "cache_read_tokens", alias_of="read"),
-        "cacheReadInputTokenCount": counts("input_tokens", "cache_read_tokens", alias_of="read"),
-        "cacheWriteInputTokens": counts("input_tokens", "cache_write_tokens", alias_of="write"),
-        "cacheWriteInputTokenCount": counts("input_tokens", "cache_write_tokens", alias_of="write"),
-        "cacheDetails.5m": counts("cache_write_5m_tokens"),
-        "cacheDetails.1h": counts("cache_write_1h_tokens"),
+        "cacheReadInputTokens": counter("input_tokens", "cache_read_tokens", alias_of="read"),
+        "cacheReadInputTokenCount": counter("input_tokens", "cache_read_tokens", alias_of="read"),
+        "cacheWriteInputTokens": counter("input_tokens", "cache_write_tokens", alias_of="write"),
+        "cacheWriteInputTokenCount": counter(
+            "input_tokens", "cache_write_tokens", alias_of="write"
+        ),
+        "cacheDetails.5m": counter("cache_write_5m_tokens"),
+        "cacheDetails.1h": counter("cache_write_1h_tokens"),
     },
     required=("inputTokens", "outputTokens"),
     labels={"cacheDetails": ("ttl", "inputTokens")},

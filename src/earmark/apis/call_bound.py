@@ -6,11 +6,11 @@ from datetime import datetime
 from typing import Any, Final
 
 from earmark.apis.api import request_table
+from earmark.apis.api_and_provider import api_and_provider
 from earmark.apis.bounds import DEFAULT_MAX_TOKENS, bound_request
-from earmark.apis.called import api_and_provider
-from earmark.apis.counts import most_counted
-from earmark.apis.margin import DEFAULT_MARGIN
-from earmark.apis.requests import RequestReading, copied_body, read_body, tier_to_bill
+from earmark.apis.count_margin import DEFAULT_MARGIN
+from earmark.apis.provider_count import max_counted_tokens
+from earmark.apis.requests import RequestReading, copy_body, read_body, tier_to_bill
 from earmark.clock import SystemClock, from_datetime
 from earmark.errors import InvalidUsage
 from earmark.money import Money
@@ -82,7 +82,7 @@ def bound(
         InvalidUsage: It is no request of this API, or there is no such API.
     """
     prices = check_book(book)
-    body = copied_body(body)
+    body = copy_body(body)
     api, provider = api_and_provider(api, provider, model or mapping(body).get("model"), prices)
     reading = read_body(
         api, body, headers=headers, provider=provider, model=model, allowed=allowed_options
@@ -90,7 +90,7 @@ def bound(
     if request_table(api).is_free:
         return _FREE
     price = _price(reading, body, provider, prices, at)
-    counted = most_counted(counted_input_tokens, count_margin)
+    counted = max_counted_tokens(counted_input_tokens, count_margin)
     limits = default_max_tokens, extra_input_tokens, context_window, counted
     return _call_bound(reading, price, *limits)
 
@@ -112,7 +112,7 @@ def _call_bound(
     default_max_tokens: int,
     extra_input_tokens: int | None,
     context_window: int | None,
-    most_counted: int | None,
+    max_counted_tokens: int | None,
 ) -> CallBound:
     found = bound_request(
         reading,
@@ -120,7 +120,7 @@ def _call_bound(
         default_max_tokens=default_max_tokens,
         extra_input_tokens=extra_input_tokens,
         context_window=context_window,
-        most_counted=most_counted,
+        max_counted_tokens=max_counted_tokens,
     )
     return CallBound(
         cost=found.cost(),

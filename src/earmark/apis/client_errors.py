@@ -1,10 +1,10 @@
-"""What an exception of an HTTP client says of a call: that it was not sent, or what was answered.
+"""What an exception of an HTTP client says of a call: that it was not sent, or the HTTP response.
 
-Types are known by their names, so that no client is imported. What no list has may have been sent;
-so may a call that shows an attempt before it: a retry of its client, a redirect, or an exception
-that was being handled when it was made.
+Types are compared by name, so that no client is imported. An exception that is not listed may
+follow a sent request; so may one that shows an earlier attempt: a retry of its client, a redirect,
+or an exception that was being handled when it was raised.
 
-What a client hides cannot be seen: turn its retries and redirects off.
+Retries and redirects that a client hides cannot be seen: turn them off.
 """
 
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ _TRANSPORTS: Final = frozenset(
 ) | frozenset({"httpcore.UnsupportedProtocol", "httpcore2.UnsupportedProtocol"})
 _TIMEOUT: Final = "builtins.TimeoutError"
 _CANCELLED: Final = "asyncio.exceptions.CancelledError"
-_REASONS: Final = _TRANSPORTS | frozenset(
+_CAUSES: Final = _TRANSPORTS | frozenset(
     {
         _TIMEOUT,
         *("builtins.OSError", "builtins.ConnectionResetError", "builtins.ExceptionGroup"),
@@ -55,8 +55,8 @@ _DEEPEST: Final = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HttpAnswer:
-    """What a provider answered, as an exception holds it."""
+class HttpResponse:
+    """The HTTP response that an exception holds."""
 
     status: int
     headers: object
@@ -65,12 +65,14 @@ class HttpAnswer:
     """Whether nothing shows that the request was sent before."""
 
 
-def kinds_of(error: BaseException) -> str:
+def exception_types(error: BaseException) -> str:
     """Return the type of *error* and that of its cause: `APIConnectionError from ReadError`.
 
     Types alone: the text of a foreign exception may hold a prompt or a key.
     """
-    kinds = [type(each).__name__ for each in (error, error.__cause__) if each is not None]
+    kinds = [
+        type(exception).__name__ for exception in (error, error.__cause__) if exception is not None
+    ]
     return " from ".join(dict.fromkeys(kinds))
 
 
@@ -84,13 +86,15 @@ def never_sent(error: BaseException, *, handled: BaseException | None = None) ->
 
     Args:
         error: What a client raised.
-        handled: What was being handled before the first attempt: it shows no attempt.
+        handled: The exception that was being handled before the first attempt: it is none.
     """
     return _never_sent(error, handled, 0)
 
 
-def http_answer(error: BaseException, *, handled: BaseException | None = None) -> HttpAnswer | None:
-    """Return the HTTP answer that *error* holds, as the errors of SDKs do; `None` for no answer."""
+def http_response(
+    error: BaseException, *, handled: BaseException | None = None
+) -> HttpResponse | None:
+    """Return the HTTP response that *error* holds, as the errors of SDKs do; `None` for none."""
     response = _member(error, "response")
     status = _member(response, "status_code")
     # Of a web framework's own errors, which have a status too, none has a response.
@@ -98,82 +102,82 @@ def http_answer(error: BaseException, *, handled: BaseException | None = None) -
         return None
     # Of the whole body an SDK keeps what says the error.
     content = _member(response, "content")
-    return HttpAnswer(
+    return HttpResponse(
         status=status,
         headers=_member(response, "headers"),
         body=content if isinstance(content, bytes) and content else _member(error, "body"),
         is_first=_is_first(_member(response, "request"))
         and not _member(response, "history")
-        and _only_answer(error, response, handled, 0),
+        and _is_only_response(error, response, handled, 0),
     )
 
 
 def _never_sent(error: BaseException, handled: BaseException | None, depth: int) -> bool:
-    names, beneath, earlier = _names(error), error.__cause__, error.__context__
-    if beneath is None and names & (_WRAPPERS | _NO_CONNECTION):
-        beneath, earlier = (None, earlier) if earlier is handled else (earlier, None)
+    names, cause, context = _names(error), error.__cause__, error.__context__
+    if cause is None and names & (_WRAPPERS | _NO_CONNECTION):
+        cause, context = (None, context) if context is handled else (context, None)
     if depth > _DEEPEST or not _is_first(_member(error, "request")):
         return False
-    if not _shows_none(earlier, handled, beneath, depth):
+    if not _shows_no_attempt(context, handled, cause, depth):
         return False
     if names & _NO_CONNECTION:
-        return beneath is None or _is_reason(beneath, handled, depth + 1)
-    if not names & (_WRAPPERS | _NO_ADDRESS) or (beneath is None and names & _WRAPPERS):
+        return cause is None or _explains_no_connection(cause, handled, depth + 1)
+    if not names & (_WRAPPERS | _NO_ADDRESS) or (cause is None and names & _WRAPPERS):
         return False
-    return beneath is None or (
-        _same_address(error, beneath) and _never_sent(beneath, handled, depth + 1)
-    )
+    return cause is None or (_same_address(error, cause) and _never_sent(cause, handled, depth + 1))
 
 
-def _is_reason(error: BaseException, handled: BaseException | None, depth: int) -> bool:
-    """Return whether *error* says why no connection was made, beneath the one that says so."""
+def _explains_no_connection(
+    error: BaseException, handled: BaseException | None, depth: int
+) -> bool:
+    """Return whether *error* is a cause of a failed connection."""
     if _never_sent(error, handled, depth):
         return True
-    name, beneath, earlier = _name(type(error)), error.__cause__, error.__context__
-    if depth > _DEEPEST or name not in _REASONS:
+    name, cause, context = _name(type(error)), error.__cause__, error.__context__
+    if depth > _DEEPEST or name not in _CAUSES:
         return False
-    if beneath is None and name in _TRANSPORTS and earlier is not handled:
-        beneath, earlier = earlier, None
-    elif name == _TIMEOUT and earlier is not None and _name(type(earlier)) == _CANCELLED:
+    if cause is None and name in _TRANSPORTS and context is not handled:
+        cause, context = context, None
+    elif name == _TIMEOUT and context is not None and _name(type(context)) == _CANCELLED:
         # A time-out of asyncio begins as a cancellation.
-        earlier = earlier.__context__
-    if not _shows_none(earlier, handled, beneath, depth):
+        context = context.__context__
+    if not _shows_no_attempt(context, handled, cause, depth):
         return False
-    inner = [] if beneath is None else [beneath]
+    inner = [] if cause is None else [cause]
     if isinstance(error, BaseExceptionGroup):
         inner += cast("BaseExceptionGroup[BaseException]", error).exceptions
-    return all(_is_reason(each, handled, depth + 1) for each in inner)
+    return all(_explains_no_connection(exception, handled, depth + 1) for exception in inner)
 
 
-def _shows_none(
-    earlier: BaseException | None,
+def _shows_no_attempt(
+    context: BaseException | None,
     handled: BaseException | None,
-    beneath: BaseException | None,
+    cause: BaseException | None,
     depth: int,
 ) -> bool:
-    """Return whether *earlier*, which was being handled, shows no attempt that was sent."""
-    if earlier is None or earlier is handled or earlier is beneath:
+    """Return whether *context*, which was being handled, shows no attempt that was sent."""
+    if context is None or context is handled or context is cause:
         return True
-    return _never_sent(earlier, handled, depth + 1)
+    return _never_sent(context, handled, depth + 1)
 
 
-def _only_answer(
+def _is_only_response(
     error: BaseException, response: object, handled: BaseException | None, depth: int
 ) -> bool:
-    """Return whether what *error* was raised from is the same answer, or was never sent."""
-    for each in (error.__cause__, error.__context__):
-        if each is None or _shows_none(each, handled, None, depth):
+    """Return whether the causes of *error* hold the same response, or were never sent."""
+    for exception in (error.__cause__, error.__context__):
+        if exception is None or _shows_no_attempt(exception, handled, None, depth):
             continue
-        if depth > _DEEPEST or _member(each, "response") is not response:
+        if depth > _DEEPEST or _member(exception, "response") is not response:
             return False
-        if not _only_answer(each, response, handled, depth + 1):
+        if not _is_only_response(exception, response, handled, depth + 1):
             return False
     return True
 
 
-def _same_address(error: BaseException, beneath: BaseException) -> bool:
-    """Return whether both are of one address: where they are not, a redirect was followed."""
-    outer, inner = (_member(_member(each, "request"), "url") for each in (error, beneath))
+def _same_address(error: BaseException, cause: BaseException) -> bool:
+    """Return whether both have the same URL: where they differ, a redirect was followed."""
+    outer, inner = (_member(_member(exception, "request"), "url") for exception in (error, cause))
     return outer is None or inner is None or str(outer) == str(inner)
 
 

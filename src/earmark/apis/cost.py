@@ -9,8 +9,8 @@ from earmark.clock import SystemClock, from_datetime
 from earmark.errors import InvalidUsage
 from earmark.errors.inputs import wrong_argument
 from earmark.money import Money
-from earmark.pricing.bill import not_a_kind
 from earmark.pricing.book import PriceBook, check_book
+from earmark.pricing.rates import not_a_kind
 from earmark.pricing.units import UNITS
 from earmark.pricing.usage import Usage
 

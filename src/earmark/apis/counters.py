@@ -20,12 +20,12 @@ from earmark.pricing.json_values import items, mapping
 #: No provider nests its counters deeper; what lies beneath is reported as unknown.
 _DEEPEST: Final = 6
 #: So many unknown counters are named in one sentence.
-_MOST_NAMED: Final = 5
-_LONGEST_NAME: Final = 100
+_MAX_NAMED: Final = 5
+_MAX_NAME: Final = 100
 #: Far above the largest count of a `Usage`: what is as large is quick to write and slow to add.
 _ABSURD: Final = 10**30
 #: Types that hold nothing: most members of a usage, which is read once for each call.
-_PLAIN: Final = frozenset({int, float, bool, str, type(None)})
+_SCALAR_TYPES: Final = frozenset({int, float, bool, str, type(None)})
 #: A text that is a number in the digits of any script; `²` is a digit and no number.
 _NUMBER: Final = re.compile(r"\s*[+-]?(?:\d+\.?\d*|\.\d+)\s*")
 
@@ -41,7 +41,7 @@ class Counter:
     """Whether tokens that only the total shows are billed by this counter, not as output."""
 
 
-def counts(*kinds: str, alias_of: str = "", explains_total: bool = False) -> Counter:
+def counter(*kinds: str, alias_of: str = "", explains_total: bool = False) -> Counter:
     """Return a counter of *kinds*: a part is counted towards its whole where the API says so."""
     return Counter(kinds, alias_of, explains_total)
 
@@ -81,7 +81,7 @@ class CounterTable:
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
+class CounterReading:
     """What a table makes of a usage object."""
 
     counts: dict[str, int]
@@ -101,10 +101,10 @@ class Fees:
     @classmethod
     def of(cls, units: Mapping[str, int], unknown: Iterable[str]) -> "Fees":
         """Return the fees, of what is not known the first few."""
-        return cls(units, tuple(each[:_LONGEST_NAME] for each in islice(unknown, _MOST_NAMED)))
+        return cls(units, tuple(each[:_MAX_NAME] for each in islice(unknown, _MAX_NAMED)))
 
 
-def read_counters(usage: Mapping[str, Any], table: CounterTable) -> Counted:
+def read_counters(usage: Mapping[str, Any], table: CounterTable) -> CounterReading:
     """Return the units of *usage* by kind, and the counters that *table* does not list.
 
     Raises:
@@ -123,11 +123,11 @@ def read_counters(usage: Mapping[str, Any], table: CounterTable) -> Counted:
         counter = table.counters.get(path)
         if counter is None:
             if _is_counter(value):
-                unknown.append(f"{path[:_LONGEST_NAME]} = {shown(value)[:20]}")
+                unknown.append(f"{path[:_MAX_NAME]} = {shown(value)[:20]}")
         elif counter.kinds and value is not None:
             name = counter.alias_of or path
             is_time = any(kind.endswith("_seconds") for kind in counter.kinds)
-            count = _counted_up(path, value) if is_time else _whole(path, value)
+            count = _rounded_up(path, value) if is_time else _whole_count(path, value)
             found[name] = max(found.get(name, 0), count)
             kinds[name] = counter.kinds
             is_explained |= counter.explains_total and found[name] > 0
@@ -135,8 +135,8 @@ def read_counters(usage: Mapping[str, Any], table: CounterTable) -> Counted:
     for name, number in found.items():
         for kind in kinds[name]:
             total[kind] = total.get(kind, 0) + number
-    counted = total if is_explained else _with_hidden(total, usage, table)
-    return Counted(counted, tuple(unknown[:_MOST_NAMED]))
+    counted = total if is_explained else _with_unreported_output(total, usage, table)
+    return CounterReading(counted, tuple(unknown[:_MAX_NAMED]))
 
 
 def _leaves(value: object, table: CounterTable, path: str) -> Iterator[tuple[str, object]]:
@@ -150,11 +150,11 @@ def _leaves(value: object, table: CounterTable, path: str) -> Iterator[tuple[str
         yield path, value
     elif found := mapping(value):
         for key, inner in found.items():
-            place = f"{path}.{key}" if path else str(key)
-            if type(inner) in _PLAIN:
-                yield place, inner
+            inner_path = f"{path}.{key}" if path else str(key)
+            if type(inner) in _SCALAR_TYPES:
+                yield inner_path, inner
             else:
-                yield from _leaves(inner, table, place)
+                yield from _leaves(inner, table, inner_path)
     elif listed := items(value):
         yield from _listed(path, listed, table)
     else:
@@ -171,7 +171,7 @@ def _listed(
         entry = mapping(each)
         if label and set(entry) == {label, number}:
             labelled = f"{path}.{entry[label]}"
-            sums[labelled] = sums.get(labelled, 0) + _whole(labelled, entry[number] or 0)
+            sums[labelled] = sums.get(labelled, 0) + _whole_count(labelled, entry[number] or 0)
         else:
             yield from _leaves(each, table, f"{path}[{index}]")
     yield from sums.items()
@@ -186,22 +186,22 @@ def _is_counter(value: object) -> bool:
     return True
 
 
-def _whole(path: str, value: object) -> int:
+def _whole_count(path: str, value: object) -> int:
     """Return a count, which is a whole number however it is written: `9.0` is one."""
-    count = _counted_up(path, value)
+    count = _rounded_up(path, value)
     if count == value:
         return count
     raise InvalidUsage(detail=f"{path} is {shown(value)!r}; a count is a whole number")
 
 
-def _counted_up(path: str, value: object) -> int:
+def _rounded_up(path: str, value: object) -> int:
     """Return a duration in whole seconds, counted up."""
     if _is_number(value) and 0 <= value < _ABSURD:
         return math.ceil(value)
     raise InvalidUsage(detail=f"{path} is {shown(value)!r}; a count is a whole number")
 
 
-def _with_hidden(
+def _with_unreported_output(
     counted: dict[str, int], usage: Mapping[str, Any], table: CounterTable
 ) -> dict[str, int]:
     """Count tokens that only the total shows as output.
@@ -212,7 +212,7 @@ def _with_hidden(
     if total is None:
         return counted
     known = counted.get("input_tokens", 0) + counted.get("output_tokens", 0)
-    hidden = _whole(table.total, total) - known
+    hidden = _whole_count(table.total, total) - known
     if hidden > 0:
         counted["output_tokens"] = counted.get("output_tokens", 0) + hidden
     return counted
@@ -242,12 +242,12 @@ def _sum(first: Any, then: Any) -> Any:  # noqa: ANN401 - a JSON number
 def _merged(
     before: Mapping[str, Any],
     after: Mapping[str, Any],
-    of_both: Callable[[Any, Any], Any],
+    combine: Callable[[Any, Any], Any],
     depth: int,
 ) -> dict[str, Any]:
     merged: dict[str, Any] = dict(before)
     for name, value in after.items():
-        merged[name] = _value(merged.get(name), value, of_both, depth)
+        merged[name] = _merged_value(merged.get(name), value, combine, depth)
     return merged
 
 
@@ -261,19 +261,21 @@ def larger_members(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _value(before: object, after: object, of_both: Callable[[Any, Any], Any], depth: int) -> Any:  # noqa: ANN401 - a JSON value
+def _merged_value(
+    before: object, after: object, combine: Callable[[Any, Any], Any], depth: int
+) -> Any:  # noqa: ANN401 - a JSON value
     if type(before) is int and type(after) is int:
-        return of_both(before, after)
+        return combine(before, after)
     if after is None or depth > _DEEPEST:
         return before if after is None else after
     objects = mapping(before), mapping(after)
     if all(objects):
-        return _merged(*objects, of_both, depth + 1)
+        return _merged(*objects, combine, depth + 1)
     lists = items(before), items(after)
     if all(lists):
-        return _merged_entries(*lists, of_both, depth)
+        return _merged_entries(*lists, combine, depth)
     if _is_number(before) and _is_number(after):
-        return of_both(before, after)
+        return combine(before, after)
     holds_counters = bool(objects[0] or lists[0])
     return before if holds_counters and not after else after
 
@@ -285,11 +287,11 @@ def _is_number(value: object) -> TypeGuard[int | float | Decimal]:
 
 
 def _merged_entries(
-    before: Sequence[Any], after: Sequence[Any], of_both: Callable[[Any, Any], Any], depth: int
+    before: Sequence[Any], after: Sequence[Any], combine: Callable[[Any, Any], Any], depth: int
 ) -> list[Any]:
     merged: dict[object, Any] = dict(_by_texts(before))
     for texts, entry in _by_texts(after):
-        merged[texts] = _value(merged.get(texts), entry, of_both, depth + 1)
+        merged[texts] = _merged_value(merged.get(texts), entry, combine, depth + 1)
     return list(merged.values())
 
 

@@ -27,7 +27,7 @@ class Prompt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Output:
+class ReplyOutput:
     """What a reply holds beside its usage."""
 
     value: Any
@@ -64,15 +64,15 @@ class Dialect:
     """The header that carries the key at Azure, where that is another; without a prefix."""
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     """Headers that the API wants beside the key."""
-    own_fields: frozenset[str]
+    reserved_fields: frozenset[str]
     """Fields that the request itself sets and no option may; inner ones by a path with dots."""
-    gives_choices: bool = False
+    supports_choices: bool = False
     """Whether one call may ask for several answers."""
     counting_hosts: tuple[str, ...] = ()
     """Hosts, and those below them, known to report the usage of all choices of a call."""
     write: Callable[[Prompt], dict[str, Any]]
     """Writes the body, but for the limit of output tokens."""
-    read: Callable[[Mapping[str, Any]], Output]
+    read: Callable[[Mapping[str, Any]], ReplyOutput]
     """Reads a whole reply; what is not as the API promises becomes its `fault`."""
 
     def counts_choices(self, host: str) -> bool:
@@ -80,6 +80,6 @@ class Dialect:
         return any(is_below(host, known) for known in self.counting_hosts)
 
 
-def text_of(value: object) -> str | None:
+def nonempty_text(value: object) -> str | None:
     """Return *value* if it is a string that is not empty, else `None`."""
     return value if isinstance(value, str) and value else None

@@ -80,7 +80,7 @@ class EventDecoder:
         return found
 
     def _take(self, line: str) -> ServerEvent | None:
-        """Take in a whole line; return the event that it ends."""
+        """Add a whole line; return the event that it ends."""
         if not line:
             event = ServerEvent(self._name or "message", "\n".join(self._data))
             self._name, self._data_size = "", 0

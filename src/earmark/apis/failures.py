@@ -1,4 +1,4 @@
-"""What a failed provider call may have cost, read from how it failed.
+"""The failure of a provider call, and whether it was billed, by how it failed.
 
 The rule: a call is *not billed* only where the providers describe such an answer as a rejection
 before any work, or where the request never left this machine. Everything else is *unknown*, and
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from earmark.apis.client_errors import kinds_of
+from earmark.apis.client_errors import exception_types
 from earmark.apis.hosts import is_azure
 from earmark.errors import CallFailed
 from earmark.pricing.json_values import mapping
@@ -39,9 +39,9 @@ _FILTERED: Final = frozenset({"content_filter", "content_policy_violation"})
 #: Longer waits than this are not passed on, and such a call is not called retryable.
 LONGEST_RETRY_AFTER_S: Final = 60.0
 
-_WORD: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+_CODE: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _SERVER_ERROR: Final = 500
-_HINTS: Final = {
+_ADVICE: Final = {
     401: "check the API key of provider '{0}'",
     402: "the account has no credit left",
     403: "the key may not use this model",
@@ -63,7 +63,7 @@ class Rejection:
     """The decoded JSON body, or its text where it is no JSON."""
 
 
-def rejected(by: Rejection) -> CallFailed:
+def http_failure(response: Rejection) -> CallFailed:
     """Return the failure for an HTTP error status, with what is known of its cost.
 
     400 is not billed, unless its code says a filter read the input, or the host or the provider is
@@ -71,21 +71,21 @@ def rejected(by: Rejection) -> CallFailed:
     not billed where the API itself says it, in its own error form; a proxy's bare 503 can follow a
     request that was passed on, so it is unknown, as are 408, 500, 502, 504 and any other.
     """
-    words = _words(by.body)
-    wait = _retry_after(by.headers)
+    codes = _error_codes(response.body)
+    wait = _retry_after(response.headers)
     short = wait is None or wait <= LONGEST_RETRY_AFTER_S
-    detail = _detail(by, words, wait if short else None)
+    detail = _detail(response, codes, wait if short else None)
     return CallFailed(
         detail=detail,
         note=detail,
-        billed=_billed(by, words),
-        retryable=short and _retryable(by, words),
-        status=by.status,
+        billed=_billed(response, codes),
+        retryable=short and _retryable(response, codes),
+        status=response.status,
         retry_after=wait if short else None,
     )
 
 
-def unreachable(provider: str, cause: BaseException, *, host: str = "") -> CallFailed:
+def connection_failure(provider: str, cause: BaseException, *, host: str = "") -> CallFailed:
     """Return the failure of a call that was never sent: no address, no connection, no TLS."""
     at = f" at {host}" if host else ""
     return CallFailed(
@@ -95,76 +95,76 @@ def unreachable(provider: str, cause: BaseException, *, host: str = "") -> CallF
     )
 
 
-def raised(provider: str, cause: BaseException) -> CallFailed:
+def exception_failure(provider: str, cause: BaseException) -> CallFailed:
     """Return the failure of a call that ended by *cause*, which may have been sent."""
-    return _unknown(f"a call of provider '{provider}' raised {kinds_of(cause)}")
+    return _unknown(f"a call of provider '{provider}' raised {exception_types(cause)}")
 
 
-def lost(provider: str, cause: BaseException, *, pieces: int = 0) -> CallFailed:
+def lost_reply_failure(provider: str, cause: BaseException, *, pieces: int = 0) -> CallFailed:
     """Return the failure of a call whose answer was lost after it was sent, wholly or in part."""
     after = f" after {pieces} pieces of the reply" if pieces else ""
     kind = type(cause).__name__
     return _unknown(f"the connection to provider '{provider}' was lost{after} ({kind})")
 
 
-def garbled(provider: str, what: str) -> CallFailed:
+def malformed_reply_failure(provider: str, description: str) -> CallFailed:
     """Return the failure of a call whose answer is not what its API promises."""
-    return _unknown(f"provider '{provider}' sent {what}")
+    return _unknown(f"provider '{provider}' sent {description}")
 
 
-def broken_off(provider: str, words: str) -> CallFailed:
+def aborted_reply_failure(provider: str, codes: str) -> CallFailed:
     """Return the failure of a call that the provider itself gave up while answering."""
-    said = f" ({words})" if words else ""
-    return _unknown(f"provider '{provider}' broke off its reply with an error{said}")
+    stated = f" ({codes})" if codes else ""
+    return _unknown(f"provider '{provider}' broke off its reply with an error{stated}")
 
 
-def error_words(body: object) -> str:
+def error_codes(body: object) -> str:
     """Return the codes of an API's error object, such as `rate_limit_error`; empty without one."""
-    return ", ".join(_words(body))
+    return ", ".join(_error_codes(body))
 
 
 def _unknown(detail: str) -> CallFailed:
     return CallFailed(detail=detail, note=detail, billed="unknown", retryable=True)
 
 
-def _billed(by: Rejection, words: tuple[str, ...]) -> Literal["no", "unknown"]:
-    match by.status:
+def _billed(response: Rejection, codes: tuple[str, ...]) -> Literal["no", "unknown"]:
+    match response.status:
         case 400:
-            at_azure = by.provider == "azure" or is_azure(by.host)
-            return "unknown" if at_azure or not _FILTERED.isdisjoint(words) else "no"
+            at_azure = response.provider == "azure" or is_azure(response.host)
+            return "unknown" if at_azure or not _FILTERED.isdisjoint(codes) else "no"
         case 503:
-            return "no" if words else "unknown"
+            return "no" if codes else "unknown"
         case status:
             return "no" if status in _REJECTED else "unknown"
 
 
-def _retryable(by: Rejection, words: tuple[str, ...]) -> bool:
-    said = by.headers.get("x-should-retry")
-    if said in {"true", "false"}:
-        return said == "true"
-    if not _LASTING.isdisjoint(words):
+def _retryable(response: Rejection, codes: tuple[str, ...]) -> bool:
+    stated = response.headers.get("x-should-retry")
+    if stated in {"true", "false"}:
+        return stated == "true"
+    if not _LASTING.isdisjoint(codes):
         return False
-    return by.status in _TRANSIENT or by.status >= _SERVER_ERROR
+    return response.status in _TRANSIENT or response.status >= _SERVER_ERROR
 
 
-def _detail(by: Rejection, words: tuple[str, ...], wait: float | None) -> str:
-    said = f" ({', '.join(words)})" if words else ""
-    text = f"provider '{by.provider}' answered HTTP {by.status}{said}"
-    hint = _HINTS.get(by.status, "").format(by.provider)
+def _detail(response: Rejection, codes: tuple[str, ...], wait: float | None) -> str:
+    stated = f" ({', '.join(codes)})" if codes else ""
+    text = f"provider '{response.provider}' answered HTTP {response.status}{stated}"
+    advice = _ADVICE.get(response.status, "").format(response.provider)
     if wait is not None:
-        hint = f"it asks to wait {wait:g} s"
-    return f"{text}: {hint}" if hint else text
+        advice = f"it asks to wait {wait:g} s"
+    return f"{text}: {advice}" if advice else text
 
 
-def _words(body: object) -> tuple[str, ...]:
-    """Collect an error object's `type` and codes, in any API's form, if they are plain words."""
+def _error_codes(body: object) -> tuple[str, ...]:
+    """Return an error object's `type` and codes, in any API's form, if they look like codes."""
     error = mapping(body).get("error", body)
     details = mapping(mapping(error).get("details"))
     # Google's `code` is the status again, its `status` the word.
     names = ("type", "code", "status")
     found = [*(mapping(error).get(name) for name in names), details.get("error_code")]
-    words = [word for word in found if isinstance(word, str) and _WORD.fullmatch(word)]
-    return tuple(dict.fromkeys(words))
+    codes = [code for code in found if isinstance(code, str) and _CODE.fullmatch(code)]
+    return tuple(dict.fromkeys(codes))
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

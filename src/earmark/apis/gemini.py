@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
-from earmark.apis.counters import INFORMATION, Counter, CounterTable, Fees, counts
+from earmark.apis.counters import INFORMATION, Counter, CounterTable, Fees, counter
 from earmark.pricing.json_values import items, mapping
 
 _MODALITIES: Final = {
@@ -20,7 +20,7 @@ _LABEL: Final = ("modality", "tokenCount")
 def _details(path: str, *patterns: str) -> dict[str, Counter]:
     """Return a row for each modality of a list of details."""
     return {
-        f"{path}.{name}": counts(*(pattern.format(kind) for pattern in patterns))
+        f"{path}.{name}": counter(*(pattern.format(kind) for pattern in patterns))
         for name, kind in _MODALITIES.items()
     }
 
@@ -29,11 +29,11 @@ def _details(path: str, *patterns: str) -> dict[str, Counter]:
 #: results of tools stand beside the candidates and the prompt and are billed with them.
 COUNTERS: Final = CounterTable(
     counters={
-        "promptTokenCount": counts("input_tokens"),
-        "candidatesTokenCount": counts("output_tokens"),
-        "thoughtsTokenCount": counts("output_tokens", "output_reasoning_tokens"),
-        "toolUsePromptTokenCount": counts("input_tokens", "input_tool_tokens"),
-        "cachedContentTokenCount": counts("cache_read_tokens"),
+        "promptTokenCount": counter("input_tokens"),
+        "candidatesTokenCount": counter("output_tokens"),
+        "thoughtsTokenCount": counter("output_tokens", "output_reasoning_tokens"),
+        "toolUsePromptTokenCount": counter("input_tokens", "input_tool_tokens"),
+        "cachedContentTokenCount": counter("cache_read_tokens"),
         "totalTokenCount": INFORMATION,
         **_details("promptTokensDetails", "input_{}_tokens"),
         **_details("promptTokenDetails", "input_{}_tokens"),
@@ -74,11 +74,11 @@ def fees(body: Mapping[str, Any]) -> Fees:
         grounding = mapping(candidate.get("groundingMetadata"))
         searched = {str(query) for query in items(grounding.get("webSearchQueries"))}
         queries |= searched
-        place = f"candidates[{number}]"
-        unknown += (f"{place}.groundingMetadata.{name}" for name in _unpaid(grounding, searched))
+        path = f"candidates[{number}]"
+        unknown += (f"{path}.groundingMetadata.{name}" for name in _unpaid(grounding, searched))
         parts = items(mapping(candidate.get("content")).get("parts"))
         if any(mapping(part).get("inlineData") for part in parts) and not modalities - {"TEXT"}:
-            unknown.append(f"{place}.content.parts.inlineData")
+            unknown.append(f"{path}.content.parts.inlineData")
     return Fees.of({"web_searches": len(queries)} if queries else {}, unknown)
 
 

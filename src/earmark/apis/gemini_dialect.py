@@ -6,7 +6,7 @@ Source: Gemini API reference, "Generating content" and "API keys" (`x-goog-api-k
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from earmark.apis.dialect import Dialect, Output, Prompt, text_of
+from earmark.apis.dialect import Dialect, Prompt, ReplyOutput, nonempty_text
 from earmark.pricing.json_values import items, mapping
 
 _ROLES: Final = {"assistant": "model"}
@@ -14,7 +14,7 @@ _ROLES: Final = {"assistant": "model"}
 _TEXT_PART: Final = frozenset({"text", "thought", "thoughtSignature"})
 
 
-def _write(prompt: Prompt) -> dict[str, Any]:
+def _write_request(prompt: Prompt) -> dict[str, Any]:
     system = [message for message in prompt.messages if message.get("role") == "system"]
     others = [message for message in prompt.messages if message.get("role") != "system"]
     body: dict[str, Any] = {**prompt.options, "contents": [_content(each) for each in others]}
@@ -36,13 +36,13 @@ def _parts(content: object) -> list[Any]:
     return [{"text": content}] if isinstance(content, str) else list(items(content))
 
 
-def _read(body: Mapping[str, Any]) -> Output:
+def _read_reply(body: Mapping[str, Any]) -> ReplyOutput:
     candidates = [mapping(each) for each in items(body.get("candidates"))]
     parts = [_parts_of(candidate) for candidate in candidates]
     values = [_value(each) for each in parts]
-    return Output(
+    return ReplyOutput(
         value=values[0] if len(values) == 1 else values,
-        finish=text_of(candidates[0].get("finishReason")) if candidates else None,
+        finish=nonempty_text(candidates[0].get("finishReason")) if candidates else None,
         written=sum(bool(each) for each in parts),
         fault="" if candidates else _no_candidates(body),
     )
@@ -62,7 +62,9 @@ def _value(parts: Sequence[Mapping[str, Any]]) -> Any:  # noqa: ANN401 - text, o
     """Return the text without thoughts, if that is all there is, else the parts as sent."""
     if any(part.keys() - _TEXT_PART for part in parts):
         return [dict(part) for part in parts]
-    return "".join(text_of(part.get("text")) or "" for part in parts if not part.get("thought"))
+    return "".join(
+        nonempty_text(part.get("text")) or "" for part in parts if not part.get("thought")
+    )
 
 
 DIALECT: Final = Dialect(
@@ -72,15 +74,15 @@ DIALECT: Final = Dialect(
     stream_path="/v1beta/models/{model}:streamGenerateContent",
     stream_query={"alt": "sse"},
     key_header="x-goog-api-key",
-    own_fields=frozenset(
+    reserved_fields=frozenset(
         {"model", "contents", "systemInstruction", "system_instruction", "stream"}
         | {"generationConfig.maxOutputTokens", "generationConfig.candidateCount"}
         | {"generationConfig.max_output_tokens", "generationConfig.candidate_count"}
         | {"generation_config"}
     ),
-    gives_choices=True,
+    supports_choices=True,
     # "Total number of tokens across all the generated response candidates" (same source).
     counting_hosts=("generativelanguage.googleapis.com",),
-    write=_write,
-    read=_read,
+    write=_write_request,
+    read=_read_reply,
 )

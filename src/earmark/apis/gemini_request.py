@@ -19,13 +19,13 @@ from earmark.apis.options import (
     Host,
     Option,
     RequestTable,
-    brings,
     fields,
     refused,
     texts,
+    uncounted_input,
 )
 
-_FILE: Final = brings("a file")
+_FILE: Final = uncounted_input("a file")
 _RESOLUTION: Final = fields("level", "numTokens")
 _METADATA: Final = fields("startOffset", "endOffset", "fps", "contentLayers")
 _PAGES: Final = fields("startPage", "endPage", "contentLayers")
@@ -89,19 +89,19 @@ _TOOL: Final = Option(
         "parallelAiSearch": _SEARCHES,
         "exaAiSearch": _SEARCHES,
         # No fee apart; what they find and write is billed as input, round by round.
-        "codeExecution": brings("code execution", loops=True),
-        "urlContext": brings("the pages it reads", loops=True),
-        "fileSearch": brings("the files it finds", loops=True),
-        "retrieval": brings("what it retrieves", loops=True),
-        "mcpServers": brings("MCP servers", loops=True),
-        "computerUse": brings("the definition of a tool"),
+        "codeExecution": uncounted_input("code execution", loops=True),
+        "urlContext": uncounted_input("the pages it reads", loops=True),
+        "fileSearch": uncounted_input("the files it finds", loops=True),
+        "retrieval": uncounted_input("what it retrieves", loops=True),
+        "mcpServers": uncounted_input("MCP servers", loops=True),
+        "computerUse": uncounted_input("the definition of a tool"),
     }
 )
 _VOICE: Final = Option(
     fields={
         **texts("voice"),
         "prebuiltVoiceConfig": fields("voiceName"),
-        "replicatedVoiceConfig": brings("a voice", of="audio"),
+        "replicatedVoiceConfig": uncounted_input("a voice", may_be="audio"),
     }
 )
 _GENERATION: Final = Option(
@@ -181,8 +181,8 @@ REQUEST: Final = RequestTable(
         ),
         "safetySettings": fields("category", "method", "threshold"),
         "modelArmorConfig": fields("promptTemplateName", "responseTemplateName"),
-        "cachedContent": brings("cached content"),
-        "continuationToken": brings("an earlier answer"),
+        "cachedContent": uncounted_input("cached content"),
+        "continuationToken": uncounted_input("an earlier answer"),
         "automaticContinuation": refused("it answers again and again: leave it out"),
         "generationOutputConfig": refused("its answer comes after the call: leave it out"),
     },

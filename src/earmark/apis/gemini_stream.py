@@ -17,7 +17,7 @@ from earmark.apis.stream_parts import (
     count_of,
     generated_tokens,
     index_of,
-    named_by_both,
+    merged_names,
 )
 from earmark.pricing.json_values import items, mapping
 
@@ -32,7 +32,7 @@ _TOOL_OUTPUT: Final = frozenset({"codeExecutionResult", "toolResponse", "functio
 class GenerateContentStream(ReplyStream):
     """Adds up the responses of a stream; see `ReplyStream`."""
 
-    usage_places: ClassVar[tuple[tuple[str, ...], ...]] = (("usageMetadata",),)
+    usage_paths: ClassVar[tuple[tuple[str, ...], ...]] = (("usageMetadata",),)
 
     def __init__(
         self, choices: int = 1, input_tokens: int = 0, encoding: str | None = None
@@ -46,7 +46,7 @@ class GenerateContentStream(ReplyStream):
         """Whether every candidate has its finish reason, or the prompt was blocked."""
         ended = [candidate.finish for candidate in self._candidates.values()]
         blocked = mapping(self._head.get("promptFeedback")).get("blockReason")
-        return bool(blocked) or (len(ended) >= self._wanted and all(ended))
+        return bool(blocked) or (len(ended) >= self._choice_count and all(ended))
 
     def _reply(self) -> dict[str, Any]:
         """Return the response object."""
@@ -61,7 +61,7 @@ class GenerateContentStream(ReplyStream):
         """Return one response with the finish reason of each open candidate, and the usage."""
         if self.finished:
             return []
-        indices = sorted({*range(self._wanted), *self._candidates})
+        indices = sorted({*range(self._choice_count), *self._candidates})
         open_ = [
             index
             for index in indices
@@ -96,11 +96,11 @@ class GenerateContentStream(ReplyStream):
             self._usage.get("thoughtsTokenCount")
         )
 
-    def _begins_another(self, event: Mapping[str, Any], name: str) -> bool:
+    def _starts_new_reply(self, event: Mapping[str, Any], name: str) -> bool:
         del name
-        if self._is_named_anew(event.get("responseId")):
+        if self._is_new_identity(event.get("responseId")):
             return True
-        if self._identity or self._is_of_several:
+        if self._identity or self._has_several_replies:
             return False
         # Without a name, what comes after the end of a candidate shows it.
         sent = enumerate(items(event.get("candidates")))
@@ -110,7 +110,7 @@ class GenerateContentStream(ReplyStream):
     def _add(self, event: Mapping[str, Any], name: str) -> StreamPiece:
         if event.get("error") or name == "error":
             self.failure = event
-        both = named_by_both(self._head, event, ("modelVersion",))
+        both = merged_names(self._head, event, ("modelVersion",))
         for member, value in event.items():
             if value is not None and member not in _NOT_HEAD:
                 self._head[member] = both.get(member, value)
@@ -136,11 +136,11 @@ class _Candidate:
         self.finish: str | None = None
         self.generated = 0
         self._role = "model"
-        self._parts: list[_Part] = []
+        self._parts: list[_ContentPart] = []
         self._rest: dict[str, Any] = {}
 
     def add(self, candidate: Mapping[str, Any]) -> str:
-        """Take in one candidate of a response; return its visible text."""
+        """Add one candidate of a response; return its visible text."""
         finish = candidate.get("finishReason")
         if isinstance(finish, str) and finish and finish != "FINISH_REASON_UNSPECIFIED":
             self.finish = finish
@@ -167,13 +167,13 @@ class _Candidate:
         if joins:
             self._parts[-1].texts.append(str(text))
         else:
-            self._parts.append(_Part(part))
+            self._parts.append(_ContentPart(part))
             self.generated += PART_TOKENS
         self.generated += generated_tokens(generated)
         return text if isinstance(text, str) and not part.get("thought") else ""
 
 
-class _Part:
+class _ContentPart:
     """A part, and the texts that follow it in later events."""
 
     def __init__(self, part: Mapping[str, Any]) -> None:

@@ -15,7 +15,7 @@ from earmark.pricing.json_values import mapping
 #: begins with, whoever serves them; every other one of these families may reason in hiding.
 #: Sources: OpenAI API, "Reasoning models"; Claude API, "Thinking" ("what happens when you omit
 #: `thinking`, depend[s] on the model"; up to Claude 4.5 nothing); Gemini API, "Thinking"; 2026-11.
-_SHOWN: Final = (
+_SHOWS_OUTPUT: Final = (
     (
         re.compile(r"gpt|chatgpt|o\d|codex|computer-use"),
         re.compile(r"chatgpt-4o|gpt-4o|gpt-4\.1|gpt-4\.5|gpt-4-|gpt-4$|gpt-3\.5-turbo"),
@@ -45,12 +45,12 @@ def shows_output(
     name = model.rpartition("/")[2].lower()
     if any(value_at(body, path) is value for path, value in _LEAVES_OUT):
         return False
-    asked = body.get("thinking")
-    thinks = asked is not None and mapping(asked).get("type") != "disabled"
-    for family, shown in _SHOWN:
+    thinking = body.get("thinking")
+    thinks = thinking is not None and mapping(thinking).get("type") != "disabled"
+    for family, showing in _SHOWS_OUTPUT:
         if family.match(name):
             off = value_at(body, "generationConfig.thinkingConfig.thinkingBudget") == 0
             return (off and _SWITCHED_OFF.match(name) is not None) or (
-                not thinks and shown.match(name) is not None
+                not thinks and showing.match(name) is not None
             )
     return own_price or provider in _SHOW_REASONING

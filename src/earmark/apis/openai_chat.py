@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from earmark.apis.counters import INFORMATION, Counter, CounterTable, Fees, counts
+from earmark.apis.counters import INFORMATION, Counter, CounterTable, Fees, counter
 from earmark.pricing.json_values import items, mapping
 
 #: Models that search by themselves and bill it beside their tokens. Source: OpenAI, "Web search",
@@ -15,32 +15,32 @@ SEARCHING_MODELS: Final = ("search-preview", "search-api", "deep-research", "son
 #: Predicted tokens are part of `completion_tokens`, rejected ones too (same source).
 COUNTERS: Final = CounterTable(
     counters={
-        "prompt_tokens": counts("input_tokens"),
-        "completion_tokens": counts("output_tokens"),
+        "prompt_tokens": counter("input_tokens"),
+        "completion_tokens": counter("output_tokens"),
         "total_tokens": INFORMATION,
-        "prompt_tokens_details.cached_tokens": counts("cache_read_tokens", alias_of="cached"),
-        "prompt_tokens_details.cache_write_tokens": counts("cache_write_tokens"),
-        "prompt_tokens_details.audio_tokens": counts("input_audio_tokens"),
-        "prompt_tokens_details.text_tokens": counts("input_text_tokens"),
-        "prompt_tokens_details.image_tokens": counts("input_image_tokens"),
-        "prompt_tokens_details.video_tokens": counts("input_video_tokens"),
-        "completion_tokens_details.reasoning_tokens": counts("output_reasoning_tokens"),
-        "completion_tokens_details.audio_tokens": counts("output_audio_tokens"),
-        "completion_tokens_details.text_tokens": counts("output_text_tokens"),
-        "completion_tokens_details.image_tokens": counts("output_image_tokens"),
+        "prompt_tokens_details.cached_tokens": counter("cache_read_tokens", alias_of="cached"),
+        "prompt_tokens_details.cache_write_tokens": counter("cache_write_tokens"),
+        "prompt_tokens_details.audio_tokens": counter("input_audio_tokens"),
+        "prompt_tokens_details.text_tokens": counter("input_text_tokens"),
+        "prompt_tokens_details.image_tokens": counter("input_image_tokens"),
+        "prompt_tokens_details.video_tokens": counter("input_video_tokens"),
+        "completion_tokens_details.reasoning_tokens": counter("output_reasoning_tokens"),
+        "completion_tokens_details.audio_tokens": counter("output_audio_tokens"),
+        "completion_tokens_details.text_tokens": counter("output_text_tokens"),
+        "completion_tokens_details.image_tokens": counter("output_image_tokens"),
         "completion_tokens_details.accepted_prediction_tokens": INFORMATION,
         "completion_tokens_details.rejected_prediction_tokens": INFORMATION,
         # Names that compatible servers give to the same numbers; source: their API references.
-        "cached_tokens": counts("cache_read_tokens", alias_of="cached"),
-        "num_cached_tokens": counts("cache_read_tokens", alias_of="cached"),
-        "prompt_cache_hit_tokens": counts("cache_read_tokens", alias_of="cached"),
+        "cached_tokens": counter("cache_read_tokens", alias_of="cached"),
+        "num_cached_tokens": counter("cache_read_tokens", alias_of="cached"),
+        "prompt_cache_hit_tokens": counter("cache_read_tokens", alias_of="cached"),
         "prompt_cache_miss_tokens": INFORMATION,
         # Seconds of work, not of audio.
         "queue_time": INFORMATION,
         "prompt_time": INFORMATION,
         "completion_time": INFORMATION,
         "total_time": INFORMATION,
-        # Money that whoever answers says it costs: no unit, and read by `billed.py`.
+        # Money that whoever answers says it costs: no unit, and read by `stated_bill.py`.
         "cost": INFORMATION,
         "cost_details": INFORMATION,
         "pydantic_ai_gateway": INFORMATION,
@@ -55,8 +55,8 @@ PROVIDERS: Final[Mapping[str, Mapping[str, Counter]]] = {
     # Source: OpenRouter, "Usage accounting" and "Web search", 2026-11. Each executed tool call that
     # is billed is a web search.
     "openrouter": {
-        "server_tool_use.web_search_requests": counts("web_searches", alias_of="web searches"),
-        "server_tool_use_details.web_search_requests": counts(
+        "server_tool_use.web_search_requests": counter("web_searches", alias_of="web searches"),
+        "server_tool_use_details.web_search_requests": counter(
             "web_searches", alias_of="web searches"
         ),
         "server_tool_use_details.tool_calls_requested": INFORMATION,
@@ -65,19 +65,19 @@ PROVIDERS: Final[Mapping[str, Mapping[str, Counter]]] = {
     # Source: Perplexity, "Pricing" and "Chat completions", 2026-11: reasoning and citations are
     # billed apart from `completion_tokens`, each search is billed.
     "perplexity": {
-        "reasoning_tokens": counts("output_tokens", "output_reasoning_tokens"),
-        "citation_tokens": counts("output_tokens", "output_citation_tokens"),
-        "num_search_queries": counts("web_searches"),
+        "reasoning_tokens": counter("output_tokens", "output_reasoning_tokens"),
+        "citation_tokens": counter("output_tokens", "output_citation_tokens"),
+        "num_search_queries": counter("web_searches"),
     },
     # Source: xAI, "Usage" and genai-prices 0.2.3: reasoning stands beside `completion_tokens`.
     "x-ai": {
-        "completion_tokens_details.reasoning_tokens": counts(
+        "completion_tokens_details.reasoning_tokens": counter(
             "output_tokens", "output_reasoning_tokens", alias_of="reasoning"
         ),
-        "reasoning_tokens": counts(
+        "reasoning_tokens": counter(
             "output_tokens", "output_reasoning_tokens", alias_of="reasoning"
         ),
-        "cached_prompt_text_tokens": counts("cache_read_tokens", alias_of="cached"),
+        "cached_prompt_text_tokens": counter("cache_read_tokens", alias_of="cached"),
         "prompt_text_tokens": INFORMATION,
         "prompt_image_tokens": INFORMATION,
         "cost_in_usd_ticks": INFORMATION,
@@ -86,15 +86,17 @@ PROVIDERS: Final[Mapping[str, Mapping[str, Counter]]] = {
     # audio are in `total_tokens` alone.
     # Whether `num_cached_tokens` are cheaper is not said: they stay plain input.
     "mistral": {
-        "prompt_audio_seconds": counts("audio_seconds", "input_audio_seconds", explains_total=True),
+        "prompt_audio_seconds": counter(
+            "audio_seconds", "input_audio_seconds", explains_total=True
+        ),
         "num_cached_tokens": INFORMATION,
     },
     # Source: genai-prices 0.2.3: Databricks' and Modal's names for parts.
     "databricks": {
-        "cache_read_input_tokens": counts("cache_read_tokens", alias_of="cached"),
-        "reasoning_tokens": counts("output_reasoning_tokens"),
+        "cache_read_input_tokens": counter("cache_read_tokens", alias_of="cached"),
+        "reasoning_tokens": counter("output_reasoning_tokens"),
     },
-    "modal": {"reasoning_tokens": counts("output_reasoning_tokens")},
+    "modal": {"reasoning_tokens": counter("output_reasoning_tokens")},
 }
 
 

@@ -8,13 +8,13 @@ Microsoft Foundry, "API version lifecycle" and "REST API reference", 2026-11: Az
 from collections.abc import Mapping
 from typing import Any, Final
 
-from earmark.apis.dialect import Dialect, Output, Prompt, text_of
+from earmark.apis.dialect import Dialect, Prompt, ReplyOutput, nonempty_text
 from earmark.pricing.json_values import items, mapping
 
 OPENAI_URL: Final = "https://api.openai.com/v1"
 
 
-def _write(prompt: Prompt) -> dict[str, Any]:
+def _write_request(prompt: Prompt) -> dict[str, Any]:
     body = {**prompt.options, "model": prompt.model, "messages": list(prompt.messages)}
     if prompt.choices > 1:
         body["n"] = prompt.choices
@@ -23,13 +23,13 @@ def _write(prompt: Prompt) -> dict[str, Any]:
     return body
 
 
-def _read(body: Mapping[str, Any]) -> Output:
+def _read_reply(body: Mapping[str, Any]) -> ReplyOutput:
     choices = [mapping(each) for each in items(body.get("choices"))]
     choices = [choice for choice in choices if mapping(choice.get("message"))]
     values = [_value(mapping(choice["message"])) for choice in choices]
-    return Output(
+    return ReplyOutput(
         value=values[0] if len(values) == 1 else values,
-        finish=text_of(choices[0].get("finish_reason")) if choices else None,
+        finish=nonempty_text(choices[0].get("finish_reason")) if choices else None,
         written=sum(bool(value) for value in values),
         fault="" if choices else "a body that holds no choices",
     )
@@ -50,13 +50,13 @@ DIALECT: Final = Dialect(
     key_header="authorization",
     key_prefix="Bearer ",
     azure_key_header="api-key",
-    own_fields=frozenset(
+    reserved_fields=frozenset(
         {"model", "messages", "stream", "stream_options", "n"}
         | {"max_tokens", "max_completion_tokens"}
     ),
-    gives_choices=True,
+    supports_choices=True,
     # llama.cpp's server reports the completion tokens of one choice only (measured, 2026-11).
     counting_hosts=("api.openai.com", "azure.com"),
-    write=_write,
-    read=_read,
+    write=_write_request,
+    read=_read_reply,
 )

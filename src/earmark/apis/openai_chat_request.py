@@ -18,14 +18,14 @@ from earmark.apis.options import (
     Host,
     Option,
     RequestTable,
+    allowed_values,
     block,
-    brings,
     content,
     fields,
     kinds,
-    one_of,
     refused,
     texts,
+    uncounted_input,
 )
 
 _ANOTHER_MODEL: Final = refused("another model may answer, at another price: name one model")
@@ -36,21 +36,21 @@ STORED_PROMPT: Final = refused(
     "a stored prompt brings tools and settings that nothing here shows: send its text and its tools"
 )
 #: Writes that live 12 hours have no price in the list; those of 30 minutes have.
-CACHE_BREAKPOINT: Final = fields("mode", ttl=one_of("30m"))
+CACHE_BREAKPOINT: Final = fields("mode", ttl=allowed_values("30m"))
 #: OpenRouter passes it on to Anthropic.
-_CACHE: Final = Option(effect="cache", fields={"type": TEXT, "ttl": one_of("5m", "1h")})
+_CACHE: Final = Option(effect="cache", fields={"type": TEXT, "ttl": allowed_values("5m", "1h")})
 CACHE_OPTIONS: Final = fields(
     "mode",
     "comparison_response_id",
-    ttl=one_of("30m"),
+    ttl=allowed_values("30m"),
     prewarm=refused("what it costs is not published: leave it out"),
 )
 
 
-def _part(*plain: str, **rows: Option) -> Option:
+def _part(*text_fields: str, **rows: Option) -> Option:
     """Return a content part; fields that are not listed need an explicit bound."""
     return block(
-        *plain,
+        *text_fields,
         others=INPUT,
         cache_control=_CACHE,
         prompt_cache_breakpoint=CACHE_BREAKPOINT,
@@ -59,10 +59,10 @@ def _part(*plain: str, **rows: Option) -> Option:
 
 
 _TEXT_PART: Final = _part("annotations", text=PROMPT)
-_IMAGE: Final = brings("an image", asks_for="image")
-_AUDIO: Final = brings("audio", asks_for="audio")
+_IMAGE: Final = uncounted_input("an image", requires="image")
+_AUDIO: Final = uncounted_input("audio", requires="audio")
 # The sound of a video is billed as audio (OpenRouter, "Video inputs", 2026-11).
-_VIDEO: Final = brings("a video", asks_for="video audio")
+_VIDEO: Final = uncounted_input("a video", requires="video audio")
 _PARTS: Final[dict[str, Option]] = {
     **dict.fromkeys(("text", "input_text", "output_text"), _TEXT_PART),
     "refusal": _part("refusal"),
@@ -72,7 +72,7 @@ _PARTS: Final[dict[str, Option]] = {
     "input_image": _part("detail", image_url=_IMAGE, file_id=_IMAGE),
     "input_audio": _part(input_audio=_AUDIO),
     "video_url": _part(video_url=_VIDEO),
-    "file": _part(file=brings("a file")),
+    "file": _part(file=uncounted_input("a file")),
 }
 _CALL: Final = fields("name", "arguments")
 _FUNCTION: Final = fields("name", "description", "parameters", "strict")
@@ -152,7 +152,7 @@ REQUEST: Final = RequestTable(
                     },
                     others=TEXT,
                 ),
-                "audio": brings("an earlier answer's audio"),
+                "audio": uncounted_input("an earlier answer's audio"),
                 "cache_control": _CACHE,
             },
             others=INPUT,
@@ -197,12 +197,12 @@ REQUEST: Final = RequestTable(
         "thinking_budget": THINKING,
         "reasoning": fields(*("effort", "exclude", "enabled", "summary"), max_tokens=THINKING),
         "usage": fields("include"),
-        "previous_response_id": brings("an earlier response"),
-        "conversation": brings("a stored conversation"),
+        "previous_response_id": uncounted_input("an earlier response"),
+        "conversation": uncounted_input("a stored conversation"),
         "prompt": STORED_PROMPT,
-        "cached_content": brings("cached content"),
-        "documents": brings("documents"),
-        "file_ids": brings("files"),
+        "cached_content": uncounted_input("cached content"),
+        "documents": uncounted_input("documents"),
+        "file_ids": uncounted_input("files"),
         "web_search_options": _SEARCHES,
         "search_parameters": _SEARCHES,
         "enable_search": _SEARCHES,

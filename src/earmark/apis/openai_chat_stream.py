@@ -14,13 +14,13 @@ from earmark.apis.stream_parts import (
     TIERS,
     ClosingEvent,
     EndReason,
-    Merged,
+    MergedDeltas,
     ReplyStream,
     StreamPiece,
     count_of,
     generated_tokens,
     index_of,
-    named_by_both,
+    merged_names,
 )
 from earmark.pricing.json_values import items, mapping
 
@@ -35,7 +35,7 @@ _NOT_HEAD: Final = frozenset({"choices", "usage", "object", "error", "x_groq"})
 class ChatStream(ReplyStream):
     """Adds up chat completion chunks; see `ReplyStream`."""
 
-    usage_places: ClassVar[tuple[tuple[str, ...], ...]] = (("usage",), ("x_groq", "usage"))
+    usage_paths: ClassVar[tuple[tuple[str, ...], ...]] = (("usage",), ("x_groq", "usage"))
 
     def __init__(
         self, choices: int = 1, input_tokens: int = 0, encoding: str | None = None
@@ -48,7 +48,7 @@ class ChatStream(ReplyStream):
     def finished(self) -> bool:
         """Whether every choice has its finish reason."""
         ended = [choice.finish for choice in self._choices.values()]
-        return len(ended) >= self._wanted and all(ended)
+        return len(ended) >= self._choice_count and all(ended)
 
     def _reply(self) -> dict[str, Any]:
         """Return the `chat.completion` object."""
@@ -67,7 +67,7 @@ class ChatStream(ReplyStream):
             **self._head,
             "object": "chat.completion.chunk",
         }
-        indices = sorted({*range(self._wanted), *self._choices})
+        indices = sorted({*range(self._choice_count), *self._choices})
         open_ = [at for at in indices if at not in self._choices or not self._choices[at].finish]
         chunks: list[ClosingEvent] = [
             ("", {**head, "choices": [self._end_of(index, _FINISH[reason])], "usage": None})
@@ -99,14 +99,14 @@ class ChatStream(ReplyStream):
         )
         return max(output, beyond_input)
 
-    def _begins_another(self, event: Mapping[str, Any], name: str) -> bool:
+    def _starts_new_reply(self, event: Mapping[str, Any], name: str) -> bool:
         del name
-        return self._is_named_anew(event.get("id"))
+        return self._is_new_identity(event.get("id"))
 
     def _add(self, event: Mapping[str, Any], name: str) -> StreamPiece:
         if event.get("error") or name == "error":
             self.failure = event
-        both = named_by_both(self._head, event, ("model", *TIERS))
+        both = merged_names(self._head, event, ("model", *TIERS))
         for member, value in event.items():
             if value is not None and member not in _NOT_HEAD:
                 self._head[member] = both.get(member, value)
@@ -132,12 +132,12 @@ class _Choice:
         self.finish: str | None = None
         self.generated = 0
         self._texts: list[str] = []
-        self._message = Merged()
-        self._rest = Merged()
+        self._message = MergedDeltas()
+        self._rest = MergedDeltas()
         self._tools = 0
 
     def add(self, choice: Mapping[str, Any]) -> str:
-        """Take in one choice of a chunk; return its visible text."""
+        """Add one choice of a chunk; return its visible text."""
         finish = choice.get("finish_reason")
         if isinstance(finish, str) and finish:
             self.finish = finish

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from earmark.apis.counters import INFORMATION, Counter, CounterTable, Fees, counts, read_counters
+from earmark.apis.counters import INFORMATION, Counter, CounterTable, Fees, counter, read_counters
 from earmark.errors.inputs import shown
 from earmark.pricing.json_values import items, mapping
 
@@ -12,24 +12,24 @@ from earmark.pricing.json_values import items, mapping
 #: so those that live 12 hours have no price of their own and are reported as unknown.
 COUNTERS: Final = CounterTable(
     counters={
-        "input_tokens": counts("input_tokens"),
-        "output_tokens": counts("output_tokens"),
+        "input_tokens": counter("input_tokens"),
+        "output_tokens": counter("output_tokens"),
         "total_tokens": INFORMATION,
-        "input_tokens_details.cached_tokens": counts("cache_read_tokens", alias_of="cached"),
-        "input_tokens_details.cache_write_tokens": counts("cache_write_tokens"),
+        "input_tokens_details.cached_tokens": counter("cache_read_tokens", alias_of="cached"),
+        "input_tokens_details.cache_write_tokens": counter("cache_write_tokens"),
         "input_tokens_details.cache_write_tokens_details.ttl_30m_tokens": INFORMATION,
-        "input_tokens_details.text_tokens": counts("input_text_tokens"),
-        "input_tokens_details.image_tokens": counts("input_image_tokens"),
-        "input_tokens_details.audio_tokens": counts("input_audio_tokens"),
-        "output_tokens_details.reasoning_tokens": counts("output_reasoning_tokens"),
-        "output_tokens_details.text_tokens": counts("output_text_tokens"),
-        "output_tokens_details.image_tokens": counts("output_image_tokens"),
-        "output_tokens_details.audio_tokens": counts("output_audio_tokens"),
+        "input_tokens_details.text_tokens": counter("input_text_tokens"),
+        "input_tokens_details.image_tokens": counter("input_image_tokens"),
+        "input_tokens_details.audio_tokens": counter("input_audio_tokens"),
+        "output_tokens_details.reasoning_tokens": counter("output_reasoning_tokens"),
+        "output_tokens_details.text_tokens": counter("output_text_tokens"),
+        "output_tokens_details.image_tokens": counter("output_image_tokens"),
+        "output_tokens_details.audio_tokens": counter("output_audio_tokens"),
         # The transcription API's name for the same parts.
-        "input_token_details.text_tokens": counts("input_text_tokens"),
-        "input_token_details.audio_tokens": counts("input_audio_tokens"),
-        "seconds": counts("audio_seconds", "input_audio_seconds"),
-        # Money that whoever answers says it costs: no unit, and read by `billed.py`.
+        "input_token_details.text_tokens": counter("input_text_tokens"),
+        "input_token_details.audio_tokens": counter("input_audio_tokens"),
+        "seconds": counter("audio_seconds", "input_audio_seconds"),
+        # Money that whoever answers says it costs: no unit, and read by `stated_bill.py`.
         "cost": INFORMATION,
         "cost_details": INFORMATION,
         "pydantic_ai_gateway": INFORMATION,
@@ -40,11 +40,11 @@ COUNTERS: Final = CounterTable(
 )
 
 _XAI_TOOLS: Final = {
-    "web_search_calls": counts("web_searches", alias_of="web searches"),
-    "x_search_calls": counts("social_searches", alias_of="social searches"),
-    "code_interpreter_calls": counts("code_executions", alias_of="code executions"),
-    "file_search_calls": counts("storage_searches", alias_of="storage searches"),
-    "document_search_calls": counts("storage_searches", alias_of="storage searches"),
+    "web_search_calls": counter("web_searches", alias_of="web searches"),
+    "x_search_calls": counter("social_searches", alias_of="social searches"),
+    "code_interpreter_calls": counter("code_executions", alias_of="code executions"),
+    "file_search_calls": counter("storage_searches", alias_of="storage searches"),
+    "document_search_calls": counter("storage_searches", alias_of="storage searches"),
 }
 PROVIDERS: Final[Mapping[str, Mapping[str, Counter]]] = {
     # Source: xAI, "Tools", "Usage and pricing", 2026-11. `num_…` repeat what the details hold.
@@ -60,13 +60,13 @@ PROVIDERS: Final[Mapping[str, Mapping[str, Counter]]] = {
     },
     # Source: genai-prices 0.2.3 and Perplexity, "Agent API", 2026-11.
     "perplexity": {
-        "input_tokens_details.cache_read_input_tokens": counts(
+        "input_tokens_details.cache_read_input_tokens": counter(
             "cache_read_tokens", alias_of="cached"
         ),
-        "tool_calls_details.search_web.invocation": counts("web_searches"),
+        "tool_calls_details.search_web.invocation": counter("web_searches"),
     },
     # Azure counts the searches of its web tool in the usage, as Anthropic does.
-    "azure": {"web_search_requests": counts("web_searches", alias_of="web searches")},
+    "azure": {"web_search_requests": counter("web_searches", alias_of="web searches")},
 }
 
 #: Items of the output that are one use of a billed tool. Source: OpenAI, "Pricing", built-in
@@ -125,5 +125,5 @@ def _is_run_by_caller(item: Mapping[str, Any]) -> bool:
 #: Source: the type `ToolUsage` of the `openai` SDK 3.57: "separate from base model usage". The
 #: tokens of images are those of another model, whose price no reply says.
 _TOOL_USAGE: Final = CounterTable(
-    counters={"web_search.num_requests": counts("web_searches")}, required=()
+    counters={"web_search.num_requests": counter("web_searches")}, required=()
 )

@@ -6,7 +6,7 @@ Source: OpenAI API reference, "Create a model response" and "The response object
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from earmark.apis.dialect import Dialect, Output, Prompt, text_of
+from earmark.apis.dialect import Dialect, Prompt, ReplyOutput, nonempty_text
 from earmark.apis.openai_chat_dialect import OPENAI_URL
 from earmark.pricing.json_values import items, mapping
 
@@ -15,19 +15,19 @@ from earmark.pricing.json_values import items, mapping
 _ENDED: Final = frozenset({"completed", "incomplete"})
 
 
-def _write(prompt: Prompt) -> dict[str, Any]:
+def _write_request(prompt: Prompt) -> dict[str, Any]:
     body = {**prompt.options, "model": prompt.model, "input": list(prompt.messages)}
     if prompt.stream:
         body["stream"] = True
     return body
 
 
-def _read(body: Mapping[str, Any]) -> Output:
+def _read_reply(body: Mapping[str, Any]) -> ReplyOutput:
     output = [mapping(item) for item in items(body.get("output"))]
-    status = text_of(body.get("status"))
-    return Output(
+    status = nonempty_text(body.get("status"))
+    return ReplyOutput(
         value=_value(output),
-        finish=text_of(mapping(body.get("incomplete_details")).get("reason")) or status,
+        finish=nonempty_text(mapping(body.get("incomplete_details")).get("reason")) or status,
         written=int(bool(output)),
         fault=_fault(body, status),
     )
@@ -47,7 +47,7 @@ def _value(output: Sequence[Mapping[str, Any]]) -> Any:  # noqa: ANN401 - text, 
     parts = [mapping(part) for item in kept for part in items(item.get("content"))]
     if any(part.get("type") != "output_text" for part in parts):
         return [dict(item) for item in output]
-    return "".join(text_of(part.get("text")) or "" for part in parts)
+    return "".join(nonempty_text(part.get("text")) or "" for part in parts)
 
 
 DIALECT: Final = Dialect(
@@ -57,9 +57,9 @@ DIALECT: Final = Dialect(
     key_header="authorization",
     key_prefix="Bearer ",
     azure_key_header="api-key",
-    own_fields=frozenset(
+    reserved_fields=frozenset(
         {"model", "input", "stream", "stream_options", "max_output_tokens", "background"}
     ),
-    write=_write,
-    read=_read,
+    write=_write_request,
+    read=_read_reply,
 )

@@ -22,31 +22,31 @@ from earmark.apis.options import (
     Host,
     Option,
     RequestTable,
+    allowed_values,
     block,
-    brings,
     content,
     fields,
     kinds,
-    one_of,
     refused,
     server_tool,
     texts,
+    uncounted_input,
 )
 
-_IMAGE: Final = brings("an image", asks_for="image")
-_FILE: Final = brings("a file", of="text image")
+_IMAGE: Final = uncounted_input("an image", requires="image")
+_FILE: Final = uncounted_input("a file", may_be="text image")
 _CALLER: Final = fields("type", "caller_id")
 #: Codex's own note on where a part of its prompt is from.
 _NOTE: Final = texts("internal_chat_message_metadata_passthrough")
 
 
-def _part(*plain: str, **rows: Option) -> Option:
-    return block(*plain, others=INPUT, prompt_cache_breakpoint=CACHE_BREAKPOINT, **rows)
+def _part(*text_fields: str, **rows: Option) -> Option:
+    return block(*text_fields, others=INPUT, prompt_cache_breakpoint=CACHE_BREAKPOINT, **rows)
 
 
-def _item(*plain: str, **rows: Option) -> Option:
+def _item(*text_fields: str, **rows: Option) -> Option:
     """Return an item of the conversation; fields that are not listed need an explicit bound."""
-    common = {**texts("id", "type", "status", *plain), **_NOTE, "caller": _CALLER}
+    common = {**texts("id", "type", "status", *text_fields), **_NOTE, "caller": _CALLER}
     return Option(fields={**common, **rows}, others=INPUT)
 
 
@@ -71,7 +71,7 @@ _PARTS: Final[dict[str, Option]] = {
     "input_text": _part(text=PROMPT),
     "input_image": _part("detail", file_id=_IMAGE, image_url=_IMAGE),
     "input_file": _part("detail", "filename", file_data=_FILE, file_id=_FILE, file_url=_FILE),
-    "input_audio": _part(input_audio=brings("audio", asks_for="audio")),
+    "input_audio": _part(input_audio=uncounted_input("audio", requires="audio")),
     "output_text": _part(
         text=PROMPT,
         annotations=_CITATION,
@@ -105,14 +105,14 @@ _SKILL: Final = fields("name", "description", "path")
 _ANOTHER_MODEL: Final = refused("another model answers at a price of its own: leave it out")
 
 
-def _client_tool(*plain: str, **rows: Option) -> Option:
+def _client_tool(*text_fields: str, **rows: Option) -> Option:
     """Return a tool the caller runs, whose definition the provider writes."""
-    fields_ = {**texts("type", "allowed_callers", *plain), **rows}
+    fields_ = {**texts("type", "allowed_callers", *text_fields), **rows}
     return Option(effect="input", fields=fields_)
 
 
-def _built_in(*plain: str, unit: str = "", **rows: Option) -> Option:
-    row = Option(fields={**texts("type", "allowed_callers", *plain), **rows})
+def _built_in(*text_fields: str, unit: str = "", **rows: Option) -> Option:
+    row = Option(fields={**texts("type", "allowed_callers", *text_fields), **rows})
     return server_tool(row, unit=unit, maximum="max_tool_calls")
 
 
@@ -243,7 +243,7 @@ _ITEMS: Final[dict[str, Option]] = {
     "configuration_update": _item(reasoning=fields("effort"), text=fields(format=_FORMAT)),
     "compaction": _item("encrypted_content"),
     "compaction_trigger": Option(effect="compaction", fields=texts("type", "id")),
-    "item_reference": brings("an earlier item"),
+    "item_reference": uncounted_input("an earlier item"),
     "file_search_call": _item(
         "queries", results=fields("attributes", "file_id", "filename", "score", "text")
     ),
@@ -314,7 +314,7 @@ _ITEMS: Final[dict[str, Option]] = {
             others=TEXT,
         ),
     ),
-    "image_generation_call": brings("a generated image", of="text image"),
+    "image_generation_call": uncounted_input("a generated image", may_be="text image"),
     "program": _item("call_id", "code", "fingerprint"),
     "program_output": _item("call_id", "result"),
 }
@@ -375,7 +375,7 @@ REQUEST: Final = RequestTable(
         # `pro` samples more than once; its price is that of the tokens it reports.
         "reasoning": fields(
             *("effort", "summary", "generate_summary", "context"),
-            mode=one_of("standard"),
+            mode=allowed_values("standard"),
         ),
         "stream_options": fields("include_obfuscation"),
         "prompt_cache_options": CACHE_OPTIONS,
@@ -383,10 +383,11 @@ REQUEST: Final = RequestTable(
         # How images of the input are packed: never into more than they are.
         "image": fields("context_compression"),
         "context_management": Option(
-            effect="compaction", fields={"type": one_of("compaction"), "compact_threshold": TEXT}
+            effect="compaction",
+            fields={"type": allowed_values("compaction"), "compact_threshold": TEXT},
         ),
-        "previous_response_id": brings("an earlier response"),
-        "conversation": brings("a stored conversation"),
+        "previous_response_id": uncounted_input("an earlier response"),
+        "conversation": uncounted_input("a stored conversation"),
         "prompt": STORED_PROMPT,
         "background": refused("its answer comes after the call, and is billed then: leave it out"),
         "background_options": refused("its answer comes after the call: leave it out"),

@@ -17,7 +17,7 @@ from earmark.apis.stream_parts import (
     count_of,
     generated_tokens,
     index_of,
-    named_by_both,
+    merged_names,
 )
 from earmark.pricing.json_values import items, mapping
 
@@ -60,7 +60,7 @@ _TOOL_OUTPUT: Final = frozenset({"output", "outputs", "results", "result"})
 class ResponseStream(ReplyStream):
     """Adds up the events of a response; see `ReplyStream`."""
 
-    usage_places: ClassVar[tuple[tuple[str, ...], ...]] = (("usage",), ("response", "usage"))
+    usage_paths: ClassVar[tuple[tuple[str, ...], ...]] = (("usage",), ("response", "usage"))
 
     def __init__(
         self, choices: int = 1, input_tokens: int = 0, encoding: str | None = None
@@ -68,8 +68,8 @@ class ResponseStream(ReplyStream):
         super().__init__(choices, input_tokens, encoding)
         self._response: dict[str, Any] = {}
         self._items: dict[int, _Item] = {}
-        self._places: dict[str, int] = {}
-        self._earlier: list[Any] = []
+        self._indices: dict[str, int] = {}
+        self._previous: list[Any] = []
         self._number = -1
 
     @property
@@ -79,7 +79,7 @@ class ResponseStream(ReplyStream):
 
     def _reply(self) -> dict[str, Any]:
         """Return the `response` object."""
-        body = {**self._response, "output": [*self._earlier, *self._output()]}
+        body = {**self._response, "output": [*self._previous, *self._output()]}
         return {**body, "usage": self._usage} if self._final_usage else body
 
     def _output(self) -> list[Any]:
@@ -149,15 +149,15 @@ class ResponseStream(ReplyStream):
     def _reported(self) -> int:
         return count_of(self._usage.get("output_tokens"))
 
-    def _begins_another(self, event: Mapping[str, Any], name: str) -> bool:
+    def _starts_new_reply(self, event: Mapping[str, Any], name: str) -> bool:
         identity = mapping(event.get("response")).get("id")
         is_start = event.get("type", name) == "response.created"
         has_begun = bool(self._response or self._items)
-        if not self._is_named_anew(identity) and not (is_start and has_begun and not identity):
+        if not self._is_new_identity(identity) and not (is_start and has_begun and not identity):
             return False
-        self._earlier += self._output()
+        self._previous += self._output()
         self._response = {"model": self._response.get("model")}
-        self._items, self._places = {}, {}
+        self._items, self._indices = {}, {}
         return True
 
     def _add(self, event: Mapping[str, Any], name: str) -> StreamPiece:
@@ -166,7 +166,7 @@ class ResponseStream(ReplyStream):
         response = mapping(event.get("response"))
         if response:
             # The tier is the one asked for at first, and at the end the one that is billed.
-            both = named_by_both(self._response, response, ("model",))
+            both = merged_names(self._response, response, ("model",))
             self._response = {**self._response, **response, **both}
         if kind in {"error", "response.failed"}:
             self.failure = event
@@ -186,10 +186,10 @@ class ResponseStream(ReplyStream):
         identity = event.get("item_id") or mapping(event.get("item")).get("id")
         if "output_index" not in event and not identity and "item" not in event:
             return None
-        known = self._places.get(str(identity)) if identity else None
+        known = self._indices.get(str(identity)) if identity else None
         index = index_of(event.get("output_index"), len(self._items) if known is None else known)
         if identity:
-            self._places[str(identity)] = index
+            self._indices[str(identity)] = index
         return index
 
     def _add_to_item(self, kind: str, event: Mapping[str, Any], index: int) -> StreamPiece:
@@ -227,13 +227,13 @@ class _Item:
         self._counted = 0
 
     def set(self, item: Mapping[str, Any], *, is_done: bool) -> None:
-        """Take in the item as it starts, or as it is in the end."""
+        """Add the item as it starts, or as it is in the end."""
         if not self._is_done:
             self._is_done = is_done and bool(item)
             self._item = dict(item) if self._is_done else {**self._item, **item}
 
     def set_part(self, event: Mapping[str, Any], *, is_done: bool) -> None:
-        """Take in a part as it starts, or as it is in the end."""
+        """Add a part as it starts, or as it is in the end."""
         member = "summary" if "summary_index" in event else "content"
         at = (member, index_of(event.get("summary_index", event.get("content_index"))))
         self._parts[at] = {**self._parts.get(at, {}), **mapping(event.get("part"))}
@@ -241,7 +241,7 @@ class _Item:
             self._done_parts.add(at)
 
     def grow(self, kind: str, event: Mapping[str, Any], delta: str) -> None:
-        """Take in a piece of text."""
+        """Add a piece of text."""
         self._item.setdefault("type", _ITEM_TYPES[kind])
         member, index, name = _DELTAS[kind]
         at = index_of(event.get(index))

@@ -72,7 +72,7 @@ class Option:
     the provider has stored."""
     modalities: Modalities = frozenset(MODALITIES)
     """For `input`: what its tokens can be billed in."""
-    asked: Modalities = frozenset()
+    requested: Modalities = frozenset()
     """For `input`: modalities it names for certain, which must have a price."""
     loops: bool = False
     """Whether the provider samples several times, each with its own input."""
@@ -98,22 +98,26 @@ TIER: Final = Option(
 )
 
 
-def brings(what: str, *, loops: bool = False, asks_for: str = "", of: str = "") -> Option:
+def uncounted_input(
+    name: str, *, loops: bool = False, requires: str = "", may_be: str = ""
+) -> Option:
     """Return an option that brings input which cannot be counted: `an earlier response`.
 
-    *asks_for* is the modality it certainly has, *of* all those it can have, with spaces between.
+    *requires* is the modality it certainly has, *may_be* all it can have; separated by spaces.
     """
-    asked = frozenset(asks_for.split())
-    modalities = asked | frozenset(of.split()) or frozenset(MODALITIES)
-    return Option(effect="input", detail=what, loops=loops, asked=asked, modalities=modalities)
+    requested = frozenset(requires.split())
+    modalities = requested | frozenset(may_be.split()) or frozenset(MODALITIES)
+    return Option(
+        effect="input", detail=name, loops=loops, requested=requested, modalities=modalities
+    )
 
 
-def refused(why: str) -> Option:
-    """Return an option that nothing bounds; *why* ends in what to do."""
-    return Option(effect="refused", detail=why)
+def refused(advice: str) -> Option:
+    """Return an option that nothing bounds; *advice* ends in what to do."""
+    return Option(effect="refused", detail=advice)
 
 
-def one_of(*values: str) -> Option:
+def allowed_values(*values: str) -> Option:
     """Return an option with a list of allowed values; others are refused."""
     return Option(values=frozenset(values))
 
@@ -123,14 +127,14 @@ def texts(*names: str) -> dict[str, Option]:
     return dict.fromkeys(names, TEXT)
 
 
-def fields(*plain: str, **rows: Option) -> Option:
-    """Return an object with these fields, the *plain* ones of text; others are refused."""
-    return Option(fields={**texts(*plain), **rows})
+def fields(*text_fields: str, **rows: Option) -> Option:
+    """Return an object with these fields, the *text_fields* ones of text; others are refused."""
+    return Option(fields={**texts(*text_fields), **rows})
 
 
-def block(*plain: str, others: Option | None = None, **rows: Option) -> Option:
+def block(*text_fields: str, others: Option | None = None, **rows: Option) -> Option:
     """Return an object with a `type`, these fields, and others by *others*."""
-    return Option(fields={**texts("type", *plain), **rows}, others=others)
+    return Option(fields={**texts("type", *text_fields), **rows}, others=others)
 
 
 def kinds(
@@ -150,7 +154,7 @@ def server_tool(row: Option, *, unit: str = "", maximum: str = "") -> Option:
     return replace(row, effect="input", loops=True, unit=unit, maximum=maximum)
 
 
-def how_to_allow(api: str, name: str) -> str:
+def allow_advice(api: str, name: str) -> str:
     """Return what allows the option *name*: the callers' parameter, and its like in a file."""
     key = name if name.replace("_", "").isalnum() else f'"{name}"'
     return f'allowed_options={{"{name}"}}, in earmark.toml [apis.{api}.options] {key} = "text"'
@@ -207,7 +211,7 @@ class RequestTable:
     """The option that holds the conversation."""
     output_limits: tuple[str, ...]
     """Paths of the limit of output tokens, the one to add first; none if there is no output."""
-    least_output: int = 1
+    min_output: int = 1
     """The lowest limit of output tokens: many servers read 0 as no limit."""
     thinking_budget: str = ""
     """Path of a thinking budget that has to be below that limit: one that is not passes it."""

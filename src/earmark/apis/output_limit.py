@@ -54,37 +54,37 @@ def with_output_limit(
     return changed
 
 
-def asked_output_tokens(table: RequestTable, body: Mapping[str, Any]) -> int | None:
+def requested_output_tokens(table: RequestTable, body: Mapping[str, Any]) -> int | None:
     """Return the output tokens *body* asks for; of two limits the larger; `None` for no limit.
 
     Raises:
         InvalidUsage: A limit is not a whole number, or 0 where servers read that as none.
     """
-    asked = [whole_number(body, path, least=table.least_output) for path in table.output_limits]
+    asked = [whole_number(body, path, minimum=table.min_output) for path in table.output_limits]
     return max((limit for limit in asked if limit is not None), default=None)
 
 
-def whole_number(body: Mapping[str, Any], path: str, *, least: int) -> int | None:
+def whole_number(body: Mapping[str, Any], path: str, *, minimum: int) -> int | None:
     """Return the whole number at *path*, `None` where there is none.
 
     Raises:
-        InvalidUsage: It is no whole number from *least* on, or stands in no object.
+        InvalidUsage: It is no whole number from *minimum* on, or stands in no object.
     """
     parent = path.rpartition(".")[0]
     if parent and not isinstance(value_at(body, parent), Mapping | None):
         raise InvalidUsage(detail=f"{parent} is no object")
     value = value_at(body, path)
-    return None if value is None else check_whole_number(path, value, least=least)
+    return None if value is None else check_whole_number(path, value, minimum=minimum)
 
 
-def check_whole_number(name: str, value: object, *, least: int) -> int:
-    """Return *value* if it is a whole number from *least* on.
+def check_whole_number(name: str, value: object, *, minimum: int) -> int:
+    """Return *value* if it is a whole number from *minimum* on.
 
     Raises:
         InvalidUsage: It is none; says what *name* is.
     """
-    if type(value) is not int or not least <= value <= LARGEST_COUNT:
-        raise wrong_argument(name, value, f"a whole number from {least} to 10^12")
+    if type(value) is not int or not minimum <= value <= LARGEST_COUNT:
+        raise wrong_argument(name, value, f"a whole number from {minimum} to 10^12")
     return value
 
 
@@ -92,18 +92,18 @@ def value_at(body: Mapping[str, Any], path: str) -> object:
     """Return what stands at a path with dots, in either spelling; `None` for nothing."""
     *parents, name = path.split(".")
     for parent in parents:
-        body = mapping(body.get(_spelled(body, parent)))
-    return body.get(_spelled(body, name))
+        body = mapping(body.get(_member_name(body, parent)))
+    return body.get(_member_name(body, name))
 
 
 def _with_value(body: Mapping[str, Any], path: str, value: int) -> dict[str, Any]:
     first, _, rest = path.partition(".")
-    name = _spelled(body, first)
+    name = _member_name(body, first)
     inner = _with_value(mapping(body.get(name)), rest, value) if rest else value
     return {**body, name: inner}
 
 
-def _spelled(body: Mapping[str, Any], name: str) -> str:
+def _member_name(body: Mapping[str, Any], name: str) -> str:
     """Return *name* as *body* writes it: `maxOutputTokens` may stand as `max_output_tokens`."""
     if name in body:
         return name

@@ -27,7 +27,7 @@ RETRY_AFTER_S: Final = 2
 _LASTING: Final = ' (insufficient credits, "code":402)'
 _LONGEST_MESSAGE: Final = 1000
 #: Numbers of a refusal that go out beside its sentence.
-_FACTS: Final = (
+_NUMBERS: Final = (
     "reason",
     "budget",
     "unit",
@@ -49,12 +49,12 @@ class RefusalResponse:
     headers: Mapping[str, str]
     """By their names in lower case."""
     body: Mapping[str, Any]
-    """The JSON of the API's own error object."""
+    """The API's own error object as JSON."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Case:
-    """What an error comes to, before an API gives it its form."""
+class _RefusalCase:
+    """The content of a refusal, before it is written in an API's form."""
 
     status: int
     retry: bool
@@ -63,7 +63,7 @@ class _Case:
     """`budget_exceeded`, `unpriced`, `no_budget` … the same in every API."""
     types: tuple[str, str, str]
     """The error's type at OpenAI, its type at Anthropic, its status at Google."""
-    facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    numbers: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 _BILLING: Final = ("insufficient_quota", "billing_error", "FAILED_PRECONDITION")
@@ -108,13 +108,13 @@ def refusal(api: str, error: Exception, client: str = "") -> RefusalResponse:
         return _codex(case)
     if api == "anthropic":
         if case.code == "unpriced" and name.startswith("claude-"):
-            case = _billing(case.message, case.code, case.facts)
+            case = _billing(case.message, case.code, case.numbers)
         elif case.types is _BILLING and name.startswith("litellm"):
             case = replace(case, status=400)
-        return _answer(case, _anthropic(case))
+        return _response(case, _anthropic(case))
     if api == "gemini":
-        return _answer(case, _gemini(case))
-    return _answer(case, _openai(case))
+        return _response(case, _gemini(case))
+    return _response(case, _openai(case))
 
 
 def error_response(api: str, status: int, code: str, message: str) -> RefusalResponse:
@@ -127,61 +127,65 @@ def error_response(api: str, status: int, code: str, message: str) -> RefusalRes
         message: One sentence for people.
     """
     types = _ERROR_TYPES.get(status, _INVALID)
-    case = _Case(status=status, retry=False, message=message, code=code, types=types)
+    case = _RefusalCase(status=status, retry=False, message=message, code=code, types=types)
     if api == "anthropic":
-        return _answer(case, _anthropic(case))
-    return _answer(case, _gemini(case) if api == "gemini" else _openai(case))
+        return _response(case, _anthropic(case))
+    return _response(case, _gemini(case) if api == "gemini" else _openai(case))
 
 
-def _case(error: Exception) -> _Case:
+def _case(error: Exception) -> _RefusalCase:
     match error:
         case BudgetExceeded():
-            return _exceeded(error)
+            return _budget_exceeded(error)
         case NoBudget():
-            return _billing(_words(error), error.code, {"budget": error.budget})
+            return _billing(_one_line(error), error.code, {"budget": error.budget})
         case StoreError():
             # Its own words name the store's address.
             retry = isinstance(error, StoreUnavailable)
-            again = "try again" if retry else "see the log of the service"
-            words = f"the store of the budgets cannot be used now, nothing was sent: {again}"
-            return _server(words, error.code, retry=retry)
+            advice = "try again" if retry else "see the log of the service"
+            message = f"the store of the budgets cannot be used now, nothing was sent: {advice}"
+            return _server(message, error.code, retry=retry)
         case CallFailed():
-            return _server(_words(error), error.code, retry=error.retryable, status=502)
+            return _server(_one_line(error), error.code, retry=error.retryable, status=502)
         case EarmarkError():
             status = OUTCOMES[error.code].http_status
-            return _invalid(_words(error), error.code, {}, status=status)
+            return _invalid(_one_line(error), error.code, {}, status=status)
         case _:
             return _server(
                 "the request failed before it was sent", "error", retry=False, status=500
             )
 
 
-def _exceeded(error: BudgetExceeded) -> _Case:
-    words, facts = _words(error), _facts(error)
+def _budget_exceeded(error: BudgetExceeded) -> _RefusalCase:
+    message, numbers = _one_line(error), _numbers(error)
     if error.reason is Reason.UNPRICED:
-        return _invalid(words, "unpriced", facts)
+        return _invalid(message, "unpriced", numbers)
     if error.retryable:
-        return _Case(
-            status=429, retry=True, message=words, code=error.code, types=_HELD, facts=facts
+        return _RefusalCase(
+            status=429, retry=True, message=message, code=error.code, types=_HELD, numbers=numbers
         )
-    return _billing(words, error.code, facts)
+    return _billing(message, error.code, numbers)
 
 
-def _billing(message: str, code: str, facts: Mapping[str, Any]) -> _Case:
-    return _Case(status=402, retry=False, message=message, code=code, types=_BILLING, facts=facts)
-
-
-def _invalid(message: str, code: str, facts: Mapping[str, Any], *, status: int = 400) -> _Case:
-    return _Case(
-        status=status, retry=False, message=message, code=code, types=_INVALID, facts=facts
+def _billing(message: str, code: str, numbers: Mapping[str, Any]) -> _RefusalCase:
+    return _RefusalCase(
+        status=402, retry=False, message=message, code=code, types=_BILLING, numbers=numbers
     )
 
 
-def _server(message: str, code: str, *, retry: bool, status: int = 503) -> _Case:
-    return _Case(status=status, retry=retry, message=message, code=code, types=_SERVER)
+def _invalid(
+    message: str, code: str, numbers: Mapping[str, Any], *, status: int = 400
+) -> _RefusalCase:
+    return _RefusalCase(
+        status=status, retry=False, message=message, code=code, types=_INVALID, numbers=numbers
+    )
 
 
-def _answer(case: _Case, body: Mapping[str, Any]) -> RefusalResponse:
+def _server(message: str, code: str, *, retry: bool, status: int = 503) -> _RefusalCase:
+    return _RefusalCase(status=status, retry=retry, message=message, code=code, types=_SERVER)
+
+
+def _response(case: _RefusalCase, body: Mapping[str, Any]) -> RefusalResponse:
     headers = {
         "content-type": "application/json",
         "x-should-retry": "true" if case.retry else "false",
@@ -191,7 +195,7 @@ def _answer(case: _Case, body: Mapping[str, Any]) -> RefusalResponse:
     return RefusalResponse(case.status, headers, body)
 
 
-def _openai(case: _Case) -> Mapping[str, Any]:
+def _openai(case: _RefusalCase) -> Mapping[str, Any]:
     """Source: OpenAI API reference, "Error codes", and the SDK's `ErrorObject`, 2026-11."""
     lasting = case.types is _BILLING
     error: dict[str, Any] = {
@@ -200,25 +204,25 @@ def _openai(case: _Case) -> Mapping[str, Any]:
         "param": None,
         "code": case.code,
     }
-    return {"error": {**error, "metadata": case.facts} if case.facts else error}
+    return {"error": {**error, "metadata": case.numbers} if case.numbers else error}
 
 
-def _anthropic(case: _Case) -> Mapping[str, Any]:
+def _anthropic(case: _RefusalCase) -> Mapping[str, Any]:
     """Source: Claude API, "Errors", and the SDK's error types, 2026-11."""
-    details = {"error_code": case.code, **case.facts}
+    details = {"error_code": case.code, **case.numbers}
     return {
         "type": "error",
         "error": {"type": case.types[1], "message": case.message, "details": details},
     }
 
 
-def _gemini(case: _Case) -> Mapping[str, Any]:
+def _gemini(case: _RefusalCase) -> Mapping[str, Any]:
     """Source: Google Cloud API design guide, "Errors" and `google.rpc.ErrorInfo`, 2026-11."""
     info = {
         "@type": "type.googleapis.com/google.rpc.ErrorInfo",
         "reason": case.code.upper(),
         "domain": "earmark",
-        "metadata": {name: str(value) for name, value in case.facts.items()},
+        "metadata": {name: str(value) for name, value in case.numbers.items()},
     }
     message = case.message + (_LASTING if case.types is _BILLING else "")
     return {
@@ -231,14 +235,14 @@ def _gemini(case: _Case) -> Mapping[str, Any]:
     }
 
 
-def _codex(case: _Case) -> RefusalResponse:
+def _codex(case: _RefusalCase) -> RefusalResponse:
     """Return the form that Codex 0.171 stops at and prints, measured 2026-11."""
     error: dict[str, Any] = {
         "type": "usage_limit_reached",
         "message": case.message,
         "code": case.code,
     }
-    resets_at = case.facts.get("resets_at")
+    resets_at = case.numbers.get("resets_at")
     if resets_at:
         error["resets_at"] = int(datetime.fromisoformat(resets_at).timestamp())
     header = case.message.encode("ascii", "replace").decode()
@@ -250,15 +254,15 @@ def _codex(case: _Case) -> RefusalResponse:
     return RefusalResponse(429, headers, {"error": error})
 
 
-def _words(error: Exception) -> str:
+def _one_line(error: Exception) -> str:
     """Return the error's sentence on one line."""
     return " ".join(str(error).split())[:_LONGEST_MESSAGE]
 
 
-def _facts(error: BudgetExceeded) -> dict[str, Any]:
+def _numbers(error: BudgetExceeded) -> dict[str, Any]:
     """Return the numbers of a refusal: amounts as decimal strings, counts as they are."""
     found: dict[str, Any] = {"retryable": error.retryable}
-    for name in _FACTS:
+    for name in _NUMBERS:
         value = getattr(error, name)
         if isinstance(value, datetime):
             found[name] = value.isoformat()

@@ -1,7 +1,7 @@
 """From a provider's reply to the units it bills: the API's table is chosen, never tried.
 
 The API is the one the caller names, else the one whose counters the reply has; the provider adds
-the counters that only it has. What no table lists makes the cost unknown: `Reading.unknown`.
+the counters that only it has. What no table lists makes the cost unknown: `ReplyReading.unknown`.
 """
 
 from collections.abc import Mapping
@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from earmark.apis import anthropic_messages
 from earmark.apis.api import APIS
-from earmark.apis.billed import Bill, bill_of
-from earmark.apis.counters import Counted, CounterTable, Fees, counts, read_counters
+from earmark.apis.counters import CounterReading, CounterTable, Fees, counter, read_counters
+from earmark.apis.stated_bill import StatedBill, stated_bill
 from earmark.errors import InvalidUsage
 from earmark.pricing import snapshot
 from earmark.pricing.json_values import mapping
@@ -20,14 +20,14 @@ from earmark.pricing.usage import STANDARD, Usage, tier_name
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ReplyReading:
     """What a reply reports: the units that are known, and the counters that are not."""
 
     usage: Usage
     unknown: tuple[str, ...] = ()
     """`path = number` of each non-zero counter that no table of the API lists, and the place of
     what is billed and no counter pays for."""
-    bill: Bill | None = None
+    bill: StatedBill | None = None
     """What the reply says was billed, where it says so."""
 
 
@@ -57,7 +57,7 @@ def read_reply(
     api: str | None = None,
     cache_lifetime: str = "",
     host: str = "",
-) -> Reading:
+) -> ReplyReading:
     """Return the units *body* reports, in the names of `earmark.pricing.units`.
 
     Args:
@@ -78,20 +78,20 @@ def read_reply(
     name = _FLAVORS.get(api or "", api)
     if name is None or name == "default":
         name = _recognised(body, provider) or name
-    known = APIS.get(name or "")
-    if known is None:
-        return _read_listed(body, provider, name)
-    usage = mapping(body.get(known.usage_root))
+    tables = APIS.get(name or "")
+    if tables is None:
+        return _read_by_price_list(body, provider, name)
+    usage = mapping(body.get(tables.usage_root))
     if not usage:
-        raise InvalidUsage(detail=f"the reply has no {known.usage_root}")
+        raise InvalidUsage(detail=f"the reply has no {tables.usage_root}")
     table = _table(name, provider)
     if name == "anthropic":
         counted = anthropic_messages.read_usage(usage, table, body.get("model"), cache_lifetime)
     else:
         counted = read_counters(usage, table)
-    reading = _reading(counted, known.fees(body), body)
+    reading = _with_fees(counted, tables.fees(body), body)
     try:
-        bill = bill_of(usage, host=host)
+        bill = stated_bill(usage, host=host)
     except InvalidUsage as error:
         return replace(reading, unknown=(*reading.unknown, error.detail))
     return reading if bill is None else replace(reading, bill=bill)
@@ -116,13 +116,13 @@ def _recognised(body: Mapping[str, Any], provider: str) -> str | None:
 
 @lru_cache(maxsize=256)
 def _table(name: str, provider: str) -> CounterTable:
-    known = APIS[name]
-    more = known.providers.get(provider)
-    return known.counters.merged(more) if more else known.counters
+    tables = APIS[name]
+    own = tables.providers.get(provider)
+    return tables.counters.merged(own) if own else tables.counters
 
 
-def _read_listed(body: Mapping[str, Any], provider: str, flavor: str | None) -> Reading:
-    """Read an API that has no file here by the counters the price list names for it.
+def _read_by_price_list(body: Mapping[str, Any], provider: str, flavor: str | None) -> ReplyReading:
+    """Read the reply of an API without a table here, by the counters in the price list.
 
     Without a flavour it is the one whose usage stands where the reply has one.
     """
@@ -131,7 +131,7 @@ def _read_listed(body: Mapping[str, Any], provider: str, flavor: str | None) -> 
         for step in root:
             usage = mapping(usage.get(step))
         if usage and flavor in {name, None}:
-            return _reading(read_counters(usage, table), Fees(), body)
+            return _with_fees(read_counters(usage, table), Fees(), body)
     raise InvalidUsage(
         detail=f"the reply of '{provider}' has no usage of a known API: name its api"
     )
@@ -146,19 +146,19 @@ def _listed_tables(provider: str) -> dict[str, tuple[tuple[str, ...], CounterTab
             rows[row.path] = (*rows.get(row.path, ()), row.kind)
         required = (row.path for row in listed.counters if row.required and "." not in row.path)
         table = CounterTable(
-            counters={path: counts(*kinds) for path, kinds in rows.items()},
+            counters={path: counter(*kinds) for path, kinds in rows.items()},
             required=tuple(dict.fromkeys(required)),
         )
         found[flavor] = (listed.root, table)
     return found
 
 
-def _reading(counted: Counted, fees: Fees, body: Mapping[str, Any]) -> Reading:
+def _with_fees(counted: CounterReading, fees: Fees, body: Mapping[str, Any]) -> ReplyReading:
     units = counted.counts
     for kind, used in fees.units.items():
         # The usage and the output may both show the same uses.
         units[kind] = max(units.get(kind, 0), used)
-    return Reading(Usage(units, tier=_tier(body)), counted.unknown + fees.unknown)
+    return ReplyReading(Usage(units, tier=_tier(body)), counted.unknown + fees.unknown)
 
 
 def _tier(body: Mapping[str, Any]) -> str:

@@ -33,7 +33,7 @@ SEVERAL_REPLIES: Final = "earmark.several_replies"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PricedRequest:
-    """What was asked for, at which price: all that reading the bill needs."""
+    """A request and its price: all that the cost of its reply depends on."""
 
     price: Price
     """That of the moment of sending, by `priced_at`."""
@@ -90,49 +90,49 @@ class ReplyCost:
 
 
 def reply_cost(
-    body: Mapping[str, Any], asked: PricedRequest, *, written: int | None = None
+    body: Mapping[str, Any], request: PricedRequest, *, written: int | None = None
 ) -> ReplyCost:
-    """Return what the reply *body* cost: as billed, or its counters at the price in *asked*.
+    """Return what the reply *body* cost: as billed, or its counters at the price in *request*.
 
     Of several replies that one stream was fed, what they cost is not known, and no less than the
     sum of what they show.
 
     Args:
         body: The decoded reply, or what a stream adds up to, its usage included.
-        asked: What was asked for.
+        request: The request, with its price.
         written: How many choices hold any output; counted in *body* if not given.
     """
-    if asked.api in REQUEST_APIS and request_table(asked.api).is_free:
+    if request.api in REQUEST_APIS and request_table(request.api).is_free:
         return ReplyCost(cost=Money())
-    found = _cost_of(body, asked, written)
+    found = _cost_of(body, request, written)
     if SEVERAL_REPLIES not in body:
         return found
     known = found.known if found.cost is None else found.cost
     return replace(found, cost=None, known=known, note="the events are of two replies")
 
 
-def _cost_of(body: Mapping[str, Any], asked: PricedRequest, written: int | None) -> ReplyCost:
+def _cost_of(body: Mapping[str, Any], request: PricedRequest, written: int | None) -> ReplyCost:
     try:
         reading = read_reply(
             body,
-            provider=asked.price.provider,
-            api=asked.api,
-            cache_lifetime=asked.cache_lifetime,
-            host=asked.host,
+            provider=request.price.provider,
+            api=request.api,
+            cache_lifetime=request.cache_lifetime,
+            host=request.host,
         )
     except InvalidUsage as error:
         return ReplyCost(cost=None, note=f"the usage cannot be read: {error}", failure=error)
     usage, unknown, bill = reading.usage, reading.unknown, reading.bill
     if bill is not None and bill.is_final:
-        return ReplyCost(cost=bill.stated, usage=usage)
-    stated = Money() if bill is None else bill.stated
-    doubt = _doubt(usage, asked, body, written)
+        return ReplyCost(cost=bill.amount, usage=usage)
+    stated = Money() if bill is None else bill.amount
+    doubt = _doubt(usage, request, body, written)
     if unknown:
         doubt = f"no price is known for {', '.join(unknown)}"
     try:
-        cost, note = _priced(usage, model_of(body), asked)
+        cost, note = _priced(usage, model_of(body), request)
     except (BudgetExceeded, InvalidUsage) as error:
-        known, unpriced = _known(usage, asked.price)
+        known, unpriced = _partial_cost(usage, request.price)
         return ReplyCost(
             cost=None,
             known=max(known or Money(), stated) if known is not None or stated else None,
@@ -162,28 +162,30 @@ def request_id_of(body: Mapping[str, Any], headers: Mapping[str, str] | None = N
     return name[:_LONGEST_ID] if isinstance(name, str) and name.isprintable() and name else None
 
 
-def same_model(asked: str, answered: str) -> bool:
-    """Whether *answered* is the model that was *asked* for, or merely its dated name."""
-    if not answered.startswith(asked):
+def same_model(requested: str, answered: str) -> bool:
+    """Whether *answered* is the *requested* model, or its dated name."""
+    if not answered.startswith(requested):
         return False
-    rest = answered.removeprefix(asked)
-    return not rest or _DATED.fullmatch(rest) is not None
+    date = answered.removeprefix(requested)
+    return not date or _DATED.fullmatch(date) is not None
 
 
-def _doubt(usage: Usage, asked: PricedRequest, body: Mapping[str, Any], written: int | None) -> str:
+def _doubt(
+    usage: Usage, request: PricedRequest, body: Mapping[str, Any], written: int | None
+) -> str:
     """Say why the counts cannot be all there is; empty if they can."""
     counted = usage.get("input_tokens") or usage.get("audio_seconds")
     choices = written_choices(body) if written is None else written
     if not counted or usage.get("output_tokens") < max(choices, fewest_tokens(body)):
         return "the usage counts less than was sent and written"
-    if asked.choices > 1 and not asked.counts_choices:
+    if request.choices > 1 and not request.counts_choices:
         # llama.cpp's server reports the completion tokens of one choice only (measured, 2026-11).
-        return f"this server's usage may count one of {asked.choices} choices only"
+        return f"this server's usage may count one of {request.choices} choices only"
     return ""
 
 
-def _priced(usage: Usage, answered: str | None, asked: PricedRequest) -> tuple[Money, str]:
-    price = asked.price
+def _priced(usage: Usage, answered: str | None, request: PricedRequest) -> tuple[Money, str]:
+    price = request.price
     cost = price.cost(usage)
     if answered is None or answered == price.model:
         return cost, ""
@@ -192,7 +194,9 @@ def _priced(usage: Usage, answered: str | None, asked: PricedRequest) -> tuple[M
     # list where it costs something else.
     is_dated_name = same_model(price.model, answered)
     try:
-        other = asked.book.resolve(answered, provider=price.provider, at=price.at, tier=asked.tier)
+        other = request.book.resolve(
+            answered, provider=price.provider, at=price.at, tier=request.tier
+        )
     except BudgetExceeded:
         if is_dated_name:
             return cost, ""
@@ -201,7 +205,7 @@ def _priced(usage: Usage, answered: str | None, asked: PricedRequest) -> tuple[M
     return max(cost, other.cost(usage)), note
 
 
-def _known(usage: Usage, price: Price) -> tuple[Money | None, tuple[str, ...]]:
+def _partial_cost(usage: Usage, price: Price) -> tuple[Money | None, tuple[str, ...]]:
     """Return the cost of the counts that have a price, and those that have none.
 
     Where the counts contradict each other, or the tier has no price, the wholes are priced alone,

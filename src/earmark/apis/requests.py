@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from earmark.apis.api import request_table
-from earmark.apis.contents import Contents, read_contents
-from earmark.apis.options import RequestTable, how_to_allow
-from earmark.apis.output_limit import asked_output_tokens, value_at, whole_number
-from earmark.apis.sdk_objects import json_of_object, no_json
+from earmark.apis.content_reader import read_contents
+from earmark.apis.contents import Contents
+from earmark.apis.options import RequestTable, allow_advice
+from earmark.apis.output_limit import requested_output_tokens, value_at, whole_number
+from earmark.apis.sdk_objects import not_json_error, sdk_object_to_json
 from earmark.errors import InvalidUsage
 from earmark.errors.inputs import quoted, shown
-from earmark.pricing.bill import unpriced
-from earmark.pricing.json_values import copied
+from earmark.pricing.json_values import copy_json
+from earmark.pricing.rates import unpriced
 from earmark.pricing.usage import STANDARD, tier_name
 
 
@@ -64,7 +65,7 @@ def read_body(
     """
     table = request_table(api)
     _check_types(body, headers or {}, provider, allowed)
-    named = named_model(body, model, provider)
+    named = request_model(body, model, provider)
     if not isinstance(body.get(table.messages), str | list | tuple):
         detail = f"{table.messages} is no list, as a request to API '{api}' has one"
         raise InvalidUsage(detail=detail)
@@ -73,14 +74,14 @@ def read_body(
         api=api,
         model=named,
         stream=bool(body.get("stream")),
-        max_output_tokens=asked_output_tokens(table, body),
-        choices=(whole_number(body, table.choices, least=1) or 1) if table.choices else 1,
+        max_output_tokens=requested_output_tokens(table, body),
+        choices=(whole_number(body, table.choices, minimum=1) or 1) if table.choices else 1,
         tier=_tier(table, body),
         contents=read_contents(api, table, body, allowed),
     )
 
 
-def named_model(body: Mapping[str, Any], model: str | None, provider: str) -> str:
+def request_model(body: Mapping[str, Any], model: str | None, provider: str) -> str:
     """Return the model that *body* is for: *model* where the URL names it, else the body's.
 
     Raises:
@@ -97,7 +98,7 @@ def named_model(body: Mapping[str, Any], model: str | None, provider: str) -> st
     return named
 
 
-def copied_body(body: Mapping[str, Any]) -> dict[str, Any]:
+def copy_body(body: Mapping[str, Any]) -> dict[str, Any]:
     """Return a copy of *body* that shares nothing with it that can change.
 
     Taken before a request is bounded, it makes what is sent what was bounded. Objects of an SDK
@@ -107,9 +108,9 @@ def copied_body(body: Mapping[str, Any]) -> dict[str, Any]:
         InvalidUsage: It is nested too deeply, holds itself, or holds what is no JSON.
     """
     try:
-        return copied(body, json_of_object)
+        return copy_json(body, sdk_object_to_json)
     except TypeError:
-        raise no_json(body) from None
+        raise not_json_error(body) from None
     except RecursionError:
         raise InvalidUsage(detail="the request is nested too deeply") from None
 
@@ -160,7 +161,7 @@ def _check_headers(
             if row is None and beta and beta not in allowed:
                 raise unpriced(
                     f"header '{name.lower()}: {beta[:60]}' is not known to be bounded: leave it"
-                    f" out, or, if it adds text at most, allow it: {how_to_allow(api, beta[:60])}"
+                    f" out, or, if it adds text at most, allow it: {allow_advice(api, beta[:60])}"
                 )
             if row is not None and row.effect == "refused":
                 raise unpriced(f"header '{name.lower()}: {beta}': {row.detail}")

@@ -12,8 +12,8 @@ from earmark.pricing.json_values import items, mapping
 _SCALARS: Final = (str, int, float, type(None))
 
 
-def json_of_object(value: object) -> object:
-    """Return the JSON of *value*, which is no object and no array of JSON.
+def sdk_object_to_json(value: object) -> object:
+    """Return the JSON value of an SDK's object, or a scalar itself.
 
     Raises:
         TypeError: It is none, and no pydantic model.
@@ -39,8 +39,8 @@ def _options(value: object) -> dict[str, Any]:
     Sources: `_transform_recursive` of openai 3.57, `openapi_model_dump` of anthropic 2.14, and
     google-genai 3.6, whose models name each field by a camel case alias; 2026-11.
     """
-    kept_back = getattr(value, "__api_exclude__", None)
-    options: dict[str, Any] = {"mode": "json", "exclude_unset": True, "exclude": kept_back}
+    excluded = getattr(value, "__api_exclude__", None)
+    options: dict[str, Any] = {"mode": "json", "exclude_unset": True, "exclude": excluded}
     sdk = type(value).__module__.partition(".")[0]
     if sdk != "openai":
         options["by_alias"] = True
@@ -49,28 +49,28 @@ def _options(value: object) -> dict[str, Any]:
     return options
 
 
-def no_json(body: object) -> InvalidUsage:
-    """Return the refusal of *body*, which holds what is no JSON; names its first place."""
-    place, kind = _first(body, "") or ("the request", type(body))
+def not_json_error(body: object) -> InvalidUsage:
+    """Return the refusal of *body*, which is not JSON; names the path of its first such value."""
+    path, kind = _first_non_json(body, "") or ("the request", type(body))
     if kind is type:
-        how = "give the JSON schema of the class"
+        advice = "give the JSON schema of the class"
     else:
-        how = "give .model_dump() of an SDK's object, or else plain JSON"
-    return InvalidUsage(detail=f"{place} is {_named(kind)}, which is no JSON: {how}")
+        advice = "give .model_dump() of an SDK's object, or else plain JSON"
+    return InvalidUsage(detail=f"{path} is {_type_name(kind)}, which is no JSON: {advice}")
 
 
-def _first(value: object, place: str) -> tuple[str, type] | None:
-    """Return the place and the class of the first part of *value* that is no JSON."""
+def _first_non_json(value: object, path: str) -> tuple[str, type] | None:
+    """Return the path and the class of the first part of *value* that is not JSON."""
     if isinstance(value, type):
-        return place, type
+        return path, type
     listed = items(value)
-    members = [(f"{place}.{name}".lstrip("."), each) for name, each in mapping(value).items()]
-    members += [(f"{place}[{n}]", each) for n, each in enumerate(listed)]
+    members = [(f"{path}.{name}".lstrip("."), each) for name, each in mapping(value).items()]
+    members += [(f"{path}[{n}]", each) for n, each in enumerate(listed)]
     is_json = isinstance(value, (Mapping, list, tuple, *_SCALARS))
     if not is_json and not callable(getattr(value, "model_dump", None)):
-        return place, type(value)
-    return next((found for name, each in members if (found := _first(each, name))), None)
+        return path, type(value)
+    return next((found for name, each in members if (found := _first_non_json(each, name))), None)
 
 
-def _named(kind: type) -> str:
+def _type_name(kind: type) -> str:
     return "a class" if kind is type else kind.__name__

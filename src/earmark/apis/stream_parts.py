@@ -64,7 +64,7 @@ class ReplyStream(ABC):
     """
 
     #: Where an event of this API may hold its usage.
-    usage_places: ClassVar[tuple[tuple[str, ...], ...]] = (("usage",),)
+    usage_paths: ClassVar[tuple[tuple[str, ...], ...]] = (("usage",),)
 
     failure: Mapping[str, Any] | None
     """The API's own error event, `response.failed` included, if one came."""
@@ -76,20 +76,20 @@ class ReplyStream(ABC):
     ) -> None:
         self.failure = None
         self.pieces = 0
-        self._wanted = max(1, choices)
+        self._choice_count = max(1, choices)
         self._input_tokens = input_tokens
         self._encoding = encoding
         self._usage: dict[str, Any] = {}
-        self._earlier_usage: dict[str, Any] = {}
+        self._previous_usage: dict[str, Any] = {}
         self._latest_usage: dict[str, Any] = {}
-        self._is_of_several = False
+        self._has_several_replies = False
         self._identity = ""
         self._generated = 0
         self._counted_at = 0
         self._ended = False
 
     def feed(self, event: object, name: str = "") -> StreamPiece:
-        """Take in one decoded event; return what it added.
+        """Add one decoded event; return what it added.
 
         Args:
             event: The decoded data: an object; `[DONE]`; or, where an API streams one JSON array,
@@ -136,9 +136,9 @@ class ReplyStream(ABC):
         and `SEVERAL_REPLIES` says so.
         """
         body = self._reply()
-        if not self._is_of_several:
+        if not self._has_several_replies:
             return body
-        return {**body, self.usage_places[0][0]: self._usage, SEVERAL_REPLIES: True}
+        return {**body, self.usage_paths[0][0]: self._usage, SEVERAL_REPLIES: True}
 
     def partial_reply(self) -> dict[str, Any]:
         """Return `reply()` with every counter that came, also where the output was never counted.
@@ -146,7 +146,7 @@ class ReplyStream(ABC):
         What it costs is the least that a reply cut here can cost, and no bill.
         """
         body = self.reply()
-        return {**body, self.usage_places[0][0]: self._usage} if self._usage else body
+        return {**body, self.usage_paths[0][0]: self._usage} if self._usage else body
 
     @abstractmethod
     def closing_events(self, reason: EndReason = "max_output_tokens") -> list[ClosingEvent]:
@@ -159,12 +159,12 @@ class ReplyStream(ABC):
         """
 
     def _feed(self, event: Mapping[str, Any], name: str) -> StreamPiece:
-        if self._begins_another(event, name):
-            self._is_of_several = True
+        if self._starts_new_reply(event, name):
+            self._has_several_replies = True
             self._ended = False
-            self._earlier_usage, self._latest_usage = self._usage, {}
+            self._previous_usage, self._latest_usage = self._usage, {}
         counts = False
-        for path in self.usage_places:
+        for path in self.usage_paths:
             found: Any = event
             for step in path:
                 found = mapping(found).get(step)
@@ -186,15 +186,15 @@ class ReplyStream(ABC):
         return piece
 
     def _count(self, usage: Mapping[str, Any]) -> None:
-        before, earlier = self._latest_usage, self._earlier_usage
+        before, earlier = self._latest_usage, self._previous_usage
         latest = larger_counts(before, usage)
-        latest |= named_by_both(before, latest, TIERS)
+        latest |= merged_names(before, latest, TIERS)
         self._usage = self._latest_usage = latest
         if earlier:
-            self._usage = summed_counts(earlier, latest) | named_by_both(earlier, latest, TIERS)
+            self._usage = summed_counts(earlier, latest) | merged_names(earlier, latest, TIERS)
 
-    def _is_named_anew(self, identity: object) -> bool:
-        """Whether *identity*, by which an event names its reply, is another than until then."""
+    def _is_new_identity(self, identity: object) -> bool:
+        """Whether *identity*, the id of an event's reply, differs from the ids before it."""
         if not isinstance(identity, str) or not identity:
             return False
         before, self._identity = self._identity, identity
@@ -211,12 +211,12 @@ class ReplyStream(ABC):
         """Return what the events add up to, as `reply` does of one reply."""
 
     @abstractmethod
-    def _begins_another(self, event: Mapping[str, Any], name: str) -> bool:
-        """Whether an event is of another reply than those before it; makes room for it then."""
+    def _starts_new_reply(self, event: Mapping[str, Any], name: str) -> bool:
+        """Whether an event starts another reply; if so, the stream's state is reset for it."""
 
     @abstractmethod
     def _add(self, event: Mapping[str, Any], name: str) -> StreamPiece:
-        """Take in an event that is not late; its usage was counted."""
+        """Add an event that is not late; its usage was counted."""
 
     @property
     @abstractmethod
@@ -224,23 +224,23 @@ class ReplyStream(ABC):
         """The output tokens of the usage until now."""
 
 
-def named_by_both(
+def merged_names(
     before: Mapping[str, Any], after: Mapping[str, Any], members: Iterable[str]
 ) -> dict[str, str]:
-    """Return the *members* of *after*, models or tiers, as both of two events name them.
+    """Return those *members*, models or tiers, that two events name differently.
 
-    Two that differ are named together, which has no price: nobody knows which one is billed. A name
-    and its dated one are the same; `auto` is no tier yet.
+    Both names are joined, which has no price: it is unknown which one is billed. A name and its
+    dated form are the same; `auto` is not a tier yet.
     """
     found: dict[str, str] = {}
     for member in members:
         first, then = before.get(member), after.get(member)
         if isinstance(first, str) and isinstance(then, str) and first != then:
-            found[member] = _together(first, then)
+            found[member] = _merge_names(first, then)
     return found
 
 
-def _together(first: str, then: str) -> str:
+def _merge_names(first: str, then: str) -> str:
     if not first or tier_name(first) in {"auto", tier_name(then)} or same_model(first, then):
         return then
     if not then or _BOTH in first or tier_name(then) == "auto" or same_model(then, first):
@@ -302,7 +302,7 @@ def count_of(value: object) -> int:
     return value if isinstance(value, int) and value > 0 else 0
 
 
-class Merged:
+class MergedDeltas:
     """A JSON object put together from deltas: strings grow, objects and lists are merged.
 
     Entries of a list that have an `index` are merged by it, others are added at its end.
@@ -315,7 +315,7 @@ class Merged:
         return bool(self._members)
 
     def add(self, delta: Mapping[str, Any], depth: int = 0) -> None:
-        """Take in one delta."""
+        """Merge one delta."""
         for name, value in delta.items():
             if isinstance(value, str) and name not in _SENT_WHOLE:
                 self._text(name).append(value)
@@ -336,10 +336,10 @@ class Merged:
             found = self._members[name] = _Text()
         return found
 
-    def _object(self, name: str) -> "Merged":
+    def _object(self, name: str) -> "MergedDeltas":
         found = self._members.get(name)
-        if not isinstance(found, Merged):
-            found = self._members[name] = Merged()
+        if not isinstance(found, MergedDeltas):
+            found = self._members[name] = MergedDeltas()
         return found
 
     def _list(self, name: str) -> "_Entries":
@@ -369,8 +369,8 @@ class _Entries:
                 self._entries[at] = each
                 continue
             before = self._entries.get(at)
-            if not isinstance(before, Merged):
-                before = self._entries[at] = Merged()
+            if not isinstance(before, MergedDeltas):
+                before = self._entries[at] = MergedDeltas()
             before.add(entry, depth)
 
     def values(self) -> Iterator[Any]:
@@ -381,7 +381,7 @@ def _value(member: object) -> Any:  # noqa: ANN401 - a JSON value
     match member:
         case _Text():
             return "".join(member)
-        case Merged():
+        case MergedDeltas():
             return member.value()
         case _Entries():
             return list(member.values())

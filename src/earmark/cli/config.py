@@ -20,8 +20,8 @@ from earmark.config.load import (
     ConfigFile,
     find_config,
     load_settings,
-    own_store_only,
     read_config,
+    sets_only_local_store,
 )
 from earmark.config.summary import summary
 from earmark.errors import ConfigNotAllowed, InvalidFile, NotFound
@@ -128,7 +128,7 @@ def _state(config: ConfigFile, record: AllowedFile | None, *, named: bool) -> st
         return "named"
     if record is not None and record.sha256 == config.sha256:
         return "allowed"
-    if own_store_only(config):
+    if sets_only_local_store(config):
         return "own store only"
     return "not allowed" if record is None else "changed"
 

@@ -11,8 +11,8 @@ from earmark.cli.time_options import AGO, WHEN
 from earmark.clock import SystemClock, from_datetime, iso
 from earmark.config.assemble import price_book
 from earmark.errors import InvalidUsage
-from earmark.pricing.bill import Rate
 from earmark.pricing.price import Price
+from earmark.pricing.rates import Rate
 from earmark.pricing.units import UNITS
 from earmark.pricing.usage import AUTO, Usage, tier_name
 from earmark.workspace.time_expressions import parse_past

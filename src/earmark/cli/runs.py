@@ -8,7 +8,7 @@ from earmark.budget.path import parse_path
 from earmark.errors import NotFound
 from earmark.ledger.ledger import Ledger
 from earmark.runs.journal import Journal, RunRecord
-from earmark.runs.journals import journal_beside
+from earmark.runs.journals import open_ledger_journal
 from earmark.runs.reconcile import reconciled
 
 T = TypeVar("T")
@@ -46,7 +46,7 @@ def budget_of_run(ledger: Ledger, run_id: str | None, budget: str | None) -> str
 
 def _read(ledger: Ledger, read: Callable[[Journal], Awaitable[T]]) -> T:
     async def ask() -> T:
-        journal = journal_beside(ledger.store)
+        journal = open_ledger_journal(ledger.store)
         try:
             return await read(journal)
         finally:

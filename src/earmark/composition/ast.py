@@ -9,7 +9,13 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from earmark.composition.canonical import composition_id, node_json
-from earmark.composition.document import MAX_VALUE_DEPTH, check_value, invalid, is_whole, shown
+from earmark.composition.document import (
+    MAX_VALUE_DEPTH,
+    check_value,
+    invalid,
+    is_whole_number,
+    shown,
+)
 from earmark.composition.nodes import (
     Branch,
     Const,
@@ -92,8 +98,8 @@ class Composition:
     def to_json(self, *, indent: int | None = 2) -> str:
         """Return the document as JSON, on one line if *indent* is `None`; it keeps its id."""
         form = {"description": self.description, "version": self.version}
-        whole = {**form, "root": node_json(self.root)}
-        return json.dumps(whole, indent=indent, ensure_ascii=False)
+        document = {**form, "root": node_json(self.root)}
+        return json.dumps(document, indent=indent, ensure_ascii=False)
 
 
 def _inspect(root: Node) -> None:
@@ -160,9 +166,11 @@ def _inspect_many(many: Sequence[Node] | Mapping[str, Node], place: str, name: s
 
 
 def _inspect_retry(node: Retry, place: str) -> None:
-    if not is_whole(node.max_attempts) or not 1 <= node.max_attempts <= MAX_ATTEMPTS:
-        got = shown(node.max_attempts)
-        raise invalid(f"{place}/max_attempts", f"{got} attempts: it takes 1 to {MAX_ATTEMPTS:,}")
+    if not is_whole_number(node.max_attempts) or not 1 <= node.max_attempts <= MAX_ATTEMPTS:
+        attempts = shown(node.max_attempts)
+        raise invalid(
+            f"{place}/max_attempts", f"{attempts} attempts: it takes 1 to {MAX_ATTEMPTS:,}"
+        )
     delay = node.delay_ms
-    if delay is not None and (not is_whole(delay) or not 0 <= delay <= MAX_DELAY_MS):
+    if delay is not None and (not is_whole_number(delay) or not 0 <= delay <= MAX_DELAY_MS):
         raise invalid(f"{place}/delay_ms", f"{shown(delay)} ms: it takes 0 to {MAX_DELAY_MS:,}")

@@ -40,7 +40,7 @@ class Signature:
     output: NType
     effects: EffectSet
     quote: Quote | None = None
-    """What its kind says it costs; None leaves that to the declared `Cost`."""
+    """What its kind says it costs; None leaves that to the declared `CostEffect`."""
     notes: tuple[str, ...] = ()
     """What a user should know of how the reference was resolved."""
 

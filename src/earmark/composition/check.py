@@ -18,8 +18,8 @@ from earmark.composition.catalogue import (
     price,
 )
 from earmark.composition.document import shown
-from earmark.composition.effects import FALLIBLE, NETWORK, Cost, EffectName, EffectSet
-from earmark.composition.flow import Shape, given_to_children, shape_of, stage_input
+from earmark.composition.effects import FALLIBLE, NETWORK, CostEffect, EffectName, EffectSet
+from earmark.composition.flow import Shape, child_inputs, shape_of, stage_input
 from earmark.composition.nodes import (
     Branch,
     Const,
@@ -82,7 +82,7 @@ def check(
     shape = fold(("", composition.root), partial(_open, state))
     output = _push_inputs(state, composition.root)
     if state.problems:
-        raise CheckFailed(problems=_told(state))
+        raise CheckFailed(problems=_problem_messages(state))
     # Looked up once for each set of effects, however often its stage occurs.
     sets = {id(o.signature.effects): o.signature.effects for o in state.occurrences.values()}
     every = (effects.names for effects in sets.values())
@@ -117,7 +117,7 @@ class _CheckState:
     """What each node takes and gives where nothing is known of its input."""
     unfit: set[str] = field(default_factory=set[str])
     """Nodes whose parts want inputs that no one value can be."""
-    order: dict[str, int] = field(default_factory=dict[str, int])
+    visit_order: dict[str, int] = field(default_factory=dict[str, int])
 
     def refuse(self, path: str, problem: str) -> None:
         self.problems.append((path, problem))
@@ -130,7 +130,7 @@ def _open(
     state: _CheckState, item: _PathNode
 ) -> tuple[list[_PathNode], Callable[[Sequence[Shape]], Shape]]:
     path, node = item
-    state.order[path] = len(state.order)
+    state.visit_order[path] = len(state.visit_order)
     match node:
         case Stage():
             _resolve(state, path, node)
@@ -181,7 +181,7 @@ def _admit(state: _CheckState, path: str, signature: Signature) -> None:
 
 
 def _remote_signature(node: RemoteStage) -> Signature:
-    cost = () if node.cost is None else (Cost(node.cost),)
+    cost = () if node.cost is None else (CostEffect(node.cost),)
     return Signature(
         id=node.url,
         name=_without_secrets(node.url),
@@ -222,23 +222,23 @@ def _push_inputs(state: _CheckState, root: Node) -> NType:
             answer = None
 
 
-def _visit(state: _CheckState, path: str, node: Node, given: NType) -> _Visit:
+def _visit(state: _CheckState, path: str, node: Node, input_type: NType) -> _Visit:
     # With a known input, the parts it does not fit say so themselves.
-    if path in state.unfit and fits_all(given):
+    if path in state.unfit and fits_all(input_type):
         state.refuse(path, "no input can fit all of its parts")
     kids = children(node)
     if not kids:
-        return _leaf_output(state, path, node, given)
+        return _leaf_output(state, path, node, input_type)
     shapes = [state.shapes[path + label] for label, _ in kids]
     outputs = [shape.output for shape in shapes]
-    inputs = given_to_children(node, given, outputs)
+    inputs = child_inputs(node, input_type, outputs)
     # Here begin the parts whose input is what others gave.
     fed = 1 if isinstance(node, Fanout) else len(kids) - 1
     for i, (label, child) in enumerate(kids):
         if isinstance(node, Sequential):
-            inputs[i] = outputs[i - 1] if i else given
+            inputs[i] = outputs[i - 1] if i else input_type
         elif i == fed and isinstance(node, Fanout | Merge | Let):
-            inputs = given_to_children(node, given, outputs)
+            inputs = child_inputs(node, input_type, outputs)
         if isinstance(child, Stage | RemoteStage):
             # No visit of its own: it has no parts.
             outputs[i] = _leaf_output(state, path + label, child, inputs[i])
@@ -248,27 +248,29 @@ def _visit(state: _CheckState, path: str, node: Node, given: NType) -> _Visit:
         _check_predicate(state, path, node, outputs[0])
     if all(output is shape.output for output, shape in zip(outputs, shapes, strict=True)):
         return state.shapes[path].output
-    told = [replace(shape, output=output) for shape, output in zip(shapes, outputs, strict=True)]
-    return shape_of(node, None, told).output
+    resolved = [
+        replace(shape, output=output) for shape, output in zip(shapes, outputs, strict=True)
+    ]
+    return shape_of(node, None, resolved).output
 
 
-def _leaf_output(state: _CheckState, path: str, node: Node, given: NType) -> NType:
+def _leaf_output(state: _CheckState, path: str, node: Node, input_type: NType) -> NType:
     """Return what a stage or a constant gives; refuse what does not fit the stage."""
     output = state.shapes[path].output
     occurrence = state.occurrences.get(path)
     if occurrence is None:
         return output
     config = node.config if isinstance(node, Stage) else None
-    wanted = stage_input(occurrence.signature.input, config).type
-    if why := mismatch(given, wanted):
-        state.refuse(path, f"takes {wanted}, but is given {given}: {why}")
+    declared = stage_input(occurrence.signature.input, config).type
+    if reason := mismatch(input_type, declared):
+        state.refuse(path, f"takes {declared}, but is given {input_type}: {reason}")
         return output
-    if not has_variables(wanted):
+    if not has_variables(declared):
         return output
     bindings = Bindings()
-    bindings.bind(wanted, given)
+    bindings.bind(declared, input_type)
     for problem in bindings.problems:
-        state.refuse(path, f"takes {wanted}, but is given {given}: {problem}")
+        state.refuse(path, f"takes {declared}, but is given {input_type}: {problem}")
     return bindings.apply(output) if has_variables(output) else output
 
 
@@ -278,12 +280,12 @@ def _check_predicate(state: _CheckState, path: str, node: Branch, output: NType)
         state.refuse(
             f"{path}/predicate", f"a predicate is true or false, not {shown(predicate.value)}"
         )
-    elif why := mismatch(output, BOOL):
-        state.refuse(f"{path}/predicate", f"a predicate gives a Bool: {why}")
+    elif reason := mismatch(output, BOOL):
+        state.refuse(f"{path}/predicate", f"a predicate gives a Bool: {reason}")
 
 
-def _told(state: _CheckState) -> tuple[str, ...]:
-    ordered = sorted(state.problems, key=lambda problem: state.order[problem[0]])
-    told = [f"at {path or '/'}: {problem}" for path, problem in ordered[:MAX_PROBLEMS]]
+def _problem_messages(state: _CheckState) -> tuple[str, ...]:
+    ordered = sorted(state.problems, key=lambda problem: state.visit_order[problem[0]])
+    resolved = [f"at {path or '/'}: {problem}" for path, problem in ordered[:MAX_PROBLEMS]]
     more = len(ordered) - MAX_PROBLEMS
-    return (*told, f"and {more:,} more") if more > 0 else tuple(told)
+    return (*resolved, f"and {more:,} more") if more > 0 else tuple(resolved)

@@ -122,8 +122,8 @@ class _Hooks:
         if len(members) == len(pairs):
             return members
         seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))
-        return self._hazard(f"the key {shown(twice)} appears twice")
+        duplicate = next(key for key, _ in pairs if key in seen or seen.add(key))
+        return self._hazard(f"the key {shown(duplicate)} appears twice")
 
     def constant(self, name: str) -> _Hazard:
         return self._hazard(f"{name} is not JSON")
@@ -220,7 +220,7 @@ def is_array(value: object) -> "TypeGuard[list[Any] | tuple[Any, ...]]":
     return isinstance(value, list | tuple)
 
 
-def is_whole(value: object) -> TypeGuard[int]:
+def is_whole_number(value: object) -> TypeGuard[int]:
     """Return whether *value* is a whole number, which `true` and `1.0` are not."""
     return isinstance(value, int) and not isinstance(value, bool)
 
@@ -233,10 +233,10 @@ class Fields:
     place: str
 
     @classmethod
-    def of(cls, value: object, place: str, what: str) -> "Fields":
+    def of(cls, value: object, place: str, noun: str) -> "Fields":
         """Return the members of *value*, which must be an object."""
         if not is_object(value):
-            raise invalid(place, f"{what} is an object, not {shown(value)}")
+            raise invalid(place, f"{noun} is an object, not {shown(value)}")
         return cls(value, place)
 
     def at(self, name: str) -> str:
@@ -256,10 +256,10 @@ class Fields:
             raise invalid(self.at(name), f"'{name}' is a string, not {shown(value)}")
         return value
 
-    def whole(self, name: str) -> int:
+    def whole_number(self, name: str) -> int:
         """Return a required member that is a whole number."""
         value = self.need(name)
-        if not is_whole(value):
+        if not is_whole_number(value):
             raise invalid(self.at(name), f"'{name}' is a whole number, not {shown(value)}")
         return value
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, assert_never, get_args
 
 from earmark.composition.canonical import cost_json
-from earmark.composition.document import Fields, check_value, invalid, is_whole, shown
+from earmark.composition.document import Fields, check_value, invalid, is_whole_number, shown
 from earmark.errors import InvalidAmount
 from earmark.money import LARGEST_NANOS, NANOS_PER_USD, Money
 
@@ -32,7 +32,7 @@ SimpleKind = Literal["Fallible", "Network", "NonDeterministic", "Process", "Pure
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
+class CostEffect:
     """Running the stage once costs *amount*."""
 
     amount: Money
@@ -66,7 +66,7 @@ class Simple:
     kind: SimpleKind
 
 
-Effect = Cost | FsRead | FsWrite | Llm | Simple
+Effect = CostEffect | FsRead | FsWrite | Llm | Simple
 
 FALLIBLE = Simple("Fallible")
 NETWORK = Simple("Network")
@@ -94,9 +94,9 @@ class EffectSet:
 
     def __init__(self, effects: Iterable[Effect] = (UNKNOWN,)) -> None:
         # Two spellings of one path are one effect: the lesser text stays, in whatever order given.
-        ordered = sorted(set(effects), key=lambda effect: (_order(effect), str(effect)))
-        once = {_order(effect): effect for effect in reversed(ordered)}
-        object.__setattr__(self, "effects", tuple(reversed(once.values())))
+        ordered = sorted(set(effects), key=lambda effect: (_sort_key(effect), str(effect)))
+        unique = {_sort_key(effect): effect for effect in reversed(ordered)}
+        object.__setattr__(self, "effects", tuple(reversed(unique.values())))
 
     @property
     def names(self) -> frozenset[EffectName]:
@@ -106,7 +106,7 @@ class EffectSet:
     @property
     def cost(self) -> Money | None:
         """The declared price of one run, all `Cost` effects together; None where there is none."""
-        costs = [effect.amount for effect in self.effects if isinstance(effect, Cost)]
+        costs = [effect.amount for effect in self.effects if isinstance(effect, CostEffect)]
         return sum(costs, Money()) if costs else None
 
     @property
@@ -122,7 +122,7 @@ class EffectSet:
 def effect_name(effect: Effect) -> EffectName:
     """Return the name policies know the effect by."""
     match effect:
-        case Cost():
+        case CostEffect():
             return "cost"
         case FsRead():
             return "fs-read"
@@ -139,7 +139,7 @@ def effect_name(effect: Effect) -> EffectName:
 def effect_json(effect: Effect) -> dict[str, Any]:
     """Return the effect in the format's JSON form; a price of whole cents is written in cents."""
     match effect:
-        case Cost(amount):
+        case CostEffect(amount):
             return {"effect": "Cost", **cost_json(amount)}
         case FsRead(path):
             return {"effect": "FsRead", "path": path}
@@ -164,12 +164,12 @@ def parse_effect_set(raw: object, place: str = "") -> EffectSet:
 
 
 def parse_effect(raw: object, place: str = "") -> Effect:
-    """Return the effect that `{"effect": "Cost", "cents": 5}` or its like describes."""
+    """Return the effect that `{"effect": "CostEffect", "cents": 5}` or its like describes."""
     form = Fields.of(raw, place, "an effect")
     kind = form.text("effect")
     match kind:
         case "Cost":
-            return Cost(parse_cost(form))
+            return CostEffect(parse_cost(form))
         case "FsRead":
             return FsRead(_text(form, "path"))
         case "FsWrite":
@@ -204,7 +204,7 @@ def parse_cost(form: Fields) -> Money:
     if "usd" in form.members:
         return _dollars(form)
     cents = form.need("cents")
-    if not is_whole(cents) or not 0 <= cents <= LARGEST_NANOS * 100 // NANOS_PER_USD:
+    if not is_whole_number(cents) or not 0 <= cents <= LARGEST_NANOS * 100 // NANOS_PER_USD:
         raise invalid(form.at("cents"), f"{shown(cents)} is no price: give whole cents, 0 or more")
     return Money.nanos(cents * NANOS_PER_USD // 100)
 
@@ -232,9 +232,9 @@ def _text(form: Fields, name: str) -> str:
     return value
 
 
-def _order(effect: Effect) -> tuple[int, int, tuple[tuple[int, str], ...]]:
+def _sort_key(effect: Effect) -> tuple[int, int, tuple[tuple[int, str], ...]]:
     match effect:
-        case Cost(amount):
+        case CostEffect(amount):
             return 0, amount.in_nanos, ()
         case FsRead(path):
             return 2, 0, _components(path)

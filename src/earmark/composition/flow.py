@@ -22,14 +22,14 @@ from earmark.composition.nodes import (
     Sequential,
     Stage,
 )
-from earmark.composition.subtype import fits_all, meet, takes_objects, validate
+from earmark.composition.subtype import accepts_objects, fits_all, meet, validate
 from earmark.composition.types import (
     ANY,
     NULL,
     ListOf,
     MapOf,
     NType,
-    Plain,
+    Primitive,
     Record,
     RecordWith,
     Refined,
@@ -101,30 +101,30 @@ def shape_of(  # noqa: C901, PLR0911 - one case an operator
             assert_never(node)
 
 
-def given_to_children(  # noqa: PLR0911 - one case an operator
-    node: Node, given: NType, outputs: Sequence[NType]
+def child_inputs(  # noqa: PLR0911 - one case an operator
+    node: Node, input_type: NType, outputs: Sequence[NType]
 ) -> list[NType]:
     """Return what each child is given, from what the children give, in the order of `children`."""
     match node:
         case Stage() | RemoteStage() | Const():
             return []
         case Sequential():
-            return [given, *outputs[:-1]]
+            return [input_type, *outputs[:-1]]
         case Parallel(branches):
-            return [_routed(given, name, given) for name in branches]
+            return [_routed(input_type, name, input_type) for name in branches]
         case Branch():
-            return [given, given, given]
+            return [input_type, input_type, input_type]
         case Fanout(_, targets):
-            return [given, *[outputs[0]] * len(targets)]
+            return [input_type, *[outputs[0]] * len(targets)]
         case Merge(sources):
             names = [f"source_{i}" for i in range(len(sources))]
             fed = Record(dict(zip(names, outputs, strict=False)))
-            return [*(_routed(given, name, NULL) for name in names), fed]
+            return [*(_routed(input_type, name, NULL) for name in names), fed]
         case Retry():
-            return [given]
+            return [input_type]
         case Let(bindings):
             bound = dict(zip(bindings, outputs, strict=False))
-            return [*[given] * len(bound), _overlaid(given, bound)]
+            return [*[input_type] * len(bound), _overlaid(input_type, bound)]
         case _:
             assert_never(node)
 
@@ -137,7 +137,7 @@ def stage_input(declared: NType, config: Mapping[str, Any] | None) -> StageInput
     """
     if config is None:
         return StageInput(declared)
-    if not takes_objects(declared):
+    if not accepts_objects(declared):
         return StageInput(ANY, (f"has a config, but takes {declared}, which has no fields",))
     if not isinstance(declared, Record | RecordWith):
         return StageInput(ANY)
@@ -178,16 +178,16 @@ def _branches_input(names: Sequence[str], inputs: Sequence[NType]) -> NType:
     A branch that takes objects may find its field in one or take it whole, so nothing can be asked
     of an object there; one that takes none needs its field in it.
     """
-    needed = {n: t for n, t in zip(names, inputs, strict=True) if not takes_objects(t)}
-    return _or_whole(Record(needed), inputs)
+    needed = {n: t for n, t in zip(names, inputs, strict=True) if not accepts_objects(t)}
+    return _fields_or_whole(Record(needed), inputs)
 
 
 def _sources_input(names: Sequence[str], inputs: Sequence[NType]) -> NType:
     """What fits sources that each take their own field of an object, or all of what is none."""
-    return _or_whole(Record(dict(zip(names, inputs, strict=True))), inputs)
+    return _fields_or_whole(Record(dict(zip(names, inputs, strict=True))), inputs)
 
 
-def _or_whole(fields: Record, inputs: Sequence[NType]) -> NType:
+def _fields_or_whole(fields: Record, inputs: Sequence[NType]) -> NType:
     """These fields, or a value that is no object and fits every part as a whole."""
     parts = [_no_object(type_) for type_ in inputs]
     known = [part for part in parts if part is not None]
@@ -197,10 +197,10 @@ def _or_whole(fields: Record, inputs: Sequence[NType]) -> NType:
 
 def _no_object(type_: NType) -> NType | None:
     """The type without its objects, None where nothing is left; `Any` asks for nothing anyway."""
-    if fits_all(type_) or not takes_objects(type_):
+    if fits_all(type_) or not accepts_objects(type_):
         return type_
     variants = type_.variants if isinstance(type_, Union) else ()
-    left = [variant for variant in variants if not takes_objects(variant)]
+    left = [variant for variant in variants if not accepts_objects(variant)]
     return union(left) if left else None
 
 
@@ -216,31 +216,33 @@ def _unbound(body: NType, bindings: Mapping[str, Node]) -> NType:
 
 
 def _routed(  # noqa: PLR0911 - one case a type
-    given: NType, name: str, absent: NType
+    input_type: NType, name: str, absent: NType
 ) -> NType:
     """What a part named *name* gets of an input; *absent* is what an object without it gives."""
-    match given:
+    match input_type:
         case Record(fields):
             return fields.get(name, absent)
         case RecordWith(fields):
             return fields.get(name, ANY)
         case Union(variants):
-            return _joined([_routed(v, name, v if absent is given else absent) for v in variants])
+            return _joined(
+                [_routed(v, name, v if absent is input_type else absent) for v in variants]
+            )
         case Refined(base):
             return _routed(base, name, absent)
         case MapOf() | Var():
             return ANY
-        case Plain(kind):
-            return ANY if kind in {"Any", "VNode"} else given
+        case Primitive(kind):
+            return ANY if kind in {"Any", "VNode"} else input_type
         case ListOf() | StreamOf():
-            return given
+            return input_type
         case _:
-            assert_never(given)
+            assert_never(input_type)
 
 
-def _overlaid(given: NType, bound: Mapping[str, NType]) -> NType:
+def _overlaid(input_type: NType, bound: Mapping[str, NType]) -> NType:
     """What a `Let` gives its body: the fields of its input, if any, under its bindings."""
-    match given:
+    match input_type:
         case Record(fields):
             return Record({**fields, **bound})
         case RecordWith(fields, rest):
@@ -248,4 +250,4 @@ def _overlaid(given: NType, bound: Mapping[str, NType]) -> NType:
         case Refined(base):
             return _overlaid(base, bound)
         case _:
-            return RecordWith(bound, "") if takes_objects(given) else Record(bound)
+            return RecordWith(bound, "") if accepts_objects(input_type) else Record(bound)

@@ -151,8 +151,8 @@ def _merge(reader: _GraphReader) -> _PartialNode:
 
 def _retry(reader: _GraphReader) -> _PartialNode:
     form = reader.form
-    attempts = form.whole("max_attempts")
-    delay = None if form.members.get("delay_ms") is None else form.whole("delay_ms")
+    attempts = form.whole_number("max_attempts")
+    delay = None if form.members.get("delay_ms") is None else form.whole_number("delay_ms")
     build = partial(_make_retry, attempts, delay)
     return [reader.child("stage")], build
 

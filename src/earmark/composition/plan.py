@@ -53,8 +53,14 @@ class PlanLine:
     def to_json(self) -> dict[str, Any]:
         """Return the line as JSON; amounts are decimal strings of USD."""
         amounts = {"min": str(self.min), "max": _amount_json(self.max)}
-        who = {"path": self.path, "stage": self.stage, "stage_id": self.stage_id}
-        return {**who, "kind": self.kind, **amounts, "attempts": self.attempts, "note": self.note}
+        identity = {"path": self.path, "stage": self.stage, "stage_id": self.stage_id}
+        return {
+            **identity,
+            "kind": self.kind,
+            **amounts,
+            "attempts": self.attempts,
+            "note": self.note,
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,14 +140,14 @@ class _Reached:
     certain: bool
 
     def parts(self) -> "list[_Reached]":
-        again = self.node.max_attempts if isinstance(self.node, Retry) else 1
+        repeats = self.node.max_attempts if isinstance(self.node, Retry) else 1
         kids = children(self.node)
         return [
             _Reached(
                 self.path + label,
                 child,
-                0 if _never_taken(self.node, label) else self.attempts * again,
-                self.certain and not _perhaps_taken(self.node, label),
+                0 if _is_never_taken(self.node, label) else self.attempts * repeats,
+                self.certain and not _is_conditional(self.node, label),
             )
             for label, child in kids
         ]
@@ -153,7 +159,7 @@ def _open(
     match at.node:
         case Stage() | RemoteStage():
             occurrence = checked.occurrences[at.path]
-            quote = _at_least(occurrence, at, counted)
+            quote = _occurrence_quote(occurrence, at, counted)
             lines.append(_line(at, checked, quote))
             return [], lambda _: quote
         case Const():
@@ -162,7 +168,7 @@ def _open(
             return at.parts(), partial(_combine, at.node)
 
 
-def _at_least(occurrence: Occurrence, at: _Reached, counted: set[str]) -> Quote:
+def _occurrence_quote(occurrence: Occurrence, at: _Reached, counted: set[str]) -> Quote:
     """Return what the occurrence costs, at least nothing where another may have paid for it."""
     quote, signature = occurrence.quote or _FREE, occurrence.signature
     if not signature.effects.is_pure:
@@ -232,16 +238,16 @@ def _constant(node: Branch) -> bool | None:
     return None
 
 
-def _never_taken(node: Node, label: str) -> bool:
+def _is_never_taken(node: Node, label: str) -> bool:
     if not isinstance(node, Branch):
         return False
     return _constant(node) is (label == "/if_false") and label != "/predicate"
 
 
-def _perhaps_taken(node: Node, label: str) -> bool:
+def _is_conditional(node: Node, label: str) -> bool:
     if not isinstance(node, Branch) or label == "/predicate":
         return False
-    return _constant(node) is None or _never_taken(node, label)
+    return _constant(node) is None or _is_never_taken(node, label)
 
 
 def _amount_json(amount: Money | None) -> str | None:

@@ -16,7 +16,7 @@ from earmark.composition.types import (
     NonEmpty,
     NType,
     OneOf,
-    Plain,
+    Primitive,
     Range,
     Record,
     RecordWith,
@@ -43,7 +43,7 @@ def mismatch(sub: NType, sup: NType) -> str | None:
     if fits_all(sub) or fits_all(sup) or sub == sup:
         return None
     if isinstance(sub, Union):
-        return next((why for part in sub.variants if (why := mismatch(part, sup))), None)
+        return next((reason for part in sub.variants if (reason := mismatch(part, sup))), None)
     if isinstance(sup, Union):
         return _no_variant(sub, sup)
     if isinstance(sup, Refined):
@@ -58,36 +58,36 @@ def fits_all(type_: NType) -> bool:
     return type_ is ANY or type_ == ANY or isinstance(type_, Var)
 
 
-def takes_objects(type_: NType) -> bool:
+def accepts_objects(type_: NType) -> bool:
     """Return whether a JSON object may be a value of the type."""
     match type_:
         case Record() | RecordWith() | MapOf() | Var():
             return True
-        case Plain(kind):
+        case Primitive(kind):
             return kind in {"Any", "VNode"}
         case Union(variants):
-            return any(takes_objects(variant) for variant in variants)
+            return any(accepts_objects(variant) for variant in variants)
         case Refined(base):
-            return takes_objects(base)
+            return accepts_objects(base)
         case ListOf() | StreamOf():
             return False
         case _:
             assert_never(type_)
 
 
-def meet(one: NType, other: NType) -> NType | None:
+def meet(left: NType, right: NType) -> NType | None:
     """Return a type whose values fit both; None where no value does."""
-    if fits_all(one):
-        return other
-    if fits_all(other):
-        return one
-    if isinstance(one, Union):
-        parts = [meet(variant, other) for variant in one.variants]
+    if fits_all(left):
+        return right
+    if fits_all(right):
+        return left
+    if isinstance(left, Union):
+        parts = [meet(variant, right) for variant in left.variants]
         shared = [part for part in parts if part is not None and part != Union(())]
         return union(shared) if shared else None
-    if isinstance(other, Union):
-        return meet(other, one)
-    return _meet_parts(one, other)
+    if isinstance(right, Union):
+        return meet(right, left)
+    return _meet_parts(left, right)
 
 
 def validate(value: object, type_: NType, place: str = "") -> list[str]:
@@ -120,8 +120,8 @@ def _not_refined(sub: NType, sup: Refined) -> str | None:
 
 def _part_mismatch(sub: NType, sup: NType) -> str | None:
     match sub, sup:
-        case (ListOf(one), ListOf(other)) | (StreamOf(one), StreamOf(other)):
-            return _inside("items", mismatch(one, other))
+        case (ListOf(left), ListOf(right)) | (StreamOf(left), StreamOf(right)):
+            return _inside("items", mismatch(left, right))
         case MapOf(), MapOf():
             keys = _inside("keys", mismatch(sub.key, sup.key))
             return keys or _inside("values", mismatch(sub.value, sup.value))
@@ -135,36 +135,36 @@ def _field_mismatch(sub: Record | RecordWith, sup: Record | RecordWith) -> str |
     for name, want in sup.fields.items():
         have = sub.fields.get(name)
         if have is not None:
-            if why := mismatch(have, want):
-                return _inside(f"field {shown(name)}", why)
+            if reason := mismatch(have, want):
+                return _inside(f"field {shown(name)}", reason)
         # An open record may have the field among its others.
         elif isinstance(sub, Record) and not is_nullable(want):
             return f"the field {shown(name)} is missing"
     return None
 
 
-def _inside(where: str, why: str | None) -> str | None:
-    return None if why is None else f"{where}: {why}"
+def _inside(location: str, reason: str | None) -> str | None:
+    return None if reason is None else f"{location}: {reason}"
 
 
-def _meet_parts(one: NType, other: NType) -> NType | None:
-    match one, other:
+def _meet_parts(left: NType, right: NType) -> NType | None:
+    match left, right:
         case ListOf(a), ListOf(b):
             part = meet(a, b)
             return None if part is None else ListOf(part)
         case ((Record() | RecordWith()), (Record() | RecordWith())):
-            return _meet_fields(one.fields, other.fields)
-        case _ if is_subtype(one, other):
-            return one
-        case _ if is_subtype(other, one):
-            return other
+            return _meet_fields(left.fields, right.fields)
+        case _ if is_subtype(left, right):
+            return left
+        case _ if is_subtype(right, left):
+            return right
         case _:
             return None
 
 
-def _meet_fields(one: Mapping[str, NType], other: Mapping[str, NType]) -> NType | None:
-    fields = dict(one)
-    for name, type_ in other.items():
+def _meet_fields(left: Mapping[str, NType], right: Mapping[str, NType]) -> NType | None:
+    fields = dict(left)
+    for name, type_ in right.items():
         shared = meet(fields[name], type_) if name in fields else type_
         if shared is None:
             return None
@@ -176,7 +176,7 @@ def _problems(  # noqa: C901 - one case a type
     value: object, type_: NType, place: str
 ) -> Iterator[str]:
     match type_:
-        case Plain():
+        case Primitive():
             if not _PLAIN[type_.kind](value):
                 yield _at(place, f"{shown(value)} is no {type_}")
         case ListOf(item) | StreamOf(item):
@@ -243,15 +243,15 @@ def _obeys(value: object, refinement: Refinement) -> bool:
             assert_never(refinement)
 
 
-def same_json(one: object, other: object) -> bool:
+def same_json(left: object, right: object) -> bool:
     """Return whether two JSON values are equal; `true` is not 1, as it is in Python."""
-    if isinstance(one, bool) or isinstance(other, bool):
-        return one is other
-    if is_object(one) and is_object(other):
-        return one.keys() == other.keys() and all(same_json(one[k], other[k]) for k in one)
-    if is_array(one) and is_array(other):
-        return len(one) == len(other) and all(map(same_json, one, other))
-    return one == other
+    if isinstance(left, bool) or isinstance(right, bool):
+        return left is right
+    if is_object(left) and is_object(right):
+        return left.keys() == right.keys() and all(same_json(left[k], right[k]) for k in left)
+    if is_array(left) and is_array(right):
+        return len(left) == len(right) and all(map(same_json, left, right))
+    return left == right
 
 
 def _at(place: str, problem: str) -> str:

@@ -20,8 +20,8 @@ from earmark.composition.document import (
     shown,
 )
 
-PlainKind = Literal["Any", "Bool", "Bytes", "Null", "Number", "Text", "VNode"]
-_PLAIN_KINDS: tuple[PlainKind, ...] = get_args(PlainKind)
+PrimitiveKind = Literal["Any", "Bool", "Bytes", "Null", "Number", "Text", "VNode"]
+_PRIMITIVE_KINDS: tuple[PrimitiveKind, ...] = get_args(PrimitiveKind)
 #: In the order in which the format sorts the variants of a union.
 _KINDS = (
     *("Any", "Bool", "Bytes", "List", "Map", "Null", "Number", "Record", "Stream", "Text"),
@@ -42,10 +42,10 @@ class _TypeText:
 
 
 @dataclass(frozen=True, slots=True)
-class Plain(_TypeText):
+class Primitive(_TypeText):
     """A type with no parts."""
 
-    kind: PlainKind
+    kind: PrimitiveKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,15 +130,15 @@ class Refined(_TypeText):
     refinement: Refinement
 
 
-NType = Plain | ListOf | StreamOf | MapOf | Record | RecordWith | Union | Var | Refined
+NType = Primitive | ListOf | StreamOf | MapOf | Record | RecordWith | Union | Var | Refined
 
-ANY = Plain("Any")
-BOOL = Plain("Bool")
-BYTES = Plain("Bytes")
-NULL = Plain("Null")
-NUMBER = Plain("Number")
-TEXT = Plain("Text")
-VNODE = Plain("VNode")
+ANY = Primitive("Any")
+BOOL = Primitive("Bool")
+BYTES = Primitive("Bytes")
+NULL = Primitive("Null")
+NUMBER = Primitive("Number")
+TEXT = Primitive("Text")
+VNODE = Primitive("VNode")
 
 
 def parse_type(raw: object, place: str = "") -> NType:
@@ -153,7 +153,7 @@ def parse_type(raw: object, place: str = "") -> NType:
 def type_json(type_: NType) -> dict[str, Any]:
     """Return the type in the format's JSON form."""
     match type_:
-        case Plain(kind):
+        case Primitive(kind):
             return {"kind": kind}
         case ListOf(item):
             value: Any = type_json(item)
@@ -183,7 +183,7 @@ def union(variants: Iterable[NType]) -> NType:
     flat: dict[bytes, NType] = {}
     for variant in variants:
         for part in variant.variants if isinstance(variant, Union) else (variant,):
-            flat[_order(part)] = part
+            flat[_sort_key(part)] = part
     ordered = [flat[key] for key in sorted(flat)]
     if len(ordered) == 1:
         return ordered[0]
@@ -198,7 +198,7 @@ def record(**fields: NType) -> Record:
 def is_nullable(type_: NType) -> bool:
     """Return whether null is a value of the type, so that a field of it may be absent."""
     match type_:
-        case Plain(kind):
+        case Primitive(kind):
             return kind in {"Any", "Null"}
         case Var():
             return True
@@ -208,7 +208,7 @@ def is_nullable(type_: NType) -> bool:
             return False
 
 
-def _order(type_: NType) -> bytes:
+def _sort_key(type_: NType) -> bytes:
     # Kinds in the format's own order, then by content.
     form = type_json(type_)
     return bytes([_KINDS.index(form["kind"])]) + rfc8785.dumps(form)
@@ -236,8 +236,8 @@ def _parse(raw: object, place: str, depth: int) -> NType:  # noqa: PLR0911 - one
         raise invalid(place, f"a type nests deeper than {MAX_VALUE_DEPTH}")
     form = Fields.of(raw, place, "a type")
     kind = form.text("kind")
-    if _is_plain(kind):
-        return Plain(kind)
+    if _is_primitive(kind):
+        return Primitive(kind)
     if kind not in _KINDS:
         raise invalid(
             form.at("kind"), f"{shown(kind)} is no type: it is one of {', '.join(_KINDS)}"
@@ -306,13 +306,13 @@ def _parse_bound(form: Fields, name: str) -> float | None:
     return value
 
 
-def _is_plain(kind: str) -> TypeGuard[PlainKind]:
-    return kind in _PLAIN_KINDS
+def _is_primitive(kind: str) -> TypeGuard[PrimitiveKind]:
+    return kind in _PRIMITIVE_KINDS
 
 
 def _show(type_: NType) -> str:  # noqa: PLR0911 - one case a type
     match type_:
-        case Plain(kind):
+        case Primitive(kind):
             return kind
         case ListOf(item):
             return f"List<{item}>"

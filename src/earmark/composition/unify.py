@@ -13,7 +13,7 @@ from earmark.composition.types import (
     ListOf,
     MapOf,
     NType,
-    Plain,
+    Primitive,
     Record,
     RecordWith,
     Refined,
@@ -39,53 +39,53 @@ class Bindings:
     """The other fields of an open record, by the name of its rest."""
     problems: list[str] = field(default_factory=list[str])
 
-    def bind(self, declared: NType, given: NType) -> None:
-        """Learn what the variables in *declared* stand for where a value of *given* comes in."""
+    def bind(self, declared: NType, actual: NType) -> None:
+        """Learn what the variables in *declared* stand for where a value of *actual* comes in."""
         if isinstance(declared, Var):
-            self._bind_name(declared.name, given)
+            self._bind_name(declared.name, actual)
         elif isinstance(declared, Union):
-            self._bind_variant(declared, given)
+            self._bind_variant(declared, actual)
         elif isinstance(declared, Refined):
-            self.bind(declared.base, given.base if isinstance(given, Refined) else given)
-        elif isinstance(given, Refined):
-            self.bind(declared, given.base)
+            self.bind(declared.base, actual.base if isinstance(actual, Refined) else actual)
+        elif isinstance(actual, Refined):
+            self.bind(declared, actual.base)
         else:
-            self._bind_parts(declared, given)
+            self._bind_parts(declared, actual)
 
-    def _bind_parts(self, declared: NType, given: NType) -> None:
-        match declared, given:
+    def _bind_parts(self, declared: NType, actual: NType) -> None:
+        match declared, actual:
             case (ListOf(one), ListOf(other)) | (StreamOf(one), StreamOf(other)):
                 self.bind(one, other)
             case MapOf(), MapOf():
-                self.bind(declared.key, given.key)
-                self.bind(declared.value, given.value)
+                self.bind(declared.key, actual.key)
+                self.bind(declared.value, actual.value)
             case ((Record() | RecordWith()), (Record() | RecordWith())):
                 for name, type_ in declared.fields.items():
-                    if name in given.fields:
-                        self.bind(type_, given.fields[name])
+                    if name in actual.fields:
+                        self.bind(type_, actual.fields[name])
                 if isinstance(declared, RecordWith):
-                    others = {n: t for n, t in given.fields.items() if n not in declared.fields}
-                    rest = given.rest if isinstance(given, RecordWith) else None
+                    others = {n: t for n, t in actual.fields.items() if n not in declared.fields}
+                    rest = actual.rest if isinstance(actual, RecordWith) else None
                     self.rests[declared.rest] = (
                         Record(others) if rest is None else RecordWith(others, rest)
                     )
             case _:
                 return
 
-    def _bind_name(self, name: str, given: NType) -> None:
-        if fits_all(given):
+    def _bind_name(self, name: str, actual: NType) -> None:
+        if fits_all(actual):
             return
         known = self.types.get(name)
-        if known is None or is_subtype(known, given):
-            self.types[name] = given
-        elif not is_subtype(given, known):
-            self.problems.append(f"{name} cannot be both {known} and {given}")
+        if known is None or is_subtype(known, actual):
+            self.types[name] = actual
+        elif not is_subtype(actual, known):
+            self.problems.append(f"{name} cannot be both {known} and {actual}")
 
-    def _bind_variant(self, declared: Union, given: NType) -> None:
-        """Bind the one variant with variables to what of *given* fits none of the others."""
+    def _bind_variant(self, declared: Union, actual: NType) -> None:
+        """Bind the one variant with variables to what of *actual* fits none of the others."""
         open_ = [variant for variant in declared.variants if has_variables(variant)]
         closed = [variant for variant in declared.variants if not has_variables(variant)]
-        parts = given.variants if isinstance(given, Union) else (given,)
+        parts = actual.variants if isinstance(actual, Union) else (actual,)
         left = [part for part in parts if not any(is_subtype(part, each) for each in closed)]
         if len(open_) == 1 and left:
             self.bind(open_[0], union(left))
@@ -97,7 +97,7 @@ class Bindings:
 
     def _apply(self, type_: NType) -> NType:  # noqa: PLR0911 - one case a type
         match type_:
-            case Plain():
+            case Primitive():
                 return type_
             case Var(name):
                 return self.types.get(name, type_)
@@ -133,7 +133,7 @@ class Bindings:
 
 def has_variables(type_: NType) -> bool:
     """Return whether a variable, or the rest of an open record, stands anywhere in the type."""
-    if isinstance(type_, Plain):
+    if isinstance(type_, Primitive):
         return False
     return isinstance(type_, Var | RecordWith) or any(map(has_variables, _parts(type_)))
 
@@ -150,7 +150,7 @@ def _parts(type_: NType) -> Iterator[NType]:
             yield from variants
         case Refined(base):
             yield base
-        case Plain() | Var():
+        case Primitive() | Var():
             return
 
 

@@ -87,7 +87,7 @@ class AllowedFiles:
             OSError: It cannot be written.
         """
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._check_own(self._folder, self._folder.stat())
+        self._check_owner(self._folder, self._folder.stat())
         target = self._record(Path(record.file))
         new = self._folder / f".{token_hex(8)}.new"
         try:
@@ -121,8 +121,8 @@ class AllowedFiles:
             detail = f"it cannot be read: {error.strerror}"
             raise InvalidConfig(place=str(record), detail=detail) from None
         with os.fdopen(descriptor, "rb") as opened:
-            self._check_own(self._folder, self._folder.stat())
-            self._check_own(record, os.fstat(descriptor))
+            self._check_owner(self._folder, self._folder.stat())
+            self._check_owner(record, os.fstat(descriptor))
             raw = opened.read(_LARGEST_RECORD)
         try:
             return msgspec.json.decode(raw, type=AllowedFile)
@@ -130,7 +130,7 @@ class AllowedFiles:
             detail = "it is no record of an allowed file: remove it"
             raise InvalidConfig(place=str(record), detail=detail) from None
 
-    def _check_own(self, path: Path, found: os.stat_result) -> None:
+    def _check_owner(self, path: Path, found: os.stat_result) -> None:
         if found.st_uid == os.geteuid() and not found.st_mode & _OTHERS_WRITE:
             return
         detail = "others own it or may write in it, so what it allows counts for nothing: chmod 700"

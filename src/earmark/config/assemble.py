@@ -179,8 +179,8 @@ def _bare(name: str, settings: StageSettings, folder: Path) -> Any:  # noqa: ANN
 
 def _typed(bare: Any, settings: StageSettings) -> StageKind:  # noqa: ANN401 - one of the kinds
     types = {"input": settings.input, "output": settings.output}
-    given = {name: each for name, each in types.items() if each is not None}
-    return replace(bare, spec=replace(bare.spec, **given)) if given else bare
+    declared_types = {name: each for name, each in types.items() if each is not None}
+    return replace(bare, spec=replace(bare.spec, **declared_types)) if declared_types else bare
 
 
 def _process(name: str, settings: ProcessStageSettings, folder: Path) -> StageKind:
@@ -211,19 +211,19 @@ def _model(name: str, settings: ModelStageSettings) -> StageKind:
 
 
 def _python(name: str, settings: PythonStageSettings, folder: Path) -> StageKind:
-    found = _imported(settings.function, f"stages.{name}.function", folder)
-    if isinstance(found, PythonStage):
+    target = _imported(settings.function, f"stages.{name}.function", folder)
+    if isinstance(target, PythonStage):
         # What `@stage` declares stands beside the code it is about; a second truth would hide it.
-        told = [
+        conflicting = [
             each
             for each in ("cost", "effects", "input", "output", "timeout")
             if getattr(settings, each) is not None
         ]
-        if told:
+        if conflicting:
             detail = f"'{settings.function}' is declared by @stage: say it there"
-            raise InvalidConfig(place=f"stages.{name}.{told[0]}", detail=detail)
-        return replace(found, spec=replace(found.spec, name=name))
-    if not callable(found):
+            raise InvalidConfig(place=f"stages.{name}.{conflicting[0]}", detail=detail)
+        return replace(target, spec=replace(target.spec, name=name))
+    if not callable(target):
         detail = f"'{settings.function}' is no function"
         raise InvalidConfig(place=f"stages.{name}.function", detail=detail)
     declared = stage(
@@ -232,7 +232,7 @@ def _python(name: str, settings: PythonStageSettings, folder: Path) -> StageKind
         effects=settings.effects and settings.effects.effects,
         timeout=_seconds(settings),
     )
-    return declared(found)
+    return declared(target)
 
 
 def _imported(function: str, place: str, folder: Path) -> object:
@@ -241,13 +241,13 @@ def _imported(function: str, place: str, folder: Path) -> object:
         # A program's own modules lie beside its configuration, as with `python -m`.
         sys.path.insert(0, str(folder))
     try:
-        found: object = import_module(module)
+        target: object = import_module(module)
         for part in name.split("."):
-            found = getattr(found, part)
+            target = getattr(target, part)
     except Exception as error:  # a module may raise anything
         detail = f"'{function}' cannot be imported: {type(error).__name__}: {error}"
         raise InvalidConfig(place=place, detail=detail) from error
-    return found
+    return target
 
 
 def _seconds(settings: StageSettings) -> float | None:

@@ -18,26 +18,28 @@ def apply_budgets(settings: Settings, ledger: Ledger) -> list[str]:
     """
     if not settings.budgets:
         return []
-    known = {budget.path: budget for budget in ledger.budgets()}
+    current = {budget.path: budget for budget in ledger.budgets()}
     changed = [
-        path for path, wanted in settings.budgets.items() if not _agrees(wanted, known.get(path))
+        path
+        for path, configured in settings.budgets.items()
+        if not _agrees(configured, current.get(path))
     ]
     for path in changed:
-        wanted = settings.budgets[path]
+        configured = settings.budgets[path]
         ledger.set_budget(
             path,
-            limits=wanted.limits,
-            timezone=wanted.timezone,
-            alerts=wanted.alerts,
+            limits=configured.limits,
+            timezone=configured.timezone,
+            alerts=configured.alerts,
             actor=_ACTOR,
         )
     return changed
 
 
-def _agrees(wanted: BudgetSettings, known: Budget | None) -> bool:
+def _agrees(configured: BudgetSettings, current: Budget | None) -> bool:
     return (
-        known is not None
-        and wanted.limits in {None, known.limits}
-        and wanted.timezone in {None, known.timezone}
-        and (wanted.alerts is None or parse_alerts(wanted.alerts) == known.alerts)
+        current is not None
+        and configured.limits in {None, current.limits}
+        and configured.timezone in {None, current.timezone}
+        and (configured.alerts is None or parse_alerts(configured.alerts) == current.alerts)
     )

@@ -41,7 +41,7 @@ def _channel(
         case "apprise":
             from earmark.nudges.channels.apprise import AppriseChannel  # noqa: PLC0415
 
-            urls = _read(name, "urls_env", settings.urls_env, environ).split()
+            urls = _read_variable(name, "urls_env", settings.urls_env, environ).split()
             return AppriseChannel(name, urls, timeout_s=timeout_s)
         case "webhook":
             from earmark.nudges.channels.webhook import WebhookChannel  # noqa: PLC0415
@@ -61,7 +61,7 @@ def _channel(
 def _secret(name: str, variable: str | None, environ: Mapping[str, str]) -> bytes | None:
     if variable is None:
         return None
-    text = _read(name, "secret_env", variable, environ)
+    text = _read_variable(name, "secret_env", variable, environ)
     if not text.startswith(_IN_BASE64):
         return text.encode()
     try:
@@ -71,9 +71,11 @@ def _secret(name: str, variable: str | None, environ: Mapping[str, str]) -> byte
         raise InvalidConfig(place=f"nudges.{name}.secret_env", detail=detail) from None
 
 
-def _read(name: str, setting: str, variable: str | None, environ: Mapping[str, str]) -> str:
-    held = environ.get(variable or "", "").strip()
-    if not held:
+def _read_variable(
+    name: str, setting: str, variable: str | None, environ: Mapping[str, str]
+) -> str:
+    value = environ.get(variable or "", "").strip()
+    if not value:
         detail = f"the variable {variable} is empty: set it, or name another"
         raise InvalidConfig(place=f"nudges.{name}.{setting}", detail=detail)
-    return held
+    return value

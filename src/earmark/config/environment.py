@@ -37,7 +37,7 @@ _SETTINGS: Final = (
 )
 _FLAT: Final = (CONFIG, STORE, *(each for each in _SETTINGS if each not in _NOT_OURS))
 #: How like a setting's variable another has to be, to be taken for a slip of the pen.
-_ALIKE: Final = 0.85
+_SIMILARITY: Final = 0.85
 
 #: Settings lie at most this deep: section, name, setting.
 _LEVELS: Final = 3
@@ -91,7 +91,7 @@ def _loc(variable: str, tables: Mapping[str, Any]) -> Loc | None:
         return "store", "url"
     section, two, rest = variable.removeprefix(PREFIX).lower().partition("__")
     if not two:
-        return _left_alone(variable)
+        return _refuse_misspelled(variable)
     if section in FIXED and "__" not in rest:
         return section, rest
     name, two, key = rest.rpartition("__")
@@ -100,25 +100,25 @@ def _loc(variable: str, tables: Mapping[str, Any]) -> Loc | None:
     raise InvalidConfig(place=variable, detail=f"it names no setting: {_want(section)}")
 
 
-def _left_alone(variable: str) -> None:
-    near = get_close_matches(variable, _FLAT, n=1, cutoff=_ALIKE)
-    if near:
-        raise InvalidConfig(place=variable, detail=f"it names no setting; is it {near[0]}?")
+def _refuse_misspelled(variable: str) -> None:
+    matches = get_close_matches(variable, _FLAT, n=1, cutoff=_SIMILARITY)
+    if matches:
+        raise InvalidConfig(place=variable, detail=f"it names no setting; is it {matches[0]}?")
 
 
 def _want(section: str) -> str:
-    near = get_close_matches(section, _SECTIONS, n=1, cutoff=0)[0]
-    form = "<NAME>__<SETTING>" if near in NAMED else "<SETTING>"
-    return f"the nearest is {PREFIX}{near.upper()}__{form}"
+    nearest = get_close_matches(section, _SECTIONS, n=1, cutoff=0)[0]
+    form = "<NAME>__<SETTING>" if nearest in NAMED else "<SETTING>"
+    return f"the nearest is {PREFIX}{nearest.upper()}__{form}"
 
 
 def _name(variable: str, name: str, table: object) -> str:
     names = cast("Iterable[str]", table) if isinstance(table, dict) else ()
-    alike = [each for each in names if _as_variable(each) == name.upper()]
-    if len(alike) > 1:
-        detail = f"it could mean {' or '.join(repr(each) for each in alike)}: set it in the file"
+    same = [each for each in names if _as_variable(each) == name.upper()]
+    if len(same) > 1:
+        detail = f"it could mean {' or '.join(repr(each) for each in same)}: set it in the file"
         raise InvalidConfig(place=variable, detail=detail)
-    return alike[0] if alike else name
+    return same[0] if same else name
 
 
 def _as_variable(name: str) -> str:

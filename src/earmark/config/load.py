@@ -47,7 +47,7 @@ def load_settings(
     if path is not None or named:
         return settings_in(read_config(path or Path(named or "")), environ)
     file = find_config(start or Path.cwd())
-    return settings_in(None, environ) if file is None else _found(file, environ)
+    return settings_in(None, environ) if file is None else _read_found_file(file, environ)
 
 
 def reload_settings(settings: Settings, environ: Mapping[str, str]) -> Settings:
@@ -58,7 +58,7 @@ def reload_settings(settings: Settings, environ: Mapping[str, str]) -> Settings:
     """
     assert settings.file is not None, "only what came from a file can be read again"
     if settings.found:
-        return _found(settings.file, environ)
+        return _read_found_file(settings.file, environ)
     return settings_in(read_config(settings.file), environ)
 
 
@@ -97,7 +97,7 @@ def read_config(file: Path) -> ConfigFile:
     return ConfigFile(file, _parse(raw, file), hashlib.sha256(raw).hexdigest(), owner)
 
 
-def own_store_only(config: ConfigFile) -> bool:
+def sets_only_local_store(config: ConfigFile) -> bool:
     """Return whether a file sets nothing, or nothing but a SQLite store inside its own folder.
 
     One that another user owns, but for root, is never that: it would be their store.
@@ -115,10 +115,10 @@ def own_store_only(config: ConfigFile) -> bool:
             return False
 
 
-def _found(file: Path, environ: Mapping[str, str]) -> Settings:
+def _read_found_file(file: Path, environ: Mapping[str, str]) -> Settings:
     config = read_config(file)
     settings = settings_in(config, environ, found=True)
-    if not own_store_only(config):
+    if not sets_only_local_store(config):
         record = AllowedFiles.of_user(environ).get(file)
         if record is None or record.sha256 != config.sha256:
             raise ConfigNotAllowed(
@@ -143,7 +143,7 @@ def settings_in(
     document = _check(laid, str(file or FILE_NAME))
     parts = {name: getattr(document, name) for name in Document.model_fields}
     if file is not None and ("store", "url") not in laid.variables:
-        parts["store"] = _beside(document.store, file)
+        parts["store"] = _relative_to_file(document.store, file)
     return Settings.model_construct(**parts, file=file, found=found)
 
 
@@ -156,7 +156,7 @@ def _check(laid: Overlaid, file: str) -> Document:
     raise problem
 
 
-def _beside(store: StoreSettings, file: Path) -> StoreSettings:
+def _relative_to_file(store: StoreSettings, file: Path) -> StoreSettings:
     """Read a relative path of SQLite from the file's folder, wherever the program was started."""
     path = store.url.removeprefix(_SQLITE)
     if path in {store.url, ""} or "url" not in store.model_fields_set:

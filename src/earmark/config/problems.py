@@ -45,14 +45,14 @@ def as_invalid_config(
 
 def show_setting(loc: tuple[int | str, ...]) -> str:
     """Return a place as TOML writes it: `budgets."c8/cloud-lu".limits[0]`."""
-    shown = ""
+    text = ""
     for part in loc:
         if isinstance(part, int):
-            shown += f"[{part}]"
+            text += f"[{part}]"
         else:
             quoted = part if _BARE.fullmatch(part) else f'"{part}"'
-            shown += f".{quoted}" if shown else quoted
-    return shown
+            text += f".{quoted}" if text else quoted
+    return text
 
 
 def _place(setting: str, file: str, variables: Mapping[Loc, str]) -> str:
@@ -97,6 +97,6 @@ def _sentence(problem: Any, loc: tuple[int | str, ...]) -> str:  # noqa: ANN401 
 
 
 def _unknown(name: str, known: tuple[str, ...]) -> str:
-    near = get_close_matches(name, known, n=1)
-    there_are = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+    matches = get_close_matches(name, known, n=1)
+    there_are = f"did you mean {matches[0]}?" if matches else f"there are {', '.join(known)}"
     return f"unknown setting {show(name)}: {there_are}"

@@ -20,8 +20,8 @@ from pydantic import (
 )
 
 from earmark.apis.api import REQUEST_APIS, request_table
+from earmark.apis.count_margin import DEFAULT_MARGIN, parse_margin
 from earmark.apis.dialect import SpokenApi
-from earmark.apis.margin import DEFAULT_MARGIN, margin_of
 from earmark.budget.limit import Limit
 from earmark.budget.path import parse_path
 from earmark.budget.window import check_zone
@@ -46,13 +46,13 @@ Timeout = Annotated[timedelta, PlainValidator(values.some_time)]
 CostSetting = Annotated[Money, PlainValidator(values.cost)]
 Effects = Annotated[EffectSet, PlainValidator(values.effects)]
 TypeSetting = Annotated[NType, PlainValidator(values.type_)]
-TokensSetting = Annotated[int, PlainValidator(values.whole(1, 100_000_000))]
-Port = Annotated[int, PlainValidator(values.whole(0, 65_535))]
-Count = Annotated[int, PlainValidator(values.whole(1, 10_000))]
+TokensSetting = Annotated[int, PlainValidator(values.whole_number(1, 100_000_000))]
+Port = Annotated[int, PlainValidator(values.whole_number(0, 65_535))]
+Count = Annotated[int, PlainValidator(values.whole_number(1, 10_000))]
 Prices = Annotated[Mapping[str, Mapping[str, str]], PlainValidator(values.prices)]
 ApiName = Annotated[str, PlainValidator(values.choice(*REQUEST_APIS))]
 OptionRules = Annotated[Mapping[str, str], PlainValidator(values.option_rules)]
-Bytes = Annotated[int, PlainValidator(values.whole(1, 1 << 30))]
+Bytes = Annotated[int, PlainValidator(values.whole_number(1, 1 << 30))]
 Texts = Annotated[tuple[str, ...], PlainValidator(values.texts)]
 Argv = Annotated[tuple[str, ...], PlainValidator(values.argv)]
 Variable = Annotated[str, PlainValidator(values.variable)]
@@ -123,7 +123,7 @@ class ProviderSettings(_SettingsTable):
     context_window: TokensSetting | None = None  # of its models; a price list's is no bound
     stops_on_close: Flag = False  # whether a stream that is closed there is billed no further
     count_tokens: Flag = False  # whether it counts an input that does not fit by its bytes
-    count_margin: Margin = margin_of(DEFAULT_MARGIN)  # added to its count, in parts per million
+    count_margin: Margin = parse_margin(DEFAULT_MARGIN)  # added to its count, in parts per million
 
     @model_validator(mode="after")
     def _counts(self) -> Self:
@@ -255,7 +255,7 @@ class RunSettings(_SettingsTable):
 
     concurrency: Count | None = None
     """How many stages run at once; None: the runner's own limit."""
-    max_repeats: Annotated[int | None, PlainValidator(values.whole(0, 1_000_000_000))] = None
+    max_repeats: Annotated[int | None, PlainValidator(values.whole_number(0, 1_000_000_000))] = None
     """How many attempts of a run may repeat an earlier one; None: the runner's own limit."""
 
 
@@ -271,7 +271,7 @@ class GradeSettings(_SettingsTable):
     timeout: Timeout = timedelta(minutes=1)
 
     @model_validator(mode="after")
-    def _one(self) -> Self:
+    def _exactly_one(self) -> Self:
         if (self.command is None) == (self.composition is None):
             raise ValueError("give a command or a composition, one of them")
         return self

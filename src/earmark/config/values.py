@@ -13,8 +13,8 @@ from ipaddress import ip_address
 from typing import Any, Final, NoReturn, TypeVar, cast
 from urllib.parse import urlsplit
 
-from earmark.apis.margin import margin_of
-from earmark.apis.unlisted import CANNOT_BE_ALLOWED, can_be_allowed
+from earmark.apis.count_margin import parse_margin
+from earmark.apis.unlisted_options import CANNOT_BE_ALLOWED, can_be_allowed
 from earmark.budget.budget import PPM, check_limits, parse_alerts
 from earmark.budget.limit import Limit
 from earmark.clock import parse_duration
@@ -23,7 +23,7 @@ from earmark.composition.effects import EffectSet, parse_author_effect, parse_co
 from earmark.composition.types import NType, parse_type
 from earmark.errors import EarmarkError, InvalidComposition, InvalidConfig
 from earmark.money import Money
-from earmark.pricing.own import own_rates
+from earmark.pricing.own_prices import own_rates
 from earmark.stages.kinds.template import parse_template
 
 T = TypeVar("T")
@@ -89,11 +89,11 @@ def argv(value: object) -> tuple[str, ...]:
     return (text(items[0]), *(str(item) for item in items[1:]))
 
 
-def whole(least: int, most: int) -> Callable[[object], int]:
+def whole_number(least: int, most: int) -> Callable[[object], int]:
     """Return the reader of whole numbers from *least* to *most*."""
 
     def read(value: object) -> int:
-        number = _plain(value)
+        number = _toml_value(value)
         if isinstance(number, bool) or not isinstance(number, int) or not least <= number <= most:
             _refuse(f"give a whole number from {least} to {most}, not {show(number)}")
         return number
@@ -114,13 +114,13 @@ def choice(*names: str) -> Callable[[object], str]:
 
 def choices(*names: str) -> Callable[[object], tuple[str, ...]]:
     """Return the reader of a list of *names*."""
-    one = choice(*names)
-    return lambda value: tuple(one(item) for item in _items(value))
+    parse_item = choice(*names)
+    return lambda value: tuple(parse_item(item) for item in _items(value))
 
 
 def flag(value: object) -> bool:
     """Read true or false."""
-    found = _plain(value)
+    found = _toml_value(value)
     if not isinstance(found, bool):
         _refuse(f"give true or false, not {show(found)}")
     return found
@@ -238,14 +238,14 @@ def prices(value: object) -> Mapping[str, Mapping[str, str]]:
 
 def margin(value: object) -> int:
     """Read a share such as `2 %`; return it in parts per million."""
-    return _domain(margin_of, value)
+    return _domain(parse_margin, value)
 
 
 def cost(value: object) -> Money:
     """Read a declared price: USD as a decimal string, or a table of `cents` or `usd`."""
-    given = _table(value)
-    if given is not None:
-        return _domain(parse_cost, Fields(given, ""))
+    table = _table(value)
+    if table is not None:
+        return _domain(parse_cost, Fields(table, ""))
     if not isinstance(value, str):
         _refuse(
             f'give USD as a decimal string, such as "0.05", or {{cents = 5}}, not {show(value)}'
@@ -260,20 +260,20 @@ def effects(value: object) -> EffectSet:
 
 def type_(value: object) -> NType:
     """Read a type: its kind alone, or a table `{kind = "List", value = {kind = "Text"}}`."""
-    given = _table(value)
-    return _domain(parse_type, {"kind": text(value)} if given is None else given)
+    table = _table(value)
+    return _domain(parse_type, {"kind": text(value)} if table is None else table)
 
 
 def table(value: object) -> object:
     """Read a table that the environment may give as text; its settings are checked after."""
-    return _plain(value)
+    return _toml_value(value)
 
 
 def options(value: object) -> Mapping[str, Any]:
     """Read a table that is passed on as JSON."""
-    given = _need_table(value)
-    _domain(lambda found: check_value(found, ""), given)
-    return given
+    table = _need_table(value)
+    _domain(lambda found: check_value(found, ""), table)
+    return table
 
 
 def option_rules(value: object) -> Mapping[str, str]:
@@ -296,15 +296,15 @@ def _domain(read: Callable[[Any], T], value: object) -> T:
     try:
         return read(value)
     except InvalidComposition as error:
-        where = f"{error.place.lstrip('/')}: " if error.place else ""
-        _refuse(f"{where}{error.detail}")
+        prefix = f"{error.place.lstrip('/')}: " if error.place else ""
+        _refuse(f"{prefix}{error.detail}")
     except InvalidConfig as error:
         _refuse(error.detail)
     except EarmarkError as error:
         _refuse(str(error))
 
 
-def _plain(value: object) -> object:
+def _toml_value(value: object) -> object:
     """Return what an environment's text stands for: a TOML value, or else the text itself."""
     if not isinstance(value, EnvText) or "\n" in value:
         return value
@@ -315,24 +315,24 @@ def _plain(value: object) -> object:
 
 
 def _items(value: object) -> list[Any]:
-    given = _plain(value)
-    if isinstance(given, list):
-        return cast("list[Any]", given)
+    table = _toml_value(value)
+    if isinstance(table, list):
+        return cast("list[Any]", table)
     if not isinstance(value, EnvText):
-        _refuse(f"give a list in square brackets, not {show(given)}")
+        _refuse(f"give a list in square brackets, not {show(table)}")
     return [str(value)]
 
 
 def _table(value: object) -> dict[str, Any] | None:
-    given = _plain(value)
-    return cast("dict[str, Any]", given) if isinstance(given, dict) else None
+    table = _toml_value(value)
+    return cast("dict[str, Any]", table) if isinstance(table, dict) else None
 
 
 def _need_table(value: object) -> dict[str, Any]:
-    given = _table(value)
-    if given is None:
+    table = _table(value)
+    if table is None:
         _refuse(f"give a table, not {show(value)}")
-    return given
+    return table
 
 
 @lru_cache(maxsize=256)

@@ -140,8 +140,8 @@ def cannot_listen(host: str, port: int, error: OSError) -> InvalidConfig:
         case errno.EACCES:
             detail = "this user may not listen there: give a port above 1023 by --port"
         case _:
-            why = (error.strerror or str(error)).partition(" (")[0]
-            detail = f"cannot listen there ({why}): give an address of this machine"
+            reason = (error.strerror or str(error)).partition(" (")[0]
+            detail = f"cannot listen there ({reason}): give an address of this machine"
     return InvalidConfig(place=f"port {port} of {host}", detail=detail)
 
 
@@ -173,29 +173,29 @@ class InvalidFile(InputError):
         return f"cannot read '{self.path}': {self.detail}"
 
 
-def shown(given: object) -> str:
-    """Return *given* as a message shows it: short, whatever it is."""
-    if isinstance(given, str):
-        return given if len(given) <= _LONGEST_SHOWN else f"{given[:_LONGEST_SHOWN]}…"
-    if isinstance(given, int) and given.bit_length() > _LONGEST_SHOWN:
+def shown(value: object) -> str:
+    """Return *value* as a message shows it: short, whatever it is."""
+    if isinstance(value, str):
+        return value if len(value) <= _MAX_SHOWN else f"{value[:_MAX_SHOWN]}…"
+    if isinstance(value, int) and value.bit_length() > _MAX_SHOWN:
         # Python refuses to write out what has thousands of digits.
-        return f"a number of {given.bit_length()} bits"
-    if isinstance(given, int | float | Decimal):
-        return shown(str(given))
-    return f"a {type(given).__name__}"
+        return f"a number of {value.bit_length()} bits"
+    if isinstance(value, int | float | Decimal):
+        return shown(str(value))
+    return f"a {type(value).__name__}"
 
 
-def quoted(given: object) -> str:
-    """Return *given* as a message shows it, a text in quotes."""
-    return repr(shown(given)) if isinstance(given, str) else shown(given)
+def quoted(value: object) -> str:
+    """Return *value* as a message shows it, a text in quotes."""
+    return repr(shown(value)) if isinstance(value, str) else shown(value)
 
 
-def wrong_argument(name: str, given: object, want: str) -> InvalidUsage:
+def wrong_argument(name: str, value: object, want: str) -> InvalidUsage:
     """Return the error of an argument that is none: what was given, and what to give."""
-    return InvalidUsage(detail=f"{name} is {quoted(given)}: give {want}")
+    return InvalidUsage(detail=f"{name} is {quoted(value)}: give {want}")
 
 
-_LONGEST_SHOWN: Final = 64
+_MAX_SHOWN: Final = 64
 
 
 def _with_article(noun: str) -> str:

@@ -247,8 +247,8 @@ class VersionConflict(Refusal):
         what = f"patch {self.type} '{self.name}'"
         if not self.stands:
             return f"{what} does not exist, version {self.expected} was expected: put it as new"
-        wanted = f"version {self.expected}" if self.expected else "none"
-        return f"{what} is at version {self.stands}, {wanted} was expected: read it again first"
+        expected = f"version {self.expected}" if self.expected else "none"
+        return f"{what} is at version {self.stands}, {expected} was expected: read it again first"
 
 
 @dataclass(kw_only=True, eq=False)

@@ -14,7 +14,7 @@ from earmark.admission.guard import AsyncGuard, Opening
 from earmark.admission.policy import Policy
 from earmark.admission.request import OpenOptions
 from earmark.admission.ticket import AsyncTicket
-from earmark.apis.counts import count_request
+from earmark.apis.provider_count import count_request
 from earmark.config.settings import GatewaySettings
 from earmark.errors import InvalidUsage, KeyReused, ReservationClosed
 from earmark.gateway.access import Holder
@@ -207,7 +207,7 @@ async def _opening(
     """Return the call, bounded; by its provider's count where it does not fit without."""
     budget, upstream = incoming.holder.access.budget, outgoing.upstream
     opening = parts.guard.open(budget, outgoing.body, **options)
-    if upstream.count_margin is None or not opening.asks_too_much():
+    if upstream.count_margin is None or not opening.would_be_refused():
         return opening
     counted = await _counted(parts, incoming, outgoing)
     if counted is None:

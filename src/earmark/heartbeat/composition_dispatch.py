@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
 
-from earmark.admission.finish import to_the_end
+from earmark.admission.cancellation import run_to_completion
 from earmark.admission.guard import DEFAULT_WAIT
 from earmark.board.task import Attempt, CompositionWork, Task
 from earmark.clock import Clock, parse_duration
@@ -75,7 +75,7 @@ class CompositionDispatcher:
         """Run the composition of a claimed task, and tell the board how that ended."""
         graph = json.dumps(work.graph)
         run_id = new_run_id(self._clock)
-        attempt, cancelled = await to_the_end(
+        attempt, cancelled = await run_to_completion(
             self._attempt_writer.begin_run(
                 task,
                 model=f"composition/{parse_composition(graph).id[:_SHORT_ID]}",
@@ -96,8 +96,8 @@ class CompositionDispatcher:
         except (EarmarkError, TimeoutError) as error:
             return await self._handle_failure(task, attempt, error, send_check.blocked_by)
         except asyncio.CancelledError:
-            return (await to_the_end(self._ends.interrupt(task, attempt)))[0]
-        return (await to_the_end(self._answered(task, attempt, statement)))[0]
+            return (await run_to_completion(self._ends.interrupt(task, attempt)))[0]
+        return (await run_to_completion(self._answered(task, attempt, statement)))[0]
 
     def _check_addresses(self, graph: str) -> None:
         """Refuse a graph that calls an address which the configuration does not have.
@@ -158,7 +158,7 @@ class CompositionDispatcher:
             return running.result()
         except asyncio.CancelledError:
             running.cancel()
-            await to_the_end(_quietly(running))
+            await run_to_completion(_quietly(running))
             raise
         finally:
             alarm.cancel()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, NamedTuple
 
-from earmark.admission.finish import to_the_end
+from earmark.admission.cancellation import run_to_completion
 from earmark.board.task import ModelWork, Task, TaskStatus
 from earmark.clock import Clock
 from earmark.config.settings import HeartbeatSettings
@@ -299,7 +299,7 @@ class Cycle:
             # Stopped, or done with its grace: each books what it knows before it ends.
             for each in running:
                 each.cancel()
-            _, cancelled = await to_the_end(_settled(done))
+            _, cancelled = await run_to_completion(_settled(done))
         if cancelled is not None:
             raise cancelled
         return [each.result() for each in running]

@@ -9,8 +9,8 @@ import asyncio
 import logging
 from typing import Final
 
+from earmark.admission.cancellation import run_to_completion
 from earmark.admission.charge import Receipt
-from earmark.admission.finish import to_the_end
 from earmark.admission.guard import DEFAULT_WAIT, Guard
 from earmark.board.task import Attempt, CompositionWork, ModelWork, Priority, Task
 from earmark.clock import Clock, parse_duration
@@ -127,7 +127,7 @@ class Dispatcher:
     async def _to_model(self, task: Task, work: ModelWork) -> DispatchEnd:
         model = work.model or self._settings.model
         # To the end: an attempt that was written and that nobody knows of could not be put back.
-        attempt, cancelled = await to_the_end(
+        attempt, cancelled = await run_to_completion(
             self._attempt_writer.begin_model(task, model=model, budget=self._settings.budget)
         )
         if cancelled is not None:
@@ -145,8 +145,8 @@ class Dispatcher:
                 return await self._ends.park_unsent(task, send_check.blocked_by)
             return await self._handle_failure(task, attempt, error)
         except asyncio.CancelledError:
-            return (await to_the_end(self._ends.interrupt(task, attempt)))[0]
-        return (await to_the_end(self._answered(task, attempt, receipt)))[0]
+            return (await run_to_completion(self._ends.interrupt(task, attempt)))[0]
+        return (await run_to_completion(self._answered(task, attempt, receipt)))[0]
 
     async def _paid(
         self, task: Task, work: ModelWork, attempt: Attempt, send_check: SendCheck

@@ -9,7 +9,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from earmark.admission.finish import to_the_end
+from earmark.admission.cancellation import run_to_completion
 from earmark.clock import NANOS_PER_SECOND, Clock, parse_duration
 from earmark.config.settings import HeartbeatSettings
 from earmark.errors import AgentBusy, BudgetExceeded, EarmarkError, StoreError
@@ -119,7 +119,7 @@ class Heartbeat:
                     report = await self.cycle()
                     await self._until_next(began, report, stop)
         finally:
-            _, cancelled = await to_the_end(self.stop())
+            _, cancelled = await run_to_completion(self.stop())
         if cancelled is not None:
             raise cancelled
 

@@ -7,10 +7,9 @@ was on before may be off by now, and another heartbeat may have taken the task b
 import asyncio
 from collections.abc import Callable
 
-from earmark.admission.call import Call, CountInput, Grant, Reply, counting_inside
+from earmark.admission.call import Call, Grant, Reply, WrappedCall
 from earmark.errors import CallFailed, EarmarkError
 from earmark.heartbeat.controls import Verdict
-from earmark.pricing.bound import Bound
 
 #: Says whether a call may be sent; called in a thread of its own.
 Permission = Callable[[], Verdict]
@@ -65,33 +64,19 @@ class SendCheck:
             return Verdict(state="error", reason=str(error))
 
 
-class CheckedCall:
-    """A call that is checked before it is sent."""
+class CheckedCall(WrappedCall):
+    """A call that is checked before it is sent; counting its input is not checked."""
+
+    __slots__ = ("_send_check",)
 
     def __init__(self, inner: Call, send_check: SendCheck) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._send_check = send_check
 
-    @property
-    def name(self) -> str:
-        """The call's own."""
-        return self._inner.name
-
-    @property
-    def bound(self) -> Bound:
-        """The call's own."""
-        return self._inner.bound
-
-    @property
-    def streams(self) -> bool:
-        """The call's own."""
-        return self._inner.streams
-
-    @property
-    def count_input(self) -> CountInput | None:
-        """The call's own; what is only counted is not held back."""
-        return counting_inside(self._inner, lambda counted: CheckedCall(counted, self._send_check))
+    def rewrap(self, inner: Call) -> "CheckedCall":
+        """Return *inner* under the same check."""
+        return CheckedCall(inner, self._send_check)
 
     async def send(self, grant: Grant) -> Reply:
         """Make the call if it is permitted; see `SendCheck.send`."""
-        return await self._send_check.send(self._inner, grant)
+        return await self._send_check.send(self.inner, grant)

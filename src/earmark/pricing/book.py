@@ -8,21 +8,21 @@ from typing import Final
 from earmark.clock import NANOS_PER_SECOND, to_datetime
 from earmark.errors.inputs import wrong_argument
 from earmark.pricing import snapshot
-from earmark.pricing.bill import Rate, how_to_price, unpriced
-from earmark.pricing.own import OwnPrices, own_rates
+from earmark.pricing.own_prices import OwnPrices, own_rates
 from earmark.pricing.price import Price, Tariff
+from earmark.pricing.rates import Rate, how_to_price, unpriced
 from earmark.pricing.units import UNITS
 from earmark.pricing.usage import AUTO, STANDARD, tier_name
 
 __all__ = ["Price", "PriceBook"]
 
-#: How long a call may wait and take, unless whoever asks for its price knows better.
+#: How long a call may wait and take, by default.
 LONGEST_CALL_NS: Final = 3600 * NANOS_PER_SECOND
 
 #: Listed prices kept, each of one model in one minute.
-_REMEMBERED: Final = 1024
-#: Of a name, as a message shows it.
-_SHOWN: Final = 100
+_CACHE_SIZE: Final = 1024
+#: The most characters of a name in a message.
+_MAX_NAME: Final = 100
 _MINUTE: Final = 60 * NANOS_PER_SECOND
 
 
@@ -42,7 +42,7 @@ class PriceBook:
             want = '{"provider/model": {"input_mtok": "1", "output_mtok": "2"}}'
             raise wrong_argument("own", own, want)
         self._own = {name: own_rates(name, prices) for name, prices in (own or {}).items()}
-        self._allow_free = frozenset(_names(allow_free))
+        self._allow_free = frozenset(_check_model_names(allow_free))
 
     def resolve(
         self,
@@ -55,8 +55,8 @@ class PriceBook:
     ) -> Price:
         """Return the model's price pinned at the instant *at*.
 
-        What it costs is its cost then; what bounds it is the dearest price from then until
-        *within_ns* later: a call may wait before it is sent, and some prices are those of a time of
+        Its cost is computed by the price then, its bound by the highest price from then until
+        *within_ns* later: a call may wait before it is sent, and some prices depend on the time of
         day.
 
         Args:
@@ -69,16 +69,16 @@ class PriceBook:
 
         Raises:
             BudgetExceeded: With reason `unpriced`: an unknown provider, model or tier, or a price
-                of 0 that nobody allowed.
+                of 0 that is not allowed.
         """
         _check_names(model, provider)
         own = self._own_name(model, provider)
         if own:
-            found = self._resolve_own(own)
+            price = self._resolve_own(own)
         else:
             last_minute = (at + within_ns) // _MINUTE
-            found = _listed(*_named(model, provider), at // _MINUTE, last_minute)
-        price = replace(found, at=at, allowed=_allowed(found, tier_name(tier)))
+            price = _listed(*_provider_and_model(model, provider), at // _MINUTE, last_minute)
+        price = replace(price, at=at, allowed=_allowed(price, tier_name(tier)))
         if _is_free(price) and self._allow_free.isdisjoint({price.name, model}):
             allow = f'earmark.PriceBook(allow_free=["{price.name}"])'
             raise unpriced(
@@ -88,7 +88,7 @@ class PriceBook:
         return price
 
     def other_maker(self, model: str, provider: str) -> str | None:
-        """Return who makes *model*, where that is not *provider*, which has no price for it."""
+        """Return the maker of *model*, where that is not *provider*, which has no price for it."""
         if self._own_name(model, provider) or snapshot.find(provider, model):
             return None
         maker = snapshot.maker(model)
@@ -106,19 +106,19 @@ class PriceBook:
         return Price(provider=provider, model=model, at=0, source="own", tariffs=(tariff,))
 
 
-def check_book(given: PriceBook | None) -> PriceBook:
-    """Return *given* if it is a price book; the price list alone where none is given.
+def check_book(book: PriceBook | None) -> PriceBook:
+    """Return *book* if it is a price book; the price list alone where none is given.
 
     Raises:
         InvalidUsage: It is another thing, such as a dict of prices.
     """
-    if not isinstance(given, PriceBook | None):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped callers
+    if not isinstance(book, PriceBook | None):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped callers
         want = 'earmark.PriceBook({"provider/model": {"input_mtok": "1", "output_mtok": "2"}})'
-        raise wrong_argument("the book", given, want)
-    return _LIST_ALONE if given is None else given
+        raise wrong_argument("the book", book, want)
+    return _LIST_ALONE if book is None else book
 
 
-@lru_cache(maxsize=_REMEMBERED)
+@lru_cache(maxsize=_CACHE_SIZE)
 def _listed(provider: str, model: str, minute: int, last_minute: int) -> Price:
     """Return the listed price; look-ups within one minute share it.
 
@@ -130,23 +130,23 @@ def _listed(provider: str, model: str, minute: int, last_minute: int) -> Price:
         raise unpriced(_not_listed(provider, model))
     instant = minute * _MINUTE
     start, end = to_datetime(instant), to_datetime(last_minute * _MINUTE)
-    found = snapshot.tariffs(listed, start)
+    tariffs = snapshot.tariffs(listed, start)
     # Each once, in the order in which they begin.
     later = dict.fromkeys(
         snapshot.tariffs(listed, moment) for moment in snapshot.changes(listed, start, end)
     )
-    for each in (found, *later):
+    for each in (tariffs, *later):
         _check_billable(name, listed.model, each)
-    choices = tuple(tariff.tier for tariff in found if "=" in tariff.tier)
+    choices = tuple(tariff.tier for tariff in tariffs if "=" in tariff.tier)
     return Price(
         provider=provider,
         model=model,
         at=instant,
         source=f"{snapshot.version()}: {listed.provider}/{listed.model}",
-        tariffs=found,
-        later=tuple(each for each in later if each != found),
+        tariffs=tariffs,
+        later=tuple(each for each in later if each != tariffs),
         allowed=(STANDARD, *choices),
-        context_window=_window(listed.info.context_window, found),
+        context_window=_window(listed.info.context_window, tariffs),
     )
 
 
@@ -157,18 +157,18 @@ def _check_names(model: object, provider: object) -> None:
         raise wrong_argument("the provider", provider, "its name, such as 'openai'")
 
 
-def _names(given: Collection[str]) -> Collection[str]:
-    # Of a bare text, every letter would be a name.
+def _check_model_names(names: Collection[str]) -> Collection[str]:
+    # In a string, every letter would be a name.
     if (
-        isinstance(given, str)
-        or not isinstance(given, Collection)  # pyright: ignore[reportUnnecessaryIsInstance] - untyped callers
-        or not all(isinstance(each, str) for each in given)  # pyright: ignore[reportUnnecessaryIsInstance]
+        isinstance(names, str)
+        or not isinstance(names, Collection)  # pyright: ignore[reportUnnecessaryIsInstance] - untyped callers
+        or not all(isinstance(each, str) for each in names)  # pyright: ignore[reportUnnecessaryIsInstance]
     ):
-        raise wrong_argument("allow_free", given, 'names of models, such as ["local/m"]')
-    return given
+        raise wrong_argument("allow_free", names, 'names of models, such as ["local/m"]')
+    return names
 
 
-def _named(model: str, provider: str | None) -> tuple[str, str]:
+def _provider_and_model(model: str, provider: str | None) -> tuple[str, str]:
     """Return the provider and its name for the model."""
     if provider is not None:
         # Some names start with their maker's: openrouter lists `openrouter/auto`.
@@ -180,24 +180,26 @@ def _named(model: str, provider: str | None) -> tuple[str, str]:
         return first, rest
     owner = snapshot.maker(model)
     if owner is None:
-        near = _did_you_mean(snapshot.nearest(model))
-        how = f"name its provider, as in 'openai/{model:.{_SHOWN}}'"
-        raise unpriced(f"no price for model '{model:.{_SHOWN}}': {near}{how}")
+        suggestion = _did_you_mean(snapshot.nearest(model))
+        advice = f"name its provider, as in 'openai/{model:.{_MAX_NAME}}'"
+        raise unpriced(f"no price for model '{model:.{_MAX_NAME}}': {suggestion}{advice}")
     return owner, model
 
 
 def _not_listed(provider: str, model: str) -> str:
-    """Return what to do about a model, or a provider, that no list has."""
+    """Return the advice for a model, or a provider, that no list has."""
     if snapshot.has_provider(provider):
-        what, near = f"model '{model:.{_SHOWN}}' of '{provider}'", snapshot.nearest(model, provider)
+        missing = f"model '{model:.{_MAX_NAME}}' of '{provider}'"
+        suggestion = snapshot.nearest(model, provider)
     else:
-        what, near = f"provider '{provider:.{_SHOWN}}'", snapshot.nearest_provider(provider)
-    how = how_to_price(f"{provider:.{_SHOWN}}/{model:.{_SHOWN}}")
-    return f"no price for {what}: {_did_you_mean(near)}give it one {how}"
+        missing = f"provider '{provider:.{_MAX_NAME}}'"
+        suggestion = snapshot.nearest_provider(provider)
+    advice = how_to_price(f"{provider:.{_MAX_NAME}}/{model:.{_MAX_NAME}}")
+    return f"no price for {missing}: {_did_you_mean(suggestion)}give it one {advice}"
 
 
-def _did_you_mean(near: str | None) -> str:
-    return "" if near is None else f"did you mean '{near}'? Else "
+def _did_you_mean(suggestion: str | None) -> str:
+    return "" if suggestion is None else f"did you mean '{suggestion}'? Else "
 
 
 def _allowed(price: Price, tier: str) -> tuple[str, ...]:
@@ -219,8 +221,8 @@ def _allowed(price: Price, tier: str) -> tuple[str, ...]:
     return (tier,) if tier == "batch" else (tier, *(each for each in (STANDARD,) if each in sold))
 
 
-def _check_billable(name: str, model: str, found: tuple[Tariff, ...]) -> None:
-    if not all(tariff.rates for tariff in found):
+def _check_billable(name: str, model: str, tariffs: tuple[Tariff, ...]) -> None:
+    if not all(tariff.rates for tariff in tariffs):
         raise unpriced(f"no complete price for '{name}': give it one {how_to_price(name)}")
     if name.startswith("groq/") and model.startswith("whisper"):
         # Groq bills at least ten seconds a request, which a rate by the second cannot say.
@@ -244,13 +246,13 @@ def _is_basic(rate: Rate) -> bool:
     return UNITS[rate.kind].family != "tool_calls"
 
 
-def _window(tokens: int | None, found: tuple[Tariff, ...]) -> int | None:
+def _window(tokens: int | None, tariffs: tuple[Tariff, ...]) -> int | None:
     """Return the context window, unless the price list contradicts it.
 
     The list has models with a 200,000-token window and a dearer rate above 200,000 tokens: a window
     that can be passed bounds nothing.
     """
-    starts = [start for tariff in found for rate in tariff.rates for start, _ in rate.steps]
+    starts = [start for tariff in tariffs for rate in tariff.rates for start, _ in rate.steps]
     if tokens is None or tokens <= max(starts, default=0):
         return None
     return tokens

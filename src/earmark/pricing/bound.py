@@ -5,8 +5,8 @@ from typing import Protocol
 
 from earmark.errors import InvalidUsage
 from earmark.money import Money
-from earmark.pricing.bill import Line
 from earmark.pricing.price import Price
+from earmark.pricing.rates import CostFunction
 from earmark.pricing.usage import LARGEST_COUNT, Usage
 
 
@@ -46,7 +46,7 @@ class ModelBound:
     max_output_tokens: int
     """The output tokens asked for, per choice."""
     choices: int = 1
-    never: frozenset[str] = frozenset()
+    excluded: frozenset[str] = frozenset()
     """Kinds the request cannot be billed in."""
     fees: Usage = field(default_factory=Usage)
     """Units beside tokens it can use up."""
@@ -54,22 +54,26 @@ class ModelBound:
     """With fewer output tokens the provider refuses the request: a thinking budget and one more."""
     context_window: int | None = None
     """The most input tokens the model takes, where the user said so."""
-    _lines: tuple[Line, ...] = field(init=False, repr=False, compare=False, hash=False)
+    _cost_functions: tuple[CostFunction, ...] = field(
+        init=False, repr=False, compare=False, hash=False
+    )
 
     def __post_init__(self) -> None:
         for name in ("input_tokens", "max_output_tokens", "choices"):
             value: object = getattr(self, name)
             if type(value) is not int or not (name == "choices") <= value <= LARGEST_COUNT:
                 raise InvalidUsage(detail=f"{name} is {value!r}; it is a whole number above 0")
-        lines = self.price.lines(
-            self.input_tokens, self.max_output_tokens, never=self.never, fees=self.fees
+        cost_functions = self.price.cost_functions(
+            self.input_tokens, self.max_output_tokens, excluded=self.excluded, fees=self.fees
         )
-        object.__setattr__(self, "_lines", lines)
+        object.__setattr__(self, "_cost_functions", cost_functions)
 
     def cost(self, max_output_tokens: int | None = None) -> Money:
         """Return the most it can cost, all choices together; exact, rounded up once."""
         produced = self._output(max_output_tokens) * self.choices
-        return Money.nanos(max(line.nanos(produced) for line in self._lines))
+        return Money.nanos(
+            max(cost_function.nanos(produced) for cost_function in self._cost_functions)
+        )
 
     def tokens(self, max_output_tokens: int | None = None) -> int:
         """Return the most input and output tokens, all choices together."""
@@ -80,7 +84,9 @@ class ModelBound:
 
         0 where fewer fit than the request can be sent with.
         """
-        most = [line.most(available.in_nanos) for line in self._lines]
+        most = [
+            cost_function.max_output(available.in_nanos) for cost_function in self._cost_functions
+        ]
         fitting = min([self.max_output_tokens, *(n // self.choices for n in most if n is not None)])
         return fitting if fitting >= self.least_output_tokens else 0
 

@@ -1,4 +1,4 @@
-"""Reading JSON that somebody else wrote: objects and arrays, or empty ones."""
+"""Reads decoded JSON of unknown shape: objects and arrays, or empty ones."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, cast
@@ -18,7 +18,7 @@ def items(value: object) -> Sequence[Any]:
     return cast("Sequence[Any]", value) if is_list else ()
 
 
-def copied(value: object, other: Callable[[object], object] | None = None) -> Any:  # noqa: ANN401 - a JSON value
+def copy_json(value: object, other: Callable[[object], object] | None = None) -> Any:  # noqa: ANN401 - a JSON value
     """Return a copy of a JSON value that shares no object and no array with it.
 
     What is no JSON stays as it is, or is what *other* makes of it, copied. A third of the time of
@@ -30,10 +30,11 @@ def copied(value: object, other: Callable[[object], object] | None = None) -> An
     if isinstance(value, Mapping):
         members = cast("Mapping[str, object]", value).items()
         return {
-            name: each if type(each) in _SCALARS else copied(each, other) for name, each in members
+            name: each if type(each) in _SCALARS else copy_json(each, other)
+            for name, each in members
         }
     if isinstance(value, list | tuple):
         listed = cast("Sequence[object]", value)
-        return [each if type(each) in _SCALARS else copied(each, other) for each in listed]
-    made = value if other is None else other(value)
-    return made if made is value else copied(made, other)
+        return [each if type(each) in _SCALARS else copy_json(each, other) for each in listed]
+    converted = value if other is None else other(value)
+    return converted if converted is value else copy_json(converted, other)

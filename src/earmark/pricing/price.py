@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from earmark.money import Money
-from earmark.pricing.bill import Bill, Line, Rate, make_bill, no_price, unpriced
+from earmark.pricing.rates import CostFunction, Rate, RateTable, make_rate_table, no_price, unpriced
 from earmark.pricing.usage import STANDARD, Usage
 
 _NO_FEES: Final = Usage()
@@ -41,10 +41,10 @@ class Price:
     later: tuple[tuple[Tariff, ...], ...] = ()
     """What it costs at the moments until the call's end at which the price changes: a bound is over
     these too, a cost is of `tariffs` alone."""
-    _bills: Mapping[str, Bill] = field(init=False, repr=False, compare=False, hash=False)
+    _rate_tables: Mapping[str, RateTable] = field(init=False, repr=False, compare=False, hash=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_bills", _bills_of(self.tariffs))
+        object.__setattr__(self, "_rate_tables", _rate_tables_of(self.tariffs))
 
     @property
     def name(self) -> str:
@@ -61,14 +61,14 @@ class Price:
             InvalidUsage: The counts contradict each other, or the sum is absurd.
         """
         tiers = (usage.tier,) if usage.tier else self.allowed
-        return Money.nanos(max(self._bill(tier).nanos(usage, self.name) for tier in tiers))
+        return Money.nanos(max(self._rate_table(tier).nanos(usage, self.name) for tier in tiers))
 
     def worst(
         self,
         input_tokens: int,
         output_tokens: int,
         *,
-        never: Collection[str] = (),
+        excluded: Collection[str] = (),
         fees: Usage = _NO_FEES,
     ) -> Money:
         """Return the most that up to so many tokens can be billed at; exact, rounded up once.
@@ -76,42 +76,48 @@ class Price:
         Args:
             input_tokens: At most so many input tokens, of whatever kinds.
             output_tokens: At most so many output tokens, of all choices together.
-            never: Kinds the request cannot be billed in, such as audio it does not ask for.
+            excluded: Kinds the request cannot be billed in, such as audio it does not ask for.
             fees: Units beside tokens the request may use up, such as web searches.
 
         Raises:
             BudgetExceeded: With reason `unpriced`: tokens or fees that have no price.
         """
-        lines = self.lines(input_tokens, output_tokens, never=never, fees=fees)
-        return Money.nanos(max(line.nanos(output_tokens) for line in lines))
+        cost_functions = self.cost_functions(
+            input_tokens, output_tokens, excluded=excluded, fees=fees
+        )
+        return Money.nanos(
+            max(cost_function.nanos(output_tokens) for cost_function in cost_functions)
+        )
 
-    def lines(
+    def cost_functions(
         self,
         input_tokens: int,
         output_tokens: int,
         *,
-        never: Collection[str] = (),
+        excluded: Collection[str] = (),
         fees: Usage = _NO_FEES,
-    ) -> tuple[Line, ...]:
-        """Return the straight lines whose maximum is `worst`, as a function of output tokens."""
+    ) -> tuple[CostFunction, ...]:
+        """Return the linear functions of output tokens whose maximum is `worst`."""
         tokens = (input_tokens, output_tokens)
         return tuple(
-            line for bill in self._possible() for line in bill.lines(tokens, never, fees, self.name)
+            function
+            for table in self._possible_rate_tables()
+            for function in table.cost_functions(tokens, excluded, fees, self.name)
         )
 
     def check_priced(self, kind: str) -> None:
         """Refuse (`unpriced`) unless *kind* has a price at every tier the request allows."""
-        for bill in self._possible():
-            if bill.whole_of(kind) is None:
+        for table in self._possible_rate_tables():
+            if table.priced_whole(kind) is None:
                 raise unpriced(no_price(self.name, kind))
 
-    def _possible(self) -> Iterator[Bill]:
-        """Yield what the call can be billed by: each allowed tier, now and until its end."""
+    def _possible_rate_tables(self) -> Iterator[RateTable]:
+        """Yield the rates that can apply to the call: each allowed tier, now and until its end."""
         for tier in self.allowed:
-            yield self._bill(tier)
+            yield self._rate_table(tier)
         for tariffs in self.later:
-            bills = _bills_of(tariffs)
-            yield from (bills[tier] for tier in self.allowed if tier in bills)
+            tables = _rate_tables_of(tariffs)
+            yield from (tables[tier] for tier in self.allowed if tier in tables)
 
     def rates(self, tier: str = STANDARD) -> tuple[Rate, ...]:
         """Return the rates of one tier, for people to read."""
@@ -147,14 +153,14 @@ class Price:
     def __reduce__(self) -> tuple[Any, ...]:
         return Price.from_json, (self.to_json(),)
 
-    def _bill(self, tier: str) -> Bill:
-        bill = self._bills.get(tier)
-        if bill is None:
-            known = ", ".join(sorted(self._bills))
+    def _rate_table(self, tier: str) -> RateTable:
+        table = self._rate_tables.get(tier)
+        if table is None:
+            known = ", ".join(sorted(self._rate_tables))
             raise unpriced(
                 f"'{self.name}' has no price for service tier '{tier}', only for {known}"
             )
-        return bill
+        return table
 
 
 def free(model: str, *, provider: str) -> Price:
@@ -163,8 +169,8 @@ def free(model: str, *, provider: str) -> Price:
     return Price(provider=provider, model=model, at=0, source="free", tariffs=(tariff,))
 
 
-def _bills_of(tariffs: tuple[Tariff, ...]) -> dict[str, Bill]:
-    return {tariff.tier: make_bill(tariff.rates) for tariff in tariffs}
+def _rate_tables_of(tariffs: tuple[Tariff, ...]) -> dict[str, RateTable]:
+    return {tariff.tier: make_rate_table(tariff.rates) for tariff in tariffs}
 
 
 def _tariffs_to_json(tariffs: tuple[Tariff, ...]) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from difflib import get_close_matches
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Final
 
-from earmark.pricing.bill import Rate
 from earmark.pricing.price import Tariff
+from earmark.pricing.rates import Rate
 from earmark.pricing.units import UNITS_BY_PRICE_KEY, missing_prices
 from earmark.pricing.usage import STANDARD, tier_name
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 #: A longer name is none, and comparing takes time with its length.
 _LONGEST_NAME: Final = 80
 #: From how alike on one name may be meant by another.
-_ALIKE: Final = 0.75
+_SIMILARITY: Final = 0.75
 #: Variants a request asks for by a tier's name; others are the provider's choice.
 _TIER_KEYS: Final = frozenset({"service_tier", "processing", "speed"})
 
@@ -104,7 +104,7 @@ def _model_ids(provider: str) -> tuple[str, ...]:
 def _nearest(name: str, known: Collection[str]) -> str | None:
     if len(name) > _LONGEST_NAME:
         return None
-    return next(iter(get_close_matches(name, known, n=1, cutoff=_ALIKE)), None)
+    return next(iter(get_close_matches(name, known, n=1, cutoff=_SIMILARITY)), None)
 
 
 def tariffs(listed: Listed, moment: datetime) -> tuple[Tariff, ...]:

@@ -69,10 +69,10 @@ def count_or_bound(texts: Sequence[str], encoding: str | None) -> int:
     Counting needs the optional package `toktok-rs` (extra `tokenizers`).
     """
     bound = sum(map(byte_bound, texts))
-    counter = _counter() if encoding else None
-    if counter is None:
+    tokenizer = _tokenizer() if encoding else None
+    if tokenizer is None:
         return bound
-    return min(bound, counter.count(texts, encoding or ""))
+    return min(bound, tokenizer.count(texts, encoding or ""))
 
 
 def count_piece(text: str, encoding: str | None) -> int:
@@ -87,7 +87,7 @@ def _count_short(text: str, encoding: str) -> int:
     return count_or_bound([text], encoding)
 
 
-class _Counter:
+class _Tokenizer:
     """The optional tokenizer package, once it is known to be there."""
 
     def count(self, texts: Sequence[str], encoding: str) -> int:
@@ -95,17 +95,17 @@ class _Counter:
         from toktok import batch_count  # noqa: PLC0415 - optional
 
         # A lone surrogate travels as an escape of six characters and has no tokens of its own.
-        plain = [text.encode("utf-8", "backslashreplace").decode() for text in texts]
-        return sum(batch_count(plain, encoding, threads=1))
+        printable = [text.encode("utf-8", "backslashreplace").decode() for text in texts]
+        return sum(batch_count(printable, encoding, threads=1))
 
 
 @cache
-def _counter() -> _Counter | None:
+def _tokenizer() -> _Tokenizer | None:
     try:
         import toktok  # noqa: F401, PLC0415 - optional  # pyright: ignore[reportUnusedImport]
     except ImportError:
         return None
-    return _Counter()
+    return _Tokenizer()
 
 
 @lru_cache(maxsize=65_536)

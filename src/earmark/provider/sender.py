@@ -67,9 +67,11 @@ class Incoming:
         Raises:
             CallFailed: It is none, or larger than is read.
         """
-        body = await _read(self._response, self._largest)
+        body = await _read_limited(self._response, self._largest)
         if body is None:
-            raise failures.garbled(self.provider, f"more than {self._largest} bytes")
+            raise failures.malformed_reply_failure(
+                self.provider, f"more than {self._largest} bytes"
+            )
         return self._object(body)
 
     async def events(self) -> AsyncGenerator[tuple[str, dict[str, Any]]]:
@@ -90,16 +92,20 @@ class Incoming:
                 if not _is_last(event):
                     yield event.name, self._object(event.data)
         except InvalidUsage as error:
-            raise failures.garbled(self.provider, error.detail) from None
+            raise failures.malformed_reply_failure(self.provider, error.detail) from None
 
     def _object(self, text: bytes | str) -> dict[str, Any]:
         after = f" ({self.pieces} pieces were)" if self.pieces else ""
         try:
             value = json.loads(text, object_pairs_hook=larger_members)
         except (ValueError, RecursionError):
-            raise failures.garbled(self.provider, f"what is no JSON{after}") from None
+            raise failures.malformed_reply_failure(
+                self.provider, f"what is no JSON{after}"
+            ) from None
         if not isinstance(value, dict):
-            raise failures.garbled(self.provider, f"something that is no JSON object{after}")
+            raise failures.malformed_reply_failure(
+                self.provider, f"something that is no JSON object{after}"
+            )
         return cast("dict[str, Any]", value)
 
 
@@ -178,15 +184,15 @@ class Sender:
 
     async def _rejection(self, response: httpx2.Response) -> CallFailed:
         try:
-            read = await _read(response, _LARGEST_ERROR)
+            content = await _read_limited(response, _LARGEST_ERROR)
         except httpx2.HTTPError:
             # The status is known, and says more than the loss of its body.
-            read = None
+            content = None
         try:
-            body: object = json.loads(read or b"")
+            body: object = json.loads(content or b"")
         except (ValueError, RecursionError):
             body = ""
-        return failures.rejected(
+        return failures.http_failure(
             failures.Rejection(
                 provider=self._server.provider,
                 host=self._server.hostname,
@@ -199,11 +205,11 @@ class Sender:
     def _failure(self, error: Exception, incoming: Incoming | None) -> CallFailed:
         provider = self._server.provider
         if incoming is not None:
-            return failures.lost(provider, error, pieces=incoming.pieces)
+            return failures.lost_reply_failure(provider, error, pieces=incoming.pieces)
         # What is sent here is whole: nothing that could not be written left.
         if isinstance(error, httpx2.LocalProtocolError) or no_connection(error):
-            return failures.unreachable(provider, error, host=self._server.host)
-        return failures.lost(provider, error)
+            return failures.connection_failure(provider, error, host=self._server.host)
+        return failures.lost_reply_failure(provider, error)
 
 
 def _client() -> httpx2.AsyncClient:
@@ -221,14 +227,14 @@ def _trusted() -> SSLContext:
     return httpx2.create_ssl_context()
 
 
-async def _read(response: httpx2.Response, most: int) -> bytes | None:
-    """Return the body, or `None` where it is larger than *most*."""
-    read = bytearray()
+async def _read_limited(response: httpx2.Response, largest: int) -> bytes | None:
+    """Return the body, or `None` where it is larger than *largest*."""
+    content = bytearray()
     async for chunk in response.aiter_bytes():
-        read += chunk
-        if len(read) > most:
+        content += chunk
+        if len(content) > largest:
             return None
-    return bytes(read)
+    return bytes(content)
 
 
 def _is_last(event: ServerEvent) -> bool:

@@ -107,15 +107,15 @@ class Server:
         return InvalidConfig(place=f"providers.{self.provider}", detail=detail)
 
 
-def base_url_of(provider: str, given: str | None, dialect: Dialect) -> str:
-    """Return the address *given*, or else that of the API's maker.
+def base_url_of(provider: str, configured: str | None, dialect: Dialect) -> str:
+    """Return the address *configured*, or else that of the API's maker.
 
     Raises:
         InvalidConfig: None was given, and the provider's name is that of one that is not supported:
             its calls would go to somebody else.
     """
-    if given is not None:
-        return given
+    if configured is not None:
+        return configured
     unsupported = _UNSUPPORTED_NAMES.get(provider.lower().replace("_", "-"))
     if unsupported:
         raise InvalidConfig(

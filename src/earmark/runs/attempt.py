@@ -32,9 +32,9 @@ class Leaf(Struct, frozen=True, kw_only=True, gc=False):
     name: str
     stage_id: str
     config: Mapping[str, Any] | None
-    wanted: NType
+    input_type: NType
     """The type of its input; tells under which field a bare value goes."""
-    gives: NType
+    output_type: NType
     """The type of its output."""
     pure: bool
     free: bool
@@ -85,13 +85,13 @@ class StageAttempt:
         key = f"{self._run_id}:{self.leaf.path or '/'}#{self.number}"
         if len(key) <= _LONGEST_READABLE and key.isprintable():
             return key
-        return f"{self._run_id}:{self._place}#{self.number}"
+        return f"{self._run_id}:{self._short_path}#{self.number}"
 
     @property
     def labels(self) -> dict[str, str]:
         """What is kept with its reservation, so that the books tell what it was for."""
         path = self.leaf.path or "/"
-        place = path if len(path) <= _LONGEST_READABLE else self._place
+        place = path if len(path) <= _LONGEST_READABLE else self._short_path
         labels = {"run": self._run_id, "path": place, "stage": self.leaf.name[:_LONGEST_READABLE]}
         if isinstance(self.bound, ModelBound):
             labels["model"] = self.bound.price.name[:_LONGEST_READABLE]
@@ -171,7 +171,7 @@ class StageAttempt:
         )
 
     @property
-    def _place(self) -> str:
+    def _short_path(self) -> str:
         digest = sha256(self.leaf.path.encode(errors="surrogatepass"))
         return digest.hexdigest()[:_DIGEST_CHARS]
 

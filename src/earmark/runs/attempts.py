@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from earmark.admission.call import Call, Grant
-from earmark.admission.finish import to_the_end
+from earmark.admission.cancellation import run_to_completion
 from earmark.admission.guard import AsyncGuard, Charge
 from earmark.clock import Clock
 from earmark.composition.nodes import RemoteStage, Stage
@@ -15,7 +15,6 @@ from earmark.ledger.async_ledger import AsyncLedger
 from earmark.money import Money
 from earmark.runs.attempt import BookedAttempt, Leaf, StageAttempt, of_charge, of_reservation
 from earmark.runs.cache import PureCache, cache_key
-from earmark.runs.checked import checked_call
 from earmark.runs.events import OnEvent, RunEvent, StageEnded, StageRetried, StageStarted
 from earmark.runs.journal import JournalWriter
 from earmark.runs.prepare import Prepared
@@ -23,6 +22,7 @@ from earmark.runs.recording import Recording
 from earmark.runs.routing import overlay_config
 from earmark.runs.shared_timeout import SharedTimeout
 from earmark.runs.statement_line import NOTHING, LineOutcome, StatementLine
+from earmark.runs.type_checked_call import checked_call
 from earmark.stages.kinds.jsontext import Json
 from earmark.stages.kinds.kind import Tools
 
@@ -72,7 +72,7 @@ class StageAttempts:
         self._clock = clock
         self._on_event = on_event
         self._gate = gate
-        self._turns = asyncio.Semaphore(terms.concurrency)
+        self._slots = asyncio.Semaphore(terms.concurrency)
         self._cache = PureCache()
         self._numbers: dict[str, int] = {}
         self._visited: set[str] = set()
@@ -86,12 +86,12 @@ class StageAttempts:
         self._count(path)
         leaf = self._prepared.leaf(node, path)
         if leaf.config is not None:
-            value = overlay_config(value, leaf.config, leaf.wanted)
+            value = overlay_config(value, leaf.config, leaf.input_type)
         key = cache_key(leaf.stage_id, value) if leaf.pure else None
         if key is None:
-            return await self._in_turn(leaf, value)
+            return await self._in_slot(leaf, value)
         # The turn is taken inside: who waits for another's output must not keep it from running.
-        output, cached = await self._cache.get(key, partial(self._in_turn, leaf, value))
+        output, cached = await self._cache.get(key, partial(self._in_slot, leaf, value))
         if cached:
             await self._write(self._begin(leaf).line(LineOutcome.CACHED))
         return output
@@ -112,27 +112,27 @@ class StageAttempts:
 
     def retried(self, event: StageRetried) -> None:
         """Tell that a part of the graph is about to be tried again."""
-        self._tell(event)
+        self._emit(event)
 
-    async def _in_turn(self, leaf: Leaf, value: Json) -> Json:
-        await self._turns.acquire()
-        pass_on = self._turns.release
+    async def _in_slot(self, leaf: Leaf, value: Json) -> Json:
+        await self._slots.acquire()
+        release_slot = self._slots.release
         attempt = self._begin(leaf)
-        recorded = self._journal_writer.is_beside and not leaf.free
+        recorded = self._journal_writer.shares_ledger_store and not leaf.free
         recording = Recording(attempt, self._journal_writer) if recorded else None
         try:
             if self._on_event is not None:
-                self._tell(StageStarted(path=leaf.path, stage=leaf.name, attempt=attempt.number))
+                self._emit(StageStarted(path=leaf.path, stage=leaf.name, attempt=attempt.number))
             call = checked_call(leaf, value, self._tools)
             if leaf.free:
                 output, booked = await self._free(attempt, call)
             else:
                 output, booked = await self._paid(attempt, call, recording)
         except (asyncio.CancelledError, EarmarkError) as error:
-            pass_on = self._pass_on_later
+            release_slot = self._release_later
             try:
                 # To the end: cancelled once more, it still gets the line of what was booked.
-                _, cancelled = await to_the_end(self._end(attempt, error, recording))
+                _, cancelled = await run_to_completion(self._end(attempt, error, recording))
                 if cancelled is not None:
                     raise cancelled from error
             except StoreError as trouble:
@@ -144,7 +144,7 @@ class StageAttempts:
                 raise attempt.failed(error) from error
             raise
         finally:
-            pass_on()
+            release_slot()
         line = _line(attempt, None, booked, recording)
         if booked is not None or self._on_event is not None:
             await self._write(line, recording)
@@ -152,10 +152,10 @@ class StageAttempts:
             await self._journal_writer.flush()
         return output
 
-    def _pass_on_later(self) -> None:
+    def _release_later(self) -> None:
         # A failure first cancels those who wait beside it; only then is its turn another's.
         loop = asyncio.get_running_loop()
-        loop.call_soon(loop.call_soon, self._turns.release)
+        loop.call_soon(loop.call_soon, self._slots.release)
 
     async def _free(self, attempt: StageAttempt, call: Call) -> tuple[Json, BookedAttempt | None]:
         timeout = self._shared_timeout(attempt.leaf)
@@ -222,12 +222,12 @@ class StageAttempts:
         """Write a line, unless that was done as its attempt was booked, and tell of it."""
         line = self._journal_writer.numbered(line)
         self._spent += line.settled.in_nanos
-        if (recording is None or not recording.seen) and self._journal_writer.add(line):
+        if (recording is None or not recording.durable) and self._journal_writer.add(line):
             await self._journal_writer.flush()
         if self._on_event is not None:
-            self._tell(StageEnded(line=line, spent=Money.nanos(self._spent)))
+            self._emit(StageEnded(line=line, spent=Money.nanos(self._spent)))
 
-    def _tell(self, event: RunEvent) -> None:
+    def _emit(self, event: RunEvent) -> None:
         if self._on_event is not None:
             self._on_event(event)
 
@@ -244,8 +244,8 @@ class StageAttempts:
         return timeout
 
     def _timeout(self, leaf: Leaf) -> float:
-        own = leaf.kind.timeout_s
-        return self._terms.timeout_s if own is None else own
+        timeout_s = leaf.kind.timeout_s
+        return self._terms.timeout_s if timeout_s is None else timeout_s
 
 
 def _line(

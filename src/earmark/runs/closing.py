@@ -38,7 +38,7 @@ def error_json(error: BaseException | None) -> dict[str, Any] | None:
         case None:
             return None
         case EarmarkError():
-            facts = {name: _plain(value) for name, value in error.facts().items()}
+            facts = {name: _to_json(value) for name, value in error.facts().items()}
             return {**facts, "code": error.code, "message": mended(str(error))}
         case asyncio.CancelledError():
             return {"code": "cancelled", "message": "the run was cancelled"}
@@ -61,25 +61,25 @@ async def totals(ledger: AsyncLedger, budget: str) -> tuple[Money, Money]:
         case [Balance(window="total", settled=Money() as settled, held=Money() as held)]:
             return settled, held
         case _:
-            made = await ledger.holds(budget, state=None, most=MOST_LISTED)
+            reservations = await ledger.holds(budget, state=None, most=MOST_LISTED)
     return (
-        total(each.settled for each in made if each.settled is not None),
-        total(each.amount for each in made if each.state == "open"),
+        total(each.settled for each in reservations if each.settled is not None),
+        total(each.amount for each in reservations if each.state == "open"),
     )
 
 
 def unaccounted(run_id: str, spent: Money, held: Money, lines: Sequence[StatementLine]) -> Money:
     """Return by how much the ledger's totals exceed the lines'; says so loudly if they do."""
     listed = total(line.settled for line in lines) + total(line.held for line in lines)
-    rest = spent + held - listed
-    if rest:
+    difference = spent + held - listed
+    if difference:
         _log.error(
             "run %s: the ledger has %s USD on its budget, its lines account for %s",
             run_id,
             spent + held,
             listed,
         )
-    return rest
+    return difference
 
 
 def carry(
@@ -95,7 +95,7 @@ def carry(
         raise troubles[-1]
 
 
-def _plain(value: object) -> Json:
+def _to_json(value: object) -> Json:
     match value:
         case str():
             return mended(str(value))
@@ -104,6 +104,6 @@ def _plain(value: object) -> Json:
         case datetime():
             return value.isoformat()
         case tuple() | list():
-            return [_plain(each) for each in cast("Sequence[object]", value)]
+            return [_to_json(each) for each in cast("Sequence[object]", value)]
         case _:
             return mended(str(value))

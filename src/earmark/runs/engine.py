@@ -42,7 +42,7 @@ class AttemptRunner(Protocol):
 class Engine(Protocol):
     """Walks compositions."""
 
-    async def execute(self, order: Execution, attempts: AttemptRunner) -> Json:
+    async def execute(self, execution: Execution, attempts: AttemptRunner) -> Json:
         """Return the composition's output, or raise what ended it once nothing is under way.
 
         The first failure cancels what runs beside it; of several a refusal is raised.

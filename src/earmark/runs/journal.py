@@ -173,11 +173,13 @@ class JournalWriter:
     the thread that commits calls: they change nothing but the count, in one step.
     """
 
-    def __init__(self, journal: Journal, run_id: str, beside: LedgerJournal | None = None) -> None:
-        """Write to *journal*; *beside* is the same one, if it lies in the store of the ledger."""
+    def __init__(
+        self, journal: Journal, run_id: str, ledger_journal: LedgerJournal | None = None
+    ) -> None:
+        """Write to *journal*; *ledger_journal* is the same one if the store is the ledger's."""
         self._journal = journal
         self._run_id = run_id
-        self._beside = beside
+        self._ledger_journal = ledger_journal
         self._numbers = count(1)
         self._lines: list[StatementLine] = []
         self._waiting: list[StatementLine] = []
@@ -188,9 +190,9 @@ class JournalWriter:
         return tuple(sorted(self._lines, key=lambda line: line.number))
 
     @property
-    def is_beside(self) -> bool:
+    def shares_ledger_store(self) -> bool:
         """Whether lines can be written in the transactions of the ledger."""
-        return self._beside is not None
+        return self._ledger_journal is not None
 
     def next_number(self) -> int:
         """Return the next line's number, which nobody else gets."""
@@ -221,9 +223,9 @@ class JournalWriter:
 
     def write(self, rows: TableRows, line: StatementLine) -> tuple[StatementLine, ...]:
         """Write a numbered line and those kept back in a transaction of the ledger; return all."""
-        assert self._beside is not None, "the journal lies in the store of the ledger"
+        assert self._ledger_journal is not None, "the journal lies in the store of the ledger"
         lines = (*self._waiting, line)
-        self._beside.write(rows, self._run_id, lines)
+        self._ledger_journal.write(rows, self._run_id, lines)
         return lines
 
     def written(self, lines: tuple[StatementLine, ...]) -> None:

@@ -38,7 +38,7 @@ _START: Final = (
     f"INSERT INTO {{schema}}.run ({RUN_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - constants only
     " ON CONFLICT (run_id) DO NOTHING RETURNING run_id"
 )
-_KEPT_LINE: Final = "SELECT line FROM {schema}.run_line WHERE run_id = ? AND number = ?"
+_STORED_LINE: Final = "SELECT line FROM {schema}.run_line WHERE run_id = ? AND number = ?"
 _RENEW: Final = "UPDATE {schema}.run SET alive_until = ? WHERE run_id = ?"
 _FINISH: Final = "UPDATE {schema}.run SET status = ?, statement = ? WHERE run_id = ?"
 # The statement has the lines; kept twice they could disagree.
@@ -83,10 +83,10 @@ class TablesJournal:
             sent.append(None)
             if rows.run(_START, *row):
                 return
-            (kept,) = rows.run(_GET, run.run_id)
+            (stored,) = rows.run(_GET, run.run_id)
             # Only the repeat of an unanswered write may find its own row.
-            if not repeated or tuple(kept) != row:
-                raise reused(run, int(kept[_STARTED_AT]))
+            if not repeated or tuple(stored) != row:
+                raise reused(run, int(stored[_STARTED_AT]))
 
         await self._write(run.run_id, work)
 
@@ -104,7 +104,7 @@ class TablesJournal:
         values = [value for row in new for value in row]
         written = {number for (number,) in rows.run(sql, *values)}
         for line, (_, number, text) in zip(lines, new, strict=True):
-            if number not in written and rows.run(_KEPT_LINE, run_id, number) != [(text,)]:
+            if number not in written and rows.run(_STORED_LINE, run_id, number) != [(text,)]:
                 raise numbered_before(run_id, line)
 
     async def renew(self, run_id: str, until: int) -> None:

@@ -14,9 +14,9 @@ async def journal_of(ledger: AsyncLedger) -> TablesJournal:
     Raises:
         StoreUnavailable: The file cannot be opened.
     """
-    return await asyncio.to_thread(journal_beside, ledger.sync.store)
+    return await asyncio.to_thread(open_ledger_journal, ledger.sync.store)
 
 
-def journal_beside(store: Store) -> TablesJournal:
+def open_ledger_journal(store: Store) -> TablesJournal:
     """Return the journal beside *store*; the caller closes it."""
     return TablesJournal(open_tables(store))

@@ -5,7 +5,7 @@ import logging
 from types import TracebackType
 from typing import Final, Self
 
-from earmark.admission.finish import to_the_end
+from earmark.admission.cancellation import run_to_completion
 from earmark.clock import NANOS_PER_SECOND, Clock
 from earmark.errors import StoreError
 from earmark.runs.journal import LEASE_NS, Journal
@@ -37,7 +37,7 @@ class RunLease:
     ) -> None:
         self._renewing.cancel()
         # A renewal under way ends before the journal is closed.
-        _, cancelled = await to_the_end(_end_of(self._renewing))
+        _, cancelled = await run_to_completion(_end_of(self._renewing))
         if cancelled is not None:
             raise cancelled
 
@@ -45,7 +45,7 @@ class RunLease:
         while True:
             await self._clock.sleep(RENEW_EVERY_S)
             until = self._clock.instant() + LEASE_NS
-            _, cancelled = await to_the_end(self._renewed(until))
+            _, cancelled = await run_to_completion(self._renewed(until))
             if cancelled is not None:
                 raise cancelled
 

@@ -18,7 +18,7 @@ from earmark.runs.journal import Journal
 from earmark.runs.prepare import AnyStage
 
 DEFAULT_CONCURRENCY: Final = 16
-MOST_CONCURRENCY: Final = 1024
+MAX_CONCURRENCY: Final = 1024
 DEFAULT_REPEATS: Final = 10_000
 
 
@@ -75,8 +75,8 @@ def check_call(ledger: AsyncLedger, options: Options) -> None:
         raise TypeError("run_async takes an AsyncLedger: give ledger.as_async()")
     known = tuple(Options.__annotations__)
     for name in options.keys() - set(known):
-        near = get_close_matches(name, known, n=1)
-        there_are = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(known)}"
+        matches = get_close_matches(name, known, n=1)
+        there_are = f"did you mean '{matches[0]}'?" if matches else f"there are {', '.join(known)}"
         raise TypeError(f"run() got an unexpected option '{name}': {there_are}")
     for name, method in _PORTS.items():
         value = options.get(name)
@@ -120,8 +120,8 @@ def policy_of(options: Options) -> Policy:
 def concurrency_of(options: Options) -> int:
     """Return how many attempts may be under way at once."""
     value = options.get("concurrency", DEFAULT_CONCURRENCY)
-    if not _is_whole(value) or not 1 <= value <= MOST_CONCURRENCY:
-        detail = f"{shown(value)} attempts at once: it takes 1 to {MOST_CONCURRENCY:,}"
+    if not _is_whole_number(value) or not 1 <= value <= MAX_CONCURRENCY:
+        detail = f"{shown(value)} attempts at once: it takes 1 to {MAX_CONCURRENCY:,}"
         raise InvalidConfig(place="concurrency", detail=detail)
     return value
 
@@ -129,11 +129,11 @@ def concurrency_of(options: Options) -> int:
 def repeats_of(options: Options) -> int:
     """Return how many attempts may repeat an earlier one."""
     value = options.get("max_repeats", DEFAULT_REPEATS)
-    if not _is_whole(value) or value < 0:
+    if not _is_whole_number(value) or value < 0:
         detail = f"{shown(value)} repeats: it is a whole number, 0 for none"
         raise InvalidConfig(place="max_repeats", detail=detail)
     return value
 
 
-def _is_whole(value: object) -> bool:
+def _is_whole_number(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from earmark.composition.ast import Composition
 from earmark.composition.catalogue import Quote, Signature, price
-from earmark.composition.effects import FALLIBLE, NETWORK, Cost, EffectSet
+from earmark.composition.effects import FALLIBLE, NETWORK, CostEffect, EffectSet
 from earmark.composition.nodes import Pinning, RemoteStage, Stage
 from earmark.composition.parse import parse_composition
 from earmark.composition.plan import Plan, plan
@@ -54,8 +54,8 @@ class Prepared:
             name=role.name,
             stage_id=spec.stage_id,
             config=config,
-            wanted=spec.input,
-            gives=spec.output,
+            input_type=spec.input,
+            output_type=spec.output,
             pure=role.pure,
             free=role.free,
         )
@@ -127,7 +127,7 @@ def _remote(node: RemoteStage) -> StageKind:
     # Loads an HTTP client, which a run without remote stages need not pay for.
     from earmark.stages.kinds.remote import RemoteKind, show_url  # noqa: PLC0415
 
-    priced = () if node.cost is None else (Cost(node.cost),)
+    priced = () if node.cost is None else (CostEffect(node.cost),)
     spec = StageSpec(
         name=show_url(node.url),
         kind="remote",

@@ -34,35 +34,39 @@ def reconciled(record: RunRecord, ledger: Ledger) -> RunRecord:
     """
     if record.statement is not None:
         return record
-    made = {each.key: each for each in ledger.holds(record.budget, state=None, most=MOST_LISTED)}
-    lines = [_as_booked(line, made.pop(line.key, None)) for line in record.lines]
+    reservations = {
+        each.key: each for each in ledger.holds(record.budget, state=None, most=MOST_LISTED)
+    }
+    lines = [_as_booked(line, reservations.pop(line.key, None)) for line in record.lines]
     first = 1 + max((line.number for line in lines), default=0)
-    lines.extend(_unwritten(each, number) for number, each in enumerate(made.values(), start=first))
+    lines.extend(
+        _unwritten(each, number) for number, each in enumerate(reservations.values(), start=first)
+    )
     return structs.replace(record, lines=tuple(lines))
 
 
-def _as_booked(line: StatementLine, made: Reservation | None) -> StatementLine:
-    if made is None:
+def _as_booked(line: StatementLine, reservation: Reservation | None) -> StatementLine:
+    if reservation is None:
         return line
-    details = read_details(made.details)
+    details = read_details(reservation.details)
     unknown = tuple(unknown_counters(details))
-    if made.state == "presumed":
+    if reservation.state == "presumed":
         unknown = unknown or line.unknown
     return structs.replace(
         line,
-        state=made.state,
-        hold=made.amount,
-        settled=made.settled or NOTHING,
-        overrun=made.overrun,
+        state=reservation.state,
+        hold=reservation.amount,
+        settled=reservation.settled or NOTHING,
+        overrun=reservation.overrun,
         unknown=unknown,
         request_id=str(details.get("request_id") or "") or line.request_id,
     )
 
 
-def _unwritten(made: Reservation, number: int) -> StatementLine:
-    labels: dict[str, Any] = json.loads(made.labels) if made.labels else {}
+def _unwritten(reservation: Reservation, number: int) -> StatementLine:
+    labels: dict[str, Any] = json.loads(reservation.labels) if reservation.labels else {}
     path = str(labels.get("path", ""))
-    attempt = made.key.rpartition("#")[2]
+    attempt = reservation.key.rpartition("#")[2]
     line = StatementLine(
         path="" if path == "/" else path,
         stage=str(labels.get("stage", "")),
@@ -70,9 +74,9 @@ def _unwritten(made: Reservation, number: int) -> StatementLine:
         number=number,
         attempt=int(attempt) if attempt.isdecimal() and attempt.isascii() else 1,
         outcome=LineOutcome.UNKNOWN,
-        started_at=made.opened,
-        key=made.key,
+        started_at=reservation.opened,
+        key=reservation.key,
         model=labels.get("model"),
         note=_NOTE,
     )
-    return _as_booked(line, made)
+    return _as_booked(line, reservation)

@@ -13,15 +13,15 @@ from earmark.runs.statement_line import StatementLine
 class Recording:
     """A `Recorder` of one attempt; free lines that were kept back are written with its own."""
 
-    __slots__ = ("_attempt", "_journal_writer", "_lines", "line", "seen")
+    __slots__ = ("_attempt", "_journal_writer", "_lines", "durable", "line")
 
     def __init__(self, attempt: StageAttempt, journal_writer: JournalWriter) -> None:
         self._attempt = attempt
         self._journal_writer = journal_writer
         self._lines: tuple[StatementLine, ...] = ()
         self.line: StatementLine | None = None
-        """What was written last; whether it is in the journal is not known, unless `seen`."""
-        self.seen = False
+        """What was written last; whether it is in the journal is not known, unless `durable`."""
+        self.durable = False
         """Whether it is known to be durable."""
 
     def write(self, rows: TableRows, charge: Charge, failure: BaseException | None) -> None:
@@ -34,5 +34,5 @@ class Recording:
 
     def written(self) -> None:
         """Take note that the line is in the journal."""
-        self.seen = True
+        self.durable = True
         self._journal_writer.written(self._lines)

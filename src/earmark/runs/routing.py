@@ -22,7 +22,7 @@ USUAL_FIELDS = (
 )
 
 
-def overlay_config(value: Json, config: Mapping[str, Any] | None, wanted: NType) -> Json:
+def overlay_config(value: Json, config: Mapping[str, Any] | None, input_type: NType) -> Json:
     """Return a stage's input: *value* with the node's config laid over it; config wins.
 
     A value that is no object goes under the first field of the stage's input type that the config
@@ -32,7 +32,9 @@ def overlay_config(value: Json, config: Mapping[str, Any] | None, wanted: NType)
         return value
     fields = _fields(value)
     return (
-        {_free_field(config, wanted): value, **config} if fields is None else {**fields, **config}
+        {_free_field(config, input_type): value, **config}
+        if fields is None
+        else {**fields, **config}
     )
 
 
@@ -62,8 +64,10 @@ def _fields(value: Json) -> dict[str, Json] | None:
     return cast("dict[str, Json]", value) if isinstance(value, dict) else None
 
 
-def _free_field(config: Mapping[str, Any], wanted: NType) -> str:
-    fields: Mapping[str, NType] = wanted.fields if isinstance(wanted, Record | RecordWith) else {}
+def _free_field(config: Mapping[str, Any], input_type: NType) -> str:
+    fields: Mapping[str, NType] = (
+        input_type.fields if isinstance(input_type, Record | RecordWith) else {}
+    )
     # Required ones first: the check lets a value through when one of these is still to be given.
     named = sorted(fields, key=lambda name: (is_nullable(fields[name]), name))
     for name in (*named, *USUAL_FIELDS):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Unpack
 
 from earmark.admission.call import Call
-from earmark.admission.finish import to_the_end
+from earmark.admission.cancellation import run_to_completion
 from earmark.admission.guard import DEFAULT_TIMEOUT, DEFAULT_WAIT, Guard
 from earmark.admission.policy import Policy
 from earmark.budget.path import parse_path
@@ -44,7 +44,7 @@ from earmark.runs.options import (
 from earmark.runs.payers import payers_of, refuse_hopeless, warnings_of
 from earmark.runs.prepare import AnyStage, Prepared, library_of, prepare, read_graph
 from earmark.runs.statement import Statement, total
-from earmark.stages.kinds.jsontext import Json, own_json
+from earmark.stages.kinds.jsontext import Json, validated_json
 from earmark.stages.kinds.kind import Tools
 
 
@@ -117,12 +117,12 @@ async def run_async(
     if value is not None:
         return await _execute(run_request, ledger, value, None)
     # To the end, both: what is opened here has nobody else to close it.
-    beside, cancelled = await to_the_end(journal_of(ledger))
+    ledger_journal, cancelled = await run_to_completion(journal_of(ledger))
     try:
         _raise_if(cancelled)
-        return await _execute(run_request, ledger, beside, beside)
+        return await _execute(run_request, ledger, ledger_journal, ledger_journal)
     finally:
-        _, cancelled = await to_the_end(beside.aclose())
+        _, cancelled = await run_to_completion(ledger_journal.aclose())
         _raise_if(cancelled)
 
 
@@ -155,7 +155,7 @@ def _run_request(
     budget: AmountLike,
     options: Options,
 ) -> _RunRequest:
-    value = _own_input(value)
+    value = _validated_input(value)
     clock_option = options.get("clock")
     clock = ledger.clock if clock_option is None else check_clock(clock_option)
     run_id = run_id_of(options, clock)
@@ -197,14 +197,17 @@ def _run_request(
 
 
 async def _execute(
-    run_request: _RunRequest, ledger: AsyncLedger, journal: Journal, beside: LedgerJournal | None
+    run_request: _RunRequest,
+    ledger: AsyncLedger,
+    journal: Journal,
+    ledger_journal: LedgerJournal | None,
 ) -> Statement:
     record = run_request.record
-    journal_writer = JournalWriter(journal, record.run_id, beside)
+    journal_writer = JournalWriter(journal, record.run_id, ledger_journal)
     output: Json = None
     failure: BaseException | None = None
     warnings: tuple[str, ...] = ()
-    _, cancelled = await to_the_end(journal.start(record))
+    _, cancelled = await run_to_completion(journal.start(record))
     try:
         # Only now: a run that was written as running gets its end written.
         _raise_if(cancelled)
@@ -223,7 +226,7 @@ async def _execute(
         failure = error
     ending = _close(run_request, ledger, journal_writer, journal, output, failure, warnings)
     # A run that is cancelled twice still gets its statement written before its loop ends.
-    statement, cancelled = await to_the_end(ending)
+    statement, cancelled = await run_to_completion(ending)
     if failure is not None:
         raise failure
     _raise_if(cancelled)
@@ -266,12 +269,12 @@ async def _carry_out(
         gate=run_request.gate,
         on_event=run_request.on_event,
     )
-    order = Execution(
+    execution = Execution(
         run_id=record.run_id, root=run_request.record.composition.root, input=record.input
     )
     try:
         # Outputs of one pure stage may stand in it several times.
-        return own_json(await run_request.engine.execute(order, attempts))
+        return validated_json(await run_request.engine.execute(execution, attempts))
     finally:
         attempts.close()
 
@@ -339,8 +342,8 @@ def _raise_if(cancelled: asyncio.CancelledError | None) -> None:
         raise cancelled
 
 
-def _own_input(value: Json) -> Json:
+def _validated_input(value: Json) -> Json:
     try:
-        return own_json(value)
+        return validated_json(value)
     except ValueError as error:
         raise InvalidConfig(place="input", detail=f"it is not JSON: {error}") from None

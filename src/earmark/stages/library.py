@@ -176,7 +176,7 @@ class StageLibrary(Generic[T]):
             return self._best(self._signatures[reference])
         candidates = self._by_name(reference) or self._by_prefix(reference)
         if not candidates:
-            raise NotFound(kind="stage", name=reference, hint=self._near(reference))
+            raise NotFound(kind="stage", name=reference, hint=self._suggestion(reference))
         if len(candidates) > 1:
             raise NotFound(kind="stage", name=reference, hint=self._several(candidates))
         return candidates.pop()
@@ -235,10 +235,10 @@ class StageLibrary(Generic[T]):
             return successor
         raise NotFound(kind="stage", name=reference, hint=hint)
 
-    def _near(self, reference: str) -> str:
-        near = get_close_matches(reference[:_ID_DIGITS], list(self._names), n=3)
-        if near:
-            return "is it " + " or ".join(f"'{name}'" for name in near) + "?"
+    def _suggestion(self, reference: str) -> str:
+        matches = get_close_matches(reference[:_ID_DIGITS], list(self._names), n=3)
+        if matches:
+            return "is it " + " or ".join(f"'{name}'" for name in matches) + "?"
         if not self._stages:
             return "the library is empty"
         return (
@@ -248,10 +248,10 @@ class StageLibrary(Generic[T]):
 
     def _several(self, candidates: set[str]) -> str:
         ordered = sorted(candidates)
-        shown = [f"{_short(i)} ({self._stages[i].spec.name})" for i in ordered]
-        more = "" if len(shown) <= _SHOWN_CANDIDATES else ", …"
-        told = ", ".join(shown[:_SHOWN_CANDIDATES])
-        return f"it may mean any of {len(shown):,}: {told}{more}; give more of the id"
+        descriptions = [f"{_short(i)} ({self._stages[i].spec.name})" for i in ordered]
+        ellipsis = "" if len(descriptions) <= _SHOWN_CANDIDATES else ", …"
+        listed = ", ".join(descriptions[:_SHOWN_CANDIDATES])
+        return f"it may mean any of {len(descriptions):,}: {listed}{ellipsis}; give more of the id"
 
 
 def _beginning(ordered: list[str], prefix: str) -> list[str]:

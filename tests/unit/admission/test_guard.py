@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from earmark.admission.call import Grant, ModelRequest, Reply
-from earmark.apis.failures import garbled as unreadable
+from earmark.apis.failures import malformed_reply_failure as unreadable
 from earmark.errors import CallFailed, EarmarkError, NotFound
 from earmark.ledger.details import read_details
 from earmark.money import Money

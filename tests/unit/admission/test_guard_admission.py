@@ -5,8 +5,9 @@ from datetime import timedelta
 
 import pytest
 
+from earmark.admission.admission import GRACE_NS
 from earmark.admission.call import Grant, Reply
-from earmark.admission.guard import GRACE_NS, Receipt
+from earmark.admission.charge import Receipt
 from earmark.errors import BudgetExceeded, NoBudget, Reason, ReservationClosed
 from earmark.money import Money
 from earmark.pricing.bound import Bound, DeclaredBound
@@ -152,11 +153,11 @@ def test_unpriced_call_names_its_budget() -> None:
 
     class Unpriced(HandCall):
         @property
-        def bound(self) -> Bound:  # type: ignore[override]
+        def bound(self) -> Bound:
             raise BudgetExceeded(reason=Reason.UNPRICED, budget="", detail="no price for x/y")
 
         @bound.setter
-        def bound(self, _: Bound) -> None: ...
+        def bound(self, _: Bound) -> None: ...  # pyright: ignore[reportIncompatibleVariableOverride]
 
     call = Unpriced(free)
     with pytest.raises(BudgetExceeded, match="'acme'") as caught:

@@ -6,7 +6,7 @@ import pytest
 
 from earmark.admission.call import Grant, ModelRequest, Reply
 from earmark.admission.policy import ELASTIC, SOFT
-from earmark.admission.quantile import COLD
+from earmark.admission.quantile import MIN_REPLIES
 from earmark.errors import BudgetExceeded
 from earmark.money import Money
 from earmark.pricing.usage import Usage
@@ -116,7 +116,7 @@ def test_soft_call_may_overrun_and_is_booked() -> None:
 def test_guard_learns_how_long_replies_are() -> None:
     """After enough replies, a route's expected length is that of its replies."""
     house = House("10 usd total", policy=ELASTIC)
-    for _ in range(COLD):
+    for _ in range(MIN_REPLIES):
         house.spend(HandCall(streaming(2), bound=BOUND, streams=True))
     assert house.quantiles.expected("test/m", "") == 40
     assert house.spend(HandCall(streaming(2), bound=BOUND, streams=True)).charge.hold == micro(268)

@@ -10,17 +10,17 @@ from earmark.admission.policy import (
     ELASTIC,
     SOFT,
     STRICT,
-    Ask,
-    Next,
+    HoldAmounts,
     Policy,
+    PolicyStep,
     Refuse,
-    Try,
+    TryReserve,
     Wait,
-    after,
-    first_ask,
-    growth,
-    in_force,
-    more,
+    effective_policy,
+    first_amounts,
+    grown_output,
+    growth_cost,
+    next_step,
 )
 from earmark.errors import BudgetExceeded, Reason
 from earmark.money import Money
@@ -51,32 +51,34 @@ def refused(
     )
 
 
-def ladder(policy: Policy, refusal: BudgetExceeded, bound: Bound = BOUND) -> list[Ask | str]:
+def ladder(
+    policy: Policy, refusal: BudgetExceeded, bound: Bound = BOUND
+) -> list[HoldAmounts | str]:
     """Return all that is asked for without waiting if *refusal* meets every ask, and the end."""
-    asked: list[Ask | str] = []
-    step: Next = Try(first_ask(policy, bound, expected=300))
+    asked: list[HoldAmounts | str] = []
+    step: PolicyStep = TryReserve(first_amounts(policy, bound, expected=300))
     while True:
         match step:
-            case Try(ask):
-                asked.append(ask)
-                step = after(policy, bound, 300, ask, refusal)
+            case TryReserve(amounts):
+                asked.append(amounts)
+                step = next_step(policy, bound, 300, amounts, refusal)
             case Wait():
                 return [*asked, "wait"]
             case Refuse():
                 return [*asked, "refuse"]
 
 
-def outputs(asked: list[Ask | str]) -> list[int | str | None]:
+def outputs(asked: list[HoldAmounts | str]) -> list[int | str | None]:
     """Return the output tokens of each ask."""
     return [each if isinstance(each, str) else each.max_output_tokens for each in asked]
 
 
 def test_strict_holds_the_worst_case() -> None:
     """The default holds the whole input and all the output a call may ask for."""
-    ask = first_ask(STRICT, BOUND, expected=300)
-    assert ask.hold == micro(4100)
-    assert ask.units() == {"tokens": 4100}
-    assert not ask.clamped
+    amounts = first_amounts(STRICT, BOUND, expected=300)
+    assert amounts.hold == micro(4100)
+    assert amounts.units() == {"tokens": 4100}
+    assert not amounts.clamped
 
 
 def test_strict_lowers_to_the_most_that_fits_then_waits() -> None:
@@ -91,12 +93,12 @@ def test_strict_lowers_to_the_most_that_fits_then_waits() -> None:
 
 def test_strict_does_not_take_less_than_its_floor_while_it_may_wait() -> None:
     """Also on a route of very short replies; with nothing in flight it takes what there is."""
-    ask = first_ask(STRICT, BOUND, 20)
-    assert isinstance(after(STRICT, BOUND, 20, ask, refused(5000, held=4645)), Wait)
+    amounts = first_amounts(STRICT, BOUND, 20)
+    assert isinstance(next_step(STRICT, BOUND, 20, amounts, refused(5000, held=4645)), Wait)
     for refusal, most in ((refused(5000, held=4644), 256), (refused(355), 255)):
-        step = after(STRICT, BOUND, 20, ask, refusal)
-        assert isinstance(step, Try)
-        assert (step.ask.max_output_tokens, step.ask.clamped) == (most, True)
+        step = next_step(STRICT, BOUND, 20, amounts, refusal)
+        assert isinstance(step, TryReserve)
+        assert (step.amounts.max_output_tokens, step.amounts.clamped) == (most, True)
 
 
 def test_strict_clamps_to_what_is_left_when_nothing_is_in_flight() -> None:
@@ -105,7 +107,7 @@ def test_strict_clamps_to_what_is_left_when_nothing_is_in_flight() -> None:
     asked = ladder(STRICT, spent)
     assert outputs(asked) == [4000, 200, "refuse"]
     last = asked[1]
-    assert isinstance(last, Ask)
+    assert isinstance(last, HoldAmounts)
     assert last.hold == micro(300)
     assert last.clamped
 
@@ -128,7 +130,7 @@ def test_the_reason_is_that_of_the_shortest_useful_reply(
     Only what not even 32 tokens fit into is too large for ever.
     """
     refusal = refused(limit, settled=settled, held=held, reason=Reason.TOO_LARGE)
-    step = after(policy, BOUND, 300, first_ask(policy, BOUND, 300), refusal)
+    step = next_step(policy, BOUND, 300, first_amounts(policy, BOUND, 300), refusal)
     assert isinstance(step, Refuse | Wait)
     assert (step.refusal.reason, step.refusal.requested) == (reason, micro(132))
     assert isinstance(step, Wait) == (reason is Reason.HELD)
@@ -155,17 +157,21 @@ def test_a_short_request_is_asked_for_as_it_is() -> None:
 
 def test_who_cannot_wait_is_clamped() -> None:
     """The way out of waiting is the clamp to what is left now."""
-    lowered = Ask(hold=micro(400), tokens=400, max_output_tokens=300, covered=300, clamped=True)
-    step = after(STRICT, BOUND, 300, lowered, refused(5000, settled=4000, held=800))
+    lowered = HoldAmounts(
+        hold=micro(400), tokens=400, max_output_tokens=300, covered=300, clamped=True
+    )
+    step = next_step(STRICT, BOUND, 300, lowered, refused(5000, settled=4000, held=800))
     assert isinstance(step, Wait)
-    assert isinstance(step.otherwise, Try)
-    assert step.otherwise.ask.max_output_tokens == 100
+    assert isinstance(step.otherwise, TryReserve)
+    assert step.otherwise.amounts.max_output_tokens == 100
 
 
 def test_who_cannot_wait_is_not_cut_to_nothing() -> None:
     """Who cannot wait is refused rather than clamped to a useless rest."""
-    lowered = Ask(hold=micro(400), tokens=400, max_output_tokens=300, covered=300, clamped=True)
-    step = after(STRICT, BOUND, 300, lowered, refused(5000, settled=4000, held=890))
+    lowered = HoldAmounts(
+        hold=micro(400), tokens=400, max_output_tokens=300, covered=300, clamped=True
+    )
+    step = next_step(STRICT, BOUND, 300, lowered, refused(5000, settled=4000, held=890))
     assert isinstance(step, Wait)
     assert isinstance(step.otherwise, Refuse)
 
@@ -177,7 +183,7 @@ def test_no_policy_lowers_to_a_thinking_budget_or_below() -> None:
     """
     thinking = replace(BOUND, least_output_tokens=2001)
     for policy in (STRICT, ELASTIC, SOFT):
-        ask = first_ask(policy, thinking, 300)
+        amounts = first_amounts(policy, thinking, 300)
         for room in (3000, 2100, 1000):
             money = refused(room, reason=Reason.EXHAUSTED)
             tokens = BudgetExceeded(
@@ -190,27 +196,27 @@ def test_no_policy_lowers_to_a_thinking_budget_or_below() -> None:
                 available=room,
             )
             for refusal in (money, tokens):
-                step, lower = after(policy, thinking, 300, ask, refusal), ask
-                while isinstance(step, Try):
-                    lower = step.ask
-                    step = after(policy, thinking, 300, lower, refusal)
+                step, lower = next_step(policy, thinking, 300, amounts, refusal), amounts
+                while isinstance(step, TryReserve):
+                    lower = step.amounts
+                    step = next_step(policy, thinking, 300, lower, refusal)
                 assert (lower.max_output_tokens or 0) >= 2001, (policy, refusal)
 
 
 def test_a_call_without_output_waits_for_what_is_in_flight() -> None:
     """Embeddings have no output to lower; what is held may come back."""
     silent = replace(BOUND, max_output_tokens=0)
-    ask = first_ask(STRICT, silent, 300)
-    assert isinstance(after(STRICT, silent, 300, ask, refused(110, held=50)), Wait)
+    amounts = first_amounts(STRICT, silent, 300)
+    assert isinstance(next_step(STRICT, silent, 300, amounts, refused(110, held=50)), Wait)
 
 
 def test_strict_lowers_to_just_above_a_thinking_budget() -> None:
     """What is expected is less than the model must be given to think: it is given that."""
     thinking = replace(BOUND, least_output_tokens=2001)
-    ask = first_ask(STRICT, thinking, 300)
-    lowered = after(STRICT, thinking, 300, ask, refused(2101, reason=Reason.EXHAUSTED))
-    assert isinstance(lowered, Try)
-    assert lowered.ask.max_output_tokens == 2001
+    amounts = first_amounts(STRICT, thinking, 300)
+    lowered = next_step(STRICT, thinking, 300, amounts, refused(2101, reason=Reason.EXHAUSTED))
+    assert isinstance(lowered, TryReserve)
+    assert lowered.amounts.max_output_tokens == 2001
 
 
 def test_pauses_and_unknown_prices_are_final() -> None:
@@ -249,43 +255,43 @@ def test_declared_costs_are_all_or_nothing() -> None:
 
 def test_elastic_holds_what_is_expected() -> None:
     """A stream's first hold is its expected length; what it may ask for is not lowered."""
-    ask = first_ask(ELASTIC, BOUND, expected=300)
-    assert (ask.hold, ask.covered, ask.max_output_tokens) == (micro(400), 300, 4000)
+    amounts = first_amounts(ELASTIC, BOUND, expected=300)
+    assert (amounts.hold, amounts.covered, amounts.max_output_tokens) == (micro(400), 300, 4000)
 
 
 def test_elastic_is_strict_with_what_does_not_stream() -> None:
     """A hold can only grow with a stream counted in tokens; other calls are held in full."""
-    assert in_force(ELASTIC, BOUND, streams=True) is ELASTIC
-    assert in_force(ELASTIC, BOUND, streams=False) == STRICT
-    assert in_force(ELASTIC, DeclaredBound(Money(1)), streams=True) == STRICT
+    assert effective_policy(ELASTIC, BOUND, streams=True) is ELASTIC
+    assert effective_policy(ELASTIC, BOUND, streams=False) == STRICT
+    assert effective_policy(ELASTIC, DeclaredBound(Money(1)), streams=True) == STRICT
 
 
 def test_elastic_grows_in_steps_with_a_margin() -> None:
     """The hold grows before the stream comes within one step of its end, by whole steps."""
-    assert growth(ELASTIC, BOUND, covered=300, produced=172) == 300
-    assert growth(ELASTIC, BOUND, covered=300, produced=173) == 428
-    assert growth(ELASTIC, BOUND, covered=300, produced=1000) == 1196
-    assert growth(ELASTIC, BOUND, covered=3990, produced=3900) == 4000
-    assert growth(ELASTIC, BOUND, covered=4000, produced=4000) == 4000
+    assert grown_output(ELASTIC, BOUND, covered=300, produced=172) == 300
+    assert grown_output(ELASTIC, BOUND, covered=300, produced=173) == 428
+    assert grown_output(ELASTIC, BOUND, covered=300, produced=1000) == 1196
+    assert grown_output(ELASTIC, BOUND, covered=3990, produced=3900) == 4000
+    assert grown_output(ELASTIC, BOUND, covered=4000, produced=4000) == 4000
 
 
 def test_growth_pays_exactly_the_difference() -> None:
     """What a hold grows by is the exact difference of the two bounds, in money and tokens."""
-    assert more(BOUND, 300, 428) == (micro(128), 128)
+    assert growth_cost(BOUND, 300, 428) == (micro(128), 128)
 
 
 def test_growth_counts_all_choices() -> None:
     """The tokens produced are those of all choices together, and so is the hold."""
     two = replace(BOUND, choices=2)
-    assert growth(ELASTIC, two, covered=300, produced=344) == 300
-    assert growth(ELASTIC, two, covered=300, produced=346) == 428
-    assert more(two, 300, 428) == (micro(256), 256)
+    assert grown_output(ELASTIC, two, covered=300, produced=344) == 300
+    assert grown_output(ELASTIC, two, covered=300, produced=346) == 428
+    assert growth_cost(two, 300, 428) == (micro(256), 256)
 
 
 def test_soft_holds_less_than_it_may_cost() -> None:
     """The soft policy holds the expected length and lets the call run to its own end."""
-    ask = first_ask(SOFT, BOUND, expected=300)
-    assert (ask.hold, ask.max_output_tokens) == (micro(400), 4000)
+    amounts = first_amounts(SOFT, BOUND, expected=300)
+    assert (amounts.hold, amounts.max_output_tokens) == (micro(400), 4000)
     assert outputs(ladder(SOFT, refused(5000, held=4900))) == [4000, "wait"]
 
 
@@ -301,12 +307,12 @@ def test_every_ladder_ends(
 ) -> None:
     """Whatever refuses, each ask is smaller than the one before and the ladder ends."""
     refusal = refused(limit, settled=settled, held=held, reason=reason)
-    step: Next = Try(first_ask(policy, BOUND, 300))
+    step: PolicyStep = TryReserve(first_amounts(policy, BOUND, 300))
     holds: list[Money] = []
     while not isinstance(step, Refuse):
         if isinstance(step, Wait):
             step = step.otherwise
             continue
-        holds.append(step.ask.hold)
-        step = after(policy, BOUND, 300, step.ask, refusal)
+        holds.append(step.amounts.hold)
+        step = next_step(policy, BOUND, 300, step.amounts, refusal)
     assert holds == sorted(set(holds), reverse=True)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from earmark.admission.quantile import (
-    COLD,
+    MIN_REPLIES,
     P99,
     PRIOR_TOKENS,
     ROUTES_MAX,
@@ -50,14 +50,15 @@ def test_constant_memory() -> None:
         quantiles.observe("m", f"route-{number}", 5)
     for _ in range(WINDOW + 10):
         quantiles.observe("m", "busy", 5)
-    assert len(quantiles._routes) == ROUTES_MAX
-    assert len(quantiles._routes["m", "busy"]) == WINDOW
+    routes = quantiles._routes  # pyright: ignore[reportPrivateUsage]
+    assert len(routes) == ROUTES_MAX
+    assert len(routes["m", "busy"]) == WINDOW
 
 
 def test_cold_route_uses_the_prior() -> None:
     """A route with few replies is expected to need the prior, not what little was seen."""
     quantiles = OutputQuantiles()
-    for _ in range(COLD - 1):
+    for _ in range(MIN_REPLIES - 1):
         quantiles.observe("m", "r", 20)
     assert quantiles.expected("m", "r") == PRIOR_TOKENS
     quantiles.observe("m", "r", 20)
@@ -67,7 +68,7 @@ def test_cold_route_uses_the_prior() -> None:
 def test_routes_are_apart() -> None:
     """What one route needs says nothing about another of the same model."""
     quantiles = OutputQuantiles()
-    for _ in range(COLD):
+    for _ in range(MIN_REPLIES):
         quantiles.observe("m", "short", 20)
         quantiles.observe("m", "long", 2000)
     assert quantiles.expected("m", "short") == 20

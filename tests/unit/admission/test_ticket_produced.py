@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from earmark.admission.policy import Elastic, Policy, Soft, Strict
-from earmark.admission.quantile import COLD, PRIOR_TOKENS
+from earmark.admission.quantile import MIN_REPLIES, PRIOR_TOKENS
 from earmark.admission.ticket import Ticket
 from earmark.apis.stream_parts import PART_TOKENS
 from earmark.errors import BudgetExceeded, InvalidUsage, KeyReused, ReservationClosed
@@ -108,17 +108,16 @@ def test_a_usage_far_below_what_the_caller_counted_is_not_believed(
     ticket = tickets.open("acme", BODY)
     ticket.produced(produced)
     reply = completion(prompt_tokens=9, completion_tokens=counted)
-    for _ in range(2):
-        charge = ticket.settle(reply)
+    for charge in (ticket.settle(reply), ticket.settle(reply)):
         assert charge.state == booked
         assert charge.settled == (ticket.hold if booked == "presumed" else charge.settled)
-    assert (str(produced) in charge.note) == (booked == "presumed")
-    assert charge.usage == Usage.of(input_tokens=9, output_tokens=counted)
+        assert (str(produced) in charge.note) == (booked == "presumed")
+        assert charge.usage == Usage.of(input_tokens=9, output_tokens=counted)
 
 
 def test_a_usage_that_is_not_believed_teaches_nothing(tickets: Tickets) -> None:
     """Holds would come to be as small as the usages of a server that counts too little."""
-    for _ in range(COLD):
+    for _ in range(MIN_REPLIES):
         ticket = tickets.open("acme", BODY)
         ticket.produced(65)
         ticket.settle(completion(prompt_tokens=9, completion_tokens=1))
@@ -183,7 +182,13 @@ def test_a_cut_stream_costs_at_least_what_it_had_counted_however_it_ends(tickets
     """An SDK's loop may end without an error where the connection was closed: it costs no less."""
     body = {**BODY, "model": "claude-sonnet-4-20250514", "max_tokens": 100, "stream": True}
     usage = {"input_tokens": 40_010, "output_tokens": 1}
-    begun = {"type": "message", "id": "msg_1", "role": "assistant", "content": [], "usage": usage}
+    begun: dict[str, Any] = {
+        "type": "message",
+        "id": "msg_1",
+        "role": "assistant",
+        "content": [],
+        "usage": usage,
+    }
     costs: list[Money] = []
     ends: list[Callable[[Ticket], Any]] = [
         lambda t: t.settle(),

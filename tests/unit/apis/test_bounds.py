@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from earmark.clock import from_datetime
 from earmark.errors import BudgetExceeded, InvalidUsage, Reason
 from earmark.money import Money
-from earmark.pricing.bill import Rate
 from earmark.pricing.book import PriceBook
 from earmark.pricing.bound import Bound, DeclaredBound, ModelBound
 from earmark.pricing.price import Price, Tariff
+from earmark.pricing.rates import Rate
 from earmark.pricing.units import UNITS
 from earmark.pricing.usage import Usage
 from support.request_bounds import model_bound, read_request
@@ -158,8 +158,8 @@ def test_a_dearer_step_holds_above_its_start_only() -> None:
     price = BOOK.resolve("anthropic/claude-sonnet-4-5", at=at_march)
     at_start = price.cost(Usage.of(input_tokens=200_000))
     above = price.cost(Usage.of(input_tokens=200_001))
-    assert at_start == price.worst(200_000, 0, never=NO_WRITES) == Money("0.6")
-    assert above == price.worst(200_001, 0, never=NO_WRITES) == Money("1.200006")
+    assert at_start == price.worst(200_000, 0, excluded=NO_WRITES) == Money("0.6")
+    assert above == price.worst(200_001, 0, excluded=NO_WRITES) == Money("1.200006")
 
 
 def test_the_bound_is_of_what_the_request_allows() -> None:
@@ -167,8 +167,8 @@ def test_the_bound_is_of_what_the_request_allows() -> None:
     claude = BOOK.resolve("anthropic/claude-sonnet-4-20250514", at=AT)
 
     def per_million(price: Price, messages: list[Any], **options: Any) -> Money:
-        never = read_request(messages, options).never(price.provider)
-        return price.worst(100_000, 0, never=never) * 10
+        never = read_request(messages, options).excluded_kinds(price.provider)
+        return price.worst(100_000, 0, excluded=never) * 10
 
     assert per_million(claude, HELLO) == Money(3)
     brief = [
@@ -183,7 +183,9 @@ def test_the_bound_is_of_what_the_request_allows() -> None:
     assert per_million(claude, words) == Money(3)
     voice = BOOK.resolve("openai/gpt-realtime", at=AT)
     spoken, written = (
-        voice.worst(0, 1000, never=read_request(HELLO, {"modalities": said}).never("openai"))
+        voice.worst(
+            0, 1000, excluded=read_request(HELLO, {"modalities": said}).excluded_kinds("openai")
+        )
         for said in (["text", "audio"], ["text"])
     )
     assert (spoken, written) == (Money("0.064"), Money("0.016"))
@@ -284,9 +286,9 @@ def test_the_context_window_bounds_the_input() -> None:
     """A known context window caps the byte bound: the provider refuses more."""
     long = [{"role": "user", "content": "x" * 300_000}]
     price = BOOK.resolve("own/m", at=AT)
-    for messages, least, most in ((long, 8192, 8192), (HELLO, 1, 300)):
+    for messages, minimum, most in ((long, 8192, 8192), (HELLO, 1, 300)):
         bound = model_bound(price, messages, max_output_tokens=1, context_window=8192)
-        assert least <= bound.input_tokens <= most
+        assert minimum <= bound.input_tokens <= most
 
 
 def test_a_window_of_the_price_list_bounds_nothing() -> None:

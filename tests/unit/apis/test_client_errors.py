@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from itertools import pairwise
 from typing import Any
@@ -14,7 +14,7 @@ import pytest
 import requests
 from starlette.exceptions import HTTPException
 
-from earmark.apis.client_errors import http_answer, never_sent
+from earmark.apis.client_errors import http_response, never_sent
 from support.interrupt import on_a_thread_of_its_own
 from support.last_resort import LAST_RESORT_S
 from support.lazily import Lazily
@@ -77,7 +77,7 @@ def _unused_port() -> int:
 
 
 @contextmanager
-def _full() -> Iterator[str]:
+def _full() -> Generator[str]:
     """Listen, and accept nobody: who comes next waits for a connection."""
     with socket.create_server(("127.0.0.1", 0), backlog=0) as server:
         waiting = [socket.socket() for _ in range(4)]
@@ -108,7 +108,7 @@ def test_where_no_connection_was_made_nothing_was_sent(client: str) -> None:
             _raised(send, full, SHORT_S),
         ]
     assert list(map(never_sent, errors)) == [True] * 3
-    assert list(map(http_answer, errors)) == [None] * 3
+    assert list(map(http_response, errors)) == [None] * 3
 
 
 @pytest.mark.parametrize("client", CLIENTS)
@@ -245,7 +245,7 @@ def test_the_error_of_an_sdk_has_the_answer(client: str) -> None:
     with StubServer() as stub:
         body = b'{"error": {"type": "rate_limit_error"}, "usage": {"prompt_tokens": 9}}'
         stub.play(Scene(status=429, body=body, headers={"retry-after": "2"}))
-        found = http_answer(_raised(CLIENTS[client], stub.url))
+        found = http_response(_raised(CLIENTS[client], stub.url))
     assert found is not None
     assert (found.status, found.body, found.is_first) == (429, body, True)
     assert httpx2.Headers(found.headers)["retry-after"] == "2"  # type: ignore[arg-type]
@@ -256,8 +256,8 @@ def _answered(*scenes: Scene, first: Exception | None = None) -> Any:
     with StubServer() as stub:
         stub.play(*scenes)
         if first is None:
-            return http_answer(_raised(_openai, stub.url))
-        return http_answer(_after(first, lambda _, timeout_s: _openai(stub.url, timeout_s)))
+            return http_response(_raised(_openai, stub.url))
+        return http_response(_after(first, lambda _, timeout_s: _openai(stub.url, timeout_s)))
 
 
 @on_a_thread_of_its_own
@@ -270,7 +270,7 @@ def test_an_answer_to_a_repeated_request_is_told_from_a_first_one() -> None:
     assert _answered(busy, first=_refused()).is_first
     request = httpx2.Request("POST", "http://x", headers={"x-stainless-retry-count": "2"})
     response = httpx2.Response(429, request=request)
-    again = http_answer(openai.RateLimitError("busy", response=response, body=None))
+    again = http_response(openai.RateLimitError("busy", response=response, body=None))
     assert again is not None
     assert not again.is_first
 
@@ -278,5 +278,5 @@ def test_an_answer_to_a_repeated_request_is_told_from_a_first_one() -> None:
 @on_a_thread_of_its_own
 def test_an_error_of_the_program_is_no_answer() -> None:
     """A web framework's own error has a status and is no provider's."""
-    assert http_answer(HTTPException(404)) is None
+    assert http_response(HTTPException(404)) is None
     assert not never_sent(HTTPException(503))

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from earmark.composition.catalogue import Quote
-from earmark.composition.effects import PURE, Cost, Effect, EffectSet
+from earmark.composition.effects import PURE, CostEffect, Effect, EffectSet
 from earmark.composition.types import ANY, NType
 from earmark.money import Money
 from earmark.stages.library import Declared, StageLibrary
@@ -19,7 +19,7 @@ def declared(
     cost: str | None = None,
 ) -> Declared:
     """A stage; pure unless effects are given, free unless a cost is."""
-    price = () if cost is None else (Cost(Money(cost)),)
+    price = () if cost is None else (CostEffect(Money(cost)),)
     return Declared(
         StageSpec(
             name=name,

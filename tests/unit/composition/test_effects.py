@@ -14,7 +14,7 @@ from earmark.composition.effects import (
     PROCESS,
     PURE,
     UNKNOWN,
-    Cost,
+    CostEffect,
     Effect,
     EffectSet,
     FsRead,
@@ -30,7 +30,9 @@ from earmark.stages.stage import parse_stage
 from unit.composition.generators import money, texts
 
 simple = st.sampled_from([FALLIBLE, NETWORK, NON_DETERMINISTIC, PROCESS, PURE, UNKNOWN])
-effects = st.one_of(simple, money.map(Cost), texts.map(FsRead), texts.map(FsWrite), texts.map(Llm))
+effects = st.one_of(
+    simple, money.map(CostEffect), texts.map(FsRead), texts.map(FsWrite), texts.map(Llm)
+)
 
 
 @given(st.lists(effects))
@@ -44,7 +46,13 @@ def test_whatever_set_is_printed_reads_back_the_same(some: list[Effect]) -> None
 def test_effects_are_written_in_the_formats_order() -> None:
     """Prices first, then by name, so that identities agree with the format's."""
     shuffled = [UNKNOWN, PURE, PROCESS, NON_DETERMINISTIC, NETWORK, Llm("b"), Llm("a")]
-    shuffled += [FsWrite("/w"), FsRead("/r"), FALLIBLE, Cost(Money("0.05")), Cost(Money("0.0005"))]
+    shuffled += [
+        FsWrite("/w"),
+        FsRead("/r"),
+        FALLIBLE,
+        CostEffect(Money("0.05")),
+        CostEffect(Money("0.0005")),
+    ]
     assert EffectSet(shuffled).to_json()["effects"] == [
         {"effect": "Cost", "usd": "0.0005"},
         {"effect": "Cost", "cents": 5},
@@ -153,7 +161,7 @@ def test_an_effect_nobody_knows_is_refused(raw: object) -> None:
     [
         ("Pure", PURE),
         ("NonDeterministic", NON_DETERMINISTIC),
-        ({"effect": "Cost", "usd": "0.0005"}, Cost(Money("0.0005"))),
+        ({"effect": "Cost", "usd": "0.0005"}, CostEffect(Money("0.0005"))),
         ({"effect": "Llm", "model": "m"}, Llm("m")),
     ],
 )

@@ -8,7 +8,7 @@ import pytest
 
 from earmark.budget.limit import Limit
 from earmark.composition.effects import NETWORK, EffectSet, FsRead
-from earmark.composition.types import ListOf, Plain
+from earmark.composition.types import ListOf, Primitive
 from earmark.config.load import find_config, load_settings
 from earmark.config.settings import (
     FIXED,
@@ -150,7 +150,7 @@ def test_every_kind_of_stage_reads(tmp_path: Path) -> None:
     assert isinstance(shout, PythonStageSettings)
     assert shout.cost == Money("0.05")
     assert shout.timeout == timedelta(seconds=60)
-    assert (shout.input, shout.output) == (Plain("Text"), ListOf(Plain("Text")))
+    assert (shout.input, shout.output) == (Primitive("Text"), ListOf(Primitive("Text")))
     assert shout.effects == EffectSet([NETWORK, FsRead("/tmp")])  # noqa: S108 - a name only
     names = stages["names"]
     assert isinstance(names, ProcessStageSettings)

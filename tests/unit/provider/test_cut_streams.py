@@ -8,7 +8,7 @@ import pytest
 
 from earmark.admission.call import Call, Grant, Reply
 from earmark.admission.policy import Elastic, Policy, Strict
-from earmark.admission.quantile import COLD
+from earmark.admission.quantile import MIN_REPLIES
 from earmark.errors import BudgetExceeded, CallFailed
 from earmark.ledger.details import read_details
 from earmark.money import Money
@@ -70,7 +70,7 @@ def test_a_stream_cut_in_the_guard_keeps_the_counters_that_came(cut: str) -> Non
     """Its hold is less than the input it reported: what is known is booked, and kept with it."""
     error, policy = CUTS[cut]
     house = House("0.002 usd per day", policy=policy)
-    for _ in range(COLD):
+    for _ in range(MIN_REPLIES):
         house.quantiles.observe("stub/m", "", 1)
 
     async def make(url: str) -> None:

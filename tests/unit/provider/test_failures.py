@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from earmark.apis.failures import Rejection, rejected
+from earmark.apis.failures import Rejection, http_failure
 from earmark.clock import SystemClock
 from earmark.errors import CallFailed
 from earmark.money import Money
@@ -146,7 +146,7 @@ def test_a_400_of_azure_may_have_been_billed(
         assert failed.billed == billed
     headers: dict[str, str] = {}
     how = Rejection(provider="p", host=host, status=400, headers=headers, body="")
-    assert rejected(how).billed == billed
+    assert http_failure(how).billed == billed
 
 
 def test_a_proxy_answering_in_the_place_of_the_api_proves_nothing(stub: StubServer) -> None:

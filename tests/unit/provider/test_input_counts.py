@@ -11,11 +11,11 @@ from typing import Any, Final
 import pytest
 
 import earmark
-from earmark.admission.call import Call, CountInput, ModelRequest, Provider, counting
+from earmark.admission.call import Call, CountInput, ModelRequest, Provider, input_counter
 from earmark.admission.guard import COUNT_TIMEOUT_S, AsyncGuard, Receipt
 from earmark.apis.api import request_table
+from earmark.apis.count_margin import DEFAULT_MARGIN, parse_margin
 from earmark.apis.dialects import DIALECTS as FORMS
-from earmark.apis.margin import DEFAULT_MARGIN, margin_of
 from earmark.apis.options import CountEndpoint
 from earmark.clock import SystemClock
 from earmark.config.assemble import Providers, no_key, price_book, stages_of
@@ -63,7 +63,7 @@ def reply(api: SpokenApi) -> Scene:
 
 
 def opened(
-    api: SpokenApi, url: str, *, margin: int | None = margin_of(DEFAULT_MARGIN), **more: Any
+    api: SpokenApi, url: str, *, margin: int | None = parse_margin(DEFAULT_MARGIN), **more: Any
 ) -> Provider:
     """Return a provider that counts, unless *margin* is `None`."""
     clock = SystemClock()
@@ -196,7 +196,7 @@ def test_what_a_count_would_not_hold_is_not_asked_for(
     call = provider.call(
         ModelRequest(model="stub/m", messages=messages, options=options, extra_input_tokens=10**6)
     )
-    assert counting(call) is None
+    assert input_counter(call) is None
 
 
 ECHO: Final = "what a server says of a prompt"
@@ -229,7 +229,7 @@ def test_without_a_count_the_bytes_are_held_and_nothing_is_refused(
     receipt, _ = spend(opened("anthropic", stub.url), english(), left)
     said = [each.getMessage() for each in caplog.records if each.name.startswith("earmark")]
     assert len(said) == (scene is not FAILED["more than the bytes"])
-    assert all(each.startswith("stub/m is held by its bytes") for each in said)
+    assert all(each.startswith("stub/m is bounded by its bytes") for each in said)
     assert not any("planet" in each or ECHO in each for each in said)
     assert [each.path for each in stub.requests] == [PATHS["anthropic"], "/v1/messages"]
     assert stub.requests[1].body == clamped
@@ -335,7 +335,7 @@ def test_a_call_behind_a_gate_is_counted_as_it_is_sent(stub: StubServer) -> None
     gated = gate(provider.call(english()))
 
     async def main() -> Call:
-        ask_for_it = counting(gated)
+        ask_for_it = input_counter(gated)
         assert ask_for_it is not None
         try:
             return await ask_for_it(COUNT_TIMEOUT_S)

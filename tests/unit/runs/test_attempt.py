@@ -18,8 +18,8 @@ def test_an_attempt_ends_once() -> None:
         name="work",
         stage_id="id",
         config=None,
-        wanted=ANY,
-        gives=ANY,
+        input_type=ANY,
+        output_type=ANY,
         pure=False,
         free=False,
     )

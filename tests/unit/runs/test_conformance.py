@@ -14,7 +14,7 @@ from earmark.composition.ast import (
     Sequential,
     Stage,
 )
-from earmark.composition.effects import PURE, Cost, EffectSet, Llm
+from earmark.composition.effects import PURE, CostEffect, EffectSet, Llm
 from earmark.composition.plan import plan
 from earmark.composition.types import ANY
 from earmark.errors import BudgetExceeded, CheckFailed, StageFailed
@@ -95,8 +95,8 @@ def test_second_stage_pushes_over_budget(house: Any) -> None:
 
 def test_build_cost_map_extracts_costs_from_store() -> None:
     """The plan knows what each stage declares to cost."""
-    s1 = spec("s1", Cost(Money(cents(25))), Llm("gpt"))
-    s2 = spec("s2", Cost(Money(cents(75))), Llm("gpt"))
+    s1 = spec("s1", CostEffect(Money(cents(25))), Llm("gpt"))
+    s2 = spec("s2", CostEffect(Money(cents(75))), Llm("gpt"))
     assert costs(s1, s2) == {"s1": Money(cents(25)), "s2": Money(cents(75))}
 
 

@@ -13,7 +13,7 @@ from earmark.composition.types import NUMBER, Range, Refined
 from earmark.errors import InvalidConfig, StageFailed
 from earmark.money import Money
 from earmark.runs.statement_line import LineOutcome, StatementLine
-from earmark.stages.kinds.jsontext import own_json
+from earmark.stages.kinds.jsontext import validated_json
 from earmark.stages.kinds.model import model_stage
 from earmark.stages.kinds.process import process_stage
 from earmark.stages.kinds.python import stage
@@ -205,7 +205,7 @@ def _endless() -> list[Any]:
 def test_what_is_not_json_is_refused_with_its_place(value: Any, place: str) -> None:
     """Whoever wrote the stage is told where in its output the trouble is."""
     with pytest.raises(ValueError, match=re.escape(place)):
-        own_json(value)
+        validated_json(value)
 
 
 # Text ---------------------------------------------------------------------------------------------

@@ -7,12 +7,12 @@ import pytest
 
 from earmark.composition.ast import Composition, Const, Fanout, Merge, Node, Parallel, Stage
 from earmark.errors import StageFailed
-from earmark.runs.engines.local import MOST_BEGUN
+from earmark.runs.engines.local import MAX_STARTED
 from earmark.runs.runner import run_async
 from earmark.stages.kinds.python import stage
 from earmark.stores.open import open_async_ledger
 
-WIDE = 2 * MOST_BEGUN + 7
+WIDE = 2 * MAX_STARTED + 7
 NAMES = [f"n{number}" for number in range(WIDE)]
 
 
@@ -55,7 +55,7 @@ def test_no_more_tasks_are_begun_than_could_run(house: Any) -> None:
         return value
 
     house.run(Fanout(Const(1), (Stage("count"),) * WIDE), stages=[count])
-    assert MOST_BEGUN <= most < MOST_BEGUN + 20
+    assert MAX_STARTED <= most < MAX_STARTED + 20
 
 
 def test_a_paid_stage_takes_no_more_tasks_than_a_free_one() -> None:

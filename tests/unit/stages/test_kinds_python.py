@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from earmark.admission.call import Grant, Reply
-from earmark.composition.effects import NETWORK, Cost
+from earmark.composition.effects import NETWORK, CostEffect
 from earmark.composition.types import TEXT
 from earmark.errors import BudgetExceeded, CallFailed, InvalidAmount, InvalidStage, Reason
 from earmark.money import Money
@@ -55,7 +55,7 @@ def test_declared_stage_has_types_effects_and_price() -> None:
     """Types and effects are given in the author's shorthand, the cost in dollars."""
     made = stage(name="ask", cost="0.05", effects=["Network"], input="Text", timeout="3s")(len)
     assert made.spec.input == TEXT
-    assert made.spec.effects.effects == (Cost(Money("0.05")), NETWORK)
+    assert made.spec.effects.effects == (CostEffect(Money("0.05")), NETWORK)
     assert made.timeout_s == 3
     assert not made.free
     assert made.call("abc", Tools()).bound.cost() == Money("0.05")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from earmark.composition.effects import FALLIBLE, NETWORK, PURE, UNKNOWN, Cost, EffectSet, Llm
+from earmark.composition.effects import FALLIBLE, NETWORK, PURE, UNKNOWN, CostEffect, EffectSet, Llm
 from earmark.composition.types import ANY, BOOL, NUMBER, TEXT, ListOf, NType, record
 from earmark.errors import InvalidStage
 from earmark.money import Money
@@ -69,7 +69,7 @@ def test_the_signature_id_leaves_out_the_implementation() -> None:
         {"input": ANY},
         {"output": BOOL},
         {"effects": EffectSet([PURE, FALLIBLE])},
-        {"effects": EffectSet([PURE, Cost(Money("0.05"))])},
+        {"effects": EffectSet([PURE, CostEffect(Money("0.05"))])},
     ],
 )
 def test_what_a_stage_is_to_its_users_is_its_signature(changes: dict[str, Any]) -> None:
@@ -90,7 +90,7 @@ def test_one_price_has_one_identity() -> None:
     usd = {"effects": [{"effect": "Cost", "usd": "0.05"}]}
     ids: set[str] = set()
     for effects in (cents, usd):
-        form = stored(id=spec(effects=EffectSet([Cost(Money("0.05"))])).stage_id)
+        form = stored(id=spec(effects=EffectSet([CostEffect(Money("0.05"))])).stage_id)
         del form["signature_id"]
         form["signature"] = {**form["signature"], "effects": effects}
         ids.add(parse_stage(form).stage_id)
@@ -123,7 +123,7 @@ def test_a_full_stage_carries_its_price() -> None:
 
 
 def _priced() -> EffectSet:
-    return EffectSet([Cost(Money("0.05")), Llm("m")])
+    return EffectSet([CostEffect(Money("0.05")), Llm("m")])
 
 
 def test_a_stored_price_that_was_changed_is_refused() -> None:
@@ -133,7 +133,7 @@ def test_a_stored_price_that_was_changed_is_refused() -> None:
     with pytest.raises(InvalidStage) as caught:
         parse_stage(cheap)
     assert caught.value.place == "/id"
-    free = EffectSet([Cost(Money()), Llm("m")])
+    free = EffectSet([CostEffect(Money()), Llm("m")])
     assert spec(name="priced", effects=free).stage_id in caught.value.detail
 
 
@@ -193,7 +193,7 @@ def test_an_authors_short_form() -> None:
         )
     )
     assert (read.input, read.output) == (record(text=TEXT), ListOf(TEXT))
-    assert read.effects == EffectSet([FALLIBLE, Cost(Money("0.0005"))])
+    assert read.effects == EffectSet([FALLIBLE, CostEffect(Money("0.0005"))])
     assert read.aliases == ("shorten",)
     assert len(read.implementation_hash) == 64
 

@@ -27,12 +27,12 @@ from earmark.errors import Refusal, StageFailed, StoreError
 from earmark.runs.engine import AttemptRunner, Execution
 from earmark.runs.events import StageRetried
 from earmark.runs.routing import body_input, branch_input, merged, source_input
-from earmark.stages.kinds.jsontext import Json, own_json
+from earmark.stages.kinds.jsontext import Json, validated_json
 
 _MS_PER_S = 1000
 #: Stages side by side that are begun at once; more would only wait for their turn, and each that
 #: waits is a task in memory. As many as a run may attempt at once at the most.
-MOST_BEGUN: Final = 1024
+MAX_STARTED: Final = 1024
 
 StageCoroutine = Coroutine[Any, Any, Json]
 
@@ -43,9 +43,9 @@ class LocalEngine:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
 
-    async def execute(self, order: Execution, attempts: AttemptRunner) -> Json:
+    async def execute(self, execution: Execution, attempts: AttemptRunner) -> Json:
         """Return the composition's output; see `Engine.execute`."""
-        return await _Walk(attempts, self._clock).node(order.root, order.input, "")
+        return await _Walk(attempts, self._clock).node(execution.root, execution.input, "")
 
 
 async def side_by_side(nodes: Sequence[Node], works: Iterable[StageCoroutine]) -> list[Json]:
@@ -53,7 +53,7 @@ async def side_by_side(nodes: Sequence[Node], works: Iterable[StageCoroutine]) -
 
     Of many stages not all are begun at once. Other nodes may pause, and are.
     """
-    many = len(nodes) > MOST_BEGUN and all(isinstance(node, Stage | RemoteStage) for node in nodes)
+    many = len(nodes) > MAX_STARTED and all(isinstance(node, Stage | RemoteStage) for node in nodes)
     if not many:
         return await together(works)
     outputs: dict[int, Json] = {}
@@ -63,7 +63,7 @@ async def side_by_side(nodes: Sequence[Node], works: Iterable[StageCoroutine]) -
         for number, work in numbered:
             outputs[number] = await work
 
-    await together(worker() for _ in range(MOST_BEGUN))
+    await together(worker() for _ in range(MAX_STARTED))
     return [outputs[number] for number in range(len(nodes))]
 
 
@@ -112,7 +112,7 @@ class _Walk:
             case Stage() | RemoteStage():
                 work = self._attempts.run(node, path, value)
             case Const(constant):
-                return own_json(constant)
+                return validated_json(constant)
             case Sequential():
                 work = self._sequential(node, value, path)
             case Parallel():
@@ -189,7 +189,7 @@ class _Walk:
                 # Refusals, unknown names and broken books are final: asking again changes nothing.
                 if not failure.retryable:
                     raise
-                self._tell(node, path, attempt, failure)
+                self._emit_retry(node, path, attempt, failure)
             await self._pause(node.delay_ms)
         return await self.node(node.stage, value, where)
 
@@ -197,7 +197,7 @@ class _Walk:
         if delay_ms:
             await self._clock.sleep(delay_ms / _MS_PER_S)
 
-    def _tell(self, node: Retry, path: str, attempt: int, failure: StageFailed) -> None:
+    def _emit_retry(self, node: Retry, path: str, attempt: int, failure: StageFailed) -> None:
         event = StageRetried(
             path=path,
             attempt=attempt,

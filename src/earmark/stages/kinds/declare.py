@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import rfc8785
 
-from earmark.composition.effects import Cost, Effect, EffectSet, parse_author_effect
+from earmark.composition.effects import CostEffect, Effect, EffectSet, parse_author_effect
 from earmark.composition.shorthand import parse_author_type
 from earmark.composition.types import ANY, NType
 from earmark.errors import InvalidComposition, InvalidStage
@@ -39,7 +39,7 @@ def declare(
     """
     if not name:
         raise InvalidStage(place="/name", detail="a stage has a name")
-    priced = () if cost is None else (Cost(Money(cost)),)
+    priced = () if cost is None else (CostEffect(Money(cost)),)
     try:
         return StageSpec(
             name=name,
@@ -61,25 +61,25 @@ def declared_cost(spec: StageSpec) -> Money:
     return spec.effects.cost or Money()
 
 
-def _type(given: TypeLike, place: str) -> NType:
-    if isinstance(given, str | Mapping):
-        return parse_author_type(given, place)
-    if not isinstance(given, NType):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped callers
-        raise InvalidStage(place=place, detail=f"{shown(given)} is no type, such as 'Text'")
-    return given
+def _type(value: TypeLike, place: str) -> NType:
+    if isinstance(value, str | Mapping):
+        return parse_author_type(value, place)
+    if not isinstance(value, NType):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped callers
+        raise InvalidStage(place=place, detail=f"{shown(value)} is no type, such as 'Text'")
+    return value
 
 
-def _effect(given: EffectLike) -> Effect:
-    if isinstance(given, str | Mapping):
-        return parse_author_effect(given, "/effects")
-    if not isinstance(given, Effect):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped callers
-        raise InvalidStage(place="/effects", detail=f"{shown(given)} is no effect, such as 'Pure'")
-    return given
+def _effect(value: EffectLike) -> Effect:
+    if isinstance(value, str | Mapping):
+        return parse_author_effect(value, "/effects")
+    if not isinstance(value, Effect):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped callers
+        raise InvalidStage(place="/effects", detail=f"{shown(value)} is no effect, such as 'Pure'")
+    return value
 
 
 def _listed(effects: Iterable[EffectLike]) -> Iterable[EffectLike]:
-    given: object = effects
-    if isinstance(given, str | Mapping) or not isinstance(given, Iterable):
+    value: object = effects
+    if isinstance(value, str | Mapping) or not isinstance(value, Iterable):
         detail = f"{quoted(effects)} is no list of effects, such as ['Pure']"
         raise InvalidStage(place="/effects", detail=detail)
     return effects

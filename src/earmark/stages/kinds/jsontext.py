@@ -48,7 +48,7 @@ def mended(text: str) -> str:
     return str(text)
 
 
-def own_json(value: object) -> Json:
+def validated_json(value: object) -> Json:
     """Return a copy of *value* that is JSON through and through and shares nothing with it.
 
     Tuples become lists; keys that are numbers, booleans or None become the text JSON has for them;
@@ -64,7 +64,7 @@ def own_json(value: object) -> Json:
     except RecursionError:
         raise ValueError("nested too deeply") from None
     try:
-        return _own(value, "")
+        return _copy(value, "")
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
@@ -94,7 +94,7 @@ def _unusual() -> NoReturn:
     raise _UnusualError
 
 
-def _own(value: object, place: str) -> Json:
+def _copy(value: object, place: str) -> Json:
     match value:
         case None | bool():
             return value
@@ -109,27 +109,27 @@ def _own(value: object, place: str) -> Json:
                 raise ValueError(f"{place or '/'}: {value} is not JSON")
             return float(value)
         case dict():
-            return _own_members(cast("dict[object, object]", value), place)
+            return _copy_members(cast("dict[object, object]", value), place)
         case list() | tuple():
             items = cast("list[object] | tuple[object, ...]", value)
-            return [_own(item, f"{place}/{i}") for i, item in enumerate(items)]
+            return [_copy(item, f"{place}/{i}") for i, item in enumerate(items)]
         case _:
             raise ValueError(f"{place or '/'}: {shown(value)} is not JSON")
 
 
-def _own_members(members: Mapping[object, object], place: str) -> dict[str, Json]:
-    own: dict[str, Json] = {}
+def _copy_members(members: Mapping[object, object], place: str) -> dict[str, Json]:
+    copied: dict[str, Json] = {}
     for key, value in members.items():
         name = mended(key) if isinstance(key, str) else _key(key, place)
-        if name in own:
+        if name in copied:
             raise ValueError(f"{place or '/'}: the key {shown(name)} appears twice")
-        own[name] = _own(value, f"{place}/{escape(name)}")
-    return own
+        copied[name] = _copy(value, f"{place}/{escape(name)}")
+    return copied
 
 
 def _key(key: object, place: str) -> str:
     if key is None or isinstance(key, bool | int | float):
-        return str(write_json(_own(key, place)))
+        return str(write_json(_copy(key, place)))
     raise ValueError(f"{place or '/'}: {shown(key)} is no key of a JSON object")
 
 

@@ -8,26 +8,25 @@ from typing import Any, Final
 
 from earmark.admission.call import (
     Call,
-    CountInput,
     Grant,
     ModelRequest,
     Provider,
     Reply,
-    counting_inside,
+    WrappedCall,
 )
 from earmark.clock import NANOS_PER_SECOND, parse_duration
 from earmark.composition.catalogue import Quote
 from earmark.composition.effects import NETWORK, NON_DETERMINISTIC, Llm
 from earmark.composition.types import ANY, TEXT, NType, Record
-from earmark.errors import BudgetExceeded, CallFailed, InvalidStage, NotFound
+from earmark.errors import BudgetExceeded, InvalidStage, NotFound
 from earmark.money import Money
-from earmark.pricing.bound import Bound, ModelBound
+from earmark.pricing.bound import ModelBound
 from earmark.pricing.price import Price
 from earmark.pricing.usage import Usage
 from earmark.stages.kinds.declare import EffectLike, declare
 from earmark.stages.kinds.jsontext import Json, read_json
 from earmark.stages.kinds.kind import Tools
-from earmark.stages.kinds.template import WHOLE, Template, parse_template
+from earmark.stages.kinds.template import WHOLE_INPUT, Template, parse_template
 from earmark.stages.stage import StageSpec
 
 _NOTHING: Final = Money()
@@ -70,28 +69,28 @@ class ModelStage:
         the prompt has fields.
         """
         empty = dict.fromkeys(fields_of(self.prompt, self.system), "")
-        bound = self._ask(empty, tools).bound
+        bound = self._provider_call(empty, tools).bound
         if not isinstance(bound, ModelBound):
             return Quote(_NOTHING, bound.cost() if not empty else None)
-        least = _least(bound.price)
+        minimum = _minimum_cost(bound.price)
         if not empty:
-            return Quote(least, bound.cost(), hold=least)
+            return Quote(minimum, bound.cost(), hold=minimum)
         window = bound.context_window
         if window is None:
-            return Quote(least, None, "its prompt decides how much goes in", hold=least)
+            return Quote(minimum, None, "its prompt decides how much goes in", hold=minimum)
         most = max(window, bound.input_tokens)
         return Quote(
-            least,
+            minimum,
             replace(bound, input_tokens=most).cost(),
             "a full context window at most",
-            hold=least,
+            hold=minimum,
         )
 
     def call(self, value: Json, tools: Tools) -> Call:
         """Return the provider's call for the filled prompt."""
-        return ModelStageCall(self, self._ask(value, tools))
+        return ModelStageCall(self.answers, self._provider_call(value, tools))
 
-    def _ask(self, value: Json, tools: Tools) -> Call:
+    def _provider_call(self, value: Json, tools: Tools) -> Call:
         request = ModelRequest(
             model=self.model,
             messages=self._messages(value),
@@ -102,10 +101,10 @@ class ModelStage:
         return provider_of(self.model, tools.providers).call(request)
 
     def _messages(self, value: Json) -> list[dict[str, str]]:
-        asked = {"role": "user", "content": self.prompt.fill(value)}
+        user_prompt = {"role": "user", "content": self.prompt.fill(value)}
         if self.system is None:
-            return [asked]
-        return [{"role": "system", "content": self.system.fill(value)}, asked]
+            return [user_prompt]
+        return [{"role": "system", "content": self.system.fill(value)}, user_prompt]
 
 
 def model_stage(
@@ -137,17 +136,17 @@ def model_stage(
         InvalidConfig, InvalidStage: The prompt is no template; the model or an effect is none.
     """
     _check_model(model)
-    asked = parse_template(prompt)
-    told = None if system is None else parse_template(system, "system")
+    user_prompt = parse_template(prompt)
+    system_prompt = None if system is None else parse_template(system, "system")
     texts = {"model": model, "prompt": prompt, "system": system, "answers": str(answers)}
     implementation = {**texts, "max_tokens": max_tokens, "options": dict(options or {})}
     if effects is None:
         effects = (Llm(model), NETWORK, NON_DETERMINISTIC)
     return ModelStage(
-        spec=_spec(name, implementation, effects, fields_of(asked, told)),
+        spec=_spec(name, implementation, effects, fields_of(user_prompt, system_prompt)),
         model=model,
-        prompt=asked,
-        system=told,
+        prompt=user_prompt,
+        system=system_prompt,
         max_tokens=max_tokens,
         answers=Answers(answers),
         options=dict(options or {}),
@@ -186,12 +185,12 @@ def fields_of(*templates: Template | None) -> tuple[str, ...]:
 
 def _input_type(names: tuple[str, ...]) -> NType:
     # A single field also takes an input that is no object, and `input` may mean all of it.
-    if len(names) <= 1 or WHOLE in names:
+    if len(names) <= 1 or WHOLE_INPUT in names:
         return ANY
     return Record(dict.fromkeys(names, ANY))
 
 
-def _least(price: Price) -> Money:
+def _minimum_cost(price: Price) -> Money:
     try:
         return min(
             price.cost(Usage.of(input_tokens=1)),
@@ -201,43 +200,34 @@ def _least(price: Price) -> Money:
         return _NOTHING
 
 
-@dataclass(frozen=True, slots=True)
-class ModelStageCall:
-    """A provider's call, its answer turned into the stage's output."""
+class ModelStageCall(WrappedCall):
+    """A provider's call whose answer becomes the stage's output."""
 
-    stage: ModelStage
-    inner: Call
+    __slots__ = ("_answers",)
 
-    @property
-    def name(self) -> str:
-        """What the provider calls it."""
-        return self.inner.name
+    def __init__(self, answers: Answers, inner: Call) -> None:
+        super().__init__(inner)
+        self._answers = answers
 
-    @property
-    def bound(self) -> Bound:
-        """The provider's bound."""
-        return self.inner.bound
-
-    @property
-    def streams(self) -> bool:
-        """As the provider's call."""
-        return self.inner.streams
-
-    @property
-    def count_input(self) -> CountInput | None:
-        """As the provider's call."""
-        return counting_inside(self.inner, lambda counted: ModelStageCall(self.stage, counted))
+    def rewrap(self, inner: Call) -> "ModelStageCall":
+        """Return the stage's call around *inner*."""
+        return ModelStageCall(self._answers, inner)
 
     async def send(self, grant: Grant) -> Reply:
-        """Ask the model; what it cost is booked also when its answer is not the JSON asked for.
+        """Make the call; its cost is booked also when the answer is not the requested JSON.
 
         Raises:
             CallFailed: From the provider, or because the answer is no JSON.
         """
         reply = await self.inner.send(grant)
-        if self.stage.answers is Answers.TEXT:
+        text = reply.value
+        if self._answers is Answers.TEXT or not isinstance(text, str):
             return reply
-        return replace(reply, value=_read_json(reply))
+        fenced = _FENCE.fullmatch(text)
+        try:
+            return replace(reply, value=read_json(fenced[1] if fenced else text))
+        except ValueError as error:
+            raise reply.failure(f"the model's answer is not the JSON asked for: {error}") from None
 
 
 def provider_of(model: str, providers: Mapping[str, Provider]) -> Provider:
@@ -252,24 +242,3 @@ def provider_of(model: str, providers: Mapping[str, Provider]) -> Provider:
     known = ", ".join(sorted(providers)) or "none"
     hint = f"models are named provider/model; configured providers: {known}"
     raise NotFound(kind="provider", name=name if slash else model, hint=hint)
-
-
-def _read_json(reply: Reply) -> Json:
-    text = reply.value
-    if not isinstance(text, str):
-        return text
-    fenced = _FENCE.fullmatch(text)
-    try:
-        return read_json(fenced[1] if fenced else text)
-    except ValueError as error:
-        raise CallFailed(
-            detail=f"the model's answer is not the JSON asked for: {error}",
-            billed="unknown" if reply.cost is None else "yes",
-            retryable=True,
-            usage=reply.usage,
-            cost=reply.cost,
-            known_cost=reply.known_cost,
-            unknown=reply.unknown,
-            model=reply.model,
-            request_id=reply.request_id,
-        ) from None

@@ -157,7 +157,7 @@ class ProcessCall:
                 code = await talk.finished
         except TimeoutError:
             raise self._failed(f"no answer after {self.stage.timeout_s:g} s; killed") from None
-        except _TooMuchError:
+        except _OutputTooLargeError:
             limit = self.stage.output_limit_bytes
             raise self._failed(f"printed more than {limit} bytes; killed") from None
         finally:
@@ -210,7 +210,7 @@ class ProcessCall:
         return CallFailed(detail=detail, billed="yes", cost=spent or Money(), retryable=True)
 
 
-class _TooMuchError(Exception):
+class _OutputTooLargeError(Exception):
     """The program printed more than it may."""
 
 
@@ -243,7 +243,7 @@ class _Talk(asyncio.SubprocessProtocol):
             return
         self.stdout += data
         if len(self.stdout) > self._limit and not self.finished.done():
-            self.finished.set_exception(_TooMuchError())
+            self.finished.set_exception(_OutputTooLargeError())
 
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
         # A program that does not read its input is in its right, so a broken stdin is nothing.
@@ -276,5 +276,5 @@ def _kill_group(leader: int) -> None:
 
 
 def _exit(code: int, stderr: str) -> str:
-    how = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
-    return f"{how}: {stderr}" if stderr else how
+    outcome = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+    return f"{outcome}: {stderr}" if stderr else outcome

@@ -16,7 +16,7 @@ from earmark.errors import CallFailed, InvalidStage, Refusal
 from earmark.money import AmountLike, Money
 from earmark.pricing.bound import Bound, DeclaredBound
 from earmark.stages.kinds.declare import EffectLike, TypeLike, declare, declared_cost
-from earmark.stages.kinds.jsontext import Json, own_json
+from earmark.stages.kinds.jsontext import Json, validated_json
 from earmark.stages.kinds.kind import Tools, tail
 from earmark.stages.stage import StageSpec
 
@@ -136,7 +136,7 @@ class PythonCall:
             value = value.value
         cost = sum(reported, _NOTHING) if reported else stage.cost
         try:
-            return Reply(value=own_json(value), cost=cost)
+            return Reply(value=validated_json(value), cost=cost)
         except Exception as error:
             raise self._failed(error, cost) from error
 
@@ -149,9 +149,9 @@ class PythonCall:
 
     def _failed(self, error: Exception, cost: Money | None) -> CallFailed:
         """Return the failure of a run that cost *cost*; `None` where nobody knows."""
-        said = str(error)
+        message = str(error)
         kind = type(error).__name__
-        detail = tail(f"{kind}: {said}" if said else kind)
+        detail = tail(f"{kind}: {message}" if message else kind)
         if cost is None and self._stage.cost:
             return CallFailed(detail=detail, billed="unknown", retryable=True)
         cost = cost or _NOTHING

@@ -139,7 +139,7 @@ class RemoteCall:
                     "POST", self.url, content=body, headers=headers, timeout=grant.timeout_s
                 ) as response,
             ):
-                return response.status_code, await _read(response)
+                return response.status_code, await _read_limited(response)
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout) as error:
             raise _lost("cannot connect", error, "no") from error
         except (httpx2.HTTPError, TimeoutError) as error:
@@ -161,28 +161,28 @@ def _body(value: Json, grant: Grant) -> bytes:
     return body.encode(errors="replace")
 
 
-async def _read(response: httpx2.Response) -> bytes:
-    read = bytearray()
+async def _read_limited(response: httpx2.Response) -> bytes:
+    content = bytearray()
     async for chunk in response.aiter_bytes():
-        read += chunk
-        if len(read) > ANSWER_LIMIT_BYTES:
+        content += chunk
+        if len(content) > ANSWER_LIMIT_BYTES:
             detail = f"the remote answered more than {ANSWER_LIMIT_BYTES} bytes"
             raise CallFailed(detail=detail, billed="unknown", retryable=True)
-    return bytes(read)
+    return bytes(content)
 
 
-def _lost(what: str, error: Exception, billed: Literal["no", "unknown"]) -> CallFailed:
-    why = str(error) or type(error).__name__
-    return CallFailed(detail=f"{what}: {why}", billed=billed, retryable=True)
+def _lost(description: str, error: Exception, billed: Literal["no", "unknown"]) -> CallFailed:
+    reason = str(error) or type(error).__name__
+    return CallFailed(detail=f"{description}: {reason}", billed=billed, retryable=True)
 
 
 def _failure(status: int, answer: StageReply, body: bytes) -> CallFailed:
     detail = answer.problem
     if status not in _OK:
-        said = (
+        message = (
             answer.problem if body.startswith(b"{") else tail(body[:400].decode(errors="replace"))
         )
-        detail = f"HTTP {status}: {said}"
+        detail = f"HTTP {status}: {message}"
     retryable = status in _OK or status in _TRANSIENT
     if answer.spent is not None:
         return CallFailed(

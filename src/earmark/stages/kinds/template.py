@@ -8,7 +8,7 @@ from earmark.errors import CallFailed, InvalidConfig
 from earmark.stages.kinds.jsontext import Json, write_json
 
 #: The name by which a template means its whole input.
-WHOLE = "input"
+WHOLE_INPUT = "input"
 
 _PIECE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 _FIELD = re.compile(r"[A-Za-z_][\w-]*(\.[A-Za-z_][\w-]*)*")
@@ -44,19 +44,19 @@ class Template:
     def _find(self, name: str, value: Json) -> Json:
         first, *rest = name.split(".")
         if not isinstance(value, dict):
-            if not rest and (first == WHOLE or len(self.fields) == 1):
+            if not rest and (first == WHOLE_INPUT or len(self.fields) == 1):
                 return value
             raise _missing(name, "the input is no object")
         fields = cast("dict[str, Any]", value)
-        if first == WHOLE and first not in fields and not rest:
+        if first == WHOLE_INPUT and first not in fields and not rest:
             return fields
-        found: Json = fields
+        current: Json = fields
         for part in (first, *rest):
-            if not isinstance(found, dict) or part not in found:
+            if not isinstance(current, dict) or part not in current:
                 have = ", ".join(sorted(fields)) or "no fields"
                 raise _missing(name, f"it has {have}")
-            found = cast("dict[str, Any]", found)[part]
-        return found
+            current = cast("dict[str, Any]", current)[part]
+        return current
 
 
 def parse_template(text: str, place: str = "prompt") -> Template:

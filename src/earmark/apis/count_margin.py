@@ -14,7 +14,7 @@ MILLION: Final = 1_000_000
 _PERCENT: Final = re.compile(r"(\d{1,3}(?:\.\d{1,4})?)\s?%")
 
 
-def margin_of(text: object) -> int:
+def parse_margin(text: object) -> int:
     """Return a margin such as `2 %` or `0.5%` in parts per million.
 
     Raises:

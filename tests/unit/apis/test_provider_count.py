@@ -13,9 +13,9 @@ import earmark
 from earmark import Money
 from earmark.apis.api import APIS, REQUEST_APIS, request_table
 from earmark.apis.bounds import SCHEMA_TOKENS, bound_request
-from earmark.apis.counts import LEAST_MARGIN_TOKENS, with_margin
-from earmark.apis.margin import margin_of
+from earmark.apis.count_margin import parse_margin
 from earmark.apis.options import Option
+from earmark.apis.provider_count import LEAST_MARGIN_TOKENS, add_margin
 from earmark.apis.requests import read_body
 from earmark.errors import BudgetExceeded, InvalidUsage
 from earmark.pricing.book import PriceBook
@@ -41,7 +41,7 @@ TOOL: Final = {"name": "w", "input_schema": {"type": "object"}}
 def bounded(api: str, body: dict[str, Any], count: int | None = None, **more: Any) -> ModelBound:
     """Return the bound of *body*, with what the provider counted, taken for exact."""
     reading = read_body(api, body, model="m", allowed=more.pop("allowed", ()))
-    return bound_request(reading, PRICE, default_max_tokens=200, most_counted=count, **more)
+    return bound_request(reading, PRICE, default_max_tokens=200, max_counted_tokens=count, **more)
 
 
 # What is asked for --------------------------------------------------------------------------------
@@ -223,9 +223,9 @@ def test_what_a_count_does_not_hold_is_bounded_by_bytes_beside_it(
     body = {"model": "m", request_table(api).messages: asked.get(api, ENGLISH)}
     without = bounded(api, body, 10)
     beside = bounded(api, {**body, option: value}, 10, allowed={"my_knob"})
-    least = len(str(value)) - len(str(value).replace("x", ""))
+    minimum = len(str(value)) - len(str(value).replace("x", ""))
     grown = beside.input_tokens - without.input_tokens
-    assert grown >= max(least, 1) + hidden
+    assert grown >= max(minimum, 1) + hidden
     whole = bounded(api, {**body, option: value}, allowed={"my_knob"}).input_tokens
     assert grown <= whole - bounded(api, body).input_tokens
 
@@ -276,7 +276,7 @@ def test_a_count_does_not_stand_for_what_cannot_be_counted() -> None:
 )
 def test_a_margin_is_rounded_up_and_32_tokens_at_least(count: int, margin: str, most: int) -> None:
     """A share alone would be nothing on a short request; 0 takes the count for exact."""
-    assert with_margin(count, margin_of(margin)) == most
+    assert add_margin(count, parse_margin(margin)) == most
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,10 @@ import pytest
 
 import earmark
 from earmark.apis.api import REQUEST_APIS, request_table
-from earmark.apis.contents import camel_case
+from earmark.apis.content_reader import camel_case
 from earmark.apis.options import Option
 from earmark.apis.requests import RequestReading, read_body
-from earmark.apis.unlisted import CLIENT_ARGUMENTS, can_be_allowed
+from earmark.apis.unlisted_options import CLIENT_ARGUMENTS, can_be_allowed
 from earmark.errors import BudgetExceeded
 
 HELLO = [{"role": "user", "content": "Hi"}]

@@ -1,4 +1,4 @@
-"""Work that a cancellation must not cut in half."""
+"""Coroutines that run to their end although their caller is cancelled."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -7,10 +7,12 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-async def to_the_end(work: Coroutine[Any, Any, T]) -> tuple[T, asyncio.CancelledError | None]:
-    """Return what *work* gives, and the cancellation that arrived meanwhile, which is to be raised.
+async def run_to_completion(
+    work: Coroutine[Any, Any, T],
+) -> tuple[T, asyncio.CancelledError | None]:
+    """Return the result of *work*, and a cancellation that arrived meanwhile: the caller raises it.
 
-    The work goes on in a task of its own; it alone decides when it ends.
+    The work runs in a task of its own, which the cancellation does not reach.
     """
     task = asyncio.ensure_future(work)
     cancelled: asyncio.CancelledError | None = None
@@ -22,11 +24,11 @@ async def to_the_end(work: Coroutine[Any, Any, T]) -> tuple[T, asyncio.Cancelled
     return task.result(), cancelled
 
 
-async def booked(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Return what *work* gives, once it is done; a cancellation is raised only then.
+async def finish(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Return the result of *work*; a cancellation is raised after it has ended.
 
-    It is idempotent: cut short, it is done again, in a task of its own. Whoever ends a loop cancels
-    that task, too, perhaps before its first step; then it is done once more.
+    It is idempotent: if cancelled, it is started again in a task of its own. Closing a loop cancels
+    that task too, perhaps before its first step; then it is started once more.
     """
     try:
         return await work()
@@ -41,5 +43,5 @@ async def booked(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
                 cancelled = error
         if not task.cancelled():
             break
-    # Also where the booking failed: a cancellation that is swallowed is never seen.
+    # Also where the work failed: a swallowed cancellation would be lost.
     raise cancelled from task.exception()

@@ -1,7 +1,7 @@
-"""What a reply says was billed for it, in USD, as its provider writes it.
+"""The bill in USD that a provider states in its reply.
 
-Only of the provider's own host is that the cost. A server at any other address may write what it
-likes: what it states counts where it is more than the counters come to, and never lowers a cost.
+From the provider's own host it is the cost. From any other host it counts only where it is more
+than the counters come to, and never lowers a cost.
 """
 
 from collections.abc import Callable, Mapping
@@ -29,23 +29,23 @@ class BillingProvider:
     host: str
     """Its own host; those below it are its own too."""
     read: Callable[[Mapping[str, Any]], tuple[Fraction, bool] | None]
-    """Returns the USD of a usage object, and whether that is all; `None` where it says none."""
+    """Returns the USD in a usage object, and whether that is the whole; `None` for no bill."""
 
 
 @dataclass(frozen=True, slots=True)
-class Bill:
-    """What a reply says was billed, rounded up to a whole nano-dollar."""
+class StatedBill:
+    """The bill that a reply states, rounded up to a whole nano-dollar."""
 
-    stated: Money
+    amount: Money
     is_final: bool
-    """Whether that is all, in the words of the provider's own host: the cost, whatever else is."""
+    """Whether the provider's own host states it as the whole: then it is the cost."""
 
 
-def bill_of(usage: Mapping[str, Any], *, host: str) -> Bill | None:
-    """Return what a reply says was billed; `None` where it says nothing.
+def stated_bill(usage: Mapping[str, Any], *, host: str) -> StatedBill | None:
+    """Return the bill that a reply states; `None` where it states none.
 
-    Of a provider's own host it is read as that one writes it, whatever price is looked up; of any
-    other, the largest amount counts that one of them would mean by it.
+    From a provider's own host it is read in that provider's form; from any other host, the largest
+    amount counts that one of the forms would read.
 
     Args:
         usage: The usage object of the reply. A fraction may be a `Decimal`, or a float: of that the
@@ -56,19 +56,19 @@ def bill_of(usage: Mapping[str, Any], *, host: str) -> Bill | None:
     Raises:
         InvalidUsage: The amount is negative or no credible number; names its path.
     """
-    own = next((each for each in _PROVIDERS if is_below(host, each.host)), None)
-    found = None if own is None else own.read(usage)
-    is_own = found is not None
-    if found is None:
-        said = (each.read(usage) for each in _PROVIDERS)
-        found = max((each for each in said if each is not None), default=None)
-    if found is None:
+    provider = next((each for each in _PROVIDERS if is_below(host, each.host)), None)
+    bill = None if provider is None else provider.read(usage)
+    is_own_host = bill is not None
+    if bill is None:
+        bills = (each.read(usage) for each in _PROVIDERS)
+        bill = max((each for each in bills if each is not None), default=None)
+    if bill is None:
         return None
-    usd, is_all = found
-    stated = Money.ceil(usd)
-    if stated.in_nanos > LARGEST_NANOS:
-        raise InvalidUsage(detail=f"a bill of {stated} USD for one call is not credible")
-    return Bill(stated, is_all and is_own)
+    usd, is_complete = bill
+    amount = Money.ceil(usd)
+    if amount.in_nanos > LARGEST_NANOS:
+        raise InvalidUsage(detail=f"a bill of {amount} USD for one call is not credible")
+    return StatedBill(amount, is_complete and is_own_host)
 
 
 def _openrouter(usage: Mapping[str, Any]) -> tuple[Fraction, bool] | None:
@@ -96,8 +96,8 @@ def _xai(usage: Mapping[str, Any]) -> tuple[Fraction, bool] | None:
     return None if ticks is None else (ticks / _TICKS_PER_USD, True)
 
 
-def _amount(found: Mapping[str, Any], name: str) -> Fraction | None:
-    value = found.get(name)
+def _amount(members: Mapping[str, Any], name: str) -> Fraction | None:
+    value = members.get(name)
     if value is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""An option that no table lists: what a refusal of it says, and whether it can be allowed.
+"""Options that no table lists: their refusal, and whether they can be allowed.
 
 `allowed_options` is for what adds text at most. It lets no argument of a client pass, which holds
 whatever its client sends beside the body, and nothing under a name that in the table of any API
@@ -11,12 +11,12 @@ from functools import cache
 from typing import Final, cast
 
 from earmark.apis.api import REQUEST_APIS, request_table
-from earmark.apis.options import Option, how_to_allow
+from earmark.apis.options import Option, allow_advice
 from earmark.errors import BudgetExceeded
-from earmark.pricing.bill import unpriced
 from earmark.pricing.json_values import items, mapping
+from earmark.pricing.rates import unpriced
 
-_BESIDE: Final = "give it to the client, beside **ticket.body"
+_BESIDE_BODY: Final = "give it to the client, beside **ticket.body"
 _AT_THE_CLIENT: Final = "give it to the client when you make that"
 _ONE_CALL: Final = "open a ticket for each call, and switch it off at the client"
 _RESUMES: Final = "it resumes an answer whose ticket was opened before: leave it out"
@@ -24,11 +24,11 @@ _RESUMES: Final = "it resumes an answer whose ticket was opened before: leave it
 #: Sources: the signatures of openai 3.57, anthropic 2.14 and google-genai 3.6, 2026-11.
 CLIENT_ARGUMENTS: Final[Mapping[str, str]] = {
     "extrabody": "put its fields into the body",
-    "extraheaders": f"{_BESIDE}, and to Earmark as headers=",
-    "extraquery": _BESIDE,
-    "timeout": f"{_BESIDE}, and to Earmark as timeout=",
+    "extraheaders": f"{_BESIDE_BODY}, and to Earmark as headers=",
+    "extraquery": _BESIDE_BODY,
+    "timeout": f"{_BESIDE_BODY}, and to Earmark as timeout=",
     "textformat": "put its JSON schema into the body, as text.format",
-    "parseas": _BESIDE,
+    "parseas": _BESIDE_BODY,
     # `responses.stream` resumes an answer that is under way.
     "responseid": _RESUMES,
     "startingafter": _RESUMES,
@@ -56,95 +56,98 @@ CANNOT_BE_ALLOWED: Final = (
 #: Effects of what adds text at most.
 _TEXTS: Final = frozenset({"text", "prompt", "schema", "tokens"})
 #: Effects that no bound of text covers, wherever they stand.
-_MORE: Final = frozenset({"refused", "outputs", "thinking", "compaction"})
+_UNBOUNDED_EFFECTS: Final = frozenset({"refused", "outputs", "thinking", "compaction"})
 #: Below these of a JSON schema, names are those of the caller's own data.
-_OWN_NAMES: Final = frozenset({"properties", "patternProperties", "$defs", "definitions"})
+_SCHEMA_PROPERTIES: Final = frozenset({"properties", "patternProperties", "$defs", "definitions"})
 
 
-def check_no_client_argument(place: str) -> None:
+def check_no_client_argument(path: str) -> None:
     """Refuse the option at the head of a body that is an argument of a client.
 
     Raises:
         BudgetExceeded: With reason `unpriced`; says what to do with it.
     """
-    how = CLIENT_ARGUMENTS.get(_plain(place))
-    if how is not None:
-        raise unpriced(f"'{place}' is an argument of a client, no field of a body: {how}")
+    advice = CLIENT_ARGUMENTS.get(_normalized(path))
+    if advice is not None:
+        raise unpriced(f"'{path}' is an argument of a client, no field of a body: {advice}")
 
 
-def check_allowed(place: str, value: object) -> None:
-    """Refuse to take the option at *place*, without indices, for text because a user says so.
+def check_allowed(path: str, value: object) -> None:
+    """Refuse to take the option at *path*, without indices, for text because a user says so.
 
     Raises:
         BudgetExceeded: With reason `unpriced`: it, or a member of *value*, has the name of what is
             known to be more.
     """
-    if not can_be_allowed(place):
-        raise unpriced(f"option '{place}' {CANNOT_BE_ALLOWED}: leave it out")
-    inner = next(_more_inside(value, place), None)
+    if not can_be_allowed(path):
+        raise unpriced(f"option '{path}' {CANNOT_BE_ALLOWED}: leave it out")
+    inner = next(_forbidden_members(value, path), None)
     if inner is not None:
         raise unpriced(f"option '{inner}' {CANNOT_BE_ALLOWED}: leave it out")
 
 
-def not_listed(
-    api: str, place: str, plain: str, known: Collection[str], near: str
+def unlisted_refusal(
+    api: str, path: str, bare_path: str, known: Collection[str], name: str
 ) -> BudgetExceeded:
-    """Return the refusal of the option at *place*, that without indices is *plain*."""
-    found = get_close_matches(near, known, n=1)
+    """Return the refusal of the option at *path*, that without indices is *bare_path*."""
+    found = get_close_matches(name, known, n=1)
     mistyped = f"did you mean '{found[0]}'? Else " if found else ""
-    allow = f", or, if it adds text at most, allow it: {how_to_allow(api, plain)}"
-    how = f"{mistyped}leave it out{allow if can_be_allowed(plain) else ''}"
-    return unpriced(f"option '{place}' is not known to be bounded: {how}")
+    allow = f", or, if it adds text at most, allow it: {allow_advice(api, bare_path)}"
+    advice = f"{mistyped}leave it out{allow if can_be_allowed(bare_path) else ''}"
+    return unpriced(f"option '{path}' is not known to be bounded: {advice}")
 
 
-def can_be_allowed(place: str) -> bool:
-    """Whether the option at *place*, a path without indices, may be taken for text."""
-    head, _, inner = place.partition(".")
+def can_be_allowed(path: str) -> bool:
+    """Whether the option at *path*, a path without indices, may be taken for text."""
+    head, _, inner = path.partition(".")
     if not inner:
-        return _plain(head) not in CLIENT_ARGUMENTS and _plain(head) not in _never_at_the_head()
-    return _plain(place.rpartition(".")[2]) not in _never()
+        return (
+            _normalized(head) not in CLIENT_ARGUMENTS
+            and _normalized(head) not in _forbidden_options()
+        )
+    return _normalized(path.rpartition(".")[2]) not in _forbidden_names()
 
 
-def _more_inside(value: object, place: str) -> Iterator[str]:
-    """Yield the place of each member below *value* that is known to be more than text."""
+def _forbidden_members(value: object, path: str) -> Iterator[str]:
+    """Yield the path of each member below *value* that is known to be more than text."""
     for name, inner in mapping(value).items():
-        if inner is not None and _plain(str(name)) in _never():
-            yield f"{place}.{name}"
-        elif name not in _OWN_NAMES:
-            yield from _more_inside(cast("object", inner), f"{place}.{name}")
+        if inner is not None and _normalized(str(name)) in _forbidden_names():
+            yield f"{path}.{name}"
+        elif name not in _SCHEMA_PROPERTIES:
+            yield from _forbidden_members(cast("object", inner), f"{path}.{name}")
     for each in items(value):
-        yield from _more_inside(cast("object", each), place)
+        yield from _forbidden_members(cast("object", each), path)
 
 
 @cache
-def _never_at_the_head() -> frozenset[str]:
+def _forbidden_options() -> frozenset[str]:
     """Return the names that no option of a body may have to be taken for text."""
     options = (item for api in REQUEST_APIS for item in request_table(api).options.items())
-    return _never() | {_plain(name) for name, row in options if not _is_text(row)}
+    return _forbidden_names() | {_normalized(name) for name, row in options if not _is_text(row)}
 
 
 @cache
-def _never() -> frozenset[str]:
+def _forbidden_names() -> frozenset[str]:
     """Return the names of what is known to be more than text, wherever it stands."""
     found = {"model"}
     for table in map(request_table, REQUEST_APIS):
         paths = (*table.output_limits, *table.tiers, table.choices, table.tool_call_limit)
         found |= {path.rpartition(".")[2] for path in paths if path}
         found |= {host.output_limit for host in table.hosts.values() if host.output_limit}
-        found |= set(_names_of_more(Option(fields=table.options), set()))
-    return frozenset(map(_plain, found))
+        found |= set(_unbounded_names(Option(fields=table.options), set()))
+    return frozenset(map(_normalized, found))
 
 
-def _names_of_more(row: Option, seen: set[int]) -> Iterator[str]:
+def _unbounded_names(row: Option, seen: set[int]) -> Iterator[str]:
     if id(row) in seen:
         return
     seen.add(id(row))
     for name, inner in (row.fields or {}).items():
-        if inner.effect in _MORE:
+        if inner.effect in _UNBOUNDED_EFFECTS:
             yield name
-        yield from _names_of_more(inner, seen)
+        yield from _unbounded_names(inner, seen)
     for inner in (row.kinds or {}).values():
-        yield from _names_of_more(inner, seen)
+        yield from _unbounded_names(inner, seen)
 
 
 def _is_text(row: Option) -> bool:
@@ -154,5 +157,5 @@ def _is_text(row: Option) -> bool:
     return row.effect in _TEXTS and row.values is None and all(map(_is_text, inner))
 
 
-def _plain(name: str) -> str:
+def _normalized(name: str) -> str:
     return name.replace("_", "").lower()

@@ -10,12 +10,12 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from earmark.apis.api import request_table
-from earmark.apis.contents import camel_case
+from earmark.apis.content_reader import camel_case
+from earmark.apis.count_margin import MILLION, parse_margin
 from earmark.apis.dialects import DIALECTS
-from earmark.apis.margin import MILLION, margin_of
 from earmark.apis.options import CountEndpoint, RequestTable
 from earmark.apis.output_limit import check_whole_number
-from earmark.apis.requests import copied_body, named_model
+from earmark.apis.requests import copy_body, request_model
 from earmark.errors import InvalidUsage
 from earmark.errors.inputs import wrong_argument
 
@@ -40,7 +40,7 @@ class CountRequest:
             InvalidUsage: It holds none; that of a prompt is 1 at least.
         """
         counted: object = reply.get(self._answer)
-        return check_whole_number(self._answer, counted, least=1)
+        return check_whole_number(self._answer, counted, minimum=1)
 
 
 def count_request(body: Mapping[str, Any], *, api: str, model: str | None = None) -> CountRequest:
@@ -61,10 +61,10 @@ def count_request(body: Mapping[str, Any], *, api: str, model: str | None = None
     endpoint = count_endpoint(api)
     if not isinstance(body, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped callers
         raise wrong_argument("the request", body, "the decoded JSON object")
-    named = named_model(body, model, provider="")
+    named = request_model(body, model, provider="")
     if not named.isprintable():
         raise wrong_argument("the model", named, "its name, which is printable text")
-    counted = {name: value for name, value in copied_body(body).items() if _is_counted(name, table)}
+    counted = {name: value for name, value in copy_body(body).items() if _is_counted(name, table)}
     if endpoint.wrapped_in:
         counted = {endpoint.wrapped_in: {**counted, "model": f"models/{named}"}}
     path = endpoint.path(DIALECTS[api].path).replace("{model}", quote(named, safe=""))
@@ -87,12 +87,12 @@ def count_endpoint(api: str) -> CountEndpoint:
     return endpoint
 
 
-def without_counted(rest: Mapping[str, Any], table: RequestTable) -> dict[str, Any]:
-    """Return the options in *rest* that a count of the request does not hold."""
-    return {name: value for name, value in rest.items() if not _is_counted(name, table)}
+def without_counted(options: Mapping[str, Any], table: RequestTable) -> dict[str, Any]:
+    """Return the options in *options* that a count of the request does not hold."""
+    return {name: value for name, value in options.items() if not _is_counted(name, table)}
 
 
-def with_margin(count: int, margin: int) -> int:
+def add_margin(count: int, margin: int) -> int:
     """Return the most tokens that what was counted as *count* is billed as, rounded up.
 
     Args:
@@ -102,16 +102,16 @@ def with_margin(count: int, margin: int) -> int:
     Raises:
         InvalidUsage: The count is no whole number above 0.
     """
-    check_whole_number("counted_input_tokens", count, least=1)
+    check_whole_number("counted_input_tokens", count, minimum=1)
     if margin == 0:
         return count
     return count + max(-(-count * margin // MILLION), LEAST_MARGIN_TOKENS)
 
 
-def most_counted(count: int | None, margin: str) -> int | None:
+def max_counted_tokens(count: int | None, margin: str) -> int | None:
     """Return *count* with its *margin*, for `bound_request`; `None` for no count."""
-    parts = margin_of(margin)
-    return None if count is None else with_margin(count, parts)
+    parts = parse_margin(margin)
+    return None if count is None else add_margin(count, parts)
 
 
 def _is_counted(name: str, table: RequestTable) -> bool:

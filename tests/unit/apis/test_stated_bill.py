@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import earmark
-from earmark.apis.billed import Bill
 from earmark.apis.replies import read_reply
+from earmark.apis.stated_bill import StatedBill
 from earmark.clock import SystemClock
 from earmark.money import Money
 from earmark.pricing.book import PriceBook
@@ -30,7 +30,7 @@ XAI = (
 )
 
 
-def bill(provider: str, usage: str, host: str) -> Bill | None:
+def bill(provider: str, usage: str, host: str) -> StatedBill | None:
     """Return what is read of a reply with this usage, from this host."""
     return read_reply({"usage": json.loads(usage)}, provider=provider, host=host).bill
 
@@ -52,7 +52,7 @@ def test_what_a_provider_bills_is_read_from_its_own_host(
     provider: str, usage: str, host: str, expected: str
 ) -> None:
     """Credits, a total, ticks of 10^-10 USD: as the host writes them, whoever's price is named."""
-    assert bill(provider, usage, host) == Bill(Money(expected), is_final=True)
+    assert bill(provider, usage, host) == StatedBill(Money(expected), is_final=True)
 
 
 @pytest.mark.parametrize("provider", ["openrouter", "openai", "gw"])
@@ -66,7 +66,7 @@ def test_what_a_provider_bills_is_read_from_its_own_host(
 def test_no_other_host_says_what_was_billed_in_the_end(provider: str, host: str) -> None:
     """A lying base URL, an unknown host, one that bills otherwise: it never lowers a cost."""
     for usage, stated in ((OPENROUTER, "0.00215798"), (PERPLEXITY, "0.005447")):
-        assert bill(provider, usage, host) == Bill(Money(stated), is_final=False)
+        assert bill(provider, usage, host) == StatedBill(Money(stated), is_final=False)
     unpriced = '{"prompt_tokens": 9, "completion_tokens": 431}'
     assert bill(provider, unpriced, host) is None
 
@@ -97,15 +97,15 @@ def test_an_own_key_at_openrouter_is_billed_upstream_too() -> None:
     for flag, expected in (("true", "0.0003265"), ("false", "0.0001")):
         usage = f'{{{tokens}, "is_byok": {flag}, {upstream}}}'
         stated = bill("openrouter", usage, "openrouter.ai")
-        assert stated == Bill(Money(expected), is_final=True)
+        assert stated == StatedBill(Money(expected), is_final=True)
     unsaid = f'{{{tokens}, "is_byok": true, "cost": 0, "cost_details": {{}}}}'
-    assert bill("openrouter", unsaid, "openrouter.ai") == Bill(Money(), is_final=False)
+    assert bill("openrouter", unsaid, "openrouter.ai") == StatedBill(Money(), is_final=False)
 
 
 @given(st.decimals(0, 1000, places=12) | st.decimals("0.000000001", 10, places=9))
 def test_a_bill_is_exact(amount: Decimal) -> None:
     """A JSON number, a Decimal or a text: rounded up once, never through binary fractions."""
-    expected = Bill(Money.ceil(amount), is_final=True)
+    expected = StatedBill(Money.ceil(amount), is_final=True)
     usage = f'{{"prompt_tokens": 1, "completion_tokens": 1, "cost": {amount:f}}}'
     assert bill("openrouter", usage, "openrouter.ai") == expected
     exact = {"usage": json.loads(usage, parse_float=Decimal)}

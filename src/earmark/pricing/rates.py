@@ -17,32 +17,32 @@ from earmark.pricing.usage import Usage
 
 
 def unpriced(detail: str) -> BudgetExceeded:
-    """Return the refusal of something whose cost is not known; *detail* says what, and the cure."""
+    """Return the refusal of something whose cost is unknown; *detail* says what, and the remedy."""
     return BudgetExceeded(reason=Reason.UNPRICED, budget="", detail=detail)
 
 
 _LONGEST_KIND: Final = 60
-#: Another of the names is not as much alike as this: `prompt_tokens` is no `output_tokens`.
-_ALIKE: Final = 0.85
+#: Below this similarity a name is not suggested: `prompt_tokens` is no `output_tokens`.
+_SIMILARITY: Final = 0.85
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """What one kind of unit costs: USD per million tokens, thousand searches, or hour."""
+    """The price of one kind of unit: USD per million tokens, thousand searches, or hour."""
 
     kind: str
     usd: Decimal
     steps: tuple[tuple[int, Decimal], ...] = ()
     """(input tokens, USD): above so many input tokens the *whole* call is billed at this rate."""
 
-    def after(self, start: int) -> Decimal:
+    def usd_above(self, start: int) -> Decimal:
         """Return the USD that hold for more than *start* input tokens; -1 for the first step."""
         passed = [usd for above, usd in self.steps if above <= start]
         return passed[-1] if passed else self.usd
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class CostFunction:
     """`(fixed + slope * output tokens) / divisor` nano-dollars, rounded up."""
 
     fixed: int
@@ -53,16 +53,16 @@ class Line:
         """Return the nano-dollars for so many output tokens, rounded up."""
         return -(-(self.fixed + self.slope * output_tokens) // self.divisor)
 
-    def most(self, nanos: int) -> int | None:
+    def max_output(self, nanos: int) -> int | None:
         """Return the most output tokens that cost at most *nanos*: -1 for none, `None` for any."""
-        left = nanos * self.divisor - self.fixed
-        if left < 0:
+        available = nanos * self.divisor - self.fixed
+        if available < 0:
             return -1
-        return left // self.slope if self.slope else None
+        return available // self.slope if self.slope else None
 
 
 @dataclass(frozen=True, slots=True)
-class Bill:
+class RateTable:
     """The rates of one tier over one common divisor, so that a cost is a few integer products."""
 
     kinds: tuple[str, ...]
@@ -82,14 +82,14 @@ class Bill:
         counts = usage.counts
         step = bisect_left(self.starts, counts.get("input_tokens", 0)) if self.starts else 0
         total = self.per_call[step]
-        own: list[int] = []
+        remaining: list[int] = []
         for kind, parts, rate in zip(self.kinds, self.parts, self.rates[step], strict=True):
             count = counts.get(kind, 0)
             for part in parts:
-                count -= own[part]
+                count -= remaining[part]
             if count < 0:
                 raise InvalidUsage(detail=_contradiction(kind, usage))
-            own.append(count)
+            remaining.append(count)
             total += count * rate
         for kind in counts:
             if kind not in self.kinds:
@@ -99,7 +99,7 @@ class Bill:
             raise InvalidUsage(detail=f"one call of {Money.nanos(nanos)} USD is not credible")
         return nanos
 
-    def whole_of(self, kind: str) -> str | None:
+    def priced_whole(self, kind: str) -> str | None:
         """Return the priced kind that *kind* is billed in, itself maybe; `None` has no price."""
         return billed_within(kind, frozenset(self.kinds))
 
@@ -109,25 +109,25 @@ class Bill:
             raise unpriced(no_price(name, kind))
         return self.rates[step][self.kinds.index(kind)]
 
-    def lines(
-        self, tokens: tuple[int, int], never: Collection[str], fees: Usage, name: str
-    ) -> Iterator[Line]:
+    def cost_functions(
+        self, tokens: tuple[int, int], excluded: Collection[str], fees: Usage, name: str
+    ) -> Iterator[CostFunction]:
         """Yield one line for each step the input can reach; their maximum bounds the cost.
 
-        *tokens* are the most input and output tokens; *never* the kinds that cannot be billed.
+        *tokens* are the most input and output tokens; *excluded* the kinds that cannot be billed.
         """
-        most_in, most_out = tokens
-        self._check_bounded({*never, *fees.counts}, name)
-        inputs = self._columns("input", never, name) if most_in else ()
-        outputs = self._columns("output", never, name) if most_out else ()
+        max_input, max_output = tokens
+        self._check_bounded({*excluded, *fees.counts}, name)
+        inputs = self._columns("input", excluded, name) if max_input else ()
+        outputs = self._columns("output", excluded, name) if max_output else ()
         for step, start in enumerate((-1, *self.starts)):
-            if step and start >= most_in:
+            if step and start >= max_input:
                 return
             rates = self.rates[step]
             # Fewer tokens can be dearer where a later step is cheaper: each step up to its own end.
-            end = min(most_in, *self.starts[step : step + 1], most_in)
+            end = min(max_input, *self.starts[step : step + 1], max_input)
             fees_here = sum(n * self.rate_of_fee(k, step, name) for k, n in fees.counts.items())
-            yield Line(
+            yield CostFunction(
                 fixed=self.per_call[step]
                 + fees_here
                 + end * max((rates[i] for i in inputs), default=0),
@@ -142,11 +142,11 @@ class Bill:
                     f"'{name}' bills {kind} too, which has no bound: use a declared cost"
                 )
 
-    def _columns(self, direction: str, never: Collection[str], name: str) -> tuple[int, ...]:
+    def _columns(self, direction: str, excluded: Collection[str], name: str) -> tuple[int, ...]:
         columns = tuple(
             index
             for index, kind in enumerate(self.kinds)
-            if kind not in never
+            if kind not in excluded
             and UNITS[kind].family == "tokens"
             and UNITS[kind].dimension("direction") == direction
         )
@@ -155,7 +155,7 @@ class Bill:
         return columns
 
     def _check_part(self, kind: str, usage: Usage, name: str) -> None:
-        whole = self.whole_of(kind)
+        whole = self.priced_whole(kind)
         if whole is None:
             raise unpriced(no_price(name, kind))
         if usage.get(kind) > usage.get(whole):
@@ -163,32 +163,32 @@ class Bill:
 
 
 def no_price(name: str, kind: str) -> str:
-    """Return the sentence for a kind without a price, with its cure."""
+    """Return the message for a kind without a price, with the remedy."""
     if kind not in UNITS:
         return f"'{name}' has no price for {not_a_kind(kind)}"
     return f"'{name}' has no price for {kind}: give {how_to_price(name, UNITS[kind].price_key)}"
 
 
 def not_a_kind(kind: str) -> str:
-    """Return that *kind* names no unit, and how to say what was counted."""
-    near = get_close_matches(kind[:_LONGEST_KIND], UNITS, n=1, cutoff=_ALIKE)
-    meant = f"did you mean {near[0]}? Else " if near else ""
+    """Return the message that *kind* names no unit, with the names that exist."""
+    suggestion = get_close_matches(kind[:_LONGEST_KIND], UNITS, n=1, cutoff=_SIMILARITY)
+    suggestion = f"did you mean {suggestion[0]}? Else " if suggestion else ""
     return (
-        f"{kind:.{_LONGEST_KIND}}, which is no kind of unit: {meant}give input_tokens,"
+        f"{kind:.{_LONGEST_KIND}}, which is no kind of unit: {suggestion}give input_tokens,"
         " output_tokens, cache_read_tokens, cache_write_tokens, web_searches …, or the provider's"
         " reply as it came"
     )
 
 
 def how_to_price(name: str, *keys: str) -> str:
-    """Return how a program and a file give a model a price: its *keys*, input and output if none.
+    """Return how a program and a file set a price: its *keys*, input and output if none.
 
-    It ends a sentence that says to give one.
+    It completes a sentence that begins with "give".
     """
     prices = ", ".join(f'"{key}": …' for key in keys or ("input_mtok", "output_mtok"))
     book = f'book=earmark.PriceBook({{"{name}": {{{prices}}}}})'
-    what = f"{', '.join(keys)} " if keys else ""
-    return f'{what}by {book}, or in earmark.toml under [prices."{name}"]'
+    named = f"{', '.join(keys)} " if keys else ""
+    return f'{named}by {book}, or in earmark.toml under [prices."{name}"]'
 
 
 def _contradiction(whole: str, usage: Usage) -> str:
@@ -201,7 +201,7 @@ def _contradiction(whole: str, usage: Usage) -> str:
 
 
 @lru_cache(maxsize=4096)
-def make_bill(rates: tuple[Rate, ...]) -> Bill:
+def make_rate_table(rates: tuple[Rate, ...]) -> RateTable:
     """Return *rates* ready for arithmetic; equal rates share one bill."""
     billed = sorted(
         (rate for rate in rates if rate.kind != "requests"),
@@ -213,7 +213,7 @@ def make_bill(rates: tuple[Rate, ...]) -> Bill:
     requests = [rate for rate in rates if rate.kind == "requests"]
     calls = [sum((_nanos(r, s) for r in requests), Fraction(0)) for s in (-1, *starts)]
     divisor = lcm(*(f.denominator for row in (*rows, calls) for f in row))
-    return Bill(
+    return RateTable(
         kinds=tuple(unit.kind for unit in units),
         parts=tuple(
             tuple(i for i, part in enumerate(units[:at]) if whole.includes(part))
@@ -227,4 +227,4 @@ def make_bill(rates: tuple[Rate, ...]) -> Bill:
 
 
 def _nanos(rate: Rate, start: int) -> Fraction:
-    return Fraction(rate.after(start)) * NANOS_PER_USD / UNITS[rate.kind].per
+    return Fraction(rate.usd_above(start)) * NANOS_PER_USD / UNITS[rate.kind].per

@@ -1,13 +1,13 @@
-"""Who is called and by which API, each from the other where one of them is not given."""
+"""Completes an API by its provider and a provider by its API."""
 
 from typing import Final
 
 from earmark.apis.dialects import DIALECTS, maker_of
-from earmark.pricing.bill import unpriced
 from earmark.pricing.book import PriceBook
+from earmark.pricing.rates import unpriced
 
 #: Of a name, as a message shows it.
-_SHOWN: Final = 100
+_MAX_NAME: Final = 100
 _CHAT_COMPLETIONS: Final = "openai"
 
 
@@ -39,8 +39,8 @@ def _refuse_other_makers(model: object, book: PriceBook) -> None:
     maker = book.other_maker(model, maker_of(_CHAT_COMPLETIONS))
     if maker is not None:
         api = _api_of(maker)
-        meant = f"api='{api}'" if api else f"provider='{maker}'"
+        suggestion = f"api='{api}'" if api else f"provider='{maker}'"
         raise unpriced(
-            f"model '{model:.{_SHOWN}}' is one of '{maker}', and neither api nor provider is given:"
-            f" did you mean {meant}? Else say who is called, by provider="
+            f"model '{model:.{_MAX_NAME}}' is one of '{maker}', and neither api nor provider is"
+            f" given: did you mean {suggestion}? Else say who is called, by provider="
         )

@@ -1,8 +1,7 @@
-"""The ledger as the guard asks it, from threads and from tasks: the guard's own logic is one.
+"""Adapters of `Ledger` and `AsyncLedger` to one port, over which the guard's logic is written once.
 
-That logic is written as coroutines over `AnyLedger`. With `TaskLedger` they suspend; with
-`ThreadLedger` nothing ever suspends, and `completed` runs such a coroutine to its end on the
-caller's thread.
+That logic is coroutines over `AnyLedger`. With `TaskLedger` they suspend; with `ThreadLedger`
+nothing ever suspends, and `run_sync` runs such a coroutine to its end on the caller's thread.
 """
 
 import asyncio
@@ -10,7 +9,7 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol, TypeVar
 
-from earmark.admission.finish import booked
+from earmark.admission.cancellation import finish
 from earmark.clock import Clock
 from earmark.ledger.async_ledger import AsyncLedger
 from earmark.ledger.ledger import Ledger
@@ -19,12 +18,12 @@ from earmark.ledger.values import Decision, Operation, Reserve
 from earmark.ledger.waiting import BeforeWaiting, Blocked, Through, Turns
 
 T = TypeVar("T")
-Attempt = Callable[[], Awaitable[Through[T] | Blocked[Awaitable[T]]]]
-Work = Callable[[], Coroutine[Any, Any, T]]
+HoldAttempt = Callable[[], Awaitable[Through[T] | Blocked[Awaitable[T]]]]
+BookingWork = Callable[[], Coroutine[Any, Any, T]]
 
 
 class AnyLedger(Protocol):
-    """One ledger, asked from threads or from tasks."""
+    """A ledger that threads or tasks use."""
 
     @property
     def clock(self) -> Clock:
@@ -41,21 +40,21 @@ class AnyLedger(Protocol):
         ...
 
     async def reserve(self, operation: Reserve) -> Decision:
-        """Submit *operation*; cut short, what it opened is released."""
+        """Submit *operation*; if the wait is cut short, the reservation it opened is released."""
         ...
 
-    async def in_turn(
-        self, budget: str, attempt: Attempt[T], *, wait_ns: int, before_waiting: BeforeWaiting
+    async def run_queued(
+        self, budget: str, attempt: HoldAttempt[T], *, wait_ns: int, before_waiting: BeforeWaiting
     ) -> T:
-        """Return what *attempt* gives, in line with others for *wait_ns*; see `Turns`."""
+        """Return the result of *attempt*, in the ledger's queue for *wait_ns*; see `Turns`."""
         ...
 
-    async def booked(self, work: Work[T]) -> T:
-        """Return what *work*, which is idempotent, gives; a cancellation is raised after it."""
+    async def finish(self, work: BookingWork[T]) -> T:
+        """Return the result of *work*, which is idempotent; a cancellation is raised after it."""
         ...
 
     def abandon(self, operation: Operation) -> None:
-        """Do *operation* where nobody can wait for it."""
+        """Submit *operation* without waiting for its answer in this task."""
         ...
 
     async def pause(self, seconds: float) -> None:
@@ -86,7 +85,7 @@ class TaskLedger:
         return await self._ledger.sync.committer.submit_async(operation)
 
     async def reserve(self, operation: Reserve) -> Decision:
-        """Submit *operation*; cancelled or abandoned meanwhile, what it opened is released."""
+        """Submit *operation*; cancelled or abandoned, the reservation it opened is released."""
         committer = self._ledger.sync.committer
         try:
             return await committer.submit_async(operation)
@@ -97,20 +96,20 @@ class TaskLedger:
             undo_abandoned(committer, operation)
             raise
 
-    async def in_turn(
-        self, budget: str, attempt: Attempt[T], *, wait_ns: int, before_waiting: BeforeWaiting
+    async def run_queued(
+        self, budget: str, attempt: HoldAttempt[T], *, wait_ns: int, before_waiting: BeforeWaiting
     ) -> T:
-        """Return what *attempt* gives, in line with others."""
+        """Return the result of *attempt*, in the ledger's queue."""
         return await self.turns.task(
             budget, attempt, wait_ns=wait_ns, before_waiting=before_waiting
         )
 
-    async def booked(self, work: Work[T]) -> T:
-        """Return what *work* gives, however often the task is cancelled meanwhile."""
-        return await booked(work)
+    async def finish(self, work: BookingWork[T]) -> T:
+        """Return the result of *work*, however often the task is cancelled meanwhile."""
+        return await finish(work)
 
     def abandon(self, operation: Operation) -> None:
-        """Do *operation* in a thread."""
+        """Submit *operation* in a thread."""
         book_abandoned(self._ledger.sync.committer, operation)
 
     async def pause(self, seconds: float) -> None:
@@ -144,26 +143,26 @@ class ThreadLedger:
         """Submit *operation*; after an interrupt, `Guard.open` releases what it opened."""
         return self._ledger.committer.submit(operation)
 
-    async def in_turn(
-        self, budget: str, attempt: Attempt[T], *, wait_ns: int, before_waiting: BeforeWaiting
+    async def run_queued(
+        self, budget: str, attempt: HoldAttempt[T], *, wait_ns: int, before_waiting: BeforeWaiting
     ) -> T:
-        """Return what *attempt* gives, in line with others."""
+        """Return the result of *attempt*, in the ledger's queue."""
 
         def blocking() -> Through[T] | Blocked[T]:
-            outcome = completed(attempt())
+            outcome = run_sync(attempt())
             if isinstance(outcome, Through):
                 return outcome
             give_up = outcome.give_up
-            return Blocked(outcome.refusal, lambda: completed(give_up()), outcome.line)
+            return Blocked(outcome.refusal, lambda: run_sync(give_up()), outcome.line)
 
         return self.turns.thread(budget, blocking, wait_ns=wait_ns, before_waiting=before_waiting)
 
-    async def booked(self, work: Work[T]) -> T:
-        """Return what *work* gives; after an interrupt it may be asked again."""
+    async def finish(self, work: BookingWork[T]) -> T:
+        """Return the result of *work*; after an interrupt the caller may repeat it."""
         return await work()
 
     def abandon(self, operation: Operation) -> None:
-        """Do *operation*."""
+        """Submit *operation*."""
         self._ledger.committer.submit(operation)
 
     async def pause(self, seconds: float) -> None:
@@ -171,8 +170,8 @@ class ThreadLedger:
         threading.Event().wait(seconds)
 
 
-def completed(work: Awaitable[T]) -> T:
-    """Return what *work* gives, which awaits nothing but `ThreadLedger` and so never suspends."""
+def run_sync(work: Awaitable[T]) -> T:
+    """Return the result of *work*, which awaits only `ThreadLedger` and so never suspends."""
     steps = work.__await__()
     try:
         next(steps)
