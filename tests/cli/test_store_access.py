@@ -61,16 +61,19 @@ def test_an_extension_of_no_limit_of_the_budget_is_refused(shell: Shell) -> None
 
 def test_show_means_one_budget_all_of_them_or_a_tree(shell: Shell) -> None:
     """PATH alone is that budget, with --tree what is below it too; runs' own only in a tree."""
-    for path in ("acme", "acme/a", "acme/run-0123456789abcdef", "other"):
+    run = "acme/run-0123456789abcdef"
+    for path in ("acme", "acme/a", "other"):
         shell.ok("budget", "set", path, "--limit", "1 usd total")
+    with open_ledger("sqlite:///earmark.db") as ledger:
+        ledger.set_budget(run, limits=["1 usd total"], kind="run")
 
     def paths(*arguments: str) -> list[str]:
         return [each["path"] for each in shell.json("budget", "show", *arguments)["budgets"]]
 
     assert paths() == ["acme", "acme/a", "other"]
     assert paths("acme") == ["acme"]
-    assert paths("acme", "--tree") == ["acme", "acme/a", "acme/run-0123456789abcdef"]
-    assert paths("acme/run-0123456789abcdef") == ["acme/run-0123456789abcdef"]
+    assert paths("acme", "--tree") == ["acme", "acme/a", run]
+    assert paths(run) == [run]
 
 
 def test_a_pause_and_an_extension_are_shown_with_who_and_why(books: Shell) -> None:

@@ -73,6 +73,9 @@ TAMPERED = {
         "UPDATE budget SET body = replace(body, '10 usd per day', '99 usd per day')",
         "'acme' is not what its entries say",
     ),
+    "a budget is another's": (
+        "UPDATE budget SET kind = 'run' WHERE path = 'acme/a'", "'acme/a' is not what its entries"
+    ),
     "a budget is deleted": ("DELETE FROM budget WHERE path = 'acme/a'", "'acme/a' is missing"),
     "a limit's entry is changed": (
         "UPDATE entry SET data = replace(data, '10 usd', '99 usd') WHERE seq = 1",

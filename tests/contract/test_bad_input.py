@@ -100,7 +100,7 @@ def test_what_is_no_limit_is_refused(edges: list[Ledger], clock: ManualClock, li
     "wrong",
     [{"timezone": "Mars/Olympus"}, {"timezone": ""}, {"timezone": "../etc/passwd"},
      {"alerts": [0]}, {"alerts": [-0.5]}, {"alerts": [float("nan")]}, {"alerts": ["most"]},
-     {"limits": ["1 usd per day", "2 usd per day"]}, {"actor": "x" * 2000}],
+     {"limits": ["1 usd per day", "2 usd per day"]}, {"actor": "x" * 2000}, {"kind": "wallet"}],
 )  # fmt: skip
 def test_a_budget_with_a_wrong_part_is_refused_whole(edges: list[Ledger], wrong: Any) -> None:
     """An unknown zone, an absurd threshold or a limit given twice changes nothing."""

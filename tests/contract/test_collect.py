@@ -301,8 +301,8 @@ def test_who_was_overtaken_half_way_tells_the_rest(outbox: Outbox) -> None:
 def test_a_run_may_spend_its_own_budget(outbox: Outbox) -> None:
     """A run's own budget is there to be spent: its thresholds nudge nobody, those above do."""
     outbox.ledger.set_budget("c8", limits=["1 usd per day"])
-    outbox.ledger.set_budget("c8/run-0123456789abcdef", limits=["0.9 usd total"])
-    outbox.spend("c8/run-0123456789abcdef", "0.9")
+    outbox.ledger.set_budget("c8/run-1", limits=["0.9 usd total"], kind="run")
+    outbox.spend("c8/run-1", "0.9")
     assert outbox.collect() == 1
     assert outbox.nudges.find()[0].budget == "c8"
 

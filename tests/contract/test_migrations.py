@@ -249,6 +249,32 @@ def test_the_labels_of_tasks_that_are_there_are_found(database: Database) -> Non
     assert found == [("ops", 1), ("ops", 3), ("ü b", 1)]
 
 
+OF_RUNS = ("run-0123456789abcdef", "x/run-0123456789abcdef", "x/y/run-ffffffffffffffff")
+OF_PEOPLE = (
+    *("x/dry-run-0123456789abcdef", "RUN-0123456789abcdef", "run-0123456789abcdeg", "run-1"),
+    *("run-0123456789ABCDEF", "run-0123456789abcdef0", "run-0123456789abcdef/x"),
+)
+
+
+def test_the_budgets_that_are_there_get_the_kind_that_their_name_said(database: Database) -> None:
+    """Those of a run's name are a run's, once; on a server also what an older program adds."""
+    known = known_migrations(database.kind)
+    place = next(n for n, each in enumerate(known) if each.name.startswith("budget_kinds"))
+    database.prepare(known[:place])
+    sql = "INSERT INTO {schema}.budget (path, body) VALUES (?, '{}')"
+    for path in (*OF_RUNS, *OF_PEOPLE):
+        database.run(sql, path)
+    database.migrate(known)
+    of_runs: set[str] = set(OF_RUNS)
+    if database.kind == "postgres":
+        # Its own programs run on beside the new ones, and do not say the kind.
+        database.run(sql, "later/run-0123456789abcdef")
+        of_runs.add("later/run-0123456789abcdef")
+    found = dict(database.run("SELECT path, kind FROM {schema}.budget"))
+    assert {path for path, kind in found.items() if kind == "run"} == of_runs
+    assert {path for path, kind in found.items() if kind == "budget"} == set(OF_PEOPLE)
+
+
 def test_migrations_are_numbered_without_a_gap(tmp_path: Path) -> None:
     """A missing number is noticed by the first program that starts; other files are not read."""
     (tmp_path / "0001_one.sql").write_text("SELECT 1")

@@ -53,7 +53,7 @@ def test_a_pause_is_told_wherever_it_holds(house: PageHouse) -> None:
 def test_the_budgets_of_runs_are_shown_on_demand(house: PageHouse) -> None:
     """Thousands of runs do not hide the budgets that people set."""
     run = f"{BUDGET}/run-0123456789abcdef"
-    house.workspace.ledger.set_budget(run, limits=["1 usd total"])
+    house.workspace.ledger.set_budget(run, limits=["1 usd total"], kind="run")
     visitor = house.visitor()
     assert run not in visitor.read("/budgets").text
     assert run in visitor.read("/budgets?runs=all").text

@@ -190,8 +190,9 @@ def drop_later_tables(connection: apsw.Connection) -> None:
     for (table,) in later:
         connection.execute(f"DROP TABLE {table}")
     connection.execute("ALTER TABLE account DROP COLUMN alerted_of")
-    for index in ("alert_by_seq", "reservation_presumed", "entry_change"):
+    for index in ("alert_by_seq", "reservation_presumed", "entry_change", "budget_listed"):
         connection.execute(f"DROP INDEX IF EXISTS {index}")
+    connection.execute("ALTER TABLE budget DROP COLUMN kind")
     connection.execute("ALTER TABLE reservation DROP COLUMN parts")
 
 

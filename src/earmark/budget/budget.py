@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 from earmark.budget.limit import Limit
 from earmark.budget.path import parse_path
@@ -14,6 +14,9 @@ from earmark.errors.inputs import shown
 from earmark.money import LARGEST_LIMIT_NANOS
 
 T = TypeVar("T")
+
+BudgetKind = Literal["budget", "run", "session"]
+"""Who opened a budget: a person or a program, a run for itself, a session for itself."""
 
 MOST_LIMITS: Final = 32
 MOST_ALERTS: Final = 16
@@ -76,6 +79,7 @@ class Budget:
     """Thresholds in parts per million of each limit, ascending."""
     paused: Pause | None = None
     extensions: tuple[Extension, ...] = ()
+    kind: BudgetKind = "budget"
 
     def __post_init__(self) -> None:
         parse_path(self.path)
@@ -119,6 +123,7 @@ class Budget:
             "alerts": list(self.alerts),
             "paused": None if self.paused is None else _pause_json(self.paused),
             "extensions": [_extension_json(e) for e in self.extensions],
+            "kind": self.kind,
         }
 
     @classmethod
@@ -136,6 +141,7 @@ class Budget:
             alerts=tuple(body["alerts"]),
             paused=None if paused is None else Pause(**paused),
             extensions=tuple(_extension(e) for e in body["extensions"]),
+            kind=body["kind"],
         )
 
 

@@ -11,7 +11,6 @@ MOST_SEGMENTS: Final = 16
 LONGEST_PATH: Final = 255
 LONGEST_SEGMENT: Final = 64
 
-_OF_A_RUN = re.compile(r"(^|/)run-[0-9a-f]{16}$")
 _SEGMENT = re.compile(r"[A-Za-z0-9._-]+")
 
 
@@ -54,11 +53,6 @@ def ancestors(path: str) -> tuple[str, ...]:
 def is_within(path: str, root: str) -> bool:
     """Return whether *path* is *root* or lies below it, by whole segments: `ab` is not in `a`."""
     return path == root or path.startswith(f"{root}/")
-
-
-def is_of_a_run(path: str) -> bool:
-    """Return whether *path* is that of a budget that a run opened for itself."""
-    return _OF_A_RUN.search(path) is not None
 
 
 def _check_segment(segment: str, text: str) -> None:

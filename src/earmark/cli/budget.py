@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import typer
 
 from earmark.budget.budget import Budget
-from earmark.budget.path import is_of_a_run
+from earmark.budget.path import parse_path
 from earmark.budget.share import percent
 from earmark.cli.options import ActorOption
 from earmark.cli.session import Session, command, group
@@ -91,9 +91,12 @@ def show(
 ) -> None:
     """Show each limit in its current interval: settled, held, available, and when it resets."""
     with _books(session) as ledger:
-        found = ledger.budgets(path)
-        if not tree:
-            found = [each for each in found if _asked(each.path, path)]
+        if tree or path is None:
+            # There is a budget for every run there ever was: shown by name, or in a tree.
+            found = ledger.budgets(path, kind=None if tree else "budget")
+        else:
+            one = ledger.store.budget(parse_path(path))
+            found = [] if one is None else [one]
         if path is not None and not found:
             raise NotFound(kind="budget", name=path, hint=f"`earmark budget set {path}` makes it")
         _answer(
@@ -101,11 +104,6 @@ def show(
             [_BudgetBalances.of(ledger, budget) for budget in found],
             ledger.clock.instant(),
         )
-
-
-def _asked(path: str, wanted: str | None) -> bool:
-    # There is a budget for every run there ever was: they are shown by name, or in a tree.
-    return path == wanted or (wanted is None and not is_of_a_run(path))
 
 
 @command(app)

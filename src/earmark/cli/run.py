@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from earmark.budget.path import is_of_a_run, parse_path
+from earmark.budget.path import parse_path
 from earmark.cli.inputs import read_graph, read_input
 from earmark.cli.plan import Allow, GraphArgument, Stages, allowed
 from earmark.cli.run_display import RunDisplay, display_run
@@ -107,10 +107,9 @@ def _refuse_mistyped(ledger: Ledger, under: str) -> None:
     Raises:
         NotFound: It is such a path.
     """
-    budgets = ledger.budgets()
-    if any(each.path == under for each in budgets):
+    if ledger.store.budget(under) is not None:
         return
-    limited = [each.path for each in budgets if each.limits and not is_of_a_run(each.path)]
+    limited = [each.path for each in ledger.budgets(kind="budget") if each.limits]
     near = get_close_matches(under, limited, n=1, cutoff=_NEAR)
     if near:
         hint = f"did you mean '{near[0]}'? `earmark budget set {under}` makes it"

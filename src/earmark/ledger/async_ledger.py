@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
-from earmark.budget.budget import Budget
+from earmark.budget.budget import Budget, BudgetKind
 from earmark.budget.limit import Limit
 from earmark.clock import Clock, parse_duration
 from earmark.ledger import requests
@@ -195,6 +195,7 @@ class AsyncLedger:
         actor: str = "",
         reason: str = "",
         count_back: bool = False,
+        kind: BudgetKind | None = None,
     ) -> Budget:
         """Make the budget at *path*, or change what is given of it; see `Ledger.set_budget`."""
         return await self._budget(
@@ -206,6 +207,7 @@ class AsyncLedger:
                 actor=actor,
                 reason=reason,
                 count_back=count_back,
+                kind=kind,
             )
         )
 
@@ -251,9 +253,11 @@ class AsyncLedger:
         """Return each limit of the budget in its current interval; see `Ledger.balances`."""
         return await asyncio.to_thread(self.sync.balances, path, tree=tree)
 
-    async def budgets(self, prefix: str | None = None) -> list[Budget]:
+    async def budgets(
+        self, prefix: str | None = None, *, kind: BudgetKind | None = None
+    ) -> list[Budget]:
         """Return the budgets at or below *prefix*; see `Ledger.budgets`."""
-        return await asyncio.to_thread(self.sync.budgets, prefix)
+        return await asyncio.to_thread(self.sync.budgets, prefix, kind=kind)
 
     async def reservation(self, key: str) -> Reservation:
         """Return what *key* opened; see `Ledger.reservation`."""

@@ -1,11 +1,13 @@
 """Recomputes the books from the entries, trusting nothing else, and says where they differ."""
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from earmark.budget.budget import BudgetKind
 from earmark.clock import iso
 from earmark.ledger.counting import count
 from earmark.ledger.recount import Recount, Replayed, name_of
@@ -257,6 +259,8 @@ class _Ahead:
         return row
 
 
+#: Budgets of this name were a run's, and migrations set their kind by it.
+_NAME_OF_RUN: Final = re.compile(r"(^|/)run-[0-9a-f]{16}$")
 _NEW: Final[Body] = {"paused": None, "extensions": []}
 
 
@@ -266,7 +270,8 @@ def _changed(body: Body, entry: Entry) -> Body:
     match entry.kind:
         case "limit":
             parts = ("path", "limits", "timezone", "alerts")
-            return {**body, **{part: data.get(part) for part in parts}}
+            kind = data.get("kind") or body.get("kind") or _kind_by_name(entry.budget)
+            return {**body, **{part: data.get(part) for part in parts}, "kind": kind}
         case "pause":
             return {**body, "paused": data}
         case "resume":
@@ -274,6 +279,11 @@ def _changed(body: Body, entry: Entry) -> Body:
         case _:
             live = [each for each in body["extensions"] if entry.at < each["until"]]
             return {**body, "extensions": [*live, data]}
+
+
+def _kind_by_name(path: str) -> BudgetKind:
+    """Return the kind of a budget whose entries, of a program of before, do not say it."""
+    return "run" if _NAME_OF_RUN.search(path) else "budget"
 
 
 def _uncounted(amounts: Amounts, before: Amounts) -> Amounts:

@@ -25,6 +25,8 @@ from earmark.ledger.values import (
 )
 
 NOTHING_OPENED = Opened()
+#: What `SetLimits` may give of a budget.
+_SETTABLE = ("limits", "timezone", "alerts", "kind")
 
 
 def decide_budget(
@@ -54,9 +56,9 @@ def fingerprint(op: OnBudget) -> str:
 
 def changed(op: SetLimits, budget: Budget | None) -> Budget:
     """Return *budget* as *op* makes it: what *op* does not give is as it was, or the default."""
-    given: dict[str, Any] = {"limits": op.limits, "timezone": op.timezone, "alerts": op.alerts}
-    given = {name: value for name, value in given.items() if value is not None}
-    return replace(budget or Budget(path=op.budget), **given)
+    fields: dict[str, Any] = {name: getattr(op, name) for name in _SETTABLE}
+    fields = {name: value for name, value in fields.items() if value is not None}
+    return replace(budget or Budget(path=op.budget), **fields)
 
 
 def _set_limits(
@@ -145,7 +147,7 @@ def _result(op: OnBudget, budget: Budget) -> dict[str, object]:
     if not isinstance(op, SetLimits):
         return {}
     body = budget.to_json()
-    return {name: body[name] for name in ("path", "limits", "timezone", "alerts")}
+    return {name: body[name] for name in ("path", *_SETTABLE)}
 
 
 def _asked(op: OnBudget) -> dict[str, object]:

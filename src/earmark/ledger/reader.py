@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from earmark.budget.budget import Budget
+from earmark.budget.budget import Budget, BudgetKind
 from earmark.budget.path import parse_path
 from earmark.clock import Clock
 from earmark.errors import NotFound
@@ -65,9 +65,12 @@ class LedgerReader:
             if account.line.budget == budget.path
         ]
 
-    def budgets(self, prefix: str | None = None) -> list[Budget]:
-        """Return the budgets at or below *prefix*, by path; all of them without one."""
-        return self.store.budgets(None if prefix is None else parse_path(prefix))
+    def budgets(self, prefix: str | None = None, *, kind: BudgetKind | None = None) -> list[Budget]:
+        """Return the budgets at or below *prefix*, by path; all of them without one.
+
+        With *kind* only those: there may be thousands that runs opened for themselves.
+        """
+        return self.store.budgets(None if prefix is None else parse_path(prefix), kind)
 
     def reservation(self, key: str) -> Reservation:
         """Return what *key* opened.

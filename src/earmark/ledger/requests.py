@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, get_args
 
-from earmark.budget.budget import Extension, Pause, check_note, listed, parse_alerts
+from earmark.budget.budget import BudgetKind, Extension, Pause, check_note, listed, parse_alerts
 from earmark.budget.limit import Limit, read_amount
 from earmark.budget.path import parse_path
 from earmark.clock import Clock, from_datetime, iso, parse_duration
@@ -167,9 +167,13 @@ def set_limits(
     actor: str,
     reason: str,
     count_back: bool = False,
+    kind: BudgetKind | None = None,
 ) -> SetLimits:
     """Return the operation that makes or changes the budget at *path*; `None` is not given."""
     check_note(actor, reason)
+    if kind is not None and kind not in get_args(BudgetKind):
+        want = f"one of {', '.join(get_args(BudgetKind))}"
+        raise InvalidKey(text=shown(kind), want=want, kind="kind of budget")
     op = SetLimits(
         parse_path(path),
         limits=None if limits is None else tuple(map(_limit, listed(limits, "limits", _LIMITS))),
@@ -178,6 +182,7 @@ def set_limits(
         actor=actor,
         reason=reason,
         count_back=count_back,
+        kind=kind,
     )
     # Whether what is given can be in a budget: decided here, where it is one caller's error.
     changed(op, None)

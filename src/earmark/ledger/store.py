@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from earmark.budget.budget import Budget
+from earmark.budget.budget import Budget, BudgetKind
 from earmark.ledger.values import (
     Account,
     Alert,
@@ -118,8 +118,8 @@ class Store(Protocol):
         """Return the budget at exactly *path*."""
         ...
 
-    def budgets(self, prefix: str | None) -> list[Budget]:
-        """Return the budgets at or below *prefix*, by path."""
+    def budgets(self, prefix: str | None, kind: BudgetKind | None = None) -> list[Budget]:
+        """Return the budgets at or below *prefix*, by path; those of one *kind*, if given."""
         ...
 
     def reservation(self, key: str) -> Reservation | None:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Self
 
-from earmark.budget.budget import Budget
+from earmark.budget.budget import Budget, BudgetKind
 from earmark.budget.limit import Limit
 from earmark.clock import Clock, parse_duration
 from earmark.ledger import requests
@@ -222,6 +222,7 @@ class SyncLedger(LedgerReader):
         actor: str = "",
         reason: str = "",
         count_back: bool = False,
+        kind: BudgetKind | None = None,
     ) -> Budget:
         """Make the budget at *path*, or change what is given of it; atomic and durable.
 
@@ -240,6 +241,8 @@ class SyncLedger(LedgerReader):
             reason: Why, kept in the entries.
             count_back: Whether a limit of a unit and window that the budget did not have counts
                 what was spent in its interval before, and what is held; else it counts from now.
+            kind: Of a new budget `budget` unless given; a run opens its own as `run`, a session as
+                `session`, and lists leave those out unless asked.
 
         Raises:
             InvalidLimit, InvalidPath, InvalidAmount: Something given is not what it should be.
@@ -252,6 +255,7 @@ class SyncLedger(LedgerReader):
             actor=actor,
             reason=reason,
             count_back=count_back,
+            kind=kind,
         )
         return budget_of(self.committer.submit(request))
 

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, Protocol
 from msgspec import Struct
 from msgspec.structs import astuple
 
-from earmark.budget.budget import Budget, Extension, Pause
+from earmark.budget.budget import Budget, BudgetKind, Extension, Pause
 from earmark.budget.limit import Limit
 from earmark.clock import END_OF_TIME, to_datetime
 from earmark.errors import Reason
@@ -243,6 +243,7 @@ class SetLimits(Struct, frozen=True, gc=False):
     operation: str = ""
     count_back: bool = False
     """Whether limits of a window that the budget did not have count their interval so far."""
+    kind: BudgetKind | None = None
 
 
 class PauseBudget(Struct, frozen=True, gc=False):

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from earmark.budget.path import is_of_a_run
 from earmark.clock import NANOS_PER_SECOND
 from earmark.ledger.ledger import Ledger
 from earmark.ledger.store import Filter
@@ -139,7 +138,7 @@ class _NotableEntries:
         self.alerts = [
             alert
             for alert in self._store.alerts(wanted)
-            if alert.seq <= head and not is_of_a_run(alert.budget)
+            if alert.seq <= head and self._is_shared(alert.budget)
         ]
         after = wanted.after
         while after < head:
@@ -148,6 +147,11 @@ class _NotableEntries:
                 if entry.seq <= head:
                     self._take(entry)
             after = page[-1].seq if len(page) == PAGE else head
+
+    def _is_shared(self, path: str) -> bool:
+        """Return whether the budget is not one that a run or a session opened to spend itself."""
+        budget = self._store.budget(path)
+        return budget is None or budget.kind == "budget"
 
     def _take(self, entry: Entry) -> None:
         if entry.kind in _CHANGES:

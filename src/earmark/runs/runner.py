@@ -244,6 +244,7 @@ async def _carry_out(
     await ledger.set_budget(
         terms.budget,
         limits=[f"{record.limit} usd total"],
+        kind="run",
         actor="earmark run",
         reason=f"run {record.run_id}",
     )

@@ -1,40 +1,20 @@
-"""Budgets in pages, with or without the thousands that belong to runs, and their balances."""
+"""Budgets in pages, with or without the thousands that runs opened, and their balances."""
 
-import json
 from collections.abc import Iterable, Sequence
 from typing import Final, cast
 
 from earmark.budget.budget import Budget
-from earmark.budget.path import is_of_a_run, parse_path
+from earmark.budget.path import parse_path
 from earmark.errors import NotFound
 from earmark.ledger.answers import Balance, balance
 from earmark.ledger.books import Books
 from earmark.ledger.rows import Rows as BooksRows
 from earmark.ledger.sync_ledger import SyncLedger
 from earmark.ledger.values import Account
-from earmark.stores.rows import ACCOUNT_COLUMNS, account_of
+from earmark.stores.rows import ACCOUNT_COLUMNS, account_of, budget_of, select_budgets
 from earmark.stores.tables import Rows, Tables
 
-_HEX: Final = "0123456789abcdef"
-
-
-def sql_of_a_run(path: str) -> str:
-    """Return the condition that the column *path* names the budget of a run, for every database."""
-    # Without its digits nothing is left of a number; there is no pattern that all of them know.
-    digits = f"substr({path}, length({path}) - 15)"
-    for digit in _HEX:
-        digits = f"replace({digits}, '{digit}', '')"
-    named = f"substr('/' || {path}, length({path}) - 19, 5) = '/run-'"
-    return f"(length({path}) >= 20 AND {named} AND {digits} = '')"
-
-
 _IN_MEMORY: Final = "memory:"
-_PAGE: Final = (
-    "SELECT body FROM {schema}.budget"
-    " WHERE path > ? AND (path = ? OR path >= ? AND path < ?)"
-    f" AND (1 = ? OR NOT {sql_of_a_run('path')})"
-    " ORDER BY path LIMIT ?"
-)
 _LAST: Final = "SELECT at FROM {schema}.entry ORDER BY seq DESC LIMIT 1"
 _ACCOUNTS: Final = f"SELECT {ACCOUNT_COLUMNS} FROM {{schema}}.account WHERE "
 _AT_PLACE: Final = '(budget = ? AND unit = ? AND "window" = ? AND start = ?)'
@@ -59,20 +39,18 @@ class BudgetQueries:
             prefix: Only at or below this path; all where empty.
             after: The path of the last budget of the page before.
             most: How many at most.
-            runs: Also those of runs.
+            runs: Also those that runs and sessions opened for themselves.
 
         Raises:
             InvalidPath: *prefix* is no path.
         """
-        wanted = parse_path(prefix) if prefix else ""
+        prefix = parse_path(prefix) if prefix else ""
+        kind = None if runs else "budget"
         if self._ledger.store.url == _IN_MEMORY:
-            found = [each for each in self._ledger.budgets(wanted or None) if each.path > after]
-            return [each for each in found if runs or not is_of_a_run(each.path)][:most]
-        # '0' follows '/'.
-        low, high = (f"{wanted}/", f"{wanted}0") if wanted else ("", "\x7f")
-        values = (after, wanted, low, high, int(runs), most)
-        found = self._tables.read(lambda rows: rows.run(_PAGE, *values))
-        return [Budget.from_json(json.loads(body)) for (body,) in found]
+            found = self._ledger.budgets(prefix or None, kind=kind)
+            return [each for each in found if each.path > after][:most]
+        sql, values = select_budgets("{schema}.", prefix, kind, after=after, most=most)
+        return self._tables.read(lambda rows: list(map(budget_of, rows.run(sql, *values))))
 
     def get(self, path: str) -> Budget:
         """Return the budget at exactly *path*.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from earmark.budget.budget import Budget
+from earmark.budget.budget import Budget, BudgetKind
 from earmark.budget.path import is_within
 from earmark.budget.window import Interval
 from earmark.clock import END_OF_TIME
@@ -227,13 +227,17 @@ class MemoryStore:
             self._write()
             return self._rows.budgets.get(path)
 
-    def budgets(self, prefix: str | None) -> list[Budget]:
-        """Return the budgets at or below *prefix*, by path."""
+    def budgets(self, prefix: str | None, kind: BudgetKind | None = None) -> list[Budget]:
+        """Return the budgets at or below *prefix*, by path; those of one *kind*, if given."""
         self._check_open()
         with self._lock:
             self._write()
             found = sorted(self._rows.budgets.items())
-        return [budget for path, budget in found if prefix is None or is_within(path, prefix)]
+        return [
+            budget
+            for path, budget in found
+            if (prefix is None or is_within(path, prefix)) and kind in {None, budget.kind}
+        ]
 
     def reservation(self, key: str) -> Reservation | None:
         """Return what *key* opened."""

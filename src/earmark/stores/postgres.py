@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 
 import psycopg
 
-from earmark.budget.budget import Budget
+from earmark.budget.budget import Budget, BudgetKind
 from earmark.budget.path import ancestors
 from earmark.clock import Clock
 from earmark.errors import StoreUnavailable
@@ -161,9 +161,9 @@ class PostgresStore:
         """Return the budget at exactly *path*."""
         return self._read(lambda rows: rows.budget(path))
 
-    def budgets(self, prefix: str | None) -> list[Budget]:
-        """Return the budgets at or below *prefix*, by path."""
-        return self._read(lambda rows: rows.budgets(prefix))
+    def budgets(self, prefix: str | None, kind: BudgetKind | None = None) -> list[Budget]:
+        """Return the budgets at or below *prefix*, by path; those of one *kind*, if given."""
+        return self._read(lambda rows: rows.budgets(prefix, kind))
 
     def reservation(self, key: str) -> Reservation | None:
         """Return what *key* opened."""

@@ -1,12 +1,11 @@
 """Rows of the PostgreSQL store: the statements that read them."""
 
-import json
 from collections.abc import Collection, Iterable, Iterator
 from typing import Final
 
 from psycopg import errors
 
-from earmark.budget.budget import Budget
+from earmark.budget.budget import Budget, BudgetKind
 from earmark.budget.window import Interval
 from earmark.clock import END_OF_TIME
 from earmark.ledger.store import Filter
@@ -16,18 +15,21 @@ from earmark.stores.postgres_session import Connection
 from earmark.stores.rows import (
     ACCOUNT_COLUMNS,
     ALERT_COLUMNS,
+    BUDGET_COLUMNS,
     COUNTED,
     DETAILS,
     ENTRY_COLUMNS,
     RESERVATION_COLUMNS,
     Row,
     account_of,
+    budget_of,
     entry,
     in_state,
     is_of_many,
     of_key,
     reservation,
     select,
+    select_budgets,
     select_opened,
 )
 
@@ -73,8 +75,8 @@ class PostgresRows:
         if paths:
             self._budgets.update(dict.fromkeys(paths))
             wanted = list(paths)
-            for row in self.all("SELECT body FROM {s}.budget WHERE path = ANY(?)", (wanted,)):
-                found = Budget.from_json(json.loads(row[0]))
+            for row in self.all(f"{_BUDGETS} = ANY(?)", (wanted,)):
+                found = budget_of(row)
                 self._budgets[found.path] = found
             where = 'budget = ANY(?) AND start <= ? AND "end" > ?'
             for account in self._accounts_where(where, (wanted, now, now)):
@@ -111,8 +113,8 @@ class PostgresRows:
         """Return the budget at exactly *path*."""
         if path in self._budgets:
             return self._budgets[path]
-        found = self.all("SELECT body FROM {s}.budget WHERE path = ?", (path,))
-        return Budget.from_json(json.loads(found[0][0])) if found else None
+        found = self.all(f"{_BUDGETS} = ?", (path,))
+        return budget_of(found[0]) if found else None
 
     def account(self, number: int) -> Account:
         """Return the account of that number."""
@@ -223,15 +225,9 @@ class PostgresRows:
 
     # Lists ----------------------------------------------------------------------------------------
 
-    def budgets(self, prefix: str | None) -> list[Budget]:
-        """Return the budgets at or below *prefix*, by path."""
-        sql, values = "SELECT body FROM {s}.budget", ()
-        if prefix is not None:
-            # '0' follows '/'.
-            sql += " WHERE path = ? OR path > ? AND path < ?"
-            values = (prefix, f"{prefix}/", f"{prefix}0")
-        rows = self.all(f"{sql} ORDER BY path", values)
-        return [Budget.from_json(json.loads(row[0])) for row in rows]
+    def budgets(self, prefix: str | None, kind: BudgetKind | None = None) -> list[Budget]:
+        """Return the budgets at or below *prefix*, by path; those of one *kind*, if given."""
+        return list(map(budget_of, self.all(*select_budgets("{s}.", prefix or "", kind))))
 
     def reservations(self, wanted: Filter) -> Iterator[Reservation]:
         """Yield matching reservations in the order they were opened."""
@@ -269,6 +265,7 @@ _WRITERS: Final = (
     " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
     " AND (mode = 'RowShareLock' OR mode = 'RowExclusiveLock')"
 )
+_BUDGETS: Final = f"SELECT {BUDGET_COLUMNS} FROM {{s}}.budget WHERE path"
 _RESERVATION_READ: Final = RESERVATION_COLUMNS + DETAILS.format(schema="{s}.")
 _OPEN_IN: Final = "state = 'open' AND split_part(budget, '/', 1) = ?"
 _ADD_TREE: Final = (

@@ -6,7 +6,6 @@ still holds; if not, nothing is written. Then the thorough way: lock first, read
 by operation, write. Either way a batch is one transaction.
 """
 
-import json
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final
 
@@ -41,7 +40,7 @@ from earmark.stores.postgres_clock import AGREES, HostClock
 from earmark.stores.postgres_link import Link
 from earmark.stores.postgres_rows import PostgresRows, TreeRow
 from earmark.stores.postgres_session import SAFE, Call, Connection, transaction
-from earmark.stores.rows import Row, alert_row, joined_row
+from earmark.stores.rows import BUDGET_COLUMNS, Row, alert_row, budget_row, joined_row
 from earmark.stores.tables import write_also, writes_also
 from earmark.stores.tables_postgres import PostgresTableRows
 
@@ -54,8 +53,8 @@ MOST_PRESUMED: Final = 1000
 _CHANGED: Final = frozenset({"EM001", "23505", "23514", "22003"})
 
 _PUT_BUDGET: Final = (
-    "INSERT INTO {s}.budget (path, body) VALUES (%s, %s)"
-    " ON CONFLICT (path) DO UPDATE SET body = excluded.body"
+    f"INSERT INTO {{s}}.budget ({BUDGET_COLUMNS}) VALUES (%s, %s, %s)"
+    " ON CONFLICT (path) DO UPDATE SET body = excluded.body, kind = excluded.kind"
 )
 _ADD_OPERATIONS: Final = (
     'INSERT INTO {s}.operation ("key", content) SELECT * FROM unnest(%s::text[], %s::text[])'
@@ -312,7 +311,7 @@ class Writer:
 
     def _write_rare(self, folded: Batch) -> None:
         changes = folded.changes
-        self._many(_PUT_BUDGET, [(p, json.dumps(b.to_json())) for p, b in changes.budgets.items()])
+        self._many(_PUT_BUDGET, list(map(budget_row, changes.budgets.values())))
         if changes.operations:
             keys, contents = zip(*changes.operations, strict=True)
             self._many(_ADD_OPERATIONS, [(list(keys), list(contents))])

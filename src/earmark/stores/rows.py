@@ -5,9 +5,12 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, Final, get_args
 
+from earmark.budget.budget import Budget, BudgetKind
 from earmark.ledger.store import Filter
 from earmark.ledger.values import Account, Alert, Amounts, Entry, Line, Part, Reservation, State
 
+BUDGET_COLUMNS: Final = "path, body, kind"
+MOST_BUDGETS: Final = 1_000_000_000
 ACCOUNT_COLUMNS: Final = (
     'id, budget, unit, "window", start, "end", "limit", settled, held, alerted, alerted_of'
 )
@@ -80,6 +83,19 @@ def entry(row: Row) -> Entry:
     """Return the entry a row of the table holds."""
     seq, at, kind, key, budget, usd, calls, tokens, prior, data = row
     return Entry(seq, at, kind, key, budget, Amounts(usd, calls, tokens), prior, data)
+
+
+def budget_of(row: Row) -> Budget:
+    """Return the budget a row of the table holds."""
+    _, body, kind = row
+    return Budget.from_json({**json.loads(body), "kind": kind})
+
+
+def budget_row(b: Budget) -> Row:
+    """Return the row of a budget: its kind is a column, for lists of one kind."""
+    body = b.to_json()
+    kind = body.pop("kind")
+    return (b.path, json.dumps(body), kind)
 
 
 def account_of(row: Row) -> Account:
@@ -168,6 +184,33 @@ def select(
     clause = " AND ".join(test for test, _ in given)
     sql = f"SELECT {columns} FROM {table} WHERE {clause} ORDER BY {order} LIMIT ?"
     return sql, [*(value for _, values in given for value in values), wanted.most]
+
+
+def select_budgets(
+    schema: str,
+    prefix: str = "",
+    kind: BudgetKind | None = None,
+    *,
+    after: str = "",
+    most: int = MOST_BUDGETS,
+) -> tuple[str, tuple[str | int, ...]]:
+    """Return the statement that lists budgets by path, and its values.
+
+    Those at or below *prefix*, of one *kind* if given, after the path *after*. The kind is part of
+    the statement: an index of one kind's rows is found by it.
+    """
+    # '!' is before, '0' after all that may follow in a path; between them are siblings of *prefix*.
+    low = max(prefix, f"{after}!" if after else "")
+    below, high = (f"{prefix}/", f"{prefix}0") if prefix else ("", "\x7f")
+    of_kind = "" if kind is None else f" AND {_KINDS[kind]}"
+    sql = (
+        f"SELECT {BUDGET_COLUMNS} FROM {schema}budget WHERE path >= ? AND path < ?"
+        f" AND (path = ? OR path >= ?){of_kind} ORDER BY path LIMIT ?"
+    )
+    return sql, (low, high, prefix, below, most)
+
+
+_KINDS: Final[dict[str, str]] = {each: f"kind = '{each}'" for each in get_args(BudgetKind)}
 
 
 def is_of_many(wanted: Filter) -> bool:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
-from earmark.budget.budget import Budget
+from earmark.budget.budget import Budget, BudgetKind
 from earmark.errors import StoreClosed, StoreCorrupt
 from earmark.ledger.books import Books
 from earmark.ledger.preview import preview
@@ -246,9 +246,9 @@ class SqliteStore:
         """Return the budget at exactly *path*."""
         return self._read(lambda rows: rows.budget(path))
 
-    def budgets(self, prefix: str | None) -> list[Budget]:
-        """Return the budgets at or below *prefix*, by path."""
-        return self._read(lambda rows: rows.budgets(prefix))
+    def budgets(self, prefix: str | None, kind: BudgetKind | None = None) -> list[Budget]:
+        """Return the budgets at or below *prefix*, by path; those of one *kind*, if given."""
+        return self._read(lambda rows: rows.budgets(prefix, kind))
 
     def reservation(self, key: str) -> Reservation | None:
         """Return what *key* opened."""

@@ -9,7 +9,7 @@ from typing import Final
 
 import apsw
 
-from earmark.budget.budget import Budget
+from earmark.budget.budget import Budget, BudgetKind
 from earmark.budget.window import Interval
 from earmark.clock import END_OF_TIME
 from earmark.ledger.changes import Changes
@@ -18,6 +18,7 @@ from earmark.ledger.values import Account, Alert, Entry, Reservation
 from earmark.stores.rows import (
     ACCOUNT_COLUMNS,
     ALERT_COLUMNS,
+    BUDGET_COLUMNS,
     COUNTED,
     DETAILS,
     ENTRY_COLUMNS,
@@ -27,6 +28,8 @@ from earmark.stores.rows import (
     account_row,
     alert_row,
     asked,
+    budget_of,
+    budget_row,
     entry,
     entry_row,
     in_state,
@@ -36,13 +39,13 @@ from earmark.stores.rows import (
     reservation,
     reservation_row,
     select,
+    select_budgets,
     select_opened,
 )
 
 # Reading.
 RESERVATION_READ: Final = RESERVATION_COLUMNS + DETAILS.format(schema="")
-BUDGET: Final = "SELECT body FROM budget WHERE path = ?"
-BUDGETS: Final = "SELECT body FROM budget WHERE path >= ? AND path < ? ORDER BY path"
+BUDGET: Final = f"SELECT {BUDGET_COLUMNS} FROM budget WHERE path = ?"
 ACCOUNT: Final = f"SELECT {ACCOUNT_COLUMNS} FROM account WHERE id = ?"
 ACCOUNTS: Final = f"SELECT {ACCOUNT_COLUMNS} FROM account ORDER BY id"
 FIND_ACCOUNT: Final = (
@@ -75,7 +78,7 @@ IS_DUE: Final = (
 NEXT_DUE: Final = "SELECT min(expires) FROM reservation WHERE state = 'open' AND expires > ?"
 
 # Writing. Columns are named: a newer program's `pre` migration may have added others.
-PUT_BUDGET: Final = "INSERT OR REPLACE INTO budget (path, body) VALUES (?, ?)"
+PUT_BUDGET: Final = f"INSERT OR REPLACE INTO budget ({BUDGET_COLUMNS}) VALUES (?, ?, ?)"
 ADD_ACCOUNT: Final = (
     f"INSERT INTO account ({ACCOUNT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
@@ -150,16 +153,12 @@ class SqliteRows:
     def budget(self, path: str) -> Budget | None:
         """Return the budget at exactly *path*."""
         row = self._first(BUDGET, (path,))
-        return None if row is None else Budget.from_json(json.loads(row[0]))
+        return None if row is None else budget_of(row)
 
-    def budgets(self, prefix: str | None) -> list[Budget]:
-        """Return the budgets at or below *prefix*, by path."""
-        low, high = ("", "\x7f") if prefix is None else (prefix, prefix + "0")
-        found = [
-            Budget.from_json(json.loads(row[0])) for row in self._execute(BUDGETS, (low, high))
-        ]
-        # '0' follows '/': the range also has siblings such as 'acme-2' and 'acme.eu'.
-        return [b for b in found if prefix is None or f"{b.path}/".startswith(f"{prefix}/")]
+    def budgets(self, prefix: str | None, kind: BudgetKind | None = None) -> list[Budget]:
+        """Return the budgets at or below *prefix*, by path; those of one *kind*, if given."""
+        sql, values = select_budgets("", prefix or "", kind)
+        return list(map(budget_of, self._execute(sql, values)))
 
     def account(self, number: int) -> Account:
         """Return the account of that number."""
@@ -255,7 +254,7 @@ class SqliteRows:
         if changes.alerts:
             many(ADD_ALERT, [alert_row(a) for a in changes.alerts])
         if changes.budgets:
-            many(PUT_BUDGET, [(p, json.dumps(b.to_json())) for p, b in changes.budgets.items()])
+            many(PUT_BUDGET, map(budget_row, changes.budgets.values()))
         if changes.operations:
             many(ADD_OPERATION, changes.operations)
 

@@ -16,7 +16,6 @@ from earmark.ledger.counting import NOTHING, count_after
 from earmark.ledger.recount import beginnings
 from earmark.ledger.store import Filter, Store
 from earmark.ledger.values import Amounts, Part
-from earmark.stores.budget_queries import sql_of_a_run
 from earmark.stores.rows import OF_BUDGETS, read_parts
 from earmark.stores.tables import Row, Rows, Tables
 
@@ -38,7 +37,7 @@ def _whole(parts: Sequence[int]) -> int:
 _IN_MEMORY: Final = "memory:"
 _SETTLED: Final = (
     f'SELECT budget, unit, "window", {_parts("settled")} FROM {{schema}}.account'
-    f" WHERE NOT {sql_of_a_run('budget')}"
+    " JOIN {schema}.budget ON path = budget WHERE budget.kind = 'budget'"
     ' GROUP BY budget, unit, "window"'
 )
 _CLOSED: Final = (

@@ -14,6 +14,7 @@ from earmark.stores.migrations import Migration, Standing
 from earmark.stores.rows import (
     ACCOUNT_COLUMNS,
     ALERT_COLUMNS,
+    BUDGET_COLUMNS,
     ENTRY_COLUMNS,
     RESERVATION_COLUMNS,
     Row,
@@ -21,7 +22,7 @@ from earmark.stores.rows import (
 
 #: Every table that has what people wrote, and its columns, which are the same in every database.
 TABLES: Final[Mapping[str, str]] = {
-    "budget": "path, body",
+    "budget": BUDGET_COLUMNS,
     "account": ACCOUNT_COLUMNS,
     "reservation": RESERVATION_COLUMNS,
     "entry": ENTRY_COLUMNS,

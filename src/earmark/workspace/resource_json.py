@@ -49,6 +49,7 @@ def budget_json(budget: Budget, now: int) -> dict[str, Any]:
     paused = budget.is_paused(now)
     return {
         "path": budget.path,
+        "kind": budget.kind,
         "limits": [str(limit) for limit in budget.limits],
         "timezone": budget.timezone,
         "alerts": [share(alert) for alert in budget.alerts],

@@ -37,6 +37,9 @@ def set_to(budget: Budget) -> SetLimits:
 CHANGES: list[tuple[Budget | None, OnBudget, Budget]] = [
     (None, set_to(PLAIN), PLAIN),
     (PLAIN, set_to(Budget(path="a", limits=(HOUR,))), Budget(path="a", limits=(HOUR,))),
+    (None, SetLimits("a", (DAY,), kind="run"), Budget(path="a", limits=(DAY,), kind="run")),
+    (Budget(path="a", kind="run"), SetLimits("a", (DAY,)),
+     Budget(path="a", limits=(DAY,), kind="run")),
     (PAUSED, set_to(Budget(path="a")), Budget(path="a", paused=PAUSE)),
     (EXTENDED, set_to(Budget(path="a")), Budget(path="a", extensions=(EXTRA,))),
     (PLAIN, PauseBudget("a", PAUSE, ""), PAUSED),

@@ -80,6 +80,7 @@ def test_one_hold_is_on_the_run_and_everything_above(make_house: Any) -> None:
     house.books.set_budget("acme/team", limits=["0.50 usd total"])
     statement = house.run(PURE, 1, stages=[pure], budget="0.20")
     assert statement.budget == f"acme/run-{statement.run_id}"
+    assert [each.path for each in house.books.budgets(kind="run")] == [statement.budget]
     assert house.spent == Money("0.05")
     (balance,) = house.books.balances(statement.budget)
     assert (balance.limit, balance.settled) == (Money("0.20"), Money("0.05"))

@@ -72,7 +72,8 @@ def test_the_numbers_are_the_ledgers(url: str) -> None:
         ledger = opened.workspace.ledger
         opened.budget("acme", "10 usd per day", "20 calls per day")
         opened.budget("acme/a", "5 usd total")
-        opened.budget("acme/a/run-0123456789abcdef", "1 usd total")
+        run = "acme/a/run-0123456789abcdef"
+        opened.workspace.ledger.set_budget(run, limits=["1 usd total"], kind="run")
         ledger.reserve("acme/a", "1", key="late", deadline="1min")
         ledger.settle(ledger.reserve("acme/a", "1").key, "1.25")
         ledger.settle(ledger.reserve("acme/a/run-0123456789abcdef", "0.5").key, "0.75")

@@ -72,14 +72,15 @@ def test_every_item_comes_once_and_in_order(full: House, path: str, limit: int) 
 
 
 def test_only_budgets_of_runs_are_left_out(full: House) -> None:
-    """A name that only resembles theirs is listed, on every store."""
+    """Those that runs and sessions opened; whoever takes such a name is listed, on every store."""
     kept = [
-        "dry-run-0123456789abcdef", "RUN-0123456789abcdef", "run-0123456789abcdeg",
-        "run-0123456789ABCDEF", "run-12345", "run-0123456789abcdef0", "x/run-of-the-mill-days",
+        "dry-run-0123456789abcdef", "run-12345", "x/run-of-the-mill-days", "run-0123456789abcdef",
     ]  # fmt: skip
-    of_runs = ["run-0123456789abcdef", "x/run-0123456789abcdef", "x/y/run-ffffffffffffffff"]
-    for path in (*kept, *of_runs):
+    of_runs = ["run-nightly", "x/exec-0123456789abcdef", "x/y/run-ffffffffffffffff"]
+    for path in kept:
         full.budget(f"names/{path}")
+    for path, kind in zip(of_runs, ("run", "session", "run"), strict=True):
+        full.workspace.ledger.set_budget(f"names/{path}", kind=kind)
     listed = {each["path"] for each in everything(full, "/v1/budgets?prefix=names", 4)}
     assert listed == {f"names/{path}" for path in kept}
     every = {each["path"] for each in everything(full, "/v1/budgets?prefix=names&runs=true", 4)}

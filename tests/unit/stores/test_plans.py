@@ -20,6 +20,7 @@ from earmark.stores.rows import (
     in_state,
     of_key,
     select,
+    select_budgets,
     select_opened,
 )
 from earmark.stores.sqlite_rows import SqliteRows
@@ -103,6 +104,19 @@ def test_sqlite_lists_what_is_common_from_where_a_page_begins(state: State | Non
         "SEARCH reservation USING PRIMARY KEY (key=?)",
     ]
     assert not [step for step in plan if "TEMP B-TREE" in step or "SCAN" in step]
+
+
+@pytest.mark.parametrize("prefix", ["", "acme"])
+def test_sqlite_reads_no_budget_of_a_run_to_list_the_others(prefix: str) -> None:
+    """By the index of those that people set, in its order; from where the page before ended."""
+    database = Traced()
+    rows = SqliteRows(database.connection)
+    plan = database.plan(lambda: rows.budgets(prefix or None, "budget"))
+    assert plan == "SEARCH budget USING INDEX budget_listed (path>? AND path<?)"
+    sql, values = select_budgets("", prefix, "budget", after="acme/b", most=9)
+    page = database.plan(lambda: database.connection.execute(sql, values).fetchall())  # type: ignore[arg-type]
+    assert page == plan
+    assert "budget_listed" not in database.plan(lambda: rows.budgets(prefix or None))
 
 
 def test_sqlite_reads_only_the_entries_of_a_key() -> None:

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import AwareDatetime, BaseModel, Field
 
+from earmark.budget.budget import BudgetKind
 from earmark.ledger.values import Kind, State
 from earmark.runs.statement import RunStatus
 from earmark.service.models.base import (
@@ -90,6 +91,8 @@ class Budget(Form):
     """A budget and how each of its limits stands."""
 
     path: str
+    kind: BudgetKind
+    """`budget`, or who opened it for itself: a `run`, a `session`."""
     limits: list[str]
     timezone: str
     alerts: list[str]

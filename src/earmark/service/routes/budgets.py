@@ -20,7 +20,7 @@ router = APIRouter(route_class=IdempotentRoute, tags=["budgets"])
 #: How many budgets below one are shown with it; the list has them all.
 MOST_BELOW = 1000
 
-Runs = Annotated[bool, Query(description="Also the budgets that runs opened for themselves.")]
+Runs = Annotated[bool, Query(description="Also those that runs and sessions opened.")]
 
 
 @router.get("/budgets", response_model=models.Page[models.Budget])
