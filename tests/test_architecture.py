@@ -131,3 +131,50 @@ def test_a_circle_is_noticed(copied: Path) -> None:
     found = circle(imports(copied / "src"))
     file.write_text(before, encoding="utf-8")
     assert {"earmark.ledger.async_ledger", "earmark.ledger.ledger"} <= set(found)
+
+
+#: Beside the guard: the modules that write money, and why each may.
+WRITERS = {
+    "cli/holds.py": "a person books the truth of a call",
+    "heartbeat/budget_patches.py": "what was spent elsewhere, by the patch of the day",
+    "runs/attempts.py": "a stage that is declared free says that it cost something",
+    "service/routes/reservations.py": "the API's reservations are its clients' own holds",
+    "workspace/attempt_reservations.py": "a key is used up, so that a lost attempt cannot spend",
+}
+#: Calls of a ledger that write money, and values that a committer is given.
+WRITES = {"reserve", "spend", "extend", "settle", "release", "presume", "submit", "submit_async"}
+
+
+def writes_money(module: ast.Module) -> bool:
+    """Return whether *module* asks a ledger, by whatever name it has there, to write money."""
+    return any(
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in WRITES
+        and any(word in ast.unparse(node.func.value) for word in ("ledger", "committer"))
+        for node in ast.walk(module)
+    )
+
+
+def test_money_is_written_by_the_guard_and_those_who_say_why() -> None:
+    """Above the guard no module reserves or settles, but those that are listed."""
+    package = ROOT / "src" / "earmark"
+    writers = {
+        path
+        for file in package.rglob("*.py")
+        if (path := file.relative_to(package).as_posix()).split("/")[0]
+        not in {"ledger", "admission", "stores"}
+        and writes_money(ast.parse(file.read_text(encoding="utf-8")))
+    }
+    assert writers == WRITERS.keys()
+
+
+def test_nothing_of_the_package_imports_its_fakes() -> None:
+    """`earmark.testing` is for the tests of others."""
+    found = imports(ROOT / "src")
+    assert {
+        name
+        for name, named in found.items()
+        if not name.startswith("earmark.testing")
+        and any(each.startswith("earmark.testing") for each in named)
+    } == set()
