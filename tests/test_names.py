@@ -88,25 +88,10 @@ def test_every_name_is_used() -> None:
 
 # What means two things ----------------------------------------------------------------------------
 
-_API = "a resource and its form in the API's schema"
 _EACH = "one for each database"
 _OPEN = "still to be renamed"
 #: Names of classes and aliases that more than one module defines, and why. It only gets shorter.
 SHARED = {
-    "Alert": _API,
-    "Attempt": _API,
-    "Balance": _API,
-    "Budget": _API,
-    "CompositionWork": _API,
-    "Delivery": _API,
-    "Entry": _API,
-    "Extension": _API,
-    "ModelWork": _API,
-    "Nudge": _API,
-    "Patch": _API,
-    "Quality": _API,
-    "Reservation": _API,
-    "Task": _API,
     "Uncommitted": _EACH,
     "Call": _OPEN,
     "Kind": _OPEN,

@@ -12,12 +12,16 @@ from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Protocol
+from typing import Annotated, Protocol
 
 from earmark.errors import InvalidDuration
 from earmark.errors.inputs import shown, wrong_argument
 
 NANOS_PER_SECOND = 1_000_000_000
+#: An instant, as JSON has it: RFC 3339.
+Instant = Annotated[int, "instant"]
+#: 0 where something has not happened; null in JSON.
+InstantOrZero = Annotated[int, "instant or zero"]
 #: The instant after every other: the end of an interval that never ends.
 END_OF_TIME = (1 << 63) - 1
 

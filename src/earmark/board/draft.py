@@ -6,26 +6,31 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
-from earmark.board.task import CompositionWork, ModelWork, TaskDraft, TaskWork
+from earmark.board.task import (
+    LONGEST_LABEL,
+    LONGEST_NAME,
+    LONGEST_TITLE,
+    MOST_ATTEMPTS,
+    MOST_LABELS,
+    MOST_NEEDS,
+    MOST_TOKENS,
+    TYPE_PATTERN,
+    CompositionWork,
+    ModelWork,
+    TaskDraft,
+    TaskWork,
+)
 from earmark.board.text import is_text, shown, to_json
 from earmark.composition.parse import parse_composition
 from earmark.errors import InvalidTask
 from earmark.money import Money
 
-LONGEST_TITLE: Final = 200
 #: Bytes of UTF-8.
 LARGEST_DESCRIPTION: Final = 256 * 1024
 LARGEST_PROMPT: Final = 4 * 1024 * 1024
-MOST_LABELS: Final = 20
-LONGEST_LABEL: Final = 64
-LONGEST_NAME: Final = 100
-"""Of an agent, a person or a key."""
-MOST_NEEDS: Final = 100
-MOST_ATTEMPTS: Final = 100
-MOST_TOKENS: Final = 10_000_000
 _LATEST: Final = (1 << 63) - 1
 
-_TYPE: Final = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
+_TYPE: Final = re.compile(TYPE_PATTERN)
 _MODEL: Final = re.compile(r"[A-Za-z0-9_.-]{1,100}/[^\s\x00-\x1f\x7f]{1,200}")
 
 

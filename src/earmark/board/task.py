@@ -9,10 +9,11 @@ Instants are nanoseconds since the epoch, 0 where something has not happened yet
 
 from collections.abc import Mapping
 from enum import IntEnum, StrEnum
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
+from earmark.clock import Instant, InstantOrZero
 from earmark.money import Money
 
 #: What tasks are about, besides whatever name a user gives.
@@ -26,6 +27,22 @@ TYPES: Final = (
     "health_check",
     "deploy",
 )
+
+LONGEST_TITLE: Final = 200
+MOST_LABELS: Final = 20
+LONGEST_LABEL: Final = 64
+LONGEST_NAME: Final = 100
+"""Of an agent, a person or a key."""
+MOST_NEEDS: Final = 100
+MOST_ATTEMPTS: Final = 100
+MOST_TOKENS: Final = 10_000_000
+TYPE_PATTERN: Final = "[a-z][a-z0-9_.-]{0,63}"
+
+
+def _shown(**schema: object) -> Meta:
+    """Return what a schema says of a field; `draft.py` is what checks it."""
+    return Meta(extra_json_schema=schema)
+
 
 Approval = Literal["", "wanted", "given", "denied"]
 
@@ -70,7 +87,7 @@ class ModelWork(Struct, frozen=True, kw_only=True, tag="model"):
     prompt: str = ""
     """The text that is sent; the task's title and description where empty. No template."""
     system: str = ""
-    max_tokens: int | None = None
+    max_tokens: Annotated[int, _shown(minimum=1, maximum=MOST_TOKENS)] | None = None
 
 
 class CompositionWork(Struct, frozen=True, kw_only=True, tag="composition"):
@@ -93,7 +110,7 @@ class Quality(Struct, frozen=True, kw_only=True):
     """0 to 100 %."""
     passed: bool
     graded_by: str
-    graded_at: int
+    graded_at: Instant
     note: str = ""
 
 
@@ -129,14 +146,14 @@ class Task(Struct, frozen=True, kw_only=True):
     """Who claimed it: `Cloud Lu`."""
     model: str
     """To whom that agent gave it: `anthropic/claude-sonnet-4-20250514`."""
-    lease_until: int
-    due_at: int
+    lease_until: InstantOrZero
+    due_at: InstantOrZero
     """Not before this."""
-    created_at: int
+    created_at: Instant
     created_by: str
-    claimed_at: int
-    started_at: int
-    completed_at: int
+    claimed_at: InstantOrZero
+    started_at: InstantOrZero
+    completed_at: InstantOrZero
     result: Mapping[str, Any] | None
     error: str
     quality: Quality | None
@@ -169,8 +186,8 @@ class Attempt(Struct, frozen=True, kw_only=True):
     """Of its run; empty for a model stage."""
     budget: str
     """Who paid: for a composition, the run's own budget."""
-    started_at: int
-    ended_at: int
+    started_at: Instant
+    ended_at: InstantOrZero
     """0 while it runs."""
     outcome: AttemptOutcome
     input_tokens: int | None = None
@@ -183,7 +200,7 @@ class TaskDecision(Struct, frozen=True, kw_only=True):
     number: int
     """In the order of decisions on the whole board, from 1."""
     task_id: str
-    at: int
+    at: Instant
     actor: str
     move: str
     """`added`, `claimed`, `started`, `completed`, `accepted` …"""
@@ -195,17 +212,20 @@ class TaskDecision(Struct, frozen=True, kw_only=True):
 class TaskDraft(Struct, frozen=True, kw_only=True):
     """A task that somebody wants on the board."""
 
-    title: str
-    description: str = ""
-    type: str = "consult"
+    title: Annotated[str, _shown(minLength=1, maxLength=LONGEST_TITLE)]
+    description: Annotated[str, _shown(description="Markdown.")] = ""
+    type: Annotated[str, _shown(pattern=f"^{TYPE_PATTERN}$")] = "consult"
     priority: Priority = Priority.P2
-    labels: tuple[str, ...] = ()
+    labels: Annotated[
+        tuple[Annotated[str, _shown(minLength=1, maxLength=LONGEST_LABEL)], ...],
+        _shown(maxItems=MOST_LABELS),
+    ] = ()
     destructive: bool = False
-    assignee: str = ""
+    assignee: Annotated[str, _shown(maxLength=LONGEST_NAME)] = ""
     work: TaskWork = ModelWork()
-    needs: tuple[str, ...] = ()
-    max_attempts: int = 3
-    due_at: int = 0
+    needs: Annotated[tuple[str, ...], _shown(maxItems=MOST_NEEDS)] = ()
+    max_attempts: Annotated[int, _shown(minimum=1, maximum=MOST_ATTEMPTS)] = 3
+    due_at: InstantOrZero = 0
 
 
 class TaskCost(Struct, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, TypeVar
 from earmark.budget.limit import Limit
 from earmark.budget.path import parse_path
 from earmark.budget.window import Interval, Window, check_zone
-from earmark.clock import END_OF_TIME
+from earmark.clock import END_OF_TIME, Instant
 from earmark.errors import InvalidLimit
 from earmark.errors.inputs import shown
 from earmark.money import LARGEST_LIMIT_NANOS
@@ -38,7 +38,7 @@ class Pause:
 
     actor: str
     reason: str
-    until: int | None = None
+    until: Instant | None = None
     """The instant it ends by itself; `None`: when somebody resumes it."""
 
     def __post_init__(self) -> None:
@@ -56,7 +56,7 @@ class Extension:
     limit: Limit
     actor: str
     reason: str
-    until: int
+    until: Instant
     """The instant from which it no longer counts."""
 
     def __post_init__(self) -> None:

@@ -1,13 +1,12 @@
 """`earmark budget`: the budgets and how they stand."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Annotated, Final
 from zoneinfo import ZoneInfo
 
 import typer
 
-from earmark.budget.budget import Budget
+from earmark.budget.budget import Budget, Pause
 from earmark.budget.path import parse_path
 from earmark.budget.share import percent
 from earmark.cli.options import ActorOption
@@ -20,7 +19,7 @@ from earmark.errors import InvalidConfig, NotFound
 from earmark.ledger.answers import Balance
 from earmark.ledger.ledger import Ledger
 from earmark.money import Money
-from earmark.workspace.resource_json import balance_json, budget_json
+from earmark.workspace.resources.books import BUDGET, BudgetStanding
 from earmark.workspace.time_expressions import parse_not_past
 
 app = group("Set, show, pause, resume and extend budgets.")
@@ -77,7 +76,7 @@ def set_(
             reason=reason,
             count_back=count_back,
         )
-        _answer_one(session, ledger, budget)
+        _answer(session, ledger, [budget])
 
 
 @command(app)
@@ -99,11 +98,7 @@ def show(
             found = [] if one is None else [one]
         if path is not None and not found:
             raise NotFound(kind="budget", name=path, hint=f"`earmark budget set {path}` makes it")
-        _answer(
-            session,
-            [_BudgetBalances.of(ledger, budget) for budget in found],
-            ledger.clock.instant(),
-        )
+        _answer(session, ledger, found)
 
 
 @command(app)
@@ -119,7 +114,7 @@ def pause(
     with _books(session) as ledger:
         end = None if until is None else parse_not_past(until, ledger.clock)
         budget = ledger.pause(path, actor=_who(actor), reason=reason, until=end)
-        _answer_one(session, ledger, budget)
+        _answer(session, ledger, [budget])
 
 
 @command(app)
@@ -128,7 +123,7 @@ def resume(
 ) -> None:
     """End a pause."""
     with _books(session) as ledger:
-        _answer_one(session, ledger, ledger.resume(path, actor=_who(actor), reason=reason))
+        _answer(session, ledger, [ledger.resume(path, actor=_who(actor), reason=reason)])
 
 
 @command(app)
@@ -147,7 +142,7 @@ def extend(
     with _books(session) as ledger:
         end = parse_not_past(until, ledger.clock)
         budget = ledger.extend_budget(path, limit, until=end, actor=_who(actor), reason=reason)
-        _answer_one(session, ledger, budget)
+        _answer(session, ledger, [budget])
 
 
 def _books(session: Session) -> Ledger:
@@ -162,36 +157,20 @@ def _who(actor: str | None) -> str:
 # The answer ---------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _BudgetBalances:
-    """A budget and how each of its limits stands."""
-
-    budget: Budget
-    balances: list[Balance]
-
-    @classmethod
-    def of(cls, ledger: Ledger, budget: Budget) -> "_BudgetBalances":
-        return cls(budget, ledger.balances(budget.path))
-
-
-def _answer_one(session: Session, ledger: Ledger, budget: Budget) -> None:
-    _answer(session, [_BudgetBalances.of(ledger, budget)], ledger.clock.instant())
-
-
-def _answer(session: Session, found: list[_BudgetBalances], now: int) -> None:
-    form = [
-        {**budget_json(each.budget, now), "balances": [balance_json(b) for b in each.balances]}
-        for each in found
-    ]
-    rows = [row for each in found for row in _rows(each, now)]
+def _answer(session: Session, ledger: Ledger, budgets: Iterable[Budget]) -> None:
+    balances = [(each, ledger.balances(each.path)) for each in budgets]
+    now = ledger.clock.instant()
+    found = [BudgetStanding(*each, now) for each in balances]
+    rows = [row for each in found for row in _rows(each)]
+    form = [BUDGET.encode(each) for each in found]
     session.answer(
         {"budgets": form}, Table(headings=_HEADINGS, rows=rows, empty="no budgets"), *_notes(found)
     )
 
 
-def _rows(standing: _BudgetBalances, now: int) -> Iterable[tuple[str, ...]]:
+def _rows(standing: BudgetStanding) -> Iterable[tuple[str, ...]]:
     budget = standing.budget
-    paused = _paused(budget, now)
+    paused = _paused(standing.paused)
     zone = ZoneInfo(budget.timezone)
     if not standing.balances:
         yield (budget.path, "no limit of its own", "", "", "", "", "", paused)
@@ -220,8 +199,7 @@ def _count(amount: Money | int) -> int:
     return amount.in_nanos if isinstance(amount, Money) else amount
 
 
-def _paused(budget: Budget, now: int) -> str:
-    pause = budget.is_paused(now)
+def _paused(pause: Pause | None) -> str:
     if pause is None:
         return ""
     by = f" by {pause.actor}" if pause.actor else ""
@@ -229,7 +207,7 @@ def _paused(budget: Budget, now: int) -> str:
     return f"paused{by}{until}" + (f": {pause.reason}" if pause.reason else "")
 
 
-def _notes(found: list[_BudgetBalances]) -> list[str]:
+def _notes(found: list[BudgetStanding]) -> list[str]:
     zones = [
         f"{each.budget.path}: time zone {each.budget.timezone}"
         for each in found

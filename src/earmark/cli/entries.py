@@ -13,7 +13,7 @@ from earmark.cli.table import Table
 from earmark.cli.time_options import AGO, WHEN
 from earmark.ledger.details import remarks
 from earmark.ledger.values import CLOSING, Entry
-from earmark.workspace.resource_json import data_of, entry_json
+from earmark.workspace.resources.books import ENTRY, data_of
 from earmark.workspace.time_expressions import parse_past
 
 app = group("List what was booked, in the order of commits.")
@@ -49,7 +49,7 @@ def entries(
     last, more = found[-1].seq if found else after, len(found) == limit
     zones: dict[str, str] = {}
     session.answer(
-        {"entries": [entry_json(each) for each in found], "after": last, "more": more},
+        {"entries": [ENTRY.encode(each) for each in found], "after": last, "more": more},
         Table(headings=_HEADINGS, rows=[_row(each, zones) for each in found], empty="no entries"),
     )
     if more and not session.json:

@@ -14,7 +14,7 @@ from earmark.errors import KeyReused
 from earmark.ledger.details import read_details, remarks
 from earmark.ledger.values import Reservation, State
 from earmark.money import Money
-from earmark.workspace.resource_json import labels_of, reservation_json
+from earmark.workspace.resources.books import RESERVATION, labels_of
 from earmark.workspace.time_expressions import parse_past
 
 app = group("List reservations whose true cost is not known, and settle them.")
@@ -186,7 +186,7 @@ def _warn_of_open(session: Session, before: list[Reservation]) -> None:
 
 def _answer(session: Session, found: list[Reservation], **page: object) -> None:
     session.answer(
-        {"holds": [reservation_json(each) for each in found], **page},
+        {"holds": [RESERVATION.encode(each) for each in found], **page},
         Table(headings=_HEADINGS, rows=[_row(each) for each in found], empty="no holds"),
     )
 

@@ -19,7 +19,7 @@ from earmark.ids import new_key
 from earmark.nudges.channels.channel import Channel, DeliveryFailed, carry
 from earmark.nudges.nudges import Delivery, Nudge, Nudges
 from earmark.stores.open_tables import open_tables
-from earmark.workspace.resource_json import nudge_json
+from earmark.workspace.resources.agents import NUDGE
 
 app = group("List, acknowledge and test nudges.")
 
@@ -145,7 +145,7 @@ def _nudges(session: Session) -> Generator[Nudges]:
 def _answer(session: Session, found: list[Nudge], ways: Mapping[str, list[Delivery]]) -> None:
     rows = [_row(nudge, ways[nudge.id]) for nudge in found]
     session.answer(
-        {"nudges": [nudge_json(nudge, ways[nudge.id]) for nudge in found]},
+        {"nudges": [NUDGE.encode(nudge, deliveries=ways[nudge.id]) for nudge in found]},
         Table(headings=_HEADINGS, rows=rows, empty="no nudges"),
     )
 

@@ -15,7 +15,7 @@ from earmark.clock import to_datetime
 from earmark.errors import NotFound
 from earmark.quilt.quilt import Patch, Quilt
 from earmark.stores.open_tables import open_tables
-from earmark.workspace.resource_json import patch_json
+from earmark.workspace.resources.agents import PATCH
 
 app = group("Get, put and list patches of the agents' shared memory.")
 
@@ -38,7 +38,7 @@ def get(session: Session, type: TypeArgument, name: NameArgument) -> None:  # no
         except NotFound as missing:
             missing.hint = "`earmark quilt list` shows what there is"
             raise
-    session.answer(patch_json(patch), *_shown(patch))
+    session.answer(PATCH.encode(patch), *_shown(patch))
 
 
 @command(app)
@@ -62,7 +62,7 @@ def put(
     value = read_input(data, "JSON")
     with _quilt(session) as quilt:
         patch = quilt.put(type, name, value, author=author or operator(), expected=expected)
-    session.answer(patch_json(patch), *_shown(patch))
+    session.answer(PATCH.encode(patch), *_shown(patch))
 
 
 @command(app, "list")
@@ -111,7 +111,7 @@ def _shown(patch: Patch) -> tuple[str, str]:
 
 def _answer(session: Session, found: list[Patch]) -> None:
     table = Table(headings=_HEADINGS, rows=[_row(each) for each in found], empty="no patches")
-    session.answer({"patches": [patch_json(each) for each in found]}, table)
+    session.answer({"patches": [PATCH.encode(each) for each in found]}, table)
 
 
 def _row(patch: Patch) -> tuple[str, ...]:

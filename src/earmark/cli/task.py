@@ -22,7 +22,7 @@ from earmark.errors import NotFound
 from earmark.ledger.ledger import Ledger
 from earmark.stores.open_tables import open_tables
 from earmark.workspace.approvals import add_task
-from earmark.workspace.resource_json import attempt_json, event_json, task_json
+from earmark.workspace.resources.board import TASK, TASK_DETAILS
 from earmark.workspace.task_costs import task_cost, task_costs
 from earmark.workspace.time_expressions import parse_future
 from earmark.workspace.workspace import open_workspace
@@ -189,7 +189,7 @@ def list_(
         now = ledger.clock.instant()
     last = found[-1].number if found else after
     session.answer(
-        {"tasks": [task_json(task, costs[task.id]) for task in found], "after": last},
+        {"tasks": [TASK.encode(task, cost=costs[task.id]) for task in found], "after": last},
         tasks_table(found, costs, now),
     )
     if len(found) == limit and not session.json:
@@ -209,11 +209,7 @@ def show(session: Session, task: TaskName) -> None:
         task=found, attempts=tries, history=history, cost=cost, needed=needed, now=now
     )
     session.answer(
-        {
-            **task_json(found, cost),
-            "tries": [attempt_json(each) for each in tries],
-            "history": [event_json(each) for each in history],
-        },
+        TASK_DETAILS.encode(found, cost=cost, tries=tries, history=history),
         *report.parts(),
     )
 
@@ -274,7 +270,7 @@ def _decide(session: Session, task: str, decision: Callable[[Board, str], Task])
 def _answer(session: Session, task: Task) -> None:
     approval_note = ", waits for a person's approval" if task.approval == "wanted" else ""
     said = f"#{task.number} {task.status}{approval_note}: {task.title}"
-    session.answer(task_json(task), said, f"task {task.id}")
+    session.answer(TASK.encode(task, cost=None), said, f"task {task.id}")
 
 
 @contextmanager

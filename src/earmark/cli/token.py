@@ -15,7 +15,7 @@ from earmark.errors import InvalidUsage
 from earmark.ledger.ledger import Ledger
 from earmark.money import Money
 from earmark.stores.open_tables import open_tables
-from earmark.workspace.resource_json import token_json
+from earmark.workspace.resources.agents import TOKEN
 from earmark.workspace.time_expressions import parse_not_past
 from earmark.workspace.tokens import GatewayAccess, TokenRow, Tokens
 
@@ -77,7 +77,7 @@ def create(
                 row, secret = tokens.create(name, [scope or ""], until)
             else:
                 row, secret = tokens.create_for_gateway(name, access, until)
-    session.answer({**token_json(row), "token": secret}, secret)
+    session.answer({**TOKEN.encode(row), "token": secret}, secret)
     session.tell("keep it now: it is not shown again")
 
 
@@ -87,7 +87,7 @@ def list_(session: Session) -> None:
     with open_existing(session) as ledger, _tokens(ledger) as tokens:
         found, now = tokens.all(), ledger.clock.instant()
     table = Table(headings=_HEADINGS, rows=[_row(each, now) for each in found], empty="no tokens")
-    session.answer({"tokens": [token_json(each) for each in found]}, table)
+    session.answer({"tokens": [TOKEN.encode(each) for each in found]}, table)
 
 
 @command(app)
@@ -98,7 +98,7 @@ def revoke(
     """End a token for good, and every session that was begun with it."""
     with open_existing(session) as ledger, _tokens(ledger) as tokens:
         row = tokens.revoke(token)
-    session.answer(token_json(row), f"revoked {row.id} ({row.name})")
+    session.answer(TOKEN.encode(row), f"revoked {row.id} ({row.name})")
 
 
 def _access(

@@ -12,7 +12,7 @@ from earmark.cli.table import Table
 from earmark.clock import iso
 from earmark.runs.journal import RunRecord
 from earmark.runs.statement import RunStatus
-from earmark.workspace.resource_json import run_json
+from earmark.workspace.resources.runs import RUN, RUN_STATEMENT
 
 app = group("Show a past run, or list the latest ones.")
 
@@ -39,7 +39,7 @@ def trace(
 
 def _list(session: Session, found: list[RunRecord], now: int) -> None:
     session.answer(
-        {"runs": [run_json(each, now) for each in found]},
+        {"runs": [RUN.encode(each, status=each.status_at(now)) for each in found]},
         Table(headings=_HEADINGS, rows=[_row(each, now) for each in found], empty="no runs"),
     )
 
@@ -49,11 +49,12 @@ def _show(session: Session, record: RunRecord, now: int) -> None:
     if statement is not None:
         session.answer(statement.to_json(), *statement_parts(statement))
         return
+    status = record.status_at(now)
     lines = [line.to_json() for line in record.lines]
     session.answer(
-        {**run_json(record, now), "lines": lines},
+        RUN_STATEMENT.encode(record, status=status, lines=lines),
         lines_table(record.lines),
-        f"run {record.run_id} has no statement: {_WITHOUT_STATEMENT[record.status_at(now)]};"
+        f"run {record.run_id} has no statement: {_WITHOUT_STATEMENT[status]};"
         " one that was cut off cannot be resumed: run again, it starts anew and pays anew"
         f" (`earmark holds --run {record.run_id}` lists what is unresolved)",
     )

@@ -13,7 +13,7 @@ from msgspec.structs import astuple
 
 from earmark.budget.budget import Budget, BudgetKind, Extension, Pause
 from earmark.budget.limit import Limit
-from earmark.clock import END_OF_TIME, to_datetime
+from earmark.clock import END_OF_TIME, Instant, to_datetime
 from earmark.errors import Reason
 from earmark.money import Money
 
@@ -317,7 +317,7 @@ class Entry(Struct, frozen=True, gc=False):
     """One accepted operation, kept for ever; *amounts* are the operation's own."""
 
     seq: int
-    at: int
+    at: Instant
     kind: Kind
     key: str
     budget: str
@@ -359,7 +359,7 @@ class Alert(Struct, frozen=True, gc=False):
     end: int
     limit: int
     settled: int
-    at: int
+    at: Instant
     seq: int
 
     @property

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from earmark.clock import iso
+from earmark.clock import Instant, InstantOrZero, iso
 from earmark.composition.document import check_value
 from earmark.errors import InvalidComposition, InvalidNudge
 from earmark.quilt.quilt import LONGEST_NAME
@@ -34,9 +34,9 @@ class Nudge(Struct, frozen=True, kw_only=True):
     title: str
     data: Mapping[str, Any]
     """A JSON object; amounts are decimal strings."""
-    created_at: int
+    created_at: Instant
     acked_by: str = ""
-    acked_at: int = 0
+    acked_at: InstantOrZero = 0
     """0 until somebody acknowledges it."""
 
 
@@ -47,9 +47,9 @@ class Delivery(Struct, frozen=True, kw_only=True):
     channel: str
     state: DeliveryState
     tries: int
-    next_at: int
+    next_at: InstantOrZero
     """While it waits: not tried before this."""
-    delivered_at: int
+    delivered_at: InstantOrZero
     """0 until it is delivered."""
     error: str
     """Why the last try failed."""

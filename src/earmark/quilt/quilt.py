@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from earmark.clock import Clock
+from earmark.clock import Clock, Instant
 from earmark.composition.document import check_value
 from earmark.errors import InvalidComposition, InvalidPatch, NotFound, VersionConflict
 from earmark.stores.tables import Row, Rows, Tables
@@ -33,9 +33,9 @@ class Patch(Struct, frozen=True, kw_only=True):
     """From 1, one more with each change."""
     author: str
     """Who wrote this version."""
-    created_at: int
+    created_at: Instant
     """When its first version was written."""
-    updated_at: int
+    updated_at: Instant
     """When this version was written."""
 
 

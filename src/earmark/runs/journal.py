@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 
 from msgspec import Struct, structs
 
-from earmark.clock import NANOS_PER_SECOND, iso
+from earmark.clock import NANOS_PER_SECOND, Instant, iso
 from earmark.composition.ast import Composition
 from earmark.errors import KeyReused, RunIdReused
 from earmark.ledger.values import TableRows
@@ -30,7 +30,7 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     input: Any
     budget: str
     limit: Money
-    started_at: int
+    started_at: Instant
     status: RunStatus = RunStatus.RUNNING
     """As it was written; `status_at` says whether one that is running still does."""
     alive_until: int = 0
@@ -52,7 +52,7 @@ class RunSummary(Struct, frozen=True):
     composition_id: str
     budget: str
     limit: Money
-    started_at: int
+    started_at: Instant
     status: RunStatus
     alive_until: int
 

@@ -5,19 +5,21 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from starlette.types import ASGIApp
 
 from earmark import __version__
 from earmark.board.rules import DESTRUCTIVE
 from earmark.clock import Clock
 from earmark.config.settings import ServiceSettings
+from earmark.service.answers import SCHEMAS
 from earmark.service.context import Service
 from earmark.service.limits import RequestLimits
-from earmark.service.models import Check, Problem
 from earmark.service.pages import install_pages
 from earmark.service.problems import install_problems
 from earmark.service.routes import api, health
 from earmark.serving.hosts import LOCAL_NAMES
+from earmark.workspace.json_form import schemas_of
 from earmark.workspace.workspace import Workspace
 
 _ABOUT: Final = (
@@ -65,6 +67,7 @@ class Application(FastAPI):
             description=_ABOUT,
             docs_url=None,  # their pages load scripts from elsewhere
             redoc_url=None,
+            generate_unique_id_function=_operation_id,
             lifespan=_lifespan,
         )
         self.state.service = service
@@ -75,11 +78,14 @@ class Application(FastAPI):
 
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document; what every route may answer is in it once."""
-        document = super().openapi()
-        schemas: dict[str, Any] = document["components"]["schemas"]
-        for model in (Problem, Check):
-            schemas.setdefault(model.__name__, model.model_json_schema())
-        return document
+        if self.openapi_schema is None:
+            document = super().openapi()
+            document["components"]["schemas"] |= schemas_of(SCHEMAS.values())
+        return super().openapi()
+
+
+def _operation_id(route: APIRoute) -> str:
+    return route.name
 
 
 @asynccontextmanager

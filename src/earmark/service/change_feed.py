@@ -12,7 +12,8 @@ from fastapi.sse import format_sse_event
 
 from earmark.nudges.nudges import NudgeProgress
 from earmark.workspace.kill_switch import kill_switch_name
-from earmark.workspace.resource_json import event_json, nudge_event_json
+from earmark.workspace.resources.agents import NUDGE_EVENT
+from earmark.workspace.resources.board import TASK_DECISION
 from earmark.workspace.workspace import Workspace
 
 #: How many of the latest nudges and runs are watched: those that the first pages show.
@@ -56,7 +57,7 @@ def _tasks(workspace: Workspace, before: int | None) -> PartChanges:
         return workspace.board.last_event(), []
     events = workspace.board.events(before)
     last = events[-1].number if events else before
-    return last, [Change.of("task", event_json(each), each.number) for each in events]
+    return last, [Change.of("task", TASK_DECISION.encode(each), each.number) for each in events]
 
 
 def _nudges(workspace: Workspace, before: int | None) -> PartChanges:
@@ -64,7 +65,7 @@ def _nudges(workspace: Workspace, before: int | None) -> PartChanges:
         return workspace.nudges.last_number(), []
     raised = workspace.nudges.find(after=before)
     last = raised[-1].number if raised else before
-    return last, [Change.of("nudge", nudge_event_json(each)) for each in raised]
+    return last, [Change.of("nudge", NUDGE_EVENT.encode(each)) for each in raised]
 
 
 def _outbox(workspace: Workspace, before: Mapping[str, list[NudgeProgress]] | None) -> PartChanges:

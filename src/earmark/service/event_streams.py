@@ -16,7 +16,7 @@ from starlette.concurrency import run_in_threadpool
 
 from earmark.errors import EarmarkError
 from earmark.service.change_feed import Change, Positions, changes_since
-from earmark.workspace.resource_json import event_json
+from earmark.workspace.resources.board import TASK_DECISION
 from earmark.workspace.workspace import Workspace
 
 #: How often it is looked, in seconds.
@@ -144,7 +144,7 @@ class EventStreams:
             stream.put(Change.of("reset", {"after": last}, last))
             return
         for each in past:
-            stream.put(Change.of("task", event_json(each), each.number))
+            stream.put(Change.of("task", TASK_DECISION.encode(each), each.number))
 
     async def _poll(self) -> None:
         while not self._closed:

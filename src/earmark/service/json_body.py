@@ -46,8 +46,7 @@ async def check_json(request: JsonRequest) -> None:
     Raises:
         Problem: 400: it has such.
     """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if not kind.endswith(("/json", "+json")):
+    if not is_json(request):
         return
     try:
         await request.json()
@@ -55,6 +54,12 @@ async def check_json(request: JsonRequest) -> None:
         raise ProblemError(400, "input_error", str(error)) from None
     except (ValueError, RecursionError):
         return
+
+
+def is_json(request: Request) -> bool:
+    """Return whether the body is said to be JSON."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return kind.endswith(("/json", "+json"))
 
 
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Final, TypeVar, cast
 
 from fastapi import Query
+from starlette.responses import JSONResponse
 
 from earmark.service.problems import ProblemError
 from earmark.workspace.jsonable import to_jsonable_utf8
@@ -26,8 +27,8 @@ Cursor = Annotated[
 
 def page(
     found: Sequence[T], limit: int, form: Callable[[T], Any], mark: Callable[[T], Any]
-) -> dict[str, Any]:
-    """Return a page of *found*, of which one more was asked for than *limit*.
+) -> JSONResponse:
+    """Return the page of *found*, of which one more was asked for than *limit*.
 
     Args:
         found: What was found, in order.
@@ -37,7 +38,12 @@ def page(
     """
     items = found[:limit]
     after = cursor_of(mark(items[-1])) if len(found) > limit else None
-    return {"items": to_jsonable_utf8([form(each) for each in items]), "next": after}
+    return page_of([form(each) for each in items], after)
+
+
+def page_of(forms: list[dict[str, Any]], after: str | None = None) -> JSONResponse:
+    """Return a page of these; *after* is the cursor of the next one."""
+    return JSONResponse({"items": to_jsonable_utf8(forms), "next": after})
 
 
 def cursor_of(mark: Any) -> str:  # noqa: ANN401 - a number, a text or a list of them

@@ -12,7 +12,7 @@ from earmark.workspace.workspace import Workspace
 _LATEST_START: Final = (1 << 63) - 1
 
 
-async def get_run(workspace: Workspace, run_id: str) -> RunRecord:
+async def run_of(workspace: Workspace, run_id: str) -> RunRecord:
     """Return a run, the lines of one without a statement as the books have them now.
 
     Raises:

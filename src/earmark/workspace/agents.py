@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from earmark.clock import Clock, to_datetime
+from earmark.clock import Clock, Instant, InstantOrZero, to_datetime
 from earmark.errors import AgentBusy
 from earmark.stores.tables import Row, Rows, Tables
 from earmark.workspace.agent_state import AgentState
@@ -21,10 +21,10 @@ class AgentRow:
     name: str
     holder: str
     """The process; empty for none."""
-    lease_until: int
+    lease_until: InstantOrZero
     cycles: int
     state: AgentState
-    updated_at: int
+    updated_at: Instant
 
     def held_at(self, now: int) -> bool:
         """Return whether a process holds the name at the instant *now*."""

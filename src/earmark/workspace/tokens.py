@@ -15,7 +15,7 @@ from typing import Final
 from msgspec import Struct
 
 from earmark.budget.path import parse_path
-from earmark.clock import Clock
+from earmark.clock import Clock, Instant, InstantOrZero
 from earmark.errors import InvalidKey, NotFound
 from earmark.ids import new_key
 from earmark.money import Money
@@ -71,9 +71,9 @@ class TokenRow(Struct, frozen=True, kw_only=True):
     """UUID; not secret."""
     name: str
     scopes: tuple[str, ...]
-    created_at: int
-    expires_at: int
-    revoked_at: int
+    created_at: Instant
+    expires_at: InstantOrZero
+    revoked_at: InstantOrZero
     access: GatewayAccess | None = None
     """What it may spend by the gateway; `None` for a token of the service."""
 

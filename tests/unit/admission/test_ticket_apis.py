@@ -11,7 +11,7 @@ from earmark.errors import InputError
 from earmark.money import Money
 from earmark.stores.open import open_ledger
 from earmark.testing import ManualClock
-from earmark.workspace.resource_json import labels_of
+from earmark.workspace.resources.books import labels_of
 from support.tickets import BODY, Tickets
 
 

@@ -1,6 +1,7 @@
 """The OpenAPI document is true: whatever it lets be sent, what comes back is as it says."""
 
 import os
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -96,3 +97,33 @@ def test_the_document_names_scopes_keys_and_problems(filled: House) -> None:
             names = {each["name"].lower() for each in operation.get("parameters", [])}
             assert ("idempotency-key" in names) == (method == "post"), where
     assert "Problem" in found["components"]["schemas"]
+
+
+def test_clients_can_be_generated(filled: House) -> None:
+    """Each operation has the name of its function alone; no alternatives have a default beside."""
+    found = filled.client.get("/openapi.json").json()
+    names = [
+        operation["operationId"] for of in found["paths"].values() for operation in of.values()
+    ]
+    assert len(set(names)) == len(names) > 40
+    assert all(re.fullmatch("[a-z]+(_[a-z]+)*", name) for name in names), names
+    assert {"add_task", "accept_task", "get_budget", "reserve", "settle", "get_run"} <= set(names)
+    for where, schema in schemas(found["components"]["schemas"]):
+        if any("$ref" in each for each in schema.get("anyOf", ())):
+            assert "default" not in schema, where
+        assert schema.get("nullable") is None, where
+        if "discriminator" in schema:
+            told = set(schema["discriminator"]["mapping"].values())
+            assert told == {each["$ref"] for each in schema["anyOf"]}, where
+    assert "HTTPValidationError" not in found["components"]["schemas"], "it answers with problems"
+
+
+def schemas(found: Any, where: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield every schema in a piece of the document, with its place."""
+    if isinstance(found, dict):
+        yield where, found
+        for name, each in found.items():
+            yield from schemas(each, f"{where}/{name}")
+    elif isinstance(found, list):
+        for each in found:
+            yield from schemas(each, where)

@@ -25,11 +25,11 @@ from earmark.service.pages.page_context import (
 )
 from earmark.service.pages.views_budgets import (
     BudgetFacts,
-    BudgetStanding,
     Find,
     budget_view,
     tree_view,
 )
+from earmark.workspace.resources.books import BudgetStanding
 from earmark.workspace.time_expressions import parse_not_past
 
 router: Final = APIRouter(route_class=PageRoute)
@@ -56,7 +56,7 @@ def tree(page_request: ReaderPageRequest) -> Response:
     listed = found[:MOST]
     view = tree_view(
         [
-            BudgetStanding(*each)
+            BudgetStanding(*each, page_request.now)
             for each in zip(listed, workspace.budgets.balances_of_all(listed), strict=True)
         ],
         _finder(workspace.ledger),
@@ -142,7 +142,7 @@ def _page(page_request: PageRequest, path: str, refused: FormRefusal | None = No
     balances = workspace.budgets.balances(own)
     starts = [from_datetime(b.starts_at) if b.starts_at else 0 for b in balances]
     facts = BudgetFacts(
-        shelf=BudgetStanding(own, balances),
+        shelf=BudgetStanding(own, balances, page_request.now),
         find=_finder(ledger),
         below=workspace.budgets.find(prefix=path, most=MOST),
         window=latest_entries(

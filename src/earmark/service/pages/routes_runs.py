@@ -11,7 +11,7 @@ from earmark.money import Money
 from earmark.service.pages.error_pages import PageRoute
 from earmark.service.pages.page_context import ReaderPageRequest, render_page
 from earmark.service.pages.views_runs import MOST, run_view, runs_view
-from earmark.service.runs import get_run, key_at
+from earmark.service.runs import key_at, run_of
 
 router: Final = APIRouter(route_class=PageRoute)
 
@@ -28,7 +28,7 @@ async def runs(page_request: ReaderPageRequest) -> Response:
 @router.get("/runs/{run_id}")
 async def run(page_request: ReaderPageRequest, run_id: str) -> Response:
     """Show one run with its lines and its totals."""
-    record = await get_run(page_request.workspace, run_id)
+    record = await run_of(page_request.workspace, run_id)
     balance = await run_in_threadpool(
         _balance, page_request.workspace.ledger, record.budget, page_request.now
     )

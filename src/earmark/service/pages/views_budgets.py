@@ -11,17 +11,10 @@ from earmark.ledger.details import read_details, remarks
 from earmark.ledger.values import CLOSING, Entry, Reservation
 from earmark.service.pages.formatting import Bar, DisplayedTime, bar, moment, usd
 from earmark.service.pages.views_burn import Chart, chart
+from earmark.workspace.resources.books import BudgetStanding
 
 #: Finds the budget at exactly a path.
 Find = Callable[[str], Budget | None]
-
-
-@dataclass(frozen=True, slots=True)
-class BudgetStanding:
-    """One budget and its limits as they stand."""
-
-    budget: Budget
-    balances: Sequence[Balance]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from fastapi import APIRouter
 
+from earmark.service.answers import PROBLEM
 from earmark.service.routes import (
     agents,
     alerts,
@@ -16,17 +17,10 @@ from earmark.service.routes import (
     tasks,
 )
 
-_PROBLEM = {
-    "description": "A problem document.",
-    "content": {
-        "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}},
-    },
-}
-
 
 def api() -> APIRouter:
     """Return every route of the API."""
-    router = APIRouter(prefix="/v1", responses={"4XX": _PROBLEM, "5XX": _PROBLEM})
+    router = APIRouter(prefix="/v1", responses={"4XX": PROBLEM, "5XX": PROBLEM})
     for part in (
         budgets, reservations, entries, alerts, tasks, patches, nudges, runs, agents, events, audit,
     ):  # fmt: skip

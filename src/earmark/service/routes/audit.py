@@ -1,19 +1,18 @@
 """The audit: every balance recomputed from the entries."""
 
-from typing import Any
-
 from fastapi import APIRouter
+from starlette.responses import Response
 
-from earmark.service import models
+from earmark.service.answers import answer, answers
 from earmark.service.auth import AdminCaller
 from earmark.service.context import ServiceDep
 from earmark.service.idempotency import IdempotentRoute
-from earmark.workspace.resource_json import audit_json
+from earmark.workspace.resources.books import AUDIT
 
 router = APIRouter(route_class=IdempotentRoute, tags=["audit"])
 
 
-@router.get("/audit", response_model=models.Audit)
-def audit(service: ServiceDep, _: AdminCaller) -> dict[str, Any]:
+@router.get("/audit", **answers(AUDIT))
+def audit(service: ServiceDep, _: AdminCaller) -> Response:
     """Recompute every balance from the entries and compare; it reads all of them."""
-    return audit_json(service.workspace.ledger.audit())
+    return answer(AUDIT, service.workspace.ledger.audit())

@@ -1,19 +1,19 @@
 """Budgets: list and look, and for admins: set, pause, resume, extend."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query
+from starlette.responses import Response
 
 from earmark.budget.budget import Budget
-from earmark.ledger.answers import Balance
-from earmark.service import models
+from earmark.service import bodies
+from earmark.service.answers import answer, answers
 from earmark.service.auth import AdminCaller, ReadCaller
 from earmark.service.context import Service, ServiceDep
 from earmark.service.idempotency import IdempotentRoute, OperationName
 from earmark.service.paging import USUAL, Cursor, LimitParam, after_texts, page
 from earmark.service.routes.params import BudgetFilter, BudgetPathParam, check_not_past
-from earmark.workspace.jsonable import to_jsonable_utf8
-from earmark.workspace.resource_json import balance_json, budget_json
+from earmark.workspace.resources.books import BUDGET, BUDGET_TREE, BudgetStanding
 
 router = APIRouter(route_class=IdempotentRoute, tags=["budgets"])
 
@@ -23,7 +23,7 @@ MOST_BELOW = 1000
 Runs = Annotated[bool, Query(description="Also those that runs and sessions opened.")]
 
 
-@router.get("/budgets", response_model=models.Page[models.Budget])
+@router.get("/budgets", **answers(BUDGET, page=True))
 def list_budgets(
     service: ServiceDep,
     _: ReadCaller,
@@ -32,29 +32,30 @@ def list_budgets(
     runs: Runs = False,
     limit: LimitParam = USUAL,
     cursor: Cursor = None,
-) -> dict[str, Any]:
+) -> Response:
     """List budgets by path, each with its limits as they stand now."""
     (after,) = after_texts(cursor, 1)
     service.workspace.ledger.sweep()
     workspace = service.workspace
     found = workspace.budgets.find(prefix=prefix or "", after=after, most=limit + 1, runs=runs)
-    forms = {
-        each.path: form for each, form in zip(found, _all_standing(service, found), strict=True)
-    }
-    return page(found, limit, lambda each: forms[each.path], lambda each: each.path)
+    return page(_standings(service, found), limit, BUDGET.encode, lambda each: each.path)
 
 
-@router.get("/budgets/{path:path}", response_model=models.BudgetTree)
-def get_one(service: ServiceDep, _: ReadCaller, path: BudgetPathParam) -> dict[str, Any]:
+@router.get("/budgets/{path:path}", **answers(BUDGET_TREE))
+def get_budget(service: ServiceDep, _: ReadCaller, path: BudgetPathParam) -> Response:
     """Show one budget and those below it, each with its limits as they stand now."""
     service.workspace.ledger.sweep()
-    return _tree(service, service.workspace.budgets.get(path))
+    budgets = service.workspace.budgets
+    budget = budgets.get(path)
+    found = budgets.find(prefix=budget.path, after=budget.path, most=MOST_BELOW)
+    own, *below = _standings(service, [budget, *found])
+    return answer(BUDGET_TREE, own, below=below)
 
 
-@router.put("/budgets/{path:path}", response_model=models.Budget)
+@router.put("/budgets/{path:path}", **answers(BUDGET))
 def set_budget(
-    service: ServiceDep, caller: AdminCaller, path: BudgetPathParam, body: models.BudgetBody
-) -> dict[str, Any]:
+    service: ServiceDep, caller: AdminCaller, path: BudgetPathParam, body: bodies.BudgetBody
+) -> Response:
     """Make a budget, or change what is given of it; what was spent stays spent."""
     budget = service.workspace.ledger.set_budget(
         path,
@@ -65,70 +66,59 @@ def set_budget(
         reason=body.reason,
         count_back=body.count_back,
     )
-    return to_jsonable_utf8(_standing(service, budget))
+    return _answer(service, budget)
 
 
-@router.post("/budgets/{path:path}/pause", response_model=models.Budget)
-def pause(
+@router.post("/budgets/{path:path}/pause", **answers(BUDGET))
+def pause_budget(
     service: ServiceDep,
     caller: AdminCaller,
     path: BudgetPathParam,
-    body: models.PauseBody,
+    body: bodies.PauseBody,
     _: OperationName,
-) -> dict[str, Any]:
+) -> Response:
     """Refuse every later reservation at or below a budget, until resumed or until then."""
     until = None if body.until is None else check_not_past(body.until, service.clock)
     ledger = service.workspace.ledger
     budget = ledger.pause(path, actor=caller.name, reason=body.reason, until=until)
-    return to_jsonable_utf8(_standing(service, budget))
+    return _answer(service, budget)
 
 
-@router.post("/budgets/{path:path}/resume", response_model=models.Budget)
-def resume(
+@router.post("/budgets/{path:path}/resume", **answers(BUDGET))
+def resume_budget(
     service: ServiceDep,
     caller: AdminCaller,
     path: BudgetPathParam,
-    body: models.ReasonBody,
+    body: bodies.ReasonBody,
     _: OperationName,
-) -> dict[str, Any]:
+) -> Response:
     """End a pause."""
     budget = service.workspace.ledger.resume(path, actor=caller.name, reason=body.reason)
-    return to_jsonable_utf8(_standing(service, budget))
+    return _answer(service, budget)
 
 
-@router.post("/budgets/{path:path}/extend", response_model=models.Budget)
-def extend(
+@router.post("/budgets/{path:path}/extend", **answers(BUDGET))
+def extend_budget(
     service: ServiceDep,
     caller: AdminCaller,
     path: BudgetPathParam,
-    body: models.ExtensionBody,
+    body: bodies.ExtensionBody,
     operation: OperationName,
-) -> dict[str, Any]:
+) -> Response:
     """Add to a limit for a while; under an Idempotency-Key once, however often it is sent."""
     until = check_not_past(body.until, service.clock)
     budget = service.workspace.ledger.extend_budget(
         path, body.limit, until=until, actor=caller.name, reason=body.reason, key=operation
     )
-    return to_jsonable_utf8(_standing(service, budget))
+    return _answer(service, budget)
 
 
-def _standing(service: Service, budget: Budget) -> dict[str, Any]:
-    return _form(service, budget, service.workspace.budgets.balances(budget))
+def _answer(service: Service, budget: Budget) -> Response:
+    balances = service.workspace.budgets.balances(budget)
+    return answer(BUDGET, BudgetStanding(budget, balances, service.clock.instant()))
 
 
-def _all_standing(service: Service, budgets: list[Budget]) -> list[dict[str, Any]]:
+def _standings(service: Service, budgets: list[Budget]) -> list[BudgetStanding]:
     found = service.workspace.budgets.balances_of_all(budgets)
-    return [_form(service, *each) for each in zip(budgets, found, strict=True)]
-
-
-def _form(service: Service, budget: Budget, balances: list[Balance]) -> dict[str, Any]:
-    return {
-        **budget_json(budget, service.clock.instant()),
-        "balances": [balance_json(each) for each in balances],
-    }
-
-
-def _tree(service: Service, budget: Budget) -> dict[str, Any]:
-    found = service.workspace.budgets.find(prefix=budget.path, after=budget.path, most=MOST_BELOW)
-    own, *below = _all_standing(service, [budget, *found])
-    return to_jsonable_utf8({**own, "below": below})
+    now = service.clock.instant()
+    return [BudgetStanding(*each, now) for each in zip(budgets, found, strict=True)]

@@ -1,25 +1,25 @@
 """Entries: every accepted operation, in the order of commits."""
 
 from dataclasses import replace
-from typing import Any
 
 from fastapi import APIRouter
+from starlette.responses import Response
 
-from earmark.service import models
+from earmark.service.answers import answers
 from earmark.service.auth import ReadCaller
 from earmark.service.context import ServiceDep
 from earmark.service.idempotency import IdempotentRoute
 from earmark.service.paging import page
 from earmark.service.routes.params import BooksQuery, OptionalQuery
-from earmark.workspace.resource_json import entry_json
+from earmark.workspace.resources.books import ENTRY
 
 router = APIRouter(route_class=IdempotentRoute, tags=["entries"])
 
 
-@router.get("/entries", response_model=models.Page[models.Entry])
+@router.get("/entries", **answers(ENTRY, page=True))
 def list_entries(
     service: ServiceDep, _: ReadCaller, books_query: BooksQuery, key: OptionalQuery = None
-) -> dict[str, Any]:
+) -> Response:
     """List entries by their numbers; going on after one, nobody misses an entry.
 
     Within a tree of budgets they are in the order of commits. On PostgreSQL a list of several trees
@@ -28,4 +28,4 @@ def list_entries(
     service.workspace.ledger.sweep()
     wanted = replace(books_query.wanted, key=key)
     found = service.workspace.ledger.store.entries(wanted)
-    return page(found, books_query.limit, entry_json, lambda each: each.seq)
+    return page(found, books_query.limit, ENTRY.encode, lambda each: each.seq)

@@ -36,7 +36,7 @@ _STREAM = {
 @router.get(
     "/events", response_class=StreamingResponse, response_model=None, responses={200: _STREAM}
 )
-async def events(
+async def stream_events(
     service: ServiceDep, _: ReadCaller, after: After = None, last_event_id: LastEventId = None
 ) -> StreamingResponse:
     """Tell what happens from now on, or since an event, as server-sent events."""

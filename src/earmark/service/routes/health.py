@@ -4,6 +4,7 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Request, Response
 
+from earmark.service.answers import PROBLEM
 from earmark.service.auth import unauthorized
 from earmark.service.context import ServiceDep, service_of
 from earmark.service.problems import ProblemError
@@ -52,13 +53,17 @@ async def health(request: Request) -> Response:
 
 
 _TEXT: Final = {"text/plain": {"schema": {"type": "string"}}}
-_METRICS: Final = {
-    "description": "The metrics.",
-    "content": {**_TEXT, "application/openmetrics-text": {"schema": {"type": "string"}}},
+_METRICS: Final[dict[int | str, dict[str, Any]]] = {
+    200: {
+        "description": "The metrics.",
+        "content": {**_TEXT, "application/openmetrics-text": {"schema": {"type": "string"}}},
+    },
+    "4XX": PROBLEM,
+    "5XX": PROBLEM,
 }
 
 
-@router.get("/metrics", responses={200: _METRICS}, response_class=Response)
+@router.get("/metrics", responses=_METRICS, response_class=Response)
 async def metrics(
     service: ServiceDep,
     request: Request,

@@ -10,7 +10,7 @@ from pydantic import AwareDatetime
 from earmark.clock import Clock, from_datetime
 from earmark.errors import InvalidDuration
 from earmark.ledger.store import Filter
-from earmark.service.models import PATH
+from earmark.service.bodies import PATH
 from earmark.service.paging import USUAL, Cursor, LimitParam, after_number
 
 #: What a database keeps: no control characters.

@@ -1,19 +1,20 @@
 """The quilt's patches: list and look, write from the version that was read."""
 
 import re
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Header, Path, Query, Response
 
-from earmark.service import models
+from earmark.quilt.quilt import Patch
+from earmark.service import bodies
+from earmark.service.answers import answer, answers
 from earmark.service.auth import ReadCaller, SpendCaller, allowed
 from earmark.service.context import ServiceDep
 from earmark.service.idempotency import IdempotentRoute
-from earmark.service.paging import USUAL, Cursor, LimitParam, after_texts, page
+from earmark.service.paging import USUAL, Cursor, LimitParam, after_texts, page, page_of
 from earmark.service.problems import ProblemError
 from earmark.service.routes.params import NAME, NameParam, OptionalQuery
-from earmark.workspace.jsonable import to_jsonable_utf8
-from earmark.workspace.resource_json import patch_json
+from earmark.workspace.resources.agents import PATCH
 
 router = APIRouter(route_class=IdempotentRoute, tags=["patches"])
 
@@ -29,7 +30,7 @@ STEERING: Final = frozenset({"control", "budget"})
 _TAG: Final = re.compile(r'"([0-9]{1,15})"')
 
 
-@router.get("/patches", response_model=models.Page[models.Patch])
+@router.get("/patches", **answers(PATCH, page=True))
 def list_patches(
     service: ServiceDep,
     _: ReadCaller,
@@ -38,51 +39,48 @@ def list_patches(
     prefix: Prefix = "",
     limit: LimitParam = USUAL,
     cursor: Cursor = None,
-) -> dict[str, Any]:
+) -> Response:
     """List patches by type and name."""
     after = after_texts(cursor, 2)
     found = service.workspace.quilt.find(type, _plain_text(prefix), (after[0], after[1]), limit + 1)
-    return page(found, limit, patch_json, lambda each: [each.type, each.name])
+    return page(found, limit, PATCH.encode, lambda each: [each.type, each.name])
 
 
-@router.get("/patches/{type}/{name:path}", response_model=models.Patch)
-def get_one(
+@router.get("/patches/{type}/{name:path}", **answers(PATCH))
+def get_patch(
     service: ServiceDep,
     _: ReadCaller,
     type: PatchTypeParam,  # noqa: A002 - the patch's own word
     name: NameParam,
-    response: Response,
-) -> dict[str, Any]:
+) -> Response:
     """Show a patch as it stands; its ETag is its version."""
     found = service.workspace.quilt.get(type, name)
-    response.headers["ETag"] = f'"{found.version}"'
-    return to_jsonable_utf8(patch_json(found))
+    return _patch(found)
 
 
-@router.get("/patch-versions/{type}/{name:path}", response_model=models.Page[models.Patch])
-def history(
+@router.get("/patch-versions/{type}/{name:path}", **answers(PATCH, page=True))
+def list_patch_versions(
     service: ServiceDep,
     _: ReadCaller,
     type: PatchTypeParam,  # noqa: A002 - the patch's own word
     name: NameParam,
     limit: LimitParam = USUAL,
-) -> dict[str, Any]:
+) -> Response:
     """List the versions of a patch, the newest first."""
     found = service.workspace.quilt.history(type, name, limit)
-    return {"items": to_jsonable_utf8([patch_json(each) for each in found]), "next": None}
+    return page_of([PATCH.encode(each) for each in found])
 
 
-@router.put("/patches/{type}/{name:path}", response_model=models.Patch)
-def put(
+@router.put("/patches/{type}/{name:path}", **answers(PATCH))
+def put_patch(
     service: ServiceDep,
     caller: SpendCaller,
     type: PatchTypeParam,  # noqa: A002 - the patch's own word
     name: NameParam,
-    body: models.PatchBody,
-    response: Response,
+    body: bodies.PatchBody,
     if_match: IfMatch = None,
     if_none_match: IfNoneMatch = None,
-) -> dict[str, Any]:
+) -> Response:
     """Write the next version of a patch; 409 where another stands than was expected.
 
     Patches of the types `control` and `budget` steer heartbeats: they take the scope `admin`.
@@ -93,8 +91,11 @@ def put(
     written = service.workspace.quilt.put(
         type, name, body.data, author=caller.name, expected=expected
     )
-    response.headers["ETag"] = f'"{written.version}"'
-    return to_jsonable_utf8(patch_json(written))
+    return _patch(written)
+
+
+def _patch(patch: Patch) -> Response:
+    return answer(PATCH, patch, headers={"ETag": f'"{patch.version}"'})
 
 
 def _expected(stated: int | None, if_match: str | None, if_none_match: str | None) -> int | None:

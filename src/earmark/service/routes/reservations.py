@@ -2,7 +2,7 @@
 
 from contextlib import nullcontext
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
@@ -11,7 +11,8 @@ from earmark.errors import InvalidDuration
 from earmark.ledger import requests
 from earmark.ledger.answers import reservation_of
 from earmark.ledger.values import Extend, Presume, Release, Reservation, Settle, State
-from earmark.service import models
+from earmark.service import bodies
+from earmark.service.answers import answer, answers
 from earmark.service.auth import ReadCaller, SpendCaller
 from earmark.service.context import ServiceDep
 from earmark.service.disconnects import while_connected
@@ -23,7 +24,7 @@ from earmark.service.idempotency import (
 from earmark.service.paging import page
 from earmark.service.routes.params import BooksQuery, KeyParam
 from earmark.workspace.jsonable import to_jsonable_utf8
-from earmark.workspace.resource_json import reservation_json
+from earmark.workspace.resources.books import RESERVATION, RESERVED
 
 router = APIRouter(route_class=AnswerWithEffectRoute, tags=["reservations"])
 
@@ -33,29 +34,29 @@ LONGEST_WAIT = "60s"
 InState = Annotated[State | None, Query(description="Only those in this state.")]
 
 
-@router.get("/reservations", response_model=models.Page[models.Reservation])
+@router.get("/reservations", **answers(RESERVATION, page=True))
 def list_reservations(
     service: ServiceDep, _: ReadCaller, asked: BooksQuery, state: InState = None
-) -> dict[str, Any]:
+) -> Response:
     """List reservations in the order they were opened, as entries are listed."""
     service.workspace.ledger.sweep()
     wanted = replace(asked.wanted, state=state)
     found = service.workspace.ledger.store.reservations(wanted)
-    return page(found, asked.limit, reservation_json, lambda each: each.seq)
+    return page(found, asked.limit, RESERVATION.encode, lambda each: each.seq)
 
 
-@router.get("/reservations/{key:path}", response_model=models.Reservation)
-def get_one(service: ServiceDep, _: ReadCaller, key: KeyParam) -> dict[str, Any]:
+@router.get("/reservations/{key:path}", **answers(RESERVATION))
+def get_reservation(service: ServiceDep, _: ReadCaller, key: KeyParam) -> Response:
     """Show one reservation."""
-    return to_jsonable_utf8(reservation_json(service.workspace.ledger.reservation(key)))
+    return answer(RESERVATION, service.workspace.ledger.reservation(key))
 
 
-@router.post("/reservations", response_model=models.Reserved, status_code=201)
+@router.post("/reservations", **answers(RESERVED, 201))
 async def reserve(
     request: Request,
     service: ServiceDep,
     _: SpendCaller,
-    body: models.ReserveBody,
+    body: bodies.ReserveBody,
     operation: OperationName,
 ) -> Response:
     """Hold an amount on every budget above a path, or on none; durable before it is answered.
@@ -68,8 +69,8 @@ async def reserve(
     """
     wait = None if body.wait is None else _wait(body.wait)
     ledger = service.workspace.ledger.as_async()
-    answer = AnswerWithEffect(request, _opened, status=201)
-    asked = answer.by(
+    stored = AnswerWithEffect(request, _opened, status=201)
+    asked = stored.by(
         requests.reserve(
             ledger.clock,
             body.budget,
@@ -83,16 +84,16 @@ async def reserve(
     )
     async with nullcontext() if wait is None else while_connected(request):
         found = await ledger.open(asked, wait, is_named=bool(body.key or operation))
-    return answer.response(found)
+    return stored.response(found)
 
 
-@router.post("/reservations/{key:path}/settle", response_model=models.Reservation)
+@router.post("/reservations/{key:path}/settle", **answers(RESERVATION))
 def settle(
     request: Request,
     service: ServiceDep,
     _: SpendCaller,
     key: KeyParam,
-    body: models.SettleBody,
+    body: bodies.SettleBody,
     _operation: OperationName,
 ) -> Response:
     """Replace a hold by what it really cost: all of it, also above the hold."""
@@ -100,13 +101,13 @@ def settle(
     return _done(request, service, requests.settle(key, body.amount, units, body.details))
 
 
-@router.post("/reservations/{key:path}/presume", response_model=models.Reservation)
+@router.post("/reservations/{key:path}/presume", **answers(RESERVATION))
 def presume(
     request: Request,
     service: ServiceDep,
     _: SpendCaller,
     key: KeyParam,
-    body: models.PresumeBody,
+    body: bodies.PresumeBody,
     _operation: OperationName,
 ) -> Response:
     """Count a hold as spent, or what is known if that is more, for nobody knows what it cost.
@@ -117,7 +118,7 @@ def presume(
     return _done(request, service, requests.presume(key, body.known, units, body.details))
 
 
-@router.post("/reservations/{key:path}/release", response_model=models.Reservation)
+@router.post("/reservations/{key:path}/release", **answers(RESERVATION))
 def release(
     request: Request, service: ServiceDep, _: SpendCaller, key: KeyParam, _operation: OperationName
 ) -> Response:
@@ -125,13 +126,13 @@ def release(
     return _done(request, service, requests.release(key))
 
 
-@router.post("/reservations/{key:path}/extend", response_model=models.Reservation)
-def extend(
+@router.post("/reservations/{key:path}/extend", **answers(RESERVATION))
+def extend_reservation(
     request: Request,
     service: ServiceDep,
     _: SpendCaller,
     key: KeyParam,
-    body: models.ExtendBody,
+    body: bodies.ExtendBody,
     operation: OperationName,
 ) -> Response:
     """Add to a hold on all its budgets, or on none, and to its time; under an Idempotency-Key once.
@@ -149,17 +150,17 @@ def _done(
     request: Request, service: ServiceDep, operation: Extend | Settle | Presume | Release
 ) -> Response:
     """Do *operation* on a reservation, and answer with what it is then."""
-    answer = AnswerWithEffect(request, _as_it_is)
-    found = service.workspace.ledger.committer.submit(answer.by(operation))
-    return answer.response(reservation_of(found))
+    stored = AnswerWithEffect(request, _as_it_is)
+    found = service.workspace.ledger.committer.submit(stored.by(operation))
+    return stored.response(reservation_of(found))
 
 
 def _opened(found: Reservation) -> object:
-    return to_jsonable_utf8({**reservation_json(found), "repeated": found.repeated})
+    return to_jsonable_utf8(RESERVED.encode(found))
 
 
 def _as_it_is(found: Reservation) -> object:
-    return to_jsonable_utf8(reservation_json(found))
+    return to_jsonable_utf8(RESERVATION.encode(found))
 
 
 def _wait(text: str) -> str:

@@ -1,31 +1,30 @@
 """Tasks: list and look, add, and move: approve, deny, grade, accept, reject, retry, cancel."""
 
 from collections.abc import Callable
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Query
+from starlette.responses import Response
 
 from earmark.board.listing import TaskFilter
 from earmark.board.task import (
-    CompositionWork,
-    ModelWork,
     Priority,
     Quality,
     Task,
+    TaskCost,
     TaskDraft,
     TaskStatus,
-    TaskWork,
 )
-from earmark.clock import from_datetime
-from earmark.service import models
+from earmark.service import bodies
+from earmark.service.answers import answer, answers
 from earmark.service.auth import Caller, ReadCaller, RequiresScope, SpendCaller
 from earmark.service.context import Service, ServiceDep
 from earmark.service.idempotency import IdempotentRoute, OperationName
 from earmark.service.paging import Cursor, LimitParam, after_number, page
 from earmark.service.routes.params import NameParam, OptionalQuery
-from earmark.workspace.approvals import add_task
-from earmark.workspace.jsonable import to_jsonable_utf8
-from earmark.workspace.resource_json import attempt_json, event_json, task_json
+from earmark.service.struct_body import body_of, takes
+from earmark.workspace import approvals
+from earmark.workspace.resources.board import TASK, TASK_DETAILS
 from earmark.workspace.task_costs import task_cost, task_costs
 
 router = APIRouter(route_class=IdempotentRoute, tags=["tasks"])
@@ -42,7 +41,7 @@ Newest = Annotated[bool, Query(description="The newest first.")]
 Costs = Annotated[bool, Query(description="With what each cost, from the ledger.")]
 
 
-@router.get("/tasks", response_model=models.Page[models.Task])
+@router.get("/tasks", **answers(TASK, page=True))
 def list_tasks(
     service: ServiceDep,
     _: ReadCaller,
@@ -57,7 +56,7 @@ def list_tasks(
     costs: Costs = False,
     limit: LimitParam = USUAL,
     cursor: Cursor = None,
-) -> dict[str, Any]:
+) -> Response:
     """List tasks in the order they were added."""
     wanted = TaskFilter(
         status=frozenset(status),
@@ -71,53 +70,51 @@ def list_tasks(
         newest_first=newest,
     )
     found = service.workspace.board.find(wanted)
-    forms = _forms(service, found, costs=costs)
-    return page(found, min(limit, 999), lambda each: forms[each.id], lambda each: each.number)
+    booked = _costs(service, found) if costs else {}
+    return page(
+        found,
+        min(limit, 999),
+        lambda each: TASK.encode(each, cost=booked.get(each.id)),
+        lambda each: each.number,
+    )
 
 
-@router.get("/tasks/{task_id}", response_model=models.TaskDetails)
-def get_one(service: ServiceDep, _: ReadCaller, task_id: NameParam) -> dict[str, Any]:
+@router.get("/tasks/{task_id}", **answers(TASK_DETAILS))
+def get_task(service: ServiceDep, _: ReadCaller, task_id: NameParam) -> Response:
     """Show one task with its cost, its tries and its history."""
     board = service.workspace.board
     task = board.get(task_id)
     tries = board.attempts(task.id)
-    return to_jsonable_utf8(
-        {
-            **task_json(task, task_cost(service.workspace.ledger, tries)),
-            "tries": [attempt_json(each) for each in tries],
-            "history": [event_json(each) for each in board.history(task.id)],
-        }
-    )
+    cost = task_cost(service.workspace.ledger, tries)
+    return answer(TASK_DETAILS, task, cost=cost, tries=tries, history=board.history(task.id))
 
 
-@router.post("/tasks", response_model=models.Task, status_code=201)
-def add(
+@router.post("/tasks", **answers(TASK, 201), **takes(TaskDraft))
+def add_task(
     service: ServiceDep,
     caller: SpendCaller,
-    body: models.TaskBody,
+    draft: Annotated[TaskDraft, Depends(body_of(TaskDraft))],
     operation: OperationName,
-    response: Response,
-) -> dict[str, Any]:
+) -> Response:
     """Put a task on the board; under an Idempotency-Key once, however often it is sent."""
-    task = add_task(
+    task = approvals.add_task(
         service.workspace,
-        _draft(body),
+        draft,
         actor=caller.name,
         key=operation,
         approval_for=service.approval_for,
     )
-    response.headers["Location"] = f"/v1/tasks/{task.id}"
-    return to_jsonable_utf8(task_json(task))
+    return answer(TASK, task, code=201, headers={"Location": f"/v1/tasks/{task.id}"}, cost=None)
 
 
-@router.post("/tasks/{task_id}/grade", response_model=models.Task)
-def grade(
+@router.post("/tasks/{task_id}/grade", **answers(TASK))
+def grade_task(
     service: ServiceDep,
     caller: SpendCaller,
     task_id: NameParam,
-    body: models.GradeBody,
+    body: bodies.GradeBody,
     _operation: OperationName,
-) -> dict[str, Any]:
+) -> Response:
     """Say how good the result of a completed task is."""
     quality = Quality(
         overall=body.overall,
@@ -126,9 +123,8 @@ def grade(
         graded_at=service.clock.instant(),
         note=body.note,
     )
-    return to_jsonable_utf8(
-        task_json(service.workspace.board.grade(task_id, quality, actor=caller.name))
-    )
+    task = service.workspace.board.grade(task_id, quality, actor=caller.name)
+    return answer(TASK, task, cost=None)
 
 
 #: What is decided with a note and nothing else: the move, the scope it takes, what it does.
@@ -146,55 +142,23 @@ def _add_decision(move: str, scope: str, said: str) -> None:
     caller_ = Depends(RequiresScope(scope))
 
     @router.post(
-        f"/tasks/{{task_id}}/{move}", response_model=models.Task, name=move, description=said
+        f"/tasks/{{task_id}}/{move}", **answers(TASK), name=f"{move}_task", description=said
     )
     def decide(
         service: ServiceDep,
         caller: Annotated[Caller, caller_],
         task_id: NameParam,
-        body: models.NoteBody,
+        body: bodies.NoteBody,
         _operation: OperationName,
-    ) -> dict[str, Any]:
+    ) -> Response:
         do: Callable[..., Task] = getattr(service.workspace.board, move)
-        return to_jsonable_utf8(task_json(do(task_id, actor=caller.name, note=body.note)))
+        return answer(TASK, do(task_id, actor=caller.name, note=body.note), cost=None)
 
 
 for _decision in _DECISIONS:
     _add_decision(*_decision)
 
 
-def _forms(service: Service, found: list[Task], *, costs: bool) -> dict[str, dict[str, Any]]:
-    if not costs:
-        return {each.id: task_json(each) for each in found}
+def _costs(service: Service, found: list[Task]) -> dict[str, TaskCost]:
     tries = service.workspace.board.attempts_of([each.id for each in found])
-    booked = task_costs(service.workspace.ledger, tries)
-    return {each.id: task_json(each, booked[each.id]) for each in found}
-
-
-def _draft(body: models.TaskBody) -> TaskDraft:
-    return TaskDraft(
-        title=body.title,
-        description=body.description,
-        type=body.type,
-        priority=Priority[body.priority],
-        labels=tuple(body.labels),
-        destructive=body.destructive,
-        assignee=body.assignee,
-        work=_work(body.work),
-        needs=tuple(body.needs),
-        max_attempts=body.max_attempts,
-        due_at=0 if body.due_at is None else from_datetime(body.due_at),
-    )
-
-
-def _work(work: models.ModelWork | models.CompositionWork) -> TaskWork:
-    match work:
-        case models.ModelWork():
-            return ModelWork(
-                model=work.model,
-                prompt=work.prompt,
-                system=work.system,
-                max_tokens=work.max_tokens,
-            )
-        case models.CompositionWork():
-            return CompositionWork(graph=work.graph, input=work.input, budget=work.budget)
+    return task_costs(service.workspace.ledger, tries)

@@ -1,0 +1,163 @@
+"""What requests bring: their bodies, but for what the domain has a struct of, such as a task.
+
+A JSON number is a float to most programs, so money is never one.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from earmark.budget.path import LONGEST_PATH
+from earmark.ledger.requests import LONGEST_KEY
+from earmark.money import LARGEST_NANOS
+
+USD = r"^[0-9]{1,10}(\.[0-9]{1,9})?$"
+DURATION = r"^[0-9]{1,9}(\.[0-9]{1,9})?(ms|sec|s|min|m|h|d)$"
+#: In paths: a budget's name, segments joined by slashes.
+PATH = r"^[A-Za-z0-9._-]{1,64}(/[A-Za-z0-9._-]{1,64}){0,15}$"
+
+Usd = Annotated[
+    str, Field(strict=True, pattern=USD, examples=["0.045864"], description="US dollars, exact.")
+]
+DurationField = Annotated[str, Field(strict=True, pattern=DURATION, examples=["10min"])]
+PathField = Annotated[str, Field(strict=True, pattern=PATH, max_length=LONGEST_PATH)]
+KeyField = Annotated[str, Field(strict=True, min_length=1, max_length=LONGEST_KEY)]
+CountField = Annotated[int, Field(strict=True, ge=0, le=LARGEST_NANOS)]
+NoteField = Annotated[str, Field(strict=True, max_length=1000)]
+FlagField = Annotated[bool, Field(strict=True)]
+Units = dict[Literal["calls", "tokens"], CountField]
+
+
+class RequestBody(BaseModel):
+    """What a request brings; what is not named here is refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+# Budgets ------------------------------------------------------------------------------------------
+
+
+class BudgetBody(RequestBody):
+    """What to change of a budget; what is not given stays, a list replaces the whole list."""
+
+    limits: list[Annotated[str, Field(strict=True, max_length=100)]] | None = Field(
+        default=None, max_length=32, examples=[["10 usd per day", "3 calls per 30min"]]
+    )
+    timezone: str | None = Field(default=None, strict=True, max_length=64)
+    alerts: list[Annotated[str, Field(strict=True, max_length=40)]] | None = Field(
+        default=None, max_length=16, description="Shares of each limit; a new budget has 0.8 and 1."
+    )
+    count_back: bool = Field(
+        default=False,
+        strict=True,
+        description="Whether limits of new windows count what was spent in their interval before.",
+    )
+    reason: NoteField = ""
+
+
+class PauseBody(RequestBody):
+    """Why, and until when; until resumed where that is null."""
+
+    reason: NoteField = ""
+    until: AwareDatetime | None = None
+
+
+class ReasonBody(RequestBody):
+    """Why."""
+
+    reason: NoteField = ""
+
+
+class ExtensionBody(RequestBody):
+    """What to add to the limit of the same unit and window, and until when."""
+
+    limit: str = Field(strict=True, max_length=100, examples=["2 usd per day"])
+    until: AwareDatetime
+    reason: NoteField = ""
+
+
+# Reservations -------------------------------------------------------------------------------------
+
+Details = Annotated[
+    dict[str, Any],
+    Field(
+        default=dict[str, Any](),
+        description="Kept with it, at most 4,096 characters of JSON: `model`, `request_id`, …",
+    ),
+]
+
+
+class ReserveBody(RequestBody):
+    """The most that something can cost, and who pays."""
+
+    budget: PathField
+    amount: Usd
+    units: Units = Field(default={})
+    key: KeyField | None = Field(
+        default=None, description="Names the reservation; made from the Idempotency-Key, else new."
+    )
+    deadline: DurationField = "1h"
+    wait: DurationField | None = Field(
+        default=None, description="How long to wait for what is in flight; at most 60s."
+    )
+    labels: dict[str, str] = Field(default={}, max_length=64)
+
+
+class AmountBody(RequestBody):
+    """What it really cost."""
+
+    amount: Usd
+    units: Units = Field(default={})
+
+
+class SettleBody(AmountBody):
+    """What it really cost, and what is kept with that."""
+
+    details: Details
+
+
+class PresumeBody(RequestBody):
+    """What is known of a cost that nobody knows in full."""
+
+    known: Usd | None = Field(
+        default=None, description="What it cost at least: counted where it is more than the hold."
+    )
+    units: Units = Field(default={})
+    details: Details
+
+
+class ExtendBody(RequestBody):
+    """What to add to a hold, and how long it is to last from now."""
+
+    amount: Usd = "0"
+    units: Units = Field(default={})
+    deadline: DurationField | None = Field(
+        default=None, description="Moves the deadline there, if that is later than it is."
+    )
+
+
+# Tasks and patches --------------------------------------------------------------------------------
+
+
+class NoteBody(RequestBody):
+    """What to say with it."""
+
+    note: NoteField = ""
+
+
+class GradeBody(RequestBody):
+    """How good the result is."""
+
+    overall: int = Field(strict=True, ge=0, le=100)
+    passed: FlagField
+    note: NoteField = ""
+
+
+class PatchBody(RequestBody):
+    """The next version of a patch."""
+
+    data: dict[str, Any]
+    expected: int | None = Field(
+        default=None, strict=True, ge=0, le=LARGEST_NANOS,
+        description="The version that has to stand, 0 for none; or send If-Match.",
+    )  # fmt: skip

@@ -1,0 +1,75 @@
+"""Agents, their patches and nudges, and tokens as JSON."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from earmark.clock import InstantOrZero
+from earmark.money import Money
+from earmark.nudges.nudge import Delivery, Nudge
+from earmark.quilt.quilt import Patch
+from earmark.workspace.agents import AgentRow
+from earmark.workspace.json_form import Computed, Given, JsonForm, declare_form, fields_of
+from earmark.workspace.jsonable import to_jsonable_utf8
+from earmark.workspace.tokens import TokenRow
+
+PATCH: Final = JsonForm(Patch)
+
+
+def _budget(token: TokenRow) -> str | None:
+    return token.access and token.access.budget
+
+
+def _providers(token: TokenRow) -> Sequence[str]:
+    return token.access.providers if token.access else ()
+
+
+def _models(token: TokenRow) -> Sequence[str]:
+    return token.access.models if token.access else ()
+
+
+def _most_per_request(token: TokenRow) -> Money | None:
+    return token.access and token.access.most_per_request
+
+
+TOKEN: Final = JsonForm(
+    TokenRow,
+    *fields_of(TokenRow, without=("access",)),
+    Computed("budget", _budget),
+    Computed("providers", _providers),
+    Computed("models", _models),
+    Computed("most_per_request", _most_per_request),
+    name="Token",
+)
+
+
+def _next_at(delivery: Delivery) -> InstantOrZero:
+    return delivery.next_at if delivery.state == "waiting" else 0
+
+
+declare_form(
+    Delivery,
+    *("channel", "state", "tries"),
+    Computed("next_at", _next_at),
+    *("delivered_at", "error"),
+)
+NUDGE: Final = JsonForm(Nudge, *fields_of(Nudge), Given("deliveries", list[Delivery] | None))
+#: What an event says of a new nudge.
+NUDGE_EVENT: Final = JsonForm(
+    Nudge, "id", "number", "kind", "budget", "recipient", "title", name="NudgeEvent"
+)
+
+
+def _state(agent: AgentRow) -> Mapping[str, Any]:
+    return to_jsonable_utf8(agent.state)
+
+
+AGENT: Final = JsonForm(
+    AgentRow,
+    "name",
+    Given("held", bool),
+    *("lease_until", "cycles"),
+    Computed("state", _state),
+    "updated_at",
+    name="Agent",
+    about="One agent, and what its heartbeat says of itself.",
+)
