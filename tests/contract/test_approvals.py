@@ -75,8 +75,8 @@ def test_each_task_is_told_once(workspace: Workspace) -> None:
     first = [add(workspace, key="k") for _ in range(2)]
     in_threads([lambda: request_pending_approvals(workspace)] * 4)
     assert len(nudges(workspace)) == len({task.id for task in first}) == 1
-    workspace.board.approve(first[0].id, actor="ann")
-    workspace.board.cancel(first[0].id, actor="ann")
+    workspace.board.decide(first[0].id, "approve", actor="ann")
+    workspace.board.decide(first[0].id, "cancel", actor="ann")
     add(workspace, key="k")
     assert (len(nudges(workspace)), request_pending_approvals(workspace)) == (1, 0)
 
@@ -104,7 +104,7 @@ def test_old_tasks_are_told_a_few_at_a_time(workspace: Workspace) -> None:
         workspace.board.add(RISKY, actor="ann")
     later = workspace.board.add(replace_needs(first), actor="ann")
     assert [request_pending_approvals(workspace) for _ in range(3)] == [MOST, 1, 0]
-    workspace.board.cancel(nudges(workspace)[0].data["task"], actor="ann")
+    workspace.board.decide(nudges(workspace)[0].data["task"], "cancel", actor="ann")
     accept(workspace, first)
     assert request_pending_approvals(workspace) == 1
     assert nudges(workspace)[-1].data["task"] == later.id
@@ -120,7 +120,7 @@ def accept(workspace: Workspace, task: Task) -> None:
     (claimed,) = workspace.board.claim("Cloud Lu", 1, lease_ns=10**12)
     attempt = workspace.board.start(claimed, model="a/b", key="k", budget="c8")
     workspace.board.complete(task.id, attempt.number, "Cloud Lu", {})
-    workspace.board.accept(task.id, actor="ann")
+    workspace.board.decide(task.id, "accept", actor="ann")
 
 
 def test_a_store_that_is_away_is_not_taken_for_quiet(workspace: Workspace) -> None:

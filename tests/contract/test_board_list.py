@@ -69,7 +69,7 @@ def test_adding_again_under_a_key_adds_nothing(board: Board) -> None:
     needed = add(board, "needed")
     draft = TaskDraft(title="once", labels=("a",), needs=(needed.id,))
     first = board.add(draft, actor="ann", key="k")
-    board.cancel(first.id, actor="ann")
+    board.decide(first.id, "cancel", actor="ann")
     again = board.add(draft, actor="bob", key="k")
     assert (again.id, again.status) == (first.id, TaskStatus.CANCELLED)
     assert len(board.find()) == 2
@@ -141,7 +141,7 @@ def test_pages_of_several_states_are_in_order(board: Board) -> None:
     for number in range(6):
         task = add(board, f"{number}")
         if number % 2:
-            board.cancel(task.id, actor="ann")
+            board.decide(task.id, "cancel", actor="ann")
     both = frozenset({TaskStatus.PENDING, TaskStatus.CANCELLED})
     assert titles(board, status=both, most=3) == ["0", "1", "2"]
     assert titles(board, status=both, most=3, after=3) == ["3", "4", "5"]
@@ -192,7 +192,7 @@ def test_counts_follow_what_others_do(url: str, clock: ManualClock) -> None:
             agree()
         # Several at once: one that was waiting for another, and two whose lease runs out.
         add(doing, needs=(needed.id,))
-        doing.accept(needed.id, actor="ann")
+        doing.decide(needed.id, "accept", actor="ann")
         doing.claim(AGENT, 5, lease_ns=LEASE)
         assert agree()[TaskStatus.CLAIMED] == 3
         clock.advance(timedelta(hours=1))
@@ -238,7 +238,7 @@ def test_tasks_of_a_priority_come_in_their_order(board: Board) -> None:
     for number in range(6):
         task = add(board, f"{number}", priority=Priority(number % 2))
         if number in {1, 5}:
-            board.cancel(task.id, actor="ann")
+            board.decide(task.id, "cancel", actor="ann")
     assert titles(board, priority=Priority.P1) == ["1", "3", "5"]
     assert titles(board, priority=Priority.P1, newest_first=True, most=2) == ["5", "3"]
     assert titles(board, priority=Priority.P1, after=2, most=1) == ["3"]
@@ -251,7 +251,7 @@ def test_every_change_is_told_once(board: Board, clock: ManualClock) -> None:
     assert board.last_event() == 0
     task = running(board)
     board.fail(task.id, 1, AGENT, "overloaded\0" + "x" * 5000)
-    board.retry(task.id, actor="bob", note="once more")
+    board.decide(task.id, "retry", actor="bob", note="once more")
     found = board.history(task.id)
     told = [(event.actor, event.move, event.status) for event in found]
     assert told == [

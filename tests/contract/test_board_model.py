@@ -203,7 +203,7 @@ class Machine(RuleBasedStateMachine):
             self.start(which=0, stale=False)
             self.end(which=0, back=0, agent=agent, kind="c")
             if accepted and self.model.tasks[task.id].status is TaskStatus.COMPLETED:
-                self.decide(task, moves.Accept())
+                self.decide(task, moves.Accept(actor="ann"))
 
     @precondition(lambda self: self.has(*_DONE))
     @rule(which=picks, name=st.sampled_from(list(_JUDGED)))
@@ -221,9 +221,12 @@ class Machine(RuleBasedStateMachine):
 
     def decide(self, task: Task, move: moves.PersonMove) -> None:
         """Let a person move *task*."""
-        given = (task.id, move.quality) if isinstance(move, moves.Grade) else (task.id,)
         self.both(
-            lambda board: getattr(board, move.name)(*given, actor="ann"),
+            lambda board: (
+                board.grade(task.id, move.quality, actor="ann")
+                if isinstance(move, moves.Grade)
+                else board.decide(task.id, move.name, actor="ann")
+            ),
             lambda: self.model.move(task.id, move, self.now),
         )
 
@@ -282,14 +285,9 @@ class Machine(RuleBasedStateMachine):
 
 
 def _decision(name: str) -> moves.PersonMove:
-    match name:
-        case "grade":
-            return moves.Grade(quality=quality())
-        case "approve":
-            return moves.Approve(actor="ann")
-        case _:
-            kinds = (moves.Accept(), moves.Reject(), moves.Requeue(), moves.Cancel())
-            return next(each for each in kinds if each.name == name)
+    if name == "grade":
+        return moves.Grade(quality=quality())
+    return moves.DECISIONS[name](actor="ann")
 
 
 def _older(task: Task) -> Task:

@@ -163,7 +163,7 @@ def test_a_copy_goes_on(source: str, target: str, clock: ManualClock) -> None:
         ledger.settle(ledger.reserve("new", 1).key, 1)
         check_books(ledger)
     with open_board(target, clock) as board:
-        board.accept("1", actor="ann")
+        board.decide("1", "accept", actor="ann")
         assert [task.title for task in board.claim(AGENT, 5, lease_ns=LEASE)] == ["needs it"]
         assert board.add(TaskDraft(title="[A-1] é \\N"), actor="ann", key="k").number == 1
         assert board.add(TaskDraft(title="new"), actor="ann").number == 3

@@ -131,7 +131,7 @@ def test_what_stands_beside_old_books_goes_on(url: str, clock: ManualClock) -> N
     """Tasks are claimed and end, nudges are not told twice, runs are read."""
     with open_board(url, clock) as board:
         completed = next(task for task in board.find() if task.waiting)
-        board.accept(completed.needs[0], actor="ann")
+        board.decide(completed.needs[0], "accept", actor="ann")
         clock.advance(timedelta(minutes=10))
         assert len(board.expired()) == 3
         claimed = board.claim(AGENT, 10, lease_ns=LEASE)

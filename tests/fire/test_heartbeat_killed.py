@@ -64,7 +64,7 @@ def test_a_heartbeat_killed_at_any_moment(tmp_path: Path) -> None:
     with Till() as till, beat_place(tmp_path, till, "1 usd per day") as place:
         place.fill(TASKS)
         for task in place.fill(6, destructive=True):
-            place.workspace.board.approve(task.id, actor="ann")
+            place.workspace.board.decide(task.id, "approve", actor="ann")
         watched(place, SEED)
         with zygote(tmp_path) as beats:
             for _ in range(KILLS):

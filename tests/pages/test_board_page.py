@@ -95,7 +95,7 @@ FILTERS = {
 def test_a_filter_finds_its_task_alone(house: PageHouse, query: str) -> None:
     """Type, priority, label, words and agent each narrow the list, and the form keeps them."""
     mine = house.claimed(title="mine")
-    house.workspace.board.cancel(mine.id, actor="Carlos")
+    house.workspace.board.decide(mine.id, "cancel", actor="Carlos")
     wanted = {
         "review": house.add("review", type="review"),
         "urgent": house.add("urgent", priority=Priority.P1),

@@ -56,7 +56,7 @@ def test_an_offered_move_is_carried_out(
 def test_a_refused_move_says_why_and_keeps_what_was_typed(house: PageHouse, admin: Visitor) -> None:
     """A move that the state no longer allows is a 409 on the same page; the note is not lost."""
     task = house.in_state(TaskStatus.COMPLETED)
-    house.workspace.board.accept(task.id, actor="Carlos")
+    house.workspace.board.decide(task.id, "accept", actor="Carlos")
     answer = admin.send(f"/tasks/{task.id}/cancel", note="too late")
     page = admin.checked(answer)
     assert answer.status_code == 409
@@ -169,7 +169,8 @@ def test_approval_is_for_admins(house: PageHouse, admin: Visitor) -> None:
     assert offered(admin, task.id) == {"approve", "deny", "cancel"}
     spender = house.visitor("spend")
     assert offered(spender, task.id) == {"cancel"}
-    assert "Approving needs a token with the scope admin." in spender.read(f"/tasks/{task.id}").text
+    page = spender.read(f"/tasks/{task.id}")
+    assert "To approve needs a token with the scope admin." in page.text
     assert spender.send(f"/tasks/{task.id}/approve").status_code == 403
     assert house.workspace.board.get(task.id).approval == "wanted"
     assert admin.send(f"/tasks/{task.id}/approve").status_code == 303
@@ -208,8 +209,8 @@ def test_nothing_of_a_task_is_ever_used(house: PageHouse, admin: Visitor) -> Non
     board = house.workspace.board
     board.start(task, model=MODEL + "<b>", key=f"k{HOSTILE}", budget="c8/cloud-lu")
     board.complete(task.id, 1, AGENT, {"response_text": f"{HOSTILE}\n{HOSTILE}"})
-    board.reject(task.id, actor=HOSTILE, note=HOSTILE)
-    board.retry(task.id, actor="Carlos")
+    board.decide(task.id, "reject", actor=HOSTILE, note=HOSTILE)
+    board.decide(task.id, "retry", actor="Carlos")
     (again,) = board.claim(HOSTILE, 1, lease_ns=60_000_000_000)
     board.start(again, model=HOSTILE, key="again", budget="c8/cloud-lu")
     board.fail(task.id, 2, HOSTILE, HOSTILE)

@@ -100,9 +100,9 @@ _WAYS: Final[dict[TaskStatus, Callable[[Board], Task]]] = {
     TaskStatus.FAILED: lambda board: board.fail(running(board).id, 1, AGENT, "no"),
     TaskStatus.UNKNOWN: lambda board: board.unknown(running(board).id, 1, AGENT, "cut off"),
     TaskStatus.GRADED: lambda board: board.grade(completed(board).id, quality(), actor="ann"),
-    TaskStatus.ACCEPTED: lambda board: board.accept(completed(board).id, actor="ann"),
-    TaskStatus.REJECTED: lambda board: board.reject(completed(board).id, actor="ann"),
-    TaskStatus.CANCELLED: lambda board: board.cancel(add(board).id, actor="ann"),
+    TaskStatus.ACCEPTED: lambda board: board.decide(completed(board).id, "accept", actor="ann"),
+    TaskStatus.REJECTED: lambda board: board.decide(completed(board).id, "reject", actor="ann"),
+    TaskStatus.CANCELLED: lambda board: board.decide(add(board).id, "cancel", actor="ann"),
 }
 
 

@@ -157,6 +157,10 @@ class PageHouse:
     def in_state(self, status: TaskStatus) -> Task:
         """Return a task in that state."""
         board = self.workspace.board
+
+        def decide(task: Task, name: str) -> Task:
+            return board.decide(task.id, name, actor="Carlos")
+
         ways: dict[TaskStatus, Callable[[], Task]] = {
             TaskStatus.PENDING: self.add,
             TaskStatus.CLAIMED: self.claimed,
@@ -167,9 +171,9 @@ class PageHouse:
             ),
             TaskStatus.UNKNOWN: lambda: board.unknown(self.running().id, 1, AGENT, "no reply came"),
             TaskStatus.GRADED: lambda: self.graded(65),
-            TaskStatus.ACCEPTED: lambda: board.accept(self.completed().id, actor="Carlos"),
-            TaskStatus.REJECTED: lambda: board.reject(self.completed().id, actor="Carlos"),
-            TaskStatus.CANCELLED: lambda: board.cancel(self.add().id, actor="Carlos"),
+            TaskStatus.ACCEPTED: lambda: decide(self.completed(), "accept"),
+            TaskStatus.REJECTED: lambda: decide(self.completed(), "reject"),
+            TaskStatus.CANCELLED: lambda: decide(self.add(), "cancel"),
         }
         return ways[status]()
 

@@ -169,7 +169,7 @@ def _write_beside(service: House, clock: ManualClock) -> None:
     board = workspace.board
     states = [each for each in TaskStatus if each not in {TaskStatus.PENDING, TaskStatus.CLAIMED}]
     tasks = {status: in_state(board, status) for status in states}
-    board.retry(tasks[TaskStatus.FAILED].id, actor="ann", note="once more")
+    board.decide(tasks[TaskStatus.FAILED].id, "retry", actor="ann", note="once more")
     (again,) = board.claim(AGENT, 1, lease_ns=10**9)
     board.start(again, model="local/tiny", run_id="good", budget="acme/team/run-good")
     in_state(board, TaskStatus.CLAIMED)

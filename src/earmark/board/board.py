@@ -13,19 +13,15 @@ from earmark.board import listing, rows, task_history
 from earmark.board.draft import checked, checked_name
 from earmark.board.listing import TaskFilter
 from earmark.board.moves import (
+    DECISIONS,
     Accept,
-    Approve,
-    Cancel,
     Claim,
     Complete,
-    Deny,
     Fail,
     Grade,
     Lose,
     Move,
     Park,
-    Reject,
-    Requeue,
     Start,
     TakeBack,
 )
@@ -358,32 +354,17 @@ class Board:
         """Say how good the result of a completed task is; raises `TaskRefused` for any other."""
         return self._move(task_id, Grade(quality=quality), actor, quality.note)
 
-    def accept(self, task_id: str, *, actor: str, note: str = "") -> Task:
-        """Take the result of a completed or graded task, else `TaskRefused`.
+    def decide(self, task_id: str, name: str, *, actor: str, note: str = "") -> Task:
+        """Do what a person decided: one of `DECISIONS`, by its name.
 
-        In the same transaction, the tasks that need it wait for one less.
+        In the transaction of `accept`, the tasks that need this one wait for one less.
+
+        Raises:
+            TaskRefused: The task's state does not allow it; says what it does allow.
         """
-        return self._move(task_id, Accept(), actor, note, unblock)
-
-    def reject(self, task_id: str, *, actor: str, note: str = "") -> Task:
-        """Do not take the result of a completed or graded task; raises `TaskRefused`."""
-        return self._move(task_id, Reject(), actor, note)
-
-    def retry(self, task_id: str, *, actor: str, note: str = "") -> Task:
-        """Make a failed, unknown or rejected task pending again, else `TaskRefused`."""
-        return self._move(task_id, Requeue(), actor, note)
-
-    def cancel(self, task_id: str, *, actor: str, note: str = "") -> Task:
-        """Give up a task that nobody has begun, or that ended badly; raises `TaskRefused`."""
-        return self._move(task_id, Cancel(), actor, note)
-
-    def approve(self, task_id: str, *, actor: str, note: str = "") -> Task:
-        """Let a task run that waits for a person; raises `TaskRefused` if it does not wait."""
-        return self._move(task_id, Approve(actor=actor), actor, note)
-
-    def deny(self, task_id: str, *, actor: str, note: str = "") -> Task:
-        """Cancel a task that waits for a person; raises `TaskRefused` if it does not wait."""
-        return self._move(task_id, Deny(actor=actor), actor, note)
+        decision = DECISIONS[name](actor=actor)
+        beside = unblock if isinstance(decision, Accept) else nothing
+        return self._move(task_id, decision, actor, note, beside)
 
     # How it is written ----------------------------------------------------------------------------
 

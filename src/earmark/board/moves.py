@@ -1,7 +1,7 @@
 """What can be done with a task: one frozen value for each move, with all that it takes."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Final, Literal
 
 from msgspec import Struct
 
@@ -84,53 +84,96 @@ class Grade(Struct, frozen=True, kw_only=True):
     quality: Quality
 
 
-class Accept(Struct, frozen=True):
+class PersonDecision(Struct, frozen=True, kw_only=True):
+    """What a person decides about a task, with a note and nothing else."""
+
+    name: ClassVar[str]
+    event_name: ClassVar[str]
+    scope: ClassVar[Literal["spend", "admin"]] = "spend"
+    """What a token needs for it."""
+    summary: ClassVar[str]
+    label: ClassVar[str]
+    """On a button."""
+    declines: ClassVar[bool] = False
+    """Whether it is against the task."""
+    actor: str
+
+
+class Accept(PersonDecision, frozen=True, kw_only=True):
     """The result is taken; tasks that need it wait for one less."""
 
     name: ClassVar[str] = "accept"
     event_name: ClassVar[str] = "accepted"
+    summary: ClassVar[str] = "Take the result of a task: those that need it wait for one less."
+    label: ClassVar[str] = "Accept"
 
 
-class Reject(Struct, frozen=True):
+class Reject(PersonDecision, frozen=True, kw_only=True):
     """The result is not taken."""
 
     name: ClassVar[str] = "reject"
     event_name: ClassVar[str] = "rejected"
+    summary: ClassVar[str] = "Do not take the result of a task."
+    label: ClassVar[str] = "Reject"
+    declines: ClassVar[bool] = True
 
 
-class Requeue(Struct, frozen=True):
+class Requeue(PersonDecision, frozen=True, kw_only=True):
     """A person wants another try."""
 
     name: ClassVar[str] = "retry"
     event_name: ClassVar[str] = "retried"
+    summary: ClassVar[str] = "Give a failed, unknown or rejected task another try."
+    label: ClassVar[str] = "Retry"
 
 
-class Cancel(Struct, frozen=True):
+class Cancel(PersonDecision, frozen=True, kw_only=True):
     """It is not to be done any more."""
 
     name: ClassVar[str] = "cancel"
     event_name: ClassVar[str] = "cancelled"
+    summary: ClassVar[str] = "Give up a task that nobody has begun, or that ended badly."
+    label: ClassVar[str] = "Cancel the task"
+    declines: ClassVar[bool] = True
 
 
-class Approve(Struct, frozen=True, kw_only=True):
+class Approve(PersonDecision, frozen=True, kw_only=True):
     """A person says that it may run."""
 
     name: ClassVar[str] = "approve"
     event_name: ClassVar[str] = "approved"
-    actor: str
+    scope: ClassVar[Literal["spend", "admin"]] = "admin"
+    summary: ClassVar[str] = "Let a task run that waits for a person."
+    label: ClassVar[str] = "Approve"
 
 
-class Deny(Struct, frozen=True, kw_only=True):
+class Deny(PersonDecision, frozen=True, kw_only=True):
     """A person says that it may not run, which ends it."""
 
     name: ClassVar[str] = "deny"
     event_name: ClassVar[str] = "denied"
-    actor: str
+    scope: ClassVar[Literal["spend", "admin"]] = "admin"
+    summary: ClassVar[str] = "Cancel a task that waits for a person."
+    label: ClassVar[str] = "Deny"
+    declines: ClassVar[bool] = True
 
+
+#: What a person is asked about a task, each with its answers; commands, routes, the schema and the
+#: pages follow from it.
+QUESTIONS: Final[tuple[tuple[type[PersonDecision], ...], ...]] = (
+    (Approve, Deny),
+    (Accept, Reject),
+    (Requeue,),
+    (Cancel,),
+)
+#: Each of them by its name.
+DECISIONS: Final[Mapping[str, type[PersonDecision]]] = {
+    each.name: each for question in QUESTIONS for each in question
+}
 
 #: By the agent that has the task.
 HolderMove = Start | Complete | Fail | Lose | Park
 #: By people, and by those who grade for them.
-PersonMove = Grade | Accept | Reject | Requeue | Cancel | Approve | Deny
+PersonMove = Grade | PersonDecision
 
 Move = Claim | HolderMove | TakeBack | PersonMove

@@ -196,7 +196,7 @@ def _approve(task: Task, move: Approve, now: int) -> Task:
 
 def _deny(task: Task, move: Deny, now: int) -> Task:
     denied = replace(_asked(task, move), approval="denied", approved_by=move.actor)
-    return _cancel(denied, Cancel(), now)
+    return _cancel(denied, Cancel(actor=move.actor), now)
 
 
 def _asked(task: Task, move: Approve | Deny) -> Task:

@@ -167,6 +167,11 @@ class Task(Struct, frozen=True, kw_only=True):
         return tag if bracket and self.title.startswith("[") else ""
 
     @property
+    def bare_title(self) -> str:
+        """The title without its series tag."""
+        return self.title.removeprefix(f"[{self.series}]").strip() if self.series else self.title
+
+    @property
     def claimed_by(self) -> str:
         """Who works on it at both levels: `Cloud Lu → claude-sonnet-4-20250514`."""
         return f"{self.agent} → {self.model.rpartition('/')[2]}" if self.model else self.agent

@@ -3,13 +3,14 @@
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 from msgspec.structs import replace
 
 from earmark.board.board import Board
 from earmark.board.listing import TaskFilter
+from earmark.board.moves import DECISIONS, PersonDecision
 from earmark.board.task import ModelWork, Priority, Quality, Task, TaskDraft, TaskStatus
 from earmark.cli.options import ActorOption
 from earmark.cli.session import Session, command, group
@@ -235,30 +236,21 @@ def grade(
     _decide(session, task, say)
 
 
-#: What is decided with a note and nothing else.
-_DECISIONS: Final = {
-    "approve": "Let a task run that waits for a person.",
-    "deny": "Cancel a task that waits for a person.",
-    "accept": "Take the result of a task: those that need it wait for one less.",
-    "reject": "Do not take the result of a task.",
-    "retry": "Give a failed, unknown or rejected task another try.",
-    "cancel": "Give up a task that nobody has started.",
-}
-
-
-def _add_decision(move: str, said: str) -> None:
+def _add_decision(decision: type[PersonDecision]) -> None:
     def decide(
         session: Session, task: TaskName, *, note: NoteOption = "", actor: ActorOption = None
     ) -> None:
-        who = _who(actor)
-        _decide(session, task, lambda board, name: getattr(board, move)(name, actor=who, note=note))
+        def say(board: Board, task_id: str) -> Task:
+            return board.decide(task_id, decision.name, actor=_who(actor), note=note)
 
-    decide.__doc__ = said
-    command(app, move)(decide)
+        _decide(session, task, say)
+
+    decide.__doc__ = decision.summary
+    command(app, decision.name)(decide)
 
 
-for _move, _said in _DECISIONS.items():
-    _add_decision(_move, _said)
+for _decision in DECISIONS.values():
+    _add_decision(_decision)
 
 
 def _decide(session: Session, task: str, decision: Callable[[Board, str], Task]) -> None:

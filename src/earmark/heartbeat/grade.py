@@ -12,6 +12,7 @@ from typing import Any, Final, cast
 
 from earmark.admission.call import Grant
 from earmark.board.listing import TaskFilter
+from earmark.board.moves import Accept, Reject
 from earmark.board.task import CompositionWork, Quality, Task, TaskStatus
 from earmark.clock import Clock
 from earmark.config.settings import GradeSettings, HeartbeatSettings
@@ -135,12 +136,13 @@ class Grader:
             return
         for task in await self._find(TaskStatus.GRADED):
             passed = policy == "completed" or (task.quality is not None and task.quality.passed)
-            decide = board.accept if passed else board.reject
-            await _unless_moved(partial(decide, task.id, actor=agent, note=f"policy: {policy}"))
+            name, note = Accept.name if passed else Reject.name, f"policy: {policy}"
+            await _unless_moved(partial(board.decide, task.id, name, actor=agent, note=note))
         if policy == "completed" and self._settings.grade is None:
             for task in await self._find(TaskStatus.COMPLETED):
+                note = "policy: completed"
                 await _unless_moved(
-                    partial(board.accept, task.id, actor=agent, note="policy: completed")
+                    partial(board.decide, task.id, Accept.name, actor=agent, note=note)
                 )
 
     async def _find(self, status: TaskStatus) -> list[Task]:

@@ -60,16 +60,22 @@ MOVES: list[tuple[Move, dict[TaskStatus, TaskStatus]]] = [
     (Lose(agent="Lu", error="cut"), {TaskStatus.RUNNING: TaskStatus.UNKNOWN}),
     (Park(agent="Lu"), dict.fromkeys(HELD, TaskStatus.PENDING)),
     (Grade(quality=QUALITY), {TaskStatus.COMPLETED: TaskStatus.GRADED}),
-    (Accept(), dict.fromkeys((TaskStatus.COMPLETED, TaskStatus.GRADED), TaskStatus.ACCEPTED)),
-    (Reject(), dict.fromkeys((TaskStatus.COMPLETED, TaskStatus.GRADED), TaskStatus.REJECTED)),
     (
-        Requeue(),
+        Accept(actor="ann"),
+        dict.fromkeys((TaskStatus.COMPLETED, TaskStatus.GRADED), TaskStatus.ACCEPTED),
+    ),
+    (
+        Reject(actor="ann"),
+        dict.fromkeys((TaskStatus.COMPLETED, TaskStatus.GRADED), TaskStatus.REJECTED),
+    ),
+    (
+        Requeue(actor="ann"),
         dict.fromkeys(
             (TaskStatus.FAILED, TaskStatus.UNKNOWN, TaskStatus.REJECTED), TaskStatus.PENDING
         ),
     ),
     (
-        Cancel(),
+        Cancel(actor="ann"),
         dict.fromkeys(
             (
                 TaskStatus.PENDING,

@@ -179,7 +179,7 @@ def test_a_destructive_composition_that_was_stopped_is_not_begun_again() -> None
     with composing() as beats:
         work = CompositionWork(graph=GRAPH, input="x", budget="0.50")
         task = beats.add(work=work, destructive=True)
-        beats.board.approve(task.id, actor="ann")
+        beats.board.decide(task.id, "approve", actor="ann")
         beats.when_sent(lambda: kill(beats))
         assert beats.cycle().state == "killed"
         stopped = beats.board.get(task.id)

@@ -210,7 +210,7 @@ def test_tasks_of_a_provider_without_a_key_take_nobodys_place() -> None:
             )
             parked = [each for each in beats.board.history(task.id) if each.move == "parked"]
             assert [each.note for each in parked] == [reports[0].reason]
-            beats.board.cancel(task.id, actor="ann")
+            beats.board.decide(task.id, "cancel", actor="ann")
         assert beats.cycle().state == "idle"
 
 
@@ -434,7 +434,7 @@ def test_what_waits_for_a_person_is_not_dispatched(beats: BeatHouse) -> None:
     other = beats.add("not mine", assignee="VS Lu")
     assert beats.cycle().dispatched == ()
     assert beats.nudges() == ["approval"]
-    beats.board.approve(task.id, actor="ann")
+    beats.board.decide(task.id, "approve", actor="ann")
     beats.cycle(after=HALF_HOUR)
     assert (beats.status(task), beats.status(other)) == (TaskStatus.COMPLETED, TaskStatus.PENDING)
 

@@ -43,7 +43,7 @@ def test_a_task_of_which_nothing_was_sent_comes_back(beats: BeatHouse) -> None:
 def test_a_destructive_task_that_may_have_run_is_for_a_person(beats: BeatHouse, state: str) -> None:
     """Whatever became of its call, nothing repeats it by itself, and a person is told once."""
     task = beats.add(destructive=True)
-    beats.board.approve(task.id, actor="ann")
+    beats.board.decide(task.id, "approve", actor="ann")
     attempt = dies(beats, task)
     assert attempt is not None
     beats.ledger.reserve(BUDGET, "0.10", key=attempt.key, deadline="20min")
@@ -142,7 +142,7 @@ def test_a_composition_is_judged_by_all_its_calls(beats: BeatHouse, *, sent: boo
     """One reservation of its run is enough to call it sent."""
     graph = {"description": "a", "version": "0.1.0", "root": {"op": "Stage", "id": "x"}}
     task = beats.add(destructive=True, work=CompositionWork(graph=graph, input=1, budget="0.10"))
-    beats.board.approve(task.id, actor="ann")
+    beats.board.decide(task.id, "approve", actor="ann")
     dies(beats, task, run="0123456789abcdef")
     if sent:
         path = f"{BUDGET}/run-0123456789abcdef"

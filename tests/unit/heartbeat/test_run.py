@@ -115,7 +115,7 @@ def test_after_its_grace_what_is_under_way_is_booked_and_put_back(beats: BeatHou
     beats.provider.play(answer(10, after=300))
     task = beats.add()
     dangerous = beats.add(destructive=True)
-    beats.board.approve(dangerous.id, actor="ann")
+    beats.board.decide(dangerous.id, "approve", actor="ann")
     last = beats.add(max_attempts=1)
 
     async def script(stop: asyncio.Event) -> None:

@@ -160,6 +160,7 @@ def render_page(
         here=here,
         address=address or page_request.request.url.path,
         caller=page_request.caller,
+        now=page_request.now,
         form=page_request.form,
         problem=refused.sentence if refused else "",
     )

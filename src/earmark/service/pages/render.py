@@ -1,6 +1,6 @@
 """From values to HTML: templates in which everything is escaped and nothing may be missing."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Final
@@ -9,7 +9,16 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from earmark.service.auth import Caller
 from earmark.service.pages.assets import FOLDER, address
+from earmark.service.pages.formatting import (
+    DisplayedTime,
+    count,
+    moment,
+    pretty,
+    stretch,
+    usd,
+)
 from earmark.service.pages.markdown import rendered
+from earmark.service.pages.views_task import books_of
 
 #: The part of a page that changes while somebody looks: a block of its template.
 LIVE: Final = "live"
@@ -25,10 +34,15 @@ class Frame:
     address: str
     """Its own path, to come back to."""
     caller: Caller
+    now: int = 0
     problem: str = ""
     """What was refused, with its numbers; empty if nothing was."""
     form: Mapping[str, str] = field(default_factory=dict[str, str])
     """What was typed, to be shown again."""
+
+    def at(self, instant: int) -> DisplayedTime | None:
+        """Return an instant as the page shows it; None for 0, which is "not yet"."""
+        return moment(instant, self.now)
 
     def typed(self, name: str, otherwise: object = "") -> str:
         """Return what was typed into the field *name*."""
@@ -65,6 +79,7 @@ def environment() -> Environment:
         auto_reload=False,
     )
     made.globals.update(_GLOBALS)
+    made.filters.update(_FILTERS)
     # For every template, and for a fragment, of which only the block is written.
     parts: Any = made.get_template("parts.html").module
     made.globals["parts"] = parts
@@ -72,3 +87,10 @@ def environment() -> Environment:
 
 
 _GLOBALS: Final[Mapping[str, Any]] = {"asset": address, "markdown": rendered}
+_FILTERS: Final[Mapping[str, Callable[..., Any]]] = {
+    "usd": usd,
+    "count": count,
+    "stretch": stretch,
+    "pretty": pretty,
+    "books_of": books_of,
+}

@@ -1,12 +1,11 @@
 """`/tasks/…`: a new task, one task, and what people decide about it."""
 
-from collections.abc import Callable, Mapping
 from typing import Final
 
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from earmark.board.board import Board
+from earmark.board.moves import DECISIONS, Grade
 from earmark.board.task import TYPES, Priority, Task
 from earmark.errors import EarmarkError, NotFound, StoreError
 from earmark.ids import new_key
@@ -23,7 +22,7 @@ from earmark.service.pages.page_context import (
     see_other,
 )
 from earmark.service.pages.views_agents import beats
-from earmark.service.pages.views_task import TaskFacts, bare_title, task_view
+from earmark.service.pages.views_task import TaskPage
 from earmark.workspace.approvals import add_task
 from earmark.workspace.task_costs import task_cost
 
@@ -32,8 +31,6 @@ router: Final = APIRouter(route_class=PageRoute)
 #: Fields that are folded away until something stands in one of them.
 _WORK: Final = ("model", "max_tokens", "prompt", "system", "graph", "input", "budget")
 _WHEN: Final = ("assignee", "needs", "due")
-
-Decide = Callable[[Board, str, PageRequest], Task]
 
 
 @router.get("/tasks/new")
@@ -73,13 +70,17 @@ def task(page_request: ReaderPageRequest, task_id: str) -> Response:
 @router.post("/tasks/{task_id}/{move}")
 def decide(page_request: ReaderForm, task_id: str, move: str) -> Response:
     """Do what a person decided; where the task's state does not allow it, say so."""
-    if move not in _DECISIONS:
+    scope = "spend" if move == Grade.name else DECISIONS[move].scope if move in DECISIONS else None
+    if scope is None:
         raise NotFound(kind="page", name=f"/tasks/{task_id}/{move}")
-    scope, how = _DECISIONS[move]
     allowed(page_request.caller, scope)
-    board = page_request.workspace.board
+    board, actor = page_request.workspace.board, page_request.caller.name
     try:
-        how(board, task_id, page_request)
+        if move == Grade.name:
+            quality = quality_of(page_request.form, actor=actor, now=page_request.now)
+            board.grade(task_id, quality, actor=actor)
+        else:
+            board.decide(task_id, move, actor=actor, note=page_request.typed("note"))
     except (NotFound, StoreError):
         raise
     except EarmarkError as error:
@@ -87,47 +88,27 @@ def decide(page_request: ReaderForm, task_id: str, move: str) -> Response:
     return see_other(f"/tasks/{task_id}")
 
 
-def _grade(board: Board, task_id: str, page_request: PageRequest) -> Task:
-    actor = page_request.caller.name
-    quality = quality_of(page_request.form, actor=actor, now=page_request.now)
-    return board.grade(task_id, quality, actor=actor)
-
-
-def _noted(do: Callable[..., Task]) -> Decide:
-    """Return the decision that takes a note and nothing else."""
-    return lambda board, task_id, page_request: do(
-        board, task_id, actor=page_request.caller.name, note=page_request.typed("note")
-    )
-
-
-#: The scope and the deed of each form of the page.
-_DECISIONS: Final[Mapping[str, tuple[str, Decide]]] = {
-    "approve": ("admin", _noted(Board.approve)),
-    "deny": ("admin", _noted(Board.deny)),
-    "grade": ("spend", _grade),
-    "accept": ("spend", _noted(Board.accept)),
-    "reject": ("spend", _noted(Board.reject)),
-    "retry": ("spend", _noted(Board.retry)),
-    "cancel": ("spend", _noted(Board.cancel)),
-}
-
-
 def _page(page_request: PageRequest, task: Task, refused: FormRefusal | None = None) -> Response:
     workspace = page_request.workspace
     attempts = workspace.board.attempts(task.id)
-    facts = TaskFacts(
+    view = TaskPage(
         task=task,
         attempts=attempts,
         history=workspace.board.history(task.id),
         cost=task_cost(workspace.ledger, attempts),
         needs=[workspace.board.get(each) for each in task.needs],
         beats=beats(workspace.agents.all(), page_request.now),
+        now=page_request.now,
     )
-    view = task_view(facts, page_request.now)
     address = f"/tasks/{task.id}"
-    title = bare_title(task)
     return render_page(
-        page_request, "task.html", title, view, here="board", address=address, refused=refused
+        page_request,
+        "task.html",
+        task.bare_title,
+        view,
+        here="board",
+        address=address,
+        refused=refused,
     )
 
 

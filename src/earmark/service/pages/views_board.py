@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from earmark.board.listing import TaskFilter
 from earmark.board.task import TYPES, Priority, Task, TaskCost, TaskStatus
 from earmark.errors import InvalidTask
-from earmark.service.pages.formatting import DisplayedTime, moment, usd
+from earmark.service.pages.formatting import moment
 from earmark.service.pages.views_agents import Beat
 
 #: Rows on a page.
@@ -47,29 +47,15 @@ class BoardQuery:
         return any((self.status, self.type, self.priority, self.label, self.agent, self.text))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class TaskRow:
-    """One task of the list."""
+    """One task of the list, what it cost, and why it waits or what went wrong."""
 
-    id: str
-    number: int
-    series: str
-    title: str
-    """Without its series."""
-    status: str
-    type: str
-    priority: str
-    labels: tuple[str, ...]
-    claimed_by: str
-    cost: str
-    quality: str
-    created: DisplayedTime | None
-    completed: DisplayedTime | None
+    task: Task
+    cost: TaskCost | None
     note: str
-    """Why it waits, or what went wrong."""
     bad: bool
     """Whether the note is about a failure."""
-    approval_wanted: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,41 +137,13 @@ def board_view(
     last = page[-1] if len(found) > MOST else None
     return BoardView(
         query=query,
-        rows=tuple(row(task, costs.get(task.id), now) for task in page),
+        rows=tuple(TaskRow(task, costs.get(task.id), *_note(task, now)) for task in page),
         counts=tuple(_count(query, status, counts.get(status, 0)) for status in TaskStatus),
         total=sum(counts.values()),
         beats=beats,
         next_page=query.link(after=f"{int(last.priority)}.{last.number}") if last else "",
         first_page=query.link() if query.after else "",
     )
-
-
-def row(task: Task, cost: TaskCost | None, now: int) -> TaskRow:
-    """Return the line of one task."""
-    note, bad = _note(task, now)
-    return TaskRow(
-        id=task.id,
-        number=task.number,
-        series=task.series,
-        title=bare_title(task),
-        status=task.status,
-        type=task.type,
-        priority=task.priority.name,
-        labels=task.labels,
-        claimed_by=task.claimed_by,
-        cost=_cost(cost),
-        quality=_quality(task),
-        created=moment(task.created_at, now),
-        completed=moment(task.completed_at, now),
-        note=note,
-        bad=bad,
-        approval_wanted=task.status is TaskStatus.PENDING and task.approval == "wanted",
-    )
-
-
-def bare_title(task: Task) -> str:
-    """Return the title without its series tag."""
-    return task.title.removeprefix(f"[{task.series}]").strip() if task.series else task.title
 
 
 def _note(task: Task, now: int) -> tuple[str, bool]:
@@ -201,19 +159,6 @@ def _note(task: Task, now: int) -> tuple[str, bool]:
         return f"last try: {task.error}", True
     due = moment(task.due_at, now) if task.due_at > now else None
     return (f"due {due.age}" if due else ""), False
-
-
-def _cost(cost: TaskCost | None) -> str:
-    if cost is None or not (cost.settled or cost.held):
-        return ""
-    held = f" + {cost.held} held" if cost.held else ""
-    return f"{usd(cost.settled)}{held}"
-
-
-def _quality(task: Task) -> str:
-    if task.quality is None:
-        return ""
-    return f"{task.quality.overall} % {'pass' if task.quality.passed else 'fail'}"
 
 
 def _count(query: BoardQuery, status: TaskStatus, number: int) -> StatusCount:

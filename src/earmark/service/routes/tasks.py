@@ -1,12 +1,12 @@
 """Tasks: list and look, add, and move: approve, deny, grade, accept, reject, retry, cancel."""
 
-from collections.abc import Callable
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query
 from starlette.responses import Response
 
 from earmark.board.listing import TaskFilter
+from earmark.board.moves import DECISIONS, PersonDecision
 from earmark.board.task import (
     Priority,
     Quality,
@@ -127,22 +127,14 @@ def grade_task(
     return answer(TASK, task, cost=None)
 
 
-#: What is decided with a note and nothing else: the move, the scope it takes, what it does.
-_DECISIONS: Final = (
-    ("accept", "spend", "Take the result; tasks that need it wait for one less."),
-    ("reject", "spend", "Do not take the result."),
-    ("retry", "spend", "Make a failed, unknown or rejected task pending again."),
-    ("cancel", "spend", "Give up a task that nobody has begun, or that ended badly."),
-    ("approve", "admin", "Let a task run that waits for a person."),
-    ("deny", "admin", "Cancel a task that waits for a person."),
-)
-
-
-def _add_decision(move: str, scope: str, said: str) -> None:
-    caller_ = Depends(RequiresScope(scope))
+def _add_decision(decision: type[PersonDecision]) -> None:
+    caller_ = Depends(RequiresScope(decision.scope))
 
     @router.post(
-        f"/tasks/{{task_id}}/{move}", **answers(TASK), name=f"{move}_task", description=said
+        f"/tasks/{{task_id}}/{decision.name}",
+        **answers(TASK),
+        name=f"{decision.name}_task",
+        description=decision.summary,
     )
     def decide(
         service: ServiceDep,
@@ -151,12 +143,13 @@ def _add_decision(move: str, scope: str, said: str) -> None:
         body: bodies.NoteBody,
         _operation: OperationName,
     ) -> Response:
-        do: Callable[..., Task] = getattr(service.workspace.board, move)
-        return answer(TASK, do(task_id, actor=caller.name, note=body.note), cost=None)
+        board = service.workspace.board
+        task = board.decide(task_id, decision.name, actor=caller.name, note=body.note)
+        return answer(TASK, task, cost=None)
 
 
-for _decision in _DECISIONS:
-    _add_decision(*_decision)
+for _decision in DECISIONS.values():
+    _add_decision(_decision)
 
 
 def _costs(service: Service, found: list[Task]) -> dict[str, TaskCost]:
