@@ -30,7 +30,7 @@ from earmark.heartbeat.dispatch_end import (
     refusal_verdict,
     seconds,
 )
-from earmark.heartbeat.model_task import as_text, cost_json
+from earmark.heartbeat.model_task import as_text, tokens_of
 from earmark.heartbeat.runtime import Runtime
 from earmark.heartbeat.send_check import SendCheck
 from earmark.ids import new_run_id
@@ -195,11 +195,9 @@ class CompositionDispatcher:
 
     async def _answered(self, task: Task, attempt: Attempt, statement: Statement) -> DispatchEnd:
         counts = [line.usage for line in statement.lines if line.usage is not None]
-        tokens = [
-            sum(usage.get(kind) for usage in counts) for kind in ("input_tokens", "output_tokens")
-        ]
+        tokens = tokens_of(counts)
         result = {
-            "cost": cost_json(statement.spent, *tokens),
+            "cost": tokens,
             "model": attempt.model,
             "status": "success",
             "transport": "composition",
@@ -208,7 +206,7 @@ class CompositionDispatcher:
             "run_id": statement.run_id,
             "output": statement.output,
         }
-        known = (tokens[0], tokens[1]) if counts else (None, None)
+        known = (tokens["input_tokens"], tokens["output_tokens"]) if counts else (None, None)
         await self._attempt_writer.complete(attempt, result, known)
         return dispatch_end(task, "completed", cost_usd=str(statement.spent))
 

@@ -1,14 +1,13 @@
 """What a task asks of a model, and what it says of the answer: pure."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
 from earmark.admission.call import ModelRequest, Reply
 from earmark.admission.charge import Charge
 from earmark.board.task import ModelWork, Task
 from earmark.config.settings import ProviderSettings, Settings
-from earmark.money import Money
 from earmark.pricing.usage import Usage
 
 #: As results name the way to a model.
@@ -54,7 +53,7 @@ def model_result(model: str, transport: str, reply: Reply, charge: Charge) -> di
     """Return the result of a model's answer, in the shape that siblings read."""
     usage = reply.usage or Usage()
     return {
-        "cost": cost_json(charge.settled, usage.get("input_tokens"), usage.get("output_tokens")),
+        "cost": tokens_of([usage]),
         "model": reply.model or bare(model),
         "status": "success",
         "transport": transport,
@@ -68,9 +67,8 @@ def model_result(model: str, transport: str, reply: Reply, charge: Charge) -> di
 def failed_result(model: str, transport: str, charge: Charge | None) -> dict[str, Any]:
     """Return the result of an attempt that came to nothing, with what it cost all the same."""
     usage = (charge.usage if charge else None) or Usage()
-    spent = charge.settled if charge else Money()
     return {
-        "cost": cost_json(spent, usage.get("input_tokens"), usage.get("output_tokens")),
+        "cost": tokens_of([usage]),
         "model": bare(model),
         "status": "error",
         "transport": transport,
@@ -79,12 +77,10 @@ def failed_result(model: str, transport: str, charge: Charge | None) -> dict[str
     }
 
 
-def cost_json(spent: Money, input_tokens: int, output_tokens: int) -> Mapping[str, Any]:
-    """Return a cost as results show it; the ledger, not this number, is what counts."""
+def tokens_of(usages: Sequence[Usage]) -> Mapping[str, int]:
+    """Return the tokens of a result; what they cost is the ledger's to say, and may change."""
     return {
-        "input_tokens": input_tokens,
-        "output_tokens": output_tokens,
-        "estimated_usd": json.loads(str(spent)),
+        kind: sum(each.get(kind) for each in usages) for kind in ("input_tokens", "output_tokens")
     }
 
 

@@ -46,11 +46,7 @@ def test_a_composition_is_dispatched_on_a_budget_of_its_own() -> None:
         assert done.status is TaskStatus.COMPLETED
         assert done.result is not None
         assert done.result["output"] == done.result["response_text"] == "ok"
-        assert done.result["cost"] == {
-            "input_tokens": 200,
-            "output_tokens": 2000,
-            "estimated_usd": 0.2,
-        }
+        assert done.result["cost"] == {"input_tokens": 200, "output_tokens": 2000}
         (attempt,) = beats.board.attempts(task.id)
         assert attempt.budget == f"c8/cloud-lu/run-{done.result['run_id']}"
         assert beats.cost(task) == beats.spent == Money("0.20")

@@ -83,7 +83,7 @@ def test_a_reply_without_usage_is_a_result_at_the_whole_hold() -> None:
         beats.cycle()
         result = beats.board.get(task.id).result
         assert result is not None
-        assert (result["response_text"], result["cost"]["estimated_usd"]) == ("done", 0.1)
+        assert (result["response_text"], beats.cost(task)) == ("done", Money("0.1"))
         assert result["note"] == "no usage in the reply"
         assert beats.health().budget["unresolved"] == 1
 

@@ -2,8 +2,7 @@
 
 from earmark.board.task import ModelWork
 from earmark.config.settings import ProviderSettings, Settings
-from earmark.heartbeat.model_task import as_text, bare, cost_json, request_of, transports_of
-from earmark.money import Money
+from earmark.heartbeat.model_task import as_text, bare, request_of, transports_of
 from support.beat_house import BeatHouse
 
 
@@ -37,14 +36,6 @@ def test_a_task_is_sent_as_it_was_written(beats: BeatHouse) -> None:
     assert isinstance(task.work, ModelWork)
     request = request_of(task, task.work, "a/b")
     assert request.messages == [{"role": "user", "content": text}]
-
-
-def test_a_cost_is_a_number_as_exact_as_the_money() -> None:
-    """What siblings read is a JSON number, of a fraction of a cent as of nothing."""
-    for amount in ("0.045864", "0.000000001", "0", "12"):
-        told = cost_json(Money(amount), 1, 2)
-        assert (told["input_tokens"], told["output_tokens"]) == (1, 2)
-        assert Money(f"{told['estimated_usd']:.9f}") == Money(amount)
 
 
 def test_a_model_is_shown_without_its_provider() -> None:
