@@ -13,11 +13,20 @@ from earmark.service.pages.formatting import (
     DisplayedTime,
     count,
     moment,
+    money_of,
     pretty,
     stretch,
     usd,
 )
 from earmark.service.pages.markdown import rendered
+from earmark.service.pages.views_budgets import amount_of_entry, remarks_on_entry
+from earmark.service.pages.views_nudges import (
+    alert_texts,
+    mark_of_nudge,
+    state_of_delivery,
+    tries_of_delivery,
+)
+from earmark.service.pages.views_runs import mark_of_outcome, remark_on, stage_of, took
 from earmark.service.pages.views_task import books_of
 
 #: The part of a page that changes while somebody looks: a block of its template.
@@ -86,11 +95,21 @@ def environment() -> Environment:
     return made
 
 
-_GLOBALS: Final[Mapping[str, Any]] = {"asset": address, "markdown": rendered}
+_GLOBALS: Final[Mapping[str, Any]] = {"asset": address, "markdown": rendered, "money_of": money_of}
 _FILTERS: Final[Mapping[str, Callable[..., Any]]] = {
     "usd": usd,
     "count": count,
     "stretch": stretch,
     "pretty": pretty,
     "books_of": books_of,
+    "mark_of_nudge": mark_of_nudge,
+    "state_of_delivery": state_of_delivery,
+    "tries_of_delivery": tries_of_delivery,
+    "alert_texts": alert_texts,
+    "mark_of_outcome": mark_of_outcome,
+    "stage_of": stage_of,
+    "remark_on": remark_on,
+    "took": took,
+    "amount_of_entry": amount_of_entry,
+    "remarks_on_entry": remarks_on_entry,
 }

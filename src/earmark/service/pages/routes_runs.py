@@ -10,7 +10,7 @@ from earmark.ledger.ledger import Ledger
 from earmark.money import Money
 from earmark.service.pages.error_pages import PageRoute
 from earmark.service.pages.page_context import ReaderPageRequest, render_page
-from earmark.service.pages.views_runs import MOST, run_view, runs_view
+from earmark.service.pages.views_runs import MOST, RunPage, runs_page
 from earmark.service.runs import key_at, run_of
 
 router: Final = APIRouter(route_class=PageRoute)
@@ -21,7 +21,7 @@ async def runs(page_request: ReaderPageRequest) -> Response:
     """Show the runs, the newest first."""
     after = page_request.query("after")
     found = await page_request.workspace.journal.page(key_at(after), MOST + 1)
-    view = runs_view(found, page_request.now, is_first=not after)
+    view = runs_page(found, page_request.now, is_first=not after)
     return render_page(page_request, "runs.html", "Runs", view, here="runs")
 
 
@@ -32,7 +32,7 @@ async def run(page_request: ReaderPageRequest, run_id: str) -> Response:
     balance = await run_in_threadpool(
         _balance, page_request.workspace.ledger, record.budget, page_request.now
     )
-    view = run_view(record, balance, page_request.now)
+    view = RunPage(record=record, balance=balance, now=page_request.now)
     return render_page(page_request, "run.html", f"Run {run_id}", view, here="runs")
 
 

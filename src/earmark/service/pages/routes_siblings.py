@@ -18,7 +18,7 @@ from earmark.service.pages.page_context import (
 )
 from earmark.service.pages.routes_account import own_address
 from earmark.service.pages.views_agents import agents_view
-from earmark.service.pages.views_nudges import MOST, nudges_view
+from earmark.service.pages.views_nudges import MOST, nudges_page
 from earmark.workspace.kill_switch import kill_switch_name
 
 router: Final = APIRouter(route_class=PageRoute)
@@ -39,7 +39,7 @@ def nudges(page_request: ReaderPageRequest) -> Response:
     found = workspace.nudges.find(acked=acked, after=after, most=MOST + 1, newest_first=True)
     ways = workspace.nudges.deliveries_of([each.id for each in found[:MOST]])
     alerts = latest_alerts(workspace.ledger, MOST_ALERTS)
-    view = nudges_view(found, ways, alerts, page_request.now, open_only=open_only, after=after)
+    view = nudges_page(found, ways, alerts, open_only=open_only, after=after)
     return render_page(page_request, "nudges.html", "Nudges", view, here="nudges")
 
 

@@ -9,7 +9,7 @@ from earmark.budget.path import ancestors
 from earmark.ledger.answers import Balance
 from earmark.ledger.details import read_details, remarks
 from earmark.ledger.values import CLOSING, Entry, Reservation
-from earmark.service.pages.formatting import Bar, DisplayedTime, bar, moment, usd
+from earmark.service.pages.formatting import Bar, DisplayedTime, bar, moment
 from earmark.service.pages.views_burn import Chart, chart
 from earmark.workspace.resources.books import BudgetStanding
 
@@ -67,31 +67,6 @@ class LimitView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EntryView:
-    """One entry of the books."""
-
-    number: int
-    at: DisplayedTime | None
-    kind: str
-    amount: str
-    budget: str
-    key: str
-    remarks: str
-    """What is kept with a settlement: the model, and whether its cost is fully known."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HoldView:
-    """One open reservation."""
-
-    key: str
-    budget: str
-    amount: str
-    opened: DisplayedTime | None
-    deadline: DisplayedTime | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetView:
     """The page of one budget."""
 
@@ -103,8 +78,8 @@ class BudgetView:
     limits: tuple[LimitView, ...]
     extensions: tuple[str, ...]
     limit_names: tuple[str, ...]
-    holds: tuple[HoldView, ...]
-    entries: tuple[EntryView, ...]
+    holds: Sequence[Reservation]
+    entries: Sequence[Entry]
     key: str
     """The one reservation whose entries are shown; empty for all."""
     below: tuple[str, ...]
@@ -189,8 +164,8 @@ def budget_view(facts: BudgetFacts, now: int) -> BudgetView:
         limits=tuple(_limit(each, facts.window, now) for each in facts.shelf.balances),
         extensions=_extensions(budget, now),
         limit_names=tuple(limit.describe() for limit in budget.limits),
-        holds=tuple(_hold(each, now) for each in facts.holds),
-        entries=tuple(_entry(each, now) for each in facts.latest),
+        holds=facts.holds,
+        entries=facts.latest,
         key=facts.key,
         below=tuple(each.path for each in facts.below if each.path != budget.path),
         form_key=facts.form_key,
@@ -216,24 +191,12 @@ def _limit(balance: Balance, window: Sequence[Entry], now: int) -> LimitView:
     return LimitView(bar=bar(balance, now), chart=chart(balance, window, now))
 
 
-def _hold(reservation: Reservation, now: int) -> HoldView:
-    return HoldView(
-        key=reservation.key,
-        budget=reservation.budget,
-        amount=usd(reservation.amount),
-        opened=moment(reservation.opened, now),
-        deadline=moment(reservation.expires, now),
-    )
-
-
-def _entry(entry: Entry, now: int) -> EntryView:
+def amount_of_entry(entry: Entry) -> str:
+    """Return what an operation on a reservation was about; empty for one on a budget."""
     counted = entry.kind in {"reserve", "extend", "settle", "presume", "release"}
-    return EntryView(
-        number=entry.seq,
-        at=moment(entry.at, now),
-        kind=entry.kind,
-        amount=f"{show_amount('usd', entry.amounts.usd)} USD" if counted else "",
-        budget=entry.budget,
-        key=entry.key,
-        remarks="; ".join(remarks(read_details(entry.data))) if entry.kind in CLOSING else "",
-    )
+    return f"{show_amount('usd', entry.amounts.usd)} USD" if counted else ""
+
+
+def remarks_on_entry(entry: Entry) -> str:
+    """Return what is kept with a settlement: the model, and whether its cost is fully known."""
+    return "; ".join(remarks(read_details(entry.data))) if entry.kind in CLOSING else ""

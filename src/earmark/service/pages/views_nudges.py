@@ -8,7 +8,6 @@ from earmark.budget.limit import describe_limit, show_amount
 from earmark.budget.share import threshold_percent
 from earmark.ledger.values import Alert
 from earmark.nudges.nudges import Delivery, Nudge
-from earmark.service.pages.formatting import DisplayedTime, moment, pretty
 
 #: Rows on a page.
 MOST: Final = 50
@@ -24,52 +23,14 @@ _WORDS: Final = {"given_up": "given up"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DeliveryView:
-    """How far a nudge has come on one channel."""
-
-    channel: str
-    state: str
-    mark: str
-    detail: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NudgeView:
-    """One nudge."""
-
-    id: str
-    number: int
-    kind: str
-    mark: str
-    title: str
-    budget: str
-    recipient: str
-    created: DisplayedTime | None
-    acked_by: str
-    acked: DisplayedTime | None
-    deliveries: tuple[DeliveryView, ...]
-    data: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AlertView:
-    """A threshold that was crossed."""
-
-    share: str
-    """`80 %`."""
-    limit: str
-    settled: str
-    budget: str
-    at: DisplayedTime | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NudgesView:
+class NudgesPage:
     """The page of nudges."""
 
-    alerts: tuple[AlertView, ...]
-    """The latest in the books, whether or not anybody was nudged."""
-    nudges: tuple[NudgeView, ...]
+    alerts: Sequence[Alert]
+    """The latest in the books, the newest first, whether or not anybody was nudged."""
+    nudges: Sequence[Nudge]
+    deliveries: Mapping[str, Sequence[Delivery]]
+    """By the nudge's id."""
     open_only: bool
     next_page: str
     first_page: str
@@ -80,67 +41,46 @@ class NudgesView:
         return self.nudges[0].title if self.nudges else "No nudges"
 
 
-def nudges_view(
+def nudges_page(
     found: Sequence[Nudge],
     deliveries: Mapping[str, Sequence[Delivery]],
     alerts: Sequence[Alert],
-    now: int,
     *,
     open_only: bool,
     after: int,
-) -> NudgesView:
+) -> NudgesPage:
     """Return the page; *found* holds one nudge more than fits where there is another page."""
     page, base = found[:MOST], "/nudges?show=open" if open_only else "/nudges?show=all"
-    return NudgesView(
-        alerts=tuple(_alert(each, now) for each in reversed(alerts)),
-        nudges=tuple(_nudge(each, deliveries.get(each.id, ()), now) for each in page),
+    return NudgesPage(
+        alerts=alerts[::-1],
+        nudges=page,
+        deliveries=deliveries,
         open_only=open_only,
         next_page=f"{base}&after={page[-1].number}" if len(found) > MOST else "",
         first_page=base if after else "",
     )
 
 
-def _alert(alert: Alert, now: int) -> AlertView:
-    return AlertView(
-        share=f"{threshold_percent(alert.threshold)} %",
-        limit=describe_limit(show_amount(alert.unit, alert.limit), alert.unit, alert.window),
-        settled=f"{show_amount(alert.unit, alert.settled)} {alert.unit}",
-        budget=alert.budget,
-        at=moment(alert.at, now),
-    )
+def mark_of_nudge(nudge: Nudge) -> str:
+    """Return the class of the chip that says its kind."""
+    return _MARKS.get(nudge.kind, "pending")
 
 
-def _nudge(nudge: Nudge, deliveries: Sequence[Delivery], now: int) -> NudgeView:
-    return NudgeView(
-        id=nudge.id,
-        number=nudge.number,
-        kind=nudge.kind,
-        mark=_MARKS.get(nudge.kind, "pending"),
-        title=nudge.title,
-        budget=nudge.budget,
-        recipient=nudge.recipient,
-        created=moment(nudge.created_at, now),
-        acked_by=nudge.acked_by,
-        acked=moment(nudge.acked_at, now),
-        deliveries=tuple(_delivery(each, now) for each in deliveries),
-        data=pretty(nudge.data)[0],
-    )
+def state_of_delivery(delivery: Delivery) -> tuple[str, str]:
+    """Return how far it is, in a word, and its chip's class."""
+    return _WORDS.get(delivery.state, delivery.state), _DELIVERED[delivery.state]
 
 
-def _delivery(delivery: Delivery, now: int) -> DeliveryView:
-    return DeliveryView(
-        channel=delivery.channel,
-        state=_WORDS.get(delivery.state, delivery.state),
-        mark=_DELIVERED[delivery.state],
-        detail=_detail(delivery, now),
-    )
-
-
-def _detail(delivery: Delivery, now: int) -> str:
-    if delivery.state == "delivered":
-        at = moment(delivery.delivered_at, now)
-        return at.age if at else ""
+def tries_of_delivery(delivery: Delivery) -> str:
+    """Return how often it was tried, and why the last try failed; empty before the first."""
     tried = f"{delivery.tries} tries" if delivery.tries != 1 else "1 try"
     if not delivery.tries:
         return ""
     return f"{tried}: {delivery.error}" if delivery.error else tried
+
+
+def alert_texts(alert: Alert) -> tuple[str, str, str]:
+    """Return the share that was crossed, the limit, and what was settled then."""
+    limit = describe_limit(show_amount(alert.unit, alert.limit), alert.unit, alert.window)
+    settled = f"{show_amount(alert.unit, alert.settled)} {alert.unit}"
+    return f"{threshold_percent(alert.threshold)} %", limit, settled

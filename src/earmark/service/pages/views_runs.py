@@ -12,10 +12,6 @@ from earmark.runs.journal import RunRecord, RunSummary
 from earmark.runs.statement_line import LineOutcome, StatementLine
 from earmark.service.pages.formatting import (
     LONGEST_JSON,
-    DisplayedTime,
-    count,
-    moment,
-    money_of,
     usd,
 )
 from earmark.service.paging import cursor_of
@@ -32,23 +28,11 @@ _SHORT_ID: Final = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunRow:
-    """One run of the list."""
-
-    id: str
-    status: str
-    mark: str
-    composition: str
-    budget: str
-    limit: str
-    started: DisplayedTime | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunsView:
+class RunsPage:
     """A page of the runs."""
 
-    rows: tuple[RunRow, ...]
+    runs: Sequence[RunSummary]
+    now: int
     next_page: str
     """The address of the page after this one; empty where there is none."""
     first_page: str
@@ -57,101 +41,89 @@ class RunsView:
     @property
     def said(self) -> str:
         """How the latest one stands."""
-        return f"Run {self.rows[0].id}: {self.rows[0].status}" if self.rows else "No runs"
+        if not self.runs:
+            return "No runs"
+        return f"Run {self.runs[0].run_id}: {self.runs[0].status_at(self.now)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LineView:
-    """One attempt of one stage."""
-
-    stage: str
-    path: str
-    attempt: int
-    outcome: str
-    mark: str
-    presumed: bool
-    hold: str
-    settled: str
-    tokens: str
-    took: str
-    model: str
-    remark: str
-    books: str
-    """Where its reservation's entries are shown; empty where it made none."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunView:
+class RunPage:
     """The page of one run."""
 
-    id: str
-    status: str
-    mark: str
-    composition_id: str
-    budget: str
-    limit: str
-    started: DisplayedTime | None
-    ended: DisplayedTime | None
-    took: str
-    totals: tuple[tuple[str, str], ...]
-    alarm: str
-    """What the ledger booked beyond the lines; empty where nothing was."""
-    error: str
-    warnings: tuple[str, ...]
-    output: str
-    lines: tuple[LineView, ...]
+    record: RunRecord
+    balance: tuple[Money, Money] | None
+    """What is settled and held on its budget now; None where it has none."""
+    now: int
+
+    @property
+    def status(self) -> str:
+        """How it stands now."""
+        return self.record.status_at(self.now)
 
     @property
     def said(self) -> str:
-        """How it stands."""
-        return f"Run {self.id}: {self.status}, {len(self.lines)} lines"
+        """The same as a sentence."""
+        return f"Run {self.record.run_id}: {self.status}, {len(self.record.lines)} lines"
+
+    @property
+    def totals(self) -> Sequence[tuple[str, str]]:
+        """What it came to; while it runs, what the books say now."""
+        return _totals(self.record, self.balance)
+
+    @property
+    def alarm(self) -> str:
+        """What the ledger booked beyond the lines; empty where nothing was."""
+        odd = self.record.statement.unaccounted if self.record.statement else Money()
+        return f"the ledger has {odd} USD that no line explains" if odd else ""
+
+    @property
+    def error(self) -> str:
+        """Why it failed; empty where it did not."""
+        error: Mapping[str, Any] = (self.record.statement and self.record.statement.error) or {}
+        return str(error.get("message", ""))
+
+    @property
+    def output(self) -> str:
+        """What it put out, as text."""
+        value = self.record.statement.output if self.record.statement else None
+        if value is None:
+            return ""
+        text = value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
+        return text[:LONGEST_JSON]
 
 
-def runs_view(found: Sequence[RunSummary], now: int, *, is_first: bool) -> RunsView:
+def runs_page(found: Sequence[RunSummary], now: int, *, is_first: bool) -> RunsPage:
     """Return a page of runs; *found* holds one more than fits where there is another page."""
     page = found[:MOST]
     more = urlencode({"after": cursor_of(mark_of(page[-1]))}) if len(found) > MOST else ""
-    return RunsView(
-        rows=tuple(_row(each, now) for each in page),
+    return RunsPage(
+        runs=page,
+        now=now,
         next_page=f"/runs?{more}" if more else "",
         first_page="" if is_first else "/runs",
     )
 
 
-def run_view(record: RunRecord, balance: tuple[Money, Money] | None, now: int) -> RunView:
-    """Return the page of one run; *balance*: what is settled and held on its budget now."""
-    statement = record.statement
-    error: Mapping[str, Any] = (statement.error if statement else None) or {}
-    odd = statement.unaccounted if statement else Money()
-    return RunView(
-        id=record.run_id,
-        status=record.status_at(now),
-        mark=_MARKS.get(record.status_at(now), "running"),
-        composition_id=record.composition_id,
-        budget=record.budget,
-        limit=usd(record.limit),
-        started=moment(record.started_at, now),
-        ended=moment(statement.ended_at, now) if statement else None,
-        took=_took(statement.duration_ns) if statement else "",
-        totals=_totals(record, balance),
-        alarm=f"the ledger has {odd} USD that no line explains" if odd else "",
-        error=str(error.get("message", "")),
-        warnings=statement.warnings if statement else (),
-        output=_output(statement.output if statement else None),
-        lines=tuple(_line(line, record.budget) for line in record.lines),
-    )
+def mark_of_outcome(outcome: str) -> str:
+    """Return the class of the chip that says how a run or a line stands."""
+    return _MARKS.get(outcome, "pending" if outcome in set(LineOutcome) else "running")
 
 
-def _row(record: RunSummary, now: int) -> RunRow:
-    return RunRow(
-        id=record.run_id,
-        status=record.status_at(now),
-        mark=_MARKS.get(record.status_at(now), "running"),
-        composition=record.composition_id[:_SHORT_ID],
-        budget=record.budget,
-        limit=usd(record.limit),
-        started=moment(record.started_at, now),
-    )
+def stage_of(line: StatementLine) -> str:
+    """Return the stage's name; the beginning of its id where it has none."""
+    return line.stage if line.stage != line.stage_id else line.stage[:_SHORT_ID]
+
+
+def remark_on(line: StatementLine) -> str:
+    """Return what is worth knowing of a line beside its numbers."""
+    return "; ".join(part for part in _remarks(line) if part)
+
+
+def took(nanos: int) -> str:
+    """Return how long it took: `1.2 ms`, `3.40 s`."""
+    if nanos < 10 * _MILLISECOND:
+        return f"{nanos // 100_000 / 10} ms"
+    return f"{nanos / NANOS_PER_SECOND:.2f} s"
 
 
 def _totals(record: RunRecord, balance: tuple[Money, Money] | None) -> tuple[tuple[str, str], ...]:
@@ -168,25 +140,6 @@ def _totals(record: RunRecord, balance: tuple[Money, Money] | None) -> tuple[tup
     return tuple(facts)
 
 
-def _line(line: StatementLine, budget: str) -> LineView:
-    named = line.stage != line.stage_id
-    return LineView(
-        stage=line.stage if named else line.stage[:_SHORT_ID],
-        path=line.path or "/",
-        attempt=line.attempt,
-        outcome=line.outcome,
-        mark=_MARKS.get(line.outcome, "pending"),
-        presumed=line.presumed,
-        hold=usd(line.hold) if line.key else "",
-        settled=usd(line.settled) if line.key else "",
-        tokens="" if line.usage is None else count(line.usage.tokens),
-        took=_took(line.duration_ns),
-        model=line.model or "",
-        remark="; ".join(part for part in _remarks(line) if part),
-        books=money_of(budget, line.key) if line.key else "",
-    )
-
-
 def _remarks(line: StatementLine) -> tuple[str, ...]:
     return (
         line.mark,
@@ -195,16 +148,3 @@ def _remarks(line: StatementLine) -> tuple[str, ...]:
         line.detail if line.outcome is not LineOutcome.OK else "",
         line.note,
     )
-
-
-def _took(nanos: int) -> str:
-    if nanos < 10 * _MILLISECOND:
-        return f"{nanos // 100_000 / 10} ms"
-    return f"{nanos / NANOS_PER_SECOND:.2f} s"
-
-
-def _output(value: Any) -> str:  # noqa: ANN401 - JSON of any kind
-    if value is None:
-        return ""
-    text = value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
-    return text[:LONGEST_JSON]
