@@ -1,5 +1,9 @@
 """Putting a draft on the board: what it needs, whether a person is asked, and the second time."""
 
+from typing import Final
+
+from msgspec import structs
+
 from earmark.board import rows
 from earmark.board.rules import needs_approval
 from earmark.board.task import Task, TaskDraft, TaskStatus
@@ -10,10 +14,7 @@ from earmark.errors import InvalidTask, KeyReused, NotFound
 from earmark.ids import new_key
 
 #: What two adds under one key have in common. A task's `due_at` moves on while it is tried.
-_COMPARED = (
-    *("title", "description", "type", "priority", "labels", "destructive", "assignee", "work"),
-    *("needs", "max_attempts"),
-)
+_COMPARED: Final = tuple(name for name in TaskDraft.__struct_fields__ if name != "due_at")
 
 
 def add_draft(
@@ -67,27 +68,17 @@ def _made(
     approval_for: frozenset[str],
 ) -> Task:
     return Task(
+        **{**structs.asdict(draft), "needs": _ids(needed)},
         id=new_key(clock),
         number=rows.next_in(transaction.rows, "task"),
-        title=draft.title,
-        description=draft.description,
-        type=draft.type,
-        priority=draft.priority,
-        labels=draft.labels,
-        destructive=draft.destructive,
-        assignee=draft.assignee,
-        work=draft.work,
-        needs=_ids(needed),
         status=TaskStatus.PENDING,
         approval="wanted" if needs_approval(draft, approval_for) else "",
         approved_by="",
         waiting=sum(task.status is not TaskStatus.ACCEPTED for task in needed),
         attempts=0,
-        max_attempts=draft.max_attempts,
         agent="",
         model="",
         lease_until=0,
-        due_at=draft.due_at,
         created_at=transaction.now,
         created_by=actor,
         claimed_at=0,
