@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from earmark.quilt.quilt import Patch
-from earmark.service.pages.formatting import DisplayedTime, moment, stretch
+from earmark.service.pages.formatting import moment
 from earmark.workspace.agent_state import AgentState
 from earmark.workspace.agents import AgentRow
 from earmark.workspace.kill_switch import is_enabled, kill_switch_name
@@ -17,26 +17,16 @@ _NANOS: Final = 1_000_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Beat:
-    """One heartbeat."""
+    """One heartbeat, and what follows from its last report."""
 
-    name: str
+    agent: AgentRow
     state: str
     """`idle`, `dispatching`, `paused` …; `stopped` and `dead` where nobody holds the name."""
     mark: str
     """The chip's class: how worrying that is."""
     reason: str
-    cycles: int
-    last: DisplayedTime | None
-    next: DisplayedTime | None
-    """None where it is not going to beat."""
-    budget: str
-    model: str
-    interval: str
-    holder: str
-    error: str
-    dispatched: int
-    resets: DisplayedTime | None
-    patch: str
+    next_at: int
+    """0 where it is not going to beat."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +49,7 @@ class AgentsView:
     @property
     def said(self) -> str:
         """What each does, as one sentence."""
-        facts = [f"{beat.name} {beat.state}" for beat, _ in self.agents]
+        facts = [f"{beat.agent.name} {beat.state}" for beat, _ in self.agents]
         return ", ".join(facts) or "No heartbeat ever ran"
 
 
@@ -82,25 +72,15 @@ def beats(rows: Iterable[AgentRow], now: int) -> tuple[Beat, ...]:
     return tuple(beat(row, now) for row in rows)
 
 
-def beat(row: AgentRow, now: int) -> Beat:
+def beat(agent: AgentRow, now: int) -> Beat:
     """Return one heartbeat as it stands at *now*."""
-    state, known = row.state, _state(row, now)
+    known = _state(agent, now)
     return Beat(
-        name=row.name,
+        agent=agent,
         state=_WORDS.get(known, known),
         mark=_MARKS.get(known, "pending"),
-        reason=_reason(row, known, now),
-        cycles=row.cycles,
-        last=moment(state.last_heartbeat, now),
-        next=moment(state.next_cycle_at, now) if row.held_at(now) else None,
-        budget=state.budget,
-        model=state.model,
-        interval=stretch(round(state.interval_s * _NANOS)) if state.interval_s else "",
-        holder=row.holder,
-        error=state.last_error,
-        dispatched=state.dispatched,
-        resets=moment(state.resets_at, now),
-        patch=state.patch_name,
+        reason=_reason(agent, known, now),
+        next_at=agent.state.next_cycle_at if agent.held_at(now) else 0,
     )
 
 

@@ -80,7 +80,7 @@ class TaskPage:
         task = self.task
         if task.status is not TaskStatus.PENDING or task.approval == "wanted" or task.waiting:
             return ()
-        mine = [b for b in self.beats if task.assignee in {"", b.name}]
+        mine = [b for b in self.beats if task.assignee in {"", b.agent.name}]
         return [b for b in mine if b.reason or b.state in {"stopped", "dead"}]
 
     @property
