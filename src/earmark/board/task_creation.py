@@ -1,6 +1,6 @@
 """Putting a draft on the board: what it needs, whether a person is asked, and the second time."""
 
-from typing import Final
+from typing import Any, Final
 
 from msgspec import structs
 
@@ -67,8 +67,9 @@ def _made(
     clock: Clock,
     approval_for: frozenset[str],
 ) -> Task:
+    drafted: dict[str, Any] = {**structs.asdict(draft), "needs": _ids(needed)}
     return Task(
-        **{**structs.asdict(draft), "needs": _ids(needed)},
+        **drafted,
         id=new_key(clock),
         number=rows.next_in(transaction.rows, "task"),
         status=TaskStatus.PENDING,

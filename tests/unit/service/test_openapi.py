@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
@@ -121,9 +121,10 @@ def test_clients_can_be_generated(filled: House) -> None:
 def schemas(found: Any, where: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield every schema in a piece of the document, with its place."""
     if isinstance(found, dict):
-        yield where, found
-        for name, each in found.items():
+        known = cast("dict[str, Any]", found)
+        yield where, known
+        for name, each in known.items():
             yield from schemas(each, f"{where}/{name}")
     elif isinstance(found, list):
-        for each in found:
+        for each in cast("list[Any]", found):
             yield from schemas(each, where)
