@@ -1,5 +1,7 @@
 """Help: every command is there, and says what every command takes."""
 
+from typing import Any
+
 import pytest
 from typer.main import get_command
 
@@ -35,7 +37,8 @@ Commands:
   model      Serve the small local model to other programs: no key, no
              account.
   serve      Serve health, metrics, the API and the pages over HTTP.
-  token      Make, list and revoke the service's tokens.
+  gateway    Serve models to any client, each call held on its token's budget.
+  token      Make, list and revoke tokens of the service and the gateway.
   config     Show the configuration in force, and allow one that was found.
   backup     Copy the books while they are in use, and audit the copy.
   store      Show, migrate and copy what the books are kept in.
@@ -66,7 +69,7 @@ def test_every_command_says_what_every_command_takes(shell: Shell, leaf: list[st
 
 def test_no_command_is_forgotten() -> None:
     """Each name in the table stands for a command with a line of help, and none is missing here."""
-    group = get_command(app)
+    group: Any = get_command(app)
     named = {leaf[0] for leaf in LEAVES}
     assert named == set(COMMANDS)
     for name in COMMANDS:

@@ -8,12 +8,18 @@ from typing import Final
 
 from earmark.apis.counters import larger_members
 from earmark.apis.event_stream import LARGEST_EVENT, EventDecoder, ServerEvent
+from earmark.apis.stream_parts import DONE
 from earmark.apis.streams import ClosingEvent
 from earmark.errors import InvalidUsage
+from earmark.pricing.json_values import mapping
 
 #: An empty line, as every provider ends its events; a line's end is LF or CR LF.
 _END: Final = re.compile(rb"\n\r?\n")
 _LONGEST_END: Final = 3
+#: Types of the event that ends a stream of the Messages and of the Responses API; Gemini has none.
+_LAST: Final = frozenset(
+    {"message_stop", "response.completed", "response.incomplete", "response.failed"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +68,11 @@ def _events(raw: bytes, found: list[ServerEvent]) -> Iterator[RawEvent]:
         yield RawEvent(raw, None)
     for number, event in enumerate(found):
         yield RawEvent(b"" if number else raw, _decoded(event.data), event.name)
+
+
+def is_last(data: object) -> bool:
+    """Return whether a client takes the event that says *data* for the end of its stream."""
+    return data == DONE or mapping(data).get("type") in _LAST
 
 
 def encoded(events: list[ClosingEvent]) -> bytes:

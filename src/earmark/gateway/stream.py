@@ -7,7 +7,7 @@ from earmark.admission.ticket import AsyncTicket
 from earmark.apis.streams import ClosingEvent
 from earmark.errors import BudgetExceeded, InvalidUsage, ReservationClosed
 from earmark.gateway.answers import Send, raw_headers, send_body, send_head
-from earmark.gateway.events import EventSplitter, RawEvent, encoded
+from earmark.gateway.events import EventSplitter, RawEvent, encoded, is_last
 from earmark.gateway.headers import to_client
 from earmark.gateway.peer import Peer
 from earmark.pricing.json_values import mapping
@@ -22,12 +22,18 @@ class CutShort(Exception):
 
 
 class StreamPass:
-    """One stream on its way from a provider to a client."""
+    """One stream on its way from a provider to a client.
+
+    The event by which its client knows that it ended waits until all of it has come and is settled:
+    whoever has read a stream to its end finds its cost in the books.
+    """
 
     def __init__(self, ticket: AsyncTicket, *, hides_usage: bool) -> None:
         self._ticket = ticket
         self._hides_usage = hides_usage
         self._splitter = EventSplitter()
+        self._waiting: list[bytes] = []
+        """The last event, and what came after it."""
 
     async def feed(self, chunk: bytes) -> bytes:
         """Count what *chunk* says; return what passes on.
@@ -38,18 +44,20 @@ class StreamPass:
         """
         passed: list[bytes] = []
         for event in self._splitter.feed(chunk):
-            await self._count(event, passed)
+            if self._waiting or is_last(event.data):
+                await self._count(event, self._waiting)
+            else:
+                await self._count(event, passed)
         if not passed:
             # Bytes that are no whole event show as well that it goes on.
             await self._ticket.produced(0)
         return b"".join(passed)
 
     async def end(self) -> bytes:
-        """Count what came after the last whole event; return it."""
-        passed: list[bytes] = []
+        """Count what came after the last whole event; return it after what waits."""
         for event in self._splitter.end():
-            await self._count(event, passed)
-        return b"".join(passed)
+            await self._count(event, self._waiting)
+        return b"".join(self._waiting)
 
     async def _count(self, event: RawEvent, passed: list[bytes]) -> None:
         if event.data is None:

@@ -2,6 +2,7 @@
 
 import json
 import socket
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,87 +15,94 @@ from support.upstream_stub import STREAM, Answer
 
 ASK = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Name one planet."}]}
 USAGE = {"prompt_tokens": 12, "completion_tokens": 6, "total_tokens": 18}
-#: What a held request's body may have beside what its client wrote, by the path it comes at.
-ADDED = {
-    "/v1/messages": {"max_tokens"},
-    "/v1/chat/completions": {"max_tokens", "stream_options"},
-    "/v1/responses": {"max_output_tokens", "max_tool_calls"},
-}
 RECORDED = [
     pytest.param(json.loads(file.read_text("utf-8")), id=file.stem)
     for file in sorted(FOLDER.glob("*.json"))
 ]
 #: Own prices of models that no list has, and a window for what cannot be counted.
-BIG = {
+BIG: dict[str, Any] = {
     "prices": {"openai/gpt-6.2-sol": {"input_mtok": "1.25", "output_mtok": "10"}},
-    "context_window": 1_000_000,
+    "windows": {name: {"context_window": 1_000_000} for name in ("openai", "anthropic", "google")},
 }
 
 
 @pytest.fixture(scope="module")
-def shared() -> Any:
+def shared() -> Iterator[GatewayHouse]:
     """A gateway whose providers have a window, with plenty of money."""
-    with gateway_house("1000000 usd total") as opened:
+    with gateway_house("1000000 usd total", **BIG) as opened:
         yield opened
 
 
+@pytest.fixture
+def fresh(shared: GatewayHouse) -> GatewayHouse:
+    """The same, whose provider was not asked yet."""
+    shared.stub.requests.clear()
+    return shared
+
+
 @pytest.mark.parametrize("recorded", RECORDED)
-def test_a_recorded_body_passes_byte_for_byte(recorded: dict[str, Any]) -> None:
+def test_a_recorded_body_passes_byte_for_byte(
+    fresh: GatewayHouse, recorded: dict[str, Any]
+) -> None:
     """Of real clients: what is spliced in is cut out again, and the rest is what they wrote."""
-    windows = {
-        name: {"api": api, "context_window": 1_000_000}
-        for name, api in (("openai", "openai"), ("anthropic", "anthropic"), ("google", "gemini"))
+    fresh.stub.answer(Answer(body=b'{"odd": 1.0}'))
+    data = _written(recorded["body"])
+    token = {"authorization": f"Bearer {fresh.token}"}
+    headers = {
+        name: value
+        for name, value in recorded["headers"].items()
+        if name.lower() not in {"authorization", "x-api-key", "x-goog-api-key", "host"}
     }
-    with gateway_house("1000000 usd total", windows=windows, prices=BIG["prices"]) as house:
-        house.stub.answer(Answer(body=b'{"odd": 1.0}'))
-        # Numbers in forms that no encoder of ours writes.
-        odd = {"temperature": 0.0}
-        if "contents" in recorded["body"]:
-            odd = {"generationConfig": {**recorded["body"].get("generationConfig", {}), **odd}}
-        written = {**recorded["body"], **odd} if recorded["body"] else {}
-        text = json.dumps(written, ensure_ascii=False, indent=1).replace(": 0.0", ": 0.00e0")
-        data = text.encode() if written else b""
-        token = {"authorization": f"Bearer {house.token}"}
-        headers = {
-            name: value
-            for name, value in recorded["headers"].items()
-            if name.lower() not in {"authorization", "x-api-key", "x-goog-api-key", "host"}
-        }
-        with house.client() as client:
-            reply = client.request(
-                recorded["method"], recorded["path"], content=data, headers={**headers, **token}
-            )
-        if recorded["method"] != "POST":
-            assert reply.status_code == (200 if recorded["method"] == "HEAD" else 426)
-            assert house.stub.requests == []
-            return
-        assert reply.status_code == 200, reply.text
-        assert reply.content == b'{"odd": 1.0}'
-        (sent,) = house.stub.requests
-        assert sent.path == recorded["path"]
-        _check_spliced(data, sent.body)
-        for name, value in headers.items():
-            if name.lower() not in {"accept-encoding", "content-length", "connection"}:
-                assert sent.header(name.lower()) == value, name
+    with fresh.client() as client:
+        reply = client.request(
+            recorded["method"], recorded["path"], content=data, headers={**headers, **token}
+        )
+    if recorded["method"] != "POST":
+        assert reply.status_code == (200 if recorded["method"] == "HEAD" else 426)
+        assert fresh.stub.requests == []
+        return
+    assert reply.status_code == 200, reply.text
+    assert reply.content == b'{"odd": 1.0}'
+    (sent,) = fresh.stub.requests
+    assert sent.path == recorded["path"]
+    _check_spliced(data, sent.body)
+    for name, value in headers.items():
+        if name.lower() not in {"accept-encoding", "content-length", "connection"}:
+            assert sent.header(name.lower()) == value, name
+
+
+def _written(body: dict[str, Any]) -> bytes:
+    """Return *body* as no encoder of ours writes it: spaces, a number in another form."""
+    if not body:
+        return b""
+    odd: dict[str, Any] = {"temperature": 0.0}
+    if "contents" in body:
+        odd = {"generationConfig": {**body.get("generationConfig", {}), **odd}}
+    text = json.dumps({**body, **odd}, ensure_ascii=False, indent=1)
+    return text.replace(": 0.0", ": 0.00e0").encode()
 
 
 def _check_spliced(written: bytes, sent: bytes) -> None:
-    """Both are the same, but for the output limit, the usage's option, and members at the end."""
+    """Both are the same bytes, but for the members that make the bound hold."""
     before, after = json.loads(written), json.loads(sent)
-    if before == after:
-        assert sent == written
-        return
-    # What differs is one stretch, or two: cut the equal head and tail, and look at the rest.
-    head = next(n for n, (a, b) in enumerate(zip(written, sent, strict=False)) if a != b)
-    assert written[:head] == sent[:head]
-    changed = {name for name in after if name not in before or before[name] != after[name]}
-    assert changed <= {
+    set_here = {
         *("max_tokens", "max_output_tokens", "max_tool_calls", "stream_options"),
         *("generationConfig", "service_tier"),
     }
-    for name in before.keys() - changed:
-        assert after[name] == before[name]
-    assert b": 0.00e0" not in written or b": 0.00e0" in sent
+    changed = [name for name in after if name not in before or before[name] != after[name]]
+    assert set(changed) <= set_here
+    for name in changed:
+        # Cut out what was set, as it was set: what is left are the client's own bytes.
+        if name not in before:
+            member = f",{json.dumps(name)}:{json.dumps(after[name], separators=(',', ':'))}"
+            assert sent.count(member.encode()) == 1, name
+            sent = sent.replace(member.encode(), b"")
+    if "generationConfig" in changed and "generationConfig" in before:
+        limit = after["generationConfig"]["maxOutputTokens"]
+        sent = sent.replace(f',"maxOutputTokens":{limit}'.encode(), b"")
+    assert before.keys() & set(changed) <= {"generationConfig"}, "there is money for all of it"
+    # Spaces before the last brace make room for what is added.
+    assert sent.rstrip(b"}\n ") == written.rstrip(b"}\n ")
 
 
 def test_headers_pass_both_ways_but_for_credentials(house: GatewayHouse) -> None:
@@ -178,15 +186,15 @@ def test_a_redirect_takes_the_prompt_nowhere(house: GatewayHouse) -> None:
     ],
 )
 def test_what_is_not_known_is_refused_with_its_path(
-    shared: GatewayHouse, method: str, path: str, status: int
+    fresh: GatewayHouse, method: str, path: str, status: int
 ) -> None:
     """Nothing of it is sent, and a browser of another site is told nothing."""
-    with shared.client() as client:
+    with fresh.client() as client:
         reply = client.request(method, path, json=ASK)
     assert reply.status_code == status, reply.text
     assert reply.headers["x-should-retry"] == "false"
     assert not [name for name in reply.headers if name.startswith("access-control")]
-    assert shared.stub.requests == []
+    assert fresh.stub.requests == []
 
 
 def test_a_websocket_is_refused_at_once(shared: GatewayHouse) -> None:

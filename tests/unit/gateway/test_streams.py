@@ -123,6 +123,28 @@ def test_a_stream_of_responses_and_of_gemini_is_settled(house: GatewayHouse) -> 
     assert states(house) == ["settled", "settled"]
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "sent"),
+    [("/v1/messages", CLAUDE, MESSAGES), ("/v1/chat/completions", ASK, CHAT)],
+)
+def test_the_last_event_comes_once_it_is_settled(
+    house: GatewayHouse, path: str, body: dict[str, Any], sent: list[bytes]
+) -> None:
+    """Who stops reading there, as SDKs do, finds the cost in the books."""
+    gate = threading.Event()
+    # Something after the last event keeps the provider's connection open.
+    house.stub.answer(Answer(headers=STREAM, events=[*sent, b": x\n\n"], waits={len(sent): gate}))
+    with house.client() as client, client.stream("POST", path, json=body) as reply:
+        read = b""
+        parts = reply.iter_raw()
+        while b"rs" not in read:
+            read += next(parts)
+        gate.set()
+        while sent[-1] not in read:
+            read += next(parts)
+        assert states(house) == ["settled"]
+
+
 @pytest.mark.parametrize("ends", ["cut", "reset"])
 def test_a_stream_that_breaks_off_breaks_off_for_its_client(house: GatewayHouse, ends: Any) -> None:
     """No end is made up for it: a client that is told of one would take half an answer for all."""
@@ -170,14 +192,15 @@ def test_a_client_that_leaves_has_its_stream_read_to_the_end(house: GatewayHouse
 def test_a_hold_lives_as_long_as_its_stream(house: GatewayHouse) -> None:
     """Pings are enough; without a byte it is presumed at its deadline."""
     gates = [threading.Event() for _ in range(3)]
-    waits = {number + 2: gate for number, gate in enumerate(gates)}
-    ping = ODD[1]
-    sent = [*MESSAGES[:1], ping, ping, ping, *MESSAGES[1:]]
+    waits = {number + 1: gate for number, gate in enumerate(gates)}
+    sent = [MESSAGES[0], ODD[1], ODD[1], *MESSAGES[1:]]
     house.stub.answer(Answer(headers=STREAM, events=sent, waits=waits))
     with house.client() as client, client.stream("POST", "/v1/messages", json=CLAUDE) as reply:
         parts = reply.iter_raw()
-        for gate in gates:
-            _read(parts)
+        for event, gate in zip(sent, gates, strict=False):
+            read = b""
+            while read != event:  # what was read was counted, at the time it is now
+                read += next(parts)
             house.clock.advance(timedelta(minutes=7))
             gate.set()
         rest = b"".join(parts)
@@ -185,10 +208,6 @@ def test_a_hold_lives_as_long_as_its_stream(house: GatewayHouse) -> None:
     (hold,) = house.ledger.holds("acme", state=None)
     assert hold.state == "settled"
     assert (hold.expires - hold.opened) > timedelta(minutes=20).total_seconds() * 10**9
-
-
-def _read(parts: Iterator[bytes]) -> None:
-    assert next(parts)
 
 
 def test_an_elastic_stream_that_cannot_grow_ends_cleanly() -> None:
