@@ -70,7 +70,7 @@ def measure(settings: Settings) -> list[Figure]:
     cases = [
         Case("1 caller", one_caller, 1, 0.8),
         Case(f"{FEW} tasks ({name})", partial(drive_tasks, callers=FEW, loop=loop), FEW, 0.7),
-        Case(f"{FEW} threads", partial(_threads, callers=FEW), FEW, None),
+        Case(f"{FEW} threads", partial(_threads, callers=FEW), None, None),
         hot,
     ]
     if loop is not None:

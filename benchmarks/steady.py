@@ -113,7 +113,9 @@ def steady(
     kept: list[Round[T]] = []
     drifts: list[float] = []
     probes = [probe(settings)]
-    while len(kept) < settings.rounds and len(drifts) < settings.rounds * _MOST_ATTEMPTS:
+    most = settings.rounds * _MOST_ATTEMPTS
+    # Until there are enough, or there cannot be any more.
+    while 0 < settings.rounds - len(kept) <= most - len(drifts):
         tell(f"{what}: round {len(kept) + 1} of {settings.rounds}")
         value = measure()
         probes.append(probe(settings))

@@ -45,13 +45,13 @@ def test_a_change_within_the_bound_discards_nothing() -> None:
 
 
 def test_a_machine_that_is_never_steady_is_not_measured() -> None:
-    """After three times as many rounds it is given up: no value, and the reason in the report."""
+    """It is given up once nine attempts cannot give three rounds: no value, but the reason."""
     measured = rounds(iter([at(100 + 100 * (number % 2)) for number in range(20)]))
-    assert (measured.values, measured.discarded, len(measured.drifts)) == ((), 9, 9)
-    assert measured.detail(lambda: "said").startswith("not measured: 9 of 9 rounds discarded")
+    assert (measured.values, measured.discarded, len(measured.drifts)) == ((), 7, 7)
+    assert measured.detail(lambda: "said").startswith("not measured: 7 of 7 rounds discarded")
     figure = drift_figure("ledger", [measured])
     assert figure.median == 2
-    assert figure.detail.startswith("9 of 9 rounds discarded; fdatasync 1.0k/s")
+    assert figure.detail.startswith("7 of 7 rounds discarded; fdatasync 1.0k/s")
 
 
 def test_too_few_steady_rounds_have_no_median() -> None:
