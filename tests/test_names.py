@@ -96,8 +96,6 @@ SHARED = {
     "Call": _OPEN,
     "Kind": _OPEN,
     "Line": _OPEN,
-    "Row": _OPEN,
-    "Rows": _OPEN,
     "Waiter": _OPEN,
 }
 

@@ -9,8 +9,8 @@ from typing import Any, Final, Protocol
 import apsw
 
 from earmark.clock import Clock
-from earmark.stores.migrations import Kind, Migration, Standing, known_migrations
-from earmark.stores.migrations_sqlite import migrate_sqlite, prepare_sqlite, sqlite_standing
+from earmark.stores.migrations import Kind, Migration, SchemaState, known_migrations
+from earmark.stores.migrations_sqlite import migrate_sqlite, prepare_sqlite, sqlite_schema_state
 from earmark.testing import ManualClock
 from support.ledger_books import STORES
 from support.postgres_session import shared_or_skip
@@ -32,7 +32,7 @@ class Database(Protocol):
         """Do what `earmark store migrate` does; return what it applied."""
         ...
 
-    def standing(self, known: Known | None = None) -> Standing:
+    def standing(self, known: Known | None = None) -> SchemaState:
         """Return which migrations it has."""
         ...
 
@@ -65,10 +65,10 @@ class SqliteDatabase:
             done = migrate_sqlite(connection, self.url, self.clock, finish=finish, known=known)
         return [str(each) for each in done]
 
-    def standing(self, known: Known | None = None) -> Standing:
+    def standing(self, known: Known | None = None) -> SchemaState:
         """Return which migrations it has."""
         with self.connected() as connection:
-            return sqlite_standing(connection, self.url, known=known)
+            return sqlite_schema_state(connection, self.url, known=known)
 
     def run(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         """Run a statement."""
@@ -122,12 +122,12 @@ class PostgresDatabase:
             )
         return [str(each) for each in done]
 
-    def standing(self, known: Known | None = None) -> Standing:
+    def standing(self, known: Known | None = None) -> SchemaState:
         """Return which migrations it has."""
-        from earmark.stores.migrations_postgres import postgres_standing
+        from earmark.stores.migrations_postgres import postgres_schema_state
 
         with self.connected() as connection:
-            return postgres_standing(connection, self._place.schema, self.url, known=known)
+            return postgres_schema_state(connection, self._place.schema, self.url, known=known)
 
     def run(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         """Run a statement."""

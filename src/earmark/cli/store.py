@@ -41,7 +41,7 @@ def migrate(
     """Bring the tables up to what this program needs; what is done is not done again."""
     upkeep = _upkeep(session)
     done = upkeep.migrate(finish=finish)
-    left = upkeep.status().standing.pending
+    left = upkeep.status().schema_state.pending
     form = {"store": upkeep.name, "applied": _names(done), "pending": _names(left)}
     session.answer(form, *_migrate_lines(done, left))
 
@@ -87,9 +87,9 @@ def _status_json(found: Status) -> dict[str, Any]:
     return {
         "store": found.store,
         "engine": found.engine,
-        "applied": [_applied_json(each) for each in found.standing.applied],
-        "pending": _names(found.standing.pending),
-        "unknown": _names(found.standing.unknown),
+        "applied": [_applied_json(each) for each in found.schema_state.applied],
+        "pending": _names(found.schema_state.pending),
+        "unknown": _names(found.schema_state.unknown),
         "rows": found.rows,
         "open_holds": found.open_holds,
         "settings": found.settings,
@@ -105,11 +105,11 @@ def _names(migrations: tuple[Migration, ...]) -> list[str]:
 
 
 def _status_lines(found: Status) -> list[Table | str]:
-    standing = found.standing
+    schema_state = found.schema_state
     states = {
-        **{str(each.migration): _when(each.at) for each in standing.applied},
-        **{str(each): "applied, not known to this program" for each in standing.unknown},
-        **{str(each): "pending" for each in standing.pending},
+        **{str(each.migration): _when(each.at) for each in schema_state.applied},
+        **{str(each): "applied, not known to this program" for each in schema_state.unknown},
+        **{str(each): "pending" for each in schema_state.pending},
     }
     return [
         f"{found.store} · {found.engine}",

@@ -17,7 +17,7 @@ from earmark.ledger.alerting import crossed, set_limit, tell
 from earmark.ledger.budget_rules import NOTHING_OPENED, changed, decide_budget, fingerprint
 from earmark.ledger.changes import Changes
 from earmark.ledger.counting import counted_back, is_counted, limit_of, opening
-from earmark.ledger.rows import Rows
+from earmark.ledger.rows import LedgerRows
 from earmark.ledger.rules import decide
 from earmark.ledger.values import (
     Accepted,
@@ -56,7 +56,7 @@ class Books:
     they are given to anybody; whatever ends a batch that is not committed must `forget` them.
     """
 
-    def __init__(self, rows: Rows) -> None:
+    def __init__(self, rows: LedgerRows) -> None:
         self._rows = rows
         self.seq = 0
         """The number of the last entry."""

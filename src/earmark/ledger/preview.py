@@ -6,13 +6,13 @@ from copy import copy
 from msgspec.structs import replace
 
 from earmark.ledger.books import Books
-from earmark.ledger.rows import Rows
+from earmark.ledger.rows import LedgerRows
 from earmark.ledger.rules import decide
 from earmark.ledger.values import Accepted, Amounts, Refused, Reserve
 
 
 def preview(
-    rows: Rows,
+    rows: LedgerRows,
     path: str,
     amounts: Iterable[Amounts],
     *,

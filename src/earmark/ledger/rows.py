@@ -8,7 +8,7 @@ from earmark.budget.window import Interval
 from earmark.ledger.values import Account, Reservation
 
 
-class Rows(Protocol):
+class LedgerRows(Protocol):
     """What a store can read inside its transaction."""
 
     def budget(self, path: str) -> Budget | None:

@@ -12,7 +12,7 @@ from typing import Final
 import apsw
 
 from earmark.ledger.audit import AuditReport, Progress, audit_snapshot
-from earmark.stores.migrations_sqlite import sqlite_standing
+from earmark.stores.migrations_sqlite import sqlite_schema_state
 from earmark.stores.sqlite_errors import translated
 from earmark.stores.sqlite_file import SqliteFile
 from earmark.stores.sqlite_snapshot import SqliteSnapshot
@@ -40,7 +40,7 @@ def copy_file(source: str, target: Path, progress: Progress) -> None:
         # One view from the first page to the last: without it, each commit of another process
         # would begin the copy anew.
         books.execute("BEGIN")
-        sqlite_standing(books, name).check_known(name)
+        sqlite_schema_state(books, name).check_known(name)
         with copy.backup("main", books, "main") as backup:
             while not backup.done:
                 backup.step(_AT_ONCE)

@@ -8,7 +8,7 @@ from earmark.budget.path import parse_path
 from earmark.errors import NotFound
 from earmark.ledger.answers import Balance, balance
 from earmark.ledger.books import Books
-from earmark.ledger.rows import Rows as BooksRows
+from earmark.ledger.rows import LedgerRows
 from earmark.ledger.sync_ledger import SyncLedger
 from earmark.ledger.values import Account
 from earmark.stores.rows import ACCOUNT_COLUMNS, account_of, budget_of, select_budgets
@@ -81,7 +81,7 @@ def _read_balances(rows: Rows, budgets: Sequence[Budget], now: int) -> list[list
     # As the stores have it: time in the books never runs back.
     moment = max([now, *(at for (at,) in rows.run(_LAST))])
     # To find accounts, `Books` asks for no other rows than these.
-    books = Books(cast("BooksRows", _Fetched(rows, budgets, moment)))
+    books = Books(cast("LedgerRows", _Fetched(rows, budgets, moment)))
     return [_own(each, books.accounts_of(each.path, moment), now) for each in budgets]
 
 

@@ -11,7 +11,7 @@ from earmark.ledger.audit import AuditReport, Progress, audit_snapshot
 from earmark.ledger.store import Snapshot
 from earmark.stores.open import open_ledger
 from earmark.stores.open_upkeep import open_upkeep
-from earmark.stores.rows import Row
+from earmark.stores.tables import Row
 from earmark.stores.upkeep import TABLES, Load
 
 _TOLD_EVERY: Final = 1_000
@@ -78,9 +78,9 @@ def _check_settled(name: str, snapshot: Snapshot) -> None:
     """Refuse open holds."""
     held = sum(state == "open" for (state,) in snapshot.table("reservation", "state"))
     if held:
-        said = "1 hold is" if held == 1 else f"{held:,} holds are"
+        holds = "1 hold is" if held == 1 else f"{held:,} holds are"
         how = "settle or release (`earmark holds`), or copy as open by --with-holds"
-        raise StoreError(store=name, detail=f"{said} open: {how}")
+        raise StoreError(store=name, detail=f"{holds} open: {how}")
 
 
 def _audited(name: str, snapshot: Snapshot, progress: Progress) -> AuditReport:
@@ -95,7 +95,7 @@ def _copied(snapshot: Snapshot, load: Load, progress: Progress) -> dict[str, int
     """Copy all rows and return how many each table had."""
     counts = dict.fromkeys(TABLES, 0)
 
-    def told(table: str, rows: Iterator[Row]) -> Iterator[Row]:
+    def counted(table: str, rows: Iterator[Row]) -> Iterator[Row]:
         for row in rows:
             counts[table] += 1
             if counts[table] % _TOLD_EVERY == 0:
@@ -103,7 +103,7 @@ def _copied(snapshot: Snapshot, load: Load, progress: Progress) -> dict[str, int
             yield row
 
     for table, columns in TABLES.items():
-        load.put(table, columns, told(table, snapshot.table(table, columns)))
+        load.put(table, columns, counted(table, snapshot.table(table, columns)))
     return counts
 
 
@@ -117,5 +117,5 @@ def _check_equal(
     with closing(load.snapshot()) as loaded:
         found = audit_snapshot(loaded, progress)
     if found != report:
-        told = (found.problems or ("its totals are others",))[0]
-        raise StoreError(store=name, detail=f"the copy is wrong ({told}): nothing was kept")
+        problem = (found.problems or ("its totals are others",))[0]
+        raise StoreError(store=name, detail=f"the copy is wrong ({problem}): nothing was kept")

@@ -49,7 +49,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
-        self._rows = _Rows()
+        self._rows = _MemoryRows()
         self._books = Books(self._rows)
         self._redo: _Redo | None = None
         """A committed batch that may not be in all of the rows yet."""
@@ -305,7 +305,7 @@ class MemoryStore:
 _Redo = tuple[int, Changes, set[int]]
 
 
-class _Rows:
+class _MemoryRows:
     """What the store holds; also what `Books` reads."""
 
     def __init__(self) -> None:

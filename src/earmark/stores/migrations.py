@@ -65,7 +65,7 @@ class Applied:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class SchemaState:
     """How a database stands to a program: what it has, and what the program knows."""
 
     known: tuple[Migration, ...]

@@ -16,7 +16,7 @@ from psycopg.rows import tuple_row
 
 from earmark.clock import Clock
 from earmark.errors import StoreCorrupt, StoreUnavailable
-from earmark.stores.migrations import Migration, Standing, applied_from, known_migrations
+from earmark.stores.migrations import Migration, SchemaState, applied_from, known_migrations
 from earmark.stores.postgres_session import WAIT_BRIEFLY, WAIT_FOR_LOCKS, Connection
 
 _EXISTS: Final = "SELECT count(*) FROM pg_namespace WHERE nspname = %s"
@@ -57,12 +57,12 @@ def prepare_postgres(
         SchemaMismatch: The tables are older or newer than this program.
         StoreCorrupt: The schema has tables of another program.
     """
-    standing = postgres_standing(connection, schema, name, known=known)
-    if not standing.applied:
+    schema_state = postgres_schema_state(connection, schema, name, known=known)
+    if not schema_state.applied:
         migrate_postgres(connection, schema, name, clock, finish=False, known=known)
-        standing = postgres_standing(connection, schema, name, known=known)
-    standing.check_known(name)
-    standing.check_complete(name)
+        schema_state = postgres_schema_state(connection, schema, name, known=known)
+    schema_state.check_known(name)
+    schema_state.check_complete(name)
 
 
 def migrate_postgres(
@@ -84,13 +84,13 @@ def migrate_postgres(
     return tuple(done)
 
 
-def postgres_standing(
+def postgres_schema_state(
     connection: Connection,
     schema: str,
     name: str,
     *,
     known: tuple[Migration, ...] | None = None,
-) -> Standing:
+) -> SchemaState:
     """Return which migrations the schema has; none if there is no such schema.
 
     Raises:
@@ -102,8 +102,8 @@ def postgres_standing(
         detail = f"the schema '{schema}' has tables of another program: name one with ?schema="
         raise StoreCorrupt(store=name, detail=detail)
     if not ours:
-        return Standing(known, ())
-    return Standing(known, applied_from(_rows(connection, in_schema(_APPLIED, schema))))
+        return SchemaState(known, ())
+    return SchemaState(known, applied_from(_rows(connection, in_schema(_APPLIED, schema))))
 
 
 def in_schema(sql: str, schema: str) -> bytes:
@@ -127,10 +127,10 @@ def _apply_next(
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_lock_number(schema),))
         # A change of a table waits for the transactions that use it, and others for the change.
         connection.execute(WAIT_BRIEFLY.encode())
-        standing = postgres_standing(connection, schema, name, known=known)
-        standing.check_known(name)
-        steps = standing.applicable(finish=finish)
-        if standing.applied:
+        schema_state = postgres_schema_state(connection, schema, name, known=known)
+        schema_state.check_known(name)
+        steps = schema_state.applicable(finish=finish)
+        if schema_state.applied:
             steps = steps[:1]
         elif not _rows(connection, _EXISTS, schema)[0][0]:
             # Not `IF NOT EXISTS`: that takes the right to make schemas even where there is one.

@@ -17,7 +17,7 @@ from earmark.errors import StoreCorrupt
 from earmark.stores.migrations import (
     Applied,
     Migration,
-    Standing,
+    SchemaState,
     applied_from,
     known_migrations,
 )
@@ -51,8 +51,8 @@ def prepare_sqlite(
         StoreCorrupt: The file is a database of another program.
     """
     migrate_sqlite(connection, name, clock, finish=False, known=known)
-    standing = sqlite_standing(connection, name, known=known)
-    standing.check_complete(name)
+    schema_state = sqlite_schema_state(connection, name, known=known)
+    schema_state.check_complete(name)
 
 
 def migrate_sqlite(
@@ -67,18 +67,18 @@ def migrate_sqlite(
 
     An empty file is made in one transaction, so that nobody ever finds a part of it.
     """
-    standing = sqlite_standing(connection, name, known=known)
-    standing.check_known(name)
+    schema_state = sqlite_schema_state(connection, name, known=known)
+    schema_state.check_known(name)
     connection.pragma("journal_mode", "wal")
     done: list[Migration] = []
-    while sqlite_standing(connection, name, known=known).applicable(finish=finish):
+    while sqlite_schema_state(connection, name, known=known).applicable(finish=finish):
         done.extend(_apply_next(connection, name, clock, finish=finish, known=known))
     return tuple(done)
 
 
-def sqlite_standing(
+def sqlite_schema_state(
     connection: apsw.Connection, name: str, *, known: tuple[Migration, ...] | None = None
-) -> Standing:
+) -> SchemaState:
     """Return which migrations the file has.
 
     Raises:
@@ -87,7 +87,7 @@ def sqlite_standing(
     mark = _number(connection, "PRAGMA application_id")
     if mark != APPLICATION and _number(connection, "SELECT count(*) FROM sqlite_schema"):
         raise StoreCorrupt(store=name, detail="the file is a database of another program")
-    return Standing(known or known_migrations("sqlite"), _applied(connection))
+    return SchemaState(known or known_migrations("sqlite"), _applied(connection))
 
 
 def schema_number(connection: apsw.Connection) -> int:
@@ -121,12 +121,12 @@ def _apply_next(
     connection.execute("BEGIN IMMEDIATE")
     try:
         # Looked at again: without the turn, another program may have been faster.
-        standing = sqlite_standing(connection, name, known=known)
-        standing.check_known(name)
-        steps = standing.applicable(finish=finish)
-        if standing.applied:
+        schema_state = sqlite_schema_state(connection, name, known=known)
+        schema_state.check_known(name)
+        steps = schema_state.applicable(finish=finish)
+        if schema_state.applied:
             steps = steps[:1]
-        _apply(connection, steps, standing.applied, clock)
+        _apply(connection, steps, schema_state.applied, clock)
         connection.execute("COMMIT")
     finally:
         if connection.in_transaction:

@@ -113,7 +113,7 @@ class PostgresStore:
             return []
         with self._write_lock:
             self._check()
-            return writer.link.steadily(lambda: writer.apply(batch, now), writer.forget)
+            return writer.link.retry(lambda: writer.apply(batch, now), writer.forget)
 
     def watch(self, trees: Collection[str], seen: int, patience_s: float) -> int:
         """Return a number other than *seen* once something was committed in *trees*."""
@@ -229,7 +229,7 @@ class PostgresStore:
 
         with self._read_lock:
             self._check()
-            return self._reader.steadily(attempt)
+            return self._reader.retry(attempt)
 
     def _check(self) -> None:
         self._process.check(self.name, closed=self._closed)

@@ -31,7 +31,8 @@ from earmark.ledger.values import (
     Settle,
 )
 from earmark.money import LARGEST_SUM
-from earmark.stores.rows import Row, asked, numbers
+from earmark.stores.rows import asked, numbers
+from earmark.stores.tables import Row
 
 #: The place of `e_was` among the arrays of entries.
 _WAS: Final = 9

@@ -89,7 +89,7 @@ class Link:
         # Last: one that is not closed yet is found here again, and with it what it has locked.
         self._connection = None
 
-    def steadily(self, work: Callable[[], T], undone: Callable[[], None] = lambda: None) -> T:
+    def retry(self, work: Callable[[], T], undone: Callable[[], None] = lambda: None) -> T:
         """Return what *work* gives; done again, on a new connection, when it was cut off.
 
         *work* is safe to repeat. *undone* is called before each repetition. Only what can pass is
@@ -102,7 +102,7 @@ class Link:
             InvalidKey: A text has a character that PostgreSQL cannot keep; nothing was done.
         """
         try:
-            return self._tried_again(work, undone)
+            return self._try_again(work, undone)
         except Exception:
             raise
         except BaseException:
@@ -110,7 +110,7 @@ class Link:
             self.drop()
             raise
 
-    def _tried_again(self, work: Callable[[], T], undone: Callable[[], None]) -> T:
+    def _try_again(self, work: Callable[[], T], undone: Callable[[], None]) -> T:
         for left in reversed(range(len(PAUSES_S))):
             try:
                 return work()

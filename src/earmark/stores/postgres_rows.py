@@ -20,7 +20,6 @@ from earmark.stores.rows import (
     DETAILS,
     ENTRY_COLUMNS,
     RESERVATION_COLUMNS,
-    Row,
     account_of,
     budget_of,
     entry,
@@ -32,6 +31,7 @@ from earmark.stores.rows import (
     select_budgets,
     select_opened,
 )
+from earmark.stores.tables import Row
 
 #: Account numbers are taken from the server so many at a time.
 _NUMBERS_AT_ONCE: Final = 32
@@ -45,7 +45,7 @@ TreeRow = tuple[str, int, int, int]
 
 
 class PostgresRows:
-    """What one connection can read; `earmark.ledger.rows.Rows` and the lists of the store.
+    """What one connection can read; `earmark.ledger.rows.LedgerRows` and the lists of the store.
 
     What `fetch` read answers the calls that follow, until `fetched_nothing`.
     """

@@ -17,7 +17,7 @@ from psycopg.pq.abc import Buffer, PGresult
 from earmark.errors import StoreUnavailable
 from earmark.stores.postgres_errors import MEANINGS, raise_from, refusal_code, unstorable
 from earmark.stores.postgres_url import PostgresUrl
-from earmark.stores.rows import Row
+from earmark.stores.tables import Row
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -189,7 +189,7 @@ class Call:
     """A call of one of the schema's functions; it costs half of what a cursor's statement does.
 
     The statement is prepared once a connection, and its values are text as the server reads it. A
-    session that has lost it answers with an error that `Link.steadily` makes a new connection for.
+    session that has lost it answers with an error that `Link.retry` makes a new connection for.
     """
 
     def __init__(self, function: str, kinds: str, condition: str = "") -> None:
@@ -212,20 +212,20 @@ class Call:
         Raises:
             SessionUnfit: The condition is false.
         """
-        given: list[Buffer | None] = [
+        texts: list[Buffer | None] = [
             None if value is None else str(value).encode() for value in values
         ]
         # The server reads a text up to its first NUL, and would keep less than it was given.
-        if b"\0" in b"".join(filter(None, given)):
+        if b"\0" in b"".join(filter(None, texts)):
             raise unstorable("\0")
         server = connection.pgconn
         if pooled:
-            return _only_row(connection, server.exec_params(self._query, given))
+            return _only_row(connection, server.exec_params(self._query, texts))
         if connection is not self._connection:
             _check(connection, server.prepare(self._name, self._query))
             self._connection = connection
         # The driver's types forget that null is a value here, too.
-        return _only_row(connection, server.exec_prepared(self._name, cast("list[Buffer]", given)))
+        return _only_row(connection, server.exec_prepared(self._name, cast("list[Buffer]", texts)))
 
 
 class SessionUnfit(psycopg.OperationalError):

@@ -18,11 +18,11 @@ from earmark.stores.rows import (
     ENTRY_COLUMNS,
     OF_BUDGETS,
     RESERVATION_COLUMNS,
-    Row,
     account_of,
     entry,
     reservation,
 )
+from earmark.stores.tables import Row
 
 _AT_ONCE: Final = 5_000
 

@@ -49,16 +49,16 @@ class PostgresUrl:
         Raises:
             InvalidConfig: It is no such URL, or an option has a value it cannot have.
         """
-        parts, given = _read(url)
-        ours = {key: value for key, value in given if key in _OURS}
-        theirs = [(key, value) for key, value in given if key not in _OURS]
-        shown = [(key, value) for key, value in given if key not in _SECRET]
+        parts, options = _read(url)
+        own = {key: value for key, value in options if key in _OURS}
+        of_libpq = [(key, value) for key, value in options if key not in _OURS]
+        visible = [(key, value) for key, value in options if key not in _SECRET]
         place = f"{parts.scheme}://{parts.netloc}{parts.path}"
         return cls(
-            name=f"{_without_password(place)}{_query(shown)}",
-            schema=_schema(ours.get("schema", DEFAULT_SCHEMA)),
-            unsafe=_unsafe(ours.get("unsafe")),
-            conninfo=_conninfo(f"{place}{_query(theirs)}", {key for key, _ in theirs}),
+            name=f"{_without_password(place)}{_query(visible)}",
+            schema=_schema(own.get("schema", DEFAULT_SCHEMA)),
+            unsafe=_unsafe(own.get("unsafe")),
+            conninfo=_conninfo(f"{place}{_query(of_libpq)}", {key for key, _ in of_libpq}),
         )
 
     def hide(self, text: str) -> str:
@@ -74,7 +74,7 @@ def _read(url: str) -> tuple[SplitResult, list[tuple[str, str]]]:
     refusal = _invalid("it cannot be read: percent-encode special characters")
     try:
         parts = urlsplit(url)
-        given = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
+        options = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
         _ = parts.port
     except ValueError:
         # Not the library's words: they repeat what they could not read, passwords included.
@@ -82,11 +82,11 @@ def _read(url: str) -> tuple[SplitResult, list[tuple[str, str]]]:
     # A second '@' is of a password, whose end libpq would take for the host.
     if parts.netloc.count("@") > 1:
         raise refusal
-    return parts, given
+    return parts, options
 
 
-def _conninfo(url: str, given: set[str]) -> str:
-    defaults = {key: value for key, value in _PATIENCE.items() if key not in given}
+def _conninfo(url: str, options: set[str]) -> str:
+    defaults = {key: value for key, value in _PATIENCE.items() if key not in options}
     try:
         # Whatever the environment or the database would have: text is UTF-8 on the way.
         return make_conninfo(url, **defaults, client_encoding="UTF8")

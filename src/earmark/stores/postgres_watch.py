@@ -18,11 +18,11 @@ from earmark.stores.postgres_url import PostgresUrl
 
 CHANNEL: Final = "earmark"
 #: Seconds for which a watcher leaves word; it renews it at each look.
-_WORD_S: Final = 10
+_REGISTERED_S: Final = 10
 #: How often a pooler is asked, through which no notification comes.
 _POLL_S: Final = 0.05
 
-_LEAVE_WORD: Final = """
+_REGISTER: Final = """
 UPDATE {s}.tree SET waited_until = extract(epoch FROM clock_timestamp()) * 1000000000 + %s
 WHERE name = %s
     AND waited_until < extract(epoch FROM clock_timestamp()) * 1000000000 + %s
@@ -38,7 +38,7 @@ class PostgresWatch:
         self._link = Link(url)
         self._listening: Connection | None = None
         self._lock = threading.Lock()
-        self._heard = 0
+        self._changes = 0
         self._head = -1
 
     def wait(self, trees: Collection[str], seen: int, patience_s: float) -> int:
@@ -54,10 +54,10 @@ class PostgresWatch:
                 connection = self._link.connection
                 if connection is not self._listening:
                     self._listen(connection)
-                self._leave_word(connection, trees)
-                self._look(connection)
-                if self._heard == seen:
-                    self._hear(connection, patience_s)
+                self._register(connection, trees)
+                self._read_head(connection)
+                if self._changes == seen:
+                    self._await_commit(connection, patience_s)
             except psycopg.Error as error:
                 self._drop()
                 raise_from(error, self._url)
@@ -65,7 +65,7 @@ class PostgresWatch:
                 # Interrupted, perhaps between a statement and its answer.
                 self._drop()
                 raise
-            return self._heard
+            return self._changes
 
     def close(self) -> None:
         """Close the connection."""
@@ -81,27 +81,27 @@ class PostgresWatch:
             connection.execute(f"LISTEN {CHANNEL}".encode())
         self._listening = connection
 
-    def _leave_word(self, connection: Connection, trees: Collection[str]) -> None:
-        word = _WORD_S * NANOS_PER_SECOND
+    def _register(self, connection: Connection, trees: Collection[str]) -> None:
+        span = _REGISTERED_S * NANOS_PER_SECOND
         # One by one: who locks several trees at once, as a batch does, must keep their order.
         for tree in trees:
-            connection.execute(self._sql(_LEAVE_WORD), (word, tree, word // 2))
+            connection.execute(self._sql(_REGISTER), (span, tree, span // 2))
 
-    def _look(self, connection: Connection) -> None:
+    def _read_head(self, connection: Connection) -> None:
         """Count a change if there are new entries since the last look."""
         ((head,),) = connection.execute(self._sql(_HEAD)).fetchall()
         if head != self._head:
             # In this order: interrupted in between, it counts one change twice, not never.
-            self._heard += 1
+            self._changes += 1
             self._head = head
 
-    def _hear(self, connection: Connection, patience_s: float) -> None:
+    def _await_commit(self, connection: Connection, patience_s: float) -> None:
         if self._link.pooled:
             threading.Event().wait(min(patience_s, _POLL_S))
         else:
             for _ in connection.notifies(timeout=patience_s, stop_after=1):
                 pass
-        self._look(connection)
+        self._read_head(connection)
 
     def _sql(self, text: str) -> bytes:
         return text.replace("{s}", f'"{self._url.schema}"').encode()

@@ -40,8 +40,8 @@ from earmark.stores.postgres_clock import AGREES, HostClock
 from earmark.stores.postgres_link import Link
 from earmark.stores.postgres_rows import PostgresRows, TreeRow
 from earmark.stores.postgres_session import SAFE, Call, Connection, transaction
-from earmark.stores.rows import BUDGET_COLUMNS, Row, alert_row, budget_row, joined_row
-from earmark.stores.tables import write_also, writes_also
+from earmark.stores.rows import BUDGET_COLUMNS, alert_row, budget_row, joined_row
+from earmark.stores.tables import Row, write_also, writes_also
 from earmark.stores.tables_postgres import PostgresTableRows
 
 #: Deadlines that pass at one time are presumed in pieces, so that no commit grows without bound.
@@ -329,10 +329,10 @@ class Writer:
         ]
         self._many(_SET_END, ends)
         self._many(_ADD_ALERT, [alert_row(alert) for alert in changes.alerts])
-        told = {alert.account: changes.accounts[alert.account] for alert in changes.alerts}
+        alerted = {alert.account: changes.accounts[alert.account] for alert in changes.alerts}
         self._many(
             _SET_ALERTED,
-            [(account.alerted, account.alerted_of, number) for number, account in told.items()],
+            [(account.alerted, account.alerted_of, number) for number, account in alerted.items()],
         )
 
     def _write_also(self, batch: Sequence[Operation], decisions: Sequence[Decision]) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Final, get_args
 from earmark.budget.budget import Budget, BudgetKind
 from earmark.ledger.store import Filter
 from earmark.ledger.values import Account, Alert, Amounts, Entry, Line, Part, Reservation, State
+from earmark.stores.tables import Row
 
 BUDGET_COLUMNS: Final = "path, body, kind"
 MOST_BUDGETS: Final = 1_000_000_000
@@ -34,8 +35,6 @@ OF_BUDGETS: Final = (
     "kind <> 'reserve' AND kind <> 'extend' AND kind <> 'settle' AND kind <> 'release'"
     " AND kind <> 'presume'"
 )
-
-Row = tuple[Any, ...]
 
 
 def reservation(row: Row) -> Reservation:
@@ -169,21 +168,21 @@ def select(
     Of *tests*, one without a value asks for nothing; *fixed* is one that has none.
     """
     where = [(f"{moment} >= ?", wanted.since), (f"{moment} < ?", wanted.until), *tests]
-    given: list[tuple[str, tuple[object, ...]]] = [
+    conditions: list[tuple[str, tuple[object, ...]]] = [
         (test, (value,)) for test, value in where if value is not None
     ]
     if fixed:
-        given.append((fixed, ()))
+        conditions.append((fixed, ()))
     if wanted.budget is not None:
         below = (wanted.budget, f"{wanted.budget}/", f"{wanted.budget}0")
-        given.append(("(budget = ? OR (budget >= ? AND budget < ?))", below))
+        conditions.append(("(budget = ? OR (budget >= ? AND budget < ?))", below))
     if wanted.prefix is not None:
         span = (wanted.prefix, _after(wanted.prefix))
-        given.append(('"key" >= ? AND "key" < ?', span))
-    given.append(("seq > ?", (wanted.after,)))
-    clause = " AND ".join(test for test, _ in given)
+        conditions.append(('"key" >= ? AND "key" < ?', span))
+    conditions.append(("seq > ?", (wanted.after,)))
+    clause = " AND ".join(test for test, _ in conditions)
     sql = f"SELECT {columns} FROM {table} WHERE {clause} ORDER BY {order} LIMIT ?"
-    return sql, [*(value for _, values in given for value in values), wanted.most]
+    return sql, [*(value for _, values in conditions for value in values), wanted.most]
 
 
 def select_budgets(

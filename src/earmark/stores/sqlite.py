@@ -31,7 +31,7 @@ from earmark.ledger.values import (
     Reservation,
     Reserve,
 )
-from earmark.stores.migrations_sqlite import schema_number, sqlite_standing
+from earmark.stores.migrations_sqlite import schema_number, sqlite_schema_state
 from earmark.stores.sqlite_engine import SqliteEngine
 from earmark.stores.sqlite_errors import translated
 from earmark.stores.sqlite_rows import SqliteRows
@@ -186,7 +186,7 @@ class SqliteStore:
         number = schema_number(writer)
         if number == self._schema:
             return False
-        sqlite_standing(writer, self.name).check_known(self.name)
+        sqlite_schema_state(writer, self.name).check_known(self.name)
         self._schema = number
         return True
 

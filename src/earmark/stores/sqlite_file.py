@@ -93,8 +93,8 @@ class SqliteFile:
         self._name = name
         self._pragmas = pragmas
         self._vfs = vfs
-        given = os.path.abspath(path)  # noqa: PTH100 - a link on the way stays one
-        self._also = (given,) if given != self.path else ()
+        absolute = os.path.abspath(path)  # noqa: PTH100 - a link on the way stays one
+        self._also = (absolute,) if absolute != self.path else ()
         self._connections: list[apsw.Connection] = []
         self._has_left = False
         self._used: tuple[int, ...] = ()

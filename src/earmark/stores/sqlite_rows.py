@@ -23,7 +23,6 @@ from earmark.stores.rows import (
     DETAILS,
     ENTRY_COLUMNS,
     RESERVATION_COLUMNS,
-    Row,
     account_of,
     account_row,
     alert_row,
@@ -42,6 +41,7 @@ from earmark.stores.rows import (
     select_budgets,
     select_opened,
 )
+from earmark.stores.tables import Row
 
 # Reading.
 RESERVATION_READ: Final = RESERVATION_COLUMNS + DETAILS.format(schema="")
@@ -107,7 +107,7 @@ ADD_OPERATION: Final = 'INSERT INTO operation ("key", content) VALUES (?, ?)'
 
 
 class SqliteRows:
-    """What one connection can read; `earmark.ledger.rows.Rows` and the lists of the store."""
+    """What one connection can read; `earmark.ledger.rows.LedgerRows` and the lists of the store."""
 
     def __init__(self, connection: apsw.Connection) -> None:
         # A connection makes a new cursor for each statement; these two are for all.

@@ -57,7 +57,7 @@ class PostgresTables:
 
         with self._write_lock:
             self._check()
-            return self._writer.steadily(once)
+            return self._writer.retry(once)
 
     def read(self, work: Callable[[Rows], T]) -> T:
         """Do *work* on one commit."""
@@ -69,7 +69,7 @@ class PostgresTables:
 
         with self._read_lock:
             self._check()
-            return self._reader.steadily(once)
+            return self._reader.retry(once)
 
     def close(self) -> None:
         """Let go of the connections."""

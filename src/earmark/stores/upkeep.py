@@ -10,15 +10,15 @@ from typing import Final, Protocol
 
 from earmark.errors import StoreError
 from earmark.ledger.store import Snapshot
-from earmark.stores.migrations import Migration, Standing
+from earmark.stores.migrations import Migration, SchemaState
 from earmark.stores.rows import (
     ACCOUNT_COLUMNS,
     ALERT_COLUMNS,
     BUDGET_COLUMNS,
     ENTRY_COLUMNS,
     RESERVATION_COLUMNS,
-    Row,
 )
+from earmark.stores.tables import Row
 
 #: Every table that has what people wrote, and its columns, which are the same in every database.
 TABLES: Final[Mapping[str, str]] = {
@@ -68,7 +68,7 @@ class Status:
     """Its URL without a password."""
     engine: str
     """The program that keeps it, with its version."""
-    standing: Standing
+    schema_state: SchemaState
     rows: Mapping[str, int]
     """How many rows each table has; empty where the tables are not those this program knows."""
     open_holds: int
@@ -136,5 +136,5 @@ class Upkeep(Protocol):
 
 def not_empty(name: str, found: Mapping[str, int]) -> StoreError:
     """Return the refusal to fill a store that has rows already."""
-    said = ", ".join(f"{table} {rows:,}" for table, rows in found.items())
-    return StoreError(store=name, detail=f"it has rows ({said}): copy to an empty one")
+    counts = ", ".join(f"{table} {rows:,}" for table, rows in found.items())
+    return StoreError(store=name, detail=f"it has rows ({counts}): copy to an empty one")

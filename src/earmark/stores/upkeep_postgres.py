@@ -12,7 +12,7 @@ from earmark.stores.migrations import Migration
 from earmark.stores.migrations_postgres import (
     in_schema,
     migrate_postgres,
-    postgres_standing,
+    postgres_schema_state,
     prepare_postgres,
 )
 from earmark.stores.postgres_errors import raise_from
@@ -25,7 +25,7 @@ from earmark.stores.postgres_session import (
 )
 from earmark.stores.postgres_snapshot import PostgresSnapshot
 from earmark.stores.postgres_url import PostgresUrl
-from earmark.stores.rows import Row
+from earmark.stores.tables import Row
 from earmark.stores.upkeep import TABLES, Status, not_empty
 
 #: Trees, sequences and what the planner knows all follow from the rows.
@@ -66,23 +66,23 @@ class PostgresUpkeep:
     def exists(self) -> bool:
         """Return whether the schema has tables."""
         with self._connection() as connection:
-            standing = postgres_standing(connection, self._url.schema, self.name)
-            return bool(standing.applied)
+            schema_state = postgres_schema_state(connection, self._url.schema, self.name)
+            return bool(schema_state.applied)
 
     def status(self) -> Status:
         """Return what stands in the schema; changes nothing."""
         with self._connection() as connection:
-            standing = postgres_standing(connection, self._url.schema, self.name)
+            schema_state = postgres_schema_state(connection, self._url.schema, self.name)
             rows: dict[str, int] = {}
             held = 0
-            if standing.is_readable:
+            if schema_state.is_readable:
                 rows = {table: self._count(connection, table) for table in TABLES}
                 held = self._count(connection, "reservation WHERE state = 'open'")
             version = connection.info.parameter_status("server_version") or "of unknown version"
             return Status(
                 store=self.name,
                 engine=f"PostgreSQL {version.partition(' ')[0]}",
-                standing=standing,
+                schema_state=schema_state,
                 rows=rows,
                 open_holds=held,
                 settings=durability(connection),

@@ -18,14 +18,14 @@ from earmark.stores.migrations_sqlite import (
     APPLICATION,
     migrate_sqlite,
     prepare_sqlite,
-    sqlite_standing,
+    sqlite_schema_state,
 )
 from earmark.stores.regular_file import check_regular
-from earmark.stores.rows import Row
 from earmark.stores.sqlite_errors import translated
 from earmark.stores.sqlite_file import real_path
 from earmark.stores.sqlite_snapshot import SqliteSnapshot
 from earmark.stores.sqlite_writer_lock import WriterLock
+from earmark.stores.tables import Row
 from earmark.stores.upkeep import TABLES, Status, not_empty
 
 _COMPLETE: Final = """
@@ -56,24 +56,24 @@ class SqliteUpkeep:
         if file.is_file() and _mark_of(file) == APPLICATION:
             return True
         with self._open(apsw.SQLITE_OPEN_READONLY) as connection:
-            return bool(sqlite_standing(connection, self.name).applied)
+            return bool(sqlite_schema_state(connection, self.name).applied)
 
     def status(self) -> Status:
         """Return what stands in the file; changes nothing."""
         self._check_there()
         with self._open(apsw.SQLITE_OPEN_READONLY) as connection:
             connection.execute("BEGIN")
-            standing = sqlite_standing(connection, self.name)
+            schema_state = sqlite_schema_state(connection, self.name)
             rows: dict[str, int] = {}
             held = 0
-            if standing.is_readable:
+            if schema_state.is_readable:
                 rows = {table: _count(connection, table) for table in TABLES}
                 held = _count(connection, "reservation WHERE state = 'open'")
             mode = connection.execute("PRAGMA journal_mode").fetchall()[0][0]
             return Status(
                 store=self.name,
                 engine=f"SQLite {apsw.sqlite_lib_version()}",
-                standing=standing,
+                schema_state=schema_state,
                 rows=rows,
                 open_holds=held,
                 settings={"journal_mode": str(mode), "synchronous": "full"},
