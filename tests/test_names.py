@@ -96,6 +96,7 @@ SHARED = {
     "Call": _OPEN,
     "Kind": _OPEN,
     "Line": _OPEN,
+    "Row": _OPEN,
     "Waiter": _OPEN,
 }
 

@@ -7,6 +7,7 @@ commits on its own thread; everybody else is served by the committer's thread.
 
 import asyncio
 import contextlib
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -235,7 +236,7 @@ class GroupCommitter:
             _fail([waiter], _closed(self._store))
 
     def _check(self) -> None:
-        if self._closed or not self._process.is_this:
+        if self._closed or self._process.id != os.getpid():
             self._process.check(self._store.name, closed=True)
         if len(self._queue) >= LONGEST_QUEUE:
             raise StoreUnavailable(

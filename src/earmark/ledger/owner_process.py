@@ -13,15 +13,16 @@ from earmark.errors import StoreClosed
 class OwnerProcess:
     """The process that made this; what it opened is of no use in another."""
 
-    __slots__ = ("_id",)
+    __slots__ = ("id",)
 
     def __init__(self) -> None:
-        self._id = os.getpid()
+        self.id = os.getpid()
+        """What `os.getpid` gives there; compared in place where a call would show."""
 
     @property
     def is_this(self) -> bool:
         """Whether this is still that process."""
-        return self._id == os.getpid()
+        return self.id == os.getpid()
 
     def check(self, store: str, *, closed: bool = False) -> None:
         """Refuse the use of *store*, its URL, in another process, or once it is *closed*.
@@ -29,7 +30,7 @@ class OwnerProcess:
         Raises:
             StoreClosed: It says which of the two it is.
         """
-        if self._id != os.getpid():
+        if self.id != os.getpid():
             detail = "opened before this process was forked: open it in here"
             raise StoreClosed(store=store, detail=detail)
         if closed:

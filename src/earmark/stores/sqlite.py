@@ -69,6 +69,7 @@ class SqliteStore:
         Raises:
             StoreCorrupt: Entries are missing that were acknowledged.
         """
+        self._writer = engine.writer
         self._rows = SqliteRows(engine.writer)
         self._table_rows = SqliteTableRows(engine.writer)
         self._books = Books(self._rows)
@@ -128,7 +129,7 @@ class SqliteStore:
 
     def _committed(self) -> None:
         # The connection's own number, not the file's: what others commit from here on counts.
-        self._data_version = self._engine.writer.data_version()
+        self._data_version = self._writer.data_version()
         self._books.written()
         self._acknowledged = self._books.seq
 
@@ -139,7 +140,7 @@ class SqliteStore:
 
     def _decide(self, batch: Sequence[Operation], now: int) -> list[Decision]:
         books = self._books
-        if self._engine.writer.data_version() != self._data_version:
+        if self._writer.data_version() != self._data_version:
             self._catch_up()
         if now < self._last_at:  # noqa: PLR1730 - a call costs more than the comparison
             now = self._last_at
@@ -182,11 +183,10 @@ class SqliteStore:
         Raises:
             SchemaMismatch: In a way of which this program would leave something out of its sums.
         """
-        writer = self._engine.writer
-        number = schema_number(writer)
+        number = schema_number(self._writer)
         if number == self._schema:
             return False
-        sqlite_schema_state(writer, self.name).check_known(self.name)
+        sqlite_schema_state(self._writer, self.name).check_known(self.name)
         self._schema = number
         return True
 

@@ -18,6 +18,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from threading import get_ident
 from typing import Final, TypeVar
 
 import apsw
@@ -125,7 +126,7 @@ class SqliteEngine:
     @property
     def is_in_transaction(self) -> bool:
         """Whether the calling thread is in a transaction of either connection."""
-        return threading.get_ident() in {self._writing_thread, self._reading_thread}
+        return get_ident() in {self._writing_thread, self._reading_thread}
 
     def transaction(
         self,
@@ -149,19 +150,21 @@ class SqliteEngine:
         Raises:
             StoreUnavailable: The outcome is unknown, or this thread is in a transaction or a read.
         """
-        self._process.check(self.name)
+        if self._process.id != os.getpid():
+            self._process.check(self.name)
         if self._reading_thread and self._is_reading_here():
             raise in_transaction(self.name)
         with self._write_lock:
             if self._is_closed:
                 self._check_open()
             try:
-                self._make_usable(is_numbered=is_numbered)
+                if self._is_broken or self._file.is_lost or self._has_lost_rows:
+                    self._reopen(is_numbered=is_numbered)
                 return self._transact(work, committed, undone)
             except apsw.IOError as error:
                 self._is_broken = True
                 try:
-                    self._make_usable(is_numbered=is_numbered)
+                    self._reopen(is_numbered=is_numbered)
                     return self._transact(work, committed, undone)
                 except (apsw.Error, OSError, StoreError):
                     self._is_broken = True
@@ -176,8 +179,10 @@ class SqliteEngine:
     def _transact(
         self, work: Callable[[], T], committed: Callable[[], None], undone: Callable[[], None]
     ) -> T:
+        if self.writer.in_transaction:
+            raise in_transaction(self.name)
         try:
-            self._writing_thread = threading.get_ident()
+            self._writing_thread = get_ident()
             self._writer_lock.acquire()
             self._file.check()
             self._execute("BEGIN IMMEDIATE")
@@ -242,7 +247,7 @@ class SqliteEngine:
         if self.reader.in_transaction:
             # Within another read of this thread, which goes on.
             return work()
-        self._reading_thread = threading.get_ident()
+        self._reading_thread = get_ident()
         self.reader.execute("BEGIN")
         found = work()
         self.reader.execute("COMMIT")
@@ -250,7 +255,7 @@ class SqliteEngine:
         return found
 
     def _is_reading_here(self) -> bool:
-        return self._reading_thread == threading.get_ident()
+        return self._reading_thread == get_ident()
 
     def _end_reading(self, error: BaseException) -> None:
         """Make the reading connection ready for the next, and raise *error* as the store's own."""
@@ -284,13 +289,6 @@ class SqliteEngine:
             )
 
     # Opening --------------------------------------------------------------------------------------
-
-    def _make_usable(self, *, is_numbered: bool) -> None:
-        """Open the file anew if it has to be; the caller is about to begin a transaction."""
-        if self._is_broken or self._file.is_lost or self._has_lost_rows:
-            self._reopen(is_numbered=is_numbered)
-        if self.writer.in_transaction:
-            raise in_transaction(self.name)
 
     def _reopen(self, *, is_numbered: bool) -> None:
         """Open the file anew if it failed or was interrupted before, or was not at its path.
