@@ -92,7 +92,7 @@ async def answer(parts: Parts, incoming: ClientRequest, peer: Peer, send: Send) 
     Raises:
         Denied: The token or the configuration does not let it through.
         EarmarkError: It was refused, or never reached its provider.
-        asyncio.CancelledError: The client left while the call waited in line: nothing is held.
+        ClientGone: The client left while the call waited in line: nothing is held.
     """
     outgoing = _outgoing(parts, incoming)
     if incoming.endpoint.kind == "free":
@@ -244,6 +244,10 @@ async def _in_line(opening: Opening, peer: Peer) -> AsyncTicket:
     peer.on_gone = task.cancel
     try:
         return await opening
+    except asyncio.CancelledError:
+        if peer.gone and not task.uncancel():
+            raise ClientGone from None
+        raise
     finally:
         peer.on_gone = None
 

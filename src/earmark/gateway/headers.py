@@ -21,6 +21,8 @@ _NOT_SENT: Final = _HOP_BY_HOP | frozenset(
     | {"forwarded", "via", "x-real-ip", "origin", "referer"}
 )
 _NOT_SENT_PREFIXES: Final = ("x-forwarded-", "x-earmark-", "sec-", "proxy-")
+#: What the gateway says of a call, and nobody else.
+_OWN_PREFIX: Final = "x-earmark-"
 _NOT_ANSWERED: Final = _HOP_BY_HOP | frozenset({"set-cookie", "set-cookie2", "alt-svc"})
 #: The gateway's own request headers; another one of this prefix is refused, not passed over.
 OWN_HEADERS: Final = frozenset({"x-earmark-at-most", "x-earmark-dry-run"})
@@ -97,7 +99,7 @@ def to_client(
     return [
         (name, value)
         for (lower, _), (name, value) in zip(pairs, raw, strict=True)
-        if lower not in dropped
+        if lower not in dropped and not lower.startswith(_OWN_PREFIX)
     ]
 
 

@@ -74,8 +74,11 @@ def test_a_token_is_taken_where_clients_send_their_keys(house: GatewayHouse) -> 
 def test_a_token_in_the_url_is_refused(house: GatewayHouse) -> None:
     """As Google's clients once sent it: logs would show it."""
     reply = ask(house, f"/v1beta/models/g:generateContent?key={house.token}")
-    assert reply.status_code == 400
+    assert reply.json()["error"]["details"][0]["reason"] == "TOKEN_IN_URL"
     assert house.token not in reply.text
+    listed = house.get(f"/v1/models?key={house.token}")
+    assert (listed.status_code, listed.json()["error"]["code"]) == (400, "token_in_url")
+    assert house.stub.requests == []
 
 
 def test_a_token_that_was_revoked_or_is_expired_opens_nothing() -> None:

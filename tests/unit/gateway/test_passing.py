@@ -109,6 +109,7 @@ def test_headers_pass_both_ways_but_for_credentials(house: GatewayHouse) -> None
     """The provider gets its own key and no other; cookies, and what is of one connection, stay."""
     odd = [("X-Odd-Header", "a, b"), ("x-odd-header", "c"), ("Date", "yesterday"), ("server", "s")]
     dropped = [
+        ("X-Earmark-Settled", "0"),
         ("Set-Cookie", "a=1"),
         ("keep-alive", "timeout=5"),
         ("connection", "x-own"),
@@ -138,6 +139,7 @@ def test_headers_pass_both_ways_but_for_credentials(house: GatewayHouse) -> None
     assert reply.headers["x-odd-header"] == "a, b, c"
     assert reply.headers["date"] == "yesterday"
     assert reply.headers["content-type"] == "application/json; charset=utf-8"
+    assert reply.headers["x-earmark-settled"] == "0.0000054"
     assert {"set-cookie", "keep-alive", "x-own"}.isdisjoint(name.lower() for name in names)
 
 
@@ -195,6 +197,16 @@ def test_what_is_not_known_is_refused_with_its_path(
     assert reply.headers["x-should-retry"] == "false"
     assert not [name for name in reply.headers if name.startswith("access-control")]
     assert fresh.stub.requests == []
+
+
+@pytest.mark.parametrize("query", ["beta=true&speed=fast", "service_tier=priority", "x"])
+def test_a_query_that_is_not_known_is_refused(fresh: GatewayHouse, query: str) -> None:
+    """It may alter what the request costs."""
+    fresh.stub.answer(Answer(body=message({"input_tokens": 1, "output_tokens": 1})))
+    ask = {"model": "claude-sonnet-4-5", "max_tokens": 9, "messages": ASK["messages"]}
+    assert fresh.post(f"/v1/messages?{query}", ask).status_code == 400
+    assert fresh.stub.requests == []
+    assert fresh.post("/v1/messages?beta=true", ask).status_code == 200
 
 
 def test_a_websocket_is_refused_at_once(shared: GatewayHouse) -> None:

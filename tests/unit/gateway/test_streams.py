@@ -12,7 +12,7 @@ import pytest
 
 from support.gateway_house import GatewayHouse, gateway_house
 from support.last_resort import LAST_RESORT_S
-from support.stub_server import chunks, events
+from support.stub_server import chunks, completion, events
 from support.upstream_stub import STREAM, Answer
 
 ASK: dict[str, Any] = {
@@ -187,6 +187,43 @@ def test_a_client_that_leaves_has_its_stream_read_to_the_end(house: GatewayHouse
     assert next(settled(house)) == "settled"
     assert house.spent == Decimal("0.0000054")
     assert not house.stub.left.is_set()
+
+
+def test_a_client_that_leaves_has_its_whole_reply_settled(house: GatewayHouse) -> None:
+    """Its provider writes it to the end in any case."""
+    gate = threading.Event()
+    reply = completion(USAGE, model="gpt-4o-mini")
+    house.stub.answer(Answer(body=reply, waits={-1: gate}))
+    ask = {**ASK, "stream": False}
+    with house.client() as client, pytest.raises(httpx2.ReadTimeout):
+        client.post("/v1/chat/completions", json=ask, timeout=0.2)
+    house.stub.wait_for_request()
+    gate.set()
+    assert next(settled(house)) == "settled"
+    assert house.spent == Decimal("0.0000054")
+
+
+def test_a_client_that_leaves_the_line_leaves_no_hold() -> None:
+    """Nothing is sent for it once there is room, and whoever is behind it comes first."""
+    gate = threading.Event()
+    with gateway_house("0.0007 usd total", wait="10min") as house:
+        house.stub.answer(Answer(body=completion(USAGE, model="gpt-4o-mini"), waits={-1: gate}))
+        ask = {**ASK, "stream": False}
+        first = threading.Thread(target=house.post, args=("/v1/chat/completions", ask))
+        first.start()
+        house.stub.wait_for_request()
+        with house.client() as client, pytest.raises(httpx2.ReadTimeout):
+            client.post("/v1/chat/completions", json=ask, timeout=0.2)
+        wakes = threading.Event()
+        for _ in range(round(LAST_RESORT_S / 0.01)):
+            if not house.ledger.turns.waiting:
+                break
+            wakes.wait(0.01)
+        gate.set()
+        first.join(LAST_RESORT_S)
+        assert states(house) == ["settled"]
+        assert house.post("/v1/chat/completions", ask).status_code == 200
+        assert len(house.stub.requests) == 2
 
 
 def test_a_hold_lives_as_long_as_its_stream(house: GatewayHouse) -> None:
