@@ -89,15 +89,9 @@ def test_every_name_is_used() -> None:
 # What means two things ----------------------------------------------------------------------------
 
 _EACH = "one for each database"
-_OPEN = "still to be renamed"
 #: Names of classes and aliases that more than one module defines, and why. It only gets shorter.
 SHARED = {
     "Uncommitted": _EACH,
-    "Call": _OPEN,
-    "Kind": _OPEN,
-    "Line": _OPEN,
-    "Row": _OPEN,
-    "Waiter": _OPEN,
 }
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 import apsw
 
 from earmark.clock import Clock
-from earmark.stores.migrations import Kind, Migration, SchemaState, known_migrations
+from earmark.stores.migrations import DatabaseKind, Migration, SchemaState, known_migrations
 from earmark.stores.migrations_sqlite import migrate_sqlite, prepare_sqlite, sqlite_schema_state
 from earmark.testing import ManualClock
 from support.ledger_books import STORES
@@ -22,7 +22,7 @@ class Database(Protocol):
     """A database at a URL, and a program that knows some migrations."""
 
     url: str
-    kind: Kind
+    kind: DatabaseKind
 
     def prepare(self, known: Known | None = None) -> None:
         """Do what a program does that opens the store."""
@@ -48,7 +48,7 @@ class Database(Protocol):
 class SqliteDatabase:
     """A file."""
 
-    kind: Kind = "sqlite"
+    kind: DatabaseKind = "sqlite"
 
     def __init__(self, folder: Path, clock: Clock) -> None:
         self.url = STORES["sqlite"](folder)
@@ -93,7 +93,7 @@ class SqliteDatabase:
 class PostgresDatabase:
     """A schema of its own: other tests' may have been used before."""
 
-    kind: Kind = "postgres"
+    kind: DatabaseKind = "postgres"
 
     def __init__(self, folder: Path, clock: Clock) -> None:
         from earmark.stores.postgres_url import PostgresUrl

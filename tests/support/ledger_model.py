@@ -22,7 +22,7 @@ from earmark.ledger.values import (
     Entry,
     Extend,
     ExtendBudget,
-    Line,
+    LimitWindow,
     OnBudget,
     OnReservation,
     Operation,
@@ -45,7 +45,7 @@ Place = tuple[str, str, str, int]
 class Sums:
     """What the model knows of one account."""
 
-    line: Line
+    line: LimitWindow
     settled: int = 0
     held: int = 0
     alerted: int = 0
@@ -169,8 +169,8 @@ class Model:
 
     # Accounts -------------------------------------------------------------------------------------
 
-    def _above(self, path: str, now: int) -> list[tuple[Place, Line]]:
-        found: list[tuple[Place, Line]] = []
+    def _above(self, path: str, now: int) -> list[tuple[Place, LimitWindow]]:
+        found: list[tuple[Place, LimitWindow]] = []
         for above in ancestors(path):
             budget = self.budgets.get(above)
             for limit in budget.limits if budget else ():
@@ -182,7 +182,9 @@ class Model:
                     if (e.limit.unit, e.limit.window) == (limit.unit, limit.window)
                     and now < e.until
                 )
-                line = Line(0, above, limit.unit, window, cut.start, cut.end, amount, budget.alerts)
+                line = LimitWindow(
+                    0, above, limit.unit, window, cut.start, cut.end, amount, budget.alerts
+                )
                 found.append(((above, limit.unit, window, cut.start), line))
         return found
 
@@ -233,7 +235,7 @@ class Model:
             elif not op.count_back:
                 continue
             place = (after.path, limit.unit, str(limit.window), cut.start)
-            line = Line(0, *place, cut.end, limit.amount, after.alerts)
+            line = LimitWindow(0, *place, cut.end, limit.amount, after.alerts)
             sums = self.sums.setdefault(place, Sums(line))
             for row in list(self.reservations.values()):
                 if row.state == "open" or (cut.start <= row.opened < cut.end):
@@ -269,7 +271,7 @@ class Model:
             self.alerts.append(alert)
 
 
-def _same(line: Line, place: Place) -> bool:
+def _same(line: LimitWindow, place: Place) -> bool:
     return (line.budget, line.unit, line.window) == place[:3]
 
 

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, unquote
 from earmark.gateway.denied import Denied
 
 #: `held`: a hold is opened for it; `free`: its provider bills nothing; else answered here.
-Kind = Literal["held", "free", "hello", "balance", "statement"]
+EndpointKind = Literal["held", "free", "hello", "balance", "statement"]
 
 #: Of an unknown path, as a message shows it.
 _SHOWN: Final = 100
@@ -23,7 +23,7 @@ class Endpoint:
 
     api: str
     """Whose form it has, its errors too: a name of `earmark.apis.api.APIS`."""
-    kind: Kind
+    kind: EndpointKind
     path: str = ""
     """Where it goes below a provider's address; `{model}` stands for the model."""
     model: str = ""
@@ -37,27 +37,29 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Row:
+class _Route:
     endpoint: Endpoint
     queries: frozenset[str] | None = frozenset()
     """The names its query may have; `None` for any that is no credential."""
 
 
-def _row(api: str, kind: Kind, path: str = "", *queries: str, has_model: bool = True) -> _Row:
+def _route(
+    api: str, kind: EndpointKind, path: str = "", *queries: str, has_model: bool = True
+) -> _Route:
     endpoint = Endpoint(api=api, kind=kind, path=path, has_model=has_model)
-    return _Row(endpoint=endpoint, queries=frozenset(queries))
+    return _Route(endpoint=endpoint, queries=frozenset(queries))
 
 
-_POSTS: Final[Mapping[str, _Row]] = {
-    "/v1/chat/completions": _row("openai", "held", "/chat/completions"),
-    "/v1/embeddings": _row("openai-embeddings", "held", "/embeddings"),
-    "/v1/responses": _row("openai-responses", "held", "/responses"),
-    "/v1/responses/input_tokens": _row("openai-responses", "free", "/responses/input_tokens"),
-    "/v1/messages": _row("anthropic", "held", "/v1/messages", "beta"),
-    "/v1/messages/count_tokens": _row("anthropic", "free", "/v1/messages/count_tokens", "beta"),
+_POSTS: Final[Mapping[str, _Route]] = {
+    "/v1/chat/completions": _route("openai", "held", "/chat/completions"),
+    "/v1/embeddings": _route("openai-embeddings", "held", "/embeddings"),
+    "/v1/responses": _route("openai-responses", "held", "/responses"),
+    "/v1/responses/input_tokens": _route("openai-responses", "free", "/responses/input_tokens"),
+    "/v1/messages": _route("anthropic", "held", "/v1/messages", "beta"),
+    "/v1/messages/count_tokens": _route("anthropic", "free", "/v1/messages/count_tokens", "beta"),
 }
 #: What comes after `models/NAME:` at Google's API, whether it is free, and its query.
-_GEMINI: Final[Mapping[str, tuple[Kind, bool, frozenset[str]]]] = {
+_GEMINI: Final[Mapping[str, tuple[EndpointKind, bool, frozenset[str]]]] = {
     "generateContent": ("held", False, frozenset()),
     "streamGenerateContent": ("held", True, frozenset({"alt"})),
     "countTokens": ("free", False, frozenset()),
@@ -110,22 +112,22 @@ def find_endpoint(method: str, raw_path: str, query: str, headers: Mapping[str, 
     return replace(row.endpoint, query=query)
 
 
-def _find(method: str, raw_path: str, headers: Mapping[str, str]) -> _Row:
+def _find(method: str, raw_path: str, headers: Mapping[str, str]) -> _Route:
     if method == "POST":
         known = _POSTS.get(raw_path) or _gemini(raw_path)
         if known is not None:
             return known
     elif method in {"GET", "HEAD"}:
         if raw_path == "/api/hello":
-            return _row("anthropic", "hello", has_model=False)
+            return _route("anthropic", "hello", has_model=False)
         if method == "GET" and raw_path in {"/v1/models", "/v1beta/models"}:
             api = _lists_models(raw_path, headers)
             listing = Endpoint(api=api, kind="free", path=_MODELS[api], has_model=False)
-            return _Row(endpoint=listing, queries=None)
+            return _Route(endpoint=listing, queries=None)
         if method == "GET" and raw_path == "/v1/earmark/balance":
-            return _row("openai", "balance", has_model=False)
+            return _route("openai", "balance", has_model=False)
         if method == "GET" and raw_path == "/v1/earmark/statement":
-            return _row("openai", "statement", "", "after", has_model=False)
+            return _route("openai", "statement", "", "after", has_model=False)
     if method == "GET" and raw_path == "/v1/responses":
         # The websocket that Codex tries first: at a 426 it goes on over HTTP at once.
         words = "no websockets here: post to this path"
@@ -137,7 +139,7 @@ def _find(method: str, raw_path: str, headers: Mapping[str, str]) -> _Row:
     )
 
 
-def _gemini(raw_path: str) -> _Row | None:
+def _gemini(raw_path: str) -> _Route | None:
     version, _, rest = raw_path.removeprefix("/").partition("/models/")
     name, _, verb = rest.rpartition(":")
     known = _GEMINI.get(verb)
@@ -151,7 +153,7 @@ def _gemini(raw_path: str) -> _Row | None:
         model=unquote(name),
         stream=stream,
     )
-    return _Row(endpoint=endpoint, queries=queries)
+    return _Route(endpoint=endpoint, queries=queries)
 
 
 def _lists_models(raw_path: str, headers: Mapping[str, str]) -> str:

@@ -3,7 +3,7 @@
 from msgspec.structs import replace
 
 from earmark.clock import END_OF_TIME
-from earmark.ledger.values import Account, Alert, Line
+from earmark.ledger.values import Account, Alert, LimitWindow
 
 _MILLION = 1_000_000
 
@@ -42,7 +42,7 @@ def crossed(account: Account, settled: int, now: int, seq: int) -> tuple[Alert, 
     )
 
 
-def _alert(line: Line, ppm: int, settled: int, now: int, seq: int) -> Alert:
+def _alert(line: LimitWindow, ppm: int, settled: int, now: int, seq: int) -> Alert:
     return Alert(
         line.id,
         ppm,
@@ -63,7 +63,7 @@ def _alerted(account: Account) -> int:
     return account.alerted if account.alerted_of == account.line.limit else 0
 
 
-def _alert_at(line: Line, alerted: int) -> int:
+def _alert_at(line: LimitWindow, alerted: int) -> int:
     due = [ppm for ppm in line.thresholds if ppm > alerted]
     return _threshold(line.limit, due[0]) if due and line.limit else END_OF_TIME
 

@@ -25,7 +25,7 @@ from earmark.ledger.values import (
     Accepted,
     Account,
     Decision,
-    Line,
+    LimitWindow,
     Refused,
     Repeated,
     Reservation,
@@ -241,5 +241,5 @@ def _paused(refused: Refused, reason: Reason) -> BudgetExceeded:
     )
 
 
-def _end(line: Line) -> datetime | None:
+def _end(line: LimitWindow) -> datetime | None:
     return None if line.end == END_OF_TIME else to_datetime(line.end)

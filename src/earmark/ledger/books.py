@@ -25,7 +25,7 @@ from earmark.ledger.values import (
     Added,
     Decision,
     Extend,
-    Line,
+    LimitWindow,
     OnBudget,
     OnReservation,
     Opened,
@@ -346,7 +346,7 @@ class Books:
 
     def _new_account(self, budget: str, unit: str, window: str, start: int, end: int) -> Account:
         self._next_account = max(self._next_account, self._rows.next_account())
-        account = Account(Line(self._next_account, budget, unit, window, start, end, 0))
+        account = Account(LimitWindow(self._next_account, budget, unit, window, start, end, 0))
         self._next_account += 1
         self._accounts[account.id] = account
         self.unwritten.add(account.id)

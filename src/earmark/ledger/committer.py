@@ -99,7 +99,7 @@ class DirectCommitter:
 
 
 @final
-class _Gate:
+class _PendingResult:
     """Where a thread waits for its decision."""
 
     __slots__ = ("decision", "error", "lock")
@@ -129,8 +129,8 @@ class _Gate:
 
 
 # A plain pair for each operation: with hundreds of tasks, an object of its own would show.
-_Asker = _Gate | asyncio.Future[Decision]
-_Waiter = tuple[Operation, _Asker]
+_ResultSlot = _PendingResult | asyncio.Future[Decision]
+_Submission = tuple[Operation, _ResultSlot]
 
 #: The store cannot be used, whatever it is asked.
 _EVERYBODYS: Final = (StoreUnavailable, StoreClosed, StoreCorrupt, SchemaMismatch)
@@ -148,13 +148,13 @@ class GroupCommitter:
         self.committed: Committed = _tell_nobody
         self._store = store
         self.time = CommitTime(clock, store.name)
-        self._queue: deque[_Waiter] = deque()
+        self._queue: deque[_Submission] = deque()
         # Reentrant, so that whoever is interrupted can tell whether it was acquired: only its
         # owner can release it. No thread acquires it twice, see `_check`.
         self._turn = threading.RLock()
         self._owner = 0
         """The thread that commits; written by the thread that has `_turn`."""
-        self._taken: list[_Waiter] = []
+        self._taken: list[_Submission] = []
         """The waiters of the running commit; read and written by the thread that has `_turn`."""
         self._bell = threading.Lock()
         self._bell.acquire()
@@ -191,7 +191,7 @@ class GroupCommitter:
             # Whoever commits waits for this thread's own transaction to end.
             detail = "this thread is in the middle of a transaction: call once that has ended"
             raise StoreUnavailable(store=self._store.name, detail=detail)
-        gate = _Gate()
+        gate = _PendingResult()
         try:
             self._queue.append((operation, gate))
             if self._turn.acquire(blocking=False):
@@ -297,7 +297,7 @@ class GroupCommitter:
             taken.clear()
         self._owner = 0
 
-    def _decide(self, waiters: Sequence[_Waiter]) -> None:
+    def _decide(self, waiters: Sequence[_Submission]) -> None:
         """Decide *waiters* in one commit; where one of them is at fault, the others do not fail.
 
         What is wrong with the store is everybody's error. Anything else is somebody's: the batch is
@@ -353,11 +353,11 @@ def _closes(operation: Operation) -> bool:
     return isinstance(operation, Settle | Release | Presume)
 
 
-def _answer(batch: Iterable[_Waiter], decisions: Iterable[Decision]) -> None:
+def _answer(batch: Iterable[_Submission], decisions: Iterable[Decision]) -> None:
     """Hand each waiter its decision; each event loop is woken once for all of its tasks."""
     loops: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Decision], Decision]]] = {}
     for (_, asker), decision in zip(batch, decisions, strict=True):
-        if type(asker) is _Gate:
+        if type(asker) is _PendingResult:
             asker.open(decision, None)
         else:
             loop = asker.get_loop()
@@ -369,7 +369,7 @@ def _answer(batch: Iterable[_Waiter], decisions: Iterable[Decision]) -> None:
         _call(loop, _deliver, answers)
 
 
-def _fail(batch: Iterable[_Waiter], error: EarmarkError) -> None:
+def _fail(batch: Iterable[_Submission], error: EarmarkError) -> None:
     """Hand each waiter that has no answer yet an error of its own, equal to *error*.
 
     An exception that several threads raise would collect the tracebacks of all of them.
@@ -377,7 +377,7 @@ def _fail(batch: Iterable[_Waiter], error: EarmarkError) -> None:
     for _, asker in batch:
         own = copy(error)
         own.__cause__ = error.__cause__
-        if isinstance(asker, _Gate):
+        if isinstance(asker, _PendingResult):
             asker.open(None, own)
         else:
             _call(asker.get_loop(), _deliver_error, asker, own)

@@ -18,7 +18,7 @@ from typing import Literal
 
 from earmark.budget.path import ancestors
 
-Line = Literal["held", "spent"]
+QueueLine = Literal["held", "spent"]
 
 
 class _Spot:
@@ -100,7 +100,7 @@ class TurnQueue:
                 self._stand(waiter, blocker.held)
             return waiter
 
-    def blocked(self, waiter: Waiter, budget: str, line: Line = "held") -> None:
+    def blocked(self, waiter: Waiter, budget: str, line: QueueLine = "held") -> None:
         """Note that *waiter*'s attempt was refused at *budget*, a budget on its path.
 
         It stands in that line now. If something came back there while it asked, it is its turn

@@ -37,7 +37,7 @@ class Amounts(Struct, frozen=True, gc=False):
     tokens: int | None = None
 
 
-class Line(Struct, frozen=True, gc=False):
+class LimitWindow(Struct, frozen=True, gc=False):
     """What an account is about: one limit in one interval."""
 
     id: int
@@ -58,7 +58,7 @@ class Account(Struct, gc=False):
     Only `Books` changes accounts, and only its own: a store's rows and whoever asks have copies.
     """
 
-    line: Line
+    line: LimitWindow
     settled: int = 0
     held: int = 0
     alerted: int = 0

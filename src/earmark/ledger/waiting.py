@@ -12,7 +12,7 @@ from earmark.budget.path import ancestors
 from earmark.clock import NANOS_PER_SECOND, Clock, from_datetime
 from earmark.errors import BudgetExceeded, EarmarkError, Reason, StoreClosed
 from earmark.ledger.answers import as_error, reservation_of
-from earmark.ledger.queue import Line, TurnQueue
+from earmark.ledger.queue import QueueLine, TurnQueue
 from earmark.ledger.values import Accepted, Amounts, Decision, Refused, Reservation, Reserve
 
 #: How often a waiting thread looks at the clock, and the watch at a store that failed.
@@ -59,7 +59,7 @@ class Blocked(Generic[T_co]):
     refusal: BudgetExceeded
     give_up: Callable[[], T_co]
     """What to do when no time is left: raise the refusal, or ask for less. For tasks: awaitable."""
-    line: Line = "held"
+    line: QueueLine = "held"
     """`spent` where only the end of the window can help, so that nobody is held up."""
 
 

@@ -16,7 +16,7 @@ from earmark.ledger.answers import as_error
 from earmark.ledger.async_ledger import AsyncLedger
 from earmark.ledger.rules import refusal
 from earmark.ledger.sync_ledger import SyncLedger
-from earmark.ledger.values import Account, Amounts, Line
+from earmark.ledger.values import Account, Amounts, LimitWindow
 from earmark.runs.journal import RunRecord
 
 _TOTAL = Cut.TOTAL.value
@@ -60,7 +60,7 @@ def refuse_hopeless(plan: Plan, run: RunRecord, payers: Payers) -> None:
     Raises:
         BudgetExceeded: With the budget and its numbers; no call was made.
     """
-    own = Account(Line(0, run.budget, USD, _TOTAL, 0, END_OF_TIME, run.limit.in_nanos))
+    own = Account(LimitWindow(0, run.budget, USD, _TOTAL, 0, END_OF_TIME, run.limit.in_nanos))
     for account in (own, *payers.accounts):
         is_total = account.line.window == _TOTAL
         # A later interval has all of its limit again: it has to have room for one hold at a time.

@@ -27,7 +27,7 @@ from typing import Final, Literal
 
 from earmark.errors import SchemaMismatch
 
-Kind = Literal["sqlite", "postgres"]
+DatabaseKind = Literal["sqlite", "postgres"]
 
 _FILE: Final = re.compile(r"(\d{4})_([a-z][a-z0-9_]*)\.sql")
 _FINISH: Final = "when no older program runs any more, run `earmark store migrate --finish`"
@@ -143,7 +143,7 @@ def read_migrations(folder: Traversable) -> tuple[Migration, ...]:
 
 
 @cache
-def known_migrations(kind: Kind) -> tuple[Migration, ...]:
+def known_migrations(kind: DatabaseKind) -> tuple[Migration, ...]:
     """Return the migrations this program knows for stores of *kind*."""
     return read_migrations(resources.files("earmark.stores").joinpath("schema", kind))
 

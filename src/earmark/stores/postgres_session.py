@@ -185,7 +185,7 @@ def transaction(connection: Connection, begin: bytes = BEGIN) -> Generator[None]
     connection.execute("COMMIT", prepare=False)
 
 
-class Call:
+class FunctionCall:
     """A call of one of the schema's functions; it costs half of what a cursor's statement does.
 
     The statement is prepared once a connection, and its values are text as the server reads it. A

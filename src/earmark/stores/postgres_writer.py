@@ -39,7 +39,7 @@ from earmark.stores.postgres_batch import (
 from earmark.stores.postgres_clock import AGREES, HostClock
 from earmark.stores.postgres_link import Link
 from earmark.stores.postgres_rows import PostgresRows, TreeRow
-from earmark.stores.postgres_session import SAFE, Call, Connection, transaction
+from earmark.stores.postgres_session import SAFE, Connection, FunctionCall, transaction
 from earmark.stores.rows import BUDGET_COLUMNS, alert_row, budget_row, joined_row
 from earmark.stores.tables import Row, write_also, writes_also
 from earmark.stores.tables_postgres import PostgresTableRows
@@ -88,8 +88,8 @@ class Writer:
         self._name = schema
         self._schema = f'"{schema}"'
         holds = AGREES if link.url.unsafe else f"{AGREES} AND {SAFE}"
-        self._apply = Call(f"{self._schema}.apply_1", KINDS, holds)
-        self._apply_one = Call(f"{self._schema}.apply_one_2", KINDS_ONE, holds)
+        self._apply = FunctionCall(f"{self._schema}.apply_1", KINDS, holds)
+        self._apply_one = FunctionCall(f"{self._schema}.apply_one_2", KINDS_ONE, holds)
         self._rows = PostgresRows(schema)
         self._books = Books(self._rows)
         self._trees: dict[str, Tree] = {}
@@ -362,7 +362,7 @@ class Writer:
                 return Written(int(first), folded.now, exact=True, seqs=None)
         return written(self._called(self._apply, arguments(folded), folded))
 
-    def _called(self, call: Call, values: list[Any], folded: Batch) -> Row:
+    def _called(self, call: FunctionCall, values: list[Any], folded: Batch) -> Row:
         pooled = self.link.pooled
         values = [*values, self._host.reading(self._read_at)]
         connection = self._connection

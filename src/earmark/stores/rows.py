@@ -7,7 +7,16 @@ from typing import Any, Final, get_args
 
 from earmark.budget.budget import Budget, BudgetKind
 from earmark.ledger.store import Filter
-from earmark.ledger.values import Account, Alert, Amounts, Entry, Line, Part, Reservation, State
+from earmark.ledger.values import (
+    Account,
+    Alert,
+    Amounts,
+    Entry,
+    LimitWindow,
+    Part,
+    Reservation,
+    State,
+)
 from earmark.stores.tables import Row
 
 BUDGET_COLUMNS: Final = "path, body, kind"
@@ -99,7 +108,7 @@ def budget_row(b: Budget) -> Row:
 
 def account_of(row: Row) -> Account:
     """Return the account a row of the table holds."""
-    return Account(Line(*row[:7]), *row[7:])
+    return Account(LimitWindow(*row[:7]), *row[7:])
 
 
 def account_row(a: Account) -> Row:

@@ -18,7 +18,7 @@ from earmark.ledger.values import (
     Amounts,
     Decision,
     Extend,
-    Line,
+    LimitWindow,
     OnReservation,
     Presume,
     Refused,
@@ -39,7 +39,7 @@ def account(
     limit: int, settled: int = 0, held: int = 0, *, unit: str = "usd", number: int = 1
 ) -> Account:
     """Return an account of the budget `a` without alerts."""
-    return Account(Line(number, "a", unit, "day", 0, 10**18, limit), settled, held)
+    return Account(LimitWindow(number, "a", unit, "day", 0, 10**18, limit), settled, held)
 
 
 def stands(
@@ -212,7 +212,7 @@ def test_units_not_told_are_those_held() -> None:
 
 def thresholds(settled: int, alerted: int, limit: int = 100) -> Account:
     """Return an account that alerts at 50 %, 80 % and 100 %."""
-    line = Line(1, "a", "usd", "day", 0, 10**18, limit, (500_000, 800_000, 1_000_000))
+    line = LimitWindow(1, "a", "usd", "day", 0, 10**18, limit, (500_000, 800_000, 1_000_000))
     due = [ppm for ppm in line.thresholds if ppm > alerted]
     alert_at = -(-limit * due[0] // 1_000_000) if due else 1 << 62
     return Account(line, settled, 5, alerted, line.limit, alert_at)
@@ -254,7 +254,7 @@ def test_which_thresholds_a_settlement_crosses(
 
 def test_a_threshold_is_rounded_up() -> None:
     """80 % of 7 nano-dollars is reached at 6, not at 5."""
-    line = Line(1, "a", "usd", "day", 0, 10**18, 7, (800_000,))
+    line = LimitWindow(1, "a", "usd", "day", 0, 10**18, 7, (800_000,))
     at_risk = Account(line, 0, 5, 0, 0, 6)
     for cost, told in ((5, 0), (6, 1)):
         op = Settle("k", Amounts(cost, AS_HELD))

@@ -16,7 +16,7 @@ from earmark.ledger.values import (
     Amounts,
     Decision,
     Entry,
-    Line,
+    LimitWindow,
     Refused,
     Repeated,
     Reservation,
@@ -63,7 +63,7 @@ def batch(
     changes = Changes()
     changes.entries.extend(entries)
     changes.reservations.update({row.key: row for row in rows})
-    line = Line(1, "a/b", "usd", "total", 0, END_OF_TIME, 100)
+    line = LimitWindow(1, "a/b", "usd", "total", 0, END_OF_TIME, 100)
     changes.before[1] = Account(line, 10, 20, 0, 0, 80)
     changes.accounts[1] = Account(line, 15, 15, 0, 0, 80)
     trees = {"a": Tree(100, NOW - 1, END_OF_TIME)}
