@@ -42,6 +42,8 @@ def body_of(of: type[T]) -> Callable[[Request], Awaitable[T]]:
     """
 
     async def read(request: Request) -> T:
+        # Also where it is of another type: what arrives too slowly, or is too large, is told first.
+        await request.body()
         try:
             found = await request.json() if is_json(request) else None
         except (ValueError, RecursionError):
