@@ -27,8 +27,8 @@ def entries(
     budget: Annotated[
         str | None, typer.Option(metavar="PATH", help="At or below this budget.")
     ] = None,
-    run: Annotated[str | None, typer.Option(metavar="RUN", help="Of this run.")] = None,
-    key: Annotated[str | None, typer.Option(metavar="KEY", help="With this key.")] = None,
+    run: Annotated[str | None, typer.Option("--run", metavar="RUN", help="Of this run.")] = None,
+    key: Annotated[str | None, typer.Option("--key", metavar="KEY", help="With this key.")] = None,
     since: Annotated[str | None, typer.Option(metavar=WHEN, help=f"Then or later: {AGO}")] = None,
     until: Annotated[str | None, typer.Option(metavar=WHEN, help="Before then.")] = None,
     after: Annotated[

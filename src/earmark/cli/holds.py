@@ -59,8 +59,8 @@ def holds(
     budget: Annotated[
         str | None, typer.Option(metavar="PATH", help="At or below this budget.")
     ] = None,
-    run: Annotated[str | None, typer.Option(metavar="RUN", help="Of this run.")] = None,
-    key: Annotated[str | None, typer.Option(metavar="KEY", help="With this key.")] = None,
+    run: Annotated[str | None, typer.Option("--run", metavar="RUN", help="Of this run.")] = None,
+    key: Annotated[str | None, typer.Option("--key", metavar="KEY", help="With this key.")] = None,
     state: Annotated[
         HoldFilter,
         typer.Option(help="`unresolved` is open or presumed: the true cost is not known."),

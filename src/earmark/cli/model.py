@@ -22,7 +22,9 @@ def model(
     *,
     port: Annotated[
         int,
-        typer.Option(metavar="PORT", min=0, max=65535, help="Of 127.0.0.1; 0 takes a free one."),
+        typer.Option(
+            "--port", metavar="PORT", min=0, max=65535, help="Of 127.0.0.1; 0 takes a free one."
+        ),
     ] = DEFAULT_PORT,
     parallel: Annotated[
         int, typer.Option(metavar="N", min=1, max=64, help="Calls answered at once.")

@@ -70,7 +70,7 @@ def list_(
     session: Session,
     *,
     type: Annotated[  # noqa: A002 - the option's name
-        str | None, typer.Option(metavar="TYPE", help="Only of this type.")
+        str | None, typer.Option("--type", metavar="TYPE", help="Only of this type.")
     ] = None,
     prefix: Annotated[str, typer.Option(metavar="TEXT", help="Only names that begin so.")] = "",
     limit: LimitOption = 1000,

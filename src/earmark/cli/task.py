@@ -85,7 +85,7 @@ Needs = Annotated[
 AttemptsOption = Annotated[int, typer.Option(metavar="N", help="At most so many tries.")]
 Due = Annotated[str | None, typer.Option(metavar=WHEN, help=f"Not before: {AHEAD}")]
 KeyOption = Annotated[
-    str | None, typer.Option(metavar="KEY", help="Adding again under it adds nothing.")
+    str | None, typer.Option("--key", metavar="KEY", help="Adding again under it adds nothing.")
 ]
 
 
@@ -161,10 +161,12 @@ def list_(
     priority: Annotated[Urgency | None, typer.Option(help="Of this priority.")] = None,
     label: Annotated[str | None, typer.Option(metavar="TEXT", help="With this label.")] = None,
     agent: Annotated[
-        str | None, typer.Option(metavar="AGENT", help="That this agent has, or had last.")
+        str | None,
+        typer.Option("--agent", metavar="AGENT", help="That this agent has, or had last."),
     ] = None,
     text: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="With this in title or description.")
+        str | None,
+        typer.Option("--text", metavar="TEXT", help="With this in title or description."),
     ] = None,
     after: Annotated[int, typer.Option(min=0, help="Go on after the task of this number.")] = 0,
     newest: Annotated[

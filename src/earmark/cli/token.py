@@ -44,6 +44,7 @@ def create(
     scope: Annotated[
         str | None,
         typer.Option(
+            "--scope",
             metavar="SCOPE",
             help="Of the service: read; spend: also reservations and tasks; admin: also budgets"
             " and approvals.",
