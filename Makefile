@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # What is compiled once is kept, whatever the environment says: each worker would compile all tests.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test fire mutations neighbours lint bench fmt clean
+.PHONY: demo test fire mutations neighbours clients lint bench fmt clean
 
 demo: $(VENV)/demo.done
 	$(BIN)/earmark demo $(ARGS)
@@ -28,6 +28,12 @@ mutations: $(VENV)/dev.done
 neighbours: export EARMARK_TEST_INDEX := 1
 neighbours: $(VENV)/dev.done
 	$(BIN)/python -m pytest tests/test_installation.py tests/unit/benchmarks/test_peers.py $(ARGS)
+
+# Real clients under `earmark exec`: installs them from npm and PyPI into build/clients, runs each, and
+# writes the table of docs/clients.md. ARGS="'Claude Code' --show" for one, and what it said.
+clients: export PYTHONPATH := tests
+clients: $(VENV)/dev.done
+	$(BIN)/python -m tests.clients $(ARGS)
 
 lint: $(VENV)/dev.done
 	$(BIN)/ruff format --check .

@@ -28,6 +28,7 @@ USED_ELSEWHERE = {
     "UNPRICED_BLOCKS": "with the free ones, the whole of what an SDK knows",
     "UNPRICED_ITEMS": "with the free ones, the whole of what an SDK knows",
     "closing_events": "asked by whoever cuts a stream",
+    "emit": "called by logging",
     "format_commands": "called by Click",
     "unbounded": "asked of a plan by programs",
     "BYTES": "a type of the graph's language",

@@ -24,6 +24,7 @@ Options:
 Commands:
   plan       Price a composition as [min, max] before it runs.
   run        Run a composition under a budget of its own.
+  exec       Run any agent's command under a budget, without changing it.
   trace      Show a past run, or list the latest ones.
   price      Show what a model costs, and what a call of it would.
   budget     Set, show, pause, resume and extend budgets.

@@ -52,7 +52,7 @@ FAILING = graph({"op": "Sequential", "stages": [stage("draft"), stage("fails")]}
 #: Every command and subcommand.
 LEAVES = [
     *(["plan"], ["run"], ["trace"], ["price"], ["entries"], ["audit"], ["demo"], ["holds"]),
-    *(["heartbeat"], ["serve"], ["gateway"], ["model"], ["backup"]),
+    *(["heartbeat"], ["serve"], ["gateway"], ["exec"], ["model"], ["backup"]),
     *(["config", name] for name in ("show", "allow", "revoke", "list")),
     *(["budget", name] for name in ("set", "show", "pause", "resume", "extend")),
     *(["holds", name] for name in ("extend", "settle", "presume", "release")),

@@ -19,6 +19,7 @@ from earmark.errors import OUTCOMES, EarmarkError
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "plan": ("plan", "Price a composition as [min, max] before it runs."),
     "run": ("run", "Run a composition under a budget of its own."),
+    "exec": ("exec", "Run any agent's command under a budget, without changing it."),
     "trace": ("trace", "Show a past run, or list the latest ones."),
     "price": ("price", "Show what a model costs, and what a call of it would."),
     "budget": ("budget", "Set, show, pause, resume and extend budgets."),
@@ -126,7 +127,8 @@ def complain(argv: Sequence[str], sentence: str, document: Mapping[str, Any]) ->
     """Say on standard error what failed, and in JSON on standard output if *argv* asks for it."""
     with suppress(OSError):
         sys.stderr.write(f"earmark: {sentence}\n")
-    if "--json" in argv:
+    # What follows `--` is of another command.
+    if "--json" in argv[: argv.index("--") if "--" in argv else len(argv)]:
         write_json(document)
 
 

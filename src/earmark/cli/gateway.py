@@ -38,7 +38,7 @@ def gateway(
 
     Clients send a token as their API key: `earmark token create NAME --budget PATH` makes one.
     """
-    check_installed()
+    check_installed("earmark gateway")
     settings = settings_of(session, ask=False)
     options = {"host": host, "port": port}
     overrides = {name: value for name, value in options.items() if value is not None}
@@ -72,12 +72,12 @@ def _serve(session: Session, settings: Settings, ledger: Ledger) -> None:
             serve(made, listener, started)
 
 
-def check_installed() -> None:
-    """Refuse where the extra is not installed.
+def check_installed(command_name: str) -> None:
+    """Refuse where the extra is not installed that the command *command_name* needs.
 
     Raises:
         InvalidConfig: Names it.
     """
     if any(find_spec(name) is None for name in _NEEDS):
-        detail = "the gateway needs the extra 'gateway': pip install 'earmark[gateway]'"
-        raise InvalidConfig(place="earmark gateway", detail=detail)
+        detail = "a gateway needs the extra 'gateway': pip install 'earmark[gateway]'"
+        raise InvalidConfig(place=command_name, detail=detail)

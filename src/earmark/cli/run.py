@@ -6,13 +6,13 @@ import signal
 import sys
 from contextlib import redirect_stdout
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Annotated, Any, Final
 
 import typer
 
 from earmark.budget.path import parse_path
 from earmark.cli.inputs import read_graph, read_input
+from earmark.cli.mistyped import refuse_mistyped
 from earmark.cli.plan import Allow, GraphArgument, Stages, allowed
 from earmark.cli.run_display import RunDisplay, display_run
 from earmark.cli.session import Session, command, group
@@ -21,7 +21,7 @@ from earmark.cli.statement import statement_parts
 from earmark.cli.store_access import open_books, settings_of
 from earmark.composition.ast import Composition
 from earmark.config.assemble import Providers, key_from, policy_of, price_book
-from earmark.errors import EarmarkError, InvalidFile, NotFound
+from earmark.errors import EarmarkError, InvalidFile
 from earmark.ledger.ledger import Ledger
 from earmark.money import Money
 from earmark.runs.events import RunEnded, RunEvent
@@ -33,9 +33,6 @@ app = group("Run a composition under a budget of its own.")
 
 #: Whose budget a run is below unless it is said.
 DEFAULT_UNDER: Final = "runs"
-
-#: From how alike on one path is taken for another mistyped: two letters swapped in four are.
-_NEAR: Final = 0.75
 
 #: What a shell shows for a program that a signal ended: 128 and the signal's number.
 _BY_SIGNAL: Final = 128
@@ -87,7 +84,7 @@ def run(
     options["allow"] = allowed(at_hand, allow)
     with open_books(session, settings) as ledger:
         if under is not None:
-            _refuse_mistyped(ledger, under)
+            refuse_mistyped(ledger, under)
         _carry_out(session, order, ledger, at_hand, options)
 
 
@@ -97,23 +94,6 @@ class _RunArguments:
     input: Any
     under: str
     budget: Money
-
-
-def _refuse_mistyped(ledger: Ledger, under: str) -> None:
-    """Refuse a path where no budget stands and that is nearly the path of one with limits.
-
-    The run would spend beside the limits of the one that was meant.
-
-    Raises:
-        NotFound: It is such a path.
-    """
-    if ledger.store.budget(under) is not None:
-        return
-    limited = [each.path for each in ledger.budgets(kind="budget") if each.limits]
-    near = get_close_matches(under, limited, n=1, cutoff=_NEAR)
-    if near:
-        hint = f"did you mean '{near[0]}'? `earmark budget set {under}` makes it"
-        raise NotFound(kind="budget", name=under, hint=hint)
 
 
 def _options(

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Concatenate, ParamSpec, Protocol
+from typing import Annotated, Any, ClassVar, Concatenate, ParamSpec, Protocol, TextIO
 
 import typer
 
@@ -66,10 +66,13 @@ class Session:
         sys.stderr.write(f"earmark: {sentence}\n")
 
 
-def write_json(form: Mapping[str, Any]) -> None:
-    """Write one JSON document to standard output, in ASCII so that no terminal can spoil it."""
+def write_json(form: Mapping[str, Any], file: TextIO | None = None) -> None:
+    """Write one JSON document, in ASCII so that no terminal can spoil it.
+
+    To standard output unless *file* is another one.
+    """
     text = jsonlib.dumps(to_jsonable(form), indent=2, allow_nan=False)
-    sys.stdout.write(f"{expand_exponents(text)}\n")
+    (file or sys.stdout).write(f"{expand_exponents(text)}\n")
 
 
 def group(help: str) -> typer.Typer:  # noqa: A002 - Typer's own word
@@ -78,7 +81,7 @@ def group(help: str) -> typer.Typer:  # noqa: A002 - Typer's own word
         help=help,
         add_completion=False,
         rich_markup_mode=None,
-        context_settings={"help_option_names": ["-h", "--help"]},
+        context_settings=_HELP,
     )
 
 
@@ -86,12 +89,17 @@ CommandBody = Callable[Concatenate[Session, P], None]
 
 
 def command(
-    app: typer.Typer, name: str | None = None
+    app: typer.Typer, name: str | None = None, *, options_first: bool = False
 ) -> Callable[[CommandBody[P]], CommandBody[P]]:
-    """Make a function of a session a command of *app*, with the options every command takes."""
+    """Make a function of a session a command of *app*, with the options every command takes.
+
+    With *options_first* all that follows the first argument is arguments, options of another
+    command among them.
+    """
+    settings = {**_HELP, "allow_interspersed_args": False} if options_first else None
 
     def register(body: CommandBody[P]) -> CommandBody[P]:
-        app.command(name or body.__name__)(_typed(body, _run))
+        app.command(name or body.__name__, context_settings=settings)(_typed(body, _run))
         return body
 
     return register
@@ -153,4 +161,5 @@ def _common(
 
 
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
+_HELP = {"help_option_names": ["-h", "--help"]}
 _COMMON = inspect.signature(_common)

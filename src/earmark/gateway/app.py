@@ -1,6 +1,7 @@
 """The gateway as an ASGI application: who asks, what for, and the answer in that API's form."""
 
 import logging
+from collections.abc import Callable
 from typing import Final
 from urllib.parse import parse_qs
 
@@ -40,7 +41,13 @@ class Gateway:
     """An ASGI application; it begins and ends with its lifespan."""
 
     def __init__(
-        self, ledger: Ledger, check_token: CheckToken, settings: Settings, *, key: KeyLookup
+        self,
+        ledger: Ledger,
+        check_token: CheckToken,
+        settings: Settings,
+        *,
+        key: KeyLookup,
+        on_refusal: Callable[[Exception], None] | None = None,
     ) -> None:
         """Let clients spend on the budgets of *ledger*, which stays the caller's.
 
@@ -49,6 +56,7 @@ class Gateway:
             check_token: Returns the row of a token: `Tokens.check`.
             settings: The providers, prices, options and policy, and the gateway's own.
             key: Reads the key of a provider when it is called: `key_from(os.environ)`.
+            on_refusal: Called with each error that a request is answered with here.
 
         Raises:
             InvalidConfig: An API has two default providers.
@@ -61,6 +69,7 @@ class Gateway:
         self._policy = policy_of(settings)
         self._guard = AsyncGuard(self._ledger, policy=self._policy, book=price_book(settings))
         self._upstreams = Upstreams(settings, key)
+        self._on_refusal = on_refusal
         self._parts: Parts | None = None
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
@@ -156,6 +165,8 @@ class Gateway:
             _LOG.error("a request failed by %s", type(error).__name__)
         elif isinstance(error, CallFailed):
             _LOG.warning("%s", error)
+        if self._on_refusal is not None:
+            self._on_refusal(error)
         if send.started:
             return  # half an answer: its connection is closed
         found = refused(api, error, client)

@@ -1,0 +1,95 @@
+"""The session of one command: a budget of its own, and a token that is kept nowhere."""
+
+import hmac
+from collections import Counter
+from secrets import token_urlsafe
+
+from earmark.errors import BudgetExceeded, CallFailed, EarmarkError, NoBudget
+from earmark.gateway.denied import Denied
+from earmark.gateway.left import usd_left
+from earmark.gateway.session_statement import SessionCall, SessionStatement
+from earmark.ids import new_key, new_run_id
+from earmark.ledger.ledger import Ledger
+from earmark.money import Money
+from earmark.workspace.tokens import GATEWAY, GatewayAccess, TokenRow
+
+#: Reservations that are read at once.
+_PAGE = 1000
+
+
+class CommandSession:
+    """What one command may spend, who it is to the gateway, and what it was refused."""
+
+    def __init__(self, ledger: Ledger, under: str, up_to: Money | None, *, actor: str) -> None:
+        """Open a budget below *under* that all its calls count on; durable.
+
+        Args:
+            ledger: The books.
+            under: The path of the budget that pays.
+            up_to: The most it may spend, on top of the limits above it; `None` for those alone.
+            actor: Who starts it.
+
+        Raises:
+            NoBudget: There is no limit: neither *up_to* nor one of the budgets above.
+        """
+        clock = ledger.clock
+        self._ledger = ledger
+        self._limit = up_to
+        self.budget = f"{under}/exec-{new_run_id(clock)}"
+        if up_to is None and not ledger.store.accounts(under, clock.instant()):
+            raise NoBudget(budget=under)
+        ledger.set_budget(
+            self.budget,
+            limits=[] if up_to is None else [f"{up_to} usd total"],
+            actor=actor,
+            reason="earmark exec",
+            kind="session",
+        )
+        # Not one of the store's: it ends with this process, however that ends.
+        self._row = TokenRow(
+            id=new_key(clock),
+            name="earmark exec",
+            scopes=(GATEWAY,),
+            created_at=clock.instant(),
+            expires_at=0,
+            revoked_at=0,
+            access=GatewayAccess(budget=self.budget),
+        )
+        self.token = f"emk_{self._row.id.replace('-', '')}_{token_urlsafe(32)}"
+        self._refusals: Counter[str] = Counter()
+        self._last_refusal = ""
+
+    def check_token(self, secret: str) -> TokenRow | None:
+        """Return the row of the session's token if *secret* is it."""
+        same = hmac.compare_digest(secret.encode(), self.token.encode())
+        return self._row if same else None
+
+    def refused(self, error: Exception) -> None:
+        """Count a request that was answered by *error*; a call that failed is no refusal."""
+        if isinstance(error, CallFailed):
+            return
+        if isinstance(error, BudgetExceeded):
+            reason: str = error.reason
+        else:
+            reason = error.code if isinstance(error, EarmarkError | Denied) else "error"
+        self._refusals[reason] += 1
+        self._last_refusal = str(error)
+
+    def has_calls_under_way(self) -> bool:
+        """Return whether a hold is open."""
+        return bool(self._ledger.holds(self.budget, state="open", most=1))
+
+    def statement(self) -> SessionStatement:
+        """Return what its calls came to until now."""
+        ledger, calls, after = self._ledger, list[SessionCall](), 0
+        while page := ledger.holds(self.budget, state=None, after=after, most=_PAGE):
+            calls += map(SessionCall.of, page)
+            after = page[-1].seq
+        return SessionStatement(
+            budget=self.budget,
+            calls=calls,
+            limit=self._limit,
+            left=usd_left(ledger.store.accounts(self.budget, ledger.clock.instant())),
+            refusals=dict(self._refusals),
+            last_refusal=self._last_refusal,
+        )
