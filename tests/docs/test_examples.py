@@ -109,10 +109,10 @@ def test_every_settings_example_is_a_settings_file(tmp_path: Path) -> None:
 
 
 def test_the_first_screen_shows_guarantee_example_and_commands() -> None:
-    """The README's first 40 lines hold the guarantee, the example, its output, the commands."""
+    """The README's first 40 lines hold the guarantee, the commands, an example and its output."""
     screen = "\n".join((ROOT / "README.md").read_text("utf-8").splitlines()[:40])
 
-    for part in ("cannot be overspent", "```python", "```text", "make demo", "make test"):
+    for part in ("cannot be overspent", "earmark exec", "```console", "make demo", "make test"):
         assert part in screen
 
 

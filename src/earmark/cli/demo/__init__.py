@@ -8,6 +8,7 @@ from typing import Annotated, Final
 import typer
 
 from earmark.cli.demo.environment import DemoEnvironment, open_demo
+from earmark.cli.demo.next_commands import SCRIPT, leave_next_commands
 from earmark.cli.demo.steps import StepResult, burst, pipeline, prove, refusal
 from earmark.cli.own_command import own_command
 from earmark.cli.session import Session, command, group
@@ -43,13 +44,24 @@ def demo(
         url = session.store or os.environ.get("EARMARK_STORE") or DEFAULT_STORE
         demo = open_demo(session, stack, url, model)
         results = [pipeline(demo), refusal(demo), burst(demo, parallel), prove(demo)]
-        session.answer(_form(demo, results), _closing(demo, results[-1]))
+        # Their configuration names the store and the model that the demo has by default.
+        leaves = url == DEFAULT_STORE and model is None
+        commands = leave_next_commands() if leaves else []
+        form = {**_form(demo, results), "next": commands}
+        session.answer(form, _closing(demo, results[-1]), *_next(commands))
     if not all(each.ok for each in results):
         raise typer.Exit(1)
 
 
 def _form(demo: DemoEnvironment, results: list[StepResult]) -> dict[str, object]:
     return {"model": demo.model, "store": demo.url, **{each.name: each.form for each in results}}
+
+
+def _next(commands: list[str]) -> list[str]:
+    if not commands:
+        return []
+    about = f"\nNow any program under a budget, here one of the OpenAI SDK ({SCRIPT}):"
+    return [about, *(f"  {each}" for each in commands)]
 
 
 def _closing(demo: DemoEnvironment, audit: StepResult) -> str:
