@@ -24,7 +24,7 @@ from earmark.admission.quantile import P99, OutputQuantiles, reply_length
 from earmark.clock import NANOS_PER_SECOND
 from earmark.errors import BudgetExceeded
 from earmark.ledger.ledger import Ledger
-from earmark.ledger.queue import TurnQueue, Waiter
+from earmark.ledger.queue import AdmissionQueue, Waiter
 from earmark.money import Money
 from earmark.stores.open import open_ledger
 
@@ -79,7 +79,7 @@ class Simulation:
     wait_s: float
     tick: Callable[[], None]
     clock: SimulatedClock = field(default_factory=SimulatedClock)
-    queue: TurnQueue = field(default_factory=TurnQueue)
+    queue: AdmissionQueue = field(default_factory=AdmissionQueue)
     quantiles: OutputQuantiles = field(default_factory=OutputQuantiles)
     ledger: Ledger = field(init=False)
     events: list[tuple[float, int, Callable[[], None]]] = field(default_factory=list)

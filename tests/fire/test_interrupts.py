@@ -137,7 +137,7 @@ class House:
                 refused.append(error)
 
         thread = threading.Thread(target=ask, daemon=True)
-        committer._turn.acquire()
+        committer._commit_lock.acquire()
         thread.start()
         while not committer._queue:
             assert thread.is_alive()
@@ -145,8 +145,8 @@ class House:
             yield refused
         finally:
             # An interrupted commit may have released it already.
-            if committer._turn._is_owned():
-                committer._turn.release()
+            if committer._commit_lock._is_owned():
+                committer._commit_lock.release()
             thread.join(LAST_RESORT_S)
             assert not thread.is_alive(), "it has no answer"
 

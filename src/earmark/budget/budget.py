@@ -154,17 +154,17 @@ def parse_alerts(shares: Iterable[float | str | Decimal]) -> tuple[int, ...]:
     return tuple(sorted({_ppm(share) for share in listed(shares, "alerts", "[0.8, 1.0]")}))
 
 
-def listed(given: Iterable[T], what: str, example: str) -> list[T]:
-    """Return what is in the list *given*, which is no single text.
+def listed(values: Iterable[T], noun: str, example: str) -> list[T]:
+    """Return what is in the list *values*, which is no single text.
 
     Raises:
-        InvalidLimit: It is a text or no list at all; *what* it should be a list of.
+        InvalidLimit: It is a text or no list at all; *noun* names what it should list.
     """
-    found: object = given  # untyped callers
+    found: object = values  # untyped callers
     if isinstance(found, str | bytes | Mapping) or not isinstance(found, Iterable):
         want = f"several, such as {example}"
-        raise InvalidLimit(text=shown(given), want=want, kind=f"list of {what}")
-    return list(given)
+        raise InvalidLimit(text=shown(values), want=want, kind=f"list of {noun}")
+    return list(values)
 
 
 def check_limits(limits: tuple[Limit, ...]) -> tuple[Limit, ...]:
@@ -203,9 +203,9 @@ def _check_alert(parts: int, text: str) -> None:
         raise InvalidLimit(text=text, want=_ALERT_WANT, kind="alert threshold")
 
 
-def _check_count(count: int, most: int, what: str) -> None:
+def _check_count(count: int, most: int, noun: str) -> None:
     if count > most:
-        raise InvalidLimit(text=f"{count} {what}", want=f"at most {most}", kind=f"list of {what}")
+        raise InvalidLimit(text=f"{count} {noun}", want=f"at most {most}", kind=f"list of {noun}")
 
 
 def check_note(actor: str, reason: str) -> None:

@@ -20,7 +20,7 @@ def set_limit(
     account.alert_at = _alert_at(account.line, _alerted(account))
 
 
-def tell(account: Account, alert: Alert) -> None:
+def mark_alerted(account: Account, alert: Alert) -> None:
     """Note on *account* that *alert*, one of its own, was told."""
     account.alerted, account.alerted_of = alert.threshold, alert.limit
     account.alert_at = _alert_at(account.line, alert.threshold)

@@ -176,19 +176,19 @@ def _out_of_range(refused: Refused) -> InputError:
     if refused.why == "too_late":
         text = f"the deadline of '{refused.key}'"
         return InvalidDuration(text=text, want=f"one before {iso(END_OF_TIME)}")
-    what = f"what is added to '{refused.key or refused.budget}'"
+    subject = f"what is added to '{refused.key or refused.budget}'"
     account = refused.account
     if account is None:
         most = present("usd", LARGEST_NANOS)
         want = f"at most {most} USD, or {LARGEST_NANOS} calls or tokens, in one reservation"
-        return InvalidAmount(text=what, want=want)
+        return InvalidAmount(text=subject, want=want)
     unit = account.line.unit
     settled, held = present(unit, account.settled), present(unit, account.held)
     want = (
         f"less: '{account.line.budget}' has {settled} {unit} settled and {held} held,"
         f" and can count up to {present(unit, LARGEST_SUM)}"
     )
-    return InvalidAmount(text=what, want=want)
+    return InvalidAmount(text=subject, want=want)
 
 
 def _no_extension(refused: Refused) -> InvalidLimit:

@@ -125,7 +125,7 @@ class _Findings:
                 self._open(entry, rows)
             else:
                 self._replay(entry)
-            self._tell("entries", self.entries)
+            self._report_progress("entries", self.entries)
         self._strangers(rows.until(None))
         for key, replayed in self.replayed.items():
             if replayed.row is not None:
@@ -137,7 +137,7 @@ class _Findings:
         for row in rows:
             self.reservations += 1
             self._add(row)
-            self._tell("reservations", self.reservations)
+            self._report_progress("reservations", self.reservations)
             yield row
 
     def _strangers(self, rows: Iterable[Reservation]) -> None:
@@ -162,10 +162,10 @@ class _Findings:
             del self.replayed[entry.key]
 
     def _disagrees(self, row: Reservation, replayed: Replayed) -> None:
-        stands, entries = row.state, replayed.state
-        if stands == entries and replayed.expires not in {None, row.expires}:
-            stands, entries = f"due at {iso(row.expires)}", iso(replayed.expires or 0)
-        self.wrong(f"reservation '{row.key}' is {stands}, its entries say {entries}")
+        recorded, entries = row.state, replayed.state
+        if recorded == entries and replayed.expires not in {None, row.expires}:
+            recorded, entries = f"due at {iso(row.expires)}", iso(replayed.expires or 0)
+        self.wrong(f"reservation '{row.key}' is {recorded}, its entries say {entries}")
 
     def _replay(self, entry: Entry) -> None:
         if entry.kind not in {*_CLOSES, "extend"}:
@@ -214,12 +214,14 @@ class _Findings:
         for number in {*self.holds, *self.sums}:
             self.wrong(f"account {number} is missing")
 
-    def _compare(self, account: Account, what: str, stands: int, sums: Amounts) -> None:
+    def _compare(self, account: Account, column: str, recorded: int, sums: Amounts) -> None:
         recomputed = count(sums, account.line.unit)
-        if stands != recomputed:
-            self.wrong(f"{name_of(account)}: {what} is {stands}, its entries sum to {recomputed}")
+        if recorded != recomputed:
+            self.wrong(
+                f"{name_of(account)}: {column} is {recorded}, its entries sum to {recomputed}"
+            )
 
-    def _tell(self, stage: str, rows: int) -> None:
+    def _report_progress(self, stage: str, rows: int) -> None:
         if rows % 10_000 == 0:
             self.progress(stage, rows)
 

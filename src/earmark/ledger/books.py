@@ -13,7 +13,7 @@ from earmark.budget.budget import Budget
 from earmark.budget.path import ancestors
 from earmark.budget.window import Interval
 from earmark.clock import END_OF_TIME
-from earmark.ledger.alerting import crossed, set_limit, tell
+from earmark.ledger.alerting import crossed, mark_alerted, set_limit
 from earmark.ledger.budget_rules import NOTHING_OPENED, changed, decide_budget, fingerprint
 from earmark.ledger.changes import Changes
 from earmark.ledger.counting import counted_back, is_counted, limit_of, opening
@@ -244,7 +244,7 @@ class Books:
         if decision.alerts:
             self.changes.alerts.extend(decision.alerts)
             for alert in decision.alerts:
-                tell(self._accounts[alert.account], alert)
+                mark_alerted(self._accounts[alert.account], alert)
 
     def _touch(self, accounts: Iterable[Account]) -> list[Account]:
         """Put *accounts* among the changes of this batch; return those of the working set."""
@@ -324,24 +324,24 @@ class Books:
                     above, limit.unit, str(limit.window), interval.start, interval.end
                 )
                 effective = budget.effective(limit, now)
-                wanted = (effective, budget.alerts, interval.end)
-                if (account.line.limit, account.line.thresholds, account.line.end) != wanted:
-                    set_limit(account, *wanted)
+                expected = (effective, budget.alerts, interval.end)
+                if (account.line.limit, account.line.thresholds, account.line.end) != expected:
+                    set_limit(account, *expected)
                 accounts.append(account)
         numbers = tuple([account.line.id for account in accounts])
         return Scope(tuple(accounts), numbers, paused, pause, since, until)
 
     def _find_account(self, budget: str, unit: str, window: str, start: int, end: int) -> Account:
-        place = (budget, unit, window, start)
-        number = self._numbers.get(place)
+        key = (budget, unit, window, start)
+        number = self._numbers.get(key)
         if number is not None:
             return self._account(number)
-        row = self._rows.find_account(*place)
-        account = self._new_account(*place, end) if row is None else self._accounts.get(row.id)
+        row = self._rows.find_account(*key)
+        account = self._new_account(*key, end) if row is None else self._accounts.get(row.id)
         if account is None:
             assert row is not None
             account = self._read(row)
-        self._numbers[place] = account.id
+        self._numbers[key] = account.id
         return account
 
     def _new_account(self, budget: str, unit: str, window: str, start: int, end: int) -> Account:
@@ -435,7 +435,7 @@ class Books:
         if account.id not in self.unwritten or account.id in self.changes.accounts:
             self._touch((account,))
         for alert in alerts:
-            tell(account, alert)
+            mark_alerted(account, alert)
         self.changes.alerts.extend(alerts)
 
     def _repeat(self, operation: str, content: str) -> str | None:

@@ -51,7 +51,7 @@ def decide_budget(
 
 def fingerprint(op: OnBudget) -> str:
     """Return the content of *op*, for telling a repeat from another operation under its key."""
-    return json.dumps({**_asked(op), "path": op.budget}, sort_keys=True)
+    return json.dumps({**_request_json(op), "path": op.budget}, sort_keys=True)
 
 
 def changed(op: SetLimits, budget: Budget | None) -> Budget:
@@ -64,10 +64,10 @@ def changed(op: SetLimits, budget: Budget | None) -> Budget:
 def _set_limits(
     op: SetLimits, budget: Budget | None, now: int, seq: int, opened: Opened
 ) -> Decision:
-    wanted = changed(op, budget)
-    if wanted == budget:
+    updated = changed(op, budget)
+    if updated == budget:
         return Repeated(None, budget)
-    return _accepted(op, wanted, "limit", now, seq, opened)
+    return _accepted(op, updated, "limit", now, seq, opened)
 
 
 def _past(op: PauseBudget | ResumeBudget | ExtendBudget, now: int) -> Refused | None:
@@ -103,8 +103,8 @@ def _change(
             live = tuple(e for e in budget.extensions if now < e.until)
             if len(live) >= MOST_EXTENSIONS:
                 return Refused("full", budget=op.budget)
-            wanted = replace(budget, extensions=(*live, op.extension))
-            return _accepted(op, wanted, "extension", now, seq)
+            updated = replace(budget, extensions=(*live, op.extension))
+            return _accepted(op, updated, "extension", now, seq)
         case _:
             assert_never(op)
 
@@ -117,7 +117,7 @@ def _accepted(
     seq: int,
     opened: Opened = NOTHING_OPENED,
 ) -> Accepted:
-    body = _asked(op) | _result(op, budget)
+    body = _request_json(op) | _result(op, budget)
     pairs = list(zip(opened.accounts, opened.added, strict=True))
     if pairs:
         body["opened"] = [_opened_json(account, added) for account, added in pairs]
@@ -150,7 +150,7 @@ def _result(op: OnBudget, budget: Budget) -> dict[str, object]:
     return {name: body[name] for name in ("path", *_SETTABLE)}
 
 
-def _asked(op: OnBudget) -> dict[str, object]:
+def _request_json(op: OnBudget) -> dict[str, object]:
     match op:
         case SetLimits():
             limits = None if op.limits is None else [str(limit) for limit in op.limits]

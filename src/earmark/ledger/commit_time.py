@@ -68,7 +68,7 @@ class CommitTime:
         now = self._instant()
         if self._lowest <= now - self._uptime() <= self._highest:
             return now
-        return self._look_closely()
+        return self._check_step()
 
     def now_or_none(self) -> int | None:
         """Return the wall clock's instant, or nothing where `now` raises."""
@@ -77,7 +77,7 @@ class CommitTime:
         except ClockStepped:
             return None
 
-    def _look_closely(self) -> int:
+    def _check_step(self) -> int:
         with self._lock:
             # Stopped between the two reads, or the clock was set: read at once tells which.
             now, uptime = self._read()

@@ -42,7 +42,7 @@ _LAST_ENTRY: Final = 0
 Committed = Callable[[Sequence[Decision]], None]
 
 
-def _tell_nobody(_: Sequence[Decision]) -> None: ...
+def _ignore_decisions(_: Sequence[Decision]) -> None: ...
 
 
 class Committer(Protocol):
@@ -70,7 +70,7 @@ class DirectCommitter:
     """Applies each operation at once, on the caller's thread."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
-        self.committed: Committed = _tell_nobody
+        self.committed: Committed = _ignore_decisions
         self._store = store
         self.time = CommitTime(clock, store.name)
         self._closed = False
@@ -145,17 +145,17 @@ class GroupCommitter:
     """
 
     def __init__(self, store: Store, clock: Clock) -> None:
-        self.committed: Committed = _tell_nobody
+        self.committed: Committed = _ignore_decisions
         self._store = store
         self.time = CommitTime(clock, store.name)
         self._queue: deque[_Submission] = deque()
         # Reentrant, so that whoever is interrupted can tell whether it was acquired: only its
         # owner can release it. No thread acquires it twice, see `_check`.
-        self._turn = threading.RLock()
+        self._commit_lock = threading.RLock()
         self._owner = 0
-        """The thread that commits; written by the thread that has `_turn`."""
+        """The thread that commits; written by the thread that has `_commit_lock`."""
         self._taken: list[_Submission] = []
-        """The waiters of the running commit; read and written by the thread that has `_turn`."""
+        """The waiters of the running commit; only for the thread that has `_commit_lock`."""
         self._bell = threading.Lock()
         self._bell.acquire()
         self._asleep = False
@@ -173,13 +173,13 @@ class GroupCommitter:
         try:
             # With nobody committing, commit here: a hand-over to the thread costs more than the
             # rules, and so does a place in the queue.
-            if not self._queue and self._turn.acquire(False):  # noqa: FBT003 - by name costs as much
+            if not self._queue and self._commit_lock.acquire(False):  # noqa: FBT003 - by name costs as much
                 self._owner = threading.get_ident()
                 decisions = _decide_alone(operation, self._store, self.time)
                 self.committed(decisions)
                 self._owner = 0
                 # Who queued meanwhile has rung by himself.
-                self._turn.release()
+                self._commit_lock.release()
                 return decisions[0]
         except BaseException as error:
             self._recover(error)
@@ -194,9 +194,9 @@ class GroupCommitter:
         gate = _PendingResult()
         try:
             self._queue.append((operation, gate))
-            if self._turn.acquire(blocking=False):
+            if self._commit_lock.acquire(blocking=False):
                 self._commit()
-                self._turn.release()
+                self._commit_lock.release()
             if self._queue:
                 self._ring()
             if self._closed:
@@ -260,7 +260,7 @@ class GroupCommitter:
         while True:
             while self._queue:
                 try:
-                    with self._turn:
+                    with self._commit_lock:
                         self._commit()
                 except BaseException as error:  # noqa: BLE001 - the thread serves the next batch
                     self._recover(error)
@@ -275,18 +275,18 @@ class GroupCommitter:
     def _recover(self, error: BaseException) -> None:
         """Answer those whose commit this thread broke off by *error*, and leave the rest to others.
 
-        Safe to call wherever the thread was, with `_turn` or without.
+        Safe to call wherever the thread was, with `_commit_lock` or without.
         """
         if self._owner == threading.get_ident():
             _fail(self._taken, _unknown(error, self._store))
             self._taken.clear()
             self._owner = 0
         with contextlib.suppress(RuntimeError):
-            self._turn.release()
+            self._commit_lock.release()
         self._ring()
 
     def _commit(self) -> None:
-        """Take a batch off the queue, decide it and answer; the caller has `_turn`."""
+        """Take a batch off the queue, decide it and answer; the caller has `_commit_lock`."""
         self._owner = threading.get_ident()
         taken = self._taken
         count = min(len(self._queue), LARGEST_BATCH)
@@ -383,10 +383,10 @@ def _fail(batch: Iterable[_Submission], error: EarmarkError) -> None:
             _call(asker.get_loop(), _deliver_error, asker, own)
 
 
-def _call(loop: asyncio.AbstractEventLoop, what: Callable[..., None], *given: object) -> None:
+def _call(loop: asyncio.AbstractEventLoop, callback: Callable[..., None], *args: object) -> None:
     # The loop may be closed with tasks still waiting: what they asked for is done all the same.
     with contextlib.suppress(RuntimeError):
-        loop.call_soon_threadsafe(what, *given)
+        loop.call_soon_threadsafe(callback, *args)
 
 
 def _deliver(answers: Iterable[tuple["asyncio.Future[Decision]", Decision]]) -> None:

@@ -1,14 +1,14 @@
-"""Whose turn it is to ask again: FIFO lines of reservations that wait for budgets to free up.
+"""The admission queue: FIFO lines of reservations that wait for budgets to free up.
 
 Pure bookkeeping behind one lock: no clock, no thread, no store; `earmark.ledger.waiting` drives it
-for tasks and for threads. Each waiter has a place, in the order of arrival, and stands in the line
-of the budget that refused it. It may try when nobody with an earlier place stands in a line of any
-budget on its path, and only the first of a line tries. So those who wait are served in order where
+for tasks and for threads. Each waiter has the number of its arrival, and is in the line of the
+budget that refused it. It may try when no earlier arrival is in a line of any budget on its path,
+and only the first of a line tries. So those who wait are served in order where
 they compete, and never wait for each other where they do not.
 
-    join → trying ─(refused)→ blocked: stands in a line → its turn → trying → … → leave
+    join → trying ─(refused)→ blocked: in a line → notified → trying → … → leave
 
-Whoever waits for a window to end rather than for what is in flight stands apart, in nobody's way.
+Who waits for a window to end, not for what is in flight, is in a line apart and blocks nobody.
 """
 
 import threading
@@ -32,21 +32,21 @@ class _Spot:
         self.changes = 0
         """How often something came back here: a refusal older than that is out of date."""
         self.held: list[Waiter] = []
-        """Refused because of what is in flight, by place."""
+        """Refused because of what is in flight, by arrival."""
         self.spent: list[Waiter] = []
-        """Refused until the window ends, by place; never in anybody's way."""
+        """Refused until the window ends, by arrival; they block nobody."""
 
 
 class Waiter:
-    """A place in the queue; made by `TurnQueue.join`, ended by `TurnQueue.leave`.
+    """A place in the queue; made by `AdmissionQueue.join`, ended by `AdmissionQueue.leave`.
 
-    Drivers read `trying`: whether it is this waiter's turn to ask. The rest is the queue's.
+    Drivers read `trying`: whether this waiter may submit now. The rest is the queue's.
     """
 
-    __slots__ = ("line", "notify", "place", "seen", "spots", "trying")
+    __slots__ = ("arrival", "line", "notify", "seen", "spots", "trying")
 
-    def __init__(self, place: int, spots: tuple[_Spot, ...], notify: Callable[[], None]) -> None:
-        self.place = place
+    def __init__(self, arrival: int, spots: tuple[_Spot, ...], notify: Callable[[], None]) -> None:
+        self.arrival = arrival
         self.spots = spots
         self.notify = notify
         self.trying = False
@@ -54,26 +54,26 @@ class Waiter:
         self.seen: tuple[int, ...] = ()
 
     def __lt__(self, other: "Waiter") -> bool:
-        return self.place < other.place
+        return self.arrival < other.arrival
 
     def __repr__(self) -> str:
-        return f"Waiter({self.place}, trying={self.trying})"
+        return f"Waiter({self.arrival}, trying={self.trying})"
 
 
-class TurnQueue:
+class AdmissionQueue:
     """The lines of one ledger object; shared by its threads and tasks."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._spots: dict[str, _Spot] = {}
-        self._places = 0
+        self._arrivals = 0
         self._waiting = 0
         self.empty = True
-        """Whether nobody tries or waits, so that nothing needs to be told; read at each commit."""
+        """Whether nobody tries or waits, so that nobody need be notified; read at each commit."""
 
     @property
     def waiting(self) -> int:
-        """How many have been refused and wait for their turn."""
+        """How many have been refused and wait."""
         return self._waiting
 
     @property
@@ -91,13 +91,13 @@ class TurnQueue:
         """
         with self._lock:
             self.empty = False
-            self._places += 1
-            waiter = Waiter(self._places, self._enter(ancestors(budget)), notify)
+            self._arrivals += 1
+            waiter = Waiter(self._arrivals, self._enter(ancestors(budget)), notify)
             blocker = _older(waiter)
             if blocker is None:
                 _begin(waiter)
             else:
-                self._stand(waiter, blocker.held)
+                self._insert(waiter, blocker.held)
             return waiter
 
     def blocked(self, waiter: Waiter, budget: str, line: QueueLine = "held") -> None:
@@ -111,7 +111,7 @@ class TurnQueue:
             waiter.trying = False
             spot = self._spots[budget]
             left = self._step_out(waiter)
-            self._stand(waiter, spot.held if line == "held" else spot.spent)
+            self._insert(waiter, spot.held if line == "held" else spot.spent)
             if left is not None:
                 self._advance_others(left, waiter)
             if spot.changes != waiter.seen[waiter.spots.index(spot)]:
@@ -144,7 +144,7 @@ class TurnQueue:
                 return
             blocker = _older(waiter)
             if blocker is None:
-                _give_turn(waiter)
+                _let_try(waiter)
             elif waiter.line is not blocker.held:
                 self._move(waiter, blocker.held)
 
@@ -187,7 +187,7 @@ class TurnQueue:
             spot.users += 1
         return spots
 
-    def _stand(self, waiter: Waiter, line: list[Waiter]) -> None:
+    def _insert(self, waiter: Waiter, line: list[Waiter]) -> None:
         insort(line, waiter)
         waiter.line = line
         self._waiting += 1
@@ -201,7 +201,7 @@ class TurnQueue:
 
     def _move(self, waiter: Waiter, line: list[Waiter]) -> None:
         self._step_out(waiter)
-        self._stand(waiter, line)
+        self._insert(waiter, line)
 
     def _advance_others(self, line: list[Waiter], waiter: Waiter) -> None:
         # The one just refused here asks again when something changes, not because it was refused.
@@ -214,20 +214,20 @@ class TurnQueue:
             head = line[0]
             blocker = _older(head)
             if blocker is None:
-                _give_turn(head)
+                _let_try(head)
                 return
             self._move(head, blocker.held)
 
 
 def _older(waiter: Waiter) -> _Spot | None:
-    """Return the budget nearest the leaf where somebody with an earlier place waits."""
+    """Return the budget nearest the leaf where an earlier arrival waits."""
     for spot in waiter.spots:
-        if spot.held and spot.held[0].place < waiter.place:
+        if spot.held and spot.held[0].arrival < waiter.arrival:
             return spot
     return None
 
 
-def _give_turn(waiter: Waiter) -> None:
+def _let_try(waiter: Waiter) -> None:
     _begin(waiter)
     waiter.notify()
 

@@ -35,8 +35,8 @@ class Replayed:
     def agrees(self, row: Reservation) -> bool:
         """Return whether the row is what the entries say."""
         replayed = (self.budget, self.hold, self.state, self.actual, self.last)
-        stands = (row.budget, row.hold, row.state, row.actual, row.last)
-        return replayed == stands and self.expires in {None, row.expires}
+        recorded = (row.budget, row.hold, row.state, row.actual, row.last)
+        return replayed == recorded and self.expires in {None, row.expires}
 
 
 class Recount:
@@ -55,14 +55,14 @@ class Recount:
     def _find_accounts(self, snapshot: Snapshot) -> None:
         beginnings = [each for budget in self._ahead.values() for each in budget]
         accounts: dict[tuple[str, str, str, int], Account | None]
-        accounts = dict.fromkeys(each.place for each in beginnings)
+        accounts = dict.fromkeys(each.account_key for each in beginnings)
         for account in snapshot.accounts():
             line = account.line
-            place = (line.budget, line.unit, line.window, line.start)
-            if place in accounts:
-                accounts[place] = account
+            account_key = (line.budget, line.unit, line.window, line.start)
+            if account_key in accounts:
+                accounts[account_key] = account
         for each in beginnings:
-            each.account = accounts[each.place]
+            each.account = accounts[each.account_key]
 
     def add(self, done: Replayed) -> None:
         """Count a reservation, none of whose entries is still to be read."""
@@ -87,11 +87,11 @@ class Recount:
                     self._count(each, replayed)
         for each in begun:
             if each.account is None:
-                budget, unit, window, _ = each.place
+                budget, unit, window, _ = each.account_key
                 self._wrong(f"account of {budget}, {unit} {describe_window(window)}, is missing")
             if not each.adds_up():
-                said = f"counts {each.said}, the entries before it sum to {each.sums}"
-                self._wrong(f"entry {entry.seq} {said}")
+                detail = f"counts {each.recorded}, the entries before it sum to {each.sums}"
+                self._wrong(f"entry {entry.seq} {detail}")
 
     def _count(self, beginning: "_Beginning", replayed: Replayed) -> None:
         row, account = replayed.row, beginning.account
@@ -106,33 +106,38 @@ class _Beginning:
 
     def __init__(self, entry: Entry, body: dict[str, Any]) -> None:
         self.seq = entry.seq
-        self.place = (entry.budget, str(body["unit"]), str(body["window"]), int(body["start"]))
+        self.account_key = (
+            entry.budget,
+            str(body["unit"]),
+            str(body["window"]),
+            int(body["start"]),
+        )
         self.account: Account | None = None
-        self.said = {"settled": int(body["settled"]), "held": int(body["held"])}
+        self.recorded = {"settled": int(body["settled"]), "held": int(body["held"])}
         self.sums = {"settled": 0, "held": 0}
         self._interval = range(body["start"], body["end"])
-        self._said_reservations = int(body["reservations"])
+        self._recorded_reservations = int(body["reservations"])
         self._reservations = 0
 
     def count(self, replayed: Replayed) -> bool:
         """Count *replayed* and return true if it is open, or was opened in the interval."""
         if replayed.state == "open":
-            what, amounts = "held", replayed.hold
+            column, amounts = "held", replayed.hold
         elif replayed.state != "released" and replayed.opened in self._interval:
-            what, amounts = "settled", replayed.actual or NOTHING
+            column, amounts = "settled", replayed.actual or NOTHING
         else:
             return False
         self._reservations += 1
-        self.sums[what] += count(amounts, self.place[1])
+        self.sums[column] += count(amounts, self.account_key[1])
         return True
 
     def adds_up(self) -> bool:
         """Return whether the entry has these sums, or less where some reservations counted."""
-        if self.said == self.sums:
+        if self.recorded == self.sums:
             return True
         # Of an account that was there before, some counted already.
-        fewer = self._said_reservations < self._reservations
-        return fewer and all(self.said[what] <= self.sums[what] for what in self.sums)
+        fewer = self._recorded_reservations < self._reservations
+        return fewer and all(self.recorded[column] <= self.sums[column] for column in self.sums)
 
 
 def name_of(account: Account) -> str:

@@ -150,12 +150,12 @@ def amounts(amount: AmountLike, units: Mapping[str, int] | None, calls: int = 1)
     return Amounts(usd, counts.get("calls", calls), counts.get("tokens"))
 
 
-def _count(unit: str, given: int) -> int:
+def _count(unit: str, value: int) -> int:
     # Limits are text and so are their counts; here text is a number that nobody made one.
-    if isinstance(given, str):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped callers
+    if isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped callers
         want = "a whole number, such as 1200, not text"
-        raise InvalidAmount(text=f"units['{shown(unit)}'] = '{shown(given)}'", want=want)
-    return read_amount(unit, given)
+        raise InvalidAmount(text=f"units['{shown(unit)}'] = '{shown(value)}'", want=want)
+    return read_amount(unit, value)
 
 
 def set_limits(
@@ -192,8 +192,8 @@ def set_limits(
 _LIMITS: Final = "['10 usd per day', '3 calls per 30min']"
 
 
-def _limit(given: str | Limit) -> Limit:
-    return given if isinstance(given, Limit) else Limit.parse(given)
+def _limit(value: str | Limit) -> Limit:
+    return value if isinstance(value, Limit) else Limit.parse(value)
 
 
 def pause(path: str, *, actor: str, reason: str, until: datetime | None) -> PauseBudget:
@@ -270,10 +270,10 @@ def listing(
     )
 
 
-def _whole(given: int, what: str, least: int, most: int) -> int:
-    if isinstance(given, bool) or not isinstance(given, int) or not least <= given <= most:  # pyright: ignore[reportUnnecessaryIsInstance] - untyped callers
-        raise InvalidAmount(text=shown(given), want=f"{least} to {most}", kind=what)
-    return given
+def _whole(value: int, noun: str, least: int, most: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:  # pyright: ignore[reportUnnecessaryIsInstance] - untyped callers
+        raise InvalidAmount(text=shown(value), want=f"{least} to {most}", kind=noun)
+    return value
 
 
 def _ttl(clock: Clock, deadline: Duration | datetime) -> int:
@@ -292,15 +292,15 @@ def _ttl(clock: Clock, deadline: Duration | datetime) -> int:
 _DURATIONS: Final = {text: parse_duration(text) for text in (DEFAULT_DEADLINE, "10min")}
 
 
-def labels_beside(given: Mapping[str, str], more: Mapping[str, str]) -> Mapping[str, str]:
-    """Return *given* with what it does not name of *more*, if that fits.
+def labels_beside(labels: Mapping[str, str], more: Mapping[str, str]) -> Mapping[str, str]:
+    """Return *labels* with what it does not name of *more*, if that fits.
 
     Raises:
         InvalidKey: What is given is no set of labels.
     """
-    _labels(given)
-    both = {**more, **given}
-    return both if len(json.dumps(both)) <= LARGEST_LABELS else given
+    _labels(labels)
+    both = {**more, **labels}
+    return both if len(json.dumps(both)) <= LARGEST_LABELS else labels
 
 
 def _labels(labels: Mapping[str, str]) -> str:

@@ -139,7 +139,7 @@ def _extended(
 def _settle(scope: Scope, known: Reservation | None, op: Settle, now: int, seq: int) -> Decision:
     if known is None:
         return Refused("not_found", key=op.key)
-    actual = _told(op.amounts, known.hold)
+    actual = _with_defaults(op.amounts, known.hold)
     if known.state == "settled":
         return _repeat_settle(known, actual)
     if known.state == "released":
@@ -290,7 +290,7 @@ def _of(amounts: Amounts, unit: str) -> int:
     return -1 if amounts.tokens is None else amounts.tokens
 
 
-def _told(actual: Amounts, hold: Amounts) -> Amounts:
+def _with_defaults(actual: Amounts, hold: Amounts) -> Amounts:
     """Return *actual* with what it does not tell taken from *hold*."""
     calls = hold.calls if actual.calls == AS_HELD else actual.calls
     tokens = hold.tokens if actual.tokens is None else actual.tokens

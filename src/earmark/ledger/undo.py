@@ -52,11 +52,11 @@ async def submit_to_the_end(committer: Committer, operation: Operation) -> Decis
     try:
         return await committer.submit_async(operation)
     except asyncio.CancelledError:
-        asked_again = asyncio.ensure_future(committer.submit_async(operation))
-    while not asked_again.done():
+        resubmission = asyncio.ensure_future(committer.submit_async(operation))
+    while not resubmission.done():
         with suppress(asyncio.CancelledError):
-            await asyncio.wait((asked_again,))
-    return asked_again.result()
+            await asyncio.wait((resubmission,))
+    return resubmission.result()
 
 
 def undo_abandoned(committer: Committer, operation: Reserve) -> None:

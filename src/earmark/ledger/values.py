@@ -365,8 +365,8 @@ class Alert(Struct, frozen=True, gc=False):
     @property
     def id(self) -> str:
         """The same for every delivery, so that a receiver can tell a repeat."""
-        place = f"{self.budget}/{self.unit}/{self.window}/{self.start}"
-        return f"{place}/{self.threshold}/{self.limit}"
+        account_key = f"{self.budget}/{self.unit}/{self.window}/{self.start}"
+        return f"{account_key}/{self.threshold}/{self.limit}"
 
 
 class Accepted(Struct, frozen=True, gc=False):

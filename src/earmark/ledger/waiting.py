@@ -12,7 +12,7 @@ from earmark.budget.path import ancestors
 from earmark.clock import NANOS_PER_SECOND, Clock, from_datetime
 from earmark.errors import BudgetExceeded, EarmarkError, Reason, StoreClosed
 from earmark.ledger.answers import as_error, reservation_of
-from earmark.ledger.queue import QueueLine, TurnQueue
+from earmark.ledger.queue import AdmissionQueue, QueueLine
 from earmark.ledger.values import Accepted, Amounts, Decision, Refused, Reservation, Reserve
 
 #: How often a waiting thread looks at the clock, and the watch at a store that failed.
@@ -99,7 +99,7 @@ class Turns:
         self._preview = preview
         self._reservation = reservation
         self._closed: str | None = None
-        self._queue = TurnQueue()
+        self._queue = AdmissionQueue()
         self._watch = Watch(self._queue, wait)
 
     def note(self, decisions: Iterable[Decision | None]) -> None:
@@ -228,21 +228,21 @@ class Turns:
                 is up.
             StoreClosed: The ledger was closed meanwhile.
         """
-        turn = asyncio.Event()
+        ready = asyncio.Event()
         due = self._clock.elapsed() + wait_ns
         blocked: Blocked[Awaitable[T]] | None = None
-        waiter = self._queue.join(budget, _sets(turn))
+        waiter = self._queue.join(budget, _sets(ready))
         try:
             behind = not waiter.trying
             if behind and before_waiting is not None and await asyncio.to_thread(before_waiting):
                 due = self._clock.elapsed()  # one attempt, whoever stands before it
             while waiter.trying or due > self._clock.elapsed():
-                turn.clear()
+                ready.clear()
                 self._check_open()
                 if not waiter.trying:
                     self._watch.ensure()
-                    await _sleep(self._clock, turn, self._nap(due, blocked))
-                    if not turn.is_set():
+                    await _sleep(self._clock, ready, self._nap(due, blocked))
+                    if not ready.is_set():
                         self._queue.retry(waiter)
                     continue
                 outcome = await attempt()
@@ -268,20 +268,20 @@ class Turns:
         before_waiting: BeforeWaiting | None = None,
     ) -> T:
         """Return what *attempt* gives once it is not blocked; `task` for threads."""
-        turn = threading.Event()
+        ready = threading.Event()
         due = self._clock.elapsed() + wait_ns
         blocked: Blocked[T] | None = None
-        waiter = self._queue.join(budget, turn.set)
+        waiter = self._queue.join(budget, ready.set)
         try:
             if not waiter.trying and before_waiting is not None and before_waiting():
                 due = self._clock.elapsed()  # one attempt, whoever stands before it
             while waiter.trying or due > self._clock.elapsed():
-                turn.clear()
+                ready.clear()
                 self._check_open()
                 if not waiter.trying:
                     self._watch.ensure()
-                    self._block(turn, self._clock.elapsed() + self._nap(due, blocked))
-                    if not turn.is_set():
+                    self._block(ready, self._clock.elapsed() + self._nap(due, blocked))
+                    if not ready.is_set():
                         self._queue.retry(waiter)
                     continue
                 outcome = attempt()
@@ -312,16 +312,16 @@ class Turns:
         # Never zero: somebody older may still stand before it when the window has ended.
         return min(left, max(reset, _LOOK_EVERY_NS))
 
-    def _block(self, turn: threading.Event, until: int) -> None:
+    def _block(self, ready: threading.Event, until: int) -> None:
         # In slices: the injected clock may not run at the speed of the thread's own.
-        while not turn.is_set() and (left := until - self._clock.elapsed()) > 0:
-            turn.wait(min(left / NANOS_PER_SECOND, LOOK_EVERY_S))
+        while not ready.is_set() and (left := until - self._clock.elapsed()) > 0:
+            ready.wait(min(left / NANOS_PER_SECOND, LOOK_EVERY_S))
 
 
 class Watch:
     """Waits for commits of other processes while somebody waits; no thread lives otherwise."""
 
-    def __init__(self, queue: TurnQueue, wait: WaitForChange) -> None:
+    def __init__(self, queue: AdmissionQueue, wait: WaitForChange) -> None:
         self._queue = queue
         self._wait = wait
         self._seen = _NEVER
@@ -336,7 +336,7 @@ class Watch:
                 self._thread = threading.Thread(target=self._run, name="earmark-watch", daemon=True)
                 self._thread.start()
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Let those who wait try again if the store changed since the last look, or soon does."""
         seen = self._wait(self._queue.trees, self._seen, WATCH_FOR_S)
         if seen != self._seen:
@@ -347,7 +347,7 @@ class Watch:
         pause = threading.Event()
         while self._goes_on():
             try:
-                self.look()
+                self.poll()
             except EarmarkError:
                 # A store that cannot be read now is asked again.
                 pause.wait(LOOK_EVERY_S)
@@ -374,22 +374,22 @@ def _raises_awaited(refusal: BudgetExceeded) -> Callable[[], Awaitable[Reservati
     return give_up
 
 
-def _sets(turn: asyncio.Event) -> Callable[[], None]:
-    """Return what sets *turn* of a task of this loop, from any thread."""
+def _sets(ready: asyncio.Event) -> Callable[[], None]:
+    """Return what sets *ready* of a task of this loop, from any thread."""
     loop = asyncio.get_running_loop()
 
     def notify() -> None:
         # A closed loop has nobody left to wake.
         with contextlib.suppress(RuntimeError):
-            loop.call_soon_threadsafe(turn.set)
+            loop.call_soon_threadsafe(ready.set)
 
     return notify
 
 
-async def _sleep(clock: Clock, turn: asyncio.Event, nanos: int) -> None:
-    """Return when *turn* is set or *nanos* have passed on *clock*."""
+async def _sleep(clock: Clock, ready: asyncio.Event, nanos: int) -> None:
+    """Return when *ready* is set or *nanos* have passed on *clock*."""
     alarm = asyncio.ensure_future(clock.sleep(nanos / NANOS_PER_SECOND))
-    woken = asyncio.ensure_future(turn.wait())
+    woken = asyncio.ensure_future(ready.wait())
     try:
         await asyncio.wait((alarm, woken), return_when=asyncio.FIRST_COMPLETED)
     finally:

@@ -316,7 +316,7 @@ def test_a_late_comer_is_refused_not_forgotten() -> None:
     has, let_go = threading.Event(), threading.Event()
 
     def commits() -> None:
-        with committer._turn:  # pyright: ignore[reportPrivateUsage]
+        with committer._commit_lock:  # pyright: ignore[reportPrivateUsage]
             has.set()
             assert let_go.wait(LAST_RESORT_S)
 

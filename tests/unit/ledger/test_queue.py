@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from earmark.budget.path import ancestors
-from earmark.ledger.queue import TurnQueue, Waiter
+from earmark.ledger.queue import AdmissionQueue, Waiter
 
 
 @dataclass
 class Crowd:
     """Waiters by name, and the order in which they were told that it is their turn."""
 
-    queue: TurnQueue = field(default_factory=TurnQueue)
+    queue: AdmissionQueue = field(default_factory=AdmissionQueue)
     waiters: dict[str, Waiter] = field(default_factory=dict[str, Waiter])
     told: list[str] = field(default_factory=list[str])
 
@@ -105,7 +105,7 @@ def test_wake_elsewhere_is_not_a_turn() -> None:
 
 def test_a_queue_is_empty_only_while_nobody_tries() -> None:
     """Each commit asks for that before it tells anybody."""
-    queue = TurnQueue()
+    queue = AdmissionQueue()
     assert queue.empty
     waiter = queue.join("a/b", lambda: None)
     assert not queue.empty
@@ -200,7 +200,7 @@ class Model:
     """A naive queue beside the real one: names the rules it must never break."""
 
     def __init__(self) -> None:
-        self.queue = TurnQueue()
+        self.queue = AdmissionQueue()
         self.waiters: list[tuple[Waiter, str]] = []
 
     def step(self, action: str, pick: int, path: str) -> None:

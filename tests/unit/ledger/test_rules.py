@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from earmark.clock import END_OF_TIME
 from earmark.errors import Reason
-from earmark.ledger.alerting import tell
+from earmark.ledger.alerting import mark_alerted
 from earmark.ledger.rules import decide
 from earmark.ledger.values import (
     AS_HELD,
@@ -245,7 +245,7 @@ def test_which_thresholds_a_settlement_crosses(
     assert {alert.settled for alert in decision.alerts} <= {settled + cost}
     assert (account.alerted, account.alerted_of) == (alerted, account.line.limit)
     for alert in decision.alerts:
-        tell(account, alert)
+        mark_alerted(account, alert)
     again = Settle("k", Amounts(cost, AS_HELD))
     decision = decide(scope(account), stands("open"), again, NOW, SEQ)
     assert isinstance(decision, Accepted)

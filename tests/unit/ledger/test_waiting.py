@@ -11,7 +11,7 @@ import pytest
 from earmark.errors import BudgetExceeded, Reason, StoreUnavailable
 from earmark.ledger import requests
 from earmark.ledger.ledger import Ledger
-from earmark.ledger.queue import TurnQueue
+from earmark.ledger.queue import AdmissionQueue
 from earmark.ledger.values import Amounts, Release, Reservation, Reserve
 from earmark.ledger.waiting import Turns, Watch
 from earmark.money import NANOS_PER_USD, Money
@@ -240,15 +240,15 @@ def test_sixty_four_threads_share_ten(ledger: Ledger) -> None:
     assert ledger.turns.waiting == 0
 
 
-def test_look_reopens_only_after_a_change() -> None:
+def test_poll_reopens_only_after_a_change() -> None:
     """A watch lets those who wait try again when the store's version changed, and only then."""
-    queue, versions = TurnQueue(), iter([1, 1, 2])
+    queue, versions = AdmissionQueue(), iter([1, 1, 2])
     watch = Watch(queue, lambda *_: next(versions))
     told: list[str] = []
     waiter = queue.join("acme", lambda: told.append("turn"))
     queue.blocked(waiter, "acme")
     for _ in range(3):
-        watch.look()
+        watch.poll()
         if waiter.trying:
             queue.blocked(waiter, "acme")
     assert told == ["turn", "turn"]
@@ -256,7 +256,7 @@ def test_look_reopens_only_after_a_change() -> None:
 
 def test_an_unreadable_store_is_looked_at_again() -> None:
     """A store that cannot be read for a moment does not end the watch."""
-    queue, looks = TurnQueue(), iter([broken, broken])
+    queue, looks = AdmissionQueue(), iter([broken, broken])
     turn = threading.Event()
     watch = Watch(queue, lambda *_: next(looks, lambda: 1)())
     waiter = queue.join("acme", turn.set)

@@ -72,7 +72,7 @@ def test_a_lone_operation_is_a_hundred_calls(two: tuple[Ledger, Ledger, ManualCl
 def one_batch(books: Ledger, size: int) -> Iterator[None]:
     """Have the *size* operations that are asked for meanwhile committed together afterwards."""
     committer: Any = books.committer
-    with committer._turn:
+    with committer._commit_lock:
         yield
         until(lambda: len(committer._queue) == size)
 
