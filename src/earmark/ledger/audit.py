@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from earmark.budget.budget import BudgetKind
+from earmark.budget.limit import UNITS
 from earmark.clock import iso
-from earmark.ledger.counting import count
+from earmark.ledger.amounts import add, count
 from earmark.ledger.recount import Recount, Replayed, name_of
 from earmark.ledger.store import Snapshot, Store
 from earmark.ledger.values import Account, Amounts, Entry, Reservation, State
@@ -178,7 +179,7 @@ class _Findings:
             return
         replayed.last = entry.seq
         if entry.kind == "extend":
-            replayed.hold = _plus(replayed.hold, entry.amounts)
+            replayed.hold = add(replayed.hold, entry.amounts)
             replayed.expires = entry.expires or replayed.expires
         else:
             replayed.state, replayed.actual = _CLOSES[entry.kind], entry.amounts
@@ -199,10 +200,10 @@ class _Findings:
         self.settled += 0 if open_ else amounts.usd
         sums = self.holds if open_ else self.sums
         for number in row.accounts:
-            sums[number] = _plus(sums[number], amounts)
+            sums[number] = add(sums[number], amounts)
         for part in row.parts:
             number = row.accounts[part.index]
-            sums[number] = _plus(sums[number], _uncounted(amounts, part.before))
+            sums[number] = add(sums[number], _uncounted(amounts, part.before))
 
     def read_accounts(self, snapshot: Snapshot) -> None:
         for account in snapshot.accounts():
@@ -290,14 +291,9 @@ def _kind_by_name(path: str) -> BudgetKind:
 
 def _uncounted(amounts: Amounts, before: Amounts) -> Amounts:
     """Return what an account does not count of *amounts*, below zero."""
-    less = [-min(count(amounts, unit), count(before, unit)) for unit in ("usd", "calls", "tokens")]
+    less = [-min(count(amounts, unit), count(before, unit)) for unit in UNITS]
     return Amounts(*less)
 
 
 def _zero() -> Amounts:
     return Amounts(0, 0, 0)
-
-
-def _plus(one: Amounts, other: Amounts) -> Amounts:
-    tokens = other.tokens if one.tokens is None else one.tokens + (other.tokens or 0)
-    return Amounts(one.usd + other.usd, one.calls + other.calls, tokens)

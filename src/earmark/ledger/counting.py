@@ -13,6 +13,7 @@ from earmark.budget.budget import Budget
 from earmark.budget.limit import Limit
 from earmark.budget.path import is_within
 from earmark.budget.window import Interval
+from earmark.ledger.amounts import count
 from earmark.ledger.values import Account, Added, Amounts, Opened, Reservation, SetLimits
 from earmark.money import LARGEST_SUM
 
@@ -62,15 +63,6 @@ def counted_back(account: Account, rows: Iterable[Reservation]) -> Opened | None
     if account.settled + settled + account.held + held > LARGEST_SUM:
         return None
     return Opened((account,), tuple(joined), (Added(settled, held, len(joined)),))
-
-
-def count(amounts: Amounts, unit: str) -> int:
-    """Return how much of *unit* is in *amounts*; 0 where it was not counted."""
-    if unit == "usd":
-        return amounts.usd
-    if unit == "calls":
-        return amounts.calls
-    return amounts.tokens or 0
 
 
 def count_after(amounts: Amounts, before: Amounts, unit: str) -> int:

@@ -13,7 +13,8 @@ from typing import Any
 
 from earmark.budget.limit import describe_window
 from earmark.budget.path import is_within
-from earmark.ledger.counting import NOTHING, count
+from earmark.ledger.amounts import count
+from earmark.ledger.counting import NOTHING
 from earmark.ledger.store import Snapshot
 from earmark.ledger.values import Account, Amounts, Entry, Reservation, State
 

@@ -12,6 +12,7 @@ from earmark.clock import Clock, from_datetime, iso, parse_duration
 from earmark.errors import InvalidAmount, InvalidDuration, InvalidKey, InvalidUsage
 from earmark.errors.inputs import shown
 from earmark.ids import new_key
+from earmark.ledger.amounts import is_zero
 from earmark.ledger.budget_rules import changed
 from earmark.ledger.details import details_text
 from earmark.ledger.store import Filter
@@ -89,7 +90,7 @@ def extend(
         InvalidUsage: It adds nothing.
     """
     added = amounts(amount, units, calls=0)
-    if deadline is None and not (added.usd or added.calls or added.tokens):
+    if deadline is None and is_zero(added):
         detail = "an extension of nothing: give an amount to add, or a deadline"
         raise InvalidUsage(detail=detail)
     return Extend(

@@ -13,13 +13,14 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from earmark.budget.limit import USD
 from earmark.clock import END_OF_TIME
 from earmark.errors import Reason
 from earmark.ledger.alerting import crossed
-from earmark.ledger.counting import NOTHING, count, count_after
+from earmark.ledger.amounts import add, amount_of, count, is_zero, larger, with_defaults
+from earmark.ledger.counting import NOTHING, count_after
 from earmark.ledger.details import without_unknown
 from earmark.ledger.values import (
-    AS_HELD,
     Accepted,
     Account,
     Alert,
@@ -106,17 +107,17 @@ def _extend_until(scope: Scope, known: Reservation, op: Extend, now: int, seq: i
         # Of many that are due at one time some may be open still: none comes back to life.
         return _closed(replace(known, state="presumed"))
     later = replace(known, expires=max(known.expires, now + op.ttl))
-    if op.amounts.usd or op.amounts.calls or op.amounts.tokens:
+    if not is_zero(op.amounts):
         return _grow(scope, later, op, now, seq)
     # More time alone spends nothing: neither a pause nor an overrun is in its way. The hold is a
     # new value of the same amounts, for a store knows what grew by another one than the first.
-    return _extended((), replace(later, hold=_sum(later.hold, op.amounts)), op, now, seq)
+    return _extended((), replace(later, hold=add(later.hold, op.amounts)), op, now, seq)
 
 
 def _grow(scope: Scope, known: Reservation, op: Extend, now: int, seq: int) -> Decision:
     if scope.pause is not None:
         return _paused(scope, op.amounts)
-    hold = _sum(known.hold, op.amounts)
+    hold = add(known.hold, op.amounts)
     if max(hold.usd, hold.calls, hold.tokens or 0) > LARGEST_NANOS:
         return Refused("uncountable", key=op.key, budget=known.budget)
     held = _hold(scope.accounts, op.amounts)
@@ -139,7 +140,7 @@ def _extended(
 def _settle(scope: Scope, known: Reservation | None, op: Settle, now: int, seq: int) -> Decision:
     if known is None:
         return Refused("not_found", key=op.key)
-    actual = _with_defaults(op.amounts, known.hold)
+    actual = with_defaults(op.amounts, known.hold)
     if known.state == "settled":
         return _repeat_settle(known, actual)
     if known.state == "released":
@@ -167,7 +168,7 @@ def _presume(scope: Scope, known: Reservation | None, op: Presume, now: int, seq
     if known.state not in {"open", "presumed"}:
         return _closed(known)
     counted = known.hold if known.actual is None else known.actual
-    cost = counted if op.known is None else _larger(counted, op.known)
+    cost = counted if op.known is None else larger(counted, op.known)
     # Only ever raised: presumptions in any order, the deadline's too, come to the same.
     if cost == known.actual and (known.details or not op.details):
         return Repeated(known, None)
@@ -268,9 +269,9 @@ def _hold(accounts: tuple[Account, ...], amounts: Amounts) -> tuple[int, ...] | 
     usd = amounts.usd
     for account in accounts:
         line, held = account.line, account.held
-        need = usd if line.unit == "usd" else _of(amounts, line.unit)
+        need = usd if line.unit == USD else amount_of(amounts, line.unit)
         # The one comparison that keeps every guarantee; it cannot overflow in any store.
-        if need < 0 or need > line.limit - account.settled - held:
+        if need is None or need > line.limit - account.settled - held:
             return None
         holds.append(held + need)
     return tuple(holds)
@@ -279,33 +280,6 @@ def _hold(accounts: tuple[Account, ...], amounts: Amounts) -> tuple[int, ...] | 
 def refusal(accounts: tuple[Account, ...], amounts: Amounts) -> Refused | None:
     """Return why *amounts* do not fit on *accounts*, or nothing if they do."""
     return None if _hold(accounts, amounts) is not None else _why(accounts, amounts)
-
-
-def _of(amounts: Amounts, unit: str) -> int:
-    """Return the amount of *unit*; -1 where a limited unit was not counted."""
-    if unit == "usd":
-        return amounts.usd
-    if unit == "calls":
-        return amounts.calls
-    return -1 if amounts.tokens is None else amounts.tokens
-
-
-def _with_defaults(actual: Amounts, hold: Amounts) -> Amounts:
-    """Return *actual* with what it does not tell taken from *hold*."""
-    calls = hold.calls if actual.calls == AS_HELD else actual.calls
-    tokens = hold.tokens if actual.tokens is None else actual.tokens
-    return Amounts(actual.usd, calls, tokens)
-
-
-def _sum(first: Amounts, more: Amounts) -> Amounts:
-    tokens = more.tokens if first.tokens is None else first.tokens + (more.tokens or 0)
-    return Amounts(first.usd + more.usd, first.calls + more.calls, tokens)
-
-
-def _larger(one: Amounts, other: Amounts) -> Amounts:
-    """Return of each unit the larger amount; what *other* does not tell is as in *one*."""
-    tokens = max((t for t in (one.tokens, other.tokens) if t is not None), default=None)
-    return Amounts(max(one.usd, other.usd), max(one.calls, other.calls), tokens)
 
 
 # Refusals and repeats -----------------------------------------------------------------------------
@@ -331,7 +305,7 @@ def _why(
     found = [
         (_LASTING.index(reason), account, reason, own)
         for account, own in zip(accounts, _own(accounts, growing), strict=True)
-        if (reason := _reason(account, _of(amounts, account.line.unit), own)) is not None
+        if (reason := _reason(account, amount_of(amounts, account.line.unit), own)) is not None
     ]
     _, account, reason, own = min(found, key=lambda row: row[0])
     return Refused(
@@ -339,7 +313,7 @@ def _why(
         budget=account.line.budget,
         reason=reason,
         account=account,
-        requested=max(0, _of(amounts, account.line.unit)),
+        requested=count(amounts, account.line.unit),
         hold=None if growing is None else own,
     )
 
@@ -359,8 +333,8 @@ def _own(accounts: tuple[Account, ...], growing: Reservation | None) -> list[int
 _LASTING = (Reason.TOO_LARGE, Reason.UNPRICED, Reason.EXHAUSTED, Reason.HELD)
 
 
-def _reason(account: Account, need: int, own: int) -> Reason | None:
-    if need < 0:
+def _reason(account: Account, need: int | None, own: int) -> Reason | None:
+    if need is None:
         return Reason.UNPRICED
     if need <= account.available:
         return None

@@ -3,11 +3,12 @@
 Pure: from the entries of the window and what stands now to points, slices and a forecast.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from earmark.ledger.values import Amounts, Entry, Kind
+from earmark.ledger.amounts import count
+from earmark.ledger.values import Entry, Kind
 
 #: At most so many steps are drawn; a chart has no more places than that.
 MOST_POINTS: Final = 160
@@ -109,7 +110,6 @@ def _walk(state: WindowState, entries: Iterable[Entry]) -> list[Point]:
     A settlement belongs to the window of its reservation: of one that was opened before the first
     entry, none does.
     """
-    count = _COUNT[state.unit]
     holds: dict[str, tuple[int, int]] = {}
     settled = held = 0
     walked: list[Point] = []
@@ -117,7 +117,7 @@ def _walk(state: WindowState, entries: Iterable[Entry]) -> list[Point]:
         if entry.kind != "reserve" and entry.key not in holds:
             continue
         before = holds.get(entry.key, (0, 0))
-        after = _moved(entry.kind, before, count(entry.amounts))
+        after = _moved(entry.kind, before, count(entry.amounts, state.unit))
         holds[entry.key] = after
         settled, held = settled + after[0] - before[0], held + after[1] - before[1]
         walked.append(Point(entry.at, settled, held))
@@ -130,13 +130,6 @@ def _moved(kind: Kind, before: tuple[int, int], amount: int) -> tuple[int, int]:
         return before[0], before[1] + amount
     # What closes a hold says how much it came to: nothing for a release.
     return amount, 0
-
-
-_COUNT: Final[dict[str, Callable[[Amounts], int]]] = {
-    "usd": lambda amounts: amounts.usd,
-    "calls": lambda amounts: amounts.calls,
-    "tokens": lambda amounts: amounts.tokens or 0,
-}
 
 
 def _thinned(walked: list[Point]) -> list[Point]:

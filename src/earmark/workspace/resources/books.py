@@ -10,10 +10,11 @@ from msgspec import Struct
 from earmark.budget.budget import PPM, Budget, BudgetKind, Extension, Pause
 from earmark.budget.limit import Limit, present, show_amount
 from earmark.clock import END_OF_TIME, Instant, InstantOrZero, iso, to_datetime
+from earmark.ledger.amounts import counted_units
 from earmark.ledger.answers import Balance
 from earmark.ledger.audit import AuditReport
 from earmark.ledger.details import read_details
-from earmark.ledger.values import Alert, Amounts, Entry, Reservation
+from earmark.ledger.values import Alert, Entry, Reservation
 from earmark.money import Money
 from earmark.workspace.json_form import Computed, Given, JsonForm, declare_form
 
@@ -97,7 +98,7 @@ def _details_of(reservation: Reservation) -> Mapping[str, Any]:
 
 
 def _units_of(reservation: Reservation) -> Mapping[str, int]:
-    return _units(reservation.actual or reservation.hold)
+    return counted_units(reservation.actual or reservation.hold)
 
 
 def _closed_at(reservation: Reservation) -> datetime | None:
@@ -136,7 +137,7 @@ def _amount_of(entry: Entry) -> str:
 
 
 def _units_of_entry(entry: Entry) -> Mapping[str, int]:
-    return _units(entry.amounts)
+    return counted_units(entry.amounts)
 
 
 def _prior(entry: Entry) -> int | None:
@@ -186,8 +187,3 @@ ALERT: Final = JsonForm(
 
 
 AUDIT: Final = JsonForm(AuditReport, name="Audit")
-
-
-def _units(amounts: Amounts) -> Mapping[str, int]:
-    tokens = {} if amounts.tokens is None else {"tokens": amounts.tokens}
-    return {"calls": amounts.calls, **tokens}
