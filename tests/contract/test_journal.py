@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ from earmark.testing import ManualClock
 from support.journals import MemoryJournal, open_journal
 from support.last_resort import LAST_RESORT_S
 from support.ledger_books import STORES
+from support.tables_at import tables_at
 from support.written_runs import GRAPH, line, record, statement_of
 
 
@@ -167,6 +169,23 @@ def test_a_statement_takes_the_place_of_the_lines(journal: Journal) -> None:
     assert (ended.status, ended.statement) == (RunStatus.OK, statement_of("a", line(1), line(2)))
     assert ended.lines == (line(1), line(2))
     assert (other.status, other.lines) == (RunStatus.RUNNING, (line(1),))
+
+
+def test_a_run_that_ended_keeps_its_lines_in_its_statement_alone(kept: str) -> None:
+    """The rows of its lines go in the transaction that writes its statement; others' stay."""
+
+    async def main() -> None:
+        journal = open_journal(kept)
+        for run_id in "ab":
+            await journal.start(record(run_id))
+            await journal.record(run_id, [line(1)])
+        await journal.finish(statement_of("a", line(1)))
+        await journal.aclose()
+
+    asyncio.run(main())
+    with closing(tables_at(kept)) as tables:
+        rows = tables.read(lambda rows: rows.run("SELECT run_id FROM {schema}.run_line"))
+    assert rows == [("b",)]
 
 
 def test_every_line_of_attempts_side_by_side_is_kept(kept: str) -> None:

@@ -1,4 +1,4 @@
-"""The journal in the tables `run` and `run_line`, beside the ledger's, on every lasting store."""
+"""The journal in the tables `run` and `run_line`, beside the ledger's, on every store."""
 
 import asyncio
 from collections.abc import Callable, Sequence
