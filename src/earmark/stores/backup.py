@@ -38,7 +38,8 @@ def back_up(source: str, file: Path, *, clock: Clock, progress: Progress) -> Bac
     """Copy everything that stands in *source* as of one commit to *file*, while others write.
 
     The file gets its name when it is complete, audited and on the disk: there is a good one or
-    none. Open holds are open in it too.
+    none. Open holds are open in it too. The tables of a SQLite store are copied as they are, also
+    where an earlier version made them: opening the file migrates it, as it would the store.
 
     Args:
         source: The URL of the store.
@@ -60,7 +61,7 @@ def back_up(source: str, file: Path, *, clock: Clock, progress: Progress) -> Bac
     partial = _claimed(file)
     try:
         _copy(source, partial, clock, progress)
-        report = audit_file(partial, progress)
+        report = audit_file(partial, clock, progress)
         if not report.ok:
             detail = f"the books are wrong ({report.problems[0]}): the copy was not kept"
             raise StoreCorrupt(store=place.name, detail=detail)
