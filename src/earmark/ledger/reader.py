@@ -78,9 +78,9 @@ class LedgerReader:
         Raises:
             NotFound: It never opened a reservation.
         """
-        wanted = requests.check_key(key)
+        checked = requests.check_key(key)
         self.sweep()
-        found = self.store.reservation(wanted)
+        found = self.store.reservation(checked)
         if found is None:
             raise NotFound(kind="reservation", name=key)
         return found
@@ -102,10 +102,10 @@ class LedgerReader:
         of a reservation to go on from: where as many came as were asked for, there may be more.
         """
         self.sweep()
-        wanted = requests.listing(
+        query = requests.listing(
             budget=budget, key=key, state=state, since=since, until=until, after=after, most=most
         )
-        return self.store.reservations(wanted)
+        return self.store.reservations(query)
 
     def entries(
         self,

@@ -126,15 +126,15 @@ class Store(Protocol):
         """Return what *key* opened."""
         ...
 
-    def reservations(self, wanted: Filter) -> list[Reservation]:
+    def reservations(self, query: Filter) -> list[Reservation]:
         """Return matching reservations in the order they were opened."""
         ...
 
-    def entries(self, wanted: Filter) -> list[Entry]:
+    def entries(self, query: Filter) -> list[Entry]:
         """Return matching entries in the order of commits."""
         ...
 
-    def alerts(self, wanted: Filter) -> list[Alert]:
+    def alerts(self, query: Filter) -> list[Alert]:
         """Return the alerts of matching budgets in the order of commits."""
         ...
 

@@ -54,9 +54,9 @@ def back_up(source: str, file: Path, *, clock: Clock, progress: Progress) -> Bac
         NotFound: There is no source.
         InvalidConfig: The URL is none of a store that lasts.
     """
-    place = open_upkeep(source, clock)
-    if not place.exists():
-        raise NotFound(kind="store", name=place.name)
+    upkeep = open_upkeep(source, clock)
+    if not upkeep.exists():
+        raise NotFound(kind="store", name=upkeep.name)
     _refuse_own(source, file)
     partial = _claimed(file)
     try:
@@ -64,7 +64,7 @@ def back_up(source: str, file: Path, *, clock: Clock, progress: Progress) -> Bac
         report = audit_file(partial, clock, progress)
         if not report.ok:
             detail = f"the books are wrong ({report.problems[0]}): the copy was not kept"
-            raise StoreCorrupt(store=place.name, detail=detail)
+            raise StoreCorrupt(store=upkeep.name, detail=detail)
         finish_file(partial)
         size = partial.stat().st_size
         _written(lambda: os.link(partial, file), file)
@@ -72,7 +72,7 @@ def back_up(source: str, file: Path, *, clock: Clock, progress: Progress) -> Bac
     finally:
         for end in _BESIDE:
             Path(f"{partial}{end}").unlink(missing_ok=True)
-    return BackupReport(source=place.name, file=file, size=size, audit=report)
+    return BackupReport(source=upkeep.name, file=file, size=size, audit=report)
 
 
 def _refuse_own(source: str, file: Path) -> None:

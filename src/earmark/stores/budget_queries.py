@@ -98,17 +98,17 @@ class _Fetched:
 
     def __init__(self, rows: Rows, budgets: Sequence[Budget], now: int) -> None:
         self._budgets = {each.path: each for each in budgets}
-        places = [
+        account_keys = [
             (each.path, limit.unit, str(limit.window), start)
             for each in budgets
             for limit in each.limits
             for start in (limit.window.interval(now, each.timezone).start,)
         ]
         self._accounts: dict[tuple[str, str, str, int], Account] = {}
-        for first in range(0, len(places), _PLACES_AT_ONCE):
-            some = places[first : first + _PLACES_AT_ONCE]
+        for first in range(0, len(account_keys), _PLACES_AT_ONCE):
+            some = account_keys[first : first + _PLACES_AT_ONCE]
             sql = _ACCOUNTS + " OR ".join([_AT_PLACE] * len(some))
-            for row in rows.run(sql, *(value for place in some for value in place)):
+            for row in rows.run(sql, *(value for account_key in some for value in account_key)):
                 line = (found := account_of(row)).line
                 self._accounts[line.budget, line.unit, line.window, line.start] = found
 

@@ -54,11 +54,11 @@ def copy_store(
         NotFound: There is no source.
         InvalidConfig: A URL is none of a store that lasts, or both are the same.
     """
-    place, goal = open_upkeep(source, clock), open_upkeep(target, clock)
-    if place.name == goal.name:
+    origin, goal = open_upkeep(source, clock), open_upkeep(target, clock)
+    if origin.name == goal.name:
         raise InvalidConfig(place="store URL", detail="both are the same store")
-    if not place.exists():
-        raise NotFound(kind="store", name=place.name)
+    if not origin.exists():
+        raise NotFound(kind="store", name=origin.name)
     with open_ledger(source, clock=clock) as ledger:
         store = ledger.store
         with closing(store.snapshot()) as snapshot:
@@ -70,8 +70,8 @@ def copy_store(
                 load.complete()
                 _check_equal(goal.name, load, rows, report, progress)
         # Whatever is booked adds a row to some table.
-        missed = dict(place.status().rows) != rows
-    return CopyReport(source=place.name, target=goal.name, rows=rows, audit=report, missed=missed)
+        missed = dict(origin.status().rows) != rows
+    return CopyReport(source=origin.name, target=goal.name, rows=rows, audit=report, missed=missed)
 
 
 def _check_settled(name: str, snapshot: Snapshot) -> None:

@@ -246,30 +246,30 @@ class MemoryStore:
             self._write()
             return self._rows.reservations.get(key)
 
-    def reservations(self, wanted: Filter) -> list[Reservation]:
+    def reservations(self, query: Filter) -> list[Reservation]:
         """Return matching reservations in the order they were opened."""
         self._check_open()
         with self._lock:
             self._write()
             rows = list(self._rows.reservations.values())
-        return [row for row in rows if _matches(row, wanted)][: wanted.most]
+        return [row for row in rows if _matches(row, query)][: query.most]
 
-    def entries(self, wanted: Filter) -> list[Entry]:
+    def entries(self, query: Filter) -> list[Entry]:
         """Return matching entries in the order of commits."""
         self._check_open()
         with self._lock:
             self._write()
             rows = list(self._rows.entries)
-        return [row for row in rows if _entry_matches(row, wanted)][: wanted.most]
+        return [row for row in rows if _entry_matches(row, query)][: query.most]
 
-    def alerts(self, wanted: Filter) -> list[Alert]:
+    def alerts(self, query: Filter) -> list[Alert]:
         """Return the alerts of matching budgets in the order of commits."""
         self._check_open()
         with self._lock:
             self._write()
             rows = list(self._rows.alerts.values())
-        matching = [row for row in rows if _within(row.budget, row.at, wanted)]
-        return [row for row in matching if row.seq > wanted.after][: wanted.most]
+        matching = [row for row in rows if _within(row.budget, row.at, query)]
+        return [row for row in matching if row.seq > query.after][: query.most]
 
     def snapshot(self) -> MemorySnapshot:
         """Return copies of everything as of now."""
@@ -311,7 +311,7 @@ class _MemoryRows:
     def __init__(self) -> None:
         self.budgets: dict[str, Budget] = {}
         self.accounts: dict[int, Account] = {}
-        self.places: dict[tuple[str, str, str, int], int] = {}
+        self.account_ids: dict[tuple[str, str, str, int], int] = {}
         self.last_account = 0
         """The highest number of an account."""
         self.reservations: dict[str, Reservation] = {}
@@ -329,7 +329,7 @@ class _MemoryRows:
         return self.accounts[number]
 
     def find_account(self, budget: str, unit: str, window: str, start: int) -> Account | None:
-        number = self.places.get((budget, unit, window, start))
+        number = self.account_ids.get((budget, unit, window, start))
         return None if number is None else self.accounts[number]
 
     def next_account(self) -> int:
@@ -353,7 +353,7 @@ class _MemoryRows:
         self.last_at = now
         for number in unwritten.intersection(changes.accounts) if unwritten else ():
             line = changes.accounts[number].line
-            self.places[line.budget, line.unit, line.window, line.start] = number
+            self.account_ids[line.budget, line.unit, line.window, line.start] = number
             self.last_account = max(self.last_account, number)
         for number, account in changes.accounts.items():
             # The working set goes on with its own.
@@ -410,29 +410,29 @@ class _TablesTransaction:
             tables.end(keep=keep)
 
 
-def _within(budget: str, at: int, wanted: Filter) -> bool:
+def _within(budget: str, at: int, query: Filter) -> bool:
     return (
-        (wanted.budget is None or is_within(budget, wanted.budget))
-        and (wanted.since is None or at >= wanted.since)
-        and (wanted.until is None or at < wanted.until)
+        (query.budget is None or is_within(budget, query.budget))
+        and (query.since is None or at >= query.since)
+        and (query.until is None or at < query.until)
     )
 
 
-def _matches(row: Reservation, wanted: Filter) -> bool:
+def _matches(row: Reservation, query: Filter) -> bool:
     return (
-        _within(row.budget, row.opened, wanted)
-        and (wanted.key is None or row.key == wanted.key)
-        and (wanted.keys is None or row.key in wanted.keys)
-        and (wanted.prefix is None or row.key.startswith(wanted.prefix))
-        and (wanted.state is None or row.state == wanted.state)
-        and row.seq > wanted.after
+        _within(row.budget, row.opened, query)
+        and (query.key is None or row.key == query.key)
+        and (query.keys is None or row.key in query.keys)
+        and (query.prefix is None or row.key.startswith(query.prefix))
+        and (query.state is None or row.state == query.state)
+        and row.seq > query.after
     )
 
 
-def _entry_matches(row: Entry, wanted: Filter) -> bool:
+def _entry_matches(row: Entry, query: Filter) -> bool:
     return (
-        _within(row.budget, row.at, wanted)
-        and (wanted.key is None or row.key == wanted.key)
-        and (wanted.prefix is None or row.key.startswith(wanted.prefix))
-        and row.seq > wanted.after
+        _within(row.budget, row.at, query)
+        and (query.key is None or row.key == query.key)
+        and (query.prefix is None or row.key.startswith(query.prefix))
+        and row.seq > query.after
     )

@@ -99,7 +99,7 @@ class SchemaState:
         """
         if finish or not self.applied:
             return self.pending
-        posts = [place for place, each in enumerate(self.pending) if each.is_post]
+        posts = [index for index, each in enumerate(self.pending) if each.is_post]
         return self.pending[: posts[0]] if posts else self.pending
 
     def check_known(self, store: str) -> None:

@@ -63,24 +63,24 @@ class PostgresStore:
         """
         self.url = url
         """The URL, its password included: never shown."""
-        self._place = PostgresUrl.parse(url)
+        self._url = PostgresUrl.parse(url)
         self._process = OwnerProcess()
         self._closed = False
         self._write_lock = threading.RLock()
         self._read_lock = threading.RLock()
-        host = HostClock(clock, self._place)
-        self._writer = Writer(Link(self._place, host.check), self._place.schema, host)
-        self._reader = Link(self._place)
-        self._rows = PostgresRows(self._place.schema)
+        host = HostClock(clock, self._url)
+        self._writer = Writer(Link(self._url, host.check), self._url.schema, host)
+        self._reader = Link(self._url)
+        self._rows = PostgresRows(self._url.schema)
         self._rows.imagines = True
-        self._watch = PostgresWatch(self._place)
+        self._watch = PostgresWatch(self._url)
         try:
             connection = self._writer.link.connection
-            prepare_postgres(connection, self._place.schema, self.name, clock)
+            prepare_postgres(connection, self._url.schema, self.name, clock)
             self._writer.learn_head()
         except psycopg.Error as error:
             self._writer.link.drop()
-            raise_from(error, self._place)
+            raise_from(error, self._url)
         except BaseException:
             self._writer.link.drop()
             raise
@@ -88,7 +88,7 @@ class PostgresStore:
     @property
     def name(self) -> str:
         """The store's URL without a password."""
-        return self._place.name
+        return self._url.name
 
     def open_tables(self) -> PostgresTables:
         """Return the tables beside the ledger's, on connections of their own."""
@@ -169,22 +169,22 @@ class PostgresStore:
         """Return what *key* opened."""
         return self._read(lambda rows: rows.reservation(key))
 
-    def reservations(self, wanted: Filter) -> list[Reservation]:
+    def reservations(self, query: Filter) -> list[Reservation]:
         """Return matching reservations in the order they were opened."""
-        return self._in_order(wanted, lambda rows: list(rows.reservations(wanted)))
+        return self._in_order(query, lambda rows: list(rows.reservations(query)))
 
-    def entries(self, wanted: Filter) -> list[Entry]:
+    def entries(self, query: Filter) -> list[Entry]:
         """Return matching entries in the order of commits."""
-        return self._in_order(wanted, lambda rows: list(rows.entries(wanted)))
+        return self._in_order(query, lambda rows: list(rows.entries(query)))
 
-    def alerts(self, wanted: Filter) -> list[Alert]:
+    def alerts(self, query: Filter) -> list[Alert]:
         """Return the alerts of matching budgets in the order of commits."""
-        return self._in_order(wanted, lambda rows: list(rows.alerts(wanted)))
+        return self._in_order(query, lambda rows: list(rows.alerts(query)))
 
     def snapshot(self) -> PostgresSnapshot:
         """Return everything as of one commit, on a connection of its own."""
         self._check()
-        return PostgresSnapshot(connect(self._place), self._place)
+        return PostgresSnapshot(connect(self._url), self._url)
 
     def close(self) -> None:
         """Close the connections; everything acknowledged is already durable."""
@@ -196,14 +196,14 @@ class PostgresStore:
             self._reader.drop()
             self._watch.close()
 
-    def _in_order(self, wanted: Filter, read: Callable[[PostgresRows], list[N]]) -> list[N]:
-        """Return what *read* finds, up to where nothing else can come in between if so *wanted*.
+    def _in_order(self, query: Filter, read: Callable[[PostgresRows], list[N]]) -> list[N]:
+        """Return what *read* finds; if *query* is complete, up to where nothing else can appear.
 
         Each tree takes its numbers under its own lock, so a number may be there to be read before a
         lower one of another tree: who went on after it would never see the lower one. Within one
         tree, numbers are in the order of commits.
         """
-        if not wanted.complete or wanted.budget is not None or wanted.key is not None:
+        if not query.complete or query.budget is not None or query.key is not None:
             return self._read(read)
         last = self._last_complete()
         return [each for each in self._read(read) if each.seq <= last]

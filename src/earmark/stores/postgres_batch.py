@@ -341,11 +341,11 @@ class Numbers:
 
     def number(self, predicted: int) -> int:
         """Return the number in place of *predicted*, if it is one of this batch."""
-        place = predicted - self._first
-        if place < 0:
+        index = predicted - self._first
+        if index < 0:
             return predicted
         seqs = self.written.seqs
-        return self.written.first + place if seqs is None else seqs[place]
+        return self.written.first + index if seqs is None else seqs[index]
 
     def decision(self, decision: Decision) -> Decision:
         """Return *decision* with its numbers."""

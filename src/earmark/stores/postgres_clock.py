@@ -29,10 +29,10 @@ def check_clock(connection: Connection, clock: Clock, url: PostgresUrl) -> None:
     Raises:
         StoreUnavailable: They are more than five minutes apart.
     """
-    asked = clock.instant()
+    sent_at = clock.instant()
     row = connection.execute(_NOW, prepare=False).fetchone()
     assert row is not None, "a SELECT without FROM gives one row"
-    ahead = (asked + clock.instant()) // 2 - int(row[0]) * 1000
+    ahead = (sent_at + clock.instant()) // 2 - int(row[0]) * 1000
     if abs(ahead) > LARGEST_STEP_NS and not url.unsafe:
         apart = f"{abs(ahead) // NANOS_PER_SECOND} s {'ahead of' if ahead > 0 else 'behind'}"
         detail = (

@@ -74,12 +74,12 @@ class PostgresRows:
         """Read at once what is needed of the budgets *paths* and of the reservations *keys*."""
         if paths:
             self._budgets.update(dict.fromkeys(paths))
-            wanted = list(paths)
-            for row in self.all(f"{_BUDGETS} = ANY(?)", (wanted,)):
+            path_list = list(paths)
+            for row in self.all(f"{_BUDGETS} = ANY(?)", (path_list,)):
                 found = budget_of(row)
                 self._budgets[found.path] = found
             where = 'budget = ANY(?) AND start <= ? AND "end" > ?'
-            for account in self._accounts_where(where, (wanted, now, now)):
+            for account in self._accounts_where(where, (path_list, now, now)):
                 line = account.line
                 self._accounts[line.budget, line.unit, line.window, line.start] = account
             self._fetched.update(paths)
@@ -123,12 +123,12 @@ class PostgresRows:
 
     def find_account(self, budget: str, unit: str, window: str, start: int) -> Account | None:
         """Return the account of that limit and interval."""
-        place = (budget, unit, window, start)
-        fetched = self._accounts.get(place)
+        account_key = (budget, unit, window, start)
+        fetched = self._accounts.get(account_key)
         if fetched is not None or budget in self._fetched:
             return fetched
         where = 'budget = ? AND unit = ? AND "window" = ? AND start = ?'
-        return next(self._accounts_where(where, place), None)
+        return next(self._accounts_where(where, account_key), None)
 
     def next_account(self) -> int:
         """Return a number that no other account has; ascending."""
@@ -229,24 +229,24 @@ class PostgresRows:
         """Return the budgets at or below *prefix*, by path; those of one *kind*, if given."""
         return list(map(budget_of, self.all(*select_budgets("{s}.", prefix or "", kind))))
 
-    def reservations(self, wanted: Filter) -> Iterator[Reservation]:
+    def reservations(self, query: Filter) -> Iterator[Reservation]:
         """Yield matching reservations in the order they were opened."""
-        if is_of_many(wanted):
-            return map(reservation, self.all(*select_opened(_RESERVATION_READ, "{s}.", wanted)))
-        keys = None if wanted.keys is None else [*wanted.keys]
-        tests = [('"key" = ?', wanted.key), ('"key" = ANY(?)', keys)]
-        state = in_state(wanted.state)
-        sql = select(_RESERVATION_READ, "{s}.reservation", "opened", "seq", tests, wanted, state)
+        if is_of_many(query):
+            return map(reservation, self.all(*select_opened(_RESERVATION_READ, "{s}.", query)))
+        keys = None if query.keys is None else [*query.keys]
+        tests = [('"key" = ?', query.key), ('"key" = ANY(?)', keys)]
+        state = in_state(query.state)
+        sql = select(_RESERVATION_READ, "{s}.reservation", "opened", "seq", tests, query, state)
         return map(reservation, self.all(*sql))
 
-    def entries(self, wanted: Filter) -> Iterator[Entry]:
+    def entries(self, query: Filter) -> Iterator[Entry]:
         """Yield matching entries in the order of commits."""
-        tests = [(of_key("{s}."), wanted.key)]
-        return map(entry, self.all(*select(ENTRY_COLUMNS, "{s}.entry", "at", "seq", tests, wanted)))
+        tests = [(of_key("{s}."), query.key)]
+        return map(entry, self.all(*select(ENTRY_COLUMNS, "{s}.entry", "at", "seq", tests, query)))
 
-    def alerts(self, wanted: Filter) -> Iterator[Alert]:
+    def alerts(self, query: Filter) -> Iterator[Alert]:
         """Yield the alerts of matching budgets in the order of commits."""
-        sql = select(ALERT_COLUMNS, "{s}.alert", "at", "seq, threshold", [], wanted)
+        sql = select(ALERT_COLUMNS, "{s}.alert", "at", "seq, threshold", [], query)
         return (Alert(*row) for row in self.all(*sql))
 
     def _accounts_where(self, where: str, values: Collection[object]) -> Iterator[Account]:

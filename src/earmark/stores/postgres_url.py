@@ -53,12 +53,12 @@ class PostgresUrl:
         own = {key: value for key, value in options if key in _OURS}
         of_libpq = [(key, value) for key, value in options if key not in _OURS]
         visible = [(key, value) for key, value in options if key not in _SECRET]
-        place = f"{parts.scheme}://{parts.netloc}{parts.path}"
+        base_url = f"{parts.scheme}://{parts.netloc}{parts.path}"
         return cls(
-            name=f"{_without_password(place)}{_query(visible)}",
+            name=f"{_without_password(base_url)}{_query(visible)}",
             schema=_schema(own.get("schema", DEFAULT_SCHEMA)),
             unsafe=_unsafe(own.get("unsafe")),
-            conninfo=_conninfo(f"{place}{_query(of_libpq)}", {key for key, _ in of_libpq}),
+            conninfo=_conninfo(f"{base_url}{_query(of_libpq)}", {key for key, _ in of_libpq}),
         )
 
     def hide(self, text: str) -> str:
@@ -106,10 +106,10 @@ def _query(options: list[tuple[str, str]]) -> str:
     return f"?{urlencode(options, quote_via=quote)}" if options else ""
 
 
-def _without_password(place: str) -> str:
-    before, at, host = place.rpartition("@")
+def _without_password(url: str) -> str:
+    before, at, host = url.rpartition("@")
     scheme, _, user = before.partition("://")
-    return f"{scheme}://{user.partition(':')[0]}@{host}" if at else place
+    return f"{scheme}://{user.partition(':')[0]}@{host}" if at else url
 
 
 def _schema(text: str) -> str:

@@ -169,29 +169,29 @@ def select(
     moment: str,
     order: str,
     tests: Iterable[tuple[str, object]],
-    wanted: Filter,
+    query: Filter,
     fixed: str = "",
 ) -> tuple[str, list[Any]]:
-    """Return the statement, with `?` for values, that lists what is *wanted*, and its values.
+    """Return the statement, with `?` for values, that lists what *query* selects, and its values.
 
     Of *tests*, one without a value asks for nothing; *fixed* is one that has none.
     """
-    where = [(f"{moment} >= ?", wanted.since), (f"{moment} < ?", wanted.until), *tests]
+    where = [(f"{moment} >= ?", query.since), (f"{moment} < ?", query.until), *tests]
     conditions: list[tuple[str, tuple[object, ...]]] = [
         (test, (value,)) for test, value in where if value is not None
     ]
     if fixed:
         conditions.append((fixed, ()))
-    if wanted.budget is not None:
-        below = (wanted.budget, f"{wanted.budget}/", f"{wanted.budget}0")
+    if query.budget is not None:
+        below = (query.budget, f"{query.budget}/", f"{query.budget}0")
         conditions.append(("(budget = ? OR (budget >= ? AND budget < ?))", below))
-    if wanted.prefix is not None:
-        span = (wanted.prefix, _after(wanted.prefix))
+    if query.prefix is not None:
+        span = (query.prefix, _after(query.prefix))
         conditions.append(('"key" >= ? AND "key" < ?', span))
-    conditions.append(("seq > ?", (wanted.after,)))
+    conditions.append(("seq > ?", (query.after,)))
     clause = " AND ".join(test for test, _ in conditions)
     sql = f"SELECT {columns} FROM {table} WHERE {clause} ORDER BY {order} LIMIT ?"
-    return sql, [*(value for _, values in conditions for value in values), wanted.most]
+    return sql, [*(value for _, values in conditions for value in values), query.most]
 
 
 def select_budgets(
@@ -221,33 +221,31 @@ def select_budgets(
 _KINDS: Final[dict[str, str]] = {each: f"kind = '{each}'" for each in get_args(BudgetKind)}
 
 
-def is_of_many(wanted: Filter) -> bool:
-    """Return whether most reservations may be *wanted*, so that no index finds the few."""
-    named = (wanted.key, wanted.keys, wanted.prefix)
-    return wanted.state in {None, "settled"} and named == (None, None, None)
+def is_of_many(query: Filter) -> bool:
+    """Return whether most reservations may match *query*, so that no index finds the few."""
+    named = (query.key, query.keys, query.prefix)
+    return query.state in {None, "settled"} and named == (None, None, None)
 
 
-def select_opened(columns: str, schema: str, wanted: Filter) -> tuple[str, list[Any]]:
-    """Return the statement that lists the reservations *wanted*, from the entries that opened them.
+def select_opened(columns: str, schema: str, query: Filter) -> tuple[str, list[Any]]:
+    """Return the statement of *query* for reservations, from the entries that opened them.
 
     Those are in the order that is wanted, and the first ones end the search: without an index of
     all reservations by that order, which every reserve would have to write, they all would be read
     and sorted. The CROSS JOIN tells SQLite to go from an entry to its reservation.
     """
-    entries = Filter(
-        budget=wanted.budget, since=wanted.since, until=wanted.until, after=wanted.after
-    )
+    entries = Filter(budget=query.budget, since=query.since, until=query.until, after=query.after)
     sql, values = select(
         'seq AS number, "key" AS name', f"{schema}entry", "at", "", (), entries, "kind = 'reserve'"
     )
     found = sql.partition(" ORDER BY ")[0]
-    state = in_state(wanted.state)
+    state = in_state(query.state)
     sql = (
         f"SELECT {columns} FROM ({found}) AS x CROSS JOIN {schema}reservation"
         f' WHERE reservation."key" = x.name{" AND " + state if state else ""}'
         " ORDER BY x.number LIMIT ?"
     )
-    return sql, [*values[:-1], wanted.most]
+    return sql, [*values[:-1], query.most]
 
 
 def of_key(schema: str = "") -> str:

@@ -254,17 +254,17 @@ class SqliteStore:
         """Return what *key* opened."""
         return self._read(lambda rows: rows.reservation(key))
 
-    def reservations(self, wanted: Filter) -> list[Reservation]:
+    def reservations(self, query: Filter) -> list[Reservation]:
         """Return matching reservations in the order they were opened."""
-        return self._read(lambda rows: list(rows.reservations(wanted)))
+        return self._read(lambda rows: list(rows.reservations(query)))
 
-    def entries(self, wanted: Filter) -> list[Entry]:
+    def entries(self, query: Filter) -> list[Entry]:
         """Return matching entries in the order of commits."""
-        return self._read(lambda rows: list(rows.entries(wanted)))
+        return self._read(lambda rows: list(rows.entries(query)))
 
-    def alerts(self, wanted: Filter) -> list[Alert]:
+    def alerts(self, query: Filter) -> list[Alert]:
         """Return the alerts of matching budgets in the order of commits."""
-        return self._read(lambda rows: list(rows.alerts(wanted)))
+        return self._read(lambda rows: list(rows.alerts(query)))
 
     def snapshot(self) -> SqliteSnapshot:
         """Return everything as of one commit, on a connection of its own."""

@@ -104,7 +104,7 @@ class SqliteFile:
             self.identity = self._refuse_other(same_as)
             self._open(prepare, writes=writes)
             self._refuse_other(self.identity)
-            self._used = self._found()
+            self._used = self._current_identity()
         except BaseException:
             self.abandon()
             raise
@@ -155,13 +155,13 @@ class SqliteFile:
                 return
         except OSError:
             pass
-        self.is_lost = self._used != self._found()
+        self.is_lost = self._used != self._current_identity()
         if self.is_lost:
             raise StoreUnavailable(store=self._name, detail=self._difference())
 
     def has_another_log(self) -> bool:
         """Return whether the log in use was removed or replaced, and the database was not."""
-        used, found = self._used, self._found()
+        used, found = self._used, self._current_identity()
         # Once this process has left the file, another one may fold its log into it and remove it.
         return not self._has_left and found != used and found[:3] == used[:3]
 
@@ -169,7 +169,7 @@ class SqliteFile:
         found = [_identity(os.stat(link)) for link in self._also]  # noqa: PTH116 - beside `check`
         return any(each != self.identity for each in found)
 
-    def _found(self) -> tuple[int, ...]:
+    def _current_identity(self) -> tuple[int, ...]:
         """Return what `check` compares, as it is now; the log's part is empty without one."""
         found: list[int] = []
         with suppress(FileNotFoundError):
@@ -184,23 +184,23 @@ class SqliteFile:
         return tuple(found)
 
     def _difference(self) -> str:
-        used, found = self._used, self._found()
+        used, found = self._used, self._current_identity()
         if not found:
-            what = "the file is not at its path any more: put it back"
+            problem = "the file is not at its path any more: put it back"
         elif found[:2] != used[:2]:
-            what = (
+            problem = (
                 f"another file is at its path (inode {found[0]}, opened was {used[0]}):"
                 " put the one that was opened back, or open the books anew"
             )
         elif found[2] != 1:
-            what = _several_names(self.path, found[2])
+            problem = _several_names(self.path, found[2])
         else:
             log = str(found[3]) if found[3:] else "none"
-            what = (
+            problem = (
                 f"its log {Path(self.path).name}-wal was removed or replaced by another program"
                 f" (inode {log}, opened was {used[3] if used[3:] else 'none'})"
             )
-        return f"{what}; this is not acknowledged: ask again with the same key"
+        return f"{problem}; this is not acknowledged: ask again with the same key"
 
     def _refuse_other(self, same_as: Identity | None) -> Identity:
         """Return which file is at the path; refuse another than *same_as*, or several names."""
@@ -216,7 +216,7 @@ class SqliteFile:
 
     def close(self) -> None:
         """Close the connections; the last program to do so folds the log into the file."""
-        if self.is_lost or self._used != self._found():
+        if self.is_lost or self._used != self._current_identity():
             self.abandon()
         else:
             self._leave()

@@ -209,26 +209,26 @@ class SqliteRows:
         row = self._first(NEXT_DUE, (now,))
         return END_OF_TIME if row is None or row[0] is None else row[0]
 
-    def reservations(self, wanted: Filter) -> Iterator[Reservation]:
+    def reservations(self, query: Filter) -> Iterator[Reservation]:
         """Yield matching reservations in the order they were opened."""
-        if is_of_many(wanted):
-            sql, values = select_opened(RESERVATION_READ, "", wanted)
+        if is_of_many(query):
+            sql, values = select_opened(RESERVATION_READ, "", query)
             return map(reservation, self._execute(sql, values))
-        keys = None if wanted.keys is None else json.dumps([*wanted.keys])
-        tests = [('"key" = ?', wanted.key), (_AMONG, keys)]
-        state = in_state(wanted.state)
-        sql, values = select(RESERVATION_READ, "reservation", "opened", "seq", tests, wanted, state)
+        keys = None if query.keys is None else json.dumps([*query.keys])
+        tests = [('"key" = ?', query.key), (_AMONG, keys)]
+        state = in_state(query.state)
+        sql, values = select(RESERVATION_READ, "reservation", "opened", "seq", tests, query, state)
         return map(reservation, self._execute(sql, values))
 
-    def entries(self, wanted: Filter) -> Iterator[Entry]:
+    def entries(self, query: Filter) -> Iterator[Entry]:
         """Yield matching entries in the order of commits."""
-        tests = [(of_key(), wanted.key)]
-        sql, values = select(ENTRY_COLUMNS, "entry", "at", "seq", tests, wanted)
+        tests = [(of_key(), query.key)]
+        sql, values = select(ENTRY_COLUMNS, "entry", "at", "seq", tests, query)
         return map(entry, self._execute(sql, values))
 
-    def alerts(self, wanted: Filter) -> Iterator[Alert]:
+    def alerts(self, query: Filter) -> Iterator[Alert]:
         """Yield the alerts of matching budgets in the order of commits."""
-        sql, values = select(ALERT_COLUMNS, "alert", "at", "seq, threshold", [], wanted)
+        sql, values = select(ALERT_COLUMNS, "alert", "at", "seq, threshold", [], query)
         return (Alert(*row) for row in self._execute(sql, values))
 
     def accounts(self) -> Iterator[Account]:

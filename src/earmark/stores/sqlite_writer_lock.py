@@ -135,25 +135,25 @@ class _LockWaiter:
         self.thread = threading.Thread(target=self._run, name="earmark-writer-lock", daemon=True)
         self._file = _LockFile(path)
         self._lock = threading.Lock()
-        self._is_wanted = True
+        self._keeps_lock = True
         self._is_over = False
 
     def resume(self) -> bool:
         """Return whether it still waits; then it keeps the lock that it gets."""
         with self._lock:
-            self._is_wanted = self.thread.is_alive() and not self._is_over
-            return self._is_wanted
+            self._keeps_lock = self.thread.is_alive() and not self._is_over
+            return self._keeps_lock
 
     def has_lock(self) -> bool:
         """Return whether it has acquired the lock; if not, it lets go of it once it does."""
         with self._lock:
-            self._is_wanted = self.acquired.is_set()
-            return self._is_wanted
+            self._keeps_lock = self.acquired.is_set()
+            return self._keeps_lock
 
     def release(self) -> bool:
         """Release the lock that it has or will get; return whether it had it."""
         with self._lock:
-            self._is_wanted = False
+            self._keeps_lock = False
             if not self.acquired.is_set():
                 return False
             self._is_over = True
@@ -163,7 +163,7 @@ class _LockWaiter:
     def _run(self) -> None:
         fcntl.flock(self._file, fcntl.LOCK_EX)
         with self._lock:
-            if self._is_wanted:
+            if self._keeps_lock:
                 self.acquired.set()
             else:
                 self._is_over = True
@@ -174,10 +174,10 @@ def _holder(path: str) -> str:
     """Return who has the lock of the file at *path*, as far as the system tells."""
     with suppress(OSError, ValueError):
         file = Path(path).stat()
-        place = f"{os.major(file.st_dev):02x}:{os.minor(file.st_dev):02x}:{file.st_ino}"
+        file_id = f"{os.major(file.st_dev):02x}:{os.minor(file.st_dev):02x}:{file.st_ino}"
         for line in _LOCKS.read_text(encoding="ascii").splitlines():
             fields = line.split()
-            if len(fields) == _FIELDS and fields[_FILE] == place:
+            if len(fields) == _FIELDS and fields[_FILE] == file_id:
                 return _described(int(fields[_HOLDER]))
     return "another process"
 

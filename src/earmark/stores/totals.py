@@ -86,9 +86,9 @@ class Totals:
     oldest: dict[str, int] = field(default_factory=dict[str, int])
     """When the oldest open reservation at or below each budget was made."""
 
-    def known(self, place: LimitKey) -> int:
+    def known(self, limit_key: LimitKey) -> int:
         """Return what is known to be spent: it never falls, whatever is corrected."""
-        return self.settled.get(place, 0) - self.presumed[place]
+        return self.settled.get(limit_key, 0) - self.presumed[limit_key]
 
 
 def read_totals(store: Store, tables: Tables) -> Totals:
@@ -104,14 +104,14 @@ def _from_rows(rows: Rows) -> Totals:
         totals.settled[budget, unit, window] = _whole(parts)
 
     @cache
-    def place_of(number: int) -> LimitKey:
+    def limit_key_of(number: int) -> LimitKey:
         ((budget, unit, window),) = rows.run(_ACCOUNT, number)
         return budget, unit, window
 
     for row in rows.run(_PRESUMED):
-        _add_presumed(totals, _counts(*_closed(row), place_of))
+        _add_presumed(totals, _counts(*_closed(row), limit_key_of))
     for row in _counted_back(rows):
-        _drop_repeats(totals, _counts(*_closed(row), place_of))
+        _drop_repeats(totals, _counts(*_closed(row), limit_key_of))
     _fold(totals.overrun, [(budget, _whole(parts)) for budget, *parts in rows.run(_OVERRUN)])
     _fold(totals.expired, rows.run(_EXPIRED))
     _earliest(totals.oldest, rows.run(_OLDEST))
@@ -120,25 +120,25 @@ def _from_rows(rows: Rows) -> Totals:
 
 def _from_memory(store: Store) -> Totals:
     totals = Totals()
-    places: dict[int, LimitKey] = {}
+    limit_keys: dict[int, LimitKey] = {}
     with closing(store.snapshot()) as snapshot:
         for account in snapshot.accounts():
             line = account.line
-            place = places[account.id] = (line.budget, line.unit, line.window)
-            totals.settled[place] = totals.settled.get(place, 0) + account.settled
+            limit_key = limit_keys[account.id] = (line.budget, line.unit, line.window)
+            totals.settled[limit_key] = totals.settled.get(limit_key, 0) + account.settled
         reservations = list(snapshot.reservations())
         presumed = {(e.budget, e.key) for e in snapshot.entries() if e.kind == "presume"}
     for each in reservations:
         if each.state in {"settled", "presumed"} and each.actual is not None:
-            counts = _counts(each.accounts, each.actual, each.parts, places.__getitem__)
+            counts = _counts(each.accounts, each.actual, each.parts, limit_keys.__getitem__)
             _drop_repeats(totals, counts)
             if each.state == "presumed":
                 _add_presumed(totals, counts)
     over = [(r.budget, r.overrun.in_nanos) for r in reservations if r.state == "settled"]
     _fold(totals.overrun, over)
     _fold(totals.expired, [(budget, 1) for budget, _ in presumed])
-    wanted = Filter(state="open")
-    opened = [(each.budget, each.opened) for each in store.reservations(wanted)]
+    query = Filter(state="open")
+    opened = [(each.budget, each.opened) for each in store.reservations(query)]
     _earliest(totals.oldest, opened)
     return totals
 
@@ -151,27 +151,27 @@ def _counts(
     accounts: Iterable[int],
     actual: Amounts,
     parts: Iterable[Part],
-    place_of: Callable[[int], LimitKey],
+    limit_key_of: Callable[[int], LimitKey],
 ) -> _Counts:
     before = {part.index: part.before for part in parts}
     counts: _Counts = {}
     for index, number in enumerate(accounts):
-        place = place_of(number)
-        counted = count_after(actual, before.get(index, NOTHING), place[1])
-        counts.setdefault(place, []).append(counted)
+        limit_key = limit_key_of(number)
+        counted = count_after(actual, before.get(index, NOTHING), limit_key[1])
+        counts.setdefault(limit_key, []).append(counted)
     return counts
 
 
 def _add_presumed(totals: Totals, counts: _Counts) -> None:
-    for place, counted in counts.items():
-        totals.presumed[place] += max(counted)
+    for limit_key, counted in counts.items():
+        totals.presumed[limit_key] += max(counted)
 
 
 def _drop_repeats(totals: Totals, counts: _Counts) -> None:
     """Count a reservation once for each limit, on however many of its accounts it stands."""
-    for place, counted in counts.items():
-        if place in totals.settled:
-            totals.settled[place] -= sum(counted) - max(counted)
+    for limit_key, counted in counts.items():
+        if limit_key in totals.settled:
+            totals.settled[limit_key] -= sum(counted) - max(counted)
 
 
 def _closed(row: Row) -> tuple[list[int], Amounts, tuple[Part, ...]]:
@@ -185,8 +185,8 @@ def _counted_back(rows: Rows) -> Iterator[Row]:
     last = 0
     for seq, budget, data in rows.run(_BEGINNINGS, '%"opened"%'):
         for body in beginnings(data):
-            place = (budget, body["unit"], body["window"], body["start"])
-            begun |= {number for (number,) in rows.run(_BEGUN, *place)}
+            account_key = (budget, body["unit"], body["window"], body["start"])
+            begun |= {number for (number,) in rows.run(_BEGUN, *account_key)}
             last = max(last, seq)
     if begun:
         tests = " OR ".join([_NAMES_ACCOUNT] * len(begun))

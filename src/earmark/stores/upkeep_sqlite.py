@@ -134,8 +134,8 @@ class SqliteLoad:
 
     def put(self, table: str, columns: str, rows: Iterable[Row]) -> None:
         """Add *rows*, which are streamed, to *table*."""
-        places = ", ".join("?" * (columns.count(",") + 1))
-        sql = f"INSERT INTO {table} ({columns}) VALUES ({places})"
+        placeholders = ", ".join("?" * (columns.count(",") + 1))
+        sql = f"INSERT INTO {table} ({columns}) VALUES ({placeholders})"
         self._connection.executemany(sql, rows)
 
     def complete(self) -> None:

@@ -58,7 +58,7 @@ def applied_meanwhile(
     """
     store = ledger.store
     assert isinstance(store, PostgresStore)
-    schema = store._place.schema
+    schema = store._url.schema
     with ThreadPoolExecutor(1) as threads:
         with locked(shared_server(), schema, "held") as holder:
             waits = Reserve("waits", "held", usd(1), HOUR)
