@@ -98,7 +98,7 @@ class BudgetPatches:
             StoreUnavailable: The store cannot be read or written.
         """
         day = self.today()
-        patch = self._standing(_name(day))
+        patch = self._find_patch(_name(day))
         if patch is None or self._is_ours(patch.data):
             return None
         spent = _spent(patch)
@@ -128,18 +128,18 @@ class BudgetPatches:
 
     def _put(self, day: Day, spend: DailySpend, now: int, cycle: int) -> str:
         name = _name(day)
-        current = self._standing(name)
+        current = self._find_patch(name)
         if current is not None and current.data.get("budget", day.budget) != day.budget:
             # Two budgets that limit days, of two agents: the second one's patch says whose it is.
             name = f"{name}_{day.budget}"
-            current = self._standing(name)
+            current = self._find_patch(name)
         data = patch_fields(self._workspace.ledger, day, spend, now=now)
         if now < day.end or current is None or not _agree(current.data, data):
             data |= {"cycle_count": cycle, "agent": self._agent}
             self._workspace.quilt.put(PATCH_TYPE, name, data, author=self._agent)
         return name
 
-    def _standing(self, name: str) -> Patch | None:
+    def _find_patch(self, name: str) -> Patch | None:
         try:
             return self._workspace.quilt.get(PATCH_TYPE, name)
         except NotFound:
@@ -166,14 +166,14 @@ def _agree(current: Mapping[str, Any], data: Mapping[str, Any]) -> bool:
 
 def _spent(patch: Patch) -> Money:
     """Return what a patch says was spent; a float is rounded up to a nano-USD."""
-    said = patch.data.get("daily_spend")
+    value = patch.data.get("daily_spend")
     try:
-        if isinstance(said, str):
-            return Money(said)
-        if type(said) in {int, float}:
-            return Money(Money.ceil(Decimal(str(said))))
+        if isinstance(value, str):
+            return Money(value)
+        if type(value) in {int, float}:
+            return Money(Money.ceil(Decimal(str(value))))
     except (InvalidAmount, ValueError, OverflowError):
         pass
-    shown = repr(said)[:40]
+    shown = repr(value)[:40]
     detail = f"{shown} is no amount of USD: correct patch '{patch.name}', and start again"
     raise InvalidPatch(place="data/daily_spend", detail=detail)

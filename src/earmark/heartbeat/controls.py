@@ -58,17 +58,19 @@ class Controls:
         try:
             return self._killed() or self._paused() or self._quiet() or GO
         except (EarmarkError, ValueError) as error:
-            said = str(error) if isinstance(error, EarmarkError) else type(error).__name__
-            _log.warning("controls cannot be read: %s", said)
-            reason = f"the controls cannot be read, so nothing is dispatched: {said}"
+            detail = str(error) if isinstance(error, EarmarkError) else type(error).__name__
+            _log.warning("controls cannot be read: %s", detail)
+            reason = f"the controls cannot be read, so nothing is dispatched: {detail}"
             return Verdict(state="error", reason=reason)
 
     def _killed(self) -> Verdict | None:
         for patch in self._workspace.quilt.named(self.switch):
             if not is_enabled(patch.data, self.switch):
                 when = iso(patch.updated_at)
-                what = f"kill switch: patch {patch.type} '{patch.name}' by {patch.author} at {when}"
-                return Verdict(state="killed", reason=f"{what}; set it to true to go on")
+                cause = (
+                    f"kill switch: patch {patch.type} '{patch.name}' by {patch.author} at {when}"
+                )
+                return Verdict(state="killed", reason=f"{cause}; set it to true to go on")
         return None
 
     def _paused(self) -> Verdict | None:

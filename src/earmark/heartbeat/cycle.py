@@ -138,7 +138,7 @@ class Cycle:
             StoreError: The store is away; what is done is done, and the rest comes next time.
         """
         await self._leases.renew()
-        progress.recovered += [_said(task) for task in await self._recovered()]
+        progress.recovered += [_describe_recovered(task) for task in await self._recovered()]
         progress.nudged += await self._collected()
         progress.verdict = await self._allowed()
         if progress.verdict.ok:
@@ -331,7 +331,7 @@ def _worst(found: list[DispatchEnd]) -> Verdict:
     return max(verdicts, key=lambda verdict: verdict.state != "at_cap", default=GO)
 
 
-def _said(task: Task) -> str:
+def _describe_recovered(task: Task) -> str:
     became = {
         TaskStatus.PENDING: "is pending again",
         TaskStatus.UNKNOWN: "is unknown: a person decides",

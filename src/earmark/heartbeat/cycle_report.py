@@ -55,8 +55,8 @@ class CycleReport(Struct, frozen=True, kw_only=True):
         """Return it as one line for people."""
         done = [f"{each.outcome} {each.title}" for each in self.dispatched]
         parts = [self.reason, *self.recovered, *done, *self.errors]
-        said = "; ".join(part for part in parts if part)
-        return f"cycle {self.number}: {self.state}" + (f": {said}" if said else "")
+        details = "; ".join(part for part in parts if part)
+        return f"cycle {self.number}: {self.state}" + (f": {details}" if details else "")
 
     def trouble(self) -> str:
         """Return what went wrong, as health says it; empty if nothing did."""

@@ -112,7 +112,7 @@ class Dispatcher:
             case CompositionWork():
                 return await self.compositions.dispatch(task, task.work)
 
-    def _tell_of(self, task: Task) -> None:
+    def _nudge_urgent(self, task: Task) -> None:
         self._workspace.nudges.raise_(
             "urgent",
             id=f"task/{task.id}/p0",
@@ -171,7 +171,7 @@ class Dispatcher:
         if not self._leases.holds(task.id):
             return Verdict(state="error", reason="the task was taken back")
         if task.priority is Priority.P0 and task.id not in self._urgent:
-            self._tell_of(task)
+            self._nudge_urgent(task)
             self._urgent.add(task.id)
         return GO
 

@@ -146,8 +146,8 @@ class Grader:
                 )
 
     async def _find(self, status: TaskStatus) -> list[Task]:
-        wanted = TaskFilter(status=frozenset({status}), agent=self._settings.agent, most=MOST)
-        return await asyncio.to_thread(self._workspace.board.find, wanted)
+        task_filter = TaskFilter(status=frozenset({status}), agent=self._settings.agent, most=MOST)
+        return await asyncio.to_thread(self._workspace.board.find, task_filter)
 
     def _failed(self, task: Task, error: Exception) -> str:
         self._failures[task.id] = self._failures.get(task.id, 0) + 1

@@ -164,7 +164,7 @@ class Heartbeat:
                 progress.errors.append(str(error))
         report = progress.report((self._clock.elapsed() - began) // _MILLISECOND)
         self._state = self._after(progress, report, began)
-        await self._tell(report)
+        await self._publish_report(report)
         return report
 
     async def stop(self) -> None:
@@ -242,9 +242,9 @@ class Heartbeat:
     def _wait_ns(self, began: int, report: CycleReport) -> int:
         left = max(0, began + self._interval_ns - self._clock.elapsed())
         if report.resets_at and report.state in _END_BY_THEMSELVES:
-            turns = report.resets_at - self._clock.instant() + _AFTER_THE_TURN_NS
+            until_reset = report.resets_at - self._clock.instant() + _AFTER_THE_TURN_NS
             # It may have turned since the cycle looked.
-            return min(left, max(0, turns))
+            return min(left, max(0, until_reset))
         return left
 
     # What it says of itself -----------------------------------------------------------------------
@@ -303,7 +303,7 @@ class Heartbeat:
         self._workspace.agents.report_in(rows, state.agent, self._holder, state, state.cycle_count)
         self._state = state
 
-    async def _tell(self, report: CycleReport) -> None:
+    async def _publish_report(self, report: CycleReport) -> None:
         _log.info("%s", report.line())
         try:
             await self._report()

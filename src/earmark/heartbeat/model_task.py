@@ -20,11 +20,11 @@ _CUT_OFF: Final = frozenset({"length", "max_tokens", "max_output_tokens", "MAX_T
 
 def request_of(task: Task, work: ModelWork, model: str, *, within_s: float = 0) -> ModelRequest:
     """Return what is asked of *model*: the prompt, or else the title and the description."""
-    said = work.prompt or f"{task.title}\n\n{task.description}".strip()
+    prompt = work.prompt or f"{task.title}\n\n{task.description}".strip()
     system = [{"role": "system", "content": work.system}] if work.system else []
     return ModelRequest(
         model=model,
-        messages=[*system, {"role": "user", "content": said}],
+        messages=[*system, {"role": "user", "content": prompt}],
         max_tokens=work.max_tokens,
         within_s=within_s,
     )

@@ -63,8 +63,8 @@ def answer(
     *,
     code: int = 200,
     headers: Mapping[str, str] | None = None,
-    **given: object,
+    **extras: object,
 ) -> JSONResponse:
-    """Return the answer that is *value* in its *form*; *given* are the form's `Given` members."""
-    body = to_jsonable_utf8(form.encode(value, **given))
+    """Return the answer that is *value* in its *form*; *extras* are the form's `Extra` members."""
+    body = to_jsonable_utf8(form.encode(value, **extras))
     return JSONResponse(body, code, headers)

@@ -243,9 +243,13 @@ def is_secure(request: Request) -> bool:
 
     Only what makes the answer stricter may hang on it: anybody can send these headers.
     """
-    said = request.headers.get("x-forwarded-proto", "").partition(",")[0].strip().lower()
+    forwarded_proto = request.headers.get("x-forwarded-proto", "").partition(",")[0].strip().lower()
     forwarded = request.headers.get("forwarded", "").lower().replace('"', "")
-    return request.scope.get("scheme") == "https" or said == "https" or "proto=https" in forwarded
+    return (
+        request.scope.get("scheme") == "https"
+        or forwarded_proto == "https"
+        or "proto=https" in forwarded
+    )
 
 
 def _was_passed_on(request: Request) -> bool:

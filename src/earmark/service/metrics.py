@@ -77,7 +77,7 @@ class Metrics:
         ]
         paths = [budget.path for budget in budgets]
         return [
-            *_standing(balances),
+            *_balance_metrics(balances),
             *_spent(balances, totals),
             *_by_budget(paths, totals, self._clock.instant()),
             _plain("budget_alerts_pending", "Nudges on their way", workspace.nudges.pending()),
@@ -103,7 +103,7 @@ class _Families(Collector):
         yield from self._families
 
 
-def _standing(balances: list[Balance]) -> Iterator[Metric]:
+def _balance_metrics(balances: list[Balance]) -> Iterator[Metric]:
     """Yield how each limit stands in its current interval."""
     parts: tuple[tuple[str, str, Callable[[Balance], Money | int]], ...] = (
         ("limit", "The limit, its extensions included", lambda each: each.limit),
@@ -111,9 +111,9 @@ def _standing(balances: list[Balance]) -> Iterator[Metric]:
         ("reserved", "Held for what is in flight", lambda each: each.held),
         ("remaining", "What may still be reserved; negative above it", lambda e: e.available),
     )
-    for name, said, part in parts:
+    for name, documentation, part in parts:
         for unit in UNITS:
-            family = GaugeMetricFamily(f"budget_{name}_{unit}", said, labels=_PLACE)
+            family = GaugeMetricFamily(f"budget_{name}_{unit}", documentation, labels=_PLACE)
             for each in balances:
                 if each.unit == unit:
                     family.add_metric(_labels(each), _number(part(each)))
@@ -130,9 +130,9 @@ def _standing(balances: list[Balance]) -> Iterator[Metric]:
 
 def _spent(balances: list[Balance], totals: Totals) -> Iterator[Metric]:
     """Yield what is known to be spent since the limit was set, over all its intervals."""
-    said = "Spent over all intervals; a call of unknown cost counts once its cost is known"
+    documentation = "Spent over all intervals; a call of unknown cost counts once its cost is known"
     for unit in UNITS:
-        family = CounterMetricFamily(f"budget_spent_{unit}", said, labels=_PLACE)
+        family = CounterMetricFamily(f"budget_spent_{unit}", documentation, labels=_PLACE)
         for each in balances:
             if each.unit == unit:
                 known = totals.known((each.budget, each.unit, each.window))
@@ -157,8 +157,8 @@ def _by_budget(paths: list[str], totals: Totals, now: int) -> Iterator[Metric]:
     yield from (over, expired, lag)
 
 
-def _plain(name: str, said: str, value: float) -> Metric:
-    return GaugeMetricFamily(name, said, value=value)
+def _plain(name: str, documentation: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, documentation, value=value)
 
 
 def _labels(balance: Balance) -> tuple[str, str, str]:

@@ -192,9 +192,9 @@ async def _invalid(_: Request, error: Exception) -> Response:
 
 def _fault(error: Mapping[str, Any]) -> dict[str, str]:
     # Without the value itself: what was sent by mistake may be a secret.
-    place = "/" + "/".join(str(part) for part in error["loc"])
-    said = str(error["msg"]).removeprefix("Value error, ")
-    return {"place": place[:_LONGEST_FAULT], "detail": said[:_LONGEST_FAULT]}
+    pointer = "/" + "/".join(str(part) for part in error["loc"])
+    detail = str(error["msg"]).removeprefix("Value error, ")
+    return {"place": pointer[:_LONGEST_FAULT], "detail": detail[:_LONGEST_FAULT]}
 
 
 async def _http_error(_: Request, error: Exception) -> Response:

@@ -59,9 +59,9 @@ class Readiness:
         self._opened = ExitStack()
         self._workspace: Workspace | None = None
         self._wrote_at: int | None = None
-        self._place: tuple[int, int] | None = None
+        self._file_identity: tuple[int, int] | None = None
         """The file that was first seen: its device and number."""
-        self._ready = CachedValue(self._look, clock, fresh_s=FRESH_S)
+        self._ready = CachedValue(self._check_store, clock, fresh_s=FRESH_S)
         self._health = CachedValue(self._examine, clock, fresh_s=FRESH_S)
 
     async def ready(self) -> HealthReport:
@@ -97,8 +97,8 @@ class Readiness:
         check = {"status": "fail", "code": code, "output": why, "time": iso(self._clock.instant())}
         return HealthReport(ok=False, document={"status": "fail", "checks": {"store": [check]}})
 
-    def _look(self) -> HealthReport:
-        self._check_place()
+    def _check_store(self) -> HealthReport:
+        self._check_file_identity()
         tables = self._own().tables
         Tokens(tables, self._clock).count()
         self._ledger.check_clock()
@@ -128,7 +128,7 @@ class Readiness:
             return self._failed("store_corrupt", why)
         return None
 
-    def _check_place(self) -> None:
+    def _check_file_identity(self) -> None:
         """Refuse a file that is not at its path any more: it can be written, and nobody reads it.
 
         Raises:
@@ -141,9 +141,9 @@ class Readiness:
             found = Path(store.url.removeprefix(_SQLITE)).stat()
         except OSError as error:
             raise StoreUnavailable(store=store.name, detail=str(error.strerror)) from None
-        place = (found.st_dev, found.st_ino)
-        self._place = self._place or place
-        if place != self._place:
+        identity = (found.st_dev, found.st_ino)
+        self._file_identity = self._file_identity or identity
+        if identity != self._file_identity:
             why = "another file is in its place: start again"
             raise StoreUnavailable(store=store.name, detail=why)
 

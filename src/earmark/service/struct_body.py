@@ -56,8 +56,8 @@ def body_of(of: type[T]) -> Callable[[Request], Awaitable[T]]:
     return read
 
 
-def _fault(said: str) -> RequestValidationError:
-    where = _WHERE.search(said)
-    places = where[1].replace("[...]", ".*").split(".") if where and where[1] else []
-    detail = _VALUE.sub("", _WHERE.sub("", said))
-    return RequestValidationError([{"loc": ("body", *places), "msg": detail}])
+def _fault(message: str) -> RequestValidationError:
+    where = _WHERE.search(message)
+    path = where[1].replace("[...]", ".*").split(".") if where and where[1] else []
+    detail = _VALUE.sub("", _WHERE.sub("", message))
+    return RequestValidationError([{"loc": ("body", *path), "msg": detail}])

@@ -166,8 +166,8 @@ def usd(nanos: int) -> str:
 
 def _summed(ledger: Ledger, day: Day) -> DailySpend:
     """Add up a day's reservations: what is settled late belongs to the day it was opened on."""
-    wanted = Filter(budget=day.budget, since=day.start, until=day.end)
-    found = ledger.store.reservations(wanted)
+    query = Filter(budget=day.budget, since=day.start, until=day.end)
+    found = ledger.store.reservations(query)
     settled = sum(each.actual.usd for each in found if each.actual is not None)
     held = sum(each.hold.usd for each in found if each.state == "open")
     return DailySpend(settled=settled, held=held, limit=_limit(ledger, day.budget, day.end - 1))

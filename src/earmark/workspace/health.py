@@ -232,11 +232,11 @@ def _check_state(row: AgentRow) -> HealthCheck:
     state = row.state
     wrong = state.state in _HELD_UP or bool(state.last_error)
     reason = state.reason if state.state in _HELD_UP else ""
-    said = "; ".join(dict.fromkeys(part for part in (reason, state.last_error) if part))
+    output = "; ".join(dict.fromkeys(part for part in (reason, state.last_error) if part))
     return HealthCheck(
         name="heartbeat:state",
         status="warn" if wrong else "pass",
-        output=said if wrong else "",
+        output=output if wrong else "",
         value=state.state,
     )
 
@@ -279,14 +279,14 @@ def _check_deliveries(workspace: Workspace) -> HealthCheck:
 
 def _unresolved(workspace: Workspace, day: Day) -> int:
     """Count the day's holds whose cost is unknown, without those that are under way."""
-    wanted = Filter(
+    query = Filter(
         budget=day.budget,
         state="presumed",
         since=day.start,
         until=day.end,
         most=MOST_UNRESOLVED,
     )
-    return len(workspace.ledger.store.reservations(wanted))
+    return len(workspace.ledger.store.reservations(query))
 
 
 def _moment(instant: int) -> str | None:

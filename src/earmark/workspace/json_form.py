@@ -49,14 +49,14 @@ class Computed(Struct, frozen=True):
     function: Callable[[Any], Any]
 
 
-class Given(Struct, frozen=True):
+class Extra(Struct, frozen=True):
     """A member that whoever encodes the value adds to it, by its name."""
 
     name: str
     type: Any
 
 
-Member = str | Computed | Given
+Member = str | Computed | Extra
 
 
 class JsonForm(Generic[T]):
@@ -94,11 +94,11 @@ class JsonForm(Generic[T]):
         """Return a form of the same values with further *members*."""
         return JsonForm(self.of, *self.members, *members, name=name, about=about)
 
-    def encode(self, value: T, **given: object) -> dict[str, Any]:
-        """Return *value* as a JSON object; *given* are its `Given` members."""
+    def encode(self, value: T, **extras: object) -> dict[str, Any]:
+        """Return *value* as a JSON object; *extras* are its `Extra` members."""
         form: dict[str, Any] = {"kind": self._tag} if self._tag else {}
         for name, get, encode in self._plan:
-            found = given[name] if get is None else get(value)
+            found = extras[name] if get is None else get(value)
             form[name] = found if encode is None else encode(found)
         return form
 
@@ -130,7 +130,7 @@ class JsonForm(Generic[T]):
 
     def _type_of(self, member: Member) -> Any:  # noqa: ANN401 - a type of any kind
         match member:
-            case Given():
+            case Extra():
                 return member.type
             case Computed():
                 return get_type_hints(member.function, include_extras=True)["return"]
@@ -214,7 +214,7 @@ def _name_of(member: Member) -> str:
 
 def _getter(member: Member) -> Callable[[Any], Any] | None:
     match member:
-        case Given():
+        case Extra():
             return None
         case Computed():
             return member.function

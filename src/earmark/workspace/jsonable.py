@@ -51,8 +51,8 @@ def expand_exponents(text: str) -> str:
 
 
 def _written_out(found: re.Match[str]) -> str:
-    said = found[0]
-    return said if said.startswith('"') else f"{Decimal(said):f}"
+    text = found[0]
+    return text if text.startswith('"') else f"{Decimal(text):f}"
 
 
 def _other(value: Any, levels: int, *, utf8: bool) -> Any:  # noqa: ANN401

@@ -20,6 +20,6 @@ def snake_case(name: str) -> str:
 
 def is_enabled(data: Mapping[str, Any], switch: str) -> bool:
     """Return whether a patch named *switch* lets its agent act; in doubt it does not."""
-    said = [data[name] for name in (*_SAYS, switch) if name in data]
+    values = [data[name] for name in (*_SAYS, switch) if name in data]
     # Neither true nor false, or nothing: whoever wrote it meant to say something. Closed in doubt.
-    return bool(said) and all(each is True for each in said)
+    return bool(values) and all(each is True for each in values)

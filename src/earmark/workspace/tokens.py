@@ -264,12 +264,12 @@ def _check_name(name: str) -> str:
 
 
 def _check_scopes(scopes: Iterable[str]) -> tuple[str, ...]:
-    given = set(scopes)
-    strange = given.difference(SCOPES)
-    if strange or not given:
+    unique = set(scopes)
+    strange = unique.difference(SCOPES)
+    if strange or not unique:
         want = "one of " + ", ".join(SCOPES)
         raise InvalidKey(text=", ".join(sorted(strange)), want=want, kind="scope")
-    highest = max(map(SCOPES.index, given))
+    highest = max(map(SCOPES.index, unique))
     return SCOPES[: highest + 1]
 
 

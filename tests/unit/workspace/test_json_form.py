@@ -12,7 +12,7 @@ from msgspec import Struct
 from earmark.clock import Instant, InstantOrZero
 from earmark.errors import InvalidDuration
 from earmark.money import Money
-from earmark.workspace.json_form import Computed, Given, JsonForm, fields_of, schemas_of
+from earmark.workspace.json_form import Computed, Extra, JsonForm, fields_of, schemas_of
 from earmark.workspace.json_request import RequestForm
 
 NOON = 1_795_348_800_000_000_000
@@ -82,7 +82,7 @@ def length(thing: Thing) -> int:
 
 FORM = JsonForm(
     Thing, *fields_of(Thing, without=("size",)), "title",
-    Computed("length", length), Given("seen_at", datetime | None),
+    Computed("length", length), Extra("seen_at", datetime | None),
 )  # fmt: skip
 
 

@@ -76,7 +76,7 @@ def error_page(request: Request, error: ProblemError | EarmarkError) -> Response
     # What was typed is shown again, to be copied: the page that could hold it is not there.
     typed: Mapping[str, str] = getattr(request.state, "form", {})
     if error.status == _UNAUTHORIZED and not typed:
-        return RedirectResponse(f"/login?next={quote(_wanted(request), safe='')}", 303)
+        return RedirectResponse(f"/login?next={quote(_return_path(request), safe='')}", 303)
     return _page(request, error.status, error.detail, typed)
 
 
@@ -106,8 +106,8 @@ async def _answer(documents: _ErrorHandler, request: Request, error: Exception) 
     if "text/html" not in request.headers.get("accept", ""):
         return document
     await _find_visitor(request)
-    said = str(error.detail) if isinstance(error, HTTPException) else ""
-    answer = _page(request, document.status_code, "" if said in _UNSAID else said)
+    detail = str(error.detail) if isinstance(error, HTTPException) else ""
+    answer = _page(request, document.status_code, "" if detail in _UNSAID else detail)
     for name in ("allow", "connection"):
         if name in document.headers:
             answer.headers[name] = document.headers[name]
@@ -122,7 +122,7 @@ async def _find_visitor(request: Request) -> None:
         request.state.visitor = NOBODY
 
 
-def _wanted(request: Request) -> str:
+def _return_path(request: Request) -> str:
     """Return the page that was asked for, to come back to after the login."""
     if request.method != "GET":
         return "/"
@@ -145,7 +145,7 @@ def _page(
         "status": status,
         "detail": detail,
         "next": _NEXT.get(status, ""),
-        "back": _wanted(request),
+        "back": _return_path(request),
         "again": request.method == "GET" and status >= _OURS,
         "typed": kept,
     }

@@ -22,7 +22,7 @@ def latest_entries(ledger: Ledger, path: str, most: int, since: int = 0) -> list
     heads = ledger.store.heads()
     last = heads.get(path.partition("/")[0], heads.get("", 0))
     read = ledger.store.entries
-    return _latest(lambda wanted: read(replace(wanted, budget=path)), last, most, since)
+    return _latest(lambda query: read(replace(query, budget=path)), last, most, since)
 
 
 def latest_alerts(ledger: Ledger, most: int) -> list[Alert]:

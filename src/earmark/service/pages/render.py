@@ -22,9 +22,9 @@ from earmark.service.pages.markdown import rendered
 from earmark.service.pages.views_budgets import amount_of_entry, remarks_on_entry
 from earmark.service.pages.views_nudges import (
     alert_texts,
+    attempts_of_delivery,
     mark_of_nudge,
     state_of_delivery,
-    tries_of_delivery,
 )
 from earmark.service.pages.views_runs import mark_of_outcome, remark_on, stage_of, took
 from earmark.service.pages.views_task import books_of
@@ -104,7 +104,7 @@ _FILTERS: Final[Mapping[str, Callable[..., Any]]] = {
     "books_of": books_of,
     "mark_of_nudge": mark_of_nudge,
     "state_of_delivery": state_of_delivery,
-    "tries_of_delivery": tries_of_delivery,
+    "attempts_of_delivery": attempts_of_delivery,
     "alert_texts": alert_texts,
     "mark_of_outcome": mark_of_outcome,
     "stage_of": stage_of,

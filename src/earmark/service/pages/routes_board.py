@@ -18,7 +18,13 @@ from earmark.service.pages.page_context import (
     render_page,
 )
 from earmark.service.pages.views_agents import beats
-from earmark.service.pages.views_board import MOST, BoardQuery, asked_of, board_view, wanted_of
+from earmark.service.pages.views_board import (
+    MOST,
+    BoardQuery,
+    board_view,
+    parse_board_query,
+    task_filters,
+)
 from earmark.workspace.task_costs import task_costs
 
 router: Final = APIRouter(route_class=PageRoute)
@@ -27,18 +33,18 @@ router: Final = APIRouter(route_class=PageRoute)
 @router.get("/")
 def board(page_request: ReaderPageRequest) -> Response:
     """Show the tasks that the address asks for."""
-    query = asked_of(page_request.request.query_params)
+    query = parse_board_query(page_request.request.query_params)
     try:
-        found = _found(page_request.workspace.board, wanted_of(query))
+        found = _find_tasks(page_request.workspace.board, task_filters(query))
     except InputError as error:
         return _page(page_request, query, [], refusal(error))
     return _page(page_request, query, found)
 
 
-def _found(board: Board, wanted: tuple[TaskFilter, ...]) -> list[Task]:
-    """Return the tasks that are *wanted*, one more than fits on a page where there are more."""
+def _find_tasks(board: Board, filters: tuple[TaskFilter, ...]) -> list[Task]:
+    """Return the tasks that match a filter: one more than fits on a page, where there are more."""
     found: list[Task] = []
-    for each in wanted:
+    for each in filters:
         if len(found) <= MOST:
             found += board.find(replace(each, most=MOST + 1 - len(found)))
     return found

@@ -175,5 +175,5 @@ def _listed(ledger: Ledger, path: str, key: str) -> list[Entry]:
 def _address(after: str, *, runs: bool) -> str:
     """Return the address of the page of the tree that goes on after the path *after*."""
     query = {"after": after, "runs": "all" if runs else ""}
-    told = urlencode({name: value for name, value in query.items() if value})
-    return f"/budgets?{told}" if told else "/budgets"
+    query_string = urlencode({name: value for name, value in query.items() if value})
+    return f"/budgets?{query_string}" if query_string else "/budgets"

@@ -47,7 +47,7 @@ class AgentsView:
     agents: tuple[tuple[Beat, Switch], ...]
 
     @property
-    def said(self) -> str:
+    def summary(self) -> str:
         """What each does, as one sentence."""
         facts = [f"{beat.agent.name} {beat.state}" for beat, _ in self.agents]
         return ", ".join(facts) or "No heartbeat ever ran"

@@ -86,25 +86,25 @@ class BoardView:
     priorities: tuple[str, ...] = tuple(each.name for each in Priority)
 
     @property
-    def said(self) -> str:
+    def summary(self) -> str:
         """The counts as one sentence."""
         facts = [f"{count.number} {count.status}" for count in self.counts if count.number]
         return "Tasks: " + (", ".join(facts) or "none")
 
 
-def asked_of(query: Mapping[str, str]) -> BoardQuery:
+def parse_board_query(query: Mapping[str, str]) -> BoardQuery:
     """Return what the query of an address asks for; names it does not know say nothing."""
     names = {f.name for f in fields(BoardQuery)}
     return BoardQuery(**{n: query[n].strip()[:_LONGEST] for n in names if n in query})
 
 
-def wanted_of(query: BoardQuery) -> tuple[TaskFilter, ...]:
+def task_filters(query: BoardQuery) -> tuple[TaskFilter, ...]:
     """Return what to look for on the board, one after the other until a page is full.
 
     Raises:
         InvalidTask: It names a state, a priority or a place that there is not.
     """
-    level, number = _place(query.after)
+    level, number = _parse_cursor(query.after)
     first = TaskFilter(
         status=frozenset({_status(query.status)}) if query.status else frozenset(),
         type=query.type or None,
@@ -183,7 +183,7 @@ def _priority(text: str) -> Priority:
         raise InvalidTask(text=text, want="P0, P1, P2 or P3", kind="priority") from None
 
 
-def _place(text: str) -> tuple[int, int]:
+def _parse_cursor(text: str) -> tuple[int, int]:
     """Return the priority and the number of the last task of the page before: `1.532`."""
     match = _PLACE.fullmatch(text or "0.0")
     if match is None:

@@ -52,7 +52,7 @@ class TreeView:
     """The address of the first page; empty where this is it."""
 
     @property
-    def said(self) -> str:
+    def summary(self) -> str:
         """What is paused, as one sentence."""
         paused = [node.path for node in self.nodes if node.pause and not node.inherited]
         return f"Paused: {', '.join(paused)}" if paused else f"{len(self.nodes)} budgets"
@@ -86,7 +86,7 @@ class BudgetView:
     form_key: str
 
     @property
-    def said(self) -> str:
+    def summary(self) -> str:
         """How its limits stand, as one sentence."""
         facts = "; ".join(limit.bar.words for limit in self.limits) or "no limits"
         return f"{'Paused. ' if self.pause else ''}{facts}"

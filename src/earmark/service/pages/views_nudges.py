@@ -36,7 +36,7 @@ class NudgesPage:
     first_page: str
 
     @property
-    def said(self) -> str:
+    def summary(self) -> str:
         """The latest one, or that there is none."""
         return self.nudges[0].title if self.nudges else "No nudges"
 
@@ -71,7 +71,7 @@ def state_of_delivery(delivery: Delivery) -> tuple[str, str]:
     return _WORDS.get(delivery.state, delivery.state), _DELIVERED[delivery.state]
 
 
-def tries_of_delivery(delivery: Delivery) -> str:
+def attempts_of_delivery(delivery: Delivery) -> str:
     """Return how often it was tried, and why the last try failed; empty before the first."""
     tried = f"{delivery.tries} tries" if delivery.tries != 1 else "1 try"
     if not delivery.tries:

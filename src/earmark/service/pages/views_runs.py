@@ -39,7 +39,7 @@ class RunsPage:
     """The address of the first page; empty where this is it."""
 
     @property
-    def said(self) -> str:
+    def summary(self) -> str:
         """How the latest one stands."""
         if not self.runs:
             return "No runs"
@@ -61,7 +61,7 @@ class RunPage:
         return self.record.status_at(self.now)
 
     @property
-    def said(self) -> str:
+    def summary(self) -> str:
         """The same as a sentence."""
         return f"Run {self.record.run_id}: {self.status}, {len(self.record.lines)} lines"
 

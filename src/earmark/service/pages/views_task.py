@@ -44,7 +44,7 @@ class TaskPage:
     now: int
 
     @property
-    def said(self) -> str:
+    def summary(self) -> str:
         """Where it stands, as one sentence."""
         return f"Task {self.task.bare_title}: {self.task.status}"
 
@@ -56,11 +56,11 @@ class TaskPage:
     @property
     def questions(self) -> Sequence[Sequence[type[PersonDecision]]]:
         """What a person is asked about it, each with the answers that its state allows."""
-        asked = [
+        allowed = [
             [each for each in question if _is_allowed(self.task, each(actor=_ANYBODY), self.now)]
             for question in QUESTIONS
         ]
-        return [each for each in asked if each]
+        return [each for each in allowed if each]
 
     @property
     def waits(self) -> str:
@@ -101,8 +101,8 @@ class TaskPage:
     @property
     def response(self) -> str:
         """The answer's text alone, where it has several lines."""
-        said: Any = (self.task.result or {}).get("response_text")
-        return said[:LONGEST_JSON] if isinstance(said, str) and "\n" in said else ""
+        text: Any = (self.task.result or {}).get("response_text")
+        return text[:LONGEST_JSON] if isinstance(text, str) and "\n" in text else ""
 
 
 def books_of(attempt: Attempt) -> tuple[str, str]:

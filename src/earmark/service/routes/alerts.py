@@ -37,5 +37,5 @@ def list_alerts(
 
 
 def _alerts(service: Service, budget: str | None, after: int, most: int) -> list[Alert]:
-    wanted = Filter(budget=budget, after=after, most=most, complete=True)
-    return service.workspace.ledger.store.alerts(wanted)
+    query = Filter(budget=budget, after=after, most=most, complete=True)
+    return service.workspace.ledger.store.alerts(query)

@@ -38,7 +38,7 @@ def list_budgets(
     service.workspace.ledger.sweep()
     workspace = service.workspace
     found = workspace.budgets.find(prefix=prefix or "", after=after, most=limit + 1, runs=runs)
-    return page(_standings(service, found), limit, BUDGET.encode, lambda each: each.path)
+    return page(_with_balances(service, found), limit, BUDGET.encode, lambda each: each.path)
 
 
 @router.get("/budgets/{path:path}", **answers(BUDGET_TREE))
@@ -48,7 +48,7 @@ def get_budget(service: ServiceDep, _: ReadCaller, path: BudgetPathParam) -> Res
     budgets = service.workspace.budgets
     budget = budgets.get(path)
     found = budgets.find(prefix=budget.path, after=budget.path, most=MOST_BELOW)
-    own, *below = _standings(service, [budget, *found])
+    own, *below = _with_balances(service, [budget, *found])
     return answer(BUDGET_TREE, own, below=below)
 
 
@@ -118,7 +118,7 @@ def _answer(service: Service, budget: Budget) -> Response:
     return answer(BUDGET, BudgetStanding(budget, balances, service.clock.instant()))
 
 
-def _standings(service: Service, budgets: list[Budget]) -> list[BudgetStanding]:
+def _with_balances(service: Service, budgets: list[Budget]) -> list[BudgetStanding]:
     found = service.workspace.budgets.balances_of_all(budgets)
     now = service.clock.instant()
     return [BudgetStanding(*each, now) for each in zip(budgets, found, strict=True)]

@@ -26,6 +26,6 @@ def list_entries(
     waits for those who write at that moment: ask for one budget where that is too long.
     """
     service.workspace.ledger.sweep()
-    wanted = replace(books_query.wanted, key=key)
-    found = service.workspace.ledger.store.entries(wanted)
+    query = replace(books_query.filter, key=key)
+    found = service.workspace.ledger.store.entries(query)
     return page(found, books_query.limit, ENTRY.encode, lambda each: each.seq)

@@ -17,11 +17,11 @@ _OK: Final = 200
 _UNAVAILABLE: Final = 503
 
 
-def _checked(what: str) -> dict[int | str, dict[str, Any]]:
+def _checked(condition: str) -> dict[int | str, dict[str, Any]]:
     content = {HEALTH: {"schema": {"$ref": "#/components/schemas/Check"}}}
     return {
-        200: {"description": f"It is {what}.", "content": content},
-        503: {"description": f"It is not {what}.", "content": content},
+        200: {"description": f"It is {condition}.", "content": content},
+        503: {"description": f"It is not {condition}.", "content": content},
     }
 
 

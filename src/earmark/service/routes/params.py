@@ -31,19 +31,19 @@ Until = Annotated[AwareDatetime | None, Query(description="Before then.")]
 class ListQuery:
     """What a list of the books is asked for."""
 
-    wanted: Filter
+    filter: Filter
     """One item more than the page has, so that it is known whether there is another page."""
     limit: int
 
 
-async def _asked(
+async def _books_query(
     budget: BudgetFilter = None,
     since: Since = None,
     until: Until = None,
     limit: LimitParam = USUAL,
     cursor: Cursor = None,
 ) -> ListQuery:
-    wanted = Filter(
+    query = Filter(
         budget=budget,
         since=_instant(since),
         until=_instant(until),
@@ -51,11 +51,11 @@ async def _asked(
         most=limit + 1,
         complete=True,
     )
-    return ListQuery(wanted, limit)
+    return ListQuery(query, limit)
 
 
 #: A page of a list of the books: of which budget, from when until when, after which item.
-BooksQuery = Annotated[ListQuery, Depends(_asked)]
+BooksQuery = Annotated[ListQuery, Depends(_books_query)]
 
 
 def check_not_past(moment: datetime, clock: Clock) -> datetime:

@@ -36,13 +36,13 @@ InState = Annotated[State | None, Query(description="Only those in this state.")
 
 @router.get("/reservations", **answers(RESERVATION, page=True))
 def list_reservations(
-    service: ServiceDep, _: ReadCaller, asked: BooksQuery, state: InState = None
+    service: ServiceDep, _: ReadCaller, books_query: BooksQuery, state: InState = None
 ) -> Response:
     """List reservations in the order they were opened, as entries are listed."""
     service.workspace.ledger.sweep()
-    wanted = replace(asked.wanted, state=state)
-    found = service.workspace.ledger.store.reservations(wanted)
-    return page(found, asked.limit, RESERVATION.encode, lambda each: each.seq)
+    query = replace(books_query.filter, state=state)
+    found = service.workspace.ledger.store.reservations(query)
+    return page(found, books_query.limit, RESERVATION.encode, lambda each: each.seq)
 
 
 @router.get("/reservations/{key:path}", **answers(RESERVATION))
@@ -70,7 +70,7 @@ async def reserve(
     wait = None if body.wait is None else _wait(body.wait)
     ledger = service.workspace.ledger.as_async()
     stored = AnswerWithEffect(request, _opened, status=201)
-    asked = stored.by(
+    ledger_request = stored.by(
         requests.reserve(
             ledger.clock,
             body.budget,
@@ -83,7 +83,7 @@ async def reserve(
         )
     )
     async with nullcontext() if wait is None else while_connected(request):
-        found = await ledger.open(asked, wait, is_named=bool(body.key or operation))
+        found = await ledger.open(ledger_request, wait, is_named=bool(body.key or operation))
     return stored.response(found)
 
 
@@ -140,10 +140,10 @@ def extend_reservation(
     The deadline only moves later. Time alone is given also on a paused or an exhausted budget.
     """
     units = {str(unit): count for unit, count in body.units.items()}
-    asked = requests.extend(
+    ledger_request = requests.extend(
         service.clock, key, body.amount, units=units, deadline=body.deadline, operation=operation
     )
-    return _done(request, service, asked)
+    return _done(request, service, ledger_request)
 
 
 def _done(

@@ -58,7 +58,7 @@ def list_tasks(
     cursor: Cursor = None,
 ) -> Response:
     """List tasks in the order they were added."""
-    wanted = TaskFilter(
+    task_filter = TaskFilter(
         status=frozenset(status),
         type=type,
         label=label,
@@ -69,7 +69,7 @@ def list_tasks(
         most=min(limit, 999) + 1,
         newest_first=newest,
     )
-    found = service.workspace.board.find(wanted)
+    found = service.workspace.board.find(task_filter)
     booked = _costs(service, found) if costs else {}
     return page(
         found,
@@ -84,9 +84,9 @@ def get_task(service: ServiceDep, _: ReadCaller, task_id: NameParam) -> Response
     """Show one task with its cost, its tries and its history."""
     board = service.workspace.board
     task = board.get(task_id)
-    tries = board.attempts(task.id)
-    cost = task_cost(service.workspace.ledger, tries)
-    return answer(TASK_DETAILS, task, cost=cost, tries=tries, history=board.history(task.id))
+    attempts = board.attempts(task.id)
+    cost = task_cost(service.workspace.ledger, attempts)
+    return answer(TASK_DETAILS, task, cost=cost, tries=attempts, history=board.history(task.id))
 
 
 @router.post("/tasks", **answers(TASK, 201), **takes(TaskDraft))
@@ -153,5 +153,5 @@ for _decision in DECISIONS.values():
 
 
 def _costs(service: Service, found: list[Task]) -> dict[str, TaskCost]:
-    tries = service.workspace.board.attempts_of([each.id for each in found])
-    return task_costs(service.workspace.ledger, tries)
+    attempts = service.workspace.board.attempts_of([each.id for each in found])
+    return task_costs(service.workspace.ledger, attempts)

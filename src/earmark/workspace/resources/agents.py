@@ -8,7 +8,7 @@ from earmark.money import Money
 from earmark.nudges.nudge import Delivery, Nudge
 from earmark.quilt.quilt import Patch
 from earmark.workspace.agents import AgentRow
-from earmark.workspace.json_form import Computed, Given, JsonForm, declare_form, fields_of
+from earmark.workspace.json_form import Computed, Extra, JsonForm, declare_form, fields_of
 from earmark.workspace.jsonable import to_jsonable_utf8
 from earmark.workspace.tokens import TokenRow
 
@@ -52,7 +52,7 @@ declare_form(
     Computed("next_at", _next_at),
     *("delivered_at", "error"),
 )
-NUDGE: Final = JsonForm(Nudge, *fields_of(Nudge), Given("deliveries", list[Delivery] | None))
+NUDGE: Final = JsonForm(Nudge, *fields_of(Nudge), Extra("deliveries", list[Delivery] | None))
 #: What an event says of a new nudge.
 NUDGE_EVENT: Final = JsonForm(
     Nudge, "id", "number", "kind", "budget", "recipient", "title", name="NudgeEvent"
@@ -66,7 +66,7 @@ def _state(agent: AgentRow) -> Mapping[str, Any]:
 AGENT: Final = JsonForm(
     AgentRow,
     "name",
-    Given("held", bool),
+    Extra("held", bool),
     *("lease_until", "cycles"),
     Computed("state", _state),
     "updated_at",

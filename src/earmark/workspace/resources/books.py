@@ -16,7 +16,7 @@ from earmark.ledger.audit import AuditReport
 from earmark.ledger.details import read_details
 from earmark.ledger.values import Alert, Entry, Reservation
 from earmark.money import Money
-from earmark.workspace.json_form import Computed, Given, JsonForm, declare_form
+from earmark.workspace.json_form import Computed, Extra, JsonForm, declare_form
 
 # Budgets ------------------------------------------------------------------------------------------
 
@@ -76,7 +76,7 @@ BUDGET: Final = JsonForm(
 BUDGET_TREE: Final = BUDGET.plus(
     "BudgetTree",
     "A budget with those below it, those of runs left out.",
-    Given("below", list[BudgetStanding]),
+    Extra("below", list[BudgetStanding]),
 )
 
 

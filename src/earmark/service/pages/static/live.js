@@ -17,14 +17,14 @@ document.getElementById("problem")?.focus();
 
 // What changed ------------------------------------------------------------------------------------
 
-let wanted = new Set();
+let pending = new Set();
 let timer = 0;
 let fetching = false;
 let rest = QUIET_MS;
 let over = false; // the session has ended: only a person can go on
 
 function changed(kind) {
-  wanted.add(kind);
+  pending.add(kind);
   soon(rest);
 }
 
@@ -35,8 +35,8 @@ function soon(wait) {
 async function refresh() {
   timer = 0;
   if (document.hidden) return;
-  const kinds = wanted;
-  wanted = new Set();
+  const kinds = pending;
+  pending = new Set();
   if (!regions().some((region) => depends(region, kinds))) return;
   fetching = true;
   const begun = performance.now();
@@ -44,11 +44,11 @@ async function refresh() {
     swap(await fragment(), kinds);
     rest = Math.max(QUIET_MS, REST * (performance.now() - begun));
   } catch {
-    for (const kind of kinds) wanted.add(kind);
+    for (const kind of kinds) pending.add(kind);
     rest = Math.min(Math.max(AGAIN_MS, 2 * rest), SELDOM_MS);
   }
   fetching = false;
-  if (wanted.size) soon(rest);
+  if (pending.size) soon(rest);
 }
 
 function depends(region, kinds) {
@@ -79,7 +79,7 @@ function ended() {
 // Swapping ----------------------------------------------------------------------------------------
 
 function swap(fresh, kinds) {
-  const said = [];
+  const summaries = [];
   for (const region of regions()) {
     const next = fresh.getElementById(region.id);
     if (!next || !depends(region, kinds) || region.innerHTML === next.innerHTML) continue;
@@ -88,10 +88,10 @@ function swap(fresh, kinds) {
     region.replaceChildren(...next.childNodes);
     restore(region, kept);
     mark(region, kept.states);
-    if (next.dataset.said && next.dataset.said !== region.dataset.said) said.push(next.dataset.said);
-    if (next.dataset.said) region.dataset.said = next.dataset.said;
+    if (next.dataset.summary && next.dataset.summary !== region.dataset.summary) summaries.push(next.dataset.summary);
+    if (next.dataset.summary) region.dataset.summary = next.dataset.summary;
   }
-  if (said.length) announcer.textContent = said.join(". ");
+  if (summaries.length) announcer.textContent = summaries.join(". ");
 }
 
 // A form in which somebody has begun to type stays as it is.
