@@ -105,72 +105,72 @@ class Composition:
 def _inspect(root: Node) -> None:
     waiting = [(_PLACE, root, 1)]
     while waiting:
-        place, node, depth = waiting.pop()
+        pointer, node, depth = waiting.pop()
         if depth > MAX_NESTING:
-            raise invalid(place, f"nests deeper than {MAX_NESTING} nodes")
-        _inspect_node(node, place)
+            raise invalid(pointer, f"nests deeper than {MAX_NESTING} nodes")
+        _inspect_node(node, pointer)
         kids = children(node)
-        waiting.extend((place + label, child, depth + 1) for label, child in reversed(kids))
+        waiting.extend((pointer + label, child, depth + 1) for label, child in reversed(kids))
 
 
-def _inspect_node(node: Node, place: str) -> None:  # noqa: C901 - one case an operator
+def _inspect_node(node: Node, pointer: str) -> None:  # noqa: C901 - one case an operator
     match node:
         case Stage():
-            _inspect_stage(node, place)
+            _inspect_stage(node, pointer)
         case RemoteStage():
-            _inspect_remote(node, place)
+            _inspect_remote(node, pointer)
         case Const(value):
-            check_value(value, f"{place}/value")
+            check_value(value, f"{pointer}/value")
         case Sequential(stages):
-            _inspect_many(stages, place, "stages")
+            _inspect_many(stages, pointer, "stages")
         case Parallel(branches):
-            _inspect_many(branches, place, "branches")
-            check_value(list(branches), f"{place}/branches")
+            _inspect_many(branches, pointer, "branches")
+            check_value(list(branches), f"{pointer}/branches")
         case Fanout(_, targets):
-            _inspect_many(targets, place, "targets")
+            _inspect_many(targets, pointer, "targets")
         case Merge(sources):
-            _inspect_many(sources, place, "sources")
+            _inspect_many(sources, pointer, "sources")
         case Retry():
-            _inspect_retry(node, place)
+            _inspect_retry(node, pointer)
         case Let(bindings):
-            check_value(list(bindings), f"{place}/bindings")
+            check_value(list(bindings), f"{pointer}/bindings")
         case Branch():
             pass
 
 
-def _inspect_stage(node: Stage, place: str) -> None:
-    check_value(node.id, f"{place}/id")
+def _inspect_stage(node: Stage, pointer: str) -> None:
+    check_value(node.id, f"{pointer}/id")
     if not 0 < len(node.id) <= MAX_REFERENCE:
-        raise invalid(f"{place}/id", f"a stage's id or name has 1 to {MAX_REFERENCE} characters")
+        raise invalid(f"{pointer}/id", f"a stage's id or name has 1 to {MAX_REFERENCE} characters")
     if node.pinning not in {"signature", "both"}:
         raise invalid(
-            f"{place}/pinning", f"{shown(node.pinning)} is neither 'signature' nor 'both'"
+            f"{pointer}/pinning", f"{shown(node.pinning)} is neither 'signature' nor 'both'"
         )
-    check_value(node.config, f"{place}/config")
+    check_value(node.config, f"{pointer}/config")
 
 
-def _inspect_remote(node: RemoteStage, place: str) -> None:
-    check_value(node.url, f"{place}/url")
+def _inspect_remote(node: RemoteStage, pointer: str) -> None:
+    check_value(node.url, f"{pointer}/url")
     if not node.url.startswith(("http://", "https://")):
-        raise invalid(f"{place}/url", "a remote stage is called by http:// or https://")
+        raise invalid(f"{pointer}/url", "a remote stage is called by http:// or https://")
     if node.cost is not None and not 0 <= node.cost.in_nanos <= LARGEST_NANOS:
-        raise invalid(f"{place}/cost", f"{node.cost} USD is no price")
+        raise invalid(f"{pointer}/cost", f"{node.cost} USD is no price")
     # A type's JSON has up to three levels for each of its own.
-    check_value(type_json(node.input), f"{place}/input", deepest=4 * MAX_VALUE_DEPTH)
-    check_value(type_json(node.output), f"{place}/output", deepest=4 * MAX_VALUE_DEPTH)
+    check_value(type_json(node.input), f"{pointer}/input", deepest=4 * MAX_VALUE_DEPTH)
+    check_value(type_json(node.output), f"{pointer}/output", deepest=4 * MAX_VALUE_DEPTH)
 
 
-def _inspect_many(many: Sequence[Node] | Mapping[str, Node], place: str, name: str) -> None:
+def _inspect_many(many: Sequence[Node] | Mapping[str, Node], pointer: str, name: str) -> None:
     if not many:
-        raise invalid(f"{place}/{name}", f"'{name}' is empty: it needs at least one node")
+        raise invalid(f"{pointer}/{name}", f"'{name}' is empty: it needs at least one node")
 
 
-def _inspect_retry(node: Retry, place: str) -> None:
+def _inspect_retry(node: Retry, pointer: str) -> None:
     if not is_whole_number(node.max_attempts) or not 1 <= node.max_attempts <= MAX_ATTEMPTS:
         attempts = shown(node.max_attempts)
         raise invalid(
-            f"{place}/max_attempts", f"{attempts} attempts: it takes 1 to {MAX_ATTEMPTS:,}"
+            f"{pointer}/max_attempts", f"{attempts} attempts: it takes 1 to {MAX_ATTEMPTS:,}"
         )
     delay = node.delay_ms
     if delay is not None and (not is_whole_number(delay) or not 0 <= delay <= MAX_DELAY_MS):
-        raise invalid(f"{place}/delay_ms", f"{shown(delay)} ms: it takes 0 to {MAX_DELAY_MS:,}")
+        raise invalid(f"{pointer}/delay_ms", f"{shown(delay)} ms: it takes 0 to {MAX_DELAY_MS:,}")

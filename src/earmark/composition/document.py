@@ -25,11 +25,11 @@ _SHOWN_TEXT = 60
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
-def invalid(place: str, detail: str) -> InvalidComposition:
-    """Return the error to raise at a JSON pointer; a very long place is shown by its two ends."""
-    if len(place) > _SHOWN_PLACE:
-        place = f"{place[: _SHOWN_PLACE // 2]}…{place[-_SHOWN_PLACE // 2 :]}"
-    return InvalidComposition(place=place, detail=detail)
+def invalid(pointer: str, detail: str) -> InvalidComposition:
+    """Return the error to raise at a JSON pointer; a very long one is shown by its two ends."""
+    if len(pointer) > _SHOWN_PLACE:
+        pointer = f"{pointer[: _SHOWN_PLACE // 2]}…{pointer[-_SHOWN_PLACE // 2 :]}"
+    return InvalidComposition(place=pointer, detail=detail)
 
 
 def shown(value: object) -> str:
@@ -143,60 +143,60 @@ class _Hooks:
 
 
 def _refuse_hazards(value: object) -> None:
-    for place, part in walk(value):
+    for pointer, part in walk(value):
         if isinstance(part, _Hazard):
-            raise invalid(place, part.detail)
+            raise invalid(pointer, part.detail)
         if isinstance(part, str) and not is_unicode(part):
-            raise invalid(place, "half of a surrogate pair is no text")
+            raise invalid(pointer, "half of a surrogate pair is no text")
 
 
-def walk(value: object, place: str = "") -> Iterator[tuple[str, object]]:
+def walk(value: object, pointer: str = "") -> Iterator[tuple[str, object]]:
     """Yield every part of a JSON value with its place, in document order, keys among them."""
-    waiting = [(place, value)]
+    waiting = [(pointer, value)]
     while waiting:
-        place, part = waiting.pop()
-        yield place, part
+        pointer, part = waiting.pop()
+        yield pointer, part
         if is_object(part):
             for key in part:
-                yield place, key
-            inner = [(f"{place}/{escape(key)}", part[key]) for key in part]
+                yield pointer, key
+            inner = [(f"{pointer}/{escape(key)}", part[key]) for key in part]
             waiting.extend(reversed(inner))
         elif is_array(part):
-            inner = [(f"{place}/{i}", item) for i, item in enumerate(part)]
+            inner = [(f"{pointer}/{i}", item) for i, item in enumerate(part)]
             waiting.extend(reversed(inner))
 
 
-def check_value(value: object, place: str, *, deepest: int = MAX_VALUE_DEPTH) -> None:
+def check_value(value: object, pointer: str, *, deepest: int = MAX_VALUE_DEPTH) -> None:
     """Refuse what JSON cannot carry exactly, or what nests deeper than *deepest*."""
-    waiting = [(place, value, 0)]
+    waiting = [(pointer, value, 0)]
     while waiting:
-        place, part, depth = waiting.pop()
+        pointer, part, depth = waiting.pop()
         if depth > deepest:
-            raise invalid(place, f"a value nests deeper than {deepest}")
+            raise invalid(pointer, f"a value nests deeper than {deepest}")
         if is_object(part):
             for key, inner in part.items():
                 if not isinstance(key, str) or not is_unicode(key):
-                    raise invalid(place, f"{shown(key)} is no key")
-                waiting.append((f"{place}/{escape(key)}", inner, depth + 1))
+                    raise invalid(pointer, f"{shown(key)} is no key")
+                waiting.append((f"{pointer}/{escape(key)}", inner, depth + 1))
         elif is_array(part):
-            waiting.extend((f"{place}/{i}", item, depth + 1) for i, item in enumerate(part))
+            waiting.extend((f"{pointer}/{i}", item, depth + 1) for i, item in enumerate(part))
         else:
-            _check_scalar(part, place)
+            _check_scalar(part, pointer)
 
 
-def _check_scalar(value: object, place: str) -> None:
+def _check_scalar(value: object, pointer: str) -> None:
     if isinstance(value, str):
         if not is_unicode(value):
-            raise invalid(place, "half of a surrogate pair is no text")
+            raise invalid(pointer, "half of a surrogate pair is no text")
     elif isinstance(value, bool) or value is None:
         return
     elif isinstance(value, int):
         if abs(value) > MAX_INTEGER:
-            raise invalid(place, "an integer of more than 53 bits")
+            raise invalid(pointer, "an integer of more than 53 bits")
     elif not isinstance(value, float):
-        raise invalid(place, f"{shown(value)} is not JSON")
+        raise invalid(pointer, f"{shown(value)} is not JSON")
     elif not math.isfinite(value):
-        raise invalid(place, f"{value} is not JSON")
+        raise invalid(pointer, f"{value} is not JSON")
 
 
 def is_unicode(text: str) -> bool:
@@ -230,23 +230,23 @@ class Fields:
     """The members of one JSON object, read by name; each reader refuses with the member's place."""
 
     members: Mapping[str, Any]
-    place: str
+    pointer: str
 
     @classmethod
-    def of(cls, value: object, place: str, noun: str) -> "Fields":
+    def of(cls, value: object, pointer: str, noun: str) -> "Fields":
         """Return the members of *value*, which must be an object."""
         if not is_object(value):
-            raise invalid(place, f"{noun} is an object, not {shown(value)}")
-        return cls(value, place)
+            raise invalid(pointer, f"{noun} is an object, not {shown(value)}")
+        return cls(value, pointer)
 
     def at(self, name: str) -> str:
-        """Return the member's place."""
-        return f"{self.place}/{escape(name)}"
+        """Return the JSON pointer of the member."""
+        return f"{self.pointer}/{escape(name)}"
 
     def need(self, name: str) -> Any:  # noqa: ANN401 - JSON is any value
         """Return a required member."""
         if name not in self.members:
-            raise invalid(self.place, f"the field '{name}' is missing")
+            raise invalid(self.pointer, f"the field '{name}' is missing")
         return self.members[name]
 
     def text(self, name: str, default: str | None = None) -> str:

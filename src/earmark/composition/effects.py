@@ -153,19 +153,19 @@ def effect_json(effect: Effect) -> dict[str, Any]:
             assert_never(effect)
 
 
-def parse_effect_set(raw: object, place: str = "") -> EffectSet:
+def parse_effect_set(raw: object, pointer: str = "") -> EffectSet:
     """Return the set that `{"effects": [{"effect": "Pure"}, …]}` describes.
 
     Raises:
         InvalidComposition: Of another shape, or an effect nobody knows.
     """
-    form = Fields.of(raw, place, "a set of effects")
+    form = Fields.of(raw, pointer, "a set of effects")
     return EffectSet(parse_effect(item, at) for at, item in form.array("effects"))
 
 
-def parse_effect(raw: object, place: str = "") -> Effect:
+def parse_effect(raw: object, pointer: str = "") -> Effect:
     """Return the effect that `{"effect": "CostEffect", "cents": 5}` or its like describes."""
-    form = Fields.of(raw, place, "an effect")
+    form = Fields.of(raw, pointer, "an effect")
     kind = form.text("effect")
     match kind:
         case "Cost":
@@ -183,24 +183,24 @@ def parse_effect(raw: object, place: str = "") -> Effect:
             raise invalid(form.at("effect"), f"{shown(kind)} is no effect: it is one of {known}")
 
 
-def parse_author_effect(raw: object, place: str = "") -> Effect:
+def parse_author_effect(raw: object, pointer: str = "") -> Effect:
     """Return an effect as an author writes it: an object, or its bare name where that says all."""
     if not isinstance(raw, str):
-        return parse_effect(raw, place)
+        return parse_effect(raw, pointer)
     if raw in {"Cost", "FsRead", "FsWrite", "Llm"}:
         want = {"Cost": '"usd": "0.05"', "Llm": '"model": "…"'}.get(raw, '"path": "/…"')
         raise invalid(
-            place, f'{shown(raw)} alone says too little: write {{"effect": "{raw}", {want}}}'
+            pointer, f'{shown(raw)} alone says too little: write {{"effect": "{raw}", {want}}}'
         )
     if raw not in _SIMPLE:
-        raise invalid(place, f"{shown(raw)} is no effect: it is one of {', '.join(_KINDS)}")
+        raise invalid(pointer, f"{shown(raw)} is no effect: it is one of {', '.join(_KINDS)}")
     return _SIMPLE[raw][0]
 
 
 def parse_cost(form: Fields) -> Money:
     """Return the price in a form's `cents` (a whole number) or `usd` (a decimal string)."""
     if ("cents" in form.members) == ("usd" in form.members):
-        raise invalid(form.place, "a price is either 'cents' or 'usd'")
+        raise invalid(form.pointer, "a price is either 'cents' or 'usd'")
     if "usd" in form.members:
         return _dollars(form)
     cents = form.need("cents")

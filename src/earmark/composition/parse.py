@@ -40,13 +40,13 @@ def parse_composition(text: str | bytes) -> Composition:
     return Composition(description=description, version=version, root=root)
 
 
-def parse_node(raw: object, place: str = "/root") -> Node:
-    """Return the node that a JSON value describes; *place* is where it stands.
+def parse_node(raw: object, pointer: str = "/root") -> Node:
+    """Return the node that a JSON value describes; *pointer* locates it.
 
     Raises:
         InvalidComposition: A value of the wrong shape; what the values may be is for `Composition`.
     """
-    return fold(_Raw(raw, place, 1), _open)
+    return fold(_Raw(raw, pointer, 1), _open)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class _Raw:
     """A JSON value that should be a node, where it stands and how deep."""
 
     value: Any
-    place: str
+    pointer: str
     depth: int
 
 
@@ -72,7 +72,7 @@ class _GraphReader:
         return _Raw(self.form.need(name), self.form.at(name), self.depth)
 
     def listed(self, name: str) -> list[_Raw]:
-        return [_Raw(item, place, self.depth) for place, item in self.form.array(name)]
+        return [_Raw(item, pointer, self.depth) for pointer, item in self.form.array(name)]
 
     def named(self, name: str) -> tuple[list[str], list[_Raw]]:
         inner = self.form.object(name)
@@ -82,8 +82,8 @@ class _GraphReader:
 
 def _open(raw: _Raw) -> _PartialNode:
     if raw.depth > MAX_NESTING:
-        raise invalid(raw.place, f"nests deeper than {MAX_NESTING} nodes")
-    form = Fields.of(raw.value, raw.place, "a node")
+        raise invalid(raw.pointer, f"nests deeper than {MAX_NESTING} nodes")
+    form = Fields.of(raw.value, raw.pointer, "a node")
     op = form.text("op")
     if op not in _OPERATORS:
         raise invalid(

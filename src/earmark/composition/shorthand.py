@@ -14,48 +14,48 @@ _FORMS = (
 )
 
 
-def parse_author_type(raw: object, place: str = "") -> NType:
+def parse_author_type(raw: object, pointer: str = "") -> NType:
     """Return the type that an author's shorthand describes.
 
     Raises:
-        InvalidComposition: Not a type, or nested deeper than 64; *place* is where *raw* stands.
+        InvalidComposition: Not a type, or nested deeper than 64; *pointer* is where *raw* stands.
     """
-    return parse_type(_expand(raw, place, 0), place)
+    return parse_type(_expand(raw, pointer, 0), pointer)
 
 
-def _expand(raw: object, place: str, depth: int) -> dict[str, Any]:
+def _expand(raw: object, pointer: str, depth: int) -> dict[str, Any]:
     if depth > MAX_VALUE_DEPTH:
-        raise invalid(place, f"a type nests deeper than {MAX_VALUE_DEPTH}")
+        raise invalid(pointer, f"a type nests deeper than {MAX_VALUE_DEPTH}")
     if isinstance(raw, str):
         return {"kind": raw}
     if not is_object(raw) or ("kind" not in raw and len(raw) != 1):
-        raise invalid(place, f"{shown(raw)} is no type: write {_FORMS}")
+        raise invalid(pointer, f"{shown(raw)} is no type: write {_FORMS}")
     if "kind" in raw:
         return dict(raw)
     kind, inner = next(iter(raw.items()))
-    return {"kind": kind, "value": _expand_inner(kind, inner, f"{place}/{kind}", depth + 1)}
+    return {"kind": kind, "value": _expand_inner(kind, inner, f"{pointer}/{kind}", depth + 1)}
 
 
-def _expand_inner(kind: str, inner: object, place: str, depth: int) -> Any:  # noqa: ANN401 - JSON
+def _expand_inner(kind: str, inner: object, pointer: str, depth: int) -> Any:  # noqa: ANN401 - JSON
     match kind:
         case "List" | "Stream":
-            return _expand(inner, place, depth)
+            return _expand(inner, pointer, depth)
         case "Union" if is_array(inner):
-            return [_expand(part, f"{place}/{i}", depth) for i, part in enumerate(inner)]
+            return [_expand(part, f"{pointer}/{i}", depth) for i, part in enumerate(inner)]
         case "Map" if is_array(inner) and len(inner) == 2:  # noqa: PLR2004 - a pair
             key, value = inner
-            return {"key": _expand(key, place, depth), "value": _expand(value, place, depth)}
+            return {"key": _expand(key, pointer, depth), "value": _expand(value, pointer, depth)}
         case "Record" if is_array(inner) or is_object(inner):
             pairs = inner.items() if is_object(inner) else inner
-            return _expand_fields(list(pairs), place, depth)
+            return _expand_fields(list(pairs), pointer, depth)
         case _:
-            raise invalid(place, f"this is no type: write {_FORMS}")
+            raise invalid(pointer, f"this is no type: write {_FORMS}")
 
 
-def _expand_fields(pairs: list[Any], place: str, depth: int) -> dict[str, Any]:
+def _expand_fields(pairs: list[Any], pointer: str, depth: int) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for i, pair in enumerate(pairs):
-        at = f"{place}/{i}"
+        at = f"{pointer}/{i}"
         if not is_array(pair) or len(pair) != 2 or not isinstance(pair[0], str):  # noqa: PLR2004
             raise invalid(at, 'a field is a pair: ["name", type]')
         if pair[0] in fields:

@@ -90,13 +90,13 @@ def meet(left: NType, right: NType) -> NType | None:
     return _meet_parts(left, right)
 
 
-def validate(value: object, type_: NType, place: str = "") -> list[str]:
+def validate(value: object, type_: NType, pointer: str = "") -> list[str]:
     """Return the problems of a JSON value as a value of the type, each with its place; [] for none.
 
     At most twenty are told.
     """
     problems: list[str] = []
-    for problem in _problems(value, type_, place):
+    for problem in _problems(value, type_, pointer):
         problems.append(problem)
         if len(problems) == MAX_PROBLEMS:
             break
@@ -173,60 +173,60 @@ def _meet_fields(left: Mapping[str, NType], right: Mapping[str, NType]) -> NType
 
 
 def _problems(  # noqa: C901 - one case a type
-    value: object, type_: NType, place: str
+    value: object, type_: NType, pointer: str
 ) -> Iterator[str]:
     match type_:
         case Primitive():
             if not _PLAIN[type_.kind](value):
-                yield _at(place, f"{shown(value)} is no {type_}")
+                yield _at(pointer, f"{shown(value)} is no {type_}")
         case ListOf(item) | StreamOf(item):
-            yield from _item_problems(value, type_, item, place)
+            yield from _item_problems(value, type_, item, pointer)
         case MapOf():
-            yield from _map_problems(value, type_, place)
+            yield from _map_problems(value, type_, pointer)
         case Record(fields) | RecordWith(fields):
-            yield from _field_problems(value, type_, fields, place)
+            yield from _field_problems(value, type_, fields, pointer)
         case Union(variants):
-            if not any(next(_problems(value, part, place), None) is None for part in variants):
-                yield _at(place, f"{shown(value)} is none of {type_}")
+            if not any(next(_problems(value, part, pointer), None) is None for part in variants):
+                yield _at(pointer, f"{shown(value)} is none of {type_}")
         case Refined(base, refinement):
-            base_problems = list(_problems(value, base, place))
+            base_problems = list(_problems(value, base, pointer))
             yield from base_problems
             if not base_problems and not _obeys(value, refinement):
-                yield _at(place, f"{shown(value)} is no {type_}")
+                yield _at(pointer, f"{shown(value)} is no {type_}")
         case Var():
             return
         case _:
             assert_never(type_)
 
 
-def _item_problems(value: object, type_: NType, item: NType, place: str) -> Iterator[str]:
+def _item_problems(value: object, type_: NType, item: NType, pointer: str) -> Iterator[str]:
     if not is_array(value):
-        yield _at(place, f"{shown(value)} is no {type_}")
+        yield _at(pointer, f"{shown(value)} is no {type_}")
         return
     for i, part in enumerate(value):
-        yield from _problems(part, item, f"{place}/{i}")
+        yield from _problems(part, item, f"{pointer}/{i}")
 
 
-def _map_problems(value: object, type_: MapOf, place: str) -> Iterator[str]:
+def _map_problems(value: object, type_: MapOf, pointer: str) -> Iterator[str]:
     if not is_object(value):
-        yield _at(place, f"{shown(value)} is no {type_}")
+        yield _at(pointer, f"{shown(value)} is no {type_}")
         return
     for key, part in value.items():
-        yield from _problems(key, type_.key, place)
-        yield from _problems(part, type_.value, f"{place}/{escape(key)}")
+        yield from _problems(key, type_.key, pointer)
+        yield from _problems(part, type_.value, f"{pointer}/{escape(key)}")
 
 
 def _field_problems(
-    value: object, type_: NType, fields: Mapping[str, NType], place: str
+    value: object, type_: NType, fields: Mapping[str, NType], pointer: str
 ) -> Iterator[str]:
     if not is_object(value):
-        yield _at(place, f"{shown(value)} is no {type_}")
+        yield _at(pointer, f"{shown(value)} is no {type_}")
         return
     for name, want in fields.items():
         if name in value:
-            yield from _problems(value[name], want, f"{place}/{escape(name)}")
+            yield from _problems(value[name], want, f"{pointer}/{escape(name)}")
         elif not is_nullable(want):
-            yield _at(place, f"the field {shown(name)} is missing")
+            yield _at(pointer, f"the field {shown(name)} is missing")
 
 
 def _obeys(value: object, refinement: Refinement) -> bool:
@@ -254,8 +254,8 @@ def same_json(left: object, right: object) -> bool:
     return left == right
 
 
-def _at(place: str, problem: str) -> str:
-    return f"{place or '/'}: {problem}"
+def _at(pointer: str, problem: str) -> str:
+    return f"{pointer or '/'}: {problem}"
 
 
 def _is_number(value: object) -> bool:

@@ -141,13 +141,13 @@ TEXT = Primitive("Text")
 VNODE = Primitive("VNode")
 
 
-def parse_type(raw: object, place: str = "") -> NType:
+def parse_type(raw: object, pointer: str = "") -> NType:
     """Return the type that a JSON value in the format's form describes.
 
     Raises:
-        InvalidComposition: Not a type, or nested deeper than 64; *place* is where *raw* stands.
+        InvalidComposition: Not a type, or nested deeper than 64; *pointer* is where *raw* stands.
     """
-    return _parse(raw, place, 0)
+    return _parse(raw, pointer, 0)
 
 
 def type_json(type_: NType) -> dict[str, Any]:
@@ -231,10 +231,10 @@ def _refinement_json(refinement: Refinement) -> dict[str, Any]:
             assert_never(refinement)
 
 
-def _parse(raw: object, place: str, depth: int) -> NType:  # noqa: PLR0911 - one case a type
+def _parse(raw: object, pointer: str, depth: int) -> NType:  # noqa: PLR0911 - one case a type
     if depth > MAX_VALUE_DEPTH:
-        raise invalid(place, f"a type nests deeper than {MAX_VALUE_DEPTH}")
-    form = Fields.of(raw, place, "a type")
+        raise invalid(pointer, f"a type nests deeper than {MAX_VALUE_DEPTH}")
+    form = Fields.of(raw, pointer, "a type")
     kind = form.text("kind")
     if _is_primitive(kind):
         return Primitive(kind)
@@ -274,8 +274,8 @@ def _parse_compound(kind: str, value: Fields, depth: int) -> NType:
             return Refined(base, _parse_refinement(value.object("refinement")))
 
 
-def _parse_fields(raw: object, place: str, depth: int) -> dict[str, NType]:
-    form = Fields.of(raw, place, "the fields of a record")
+def _parse_fields(raw: object, pointer: str, depth: int) -> dict[str, NType]:
+    form = Fields.of(raw, pointer, "the fields of a record")
     names = sorted(form.members)
     return {name: _parse(form.members[name], form.at(name), depth + 1) for name in names}
 
@@ -286,8 +286,8 @@ def _parse_refinement(form: Fields) -> Refinement:
             return Range(_parse_bound(form, "min"), _parse_bound(form, "max"))
         case "OneOf":
             options = form.array("options")
-            for place, option in options:
-                check_value(option, place)
+            for pointer, option in options:
+                check_value(option, pointer)
             return OneOf(tuple(option for _, option in options))
         case "NonEmpty":
             return NonEmpty()
