@@ -13,8 +13,6 @@ from earmark.ledger.values import Alert, Entry
 from earmark.money import show_nanos
 from earmark.nudges.nudge import NudgeDraft
 
-#: Parts per million in one per cent.
-
 
 def of_alert(alert: Alert, zone: str) -> NudgeDraft:
     """Return the nudge for a threshold that was crossed; *zone* is the budget's time zone.
