@@ -128,7 +128,7 @@ class Budget:
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> "Budget":
-        """Return the budget that `to_json` wrote.
+        """Return the budget that `to_json` wrote; members it does not know are ignored.
 
         Raises:
             InvalidLimit, InvalidAmount, InvalidPath: A value is not one `to_json` writes.
@@ -139,7 +139,7 @@ class Budget:
             limits=tuple(Limit.parse(text) for text in body["limits"]),
             timezone=body["timezone"],
             alerts=tuple(body["alerts"]),
-            paused=None if paused is None else Pause(**paused),
+            paused=None if paused is None else _pause(paused),
             extensions=tuple(_extension(e) for e in body["extensions"]),
             kind=body["kind"],
         )
@@ -218,6 +218,10 @@ def check_note(actor: str, reason: str) -> None:
 
 def _pause_json(pause: Pause) -> dict[str, Any]:
     return {"actor": pause.actor, "reason": pause.reason, "until": pause.until}
+
+
+def _pause(body: Mapping[str, Any]) -> Pause:
+    return Pause(actor=body["actor"], reason=body["reason"], until=body["until"])
 
 
 def _extension_json(extension: Extension) -> dict[str, Any]:

@@ -15,6 +15,9 @@ PostgreSQL the migration drops the functions they write with, and makes its own 
 So a program accepts a database that a newer program's `pre` was applied to, and no other migration
 that it does not know. What is old to a program may have been changed by such a `pre`: statements
 name their columns, and never rely on there being no others.
+
+A budget is one JSON body: an older program ignores a member that it does not know and drops it with
+its next write of that budget, so a new field there is added by a plain migration, never by a `pre`.
 """
 
 import re
