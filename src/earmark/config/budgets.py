@@ -4,7 +4,9 @@ from typing import Final
 
 from earmark.budget.budget import Budget, parse_alerts
 from earmark.config.settings import BudgetSettings, Settings
+from earmark.ledger.budget_rules import changed
 from earmark.ledger.ledger import Ledger
+from earmark.ledger.values import SetLimits
 
 #: Who changed a budget that the configuration changed, in the entries.
 _ACTOR: Final = "configuration"
@@ -19,27 +21,18 @@ def apply_budgets(settings: Settings, ledger: Ledger) -> list[str]:
     if not settings.budgets:
         return []
     current = {budget.path: budget for budget in ledger.budgets()}
-    changed = [
+    differing = [
         path
         for path, configured in settings.budgets.items()
-        if not _agrees(configured, current.get(path))
+        if not _agrees(path, configured, current.get(path))
     ]
-    for path in changed:
-        configured = settings.budgets[path]
-        ledger.set_budget(
-            path,
-            limits=configured.limits,
-            timezone=configured.timezone,
-            alerts=configured.alerts,
-            actor=_ACTOR,
-        )
-    return changed
+    for path in differing:
+        ledger.set_budget(path, **dict(settings.budgets[path]), actor=_ACTOR)
+    return differing
 
 
-def _agrees(configured: BudgetSettings, current: Budget | None) -> bool:
-    return (
-        current is not None
-        and configured.limits in {None, current.limits}
-        and configured.timezone in {None, current.timezone}
-        and (configured.alerts is None or parse_alerts(configured.alerts) == current.alerts)
-    )
+def _agrees(path: str, configured: BudgetSettings, current: Budget | None) -> bool:
+    fields = dict(configured)
+    if configured.alerts is not None:
+        fields["alerts"] = parse_alerts(configured.alerts)
+    return changed(SetLimits(path, **fields), current) == current

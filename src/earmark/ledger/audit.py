@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from earmark.budget.budget import BudgetKind
+from earmark.budget.budget import Budget, BudgetKind
 from earmark.budget.limit import UNITS
 from earmark.clock import iso
 from earmark.ledger.amounts import add, count
+from earmark.ledger.budget_rules import SETTABLE
 from earmark.ledger.recount import Recount, Replayed, name_of
 from earmark.ledger.store import Snapshot, Store
 from earmark.ledger.values import Account, Amounts, Entry, Reservation, State
@@ -264,7 +265,8 @@ class _Ahead:
 
 #: Budgets of this name were a run's, and migrations set their kind by it.
 _NAME_OF_RUN: Final = re.compile(r"(^|/)run-[0-9a-f]{16}$")
-_NEW: Final[Body] = {"paused": None, "extensions": []}
+#: What a budget is before its first entry, which says its path and its kind.
+_NEW: Final[Body] = {**Budget(path="new").to_json(), "path": None, "kind": None}
 
 
 def _changed(body: Body, entry: Entry) -> Body:
@@ -272,9 +274,10 @@ def _changed(body: Body, entry: Entry) -> Body:
     data: Body = json.loads(entry.data or "{}")
     match entry.kind:
         case "limit":
-            parts = ("path", "limits", "timezone", "alerts")
-            kind = data.get("kind") or body.get("kind") or _kind_by_name(entry.budget)
-            return {**body, **{part: data.get(part) for part in parts}, "kind": kind}
+            # Fields that an earlier program's entry lacks keep their value, at first the default.
+            fields = {name: data[name] for name in ("path", *SETTABLE) if name in data}
+            kind = fields.get("kind") or body["kind"] or _kind_by_name(entry.budget)
+            return {**body, **fields, "kind": kind}
         case "pause":
             return {**body, "paused": data}
         case "resume":

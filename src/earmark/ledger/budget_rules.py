@@ -26,7 +26,7 @@ from earmark.ledger.values import (
 
 NOTHING_OPENED = Opened()
 #: What `SetLimits` may give of a budget.
-_SETTABLE = ("limits", "timezone", "alerts", "kind")
+SETTABLE = ("limits", "timezone", "alerts", "kind")
 
 
 def decide_budget(
@@ -56,7 +56,7 @@ def fingerprint(op: OnBudget) -> str:
 
 def changed(op: SetLimits, budget: Budget | None) -> Budget:
     """Return *budget* as *op* makes it: what *op* does not give is as it was, or the default."""
-    fields: dict[str, Any] = {name: getattr(op, name) for name in _SETTABLE}
+    fields: dict[str, Any] = {name: getattr(op, name) for name in SETTABLE}
     fields = {name: value for name, value in fields.items() if value is not None}
     return replace(budget or Budget(path=op.budget), **fields)
 
@@ -147,7 +147,7 @@ def _result(op: OnBudget, budget: Budget) -> dict[str, object]:
     if not isinstance(op, SetLimits):
         return {}
     body = budget.to_json()
-    return {name: body[name] for name in ("path", *_SETTABLE)}
+    return {name: body[name] for name in ("path", *SETTABLE)}
 
 
 def _request_json(op: OnBudget) -> dict[str, object]:
