@@ -48,6 +48,9 @@ FULL = TaskDraft(
 
 def test_a_task_is_kept_as_it_was_given(board: Board, clock: ManualClock) -> None:
     """Everything that was given is read back, to the last character; the rest is at its start."""
+    plain = TaskDraft(title="")
+    same = [name for name in plain.__struct_fields__ if getattr(FULL, name) == getattr(plain, name)]
+    assert same == ["needs"], "a field at its default would not show whether it is kept"
     task = board.add(FULL, actor="ann")
     assert board.get(task.id) == task
     for name in TaskDraft.__struct_fields__:

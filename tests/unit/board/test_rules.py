@@ -1,7 +1,7 @@
 """How a task may move, without a board: every move from every state."""
 
-import msgspec
 import pytest
+from msgspec import structs
 from msgspec.structs import replace
 
 from earmark.board.moves import (
@@ -30,13 +30,12 @@ HELD = {TaskStatus.CLAIMED, TaskStatus.RUNNING}
 QUALITY = Quality(overall=50, passed=False, graded_by="ann", graded_at=NOW)
 
 
-#: What every task has; the instants stand for moments that were.
+#: What every task has: its draft's fields, and what the board keeps of it beside them.
 BASE = {
-    "id": "t", "number": 1, "title": "t", "description": "", "type": "consult", "priority": 2,
-    "labels": (), "destructive": False, "assignee": "", "work": {"type": "model"}, "needs": (),
-    "approval": "", "approved_by": "", "waiting": 0, "attempts": 1, "max_attempts": 3,
-    "model": "", "due_at": 0, "created_at": 1, "created_by": "ann", "claimed_at": 2,
-    "started_at": 3, "completed_at": 4, "result": None, "error": "", "quality": None, "version": 7,
+    **structs.asdict(TaskDraft(title="t")), "id": "t", "number": 1,
+    "approval": "", "approved_by": "", "waiting": 0, "attempts": 1, "model": "",
+    "created_at": 1, "created_by": "ann", "claimed_at": 2, "started_at": 3, "completed_at": 4,
+    "result": None, "error": "", "quality": None, "version": 7,
 }  # fmt: skip
 
 
@@ -44,7 +43,7 @@ def task(status: TaskStatus, **fields: object) -> Task:
     """Return a task in a state, with what one in that state has."""
     held = {"agent": "Lu", "lease_until": NOW + 1}
     has = held if status in HELD else {"agent": "", "lease_until": 0}
-    return msgspec.convert({**BASE, **has, "status": status, **fields}, Task)
+    return Task(**{**BASE, **has, "status": status, **fields})
 
 
 #: States in which a task that somebody had is nobody's again.
