@@ -42,6 +42,8 @@ def fill_tables(url: str, clock: Clock) -> None:
 
 def _write(rows: Rows) -> None:
     for table, row in _ROWS.items():
+        columns = TABLES[table].split(", ")
+        assert len(row) == len(columns), f"{table}: its row has {len(row)} values for {columns}"
         marks = ", ".join("?" * len(row))
         rows.run(f"INSERT INTO {{schema}}.{table} ({TABLES[table]}) VALUES ({marks})", *row)  # noqa: S608
 
