@@ -15,13 +15,12 @@ from earmark.admission.call import Provider
 from earmark.admission.policy import ELASTIC, SOFT, STRICT, Policy
 from earmark.apis.bounds import DEFAULT_MAX_TOKENS
 from earmark.clock import Clock
-from earmark.config.settings import (
+from earmark.config.settings import ProviderSettings, Settings
+from earmark.config.stage_settings import (
     ModelStageSettings,
     ProcessStageSettings,
-    ProviderSettings,
     PythonStageSettings,
     RemoteStageSettings,
-    Settings,
     StageSettings,
 )
 from earmark.errors import InvalidConfig, InvalidStage

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Final, assert_never
 
 from earmark.clock import Clock
-from earmark.config.settings import NudgeSettings, Settings
+from earmark.config.nudge_settings import NudgeSettings
+from earmark.config.settings import Settings
 from earmark.errors import InvalidConfig
 from earmark.nudges.channels.channel import Channel
 

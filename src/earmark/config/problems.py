@@ -8,7 +8,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from earmark.config.environment import Loc
-from earmark.config.settings import STAGE_KINDS, known_settings
+from earmark.config.settings import known_settings
+from earmark.config.stage_settings import STAGE_KINDS
 from earmark.config.values import show
 from earmark.errors import InvalidConfig
 

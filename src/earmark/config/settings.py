@@ -6,58 +6,44 @@ Setting names are the public contract; the documentation follows these classes.
 from collections.abc import Mapping
 from datetime import time, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self, cast
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
-    Field,
-    PlainValidator,
-    Tag,
-    model_validator,
-)
+from pydantic import BaseModel, BeforeValidator, Field, PlainValidator, model_validator
 
-from earmark.apis.api import REQUEST_APIS, request_table
+from earmark.apis.api import request_table
 from earmark.apis.count_margin import DEFAULT_MARGIN, parse_margin
 from earmark.apis.dialect import SpokenApi
 from earmark.budget.limit import Limit
-from earmark.budget.path import parse_path
-from earmark.budget.window import check_zone
-from earmark.composition.effects import EffectSet
-from earmark.composition.types import NType
 from earmark.config import values
+from earmark.config.nudge_settings import NudgeSettings
+from earmark.config.setting_types import (
+    AgentSetting,
+    Alerts,
+    ApiName,
+    Argv,
+    BudgetPath,
+    CostSetting,
+    Count,
+    Flag,
+    Limits,
+    Margin,
+    Models,
+    ModelSetting,
+    NameSetting,
+    OptionRules,
+    Port,
+    Prices,
+    SettingsTable,
+    Texts,
+    TextSetting,
+    Timeout,
+    TokensSetting,
+    Url,
+    WaitSetting,
+    Zone,
+)
+from earmark.config.stage_settings import STAGE_KINDS, StageSettings, TaggedStage
 from earmark.money import Money
-
-TextSetting = Annotated[str, PlainValidator(values.text)]
-TemplateSetting = Annotated[str, PlainValidator(values.template)]
-NameSetting = Annotated[str, PlainValidator(values.name)]
-AgentSetting = Annotated[str, PlainValidator(values.agent)]
-ModelSetting = Annotated[str, PlainValidator(values.model)]
-Models = Annotated[tuple[str, ...], PlainValidator(values.models)]
-Url = Annotated[str, PlainValidator(values.url)]
-BudgetPath = Annotated[str, PlainValidator(lambda value: parse_path(values.text(value)))]
-Zone = Annotated[str, PlainValidator(lambda value: check_zone(values.text(value)))]
-Limits = Annotated[tuple[Limit, ...], PlainValidator(values.limits)]
-Alerts = Annotated[tuple[float, ...], PlainValidator(values.alerts)]
-WaitSetting = Annotated[timedelta, PlainValidator(values.duration)]
-Timeout = Annotated[timedelta, PlainValidator(values.some_time)]
-CostSetting = Annotated[Money, PlainValidator(values.cost)]
-Effects = Annotated[EffectSet, PlainValidator(values.effects)]
-TypeSetting = Annotated[NType, PlainValidator(values.type_)]
-TokensSetting = Annotated[int, PlainValidator(values.whole_number(1, 100_000_000))]
-Port = Annotated[int, PlainValidator(values.whole_number(0, 65_535))]
-Count = Annotated[int, PlainValidator(values.whole_number(1, 10_000))]
-Prices = Annotated[Mapping[str, Mapping[str, str]], PlainValidator(values.prices)]
-ApiName = Annotated[str, PlainValidator(values.choice(*REQUEST_APIS))]
-OptionRules = Annotated[Mapping[str, str], PlainValidator(values.option_rules)]
-Bytes = Annotated[int, PlainValidator(values.whole_number(1, 1 << 30))]
-Texts = Annotated[tuple[str, ...], PlainValidator(values.texts)]
-Argv = Annotated[tuple[str, ...], PlainValidator(values.argv)]
-Variable = Annotated[str, PlainValidator(values.variable)]
-Flag = Annotated[bool, PlainValidator(values.flag)]
-Margin = Annotated[int, PlainValidator(values.margin)]
 
 #: Where the key of each API's maker usually stands.
 KEY_VARIABLES: Final[Mapping[SpokenApi, str]] = {
@@ -76,24 +62,14 @@ DEFAULT_LIMITS: Final = tuple(
 )
 
 
-class _SettingsTable(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        arbitrary_types_allowed=True,
-        hide_input_in_errors=True,
-        defer_build=True,  # built once, within `Document`: half the time of building each alone
-    )
-
-
-class StoreSettings(_SettingsTable):
+class StoreSettings(SettingsTable):
     """`[store]`: where the books are."""
 
     url: TextSetting = Field(default=DEFAULT_STORE, repr=False)
     """A relative path is one from the file's folder. It may hold a password: it is not shown."""
 
 
-class BudgetSettings(_SettingsTable):
+class BudgetSettings(SettingsTable):
     """`[budgets."path"]`: one budget; what is not given stays as it is in the books."""
 
     limits: Limits | None = None
@@ -103,14 +79,14 @@ class BudgetSettings(_SettingsTable):
     """Shares of each limit at which it is told, ascending: 0.8 is 80 %."""
 
 
-class ApiSettings(_SettingsTable):
+class ApiSettings(SettingsTable):
     """`[apis.name]`: what an API's requests may hold beyond its table."""
 
     options: OptionRules = Field(default_factory=dict[str, str])
     """Request options that are allowed, and betas: each adds text at most."""
 
 
-class ProviderSettings(_SettingsTable):
+class ProviderSettings(SettingsTable):
     """`[providers.name]`: one API that answers model requests."""
 
     api: Annotated[SpokenApi, PlainValidator(values.choice(*KEY_VARIABLES))]
@@ -144,96 +120,7 @@ class ProviderSettings(_SettingsTable):
         return KEY_VARIABLES[self.api]
 
 
-class _StageSettings(_SettingsTable):
-    input: TypeSetting | None = None
-    """The type of its input; None: the kind's own, or any."""
-    output: TypeSetting | None = None
-    effects: Effects | None = None
-    """What it does besides computing; None: what its kind is known to do."""
-    timeout: Timeout | None = None
-    """How long an attempt may take; None: the kind's own."""
-
-
-class PythonStageSettings(_StageSettings):
-    """A stage that is a Python function."""
-
-    kind: Annotated[Literal["python"], PlainValidator(values.choice("python"))]
-    function: Annotated[str, PlainValidator(values.function)]
-    """`module:name`."""
-    cost: CostSetting | None = None
-    """The most one run costs: `"0.05"` USD or `{cents = 5}`; None: it has no price."""
-
-
-class ProcessStageSettings(_StageSettings):
-    """A stage that is a program: an argument list, never a shell."""
-
-    kind: Annotated[Literal["process"], PlainValidator(values.choice("process"))]
-    argv: Annotated[tuple[str, ...], PlainValidator(values.argv)]
-    cost: CostSetting | None = None
-    """The most one run costs; None: it has no price."""
-    max_output: Bytes | None = None
-    """Bytes it may print before it is stopped; None: the kind's own limit."""
-    prints: Annotated[
-        Literal["value", "envelope"], PlainValidator(values.choice("value", "envelope"))
-    ] = "value"
-    """Whether it prints the output itself, or an envelope that can also say what was spent."""
-
-
-class ModelStageSettings(_StageSettings):
-    """A stage that asks a model; billed by the model's price."""
-
-    kind: Annotated[Literal["model"], PlainValidator(values.choice("model"))]
-    model: ModelSetting
-    """`provider/model`."""
-    prompt: TemplateSetting
-    """`{field}` is filled from the input."""
-    system: TemplateSetting | None = None
-    max_tokens: TokensSetting | None = None
-    """The most output tokens; None: the provider's default."""
-    answers: Annotated[Literal["text", "json"], PlainValidator(values.choice("text", "json"))] = (
-        "text"
-    )
-    options: Annotated[Mapping[str, Any], PlainValidator(values.options)] = Field(
-        default_factory=dict[str, Any]
-    )
-    """Passed to the provider as they are: temperature, seed …"""
-
-
-class RemoteStageSettings(_StageSettings):
-    """A stage that another program serves over HTTP."""
-
-    kind: Annotated[Literal["remote"], PlainValidator(values.choice("remote"))]
-    url: Url
-    cost: CostSetting | None = None
-    """The most one call may cost; what the remote reports is what it did cost."""
-
-
-STAGE_KINDS: Final[Mapping[str, type[_SettingsTable]]] = {
-    "python": PythonStageSettings,
-    "process": ProcessStageSettings,
-    "model": ModelStageSettings,
-    "remote": RemoteStageSettings,
-}
-
-
-def _stage_kind(raw: Any) -> str | None:  # noqa: ANN401 - not checked yet
-    kind = cast("dict[str, Any]", raw).get("kind") if isinstance(raw, dict) else None
-    return None if kind is None else str(kind)
-
-
-StageSettings = (
-    PythonStageSettings | ProcessStageSettings | ModelStageSettings | RemoteStageSettings
-)
-_TaggedStage = Annotated[
-    Annotated[PythonStageSettings, Tag("python")]
-    | Annotated[ProcessStageSettings, Tag("process")]
-    | Annotated[ModelStageSettings, Tag("model")]
-    | Annotated[RemoteStageSettings, Tag("remote")],
-    Discriminator(_stage_kind),
-]
-
-
-class AdmissionSettings(_SettingsTable):
+class AdmissionSettings(SettingsTable):
     """`[admission]`: what is let through, and how."""
 
     policy: Annotated[
@@ -250,7 +137,7 @@ class AdmissionSettings(_SettingsTable):
     """Effects that a stage may declare without a price."""
 
 
-class RunSettings(_SettingsTable):
+class RunSettings(SettingsTable):
     """`[run]`: how compositions run."""
 
     concurrency: Count | None = None
@@ -259,7 +146,7 @@ class RunSettings(_SettingsTable):
     """How many attempts of a run may repeat an earlier one; None: the runner's own limit."""
 
 
-class GradeSettings(_SettingsTable):
+class GradeSettings(SettingsTable):
     """`heartbeat.grade`: who looks at results: a command, or a composition; else a person."""
 
     command: Argv | None = None
@@ -277,7 +164,7 @@ class GradeSettings(_SettingsTable):
         return self
 
 
-class HeartbeatSettings(_SettingsTable):
+class HeartbeatSettings(SettingsTable):
     """`[heartbeat]`: the always-on dispatcher."""
 
     agent: AgentSetting = "Cloud Lu"
@@ -316,36 +203,7 @@ class HeartbeatSettings(_SettingsTable):
     the budget above."""
 
 
-class NudgeSettings(_SettingsTable):
-    """`[nudges.name]`: one way to reach somebody outside."""
-
-    kind: Annotated[
-        Literal["apprise", "webhook", "command"],
-        PlainValidator(values.choice("apprise", "webhook", "command")),
-    ]
-    urls_env: Variable | None = None
-    """For `apprise`: the name of the variable that holds its URLs, never the URLs."""
-    url: Url | None = None
-    """For `webhook`: where events are posted."""
-    secret_env: Variable | None = None
-    """For `webhook`: the name of the variable that holds the secret that signs them."""
-    argv: Argv | None = None
-    """For `command`: a program that reads the event as JSON; never a shell."""
-    timeout: Timeout = timedelta(seconds=20)
-    """How long one try may take."""
-
-    @model_validator(mode="after")
-    def _of_its_kind(self) -> Self:
-        needed = {"apprise": "urls_env", "webhook": "url", "command": "argv"}[self.kind]
-        if getattr(self, needed) is None:
-            raise ValueError(f"kind '{self.kind}' needs {needed}")
-        takes = {"kind", "timeout", needed, *(("secret_env",) if self.kind == "webhook" else ())}
-        for other in sorted(self.model_fields_set - takes):
-            raise ValueError(f"kind '{self.kind}' takes no {other}")
-        return self
-
-
-class ServiceSettings(_SettingsTable):
+class ServiceSettings(SettingsTable):
     """`[service]`: health, metrics, API and pages over HTTP."""
 
     host: TextSetting = "127.0.0.1"
@@ -373,7 +231,7 @@ class ServiceSettings(_SettingsTable):
         return self.open_reads and self.loopback
 
 
-class GatewaySettings(_SettingsTable):
+class GatewaySettings(SettingsTable):
     """`[gateway]`: models for any client, each call held on its token's budget."""
 
     host: TextSetting = "127.0.0.1"
@@ -383,7 +241,7 @@ class GatewaySettings(_SettingsTable):
     timeout: Timeout = timedelta(minutes=10)  # of a silent provider
 
 
-class Document(_SettingsTable):
+class Document(SettingsTable):
     """All of `earmark.toml`."""
 
     store: StoreSettings = Field(default_factory=StoreSettings)
@@ -395,7 +253,7 @@ class Document(_SettingsTable):
     providers: Mapping[NameSetting, ProviderSettings] = Field(
         default_factory=dict[str, ProviderSettings]
     )
-    stages: Mapping[NameSetting, _TaggedStage] = Field(default_factory=dict[str, StageSettings])
+    stages: Mapping[NameSetting, TaggedStage] = Field(default_factory=dict[str, StageSettings])
     admission: AdmissionSettings = Field(default_factory=AdmissionSettings)
     run: RunSettings = Field(default_factory=RunSettings)
     heartbeat: HeartbeatSettings = Field(default_factory=HeartbeatSettings)

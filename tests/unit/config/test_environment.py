@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from earmark.config.load import load_settings
-from earmark.config.settings import ModelStageSettings, ProcessStageSettings, Settings
+from earmark.config.settings import Settings
+from earmark.config.stage_settings import ModelStageSettings, ProcessStageSettings
 from earmark.errors import InvalidConfig
 
 FILE = """

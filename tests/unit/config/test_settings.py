@@ -15,12 +15,14 @@ from earmark.config.settings import (
     NAMED,
     Document,
     HeartbeatSettings,
+    ProviderSettings,
+    Settings,
+)
+from earmark.config.stage_settings import (
     ModelStageSettings,
     ProcessStageSettings,
-    ProviderSettings,
     PythonStageSettings,
     RemoteStageSettings,
-    Settings,
 )
 from earmark.errors import InvalidConfig
 from earmark.money import Money
