@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final, assert_never
 
 from earmark.clock import Clock
-from earmark.config.nudge_settings import NudgeSettings
+from earmark.config.nudge_settings import NudgeKind, NudgeSettings
 from earmark.config.settings import Settings
 from earmark.errors import InvalidConfig
 from earmark.nudges.channels.channel import Channel
@@ -39,18 +39,18 @@ def _channel(
     timeout_s = settings.timeout.total_seconds()
     # Each loads a client that those without such a channel need not wait for.
     match settings.kind:
-        case "apprise":
+        case NudgeKind.APPRISE:
             from earmark.nudges.channels.apprise import AppriseChannel  # noqa: PLC0415
 
             urls = _read_variable(name, "urls_env", settings.urls_env, environ).split()
             return AppriseChannel(name, urls, timeout_s=timeout_s)
-        case "webhook":
+        case NudgeKind.WEBHOOK:
             from earmark.nudges.channels.webhook import WebhookChannel  # noqa: PLC0415
 
             secret = _secret(name, settings.secret_env, environ)
             url = settings.url or ""
             return WebhookChannel(name, url, secret, timeout_s=timeout_s, clock=clock)
-        case "command":
+        case NudgeKind.COMMAND:
             from earmark.nudges.channels.command import CommandChannel  # noqa: PLC0415
 
             argv = settings.argv or ()
