@@ -27,6 +27,10 @@ from support.tcp_proxy import TcpProxy, cut_the_answer_to, cut_within
 
 READ = "SELECT tree, seq FROM {schema}.nudge_mark ORDER BY tree"
 PUT = "INSERT INTO {schema}.nudge_mark (tree, seq) VALUES (?, ?)"
+LONG = (
+    "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 200000)"
+    " SELECT count(*) FROM c"
+)
 ADD = "UPDATE {schema}.nudge_mark SET seq = seq + 1 WHERE tree = ?"
 
 
@@ -307,6 +311,36 @@ def test_a_thread_that_writes_does_not_wait_for_one_that_waits_for_it(shared: Le
 
         in_threads([lambda: tables.write("count", outer), other])
         assert read(tables) == [("a", 1), ("b", 1)]
+        check_books(shared)
+
+
+def test_whoever_wrote_last_reserves_while_another_thread_reads(shared: Ledger) -> None:
+    """A write that ended leaves nothing that a later call of its thread would take for one."""
+    with closing(open_tables(shared.store)) as tables:
+        put(tables, "a", 1)
+        begun, stop, failed = threading.Event(), threading.Event(), list[Exception]()
+
+        def reading(rows: Rows) -> None:
+            while not stop.is_set():
+                # Long enough for the other thread to come in the middle of a statement.
+                rows.run(LONG)
+                begun.set()
+
+        def reserving() -> None:
+            assert begun.wait(LAST_RESORT_S)
+            for _ in range(100):
+                try:
+                    shared.reserve("acme", "0.0001")
+                except Exception as error:  # noqa: BLE001 - whatever it is
+                    failed.append(error)
+            stop.set()
+
+        reader = threading.Thread(target=lambda: tables.read(reading), daemon=True)
+        reader.start()
+        reserving()
+        reader.join(LAST_RESORT_S)
+        assert not failed
+        assert not reader.is_alive()
         check_books(shared)
 
 

@@ -98,8 +98,11 @@ class MemoryStore:
         if not writes_also(batch):
             return self._apply(batch, now)
         # In this order everywhere: who writes to the tables may read the ledger meanwhile.
-        with self.open_tables().lock:
-            return self._apply(batch, now, also=True)
+        tables = self.open_tables()
+        with tables.lock:
+            tables.writing_thread = threading.get_ident()
+            with tables.transaction_lock:
+                return self._apply(batch, now, also=True)
 
     def _apply(self, batch: Sequence[Operation], now: int, *, also: bool = False) -> list[Decision]:
         with self._lock:

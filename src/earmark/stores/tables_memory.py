@@ -28,8 +28,11 @@ class MemoryTables:
         """Make empty tables."""
         self.lock = threading.RLock()
         """Held by the thread that uses the connection; taken before the ledger's own lock."""
+        self.transaction_lock = threading.Lock()
+        """Held, after `lock`, by the thread that is in a transaction; no interrupt keeps it."""
+        self.writing_thread = 0
+        """The thread that had `transaction_lock` last; written before it is acquired."""
         self._process = OwnerProcess()
-        self._writing_thread = 0
         self._connection = apsw.Connection(":memory:")
         self._connection.execute("PRAGMA foreign_keys = ON")
         prepare_sqlite(self._connection, self.name, SystemClock())
@@ -38,8 +41,8 @@ class MemoryTables:
     @property
     def is_in_transaction(self) -> bool:
         """Whether the calling thread is in a transaction that writes."""
-        is_mine = self._writing_thread == threading.get_ident()
-        return is_mine and self._connection.in_transaction
+        # Without `lock`: another thread may use the connection, which refuses to be asked then.
+        return self.writing_thread == threading.get_ident() and self.transaction_lock.locked()
 
     def write(self, lock: str, work: Callable[[Rows], T]) -> T:
         """Do *work* in one transaction; there is one writer, whatever the lock."""
@@ -48,24 +51,30 @@ class MemoryTables:
         with self.lock, translated(self.name):
             if self.is_in_transaction:
                 raise in_transaction(self.name)
-            try:
-                self.begin()
-                found = work(self._rows)
-                self.end(keep=True)
-            except BaseException:
-                self.end(keep=False)
-                raise
-            return found
+            self.writing_thread = threading.get_ident()
+            with self.transaction_lock:
+                try:
+                    self.begin()
+                    found = work(self._rows)
+                    self.end(keep=True)
+                except BaseException:
+                    self.end(keep=False)
+                    raise
+                return found
 
     def read(self, work: Callable[[Rows], T]) -> T:
         """Do *work* on one commit; within a write of the same thread, on what it wrote so far."""
         self._process.check(self.name)
         with self.lock, translated(self.name):
+            if not self.transaction_lock.locked():
+                # What an interrupt left.
+                self.end(keep=False)
             return work(self._rows)
 
     def begin(self) -> None:
-        """Begin a transaction; the caller has the lock, and ends it."""
-        self._writing_thread = threading.get_ident()
+        """Begin a transaction; the caller has both locks, and ends it."""
+        # What an interrupt left.
+        self.end(keep=False)
         self._rows.run("BEGIN IMMEDIATE")
 
     def run(self, sql: str, *values: object) -> list[Row]:
