@@ -105,6 +105,9 @@ REFUSED: dict[str, Callable[[Ledger], object]] = {
     "rows as text": lambda books: books.holds(most="5"),  # type: ignore[arg-type]
     "an entry before the first": lambda books: books.entries(after=-1),
     "a state that is none": lambda books: books.holds(state="bogus"),  # type: ignore[arg-type]
+    "a label whose name is half a character": lambda books: books.reserve(
+        "acme", 1, labels={"\ud800": "b"}
+    ),
     "a label that is a number": lambda books: books.reserve("acme", 1, labels={"a": 1}),  # type: ignore[dict-item]
     "a label that is no number": lambda books: books.reserve(
         "acme",

@@ -311,6 +311,8 @@ def _labels(labels: Mapping[str, str]) -> str:
         if not (isinstance(name, str) and isinstance(value, str)):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped callers
             text = f"{shown(name)}: {shown(value)}"
             raise InvalidKey(text=text, want=_LABELS, kind="label")
+        if not name.isprintable():
+            raise InvalidKey(text=shown(name), want="printable characters", kind="name of a label")
     text = _SORTED.encode(dict(labels))
     if len(text) > LARGEST_LABELS:
         want = f"at most {LARGEST_LABELS} characters of JSON, not {len(text)}"

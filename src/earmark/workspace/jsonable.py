@@ -38,7 +38,10 @@ def to_jsonable(value: Any, *, levels: int = DEEPEST, utf8: bool = False) -> Any
     levels -= 1
     if kind is dict:
         return {
-            str(key): to_jsonable(each, levels=levels, utf8=utf8) for key, each in value.items()
+            _replace_surrogates(str(key)) if utf8 else str(key): to_jsonable(
+                each, levels=levels, utf8=utf8
+            )
+            for key, each in value.items()
         }
     if kind is list:
         return [to_jsonable(each, levels=levels, utf8=utf8) for each in value]

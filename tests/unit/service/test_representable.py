@@ -1,12 +1,14 @@
 """Over HTTP too, amounts that no store can add up are refused alone, and all else goes on."""
 
+import json
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from earmark.ledger.values import AS_HELD, Amounts, Settle
+from earmark.clock import NANOS_PER_SECOND
+from earmark.ledger.values import AS_HELD, Amounts, Reserve, Settle
 from earmark.money import LARGEST_NANOS, LARGEST_SUM
 from earmark.service.readiness import FRESH_S
 from earmark.stores.open import open_ledger
@@ -121,3 +123,27 @@ def test_a_store_that_cannot_presume_what_is_due_is_not_ready(tmp_path: Path, st
         # A server's own constraint may find it before the rules do.
         assert check["code"] in {"store_corrupt", "store_error", "store_unavailable"}
     recycle(tmp_path)
+
+
+def test_a_label_that_no_answer_can_hold_is_refused_and_one_that_is_there_is_shown(
+    opened: House,
+) -> None:
+    """Half a character in a label's name opens nothing; where a store has one, answers go on."""
+    opened.budget("acme")
+    body = {"budget": "acme", "amount": "0.001", "key": "k", "labels": {"\ud800": "b"}}
+    text = json.dumps(body)
+    problem = opened.no(
+        400, "post", "/v1/reservations", content=text, headers={"content-type": "application/json"}
+    )
+    assert "label" in problem["detail"]
+    assert opened.ok("get", "/v1/reservations?state=open")["items"] == []
+    # As a program of before wrote it.
+    store = opened.workspace.ledger.store
+    labels = json.dumps({"\ud800": "b"})
+    store.apply(
+        [Reserve("old", "acme", Amounts(1), 3600 * NANOS_PER_SECOND, labels=labels)],
+        opened.clock.instant(),
+    )
+    (item,) = opened.ok("get", "/v1/reservations?state=open")["items"]
+    assert item["labels"] == {"?": "b"}
+    assert opened.ok("get", "/v1/reservations/old")["labels"] == {"?": "b"}
