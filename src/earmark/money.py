@@ -16,6 +16,9 @@ LARGEST_LIMIT_NANOS: Final = 1 << 62
 #: The largest sum that every store holds. What is settled and held on an account never exceeds it.
 LARGEST_SUM: Final = (1 << 63) - 1
 
+#: An amount as requests and tasks write it: plain digits, for every JSON reader to check.
+USD_PATTERN: Final = r"^[0-9]{1,10}(\.[0-9]{1,9})?$"
+
 #: Longer texts are no amounts: 10 digits of dollars, a point, 9 digits and some zeros.
 LONGEST_TEXT: Final = 40
 

@@ -308,6 +308,10 @@ BAD = [
     ("work", CompositionWork(graph={"a": 1}, budget="1"), "composition refused"),
     ("work", CompositionWork(graph=GRAPH, budget="lots"), "'lots' is not an amount"),
     ("work", CompositionWork(graph=GRAPH, budget="-1"), "-1 is not an amount"),
+    ("work", CompositionWork(graph=GRAPH, budget="1e3"), "'1e3' is not an amount"),
+    ("work", CompositionWork(graph=GRAPH, budget="+1"), "plain digits"),
+    ("work", CompositionWork(graph=GRAPH, budget=".5"), "plain digits"),
+    ("work", CompositionWork(graph=GRAPH, budget="1\n"), "is not an amount"),
     ("work", CompositionWork(graph=GRAPH, budget="1", input=float("nan")), "is not an input"),
 ]
 

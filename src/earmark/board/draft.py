@@ -22,14 +22,15 @@ from earmark.board.task import (
 )
 from earmark.board.text import is_text, shown, to_json
 from earmark.composition.parse import parse_composition
-from earmark.errors import InvalidTask
-from earmark.money import Money
+from earmark.errors import InvalidAmount, InvalidTask
+from earmark.money import USD_PATTERN, Money
 
 #: Bytes of UTF-8.
 LARGEST_DESCRIPTION: Final = 256 * 1024
 LARGEST_PROMPT: Final = 4 * 1024 * 1024
 _LATEST: Final = (1 << 63) - 1
 
+_USD: Final = re.compile(USD_PATTERN.removesuffix("$"))
 _TYPE: Final = re.compile(TYPE_PATTERN)
 _MODEL: Final = re.compile(r"[A-Za-z0-9_.-]{1,100}/[^\s\x00-\x1f\x7f]{1,200}")
 
@@ -102,7 +103,15 @@ def _check_work(work: TaskWork) -> None:
         case CompositionWork():
             parse_composition(to_json(work.graph, "composition"))
             to_json(work.input, "input")
-            Money(work.budget)
+            _check_budget(work.budget)
+
+
+def _check_budget(budget: str) -> None:
+    Money(budget)
+    # Which reads more than a schema tells clients to send: "1e3", "+1".
+    if not _USD.fullmatch(budget):
+        want = "US dollars in plain digits, such as '0.25', at most nine after the point"
+        raise InvalidAmount(text=repr(shown(budget)), want=want)
 
 
 def _check_model_work(work: ModelWork) -> None:

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, Literal
 from msgspec import Meta, Struct
 
 from earmark.clock import Instant, InstantOrZero
-from earmark.money import Money
+from earmark.money import USD_PATTERN, Money
 
 #: What tasks are about, besides whatever name a user gives.
 TYPES: Final = (
@@ -96,7 +96,14 @@ class CompositionWork(Struct, frozen=True, kw_only=True, tag="composition"):
     graph: Mapping[str, Any]
     """The composition's JSON."""
     input: Any = None
-    budget: str
+    budget: Annotated[
+        str,
+        _shown(
+            pattern=USD_PATTERN,
+            description="The most one run may spend: US dollars, exact.",
+            examples=["0.25"],
+        ),
+    ]
     """The most one run may spend: USD as a decimal string."""
 
 

@@ -9,15 +9,17 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from earmark.budget.path import LONGEST_PATH
 from earmark.ledger.requests import LONGEST_KEY
-from earmark.money import LARGEST_NANOS
+from earmark.money import LARGEST_NANOS, USD_PATTERN
 
-USD = r"^[0-9]{1,10}(\.[0-9]{1,9})?$"
 DURATION = r"^[0-9]{1,9}(\.[0-9]{1,9})?(ms|sec|s|min|m|h|d)$"
 #: In paths: a budget's name, segments joined by slashes.
 PATH = r"^[A-Za-z0-9._-]{1,64}(/[A-Za-z0-9._-]{1,64}){0,15}$"
 
 Usd = Annotated[
-    str, Field(strict=True, pattern=USD, examples=["0.045864"], description="US dollars, exact.")
+    str,
+    Field(
+        strict=True, pattern=USD_PATTERN, examples=["0.045864"], description="US dollars, exact."
+    ),
 ]
 DurationField = Annotated[str, Field(strict=True, pattern=DURATION, examples=["10min"])]
 PathField = Annotated[str, Field(strict=True, pattern=PATH, max_length=LONGEST_PATH)]

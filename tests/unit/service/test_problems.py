@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -193,6 +194,40 @@ def test_a_wrong_body_is_told_where_it_is_wrong(shared: House, body: Any, place:
     """400 with the place of each fault; money as a number is one."""
     problem = shared.no(400, "post", "/v1/reservations", json=body)
     assert [each["place"] for each in problem["errors"]] == [place]
+
+
+@pytest.mark.parametrize(
+    ("body", "place", "said"),
+    [
+        ({"title": "x", "labels": ["a", 1]}, "labels/1", "Expected `str`, got `int`"),
+        ({"title": 1}, "title", "Expected `str`, got `int`"),
+        ({"title": "x", "priority": "P9"}, "priority", ": give P0, P1, P2 or P3"),
+        ({"title": "x", "priority": 0}, "priority", ": give P0, P1, P2 or P3"),
+        ({"title": "x", "work": {"kind": "y"}}, "work/kind", ": give model or composition"),
+    ],
+)
+def test_a_wrong_task_is_told_where_it_is_wrong(
+    shared: House, body: Any, place: str, said: str
+) -> None:
+    """By a JSON pointer, also into a list; where one of some names is due, with those."""
+    (fault,) = shared.no(400, "post", "/v1/tasks", json=body)["errors"]
+    assert (fault["place"], fault["detail"].endswith(said)) == (f"/body/{place}", True), fault
+
+
+@pytest.mark.parametrize("budget", ["1e3", "+1", ".5"])
+def test_a_budget_of_a_composition_is_plain_digits(shared: House, budget: str) -> None:
+    """As every amount that a request brings, and as the schema says."""
+    root = {"op": "Stage", "id": "draft"}
+    graph = {"description": "g", "version": "0.1.0", "root": root}
+    work = {"kind": "composition", "graph": graph, "budget": budget}
+    body = {"title": "x", "work": work}
+    problem = shared.no(400, "post", "/v1/tasks", json=body)
+    assert f"'{budget}' is not an amount" in problem["detail"]
+    schemas = shared.ok("get", "/openapi.json", scope=None)["components"]["schemas"]
+    schema = schemas["CompositionWorkDraft"]["properties"]["budget"]
+    assert not re.search(schema["pattern"], budget)
+    assert re.search(schema["pattern"], schema["examples"][0])
+    assert "US dollars" in schema["description"]
 
 
 @pytest.mark.parametrize("body", [b"{", b"\xff", b"[" * 100_000, b'"\\ud800"', b"1e999", b""])
