@@ -8,6 +8,7 @@ import pytest
 
 from earmark.board.task import TaskStatus
 from earmark.service import pages
+from earmark.workspace.tokens import GatewayAccess
 from support.page_house import HOSTILE, PageHouse, Visitor, page_house
 
 #: Every form of the pages, with what it needs at least.
@@ -211,6 +212,18 @@ def test_a_wrong_token_opens_nothing(house: PageHouse) -> None:
     assert "set-cookie" not in answer.headers
     assert "this token opens nothing" in page.text
     assert "aaaa" not in answer.text
+
+
+def test_a_token_of_the_gateway_does_not_log_in(house: PageHouse) -> None:
+    """The login says what it is for, and what to log in with; no session begins."""
+    _, token = house.tokens.create_for_gateway("agent", GatewayAccess(budget="acme"))
+    visitor = house.visitor()
+    answer = visitor.log_in(token)
+    page = visitor.checked(answer)
+    assert answer.status_code == 403
+    assert "set-cookie" not in answer.headers
+    assert "this token pays for calls through the gateway and opens no page" in page.text
+    assert token not in answer.text
 
 
 def test_logging_out_ends_the_session(house: PageHouse) -> None:

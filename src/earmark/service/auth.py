@@ -109,11 +109,18 @@ class Authenticator:
         """Begin a session for who has the token *secret*; returns what its cookie says.
 
         Raises:
-            Problem: 401: it opens nothing.
+            Problem: 401: it opens nothing; 403: it is one of the gateway.
         """
         row = self._tokens.check(secret.strip())
         if row is None:
             raise unauthorized("this token opens nothing: it is unknown, expired or revoked")
+        if row.access is not None:
+            raise ProblemError(
+                403,
+                "forbidden",
+                "this token pays for calls through the gateway and opens no page: log in with one"
+                " of the service, which has the scope read, spend or admin",
+            )
         name = token_urlsafe(32)
         until = self._clock.instant() + SESSION_S * NANOS_PER_SECOND
         with self._lock:
