@@ -71,7 +71,6 @@ class JsonForm(Generic[T]):
         *members: Member,
         name: str = "",
         about: str = "",
-        accepts_more: bool = False,
     ) -> None:
         """Write values of the class *of*.
 
@@ -80,13 +79,11 @@ class JsonForm(Generic[T]):
             members: What it has, in order; an attribute by its name. All fields unless given.
             name: In the schema; the class's unless given.
             about: What it is, for the schema; the first line of the class's docstring unless given.
-            accepts_more: Whether the schema lets it have further members.
         """
         self.of = of
         self.name = name or of.__name__
         self.members: tuple[Member, ...] = members or fields_of(of)
         self._about = about or about_of(of)
-        self._accepts_more = accepts_more
         self._tag = tag_of(of)
         self._of_class.setdefault(of, self)
 
@@ -106,9 +103,7 @@ class JsonForm(Generic[T]):
     def json_type(self) -> Any:  # noqa: ANN401 - a type made at run time
         """The struct that `msgspec` makes the schema of."""
         fields = [(_name_of(each), _codec(self._type_of(each))[0]) for each in self.members]
-        return json_struct(
-            self.name, fields, self._about, tag=self._tag, accepts_more=self._accepts_more
-        )
+        return json_struct(self.name, fields, self._about, tag=self._tag)
 
     @cached_property
     def page_type(self) -> Any:  # noqa: ANN401 - a type made at run time
@@ -168,20 +163,13 @@ def _with_types(schema: Any) -> Any:  # noqa: ANN401 - a piece of a schema
             return found
 
 
-def json_struct(
-    name: str,
-    fields: Iterable[Any],
-    about: str,
-    *,
-    tag: str | None = None,
-    accepts_more: bool = False,
-) -> Any:  # noqa: ANN401 - a type made at run time
+def json_struct(name: str, fields: Iterable[Any], about: str, *, tag: str | None = None) -> Any:  # noqa: ANN401 - a type made at run time
     """Return a struct of JSON's types, for `msgspec` to check or to describe; *about* it."""
     return msgspec.defstruct(
         name,
         fields,
         kw_only=True,
-        forbid_unknown_fields=not accepts_more,
+        forbid_unknown_fields=True,
         tag_field="kind" if tag else None,
         tag=tag,
         namespace={"__doc__": about},

@@ -115,6 +115,15 @@ def test_runs_come_newest_first(full: House) -> None:
     found = everything(full, "/v1/runs", 1)
     assert [each["run_id"][-2:] for each in found] == ["a3", "a2", "a1"]
     assert [each["status"] for each in found] == ["running", "running", "ok"]
+    schemas = full.ok("get", "/openapi.json", scope=None)["components"]["schemas"]
+    named = schemas["RunStatement"]["properties"].keys()
+    answered = {run_id: full.ok("get", f"/v1/runs/{run_id}") for run_id in moments}
+    assert all(each.keys() == named for each in answered.values())
+    ended = answered["00000000000000a1"]
+    statement = statement_of("00000000000000a1").to_json()
+    totals = ("spent", "held", "presumed", "overrun", "unaccounted", "output", "error", "ended_at")
+    assert [ended[name] for name in totals] == [statement[name] for name in totals]
+    assert [each["spent"] for each in answered.values()] == [ended["spent"], None, None]
     lines = [len(full.ok("get", f"/v1/runs/{run_id}")["lines"]) for run_id in moments]
     assert lines == [2, 1, 1]
 

@@ -1,7 +1,7 @@
 """Runs: the latest ones, and what each cost, from the journal beside the books."""
 
 from fastapi import APIRouter
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from earmark.service.answers import answer, answers
 from earmark.service.auth import ReadCaller
@@ -10,7 +10,6 @@ from earmark.service.idempotency import IdempotentRoute
 from earmark.service.paging import USUAL, Cursor, LimitParam, page
 from earmark.service.routes.params import NameParam
 from earmark.service.runs import key_at, mark_of, run_of
-from earmark.workspace.jsonable import to_jsonable_utf8
 from earmark.workspace.resources.runs import RUN, RUN_STATEMENT
 
 router = APIRouter(route_class=IdempotentRoute, tags=["runs"])
@@ -30,7 +29,5 @@ async def list_runs(
 async def get_run(service: ServiceDep, _: ReadCaller, run_id: NameParam) -> Response:
     """Show what a run cost, line by line; one without a statement goes on, or was interrupted."""
     record = await run_of(service.workspace, run_id)
-    if record.statement is not None:
-        return JSONResponse(to_jsonable_utf8(record.statement))
     status = record.status_at(service.clock.instant())
     return answer(RUN_STATEMENT, record, status=status, lines=record.lines)

@@ -2,9 +2,11 @@
 
 from typing import Any, Final
 
+from earmark.clock import Instant
+from earmark.money import Money
 from earmark.runs.journal import RunRecord, RunSummary
 from earmark.runs.statement import RunStatus
-from earmark.workspace.json_form import Extra, JsonForm
+from earmark.workspace.json_form import Computed, Extra, JsonForm
 
 #: Without its lines and its statement; `status` is as it stands now.
 RUN: Final[JsonForm[RunRecord | RunSummary]] = JsonForm[Any](
@@ -15,11 +17,30 @@ RUN: Final[JsonForm[RunRecord | RunSummary]] = JsonForm[Any](
     name="Run",
     about="One run of a composition.",
 )
-RUN_STATEMENT: Final[JsonForm[RunRecord | RunSummary]] = JsonForm[Any](
-    RunSummary,
+
+
+def _of_statement(name: str, kind: Any) -> Computed:  # noqa: ANN401 - a type of any kind
+    """Return the member *name* of a run's statement, of the type *kind*; null without one."""
+
+    def get(record: RunRecord) -> Any:  # noqa: ANN401 - of that type
+        return None if record.statement is None else getattr(record.statement, name)
+
+    get.__annotations__["return"] = kind
+    return Computed(name, get)
+
+
+RUN_STATEMENT: Final[JsonForm[RunRecord]] = JsonForm[Any](
+    RunRecord,
     *RUN.members,
+    _of_statement("ended_at", Instant | None),
+    _of_statement("output", Any),
+    _of_statement("error", dict[str, Any] | None),
+    *(
+        _of_statement(name, Money | None)
+        for name in ("spent", "held", "presumed", "overrun", "unaccounted")
+    ),
+    _of_statement("warnings", tuple[str, ...] | None),
     Extra("lines", list[dict[str, Any]]),
     name="RunStatement",
-    about="What a run cost, line by line; while it runs, the lines written so far.",
-    accepts_more=True,
+    about="What a run cost, line by line; while it runs, the lines written so far, and no totals.",
 )
