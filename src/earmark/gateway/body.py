@@ -14,6 +14,7 @@ import msgspec
 from earmark.gateway.denied import Denied
 
 _KEY: Final = re.compile(rb'"(?:[^"\\]|\\.)*"')
+_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 _SPACE: Final = re.compile(rb"[ \t\n\r]*")
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -22,8 +23,8 @@ def decoded(data: bytes) -> dict[str, Any]:
     """Return the JSON object that *data* is.
 
     Raises:
-        Denied: It is none, or one of its objects names a member twice: then nobody knows which of
-            the two its provider reads.
+        Denied: It is none; or one of its objects names a member twice, as nobody knows which of the
+            two its provider reads; or an escape is half of a surrogate pair, which is no character.
     """
     try:
         found = json.loads(
@@ -33,6 +34,8 @@ def decoded(data: bytes) -> dict[str, Any]:
         raise Denied(400, "invalid_json", "the body is no JSON in UTF-8") from None
     if not isinstance(found, dict):
         raise Denied(400, "invalid_json", "the body is no JSON object")
+    if _SURROGATE.search(data):
+        _check_surrogates(cast("object", found))
     return cast("dict[str, Any]", found)
 
 
@@ -41,6 +44,18 @@ def _members_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         raise Denied(400, "repeated_member", "an object of the body names a member twice")
     return found
+
+
+def _check_surrogates(value: object) -> None:
+    """Refuse what UTF-8 cannot hold: nothing that reads a part of it could write it again."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except (UnicodeEncodeError, RecursionError):
+        words = (
+            "a text of the body is cut within a character: a \\u escape is half of a surrogate"
+            " pair; send both halves, or neither"
+        )
+        raise Denied(400, "invalid_json", words) from None
 
 
 def _no_constant(name: str) -> NoReturn:

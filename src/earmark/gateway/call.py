@@ -14,6 +14,7 @@ from earmark.admission.guard import AsyncGuard, Opening
 from earmark.admission.policy import Policy
 from earmark.admission.request import OpenOptions
 from earmark.admission.ticket import AsyncTicket
+from earmark.apis.failures import connection_failure
 from earmark.apis.provider_count import count_request
 from earmark.config.settings import GatewaySettings
 from earmark.errors import InvalidUsage, KeyReused, ReservationClosed
@@ -27,7 +28,7 @@ from earmark.gateway.headers import Pairs, to_client, to_provider
 from earmark.gateway.left import hold_headers
 from earmark.gateway.peer import ClientGone, Peer
 from earmark.gateway.quotes import send_quote
-from earmark.gateway.sender import ReplyTooLarge, UpstreamSender, read_reply
+from earmark.gateway.sender import ReplyTooLarge, SendProgress, UpstreamSender, read_reply
 from earmark.gateway.stream import pass_stream
 from earmark.gateway.upstreams import Upstream, Upstreams, family_of
 from earmark.ledger.async_ledger import AsyncLedger
@@ -271,10 +272,11 @@ async def _send(
     peer: Peer,
     send: Send,
 ) -> None:
-    body = spliced(incoming.body, outgoing.written, ticket.body)
-    headers = to_provider(incoming.pairs, outgoing.upstream.headers)
+    url, progress = outgoing.upstream.url, SendProgress()
     try:
-        async with parts.sender.request("POST", outgoing.upstream.url, headers, body) as response:
+        body = spliced(incoming.body, outgoing.written, ticket.body)
+        headers = to_provider(incoming.pairs, outgoing.upstream.headers)
+        async with parts.sender.request("POST", url, headers, body, progress) as response:
             kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
             if response.status not in _SUCCESS:
                 await _pass_error(parts, response, ticket, send)
@@ -287,7 +289,15 @@ async def _send(
     except SENDING_FAILED as error:
         if ticket.charge is not None:
             raise
-        raise await ticket.fail(error) from None
+        if progress.began:
+            raise await ticket.fail(error) from None
+        failure = connection_failure(outgoing.upstream.provider, error)
+        failure.charge = await ticket.release()
+        raise failure from None
+    except (Exception, asyncio.CancelledError):
+        if not progress.began:
+            await ticket.release()
+        raise
 
 
 def _hides_usage(endpoint: Endpoint, body: dict[str, Any]) -> bool:

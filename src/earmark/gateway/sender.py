@@ -3,6 +3,8 @@
 import io
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Final
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -28,6 +30,14 @@ class ReplyTooLarge(Exception):
     """A reply that is no stream is larger than is read."""
 
 
+@dataclass(slots=True)
+class SendProgress:
+    """How far the sending of one request came."""
+
+    began: bool = False
+    """Whether any byte of it may have been sent; set before the first one is."""
+
+
 class UpstreamSender:
     """One HTTP client; made, used and closed in one event loop."""
 
@@ -40,16 +50,23 @@ class UpstreamSender:
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
             skip_auto_headers=_AUTOMATIC,
+            trace_configs=[_progress_trace()],
         )
         self._proxies = getproxies()
 
     @asynccontextmanager
     async def request(
-        self, method: str, url: str, headers: Pairs, body: bytes
+        self,
+        method: str,
+        url: str,
+        headers: Pairs,
+        body: bytes,
+        progress: SendProgress | None = None,
     ) -> AsyncGenerator[aiohttp.ClientResponse]:
         """Send a request and give the reply, whose status says anything; at most once.
 
-        Leaving the block closes the connection unless the reply was read to its end.
+        Leaving the block closes the connection unless the reply was read to its end. *progress*
+        says how far it came, if it raises.
         """
         large = len(body) > _IN_ONE_PIECE
         async with self._session.request(
@@ -60,6 +77,7 @@ class UpstreamSender:
             data=io.BytesIO(body) if large else body or None,
             allow_redirects=False,
             proxy=self._proxy(url),
+            trace_request_ctx=progress,
         ) as response:
             yield response
 
@@ -76,6 +94,19 @@ class UpstreamSender:
         if is_loopback(host) or proxy_bypass(host):
             return None
         return self._proxies.get(parts.scheme) or self._proxies.get("all")
+
+
+def _progress_trace() -> aiohttp.TraceConfig:
+    """Return what notes that a request begins to be written: signalled before its first byte."""
+
+    async def note(_: object, context: SimpleNamespace, __: object) -> None:
+        progress = context.trace_request_ctx
+        if isinstance(progress, SendProgress):
+            progress.began = True
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_headers_sent.append(note)
+    return trace
 
 
 async def read_reply(response: aiohttp.ClientResponse) -> bytes:
