@@ -15,6 +15,7 @@ from earmark.errors import (
     InvalidAmount,
     InvalidDuration,
     InvalidLimit,
+    InvalidUsage,
     KeyReused,
     NoBudget,
     NotFound,
@@ -129,8 +130,8 @@ def as_error(refused: Refused) -> EarmarkError:
             return _exceeded(refused)
         case "past" | "too_late" | "uncountable":
             return _out_of_range(refused)
-        case "full" | "no_limit":
-            return _no_extension(refused)
+        case "full" | "no_limit" | "other_kind":
+            return _no_change(refused)
 
 
 def balance(account: Account, *, paused: bool) -> Balance:
@@ -191,8 +192,14 @@ def _out_of_range(refused: Refused) -> InputError:
     return InvalidAmount(text=subject, want=want)
 
 
-def _no_extension(refused: Refused) -> InvalidLimit:
-    """Return why a budget's limit cannot be extended: too many extensions, or no such limit."""
+def _no_change(refused: Refused) -> InputError:
+    """Return why a budget cannot be changed so: its kind, its extensions, no such limit."""
+    if refused.why == "other_kind":
+        detail = (
+            f"budget '{refused.budget}' is of kind '{refused.first}', and cannot become one of"
+            f" kind '{refused.now}': choose another path, for a run another run_id"
+        )
+        return InvalidUsage(detail=detail)
     if refused.why == "full":
         text, want = f"another extension of {refused.budget}", f"at most {MOST_EXTENSIONS}"
         return InvalidLimit(text=text, want=f"{want} that have not ended", kind="extension")

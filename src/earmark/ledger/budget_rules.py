@@ -64,6 +64,9 @@ def changed(op: SetLimits, budget: Budget | None) -> Budget:
 def _set_limits(
     op: SetLimits, budget: Budget | None, now: int, seq: int, opened: Opened
 ) -> Decision:
+    if budget is not None and op.kind not in {None, budget.kind}:
+        # Whoever opens a budget for itself would replace the limits of one that is somebody's.
+        return Refused("other_kind", budget=op.budget, first=budget.kind, now=op.kind or "")
     updated = changed(op, budget)
     if updated == budget:
         return Repeated(None, budget)

@@ -405,6 +405,7 @@ class Refused(Struct, frozen=True, gc=False):
         "not_found",
         "full",
         "no_limit",
+        "other_kind",
         "past",
         "too_late",
         "uncountable",

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from earmark.composition.ast import Const, Fanout, Let, Merge, Parallel, Retry, Sequential, Stage
-from earmark.errors import EarmarkError
+from earmark.errors import EarmarkError, InvalidUsage
 from earmark.money import Money
 from earmark.runs.events import RunEnded, RunStarted, StageEnded, StageStarted
 from earmark.runs.statement import RunStatus, Statement
@@ -201,3 +201,15 @@ def test_random_runs_agree_with_the_ledger(make_house: Any) -> None:
         assert statement.status in {RunStatus.OK, RunStatus.FAILED, RunStatus.REFUSED}
         assert statement.spent <= Money(budget)
         house.check(statement)
+
+
+def test_a_budget_of_somebody_is_not_made_a_runs(make_house: Any) -> None:
+    """A run whose path has a budget already is refused before a call; its limits and holds stay."""
+    house = make_house("1 usd per day")
+    own = house.books.set_budget("acme/run-7", limits=["0.10 usd per day"])
+    held = house.books.reserve("acme/run-7", "0.10")
+    with pytest.raises(InvalidUsage, match=r"'acme/run-7' is of kind 'budget'.* another run_id"):
+        house.run(PURE, 1, stages=[pure], budget="0.20", run_id="7")
+    assert house.books.budgets("acme/run-7") == [own]
+    (balance,) = house.books.balances("acme/run-7")
+    assert (balance.limit, balance.held, balance.settled) == (held.amount, held.amount, Money())
