@@ -9,7 +9,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from earmark.errors import StoreClosed, StoreUnavailable
+from earmark.errors import StoreClosed, StoreError, StoreUnavailable
 from earmark.ledger.ledger import Ledger
 from earmark.ledger.values import AlsoWrite, Amounts, Reservation, Settle
 from earmark.stores.memory import MemoryStore
@@ -363,6 +363,34 @@ def test_a_write_within_a_read_is_refused(tmp_path: Path) -> None:
         assert tables.read(reading) == []
         put(tables, "a", 1)
         ledger.reserve("acme", 1)
+
+
+def test_an_error_in_a_nested_read_leaves_the_outer_read_as_it_was(shared: Ledger) -> None:
+    """Only the outermost read ends the transaction; it goes on to see its own commit."""
+    with closing(open_tables(shared.store)) as tables, closing(apart(shared, tables)) as other:
+
+        def fail(rows: Rows) -> None:
+            rows.run(READ)
+            raise ValueError("no")
+
+        def outer(rows: Rows) -> list[tuple[object, ...]]:
+            assert rows.run(READ) == []
+            with pytest.raises(ValueError, match="no"):
+                tables.read(fail)
+            with pytest.raises(StoreError, match="no such column"):
+                tables.read(lambda inner: inner.run("SELECT missing FROM {schema}.nudge_mark"))
+            if other is not tables:
+                put(other, "a", 1)
+            return rows.run(READ)
+
+        assert tables.read(outer) == []
+        put(tables, "b", 1)
+        assert ("b", 1) in read(tables)
+
+
+def apart(ledger: Ledger, tables: Tables) -> Tables:
+    """Open the same tables as another program does, if there can be one."""
+    return tables if ledger.store.url == "memory:" else tables_at(ledger.store.url)
 
 
 def test_the_tables_of_a_file_open_no_connection(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Ctrl-C at every line of a commit, a read and a write beside the books, on every durable store.
 
+A read and a write beside the books are interrupted as well where they end by an error.
+
 One interrupt a run, before the first line, then before the second, and so on. Afterwards the books
 are as good as new: everybody who waited has an answer, nothing acknowledged is lost, the next call
 works in this process and in another. `make fire` interrupts at all lines, `make test` at every
@@ -22,7 +24,7 @@ from earmark.ledger.committer import DirectCommitter
 from earmark.ledger.ledger import Ledger
 from earmark.stores.open import open_ledger
 from earmark.stores.open_tables import open_tables
-from earmark.stores.tables import Tables
+from earmark.stores.tables import Rows, Tables
 from support.interrupt import STEP, Interrupt, Place, in_thread, on_a_thread_of_its_own
 from support.last_resort import LAST_RESORT_S
 from support.ledger_books import DURABLE, STORES
@@ -58,6 +60,10 @@ def other(url: str) -> Iterator["subprocess.Popen[str]"]:
             process.kill()
 
 
+#: What ends by an ordinary error, which an interrupt may come after.
+FAILING = ("failing_table", "failing_read")
+
+
 def writes(process: "subprocess.Popen[str]", mine: str, theirs: list[str]) -> bool:
     """Return whether *process* can write, and finds what was acknowledged here."""
     assert process.stdin is not None
@@ -91,6 +97,26 @@ class House:
         """Write a row beside the books."""
         sql = "INSERT INTO {schema}.nudge_mark (tree, seq) VALUES (?, 0) ON CONFLICT DO NOTHING"
         self.tables.write("marks", lambda rows: rows.run(sql, key))
+
+    def failing_table(self, key: str) -> None:
+        """Write a row beside the books, and undo it by an error."""
+
+        def work(rows: Rows) -> None:
+            rows.run("INSERT INTO {schema}.nudge_mark (tree, seq) VALUES (?, 0)", key)
+            raise ValueError(key)
+
+        with suppress(ValueError):
+            self.tables.write("marks", work)
+
+    def failing_read(self, key: str) -> None:
+        """Read beside the books, and fail."""
+
+        def work(rows: Rows) -> None:
+            rows.run("SELECT tree FROM {schema}.nudge_mark")
+            raise ValueError(key)
+
+        with suppress(ValueError):
+            self.tables.read(work)
 
     @property
     def links(self) -> "list[Link]":
@@ -152,7 +178,9 @@ class House:
 
 
 @pytest.mark.parametrize("lost", [False, True], ids=["open", "opened anew"])
-@pytest.mark.parametrize("act", ["reserve", "reserve alone", "extend", "balances", "table"])
+@pytest.mark.parametrize(
+    "act", ["reserve", "reserve alone", "extend", "balances", "table", *FAILING]
+)
 @pytest.mark.parametrize("store", DURABLE)
 @on_a_thread_of_its_own
 def test_an_interrupt_at_any_line_leaves_the_books_whole(
@@ -169,14 +197,18 @@ def test_an_interrupt_at_any_line_leaves_the_books_whole(
         books.reserve("acme", "0.01", key="base")
         house = House(books, tables)
         work = getattr(house, act.removesuffix(" alone"))
+        # At each line: few are between an error and its end.
+        step = 1 if act in FAILING else STEP
+        # Of those, nobody else's call may find what was left before the other process does.
+        is_alone = act.endswith("alone") or act in FAILING
         passed: set[Place] = set()
         for nth in itertools.count(1):
             if lost:
                 house.lose()
             ours, theirs = f"ours{nth}", f"theirs{nth}"
-            interrupt = Interrupt(passed, STEP - 1)
+            interrupt = Interrupt(passed, step - 1)
             with (
-                nullcontext() if act.endswith("alone") else house.neighbour(theirs) as refused,
+                nullcontext() if is_alone else house.neighbour(theirs) as refused,
                 suppress(KeyboardInterrupt),
                 interrupt,
             ):
@@ -186,12 +218,14 @@ def test_an_interrupt_at_any_line_leaves_the_books_whole(
             acknowledged += [theirs] if refused == [] else []
             assert all("outcome is unknown" in str(error) for error in refused or ()), interrupt.at
             assert writes(process, f"other{nth}", acknowledged), interrupt.at
+            assert not books.store.is_in_transaction, interrupt.at
+            assert books.store.reservation(f"other{nth}") is not None, interrupt.at
             in_thread(lambda ours=ours: work(ours), interrupt.at)
             in_thread(lambda theirs=theirs: house.reserve(theirs), interrupt.at)
             work(ours)
             if not interrupt.at:
                 break
-        assert nth * STEP > 20, "it was interrupted at as many lines"
+        assert nth * step > 20, "it was interrupted at as many lines"
         kept = list(books.entries(most=10**9))
         reserved = [entry.key for entry in kept if entry.kind == "reserve"]
         assert len(reserved) == len(set(reserved))

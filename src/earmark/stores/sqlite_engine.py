@@ -8,6 +8,10 @@ as it is: SQLite's change counter only moves when another connection commits.
 The locks are taken in one order: first that of the writing connection, then that of the reading
 one. So what is done in a transaction may read, and what is done in a read may not write: a thread
 would wait for one that waits for it.
+
+An interrupt may strike at any line, those that clean up after an error included. What must hold
+all the same is held by a lock in a `with`, whose release nothing skips: whether a thread is in a
+transaction or a read. And what was begun is marked as unfinished first, and found by the next use.
 """
 
 # apsw's stubs name the type of a bytes-like value in a way that type checkers cannot resolve.
@@ -87,10 +91,18 @@ class SqliteEngine:
         self._process = OwnerProcess()
         self._users = 1
         self._is_closed = False
+        self._transaction_lock = threading.Lock()
+        """Held, after the write lock, by the thread that is in a transaction."""
         self._writing_thread = 0
-        """The thread in a transaction of `writer`; written by the thread that has its lock."""
+        """The thread that had the transaction lock last; written before it is acquired."""
+        self._is_write_unfinished = False
+        """Whether a transaction is under way, or an interrupt ended one."""
+        self._reading_lock = threading.Lock()
+        """Held, after the read lock, by the thread that is in a read."""
         self._reading_thread = 0
-        """The thread in a transaction of `reader`; written by the thread that has its lock."""
+        """The same of the reading lock, if it reads as of one commit; else 0."""
+        self._is_read_unfinished = False
+        """Whether a read is under way, or an interrupt ended one."""
         self._is_broken = True
         """Whether an error or an interrupt left the connections in a state nobody knows."""
         self._has_lost_rows = False
@@ -126,7 +138,8 @@ class SqliteEngine:
     @property
     def is_in_transaction(self) -> bool:
         """Whether the calling thread is in a transaction of either connection."""
-        return get_ident() in {self._writing_thread, self._reading_thread}
+        is_writing = self._writing_thread == get_ident() and self._transaction_lock.locked()
+        return is_writing or self._is_reading_here()
 
     def transaction(
         self,
@@ -154,35 +167,54 @@ class SqliteEngine:
             self._process.check(self.name)
         if self._reading_thread and self._is_reading_here():
             raise in_transaction(self.name)
+        if self._is_read_unfinished:
+            self._find_unfinished_read()
         with self._write_lock:
             if self._is_closed:
                 self._check_open()
-            try:
-                if self._is_broken or self._file.is_lost or self._has_lost_rows:
-                    self._reopen(is_numbered=is_numbered)
-                return self._transact(work, committed, undone)
-            except apsw.IOError as error:
-                self._is_broken = True
+            if self._transaction_lock.locked():
+                # By this thread, as it has the write lock.
+                raise in_transaction(self.name)
+            self._writing_thread = get_ident()
+            with self._transaction_lock:
                 try:
-                    self._reopen(is_numbered=is_numbered)
-                    return self._transact(work, committed, undone)
-                except (apsw.Error, OSError, StoreError):
-                    self._is_broken = True
-                    raise_translated(error, self.name)
-            except (apsw.Error, OSError) as error:
-                self._file.check()
+                    return self._transact_or_repeat(work, committed, undone, is_numbered)
+                except BaseException as error:
+                    if not isinstance(error, Exception):
+                        self._is_broken = True
+                        # Once more: it may have struck where an error ended the transaction.
+                        self._roll_back()
+                    raise
+
+    def _transact_or_repeat(
+        self,
+        work: Callable[[], T],
+        committed: Callable[[], None],
+        undone: Callable[[], None],
+        is_numbered: bool,  # noqa: FBT001 - as of `transaction`
+    ) -> T:
+        self._is_broken = self._is_broken or self._is_write_unfinished
+        try:
+            if self._is_broken or self._file.is_lost or self._has_lost_rows:
+                self._reopen(is_numbered=is_numbered)
+            return self._transact(work, committed, undone)
+        except apsw.IOError as error:
+            self._is_broken = True
+            try:
+                self._reopen(is_numbered=is_numbered)
+                return self._transact(work, committed, undone)
+            except (apsw.Error, OSError, StoreError):
+                self._is_broken = True
                 raise_translated(error, self.name)
-            except BaseException as error:
-                self._is_broken = self._is_broken or not isinstance(error, Exception)
-                raise
+        except (apsw.Error, OSError) as error:
+            self._file.check()
+            raise_translated(error, self.name)
 
     def _transact(
         self, work: Callable[[], T], committed: Callable[[], None], undone: Callable[[], None]
     ) -> T:
-        if self.writer.in_transaction:
-            raise in_transaction(self.name)
+        self._is_write_unfinished = True
         try:
-            self._writing_thread = get_ident()
             self._writer_lock.acquire()
             self._file.check()
             self._execute("BEGIN IMMEDIATE")
@@ -191,17 +223,17 @@ class SqliteEngine:
             # Nothing is acknowledged that was committed to a file that nobody else will read.
             self._file.check()
             committed()
-            self._writing_thread = 0
             self._writer_lock.release()
-        except BaseException:
+        except BaseException as error:
             undone()
             self._roll_back()
+            self._is_write_unfinished = not isinstance(error, Exception)
             raise
+        self._is_write_unfinished = False
         return found
 
     def _roll_back(self) -> None:
         """End the transaction and release the lock file, from wherever the transaction was left."""
-        self._writing_thread = 0
         try:
             if self.writer.in_transaction:
                 self.writer.execute("ROLLBACK")
@@ -226,49 +258,66 @@ class SqliteEngine:
             StoreUnavailable: The file cannot be read now.
         """
         self._process.check(self.name)
+        if self._is_read_unfinished:
+            self._find_unfinished_read()
         is_usable = not (self._is_broken or self._file.is_lost)
         if not (
             (is_usable and (is_numbered or not self._has_lost_rows)) or self._is_reading_here()
         ):
             with self._write_lock, translated(self.name):
                 self._check_open()
+                if self._transaction_lock.locked():
+                    # By this thread, whose changes would be lost with the connection.
+                    raise in_transaction(self.name)
                 self._reopen(is_numbered=is_numbered)
         with self._read_lock:
             self._check_open()
-            try:
-                found = self._read_one_commit(work) if as_of_one_commit else work()
-                self._file.check()
-            except BaseException as error:
-                self._end_reading(error)
-                raise
-            return found
+            if self._reading_lock.locked():
+                # By this thread, as it has the read lock: its outer read goes on and ends itself.
+                return self._read(work, as_of_one_commit=as_of_one_commit)
+            self._reading_thread = get_ident() if as_of_one_commit else 0
+            with self._reading_lock:
+                self._is_read_unfinished = True
+                try:
+                    found = self._read(work, as_of_one_commit=as_of_one_commit)
+                except Exception:
+                    with suppress(apsw.Error):
+                        self._is_read_unfinished = self.reader.in_transaction
+                    raise
+                self._is_read_unfinished = self.reader.in_transaction
+                return found
+
+    def _read(self, work: Callable[[], T], *, as_of_one_commit: bool) -> T:
+        """Return what *work* reads, in a transaction if need be that the thread is not yet in."""
+        try:
+            begins = as_of_one_commit and not self.reader.in_transaction
+            found = self._read_one_commit(work) if begins else work()
+            self._file.check()
+        except (apsw.Error, OSError) as error:
+            self._file.check()
+            raise_translated(error, self.name)
+        return found
 
     def _read_one_commit(self, work: Callable[[], T]) -> T:
-        if self.reader.in_transaction:
-            # Within another read of this thread, which goes on.
-            return work()
-        self._reading_thread = get_ident()
         self.reader.execute("BEGIN")
-        found = work()
+        try:
+            found = work()
+        except Exception:
+            with suppress(apsw.Error):
+                self.reader.execute("ROLLBACK")
+            raise
         self.reader.execute("COMMIT")
-        self._reading_thread = 0
         return found
 
     def _is_reading_here(self) -> bool:
-        return self._reading_thread == get_ident()
+        return self._reading_thread == get_ident() and self._reading_lock.locked()
 
-    def _end_reading(self, error: BaseException) -> None:
-        """Make the reading connection ready for the next, and raise *error* as the store's own."""
-        self._reading_thread = 0
-        if not isinstance(error, Exception):
-            self._is_broken = True
-            return
-        with suppress(apsw.Error):
-            if self.reader.in_transaction:
-                self.reader.execute("ROLLBACK")
-        if isinstance(error, apsw.Error | OSError):
-            self._file.check()
-            raise_translated(error, self.name)
+    def _find_unfinished_read(self) -> None:
+        """Take the file for broken if an interrupt ended a read, and none is under way."""
+        if not self._reading_lock.locked():
+            with self._read_lock:
+                is_left = self._is_read_unfinished and not self._reading_lock.locked()
+                self._is_broken = self._is_broken or is_left
 
     def open_reader(self) -> SqliteFile:
         """Return a reading connection of its own to the same file; the caller closes it.
@@ -296,8 +345,6 @@ class SqliteEngine:
         What is not numbered is refused for good where its log is another one: nothing would tell
         what went with the one that was removed.
         """
-        if not self._is_broken and self.writer.in_transaction:
-            raise in_transaction(self.name)
         self._has_lost_rows = self._has_lost_rows or self._file.has_another_log()
         if self._has_lost_rows and not is_numbered:
             self._file.check()
@@ -340,6 +387,7 @@ class SqliteEngine:
         # One cursor for all: a connection makes a new one for each statement.
         self._execute = self.writer.cursor().execute
         self._opened(self)
+        self._is_write_unfinished = self._is_read_unfinished = False
         self._is_broken = False
 
     def _make_tables(self, connection: apsw.Connection) -> None:

@@ -93,6 +93,10 @@ class WriterLock:
         """Let the next process write; without the lock, nothing happens."""
         if self._waiter is not None and self._waiter.release():
             self._waiter = None
+        if self._number < 0:
+            # An interrupt may have come before the end of `close`.
+            self._file.close()
+            return
         fcntl.flock(self._number, fcntl.LOCK_UN)
 
     def close(self) -> None:
