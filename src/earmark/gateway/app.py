@@ -6,7 +6,7 @@ from typing import Final
 from urllib.parse import parse_qs
 
 from earmark.admission.guard import AsyncGuard
-from earmark.config.assemble import KeyLookup, policy_of, price_book
+from earmark.config.assemble import KeyLookup, policy_of
 from earmark.config.settings import Settings
 from earmark.errors import CallFailed
 from earmark.gateway.access import CheckToken, Holders
@@ -30,6 +30,7 @@ from earmark.gateway.sender import UpstreamSender
 from earmark.gateway.upstreams import Upstreams
 from earmark.ledger.async_ledger import AsyncLedger
 from earmark.ledger.ledger import Ledger
+from earmark.pricing.book import ExactPriceBook
 from earmark.serving.hosts import LOCAL_NAMES, HostNames, named_host
 
 _LOG: Final = logging.getLogger("earmark.gateway")
@@ -67,7 +68,8 @@ class Gateway:
         self._holders = Holders(check_token, ledger.clock)
         self._ledger = AsyncLedger(ledger)
         self._policy = policy_of(settings)
-        self._guard = AsyncGuard(self._ledger, policy=self._policy, book=price_book(settings))
+        book = ExactPriceBook(settings.prices, allow_free=settings.admission.allow_free)
+        self._guard = AsyncGuard(self._ledger, policy=self._policy, book=book)
         self._upstreams = Upstreams(settings, key)
         self._on_refusal = on_refusal
         self._parts: Parts | None = None

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from functools import lru_cache
-from typing import Final
+from typing import ClassVar, Final
 
 from earmark.clock import NANOS_PER_SECOND, to_datetime
 from earmark.errors.inputs import wrong_argument
@@ -36,6 +36,9 @@ class PriceBook:
     Raises:
         InvalidConfig: An own price is wrong; says where.
     """
+
+    #: Whether a model's name is the provider's own, so that a provider before it is a part of it.
+    _is_exact: ClassVar[bool] = False
 
     def __init__(self, own: OwnPrices | None = None, allow_free: Collection[str] = ()) -> None:
         if not isinstance(own, Mapping | None):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped callers
@@ -77,9 +80,15 @@ class PriceBook:
             price = self._resolve_own(own)
         else:
             last_minute = (at + within_ns) // _MINUTE
-            price = _listed(*_provider_and_model(model, provider), at // _MINUTE, last_minute)
+            named = (
+                (provider, model)
+                if self._is_exact and provider is not None
+                else _provider_and_model(model, provider)
+            )
+            price = _listed(*named, at // _MINUTE, last_minute)
         price = replace(price, at=at, allowed=_allowed(price, tier_name(tier)))
-        if _is_free(price) and self._allow_free.isdisjoint({price.name, model}):
+        names = {price.name} if self._is_exact else {price.name, model}
+        if _is_free(price) and self._allow_free.isdisjoint(names):
             allow = f'earmark.PriceBook(allow_free=["{price.name}"])'
             raise unpriced(
                 f"'{price.name}' is priced 0: allow it by {allow}, or in earmark.toml by"
@@ -96,7 +105,7 @@ class PriceBook:
 
     def _own_name(self, model: str, provider: str | None) -> str | None:
         names = [f"{provider}/{model}"] if provider else []
-        if provider is None or model.startswith(f"{provider}/"):
+        if provider is None or (not self._is_exact and model.startswith(f"{provider}/")):
             names.append(model)
         return next((name for name in names if name in self._own), None)
 
@@ -104,6 +113,16 @@ class PriceBook:
         provider, _, model = name.partition("/")
         tariff = Tariff(STANDARD, self._own[name])
         return Price(provider=provider, model=model, at=0, source="own", tariffs=(tariff,))
+
+
+class ExactPriceBook(PriceBook):
+    """Prices by provider and by its own name for a model, which is not read for a provider again.
+
+    A router sells `openai/m` as a model of its own: `local/openai/m`; and `local/m` of the provider
+    `local` is `local/local/m`.
+    """
+
+    _is_exact: ClassVar[bool] = True
 
 
 def check_book(book: PriceBook | None) -> PriceBook:

@@ -50,7 +50,10 @@ class GatewayAccess(Struct, frozen=True, kw_only=True):
     providers: tuple[str, ...] = ()
     """Who may be called; empty for all that are configured."""
     models: tuple[str, ...] = ()
-    """Which models, by name or `provider/name`, `*` for any letters; empty for all."""
+    """Which models, `*` for any letters; empty for all.
+
+    A pattern with a slash is of `provider/name`, one without of the provider's name for a model.
+    """
     most_per_request: Money | None = None
     """The most that one call may hold; `None` for whatever the budget has."""
 
@@ -58,9 +61,10 @@ class GatewayAccess(Struct, frozen=True, kw_only=True):
         """Return whether *model* of *provider* may be called."""
         if self.providers and provider not in self.providers:
             return False
-        names = (model, f"{provider}/{model}")
+        # A router's own name for a model may begin with another provider's.
         return not self.models or any(
-            fnmatchcase(name, pattern) for pattern in self.models for name in names
+            fnmatchcase(f"{provider}/{model}" if "/" in pattern else model, pattern)
+            for pattern in self.models
         )
 
 

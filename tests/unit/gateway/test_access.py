@@ -246,3 +246,39 @@ def test_many_tokens_at_once_keep_apart(house: GatewayHouse) -> None:
             return str(made["budget"])
 
     assert at_once(8, call) == [f"acme/a{n}" for n in range(8)]
+
+
+def test_a_pattern_with_a_slash_begins_with_the_provider() -> None:
+    """What a router calls `openai/gpt-4o-mini` is no model of the provider `openai`."""
+    router = {"api": "openai", "base_url": "http://127.0.0.1:9/v1", "api_key_env": "OPENAI_API_KEY"}
+    rates = {"input_mtok": "1", "output_mtok": "1"}
+    prices = {"openrouter/openai/gpt-4o-mini": rates}
+    with gateway_house(providers={"openrouter": router}, prices=prices) as house:
+        token = house.token_for("acme", models=("openai/*",))
+        house.stub.answer(REPLY)
+        with house.client(token) as client:
+            routed = {**ASK, "model": "openrouter/openai/gpt-4o-mini"}
+            assert client.post("/v1/chat/completions", json=routed).status_code == 403
+            own = {**ASK, "model": "openai/gpt-4o-mini"}
+            assert client.post("/v1/chat/completions", json=own).status_code == 200
+
+
+def test_a_model_is_priced_by_its_providers_name_for_it() -> None:
+    """`openai/openai/m` is sent as `openai/m`, and is not the model `m` with its price."""
+    low, high = ({"input_mtok": each, "output_mtok": each} for each in ("1", "100"))
+    ask_twice = {**ASK, "model": "openai/openai/m", "max_tokens": 100}
+    with gateway_house(prices={"openai/m": low}) as house:
+        reply = house.post("/v1/chat/completions", ask_twice)
+        assert reply.status_code == 400
+        assert "openai/openai/m" in reply.json()["error"]["message"]
+        assert house.stub.requests == []
+    with gateway_house(prices={"openai/m": low, "openai/openai/m": high}) as house:
+        usage = {"prompt_tokens": 12, "completion_tokens": 6, "total_tokens": 18}
+        house.stub.answer(Answer(body=completion(usage, model="openai/m")))
+        reply = house.post("/v1/chat/completions", ask_twice)
+        assert reply.headers["x-earmark-settled"] == "0.0018"
+        assert house.stub.requests[0].json["model"] == "openai/m"
+    zero = {"input_mtok": "0", "output_mtok": "0"}
+    free = {"prices": {"openai/openai/m": zero}, "admission": {"allow_free": ["openai/m"]}}
+    with gateway_house(**free) as house:
+        assert house.post("/v1/chat/completions", ask_twice).status_code == 400
