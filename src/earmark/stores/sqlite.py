@@ -61,7 +61,7 @@ class SqliteStore:
         self._is_closed = False
         self._acknowledged = 0
         """The number of the last entry that was acknowledged to a caller here."""
-        self._engine = SqliteEngine(path, opened=self._use, vfs=vfs, patience_s=patience_s)
+        self._engine = SqliteEngine(path, self, opened=self._use, vfs=vfs, patience_s=patience_s)
 
     def _use(self, engine: SqliteEngine) -> None:
         """Read by the connections of *engine*, which has opened the file; forget everything else.
@@ -103,7 +103,7 @@ class SqliteStore:
             StoreClosed: The store was closed.
         """
         self._check_open()
-        return SqliteTables(self._engine.shared())
+        return SqliteTables(self._engine)
 
     # Writing --------------------------------------------------------------------------------------
 
@@ -282,9 +282,8 @@ class SqliteStore:
 
     def close(self) -> None:
         """Let go of the file; everything acknowledged is already durable."""
-        if not self._is_closed:
-            self._is_closed = True
-            self._engine.close()
+        self._is_closed = True
+        self._engine.close(self)
 
     def _check_open(self) -> None:
         if self._is_closed:

@@ -63,15 +63,17 @@ class SqliteEngine:
     def __init__(
         self,
         path: str | Path,
+        user: object,
         *,
         opened: "Callable[[SqliteEngine], None]",
         vfs: str | None = None,
         patience_s: float = PATIENCE_S,
     ) -> None:
-        """Open or make the file at *path*; closed by its opener and by all it is shared with.
+        """Open or make the file at *path*; closed by *user* and by all it is shared with.
 
         Args:
             path: Where it is.
+            user: Who opens it.
             opened: Called whenever the file was opened, before anything else uses it; what it
                 raises is raised by whoever needed the file open.
             vfs: SQLite's VFS of that name.
@@ -89,20 +91,19 @@ class SqliteEngine:
         self._write_lock = threading.RLock()
         self._read_lock = threading.RLock()
         self._process = OwnerProcess()
-        self._users = 1
+        self._users = {id(user)}
         self._is_closed = False
         self._transaction_lock = threading.Lock()
         """Held, after the write lock, by the thread that is in a transaction."""
         self._writing_thread = 0
         """The thread that had the transaction lock last; written before it is acquired."""
         self._is_write_unfinished = False
-        """Whether a transaction is under way, or an interrupt ended one."""
+        """Whether a transaction is under way, or an interrupt ended one; so for a read below."""
         self._reading_lock = threading.Lock()
         """Held, after the read lock, by the thread that is in a read."""
         self._reading_thread = 0
         """The same of the reading lock, if it reads as of one commit; else 0."""
         self._is_read_unfinished = False
-        """Whether a read is under way, or an interrupt ended one."""
         self._is_broken = True
         """Whether an error or an interrupt left the connections in a state nobody knows."""
         self._has_lost_rows = False
@@ -110,21 +111,20 @@ class SqliteEngine:
         with translated(self.name):
             self._open(None)
 
-    def shared(self) -> "SqliteEngine":
-        """Return this engine for one user more, who closes it as well."""
+    def share(self, user: object) -> None:
+        """Keep the file open for *user* as well, who closes it, too."""
         self._process.check(self.name)
         with self._write_lock:
             self._check_open()
-            self._users += 1
-        return self
+            self._users.add(id(user))
 
-    def close(self) -> None:
-        """End one user's use; the last one closes the file."""
+    def close(self, user: object) -> None:
+        """End the use by *user*, once however often it asks; the last user closes the file."""
         if not self._process.is_this:
             return
         with self._write_lock, self._read_lock:
-            self._users -= 1
-            if self._users == 0:
+            self._users.discard(id(user))
+            if not self._users and not self._is_closed:
                 self._is_closed = True
                 self._writer_lock.close()
                 self._file.close()

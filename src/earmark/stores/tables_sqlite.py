@@ -21,7 +21,8 @@ class SqliteTables:
     """The tables of a file, on the connections of its engine."""
 
     def __init__(self, engine: SqliteEngine) -> None:
-        """Use *engine*, of which this is one user: it is closed with the tables."""
+        """Use *engine*, of which this is one user until it is closed."""
+        engine.share(self)
         self._engine = engine
         self._is_closed = False
 
@@ -48,9 +49,8 @@ class SqliteTables:
 
     def close(self) -> None:
         """Let go of the file."""
-        if not self._is_closed:
-            self._is_closed = True
-            self._engine.close()
+        self._is_closed = True
+        self._engine.close(self)
 
     def _check_open(self) -> None:
         if self._is_closed:
