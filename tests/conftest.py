@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -25,6 +26,18 @@ settings.register_profile(
     ],
 )
 settings.load_profile("suite")
+
+
+def pytest_configure() -> None:
+    """Take signals as a program at a terminal does, however the suite was started.
+
+    `nohup` has SIGHUP ignored, and a shell SIGINT and SIGQUIT of what it runs in the background;
+    programs that tests start would inherit it.
+    """
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            usual = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+            signal.signal(number, usual)
 
 
 def pytest_xdist_auto_num_workers() -> int:
