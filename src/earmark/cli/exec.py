@@ -124,7 +124,7 @@ def _with_own_gateway(
                 code = child.run(client.arguments, client.environment)
                 if own.has_calls_under_way():
                     session.tell(f"calls under way are waited for, {GRACE_S} s at most")
-            return code, _said(session, own.statement)
+            return code, _statement_or_none(session, own.statement)
 
 
 def _with_team_gateway(
@@ -142,10 +142,10 @@ def _with_team_gateway(
         child = ChildProcess()
         with child.signals():
             code = child.run(client.arguments, client.environment)
-            return code, _said(session, team.statement)
+            return code, _statement_or_none(session, team.statement)
 
 
-def _said(
+def _statement_or_none(
     session: Session, statement: "Callable[[], SessionStatement]"
 ) -> "SessionStatement | None":
     """Return the statement; where it cannot be had, say so: the command's exit code stands."""

@@ -33,7 +33,7 @@ class TeamGateway:
             trust_env=not is_loopback(host),
         )
         try:
-            self._asked("balance")
+            self._get("balance")
             pages = list(self._pages(""))
         except BaseException:
             self._http.close()
@@ -48,7 +48,7 @@ class TeamGateway:
             InvalidConfig: The gateway does not answer any more.
         """
         found = [call for _, page in self._pages(self._after) for call in page]
-        balance = self._asked("balance")
+        balance = self._get("balance")
         left = balance["available_usd"]
         return SessionStatement(
             budget=balance["budget"],
@@ -62,15 +62,15 @@ class TeamGateway:
     def _pages(self, after: str) -> Iterator[tuple[str, list[dict[str, Any]]]]:
         """Yield each page of the statement from the cursor *after* on, with its own cursor."""
         while True:
-            page = self._asked("statement", {"after": after} if after else {})
+            page = self._get("statement", {"after": after} if after else {})
             yield after, page["calls"]
             if page["next"] is None:
                 return
             after = page["next"]
 
-    def _asked(self, what: str, query: dict[str, str] | None = None) -> dict[str, Any]:
+    def _get(self, resource: str, query: dict[str, str] | None = None) -> dict[str, Any]:
         try:
-            reply = self._http.get(f"{self.url}/v1/earmark/{what}", params=query or {})
+            reply = self._http.get(f"{self.url}/v1/earmark/{resource}", params=query or {})
             if reply.status_code in _DENIED:
                 raise _no_gateway(self.url, "it does not take the token")
             if reply.is_success:
