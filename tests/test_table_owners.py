@@ -25,6 +25,7 @@ OWNERS = {
     "agent": "workspace/agents.py",
     "token": "workspace/tokens.py",
     "request": "service/idempotency.py",
+    "session_budget": "gateway/session_budgets.py",
 }
 #: Tables that are not listed above belong to the books.
 BOOKS = "stores/"

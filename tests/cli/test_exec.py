@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from earmark.stores.open import open_ledger
-from support.exec_house import COST, HOLD, KEY, REPLY, ExecHouse, exec_house
+from support.exec_house import ASK, COST, HOLD, KEY, REPLY, ExecHouse, exec_house
 from support.gateway_house import gateway_house
 from support.last_resort import LAST_RESORT_S
 from support.upstream_stub import Answer
@@ -53,6 +53,22 @@ def test_a_command_spends_on_its_own_budget(house: ExecHouse) -> None:
     assert (statement["calls"], statement["refused"], statement["exit_code"]) == (3, 0, 0)
     assert set(statement["models"]) == {"openai/gpt-4o-mini"}
     assert f"3 calls: {3 * COST} of 0.001 USD settled, 0 held" in done.stderr
+    adds_up(house)
+
+
+def test_the_sessions_of_a_command_are_in_its_statement(house: ExecHouse) -> None:
+    """A client that names its session, as Claude Code does, spends below the command's budget."""
+    named = 'openai.OpenAI(default_headers={"X-Claude-Code-Session-Id": sys.argv[1]})'
+    script = ASK.replace("openai.OpenAI()", named).replace("int(sys.argv[1])", "2")
+    (house.folder / "ask.py").write_text(script, "utf-8")
+    done = house.run(house.asking(*SESSION, calls=7))
+    assert (done.returncode, done.stdout) == (0, "Mars.\n" * 2)
+    statement = house.statement()
+    assert statement["calls"] == 2
+    assert Decimal(statement["settled"]) == 2 * COST == house.stub.bill == house.spent()
+    with open_ledger(f"sqlite:///{house.folder}/books.db") as ledger:
+        (hold, _) = ledger.holds("acme", state=None)
+    assert hold.budget == statement["budget"] + "/session-7"
     adds_up(house)
 
 

@@ -108,9 +108,16 @@ def gateway_house(
     own = {"gateway": {"wait": wait}} if wait else {}
     with UpstreamStub() as stub, open_ledger("memory:", clock=clock) as ledger:
         ledger.set_budget("acme", limits=[limit])
-        tokens = Tokens(open_tables(ledger.store), clock)
+        tables = open_tables(ledger.store)
+        tokens = Tokens(tables, clock)
         _, secret = tokens.create_for_gateway("tests", GatewayAccess(budget=BUDGET))
-        made = Gateway(ledger, tokens.check, settings(stub.url, **own, **more), key=key_from(keys))
+        made = Gateway(
+            ledger,
+            tokens.check,
+            settings(stub.url, **own, **more),
+            key=key_from(keys),
+            tables=tables,
+        )
         with running(made) as url:
             yield GatewayHouse(
                 url=url, stub=stub, ledger=ledger, clock=clock, tokens=tokens, token=secret

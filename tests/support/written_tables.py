@@ -24,6 +24,7 @@ _ROWS: Final[dict[str, tuple[object, ...]]] = {
     "agent": (AGENT, "host:1", 5, 12, '{"running": true}', 5),
     "token": ("t1", "ops", "ab" * 32, "gateway", 1, 0, 0, "acme", "openai", "gpt-* o1", 7),
     "request": ("t1", "k", "f", 1, 200, "{}"),
+    "session_budget": ("t1", "acme/session-1", 1, 5),
 }
 
 

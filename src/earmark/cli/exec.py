@@ -4,7 +4,7 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, TextIO
 
@@ -21,6 +21,7 @@ from earmark.config.assemble import key_from, known_providers
 from earmark.config.settings import Settings
 from earmark.errors import EarmarkError, InvalidConfig, InvalidFile, InvalidUsage
 from earmark.money import Money
+from earmark.stores.open_tables import open_tables
 
 if TYPE_CHECKING:
     from earmark.gateway.session_statement import SessionStatement
@@ -108,11 +109,20 @@ def _with_own_gateway(
         from earmark.gateway.server import GRACE_S, running  # noqa: PLC0415
 
         own = CommandSession(ledger, under, most, actor=operator())
-        gateway = Gateway(
-            ledger, own.check_token, settings, key=key_from(os.environ), on_refusal=own.refused
-        )
         child = ChildProcess()
-        with child.signals(), log_kept_back(session):
+        with (
+            closing(open_tables(ledger.store)) as tables,
+            child.signals(),
+            log_kept_back(session),
+        ):
+            gateway = Gateway(
+                ledger,
+                own.check_token,
+                settings,
+                key=key_from(os.environ),
+                tables=tables,
+                on_refusal=own.refused,
+            )
             with running(gateway) as url:
                 client = client_command(
                     arguments,

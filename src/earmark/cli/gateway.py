@@ -56,7 +56,7 @@ def _serve(session: Session, settings: Settings, ledger: Ledger) -> None:
 
     with closing(open_tables(ledger.store)) as tables:
         tokens = Tokens(tables, ledger.clock)
-        made = Gateway(ledger, tokens.check, settings, key=key_from(os.environ))
+        made = Gateway(ledger, tokens.check, settings, key=key_from(os.environ), tables=tables)
         listener = listen(settings.gateway.host, settings.gateway.port)
         url = url_of(listener)
 

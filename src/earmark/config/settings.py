@@ -33,6 +33,7 @@ from earmark.config.setting_types import (
     OptionRules,
     Port,
     Prices,
+    SessionCount,
     SettingsTable,
     Texts,
     TextSetting,
@@ -239,6 +240,7 @@ class GatewaySettings(SettingsTable):
     allowed_hosts: Texts = ()
     wait: WaitSetting = timedelta(seconds=30)  # for what is in flight; then it is to ask again
     timeout: Timeout = timedelta(minutes=10)  # of a silent provider
+    sessions_per_token: SessionCount = 1000  # budgets that a token's clients may make below it
 
 
 class Document(SettingsTable):

@@ -1,12 +1,15 @@
 """What the holder of a token sees: its budget's balance, and what its own calls came to."""
 
+import asyncio
 import json
+from collections.abc import Sequence
 from typing import Any, Final
 
 from earmark.clock import iso, to_datetime
 from earmark.errors import InvalidUsage, NotFound
 from earmark.gateway.access import Holder
 from earmark.gateway.left import usd_left
+from earmark.gateway.session_budgets import SessionBudgets
 from earmark.ledger.async_ledger import AsyncLedger
 from earmark.ledger.values import Reservation
 from earmark.money import Money
@@ -16,10 +19,12 @@ _PAGE: Final = 1000
 _DIGITS: Final = 18
 
 
-async def balance_of(ledger: AsyncLedger, holder: Holder) -> dict[str, Any]:
-    """Return the limits of the holder's budget, and what is left on its whole path.
+async def balance_of(
+    ledger: AsyncLedger, sessions: SessionBudgets, holder: Holder
+) -> dict[str, Any]:
+    """Return the limits of the holder's budget, what is left on its whole path, and its sessions.
 
-    Of budgets above it nothing is told but that.
+    Of budgets above it nothing is told but that, and of those below only what its own clients made.
     """
     path, sync = holder.access.budget, ledger.sync
     try:
@@ -27,6 +32,7 @@ async def balance_of(ledger: AsyncLedger, holder: Holder) -> dict[str, Any]:
     except NotFound:
         found = []  # its token came before it
     left = usd_left(sync.store.accounts(path, sync.clock.instant()))
+    made, last = await asyncio.to_thread(_sessions, sessions, holder.token_id)
     return {
         "object": "earmark.balance",
         "budget": path,
@@ -43,11 +49,18 @@ async def balance_of(ledger: AsyncLedger, holder: Holder) -> dict[str, Any]:
             }
             for each in found
         ],
+        "sessions": {"made": made, "last": last},
     }
+
+
+def _sessions(sessions: SessionBudgets, token_id: str) -> tuple[int, list[str]]:
+    return sessions.count(token_id), sessions.last(token_id, _PAGE)
 
 
 async def statement_of(ledger: AsyncLedger, holder: Holder, after: str) -> dict[str, Any]:
     """Return the calls that were made with the holder's token, in their order, and their sums.
+
+    Those that were paid by budgets below its own are among them, with sums for each budget.
 
     Args:
         ledger: The books.
@@ -66,9 +79,24 @@ async def statement_of(ledger: AsyncLedger, holder: Holder, after: str) -> dict[
         "object": "earmark.statement",
         "budget": holder.access.budget,
         "calls": [_call(each) for each in own],
-        "settled_usd": str(sum((each.settled or Money() for each in own), Money())),
-        "held_usd": str(sum((each.amount for each in own if each.state == "open"), Money())),
+        **_sums(own),
+        "budgets": _by_budget(own),
         "next": str(read[-1].seq) if len(read) == _PAGE else None,
+    }
+
+
+def _by_budget(calls: Sequence[Reservation]) -> dict[str, dict[str, Any]]:
+    """Return what *calls* came to by the budget that paid, in the order of their first calls."""
+    found: dict[str, list[Reservation]] = {}
+    for each in calls:
+        found.setdefault(each.budget, []).append(each)
+    return {path: {"calls": len(some), **_sums(some)} for path, some in found.items()}
+
+
+def _sums(calls: Sequence[Reservation]) -> dict[str, str]:
+    return {
+        "settled_usd": str(sum((each.settled or Money() for each in calls), Money())),
+        "held_usd": str(sum((each.amount for each in calls if each.state == "open"), Money())),
     }
 
 

@@ -17,21 +17,25 @@ from earmark.gateway.answers import (
     Receive,
     Send,
     is_expected,
+    raw_headers,
     refused,
     send_answer,
     send_json,
 )
-from earmark.gateway.call import ClientRequest, Parts, answer, list_models
+from earmark.gateway.call import ClientRequest, Parts, answer, read_models
 from earmark.gateway.denied import Denied
 from earmark.gateway.endpoints import Endpoint, api_of_client, find_endpoint
 from earmark.gateway.headers import Pairs, by_name, decoded_headers
+from earmark.gateway.payers import RequestPayers
 from earmark.gateway.peer import ClientGone, Peer, read_body
 from earmark.gateway.sender import UpstreamSender
+from earmark.gateway.session_budgets import SessionBudgets
 from earmark.gateway.upstreams import Upstreams
 from earmark.ledger.async_ledger import AsyncLedger
 from earmark.ledger.ledger import Ledger
 from earmark.pricing.book import ExactPriceBook
 from earmark.serving.hosts import LOCAL_NAMES, HostNames, named_host
+from earmark.stores.tables import Tables
 
 _LOG: Final = logging.getLogger("earmark.gateway")
 _WRONG_HOST: Final = 421
@@ -48,6 +52,7 @@ class Gateway:
         settings: Settings,
         *,
         key: KeyLookup,
+        tables: Tables,
         on_refusal: Callable[[Exception], None] | None = None,
     ) -> None:
         """Let clients spend on the budgets of *ledger*, which stays the caller's.
@@ -57,6 +62,7 @@ class Gateway:
             check_token: Returns the row of a token: `Tokens.check`.
             settings: The providers, prices, options and policy, and the gateway's own.
             key: Reads the key of a provider when it is called: `key_from(os.environ)`.
+            tables: Beside the books; they stay the caller's.
             on_refusal: Called with each error that a request is answered with here.
 
         Raises:
@@ -71,6 +77,7 @@ class Gateway:
         book = ExactPriceBook(settings.prices, allow_free=settings.admission.allow_free)
         self._guard = AsyncGuard(self._ledger, policy=self._policy, book=book)
         self._upstreams = Upstreams(settings, key)
+        self._sessions = SessionBudgets(tables, ledger.clock)
         self._on_refusal = on_refusal
         self._parts: Parts | None = None
 
@@ -91,6 +98,7 @@ class Gateway:
             sender=UpstreamSender(silence_s),
             settings=self.settings,
             policy=self._policy,
+            payers=RequestPayers(self._ledger, self._sessions, self.settings.sessions_per_token),
         )
         await send({"type": "lifespan.startup.complete"})
         await receive()
@@ -122,7 +130,7 @@ class Gateway:
         pairs: Pairs,
         headers: dict[str, str],
         receive: Receive,
-        send: Send,
+        send: "_Started",
     ) -> None:
         if endpoint.kind == "hello":
             # Whether there is anybody: asked for without a token.
@@ -130,7 +138,7 @@ class Gateway:
             return
         holder = await self._holders.holder(pairs)
         if endpoint.kind == "balance":
-            await send_json(send, 200, await balance_of(self._ledger, holder))
+            await send_json(send, 200, await balance_of(self._ledger, self._sessions, holder))
             return
         if endpoint.kind == "statement":
             after = parse_qs(endpoint.query).get("after", [""])[0]
@@ -145,10 +153,11 @@ class Gateway:
             headers=headers,
             body=await read_body(receive, headers.get("content-length", "")),
             holder=holder,
+            own=send.own,
         )
         assert self._parts is not None, "it is asked within its lifespan"
-        if not endpoint.has_model:
-            await list_models(self._parts, incoming, send)
+        if endpoint.kind == "models":
+            await read_models(self._parts, incoming, send)
             return
         async with Peer(receive) as peer:
             await answer(self._parts, incoming, peer, send)
@@ -181,7 +190,13 @@ class _Started:
     def __init__(self, send: Send) -> None:
         self._send = send
         self.started = False
+        self.own: dict[str, str] = {}
+        """Headers that the answer has beside its own, where these lack them."""
 
     async def __call__(self, message: Message) -> None:
+        if not self.started and self.own:
+            named = {name for name, _ in message["headers"]}
+            added = raw_headers(self.own.items())
+            message["headers"] += [each for each in added if each[0] not in named]
         self.started = True
         await self._send(message)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from hashlib import sha256
@@ -17,15 +18,16 @@ from earmark.admission.ticket import AsyncTicket
 from earmark.apis.failures import connection_failure
 from earmark.apis.provider_count import count_request
 from earmark.config.settings import GatewaySettings
-from earmark.errors import InvalidUsage, KeyReused, ReservationClosed
+from earmark.errors import EarmarkError, InvalidUsage, KeyReused, ReservationClosed
 from earmark.gateway.access import Holder
 from earmark.gateway.answers import Send, raw_headers, send_answer
 from earmark.gateway.body import decoded, spliced
 from earmark.gateway.closing import policy_at
 from earmark.gateway.denied import Denied
 from earmark.gateway.endpoints import Endpoint
-from earmark.gateway.headers import Pairs, to_client, to_provider
+from earmark.gateway.headers import BUDGET, Pairs, to_client, to_provider
 from earmark.gateway.left import hold_headers
+from earmark.gateway.payers import RequestPayers
 from earmark.gateway.peer import ClientGone, Peer
 from earmark.gateway.quotes import send_quote
 from earmark.gateway.sender import ReplyTooLarge, SendProgress, UpstreamSender, read_reply
@@ -62,6 +64,7 @@ class Parts:
     sender: UpstreamSender
     settings: GatewaySettings
     policy: Policy
+    payers: RequestPayers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +77,8 @@ class ClientRequest:
     headers: dict[str, str] = field(repr=False)
     body: bytes = field(repr=False)
     holder: Holder
+    own: dict[str, str]
+    """Headers that every answer to it has from now on, a refusal too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,22 +104,30 @@ async def answer(parts: Parts, incoming: ClientRequest, peer: Peer, send: Send) 
     if incoming.endpoint.kind == "free":
         await _pass_on(parts, incoming, outgoing, send)
         return
-    options = _options(parts, incoming, outgoing)
-    if _is_dry_run(incoming):
-        await send_quote(parts.ledger, parts.guard, incoming.holder, outgoing.body, options, send)
+    options, dry = _options(parts, incoming, outgoing), _is_dry_run(incoming)
+    payer = await parts.payers.payer(incoming.holder, incoming.headers, makes=not dry)
+    if payer.full:
+        incoming.own["x-earmark-session-limit"] = str(parts.settings.sessions_per_token)
+    if dry:
+        await send_quote(parts.ledger, parts.guard, payer.budget, outgoing.body, options, send)
         return
-    opening = await _opening(parts, incoming, outgoing, options)
+    opening = await _opening(parts, incoming, outgoing, payer.budget, options)
     try:
         ticket = await _in_line(opening, peer)
     except (KeyReused, ReservationClosed) as error:
         raise await _repeated(parts.ledger, error.key) from None
     async with ticket:
-        await _send(parts, incoming, outgoing, ticket, peer, send)
+        try:
+            await _send(parts, incoming, outgoing, ticket, peer, send)
+        except Exception:
+            with suppress(EarmarkError):  # where the books cannot be read
+                incoming.own.update(hold_headers(ticket, parts.ledger))
+            raise
 
 
-async def list_models(parts: Parts, incoming: ClientRequest, send: Send) -> None:
-    """Pass a request on that is about no model."""
-    upstream = parts.upstreams.find(incoming.endpoint, "")
+async def read_models(parts: Parts, incoming: ClientRequest, send: Send) -> None:
+    """Pass a request on that reads what there is of models, all or one."""
+    upstream = parts.upstreams.find(incoming.endpoint, incoming.endpoint.model)
     _check_access(incoming.holder, upstream)
     await _pass_on(parts, incoming, ProviderRequest(upstream=upstream, written={}, body={}), send)
 
@@ -203,10 +216,14 @@ def _at_most(incoming: ClientRequest) -> Money | None:
 
 
 async def _opening(
-    parts: Parts, incoming: ClientRequest, outgoing: ProviderRequest, options: OpenOptions
+    parts: Parts,
+    incoming: ClientRequest,
+    outgoing: ProviderRequest,
+    budget: str,
+    options: OpenOptions,
 ) -> Opening:
     """Return the call, bounded; by its provider's count where it does not fit without."""
-    budget, upstream = incoming.holder.access.budget, outgoing.upstream
+    upstream = outgoing.upstream
     opening = parts.guard.open(budget, outgoing.body, **options)
     if upstream.count_margin is None or not opening.would_be_refused():
         return opening
@@ -260,7 +277,7 @@ async def _repeated(ledger: AsyncLedger, key: str) -> Denied:
         "a request under this Idempotency-Key was let in before and is not sent again: its"
         f" reservation is {known.state}; use a new key for a new request"
     )
-    own = {"x-earmark-key": key, "x-earmark-state": str(known.state)}
+    own = {"x-earmark-key": key, "x-earmark-state": str(known.state), BUDGET: known.budget}
     return Denied(409, "key_reused", words, headers=own)
 
 
@@ -339,8 +356,6 @@ async def _send_back(
 ) -> None:
     """Send a whole reply as it came, with what it was held and booked at."""
     own = hold_headers(ticket, parts.ledger)
-    if ticket.charge is not None:
-        own["x-earmark-settled"] = str(ticket.charge.settled)
     headers = to_client(response.raw_headers, keeps_length=True)
     await send_answer(send, response.status, headers + raw_headers(own.items()), body)
 

@@ -3,6 +3,7 @@
 What is not listed is refused with its path: nobody knows what it costs.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Literal
@@ -10,8 +11,8 @@ from urllib.parse import parse_qsl, unquote
 
 from earmark.gateway.denied import Denied
 
-#: `held`: a hold is opened for it; `free`: its provider bills nothing; else answered here.
-EndpointKind = Literal["held", "free", "hello", "balance", "statement"]
+#: `held`: a hold is opened for it; `free`, `models`: nothing is billed; the others: answered here.
+EndpointKind = Literal["held", "free", "models", "hello", "balance", "statement"]
 
 #: Of an unknown path, as a message shows it.
 _SHOWN: Final = 100
@@ -28,8 +29,6 @@ class Endpoint:
     """Where it goes below a provider's address; `{model}` stands for the model."""
     model: str = ""
     """The model, where the URL names it."""
-    has_model: bool = True
-    """Whether it is about one model."""
     stream: bool = False
     """Whether the URL asks for a stream."""
     query: str = ""
@@ -43,10 +42,8 @@ class _Route:
     """The names its query may have; `None` for any that is no credential."""
 
 
-def _route(
-    api: str, kind: EndpointKind, path: str = "", *queries: str, has_model: bool = True
-) -> _Route:
-    endpoint = Endpoint(api=api, kind=kind, path=path, has_model=has_model)
+def _route(api: str, kind: EndpointKind, path: str = "", *queries: str) -> _Route:
+    endpoint = Endpoint(api=api, kind=kind, path=path)
     return _Route(endpoint=endpoint, queries=frozenset(queries))
 
 
@@ -71,6 +68,8 @@ _MODELS: Final[Mapping[str, str]] = {
     "anthropic": "/v1/models",
     "gemini": "/v1beta/models",
 }
+_READS_MODELS: Final = re.compile(r"/v1(?:beta)?/models(?:/(.+))?")
+_NO_NAME: Final = frozenset({"", ".", ".."})
 #: Queries that carry a credential, at Google and elsewhere: logs and referrers show them.
 _CREDENTIALS: Final = frozenset({"key", "api_key", "access_token", "token"})
 
@@ -119,15 +118,14 @@ def _find(method: str, raw_path: str, headers: Mapping[str, str]) -> _Route:
             return known
     elif method in {"GET", "HEAD"}:
         if raw_path == "/api/hello":
-            return _route("anthropic", "hello", has_model=False)
-        if method == "GET" and raw_path in {"/v1/models", "/v1beta/models"}:
-            api = _lists_models(raw_path, headers)
-            listing = Endpoint(api=api, kind="free", path=_MODELS[api], has_model=False)
-            return _Route(endpoint=listing, queries=None)
+            return _route("anthropic", "hello")
+        models = _models(raw_path, headers) if method == "GET" else None
+        if models is not None:
+            return models
         if method == "GET" and raw_path == "/v1/earmark/balance":
-            return _route("openai", "balance", has_model=False)
+            return _route("openai", "balance")
         if method == "GET" and raw_path == "/v1/earmark/statement":
-            return _route("openai", "statement", "", "after", has_model=False)
+            return _route("openai", "statement", "", "after")
     if method == "GET" and raw_path == "/v1/responses":
         # The websocket that Codex tries first: at a 426 it goes on over HTTP at once.
         words = "no websockets here: post to this path"
@@ -154,6 +152,18 @@ def _gemini(raw_path: str) -> _Route | None:
         stream=stream,
     )
     return _Route(endpoint=endpoint, queries=queries)
+
+
+def _models(raw_path: str, headers: Mapping[str, str]) -> _Route | None:
+    """Return what reads the models of a maker, or one of them."""
+    found = _READS_MODELS.fullmatch(raw_path)
+    if found is None:
+        return None
+    api, model = _lists_models(raw_path, headers), unquote(found[1] or "")
+    if found[1] is not None and not _NO_NAME.isdisjoint(model.split("/")):
+        return None  # another path, once somebody resolves it
+    path = _MODELS[api] + ("/{model}" if model else "")
+    return _Route(endpoint=Endpoint(api=api, kind="models", path=path, model=model), queries=None)
 
 
 def _lists_models(raw_path: str, headers: Mapping[str, str]) -> str:

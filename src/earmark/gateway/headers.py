@@ -25,7 +25,8 @@ _NOT_SENT_PREFIXES: Final = ("x-forwarded-", "x-earmark-", "sec-", "proxy-")
 _OWN_PREFIX: Final = "x-earmark-"
 _NOT_ANSWERED: Final = _HOP_BY_HOP | frozenset({"set-cookie", "set-cookie2", "alt-svc"})
 #: The gateway's own request headers; another one of this prefix is refused, not passed over.
-OWN_HEADERS: Final = frozenset({"x-earmark-at-most", "x-earmark-dry-run"})
+BUDGET: Final = "x-earmark-budget"
+OWN_HEADERS: Final = frozenset({"x-earmark-at-most", "x-earmark-dry-run", BUDGET})
 _TOKEN: Final = re.compile(r"(?i:bearer) +(\S+)")
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from earmark.admission.ticket import AsyncTicket
+from earmark.gateway.headers import BUDGET
 from earmark.ledger.async_ledger import AsyncLedger
 from earmark.ledger.values import Account
 from earmark.money import Money
@@ -19,12 +20,15 @@ def usd_left(accounts: Sequence[Account]) -> Money | None:
 
 
 def hold_headers(ticket: AsyncTicket, ledger: AsyncLedger) -> dict[str, str]:
-    """Return the headers that say what is held for a call, and what its budget has left beside."""
-    found = {"x-earmark-key": ticket.key, "x-earmark-hold": str(ticket.hold)}
+    """Return the headers that say what pays for a call, how much, and what is left beside."""
+    budget = ticket.reservation.budget
+    found = {"x-earmark-key": ticket.key, BUDGET: budget, "x-earmark-hold": str(ticket.hold)}
+    if ticket.charge is not None:
+        found["x-earmark-settled"] = str(ticket.charge.settled)
     if ticket.clamped_to is not None:
         found["x-earmark-max-tokens"] = str(ticket.clamped_to)
     sync = ledger.sync
-    left = usd_left(sync.store.accounts(ticket.reservation.budget, sync.clock.instant()))
+    left = usd_left(sync.store.accounts(budget, sync.clock.instant()))
     if left is not None:
         found["x-earmark-available"] = str(left)
     return found

@@ -6,7 +6,6 @@ from typing import Any
 from earmark.admission.charge import HoldQuote
 from earmark.admission.guard import AsyncGuard
 from earmark.admission.request import OpenOptions
-from earmark.gateway.access import Holder
 from earmark.gateway.answers import Send, send_json
 from earmark.gateway.left import usd_left
 from earmark.ledger.async_ledger import AsyncLedger
@@ -15,24 +14,24 @@ from earmark.ledger.async_ledger import AsyncLedger
 async def send_quote(
     ledger: AsyncLedger,
     guard: AsyncGuard,
-    holder: Holder,
+    budget: str,
     body: Mapping[str, Any],
     options: OpenOptions,
     send: Send,
 ) -> None:
-    """Answer what the request *body* would hold for *holder*."""
-    budget = holder.access.budget
+    """Answer what the request *body* would hold on *budget*."""
     quote = guard.quote(budget, body, **options)
     store, clock = ledger.sync.store, ledger.sync.clock
     left = usd_left(store.accounts(budget, clock.instant()))
-    await send_json(send, 200, quote_json(quote, None if left is None else str(left)))
+    await send_json(send, 200, quote_json(budget, quote, None if left is None else str(left)))
 
 
-def quote_json(quote: HoldQuote, left: str | None) -> dict[str, Any]:
+def quote_json(budget: str, quote: HoldQuote, left: str | None) -> dict[str, Any]:
     """Return a quote as a client reads it."""
     refusal = quote.refusal
     return {
         "object": "earmark.quote",
+        "budget": budget,
         "fits": refusal is None,
         "hold": str(quote.hold),
         "max_output_tokens": quote.max_output_tokens,

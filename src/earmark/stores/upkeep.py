@@ -57,6 +57,7 @@ TABLES: Final[Mapping[str, str]] = {
         " most_per_request"
     ),
     "request": 'token_id, "key", fingerprint, at, status, body',
+    "session_budget": "token_id, path, number, created_at",
 }
 
 
