@@ -24,6 +24,7 @@ OWNERS = {
     "nudge_mark": "nudges/collect.py",
     "agent": "workspace/agents.py",
     "token": "workspace/tokens.py",
+    "token_secret": "workspace/tokens.py",
     "request": "service/idempotency.py",
     "session_budget": "gateway/session_budgets.py",
 }

@@ -41,6 +41,40 @@ def test_the_secret_is_in_the_json_of_its_making_only(shell: Shell) -> None:
     assert "token" not in json.dumps(shell.json("token", "list")["tokens"])
 
 
+def test_a_token_is_rotated_shown_and_revoked_by_its_name(shell: Shell) -> None:
+    """The new secret is shown once, the old one opens for the overlap; a name of two is refused."""
+    old = shell.ok(
+        "token", "create", "agent", "--budget", "acme/agent", "--most", "0.5"
+    ).out.strip()
+    rotated = shell.ok("token", "rotate", "agent", "--overlap", "2h")
+    new = rotated.out.strip()
+    assert "opens until" in rotated.err
+    assert new not in rotated.err
+    tables = tables_at(f"sqlite:///{shell.folder / 'earmark.db'}")
+    tokens = Tokens(tables, SystemClock())
+    rows = [tokens.check(each) for each in (old, new)]
+    assert rows[0] is not None
+    assert rows[1] is not None
+    assert rows[0].id == rows[1].id
+    shown = shell.ok("token", "show", "agent").out
+    assert "budget acme/agent" in shown
+    assert "open until" in shown
+    form = shell.json("token", "show", rows[1].id)
+    assert (form["name"], form["most_per_request"]) == ("agent", "0.5")
+    assert form["overlap_until"] > form["rotated_at"]
+    last = shell.json("token", "rotate", "agent", "--overlap", "0s")
+    assert [tokens.check(each) is None for each in (old, new, last["token"])] == [True, True, False]
+    shell.ok("token", "create", "agent", "--scope", "read")
+    ambiguous = shell("token", "revoke", "agent")
+    assert ambiguous.code == 1
+    assert rows[1].id in ambiguous.err
+    shell.ok("token", "revoke", rows[1].id)
+    shell.ok("token", "revoke", "agent")
+    assert tokens.check(last["token"]) is None
+    assert shell("token", "rotate", rows[1].id).code == 2
+    tables.close()
+
+
 def test_what_cannot_be_made_is_refused(shell: Shell) -> None:
     """An unknown scope, a name that spoils a log, a moment that is past, an unknown id."""
     assert shell("token", "create", "ci", "--scope", "root").code == 1

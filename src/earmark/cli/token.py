@@ -17,9 +17,14 @@ from earmark.money import Money
 from earmark.stores.open_tables import open_tables
 from earmark.workspace.resources.agents import TOKEN
 from earmark.workspace.time_expressions import parse_not_past
-from earmark.workspace.tokens import GatewayAccess, TokenRow, Tokens
+from earmark.workspace.tokens import DEFAULT_OVERLAP, GatewayAccess, TokenRow, Tokens
 
-app = group("Make, list and revoke tokens of the service and of the gateway.")
+app = group("Make, list, rotate and revoke tokens of the service and of the gateway.")
+
+NamedToken = Annotated[
+    str,
+    typer.Argument(metavar="TOKEN", help="Its id or its name, as `earmark token list` shows them."),
+]
 
 _HEADINGS: Final = ("token", "name", "for", "made", "expires", "")
 
@@ -92,13 +97,36 @@ def list_(session: Session) -> None:
 
 
 @command(app)
-def revoke(
+def show(session: Session, token: NamedToken) -> None:
+    """Show one token and what it may do; the token itself is kept nowhere."""
+    with open_existing(session) as ledger, _tokens(ledger) as tokens:
+        row, now = tokens.find(token), ledger.clock.instant()
+    session.answer(TOKEN.encode(row), Table(headings=("", ""), rows=_facts(row, now)))
+
+
+@command(app)
+def rotate(
     session: Session,
-    token: Annotated[str, typer.Argument(metavar="ID", help="As `earmark token list` shows it.")],
+    token: NamedToken,
+    *,
+    overlap: Annotated[
+        str,
+        typer.Option(metavar="DURATION", help="How long the secret before opens; 0s: no more."),
+    ] = DEFAULT_OVERLAP,
 ) -> None:
+    """Give a token another secret and print it: this once; all else of the token stays."""
+    with open_existing(session) as ledger, _tokens(ledger) as tokens:
+        row, secret = tokens.rotate(tokens.find(token).id, overlap)
+    session.answer({**TOKEN.encode(row), "token": secret}, secret)
+    until = f"until {_moment(row.overlap_until)}" if row.overlap_until else "no more"
+    session.tell(f"keep it now: it is not shown again; the one before opens {until}")
+
+
+@command(app)
+def revoke(session: Session, token: NamedToken) -> None:
     """End a token for good, and every session that was begun with it."""
     with open_existing(session) as ledger, _tokens(ledger) as tokens:
-        row = tokens.revoke(token)
+        row = tokens.revoke(tokens.find(token).id)
     session.answer(TOKEN.encode(row), f"revoked {row.id} ({row.name})")
 
 
@@ -128,8 +156,39 @@ def _instant(text: str, clock: Clock) -> int:
 
 
 def _row(token: TokenRow, now: int) -> tuple[str, ...]:
-    ended = "revoked" if token.revoked_at else "" if token.is_valid(now) else "expired"
-    expires = iso(token.expires_at)[:19] + "Z" if token.expires_at else "never"
-    made = iso(token.created_at)[:19] + "Z"
-    what = " ".join(token.scopes) if token.access is None else f"budget {token.access.budget}"
-    return token.id, token.name, what, made, expires, ended
+    expires, made = _moment(token.expires_at), _moment(token.created_at)
+    return token.id, token.name, _what(token), made, expires, _state(token, now)
+
+
+def _facts(token: TokenRow, now: int) -> list[tuple[str, str]]:
+    access = token.access
+    facts = {
+        "token": token.id,
+        "name": token.name,
+        "for": _what(token),
+        "providers": " ".join(access.providers) or "all" if access else "",
+        "models": " ".join(access.models) or "all" if access else "",
+        "most per request": str(access.most_per_request or "") if access else "",
+        "made": _moment(token.created_at),
+        "expires": _moment(token.expires_at),
+        "rotated": _moment(token.rotated_at) if token.rotated_at else "",
+        "replaced secrets": _overlap(token, now),
+        "state": _state(token, now) or "ok",
+    }
+    return [(name, value) for name, value in facts.items() if value]
+
+
+def _what(token: TokenRow) -> str:
+    return " ".join(token.scopes) if token.access is None else f"budget {token.access.budget}"
+
+
+def _state(token: TokenRow, now: int) -> str:
+    return "revoked" if token.revoked_at else "" if token.is_valid(now) else "expired"
+
+
+def _overlap(token: TokenRow, now: int) -> str:
+    return f"open until {_moment(token.overlap_until)}" if token.overlap_until > now else ""
+
+
+def _moment(instant: int) -> str:
+    return f"{iso(instant)[:19]}Z" if instant else "never"

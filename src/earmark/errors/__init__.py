@@ -21,6 +21,7 @@
     │  ├─ TaskMoved                     somebody else moved the task on meanwhile
     │  ├─ TaskRefused                   the task's state does not allow the move
     │  ├─ VersionConflict               somebody else changed it first: the version that stands
+    │  ├─ TokenRefused                  the token has ended, or was rotated meanwhile
     │  ├─ AgentBusy                     another heartbeat runs under that name
     │  ├─ ConfigNotAllowed              a configuration file that was found, and never allowed
     │  ├─ TooManyRepeats                the retries of a run wanted more attempts than it may make
@@ -82,6 +83,7 @@ from earmark.errors.refusals import (
     RunIdReused,
     TaskMoved,
     TaskRefused,
+    TokenRefused,
     TooManyRepeats,
     VersionConflict,
 )
@@ -126,6 +128,7 @@ __all__ = [
     "StoreUnavailable",
     "TaskMoved",
     "TaskRefused",
+    "TokenRefused",
     "TooManyRepeats",
     "VersionConflict",
 ]

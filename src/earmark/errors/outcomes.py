@@ -40,6 +40,7 @@ OUTCOMES: dict[str, Outcome] = {
     "version_conflict": Outcome(2, 409),
     "task_moved": Outcome(2, 409),
     "task_refused": Outcome(2, 409),
+    "token_refused": Outcome(2, 409),
     "agent_busy": Outcome(2, 409),
     "config_not_allowed": Outcome(2, 409),
     "not_found": Outcome(1, 404),

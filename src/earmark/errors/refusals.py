@@ -252,6 +252,18 @@ class VersionConflict(Refusal):
 
 
 @dataclass(kw_only=True, eq=False)
+class TokenRefused(Refusal):
+    """The token's state does not allow it: it has ended, or somebody else rotated it meanwhile."""
+
+    code: ClassVar[str] = "token_refused"
+    token: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"token {self.token}: {self.detail}"
+
+
+@dataclass(kw_only=True, eq=False)
 class AgentBusy(Refusal):
     """A heartbeat runs under that name, or took it over: one name is one heartbeat's at a time."""
 

@@ -21,10 +21,9 @@ from starlette.concurrency import run_in_threadpool
 
 from earmark.clock import NANOS_PER_SECOND, Clock
 from earmark.config.values import is_loopback
-from earmark.errors import NotFound
 from earmark.service.problems import ProblemError
 from earmark.serving.hosts import host_of
-from earmark.workspace.tokens import SCOPES, TokenRow, Tokens
+from earmark.workspace.tokens import SCOPES, TokenRow, Tokens, digest_of
 
 _COOKIE: Final = "earmark_session"
 #: What a browser takes over TLS only and from this very host, so that no other site can set it.
@@ -67,6 +66,8 @@ NOBODY: Final = Caller(token_id="", name="", scopes=())
 @dataclass(frozen=True, slots=True)
 class _LoginSession:
     token_id: str
+    digest: str
+    """Of the secret that it was begun with: the session ends with that one."""
     csrf: str
     until: int
 
@@ -111,7 +112,8 @@ class Authenticator:
         Raises:
             Problem: 401: it opens nothing; 403: it is one of the gateway.
         """
-        row = self._tokens.check(secret.strip())
+        secret = secret.strip()
+        row = self._tokens.check(secret)
         if row is None:
             raise unauthorized("this token opens nothing: it is unknown, expired or revoked")
         if row.access is not None:
@@ -123,8 +125,9 @@ class Authenticator:
             )
         name = token_urlsafe(32)
         until = self._clock.instant() + SESSION_S * NANOS_PER_SECOND
+        begun = _LoginSession(row.id, digest_of(secret), token_urlsafe(32), until)
         with self._lock:
-            self._sessions[name] = _LoginSession(row.id, token_urlsafe(32), until)
+            self._sessions[name] = begun
             while len(self._sessions) > _MOST_SESSIONS:
                 self._sessions.popitem(last=False)
         return name
@@ -146,18 +149,11 @@ class Authenticator:
             session = self._sessions.get(cookie)
         if session is None:
             return None
-        row, now = self._row(session.token_id), self._clock.instant()
-        if row is None or now >= session.until or not row.is_valid(now):
+        row = self._tokens.opened_by(session.token_id, session.digest)
+        if row is None or self._clock.instant() >= session.until:
             self.leave(cookie)
             return None
         return _caller(row, session.csrf)
-
-    def _row(self, token_id: str) -> TokenRow | None:
-        """Return the row of a token; None where other books stand in the place of those it had."""
-        try:
-            return self._tokens.get(token_id)
-        except NotFound:
-            return None
 
 
 def check_form(caller: Caller, csrf: str, scope: str) -> Caller:

@@ -63,6 +63,7 @@ TITLES: Final[Mapping[str, str]] = {
     "version_conflict": "Another version by now",
     "task_moved": "Task moved on",
     "task_refused": "Not possible in the task's state",
+    "token_refused": "Not possible in the token's state",
     "agent_busy": "Agent name in use",
     "not_found": "Not found",
     "call_failed": "A call failed",

@@ -1,7 +1,8 @@
 """Tokens: who may use the service or the gateway, and for what. A digest is kept, never the token.
 
 A token of the service has scopes. One of the gateway has a budget instead, on which alone it
-spends, and opens nothing of the service.
+spends, and opens nothing of the service. A token has one secret, and for the time of an overlap
+those that it replaced: who holds any of them is the same holder, by the token's id.
 """
 
 import hmac
@@ -13,11 +14,13 @@ from secrets import token_urlsafe
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from earmark.budget.path import parse_path
-from earmark.clock import Clock, Instant, InstantOrZero
-from earmark.errors import InvalidKey, NotFound
+from earmark.clock import Clock, Instant, InstantOrZero, parse_duration
+from earmark.errors import InvalidKey, InvalidUsage, NotFound, TokenRefused
 from earmark.ids import new_key
+from earmark.ledger.requests import Duration
 from earmark.money import Money
 from earmark.stores.tables import Row, Rows, Tables
 
@@ -27,19 +30,35 @@ SCOPES: Final = ("read", "spend", "admin")
 #: The scope of a gateway's token: none of the service's.
 GATEWAY: Final = "gateway"
 LONGEST_NAME: Final = 100
+#: For how long a secret opens after another one has taken its place.
+DEFAULT_OVERLAP: Final = "24h"
 
 _LOCK: Final = "token"
+_MOST_NAMED: Final = 8
 _SHAPE: Final = re.compile(r"emk_([0-9a-f]{32})_([A-Za-z0-9_-]{43})")
 _COLUMNS: Final = (
-    "id, name, digest, scopes, created_at, expires_at, revoked_at, budget, providers, models,"
-    " most_per_request"
+    "id, name, digest, scopes, created_at, expires_at, revoked_at, rotated_at, overlap_until,"
+    " budget, providers, models, most_per_request"
 )
-_ADD: Final = f"INSERT INTO {{schema}}.token ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?)"  # noqa: S608
+_ADD: Final = (
+    f"INSERT INTO {{schema}}.token ({_COLUMNS})"  # noqa: S608
+    " VALUES (?, ?, ?, ?, ?, ?, 0, 0, 0, ?, ?, ?, ?)"
+)
 _GET: Final = f"SELECT {_COLUMNS} FROM {{schema}}.token WHERE id = ?"  # noqa: S608
+_NAMED: Final = f"SELECT {_COLUMNS} FROM {{schema}}.token WHERE name = ? ORDER BY id"  # noqa: S608
 _ANY: Final = "SELECT id FROM {schema}.token WHERE budget = '' ORDER BY id LIMIT 1"
 _ALL: Final = f"SELECT {_COLUMNS} FROM {{schema}}.token ORDER BY id"  # noqa: S608
 _COUNT: Final = "SELECT count(*) FROM {schema}.token"
 _REVOKE: Final = "UPDATE {schema}.token SET revoked_at = ? WHERE id = ? AND revoked_at = 0"
+_REPLACED: Final = (
+    "SELECT digest, ends_at FROM {schema}.token_secret WHERE token_id = ? AND ends_at > ?"
+)
+_ROTATE: Final = (
+    "UPDATE {schema}.token SET digest = ?, rotated_at = ?, overlap_until = ? WHERE id = ?"
+)
+_KEEP: Final = "INSERT INTO {schema}.token_secret (token_id, digest, ends_at) VALUES (?, ?, ?)"
+_END: Final = "UPDATE {schema}.token_secret SET ends_at = ? WHERE token_id = ? AND ends_at > ?"
+_FORGET: Final = "DELETE FROM {schema}.token_secret WHERE token_id = ? AND ends_at <= ?"
 
 
 class GatewayAccess(Struct, frozen=True, kw_only=True):
@@ -78,6 +97,10 @@ class TokenRow(Struct, frozen=True, kw_only=True):
     created_at: Instant
     expires_at: InstantOrZero
     revoked_at: InstantOrZero
+    rotated_at: InstantOrZero = 0
+    """When its secret was last replaced."""
+    overlap_until: InstantOrZero = 0
+    """Until when a secret that was replaced may open."""
     access: GatewayAccess | None = None
     """What it may spend by the gateway; `None` for a token of the service."""
 
@@ -152,18 +175,65 @@ class Tokens:
         )
         return row, f"emk_{number}_{token_urlsafe(32)}"
 
+    def rotate(self, token_id: str, overlap: Duration = DEFAULT_OVERLAP) -> tuple[TokenRow, str]:
+        """Give a token another secret; durable. Returns its row and the new token, not kept.
+
+        All else of it stays: id, budget, terms, and so its balance and its calls. The secret before
+        opens until *overlap* is over, and so at most do those before that one. In one transaction:
+        of several rotations of one secret, one is done.
+
+        Args:
+            token_id: Which token.
+            overlap: For how long the secret before opens from now on; `0s`: no more.
+
+        Raises:
+            NotFound: There is none of that id.
+            TokenRefused: It is revoked or expired, or was rotated by somebody else meanwhile.
+            InvalidDuration: *overlap* is no duration.
+        """
+        overlap_ns = parse_duration(overlap)
+        before = self._digest_of(token_id)
+        token = f"emk_{token_id.replace('-', '')}_{token_urlsafe(32)}"
+        change = _Rotation(token_id, before, digest_of(token), overlap_ns)
+        return self._tables.write(_LOCK, lambda rows: _rotate(rows, change, self._clock)), token
+
     def check(self, secret: str) -> TokenRow | None:
-        """Return the row of the token *secret*; `None` if it opens nothing (any more)."""
+        """Return the row of the token *secret*; `None` if it opens nothing (any more).
+
+        See `opened_by`.
+        """
         shape = _SHAPE.fullmatch(secret)
-        if shape is None:
-            return None
-        found = self._tables.read(lambda rows: rows.run(_GET, _id(shape[1])))
-        kept = str(found[0][2]) if found else ""
-        # Compared in constant time, also where no token has that id.
-        if not hmac.compare_digest(kept, _digest(shape[2])):
-            return None
-        row = _row(found[0])
-        return row if row.is_valid(self._clock.instant()) else None
+        return None if shape is None else self.opened_by(_id(shape[1]), _digest(shape[2]))
+
+    def opened_by(self, token_id: str, digest: str) -> TokenRow | None:
+        """Return the row of a token that the secret with *digest* opens; `None` if it does not.
+
+        Of a secret that was replaced, the row expires where the overlap ends.
+        """
+        now = self._clock.instant()
+        row = self._tables.read(lambda rows: _opened(rows, token_id, digest, now))
+        return row if row is not None and row.is_valid(now) else None
+
+    def find(self, named: str) -> TokenRow:
+        """Return the row of the token whose id is *named*, or else whose name it is.
+
+        Of several tokens of one name, the one that is neither revoked nor expired.
+
+        Raises:
+            NotFound: There is none.
+            InvalidUsage: Several have that name.
+        """
+        found = self._tables.read(lambda rows: rows.run(_GET, named) or rows.run(_NAMED, named))
+        rows, now = [_row(each) for each in found], self._clock.instant()
+        rows = [each for each in rows if each.is_valid(now)] or rows
+        if not rows:
+            raise _none(named)
+        if len(rows) > 1:
+            ids = ", ".join(each.id for each in rows[:_MOST_NAMED])
+            more = f" and {len(rows) - _MOST_NAMED} more" if len(rows) > _MOST_NAMED else ""
+            detail = f"{len(rows)} tokens have the name '{named}': give an id: {ids}{more}"
+            raise InvalidUsage(detail=detail)
+        return rows[0]
 
     def get(self, token_id: str) -> TokenRow:
         """Return the row of the token whose id is *token_id*.
@@ -173,7 +243,7 @@ class Tokens:
         """
         found = self._tables.read(lambda rows: rows.run(_GET, token_id))
         if not found:
-            raise NotFound(kind="token", name=token_id, hint="`earmark token list` shows them")
+            raise _none(token_id)
         return _row(found[0])
 
     def all(self) -> list[TokenRow]:
@@ -203,13 +273,63 @@ class Tokens:
         self._tables.write(_LOCK, lambda rows: rows.run(_REVOKE, now, token_id))
         return self.get(token_id)
 
+    def _digest_of(self, token_id: str) -> str:
+        found = self._tables.read(lambda rows: rows.run(_GET, token_id))
+        if not found:
+            raise _none(token_id)
+        return str(found[0][2])
+
+
+class _Rotation(Struct, frozen=True):
+    """One replacement of a token's secret."""
+
+    token_id: str
+    before: str
+    """The digest that it replaces, and no other."""
+    after: str
+    overlap_ns: int
+
+
+def _rotate(rows: Rows, change: _Rotation, clock: Clock) -> TokenRow:
+    (found,) = rows.run(_GET, change.token_id)
+    row, now = _row(found), clock.instant()
+    if found[2] == change.after:
+        return row  # done before the connection was lost
+    if found[2] != change.before:
+        detail = "its secret was replaced by somebody else meanwhile"
+        raise TokenRefused(token=row.id, detail=f"{detail}: rotate it again for another one")
+    if not row.is_valid(now):
+        raise TokenRefused(token=row.id, detail="it is revoked or expired: make a new one")
+    until = now + change.overlap_ns
+    rows.run(_KEEP, row.id, change.before, until)
+    rows.run(_END, until, row.id, until)
+    rows.run(_FORGET, row.id, now)
+    rows.run(_ROTATE, change.after, now, until if change.overlap_ns else 0, row.id)
+    return _row(rows.run(_GET, row.id)[0])
+
+
+def _opened(rows: Rows, token_id: str, digest: str, now: int) -> TokenRow | None:
+    found = rows.run(_GET, token_id)
+    # Compared in constant time, also where no token has that id.
+    same = hmac.compare_digest(str(found[0][2]) if found else "", digest)
+    if same and found:
+        return _row(found[0])
+    for kept, ends_at in rows.run(_REPLACED, token_id, now) if found else ():
+        if hmac.compare_digest(kept, digest):
+            row = _row(found[0])
+            return replace(row, expires_at=min(row.expires_at or ends_at, ends_at))
+    return None
+
+
+def _none(named: str) -> NotFound:
+    return NotFound(kind="token", name=named[:LONGEST_NAME], hint="`earmark token list` shows them")
+
 
 def _add(rows: Rows, row: TokenRow, token: str) -> None:
     # Done before the connection was lost, perhaps.
     if not rows.run(_GET, row.id):
-        scopes, (_, _, secret) = " ".join(row.scopes), token.split("_", 2)
-        digest = _digest(secret)
-        head = (row.id, row.name, digest, scopes, row.created_at, row.expires_at)
+        scopes = " ".join(row.scopes)
+        head = (row.id, row.name, digest_of(token), scopes, row.created_at, row.expires_at)
         access = row.access or GatewayAccess(budget="")
         most = access.most_per_request
         rows.run(
@@ -230,7 +350,7 @@ def _add_first(rows: Rows, row: TokenRow, token: str) -> bool:
 
 
 def _row(row: Row) -> TokenRow:
-    number, name, _, scopes, created_at, expires_at, revoked_at, *access = row
+    number, name, _, scopes, created_at, expires_at, revoked_at, rotated_at, until, *access = row
     return TokenRow(
         id=number,
         name=name,
@@ -238,6 +358,8 @@ def _row(row: Row) -> TokenRow:
         created_at=created_at,
         expires_at=expires_at,
         revoked_at=revoked_at,
+        rotated_at=rotated_at,
+        overlap_until=until,
         access=_access(*access) if access[0] else None,
     )
 
@@ -249,6 +371,11 @@ def _access(budget: str, providers: str, models: str, most_per_request: int) -> 
         models=tuple(models.split()),
         most_per_request=Money.nanos(most_per_request) if most_per_request else None,
     )
+
+
+def digest_of(token: str) -> str:
+    """Return what is kept of a token that has the form of one."""
+    return _digest(token.split("_", 2)[2])
 
 
 def _digest(secret: str) -> str:

@@ -42,10 +42,10 @@ def test_a_session_may_what_its_token_may(shut: House) -> None:
 
 
 def test_a_session_ends(shut: House) -> None:
-    """When it is left, its token is revoked or gone with its books, and after twelve hours."""
+    """When it is left, its token revoked, rotated or gone with its books, and after 12 hours."""
     authenticator = shut.service.authenticator
     sql = "DELETE FROM {schema}.token WHERE id = ?"
-    for end in ("leave", "revoke", "gone", "time"):
+    for end in ("leave", "revoke", "rotate", "gone", "time"):
         row, secret = shut.service.tokens.create("me", ["read"])
         cookie = authenticator.enter(secret)
         assert visitor(shut, cookie).may("read")
@@ -54,6 +54,8 @@ def test_a_session_ends(shut: House) -> None:
                 authenticator.leave(cookie)
             case "revoke":
                 shut.service.tokens.revoke(row.id)
+            case "rotate":
+                shut.service.tokens.rotate(row.id, "0s")
             case "gone":
                 shut.workspace.tables.write("token", lambda rows, id_=row.id: rows.run(sql, id_))
             case _:
