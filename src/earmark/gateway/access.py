@@ -40,12 +40,20 @@ class Holders:
         """Return who sends a request with these headers.
 
         Raises:
-            Denied: None of them has a token of the gateway that opens anything.
+            Denied: None of them has a token of the gateway that opens anything; or two have, of
+                different holders.
         """
-        for secret in tokens_in(pairs):
+        found: Holder | None = None
+        for secret in dict.fromkeys(tokens_in(pairs)):
             row = await self._row(secret)
-            if row is not None and row.access is not None:
-                return Holder(row.id, row.access)
+            if row is None or row.access is None:
+                continue
+            if found is not None and found.token_id != row.id:
+                words = "two headers hold tokens of different holders: send one token"
+                raise Denied(400, "repeated_header", words)
+            found = Holder(row.id, row.access)
+        if found is not None:
+            return found
         words = (
             "this needs a token of the gateway, as the API key: `earmark token create NAME"
             " --budget PATH` makes one"

@@ -27,6 +27,8 @@ _NOT_ANSWERED: Final = _HOP_BY_HOP | frozenset({"set-cookie", "set-cookie2", "al
 #: The gateway's own request headers; another one of this prefix is refused, not passed over.
 BUDGET: Final = "x-earmark-budget"
 OWN_HEADERS: Final = frozenset({"x-earmark-at-most", "x-earmark-dry-run", BUDGET})
+#: Of these one value counts: which of two the other side, or a proxy between, takes is not known.
+_SINGLE: Final = frozenset({*CREDENTIALS, *OWN_HEADERS, "idempotency-key"})
 _TOKEN: Final = re.compile(r"(?i:bearer) +(\S+)")
 
 
@@ -34,7 +36,8 @@ def decoded_headers(raw: Iterable[tuple[bytes, bytes]]) -> Pairs:
     """Return a request's headers as text, their names in lower case.
 
     Raises:
-        Denied: One is no text in UTF-8, or is one of the gateway's that it does not know.
+        Denied: One is no text in UTF-8, or is one of the gateway's that it does not know, or comes
+            twice with different values where one value counts.
     """
     try:
         pairs = [(name.decode("ascii").lower(), value.decode()) for name, value in raw]
@@ -45,7 +48,23 @@ def decoded_headers(raw: Iterable[tuple[bytes, bytes]]) -> Pairs:
             raise Denied(
                 400, "unknown_header", f"there is no header '{name[:60]}' here: leave it out"
             )
-    return pairs
+    return _without_repeats(pairs)
+
+
+def _without_repeats(pairs: Pairs) -> Pairs:
+    """Return *pairs* with each of the headers that have one value once."""
+    kept: Pairs = []
+    values: dict[str, str] = {}
+    for name, value in pairs:
+        if name in _SINGLE:
+            first = values.setdefault(name, value.strip())
+            if first != value.strip():
+                words = f"the header '{name}' comes twice with different values: send one"
+                raise Denied(400, "repeated_header", words)
+            if any(each == name for each, _ in kept):
+                continue
+        kept.append((name, value))
+    return kept
 
 
 def by_name(pairs: Pairs) -> dict[str, str]:

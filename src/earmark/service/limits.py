@@ -32,6 +32,8 @@ LARGEST_BODY: Final = 1 << 20
 _MOST: Final = f"a request has at most {LARGEST_BODY:,} bytes"
 #: Asked for under whatever name an orchestrator has for this machine; they tell nobody anything.
 PROBES: Final = frozenset({"/livez", "/readyz", "/health"})
+#: Of these one value counts: which of two a proxy between has checked is not known.
+_SINGLE: Final = ("authorization", "idempotency-key")
 _DIGITS: Final = 10
 _LONGEST_LOGGED: Final = 100
 _LOG: Final = logging.getLogger("earmark.service")
@@ -57,7 +59,11 @@ class RequestLimits:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        wrong = self._wrong_host(headers.getlist("host"), scope["path"]) or _too_large(headers)
+        wrong = (
+            self._wrong_host(headers.getlist("host"), scope["path"])
+            or _repeated(headers)
+            or _too_large(headers)
+        )
         answer = wrong.answer() if wrong else self._app
         if scope["method"] == "HEAD":
             # Whatever can be got can be asked for without its body: monitors do.
@@ -102,6 +108,14 @@ def _headless(send: Send) -> Send:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     return headless
+
+
+def _repeated(headers: Headers) -> ProblemError | None:
+    for name in _SINGLE:
+        if len({value.strip() for value in headers.getlist(name)}) > 1:
+            detail = f"the header '{name}' comes twice with different values: send one"
+            return ProblemError(400, "repeated_header", detail)
+    return None
 
 
 def _too_large(headers: Headers) -> ProblemError | None:

@@ -77,6 +77,7 @@ TITLES: Final[Mapping[str, str]] = {
     # Of the service itself:
     "unauthorized": "Token needed",
     "forbidden": "Not allowed",
+    "repeated_header": "A header with two values",
     "unknown_parameter": "Unknown query parameter",
     "in_progress": "Still being answered",
     "too_many": "Too many listeners",

@@ -71,6 +71,61 @@ def test_a_token_is_taken_where_clients_send_their_keys(house: GatewayHouse) -> 
     assert "sk-personal" not in str(house.stub.requests)
 
 
+def test_headers_that_contradict_each_other_are_refused(house: GatewayHouse) -> None:
+    """Two values where one counts, and tokens of two holders: nobody knows which of them is meant.
+
+    A value that is sent twice is one.
+    """
+    other = house.token_for("acme/other")
+    own, foreign = (("authorization", f"Bearer {each}") for each in (house.token, other))
+    key, another = ("idempotency-key", "one"), ("idempotency-key", "two")
+    house.stub.answer(REPLY)
+    with httpx2.Client(base_url=house.url, timeout=LAST_RESORT_S) as client:
+
+        def code(*headers: tuple[str, str]) -> str:
+            reply = client.post("/v1/chat/completions", json=ASK, headers=headers)
+            return "" if reply.status_code == 200 else reply.json()["error"]["code"]
+
+        assert code(own, own, key, key) == ""
+        (sent,) = house.stub.requests
+        assert [value for name, value in sent.headers if name.lower() == "idempotency-key"] == [
+            "one"
+        ]
+        for headers in (
+            (own, foreign),
+            (foreign, own),
+            (own, ("x-api-key", other)),
+            (("x-api-key", house.token), ("x-api-key", other)),
+            (own, ("authorization", "Bearer sk-personal")),
+            (own, key, another),
+            (own, ("x-earmark-at-most", "1"), ("x-earmark-at-most", "2")),
+        ):
+            assert code(*headers) == "repeated_header", headers
+    assert len(house.stub.requests) == 1
+
+
+def test_a_rotated_token_is_one_holder_here(house: GatewayHouse) -> None:
+    """One balance, one statement, one name for each Idempotency-Key; then the old one is over."""
+    house.stub.answer(REPLY)
+    (row,) = house.tokens.all()
+    keyed = {"Idempotency-Key": "k"}
+    with house.client() as client:
+        assert client.post("/v1/chat/completions", json=ASK, headers=keyed).status_code == 200
+    _, new = house.tokens.rotate(row.id, "1h")
+    with house.client(new) as client:
+        repeated = client.post("/v1/chat/completions", json=ASK, headers=keyed)
+        assert repeated.status_code == 409
+        assert client.post("/v1/chat/completions", json=ASK).status_code == 200
+    statements = [house.get("/v1/earmark/statement", each).json() for each in (house.token, new)]
+    assert statements[0] == statements[1]
+    assert len(statements[0]["calls"]) == 2
+    both = {"authorization": f"Bearer {house.token}", "x-api-key": new}
+    assert ask(house, **both).status_code == 200
+    house.clock.advance(timedelta(hours=1))
+    assert house.get("/v1/earmark/balance").status_code == 401
+    assert house.get("/v1/earmark/balance", new).status_code == 200
+
+
 def test_a_token_in_the_url_is_refused(house: GatewayHouse) -> None:
     """As Google's clients once sent it: logs would show it."""
     reply = ask(house, f"/v1beta/models/g:generateContent?key={house.token}")

@@ -40,6 +40,19 @@ def test_a_host_that_is_none_is_bad_input(shared: House, host: str) -> None:
     assert answer.headers["content-type"] == "application/problem+json"
 
 
+def test_headers_that_contradict_each_other_are_refused(shared: House) -> None:
+    """Two tokens, or two keys of one request: the first is not taken for the one that is meant."""
+    own, other = (("Authorization", f"Bearer {shared.secrets[each]}") for each in ("read", "admin"))
+    for more in (
+        (own, other),
+        (other, own),
+        (own, ("Idempotency-Key", "a"), ("Idempotency-Key", "b")),
+    ):
+        answer = shared.client.get("/v1/tasks", headers=list(more))
+        assert (answer.status_code, answer.json()["code"]) == (400, "repeated_header")
+    assert shared.client.get("/v1/tasks", headers=[own, own]).is_success
+
+
 def test_further_hosts_are_answered_where_the_settings_name_them() -> None:
     """By name, by ending, or every one."""
     with house(allowed_hosts=["books.example", "*.acme.example"]) as opened:
