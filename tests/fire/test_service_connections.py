@@ -104,3 +104,12 @@ def test_a_body_that_drips_is_ended_by_its_total_time(stack: ExitStack, tmp_path
     else:
         pytest.fail("it was never ended")
     assert said == b"" or said.startswith(b"HTTP/1.1 408")
+
+
+def test_a_client_that_offers_http_2_keeps_its_body(stack: ExitStack, tmp_path: Path) -> None:
+    """As Java's does by default: what it sends to the service is read."""
+    served = stack.enter_context(Served(STORES["sqlite"](tmp_path), tmp_path))
+    offer = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2-Settings": "AAEA"}
+    body = {"budget": "acme", "amount": "1", "key": "from-java"}
+    assert served.ask("POST", "/v1/reservations", json=body, headers=offer).status_code == 201
+    assert served.ask("GET", "/v1/reservations/from-java").json()["amount"] == "1"

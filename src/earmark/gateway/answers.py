@@ -7,6 +7,7 @@ from typing import Any
 from earmark.apis.refusals import RefusalResponse, error_response, refusal
 from earmark.errors import EarmarkError
 from earmark.gateway.denied import Denied
+from earmark.serving.connections import BREAK_OFF
 
 AsgiScope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -29,6 +30,13 @@ async def send_answer(send: Send, status: int, headers: RawHeaders, body: bytes)
     """Send a whole answer."""
     await send_head(send, status, headers)
     await send_body(send, body)
+
+
+def break_off(scope: AsgiScope) -> None:
+    """Close the connection of a request whose answer cannot be completed."""
+    extension = scope.get("extensions", {}).get(BREAK_OFF)
+    if extension is not None:  # else the server does so once the application returns
+        extension["now"]()
 
 
 async def send_json(

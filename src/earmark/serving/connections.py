@@ -11,16 +11,21 @@ import asyncio
 import logging
 import resource
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any, Final
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
+
+from earmark.serving.request_parser import RequestParser
 
 #: Bytes of a request's first line and headers.
 LARGEST_HEAD: Final = 64 * 1024
+#: An ASGI extension: `scope["extensions"][BREAK_OFF]["now"]()` closes the connection of a request
+#: whose answer cannot be completed, so that its client sees that it is incomplete.
+BREAK_OFF: Final = "earmark.break_off"
 #: The share of the process's file descriptors that connections may take; the store needs some too.
 _SHARE: Final = 0.75
 #: An attack must not fill the log: one line in so many seconds.
@@ -141,6 +146,7 @@ class HttpConnection(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
+        self.parser = RequestParser(self)
         self._connections = connections
         self.address = ""
         """Of the client, for counting; an IPv6 network for all of its addresses."""
@@ -207,15 +213,26 @@ class HttpConnection(HttpToolsProtocol):
         self._count(len(name) + len(value) + len(b": \r\n"))
 
     def on_headers_complete(self) -> None:
-        """Wait for the body, if this is the request to be answered next."""
+        """Wait for the body, if this is the request to be answered next.
+
+        Raises:
+            ValueError: It asks for a tunnel.
+        """
+        if self.parser.should_upgrade():
+            if self.parser.get_method() == b"CONNECT":
+                raise ValueError("no tunnels")  # ends the parser, and then `send_400_response`
+            return  # this head comes again, without its offer
         self._in_head, self._in_body = False, True
         self._unanswered += 1
         super().on_headers_complete()
+        self.scope["extensions"] = {BREAK_OFF: {"now": partial(self._break_off, self.cycle)}}
         if self._unanswered == 1:
             self._wait(self._connections.limits.body_s)
 
     def on_message_complete(self) -> None:
         """Have the whole request; where it was answered before, wait for the next."""
+        if self.parser.should_upgrade():
+            return
         super().on_message_complete()
         self._in_body = False
         if self._unanswered:
@@ -234,6 +251,12 @@ class HttpConnection(HttpToolsProtocol):
         elif not self._in_body and not self._unanswered:
             self._wait(self._connections.limits.head_s)
         # Else it was answered before its body was here, whose time goes on, or the next is here.
+
+    def _break_off(self, cycle: RequestResponseCycle) -> None:
+        # What was written is sent; for the server its client is gone.
+        cycle.disconnected = True
+        cycle.message_event.set()
+        self.transport.close()
 
     def _count(self, size: int) -> None:
         self._parsed += size

@@ -306,6 +306,21 @@ def test_a_large_body_passes(house: GatewayHouse) -> None:
         assert len(rich.stub.requests) == 1
 
 
+def test_a_client_that_offers_http_2_keeps_its_body(house: GatewayHouse) -> None:
+    """As Java's does by default: the provider gets the body, and nothing of the offer."""
+    house.stub.answer(Answer(body=completion(USAGE, model="gpt-4o-mini")))
+    offer = {
+        "connection": "Upgrade, HTTP2-Settings",
+        "upgrade": "h2c",
+        "http2-settings": "AAEAAEAA",
+    }
+    reply = house.post("/v1/chat/completions", {**ASK, "max_tokens": 9}, **offer)
+    assert reply.status_code == 200
+    (arrived,) = house.stub.requests
+    assert arrived.json["messages"] == ASK["messages"]
+    assert {arrived.header("upgrade"), arrived.header("http2-settings")} == {None}
+
+
 def test_a_body_that_is_compressed_is_not_read(house: GatewayHouse) -> None:
     """What it holds would be unknown."""
     reply = house.post("/v1/chat/completions", b"x", content_encoding="gzip")
