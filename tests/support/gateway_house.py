@@ -15,8 +15,9 @@ from earmark.config.assemble import key_from
 from earmark.config.settings import Settings
 from earmark.gateway.app import Gateway
 from earmark.gateway.server import running
+from earmark.ledger.committer import DirectCommitter
 from earmark.ledger.ledger import Ledger
-from earmark.stores.open import open_ledger
+from earmark.stores.memory import MemoryStore
 from earmark.stores.open_tables import open_tables
 from earmark.testing import ManualClock
 from earmark.workspace.tokens import GatewayAccess, Tokens
@@ -101,12 +102,17 @@ def gateway_house(
     *,
     keys: Mapping[str, str] = KEYS,
     wait: str | None = None,
+    store: MemoryStore | None = None,
     **more: Any,
 ) -> Generator[GatewayHouse]:
     """Open it; the budget `acme` has *limit*, and calls *wait* in line by the machine's clock."""
     clock = SystemClock() if wait else ManualClock()
     own = {"gateway": {"wait": wait}} if wait else {}
-    with UpstreamStub() as stub, open_ledger("memory:", clock=clock) as ledger:
+    kept = MemoryStore() if store is None else store
+    with (
+        UpstreamStub() as stub,
+        Ledger(kept, DirectCommitter(kept, clock), clock) as ledger,
+    ):
         ledger.set_budget("acme", limits=[limit])
         tables = open_tables(ledger.store)
         tokens = Tokens(tables, clock)

@@ -26,12 +26,12 @@ async def balance_of(
 
     Of budgets above it nothing is told but that, and of those below only what its own clients made.
     """
-    path, sync = holder.access.budget, ledger.sync
+    path = holder.access.budget
     try:
         found = await ledger.balances(path)
     except NotFound:
         found = []  # its token came before it
-    left = usd_left(sync.store.accounts(path, sync.clock.instant()))
+    left = usd_left(await ledger.accounts(path))
     made, last = await asyncio.to_thread(_sessions, sessions, holder.token_id)
     return {
         "object": "earmark.balance",

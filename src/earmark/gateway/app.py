@@ -1,5 +1,6 @@
 """The gateway as an ASGI application: who asks, what for, and the answer in that API's form."""
 
+import asyncio
 import logging
 from collections.abc import Callable
 from typing import Final
@@ -16,6 +17,7 @@ from earmark.gateway.answers import (
     Message,
     Receive,
     Send,
+    break_off,
     is_expected,
     raw_headers,
     refused,
@@ -34,6 +36,7 @@ from earmark.gateway.upstreams import Upstreams
 from earmark.ledger.async_ledger import AsyncLedger
 from earmark.ledger.ledger import Ledger
 from earmark.pricing.book import ExactPriceBook
+from earmark.pricing.preload import preload
 from earmark.serving.hosts import LOCAL_NAMES, HostNames, named_host
 from earmark.stores.tables import Tables
 
@@ -80,6 +83,7 @@ class Gateway:
         self._sessions = SessionBudgets(tables, ledger.clock)
         self._on_refusal = on_refusal
         self._parts: Parts | None = None
+        self._loaded: asyncio.Future[None] | None = None
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Answer one request, or live through the lifespan."""
@@ -90,6 +94,8 @@ class Gateway:
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
+        # In a thread: loading takes a second, and whoever comes meanwhile is answered.
+        self._loaded = asyncio.ensure_future(asyncio.to_thread(preload))
         silence_s = self.settings.timeout.total_seconds()
         self._parts = Parts(
             ledger=self._ledger,
@@ -102,6 +108,7 @@ class Gateway:
         )
         await send({"type": "lifespan.startup.complete"})
         await receive()
+        await self._loaded
         await self._parts.sender.aclose()
         await send({"type": "lifespan.shutdown.complete"})
 
@@ -121,7 +128,10 @@ class Gateway:
         except ClientGone:
             return
         except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer
+            is_broken = send.started
             await self._refuse(api, error, client, send)
+            if is_broken:
+                break_off(scope)
 
     async def _serve(
         self,
@@ -156,6 +166,8 @@ class Gateway:
             own=send.own,
         )
         assert self._parts is not None, "it is asked within its lifespan"
+        assert self._loaded is not None, "as the parts"
+        await asyncio.shield(self._loaded)
         if endpoint.kind == "models":
             await read_models(self._parts, incoming, send)
             return
@@ -179,7 +191,7 @@ class Gateway:
         if self._on_refusal is not None:
             self._on_refusal(error)
         if send.started:
-            return  # half an answer: its connection is closed
+            return  # half an answer, which cannot become another one
         found = refused(api, error, client)
         await send_json(send, found.status, found.body, found.headers)
 

@@ -121,7 +121,7 @@ async def answer(parts: Parts, incoming: ClientRequest, peer: Peer, send: Send) 
             await _send(parts, incoming, outgoing, ticket, peer, send)
         except Exception:
             with suppress(EarmarkError):  # where the books cannot be read
-                incoming.own.update(hold_headers(ticket, parts.ledger))
+                incoming.own.update(await hold_headers(ticket, parts.ledger))
             raise
 
 
@@ -225,7 +225,7 @@ async def _opening(
     """Return the call, bounded; by its provider's count where it does not fit without."""
     upstream = outgoing.upstream
     opening = parts.guard.open(budget, outgoing.body, **options)
-    if upstream.count_margin is None or not opening.would_be_refused():
+    if upstream.count_margin is None or not await asyncio.to_thread(opening.would_be_refused):
         return opening
     counted = await _counted(parts, incoming, outgoing)
     if counted is None:
@@ -299,7 +299,7 @@ async def _send(
                 await _pass_error(parts, response, ticket, send)
             elif kind == "text/event-stream":
                 hides = _hides_usage(incoming.endpoint, outgoing.written)
-                own = hold_headers(ticket, parts.ledger)
+                own = await hold_headers(ticket, parts.ledger)
                 await pass_stream(response, ticket, own, peer, send, hides_usage=hides)
             else:
                 await _pass_reply(parts, response, ticket, send)
@@ -355,7 +355,7 @@ async def _send_back(
     send: Send,
 ) -> None:
     """Send a whole reply as it came, with what it was held and booked at."""
-    own = hold_headers(ticket, parts.ledger)
+    own = await hold_headers(ticket, parts.ledger)
     headers = to_client(response.raw_headers, keeps_length=True)
     await send_answer(send, response.status, headers + raw_headers(own.items()), body)
 

@@ -19,7 +19,7 @@ def usd_left(accounts: Sequence[Account]) -> Money | None:
     return Money.nanos(min(left)) if left else None
 
 
-def hold_headers(ticket: AsyncTicket, ledger: AsyncLedger) -> dict[str, str]:
+async def hold_headers(ticket: AsyncTicket, ledger: AsyncLedger) -> dict[str, str]:
     """Return the headers that say what pays for a call, how much, and what is left beside."""
     budget = ticket.reservation.budget
     found = {"x-earmark-key": ticket.key, BUDGET: budget, "x-earmark-hold": str(ticket.hold)}
@@ -27,8 +27,7 @@ def hold_headers(ticket: AsyncTicket, ledger: AsyncLedger) -> dict[str, str]:
         found["x-earmark-settled"] = str(ticket.charge.settled)
     if ticket.clamped_to is not None:
         found["x-earmark-max-tokens"] = str(ticket.clamped_to)
-    sync = ledger.sync
-    left = usd_left(sync.store.accounts(budget, sync.clock.instant()))
+    left = usd_left(await ledger.accounts(budget))
     if left is not None:
         found["x-earmark-available"] = str(left)
     return found

@@ -1,6 +1,8 @@
 """A quote: what a request would hold, and whether it would fit now; nothing is held or sent."""
 
+import asyncio
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from earmark.admission.charge import HoldQuote
@@ -20,9 +22,8 @@ async def send_quote(
     send: Send,
 ) -> None:
     """Answer what the request *body* would hold on *budget*."""
-    quote = guard.quote(budget, body, **options)
-    store, clock = ledger.sync.store, ledger.sync.clock
-    left = usd_left(store.accounts(budget, clock.instant()))
+    quote = await asyncio.to_thread(partial(guard.quote, budget, body, **options))
+    left = usd_left(await ledger.accounts(budget))
     await send_json(send, 200, quote_json(budget, quote, None if left is None else str(left)))
 
 

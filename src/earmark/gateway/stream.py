@@ -1,5 +1,9 @@
 """Passes a stream of events back as it comes, and counts what it costs on its way."""
 
+import asyncio
+from contextlib import suppress
+from typing import Final
+
 import aiohttp
 
 from earmark.admission.charge import Charge
@@ -11,6 +15,11 @@ from earmark.gateway.events import EventSplitter, RawEvent, encoded, is_last
 from earmark.gateway.headers import to_client
 from earmark.gateway.peer import Peer
 from earmark.pricing.json_values import mapping
+
+#: How long a provider is waited for that said its last word, and how much more it may say: its
+#: connection serves the next request if it ends by then.
+_TAIL_S: Final = 1.0
+_LONGEST_TAIL: Final = 1 << 16
 
 
 class CutShort(Exception):
@@ -24,8 +33,8 @@ class CutShort(Exception):
 class StreamPass:
     """One stream on its way from a provider to a client.
 
-    The event by which its client knows that it ended waits until all of it has come and is settled:
-    whoever has read a stream to its end finds its cost in the books.
+    The event by which its client knows that it ended waits until the stream is settled: whoever has
+    read it to its end finds its cost in the books. That the provider closes is not waited for.
     """
 
     def __init__(self, ticket: AsyncTicket, *, hides_usage: bool) -> None:
@@ -33,7 +42,12 @@ class StreamPass:
         self._hides_usage = hides_usage
         self._splitter = EventSplitter()
         self._waiting: list[bytes] = []
-        """The last event, and what came after it."""
+        """The last event, and what came after it in the same piece."""
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the event came by which its client knows that it ended."""
+        return bool(self._waiting)
 
     async def feed(self, chunk: bytes) -> bytes:
         """Count what *chunk* says; return what passes on.
@@ -98,6 +112,8 @@ async def pass_stream(
             passed = await passing.feed(chunk)
             if passed:
                 await send_body(send, passed, more=True)
+            if passing.has_ended:
+                break
         rest = await passing.end()
     except CutShort as cut:
         response.close()
@@ -115,7 +131,21 @@ async def pass_stream(
     finally:
         peer.on_gone = None
     await _settle(ticket)
-    await send_body(send, rest)
+    await send_body(send, rest, more=True)
+    await _pass_tail(response, send)
+    await send_body(send, b"")
+
+
+async def _pass_tail(response: aiohttp.ClientResponse, send: Send) -> None:
+    """Pass what comes after the last event, until the stream or the patience with it ends."""
+    size = 0
+    with suppress(aiohttp.ClientError, OSError, TimeoutError):
+        async with asyncio.timeout(_TAIL_S):
+            async for late in response.content.iter_any():
+                size += len(late)
+                if size > _LONGEST_TAIL:
+                    return
+                await send_body(send, late, more=True)
 
 
 def _is_usage(event: ClosingEvent) -> bool:

@@ -20,6 +20,7 @@ from earmark.ledger.spend import AsyncSpend
 from earmark.ledger.sync_ledger import SyncLedger
 from earmark.ledger.undo import undo_abandoned, undo_async
 from earmark.ledger.values import (
+    Account,
     Alert,
     Decision,
     Entry,
@@ -248,6 +249,14 @@ class AsyncLedger:
     ) -> Refused | None:
         """Return why `reserve` would refuse *amount* on *budget* now; see `Ledger.preview`."""
         return await asyncio.to_thread(self.sync.preview, budget, amount, units=units)
+
+    async def accounts(self, path: str) -> tuple[Account, ...]:
+        """Return the accounts above *path*, leaf first, in their current intervals."""
+        store, now = self.sync.store, self.clock.instant()
+        # A thread takes longer than a read of this host's memory or disk.
+        if store.is_local:
+            return store.accounts(path, now)
+        return await asyncio.to_thread(store.accounts, path, now)
 
     async def balances(self, path: str, *, tree: bool = False) -> list[Balance]:
         """Return each limit of the budget in its current interval; see `Ledger.balances`."""

@@ -61,6 +61,11 @@ class Store(Protocol):
         """The URL that opens the same store again, its password included: never shown."""
         ...
 
+    @property
+    def is_local(self) -> bool:
+        """Whether a read is one of this host's memory or disk, and takes microseconds."""
+        ...
+
     def apply(self, batch: Sequence[Operation], now: int) -> list[Decision]:
         """Decide and keep *batch* in one transaction.
 

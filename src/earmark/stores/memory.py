@@ -65,6 +65,11 @@ class MemoryStore:
         return "memory:"
 
     @property
+    def is_local(self) -> bool:
+        """Yes: it is memory."""
+        return True
+
+    @property
     def url(self) -> str:
         """The store's URL; it opens another store, as this one is nowhere but here."""
         return self.name

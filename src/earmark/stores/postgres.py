@@ -90,6 +90,11 @@ class PostgresStore:
         """The store's URL without a password."""
         return self._url.name
 
+    @property
+    def is_local(self) -> bool:
+        """No: another program answers, maybe another host's."""
+        return False
+
     def open_tables(self) -> PostgresTables:
         """Return the tables beside the ledger's, on connections of their own."""
         return PostgresTables(self.url)

@@ -92,6 +92,11 @@ class SqliteStore:
         return self._engine.name
 
     @property
+    def is_local(self) -> bool:
+        """Yes: it is a file."""
+        return True
+
+    @property
     def url(self) -> str:
         """The store's URL with an absolute path; there is no password in it."""
         return f"sqlite:///{self._engine.path}"

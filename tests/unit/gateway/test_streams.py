@@ -13,7 +13,7 @@ import pytest
 from support.gateway_house import GatewayHouse, gateway_house
 from support.last_resort import LAST_RESORT_S
 from support.stub_server import chunks, completion, events
-from support.upstream_stub import STREAM, Answer
+from support.upstream_stub import STREAM, Answer, event
 
 ASK: dict[str, Any] = {
     "model": "gpt-4o-mini",
@@ -123,35 +123,60 @@ def test_a_stream_of_responses_and_of_gemini_is_settled(house: GatewayHouse) -> 
     assert states(house) == ["settled", "settled"]
 
 
+RESPONSE: dict[str, Any] = {
+    "type": "response.completed",
+    "response": {
+        "id": "resp_1",
+        "model": "gpt-4o-mini",
+        "status": "completed",
+        "output": [],
+        "usage": {"input_tokens": 12, "output_tokens": 6, "total_tokens": 18},
+    },
+}
+
+
 @pytest.mark.parametrize(
     ("path", "body", "sent"),
-    [("/v1/messages", CLAUDE, MESSAGES), ("/v1/chat/completions", ASK, CHAT)],
+    [
+        ("/v1/messages", CLAUDE, MESSAGES),
+        ("/v1/chat/completions", ASK, CHAT),
+        (
+            "/v1/responses",
+            {"model": "gpt-4o-mini", "input": "x", "stream": True},
+            [event(RESPONSE, "response.completed")],
+        ),
+    ],
 )
-def test_the_last_event_comes_once_it_is_settled(
+def test_the_last_event_is_settled_and_passes_before_the_provider_closes(
     house: GatewayHouse, path: str, body: dict[str, Any], sent: list[bytes]
 ) -> None:
-    """Who stops reading there, as SDKs do, finds the cost in the books."""
+    """Who stops reading there, as SDKs do, finds the cost in the books; the stream ends, too."""
     gate = threading.Event()
-    # Something after the last event keeps the provider's connection open.
     house.stub.answer(Answer(headers=STREAM, events=[*sent, b": x\n\n"], waits={len(sent): gate}))
     with house.client() as client, client.stream("POST", path, json=body) as reply:
         read = b""
         parts = reply.iter_raw()
-        while b"rs" not in read:
-            read += next(parts)
-        gate.set()
         while sent[-1] not in read:
             read += next(parts)
         assert states(house) == ["settled"]
+        assert read + b"".join(parts) == read
+    gate.set()
 
 
 @pytest.mark.parametrize("ends", ["cut", "reset"])
-def test_a_stream_that_breaks_off_breaks_off_for_its_client(house: GatewayHouse, ends: Any) -> None:
-    """No end is made up for it: a client that is told of one would take half an answer for all."""
+def test_a_stream_that_breaks_off_breaks_off_for_its_client(
+    house: GatewayHouse, ends: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No end is made up for it: a client that is told of one would take half an answer for all.
+
+    One line of the log says so, and none that the application did wrong.
+    """
     house.stub.answer(Answer(headers=STREAM, events=MESSAGES[:3], ends=ends))
     with pytest.raises(httpx2.TransportError):
         streamed(house, "/v1/messages", CLAUDE)
     assert states(house) == ["presumed"]
+    house.get("/api/hello")  # its connection is closed by now
+    assert [record.name for record in caplog.records] == ["earmark.gateway"]
 
 
 def test_a_stream_without_its_last_events_is_presumed(house: GatewayHouse) -> None:
