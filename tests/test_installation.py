@@ -85,7 +85,7 @@ def test_no_sdk_is_brought_along() -> None:
         ("earmark.config.assemble", {"httpx2", "rich", "typer"}),
         (
             "earmark.config.settings",
-            {"earmark.apis.provider_count", "earmark.ledger", "earmark.runs"},
+            {"earmark.apis.provider_count", "earmark.ledger", "earmark.runs", "httpx2", "apprise"},
         ),
     ],
 )

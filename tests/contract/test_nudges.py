@@ -8,7 +8,7 @@ import pytest
 
 from earmark.clock import iso
 from earmark.errors import InvalidNudge, NotFound, StoreUnavailable
-from earmark.nudges.nudge import NudgeDraft
+from earmark.nudges.draft import NudgeDraft
 from earmark.testing import ManualClock
 from support.ledger_workers import in_threads
 from support.nudge_books import Outbox, open_outbox

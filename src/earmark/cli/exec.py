@@ -195,7 +195,7 @@ def secret_variables(settings: Settings) -> frozenset[str]:
     """Return the names of the variables that hold what only Earmark needs to know."""
     names = [each.key_variable for each in known_providers(settings).values()]
     for each in settings.nudges.values():
-        names += (each.urls_env, each.secret_env)
+        names += each.secret_variables
     return frozenset(name for name in names if name is not None)
 
 

@@ -22,8 +22,8 @@ from difflib import get_close_matches
 from typing import Any, Final, cast
 
 from earmark.config.settings import FIXED, NAMED
-from earmark.config.values import EnvText
 from earmark.errors import InvalidConfig
+from earmark.setting_types.readers import EnvText
 
 PREFIX: Final = "EARMARK_"
 CONFIG: Final = "EARMARK_CONFIG"

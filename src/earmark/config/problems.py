@@ -8,16 +8,17 @@ from typing import Any
 from pydantic import ValidationError
 
 from earmark.config.environment import Loc
-from earmark.config.settings import known_settings
-from earmark.config.stage_settings import STAGE_KINDS
-from earmark.config.values import show
+from earmark.config.settings import KINDS, known_settings
 from earmark.errors import InvalidConfig
+from earmark.setting_types.readers import show
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 #: What pydantic adds to the place of a key that is wrong itself.
 _KEY = "[key]"
 #: What pydantic calls a table that lacks a setting.
 _LACKS = ("missing", "union_tag_not_found")
+#: What a table is, in the sections where it has a kind.
+_KIND_OF = {"stages": "stage", "nudges": "channel"}
 
 
 def as_invalid_config(
@@ -72,16 +73,16 @@ def _begun_by(setting: str, variables: Mapping[Loc, str]) -> str:
 
 
 def _untagged(loc: tuple[int | str, ...]) -> tuple[int | str, ...]:
-    """Take the stage's kind out, which pydantic puts after the stage's name."""
+    """Take the kind of a stage or a channel out, which pydantic puts after its name."""
     match loc:
-        case ("stages", name, kind, *rest) if kind in STAGE_KINDS:
-            return ("stages", name, *rest)
+        case (str(section), name, kind, *rest) if kind in KINDS.get(section, ()):
+            return (section, name, *rest)
         case _:
             return loc
 
 
 def _sentence(problem: Any, loc: tuple[int | str, ...]) -> str:  # noqa: ANN401 - pydantic's dict
-    kinds = ", ".join(STAGE_KINDS)
+    kinds = ", ".join(KINDS.get(str(loc[0]) if loc else "", ()))
     match problem["type"]:
         case "extra_forbidden":
             return _unknown(str(loc[-1]), known_settings(loc[:-1]))
@@ -90,7 +91,8 @@ def _sentence(problem: Any, loc: tuple[int | str, ...]) -> str:  # noqa: ANN401 
         case "union_tag_not_found" if isinstance(problem["input"], dict):
             return f"it needs a kind, one of {kinds}"
         case "union_tag_invalid":
-            return f"{show(problem['ctx']['tag'])} is no kind of stage: give one of {kinds}"
+            tag, what = show(problem["ctx"]["tag"]), _KIND_OF[str(loc[0])]
+            return f"{tag} is no kind of {what}: give one of {kinds}"
         case "value_error":
             return str(problem["ctx"]["error"])
         case _:

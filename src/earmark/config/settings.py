@@ -15,36 +15,40 @@ from earmark.apis.count_margin import DEFAULT_MARGIN, parse_margin
 from earmark.apis.dialect import SpokenApi
 from earmark.budget.limit import Limit
 from earmark.config import values
-from earmark.config.nudge_settings import NudgeSettings
-from earmark.config.setting_types import (
+from earmark.config.domain_types import (
     AgentSetting,
     Alerts,
     ApiName,
-    Argv,
     BudgetPath,
     CostSetting,
-    Count,
-    Flag,
     Limits,
     Margin,
     Models,
     ModelSetting,
-    NameSetting,
     OptionRules,
     Port,
     Prices,
     SessionCount,
-    SettingsTable,
-    Texts,
-    TextSetting,
-    Timeout,
     TokensSetting,
-    Url,
-    WaitSetting,
     Zone,
 )
 from earmark.config.stage_settings import STAGE_KINDS, StageSettings, TaggedStage
 from earmark.money import Money
+from earmark.nudges.channels.channel_settings import ChannelSettings
+from earmark.nudges.channels.registry import CHANNEL_KINDS, AnyChannelSettings
+from earmark.setting_types import readers
+from earmark.setting_types.table import (
+    Argv,
+    Count,
+    Flag,
+    NameSetting,
+    SettingsTable,
+    Texts,
+    TextSetting,
+    Timeout,
+    Url,
+    WaitSetting,
+)
 
 #: Where the key of each API's maker usually stands.
 KEY_VARIABLES: Final[Mapping[SpokenApi, str]] = {
@@ -90,9 +94,9 @@ class ApiSettings(SettingsTable):
 class ProviderSettings(SettingsTable):
     """`[providers.name]`: one API that answers model requests."""
 
-    api: Annotated[SpokenApi, PlainValidator(values.choice(*KEY_VARIABLES))]
+    api: Annotated[SpokenApi, PlainValidator(readers.choice(*KEY_VARIABLES))]
     base_url: Url | None = None  # None: the API's own address
-    api_key_env: Annotated[str | None, PlainValidator(values.variable)] = None  # never the key
+    api_key_env: Annotated[str | None, PlainValidator(readers.variable)] = None  # never the key
     default: Flag = (
         False  # whether the gateway asks it where a model's name begins with no provider
     )
@@ -126,14 +130,14 @@ class AdmissionSettings(SettingsTable):
 
     policy: Annotated[
         Literal["strict", "elastic", "soft"],
-        PlainValidator(values.choice("strict", "elastic", "soft")),
+        PlainValidator(readers.choice("strict", "elastic", "soft")),
     ] = "strict"
     wait: WaitSetting | None = None
     """How long a call waits for what is in flight; None: within its own deadline."""
     allow_free: Models = ()
     """Models that may run at a price of 0, by `provider/model`."""
     allow_unpriced: Annotated[
-        tuple[FreeEffect, ...], PlainValidator(values.choices("llm", "network", "unknown"))
+        tuple[FreeEffect, ...], PlainValidator(readers.choices("llm", "network", "unknown"))
     ] = ()
     """Effects that a stage may declare without a price."""
 
@@ -143,7 +147,9 @@ class RunSettings(SettingsTable):
 
     concurrency: Count | None = None
     """How many stages run at once; None: the runner's own limit."""
-    max_repeats: Annotated[int | None, PlainValidator(values.whole_number(0, 1_000_000_000))] = None
+    max_repeats: Annotated[int | None, PlainValidator(readers.whole_number(0, 1_000_000_000))] = (
+        None
+    )
     """How many attempts of a run may repeat an earlier one; None: the runner's own limit."""
 
 
@@ -192,11 +198,11 @@ class HeartbeatSettings(SettingsTable):
     """`"22:00-07:00"`, in the budget's time zone: nothing is dispatched in them."""
     approve: Texts = ("destructive",)
     """Tasks that a person approves first: `destructive`, types, priorities such as `P0`."""
-    grade: Annotated[GradeSettings | None, BeforeValidator(values.table)] = None
+    grade: Annotated[GradeSettings | None, BeforeValidator(readers.table)] = None
     """Who looks at results; None: a person."""
     accept: Annotated[
         Literal["pass", "completed", "person"],
-        PlainValidator(values.choice("pass", "completed", "person")),
+        PlainValidator(readers.choice("pass", "completed", "person")),
     ] = "person"
     """What is accepted without a person: what passed its grading, whatever completed, nothing."""
     limits: Limits = DEFAULT_LIMITS
@@ -259,7 +265,9 @@ class Document(SettingsTable):
     admission: AdmissionSettings = Field(default_factory=AdmissionSettings)
     run: RunSettings = Field(default_factory=RunSettings)
     heartbeat: HeartbeatSettings = Field(default_factory=HeartbeatSettings)
-    nudges: Mapping[NameSetting, NudgeSettings] = Field(default_factory=dict[str, NudgeSettings])
+    nudges: Mapping[NameSetting, AnyChannelSettings] = Field(
+        default_factory=dict[str, ChannelSettings]
+    )
     service: ServiceSettings = Field(default_factory=ServiceSettings)
     gateway: GatewaySettings = Field(default_factory=GatewaySettings)
 
@@ -285,6 +293,12 @@ FIXED: Final[Mapping[str, type[BaseModel]]] = {
 #: Sections with a table for each name.
 NAMED: Final = ("budgets", "prices", "apis", "providers", "stages", "nudges")
 
+#: Of these, the sections whose tables are told apart by their `kind`, and the kinds there are.
+KINDS: Final[Mapping[str, Mapping[str, type[BaseModel]]]] = {
+    "stages": STAGE_KINDS,
+    "nudges": CHANNEL_KINDS,
+}
+
 
 def known_settings(loc: tuple[int | str, ...]) -> tuple[str, ...]:
     """Return the names of the settings in the table at *loc*, a place as pydantic names it."""
@@ -297,12 +311,10 @@ def known_settings(loc: tuple[int | str, ...]) -> tuple[str, ...]:
             table = ApiSettings
         case ("providers", _):
             table = ProviderSettings
-        case ("nudges", _):
-            table = NudgeSettings
         case ("heartbeat", "grade"):
             table = GradeSettings
-        case ("stages", _, kind):
-            table = STAGE_KINDS.get(str(kind))
+        case (section, _, kind) if section in KINDS:
+            table = KINDS[str(section)].get(str(kind))
         case (section,):
             table = FIXED.get(str(section))
         case _:

@@ -6,16 +6,19 @@ from typing import Annotated, Any, Final, Literal, cast
 from pydantic import Discriminator, Field, PlainValidator, Tag
 
 from earmark.config import values
-from earmark.config.setting_types import (
+from earmark.config.domain_types import (
     Bytes,
     CostSetting,
     Effects,
     ModelSetting,
-    SettingsTable,
     TemplateSetting,
-    Timeout,
     TokensSetting,
     TypeSetting,
+)
+from earmark.setting_types import readers
+from earmark.setting_types.table import (
+    SettingsTable,
+    Timeout,
     Url,
 )
 
@@ -33,7 +36,7 @@ class _StageSettings(SettingsTable):
 class PythonStageSettings(_StageSettings):
     """A stage that is a Python function."""
 
-    kind: Annotated[Literal["python"], PlainValidator(values.choice("python"))]
+    kind: Annotated[Literal["python"], PlainValidator(readers.choice("python"))]
     function: Annotated[str, PlainValidator(values.function)]
     """`module:name`."""
     cost: CostSetting | None = None
@@ -43,14 +46,14 @@ class PythonStageSettings(_StageSettings):
 class ProcessStageSettings(_StageSettings):
     """A stage that is a program: an argument list, never a shell."""
 
-    kind: Annotated[Literal["process"], PlainValidator(values.choice("process"))]
-    argv: Annotated[tuple[str, ...], PlainValidator(values.argv)]
+    kind: Annotated[Literal["process"], PlainValidator(readers.choice("process"))]
+    argv: Annotated[tuple[str, ...], PlainValidator(readers.argv)]
     cost: CostSetting | None = None
     """The most one run costs; None: it has no price."""
     max_output: Bytes | None = None
     """Bytes it may print before it is stopped; None: the kind's own limit."""
     prints: Annotated[
-        Literal["value", "envelope"], PlainValidator(values.choice("value", "envelope"))
+        Literal["value", "envelope"], PlainValidator(readers.choice("value", "envelope"))
     ] = "value"
     """Whether it prints the output itself, or an envelope that can also say what was spent."""
 
@@ -58,7 +61,7 @@ class ProcessStageSettings(_StageSettings):
 class ModelStageSettings(_StageSettings):
     """A stage that asks a model; billed by the model's price."""
 
-    kind: Annotated[Literal["model"], PlainValidator(values.choice("model"))]
+    kind: Annotated[Literal["model"], PlainValidator(readers.choice("model"))]
     model: ModelSetting
     """`provider/model`."""
     prompt: TemplateSetting
@@ -66,7 +69,7 @@ class ModelStageSettings(_StageSettings):
     system: TemplateSetting | None = None
     max_tokens: TokensSetting | None = None
     """The most output tokens; None: the provider's default."""
-    answers: Annotated[Literal["text", "json"], PlainValidator(values.choice("text", "json"))] = (
+    answers: Annotated[Literal["text", "json"], PlainValidator(readers.choice("text", "json"))] = (
         "text"
     )
     options: Annotated[Mapping[str, Any], PlainValidator(values.options)] = Field(
@@ -78,7 +81,7 @@ class ModelStageSettings(_StageSettings):
 class RemoteStageSettings(_StageSettings):
     """A stage that another program serves over HTTP."""
 
-    kind: Annotated[Literal["remote"], PlainValidator(values.choice("remote"))]
+    kind: Annotated[Literal["remote"], PlainValidator(readers.choice("remote"))]
     url: Url
     cost: CostSetting | None = None
     """The most one call may cost; what the remote reports is what it did cost."""

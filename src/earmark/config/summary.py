@@ -11,16 +11,24 @@ from fnmatch import fnmatchcase
 from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
+from earmark.nudges.channels.registry import settings_that
+from earmark.setting_types.table import SettingEffect
+
 #: By the place of a setting, what it decides; in the order in which people should read of it.
-_DECIDES: Final = (
-    ("runs", ("stages.*.function", "stages.*.argv", "nudges.*.argv", "heartbeat.grade.*")),
-    ("sends to", ("providers.*.base_url", "stages.*.url", "nudges.*.url")),
-    ("reads the variable", ("*.*.api_key_env", "*.*.urls_env", "*.*.secret_env")),
-    ("keeps the books in", ("store.url",)),
-    ("listens at", ("service.*",)),
-    ("sets", ("*",)),
+_PLACES: Final[Mapping[SettingEffect, tuple[str, ...]]] = {
+    SettingEffect.RUNS: ("stages.*.function", "stages.*.argv", "heartbeat.grade.*"),
+    SettingEffect.SENDS_TO: ("providers.*.base_url", "stages.*.url"),
+    SettingEffect.READS_VARIABLE: ("*.*.api_key_env",),
+    SettingEffect.KEEPS_BOOKS_IN: ("store.url",),
+    SettingEffect.LISTENS_AT: ("service.*",),
+    SettingEffect.SETS: ("*",),
+}
+_DECIDES: Final = tuple(
+    # Of whatever kind a channel is: its kind may be set by the environment, and so not be here.
+    (decision, (*places, *(f"nudges.*.{name}" for name in settings_that(decision))))
+    for decision, places in _PLACES.items()
 )
-_URLS: Final = ("sends to", "keeps the books in")
+_URLS: Final = (SettingEffect.SENDS_TO, SettingEffect.KEEPS_BOOKS_IN)
 _LONGEST: Final = 160
 _DIGITS: Final = 12
 

@@ -15,7 +15,7 @@ from earmark.ledger.ledger import Ledger
 from earmark.ledger.store import Filter
 from earmark.ledger.values import Alert, Entry
 from earmark.nudges import wording
-from earmark.nudges.nudge import NudgeDraft
+from earmark.nudges.draft import NudgeDraft
 from earmark.nudges.nudges import Nudges
 from earmark.stores.tables import Rows
 

@@ -10,16 +10,8 @@ from msgspec import Struct
 
 from earmark.clock import Clock
 from earmark.errors import NotFound
-from earmark.nudges.nudge import (
-    LONGEST_WORD,
-    Delivery,
-    Nudge,
-    NudgeDraft,
-    check_words,
-    checked,
-    patch_data,
-    text_of,
-)
+from earmark.nudges.draft import LONGEST_WORD, NudgeDraft, check_words, checked, text_of
+from earmark.nudges.nudge import Delivery, Nudge, patch_data
 from earmark.quilt.quilt import LOCK, put_within
 from earmark.stores.tables import Row, Rows, Tables
 

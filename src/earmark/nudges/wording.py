@@ -11,7 +11,7 @@ from earmark.budget.share import threshold_percent
 from earmark.clock import END_OF_TIME, iso, to_datetime
 from earmark.ledger.values import Alert, Entry
 from earmark.money import show_nanos
-from earmark.nudges.nudge import NudgeDraft
+from earmark.nudges.draft import NudgeDraft
 
 
 def of_alert(alert: Alert, zone: str) -> NudgeDraft:

@@ -7,6 +7,9 @@ import pytest
 
 from earmark.config.load import load_settings
 from earmark.config.settings import HeartbeatSettings, ServiceSettings
+from earmark.nudges.channels.apprise import AppriseSettings
+from earmark.nudges.channels.command import CommandSettings
+from earmark.nudges.channels.webhook import WebhookSettings
 
 
 def test_the_heartbeat_has_its_owners_numbers() -> None:
@@ -56,12 +59,14 @@ def test_the_heartbeat_nudges_and_service_read(tmp_path: Path) -> None:
     assert beat.approve == ("destructive", "deploy", "P0")
     assert beat.grade is not None
     assert (beat.grade.command, beat.grade.timeout) == (("grade", "--strict"), timedelta(seconds=5))
-    assert [(each.kind, each.url, each.argv) for each in settings.nudges.values()] == [
-        ("apprise", None, None),
-        ("webhook", "https://hooks.example/earmark", None),
-        ("command", None, ("page", "me")),
-    ]
-    assert settings.nudges["hook"].secret_env == "HOOK_SECRET"  # noqa: S105 - a variable's name
+    chat, hook, pager = settings.nudges.values()
+    assert isinstance(chat, AppriseSettings)
+    assert chat.urls_env == "CHAT_URLS"
+    assert isinstance(hook, WebhookSettings)
+    assert hook.url == "https://hooks.example/earmark"
+    assert hook.secret_env == "HOOK_SECRET"  # noqa: S105 - a variable's name
+    assert isinstance(pager, CommandSettings)
+    assert pager.argv == ("page", "me")
     assert (settings.service.port, settings.service.allowed_hosts) == (0, ("earmark.example",))
 
 

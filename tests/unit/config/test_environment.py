@@ -8,6 +8,7 @@ from earmark.config.load import load_settings
 from earmark.config.settings import Settings
 from earmark.config.stage_settings import ModelStageSettings, ProcessStageSettings
 from earmark.errors import InvalidConfig
+from earmark.nudges.channels.webhook import WebhookSettings
 
 FILE = """
 [store]
@@ -105,7 +106,9 @@ def test_everything_can_come_from_the_environment(tmp_path: Path) -> None:
     assert settings.heartbeat.agent == "7"
     assert settings.heartbeat.grade is not None
     assert settings.heartbeat.grade.command == ("grade",)
-    assert settings.nudges["hook"].url == "http://127.0.0.1:1/"
+    hook = settings.nudges["hook"]
+    assert isinstance(hook, WebhookSettings)
+    assert hook.url == "http://127.0.0.1:1/"
     assert (settings.service.port, settings.service.open_reads) == (8000, True)
 
 

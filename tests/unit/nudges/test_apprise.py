@@ -91,6 +91,16 @@ def test_an_address_is_in_no_log_and_no_error(
     assert "T0KEN" not in said
 
 
+def test_an_address_that_follows_redirects_is_refused(receiver: Receiver) -> None:
+    """No server decides who else gets a nudge, not even where its address asks for it."""
+    with pytest.raises(InvalidConfig) as refused:
+        AppriseChannel("chat", [f"{address(receiver)}?redirect=yes"])
+    assert str(refused.value) == (
+        "configuration refused at nudges.chat.urls_env: number 1 of its URLs follows redirects:"
+        " leave 'redirect' out of it"
+    )
+
+
 TRIES = """
 from earmark.errors import InvalidConfig
 from earmark.nudges.channels.apprise import AppriseChannel

@@ -1,1 +1,1 @@
-"""Channels: the ways a nudge leaves this program; each stands in a file of its own."""
+"""Channels: the ways a nudge leaves this program; each is a file of its own, see `registry`."""

@@ -3,27 +3,37 @@
 import asyncio
 import logging
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Final
 
 from earmark.errors import InvalidConfig
 from earmark.nudges.channels.channel import TIME_LIMIT_S, DeliveryFailed
+from earmark.nudges.channels.channel_settings import ChannelContext, ChannelSettings
+from earmark.nudges.channels.message import level_of, text_of
 from earmark.nudges.nudge import Nudge
+from earmark.setting_types.table import Variable
 
-#: How urgent each kind is to a service that shows it; others are warnings.
-_URGENCY: Final = {
-    "exhausted": "failure",
-    "overrun": "failure",
-    "resumed": "success",
-    "extended": "info",
-    "test": "info",
-}
 #: Loggers that write addresses with their keys.
 _INDISCREET: Final = ("apprise", "urllib3.connectionpool")
-#: Parts of a nudge's data that its title tells already, or that only programs read.
-_NOT_TOLD: Final = frozenset({"type", "labels", "entry"})
+
+
+class AppriseSettings(ChannelSettings):
+    """`kind = "apprise"`: any number of services, by their URLs in Apprise's own form."""
+
+    urls_env: Variable
+    """The variable that holds the URLs, between blanks; they hold passwords and keys."""
+
+    def open(self, context: ChannelContext) -> "AppriseChannel":
+        """Return the channel.
+
+        Raises:
+            InvalidConfig: There are no URLs, one of them cannot be used, or Apprise is not
+                installed.
+        """
+        urls = context.read_variable("urls_env", self.urls_env).split()
+        return AppriseChannel(context.name, urls, timeout_s=self.timeout_s)
 
 
 class AppriseChannel:
@@ -33,7 +43,8 @@ class AppriseChannel:
         """Send to the services that *urls* name, in Apprise's own form.
 
         Raises:
-            InvalidConfig: Apprise is not installed, or a URL is none of its own.
+            InvalidConfig: Apprise is not installed, or a URL is none of its own or follows
+                redirects.
         """
         self.name = name
         self.timeout_s = timeout_s
@@ -56,9 +67,7 @@ class AppriseChannel:
 
     async def _notify(self, number: int, nudge: Nudge, reached: set[int]) -> None:
         accepted = await self._services[number].async_notify(
-            body="\n".join(_lines(nudge)),
-            title=nudge.title,
-            notify_type=_URGENCY.get(nudge.kind, "warning"),
+            body=text_of(nudge), title=nudge.title, notify_type=level_of(nudge)
         )
         if accepted:
             reached.add(number)
@@ -75,18 +84,13 @@ def _service(name: str, number: int, url: str) -> Any:  # noqa: ANN401 - Apprise
         warnings.simplefilter("ignore", DeprecationWarning)
         # Slow to load, and not everybody has it.
         apprise: Any = import_module("apprise")
-        service = apprise.Apprise()
+        service = apprise.Apprise(asset=apprise.AppriseAsset(http_redirects=False))
         known = service.add(url)
+    # The URL is not shown: it may hold a key.
     if not known:
-        # Not shown: it may hold a key.
         detail = f"number {number} of its URLs is none that Apprise knows"
         raise InvalidConfig(place=f"nudges.{name}.urls_env", detail=detail)
+    if any(each.redirects for each in service):
+        detail = f"number {number} of its URLs follows redirects: leave 'redirect' out of it"
+        raise InvalidConfig(place=f"nudges.{name}.urls_env", detail=detail)
     return service
-
-
-def _lines(nudge: Nudge) -> Iterable[str]:
-    yield f"For {nudge.recipient}: {nudge.kind}"
-    for key, value in nudge.data.items():
-        if key not in _NOT_TOLD and isinstance(value, str | int | float) and value != "":
-            yield f"{key}: {value}"
-    yield f"id: {nudge.id}"

@@ -9,7 +9,21 @@ from pathlib import Path
 from subprocess import DEVNULL, PIPE
 
 from earmark.nudges.channels.channel import TIME_LIMIT_S, DeliveryFailed, event_of
+from earmark.nudges.channels.channel_settings import ChannelContext, ChannelSettings
 from earmark.nudges.nudge import Nudge
+from earmark.setting_types.table import Argv
+
+
+class CommandSettings(ChannelSettings):
+    """`kind = "command"`: a program that reads the event as JSON; never a shell."""
+
+    argv: Argv
+
+    def open(self, context: ChannelContext) -> "CommandChannel":
+        """Return the channel, whose program starts in the folder of the configuration's file."""
+        return CommandChannel(
+            context.name, self.argv, timeout_s=self.timeout_s, directory=context.folder
+        )
 
 
 class CommandChannel:

@@ -1,31 +1,42 @@
 """Nudges as signed CloudEvents, posted to an address (Standard Webhooks 1.0, symmetric)."""
 
 import base64
+import binascii
 import hmac
-import logging
-import ssl
-from collections.abc import Mapping
-from contextvars import ContextVar
-from datetime import UTC
-from email.utils import parsedate_to_datetime
-from functools import cache
-from http import HTTPStatus
 from typing import Final
 from urllib.parse import quote
 
-import httpx2
+from pydantic import Field
 
-from earmark.clock import NANOS_PER_SECOND, Clock, SystemClock, from_datetime
-from earmark.nudges.channels.channel import TIME_LIMIT_S, DeliveryFailed, event_of
+from earmark.clock import NANOS_PER_SECOND, Clock, SystemClock
+from earmark.nudges.channels.channel import TIME_LIMIT_S, event_of
+from earmark.nudges.channels.channel_settings import ChannelContext, ChannelSettings
+from earmark.nudges.channels.post import HttpPoster
 from earmark.nudges.nudge import Nudge
+from earmark.setting_types.table import Url, Variable
 
 CONTENT_TYPE: Final = "application/cloudevents+json"
+#: What Standard Webhooks puts before a secret in base64.
+_IN_BASE64: Final = "whsec_"
 
-_sending: ContextVar[bool] = ContextVar("_sending", default=False)
+
+class WebhookSettings(ChannelSettings):
+    """`kind = "webhook"`: an address that events are posted to."""
+
+    url: Url = Field(repr=False)
+    secret_env: Variable | None = None
+    """The variable that holds the secret that signs them; None: they are not signed."""
+
+    def open(self, context: ChannelContext) -> "WebhookChannel":
+        """Return the channel; raises `InvalidConfig` where there is no secret to sign with."""
+        secret = None if self.secret_env is None else _secret(context, self.secret_env)
+        return WebhookChannel(
+            context.name, self.url, secret, timeout_s=self.timeout_s, clock=context.clock
+        )
 
 
 class WebhookChannel:
-    """Posts each nudge as one event; follows no redirects."""
+    """Posts each nudge as one event."""
 
     def __init__(
         self,
@@ -39,37 +50,21 @@ class WebhookChannel:
         """Post to *url*, signed with *secret* if there is one."""
         self.name = name
         self.timeout_s = timeout_s
-        self._url = url
         self._secret = secret
         self._clock = clock or SystemClock()
+        self._poster = HttpPoster(url, timeout_s=timeout_s, clock=self._clock)
 
     def __repr__(self) -> str:
-        # The address may be a secret by itself.
         return f"WebhookChannel({self.name!r})"
 
     async def send(self, nudge: Nudge) -> None:
-        """Post the event; any answer of 200 to 299 accepts it, 410 asks for no more tries.
+        """Post the event.
 
         Raises:
-            DeliveryFailed: Another answer, or none; with the time the other side asks to wait.
+            DeliveryFailed: See `HttpPoster.post`.
         """
         body = event_of(nudge)
-        headers = {"content-type": CONTENT_TYPE, **self._signed(nudge, body)}
-        token = _sending.set(True)
-        try:
-            async with (
-                httpx2.AsyncClient(
-                    verify=_trusted(), follow_redirects=False, timeout=self.timeout_s
-                ) as client,
-                client.stream("POST", self._url, content=body, headers=headers) as answer,
-            ):
-                self._judge(answer.status_code, answer.headers)
-        except (httpx2.ConnectError, httpx2.ConnectTimeout):
-            raise DeliveryFailed("cannot connect") from None
-        except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
-            raise DeliveryFailed(f"no whole answer ({type(error).__name__})") from None
-        finally:
-            _sending.reset(token)
+        await self._poster.post(body, {"content-type": CONTENT_TYPE, **self._signed(nudge, body)})
 
     def _signed(self, nudge: Nudge, body: bytes) -> dict[str, str]:
         name = webhook_id(nudge.id)
@@ -79,32 +74,16 @@ class WebhookChannel:
             headers["webhook-signature"] = sign(self._secret, name, seconds, body)
         return headers
 
-    def _judge(self, status: int, headers: Mapping[str, str]) -> None:
-        if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
-            return
-        wait = headers.get("retry-after")
-        raise DeliveryFailed(
-            f"HTTP {status}",
-            retry_after_s=None if wait is None else self._seconds(wait),
-            final=status == HTTPStatus.GONE,
-        )
 
-    def _seconds(self, wait: str) -> float | None:
-        """Return the seconds that a `Retry-After` asks for, given as such or as a date."""
-        if wait.isascii() and wait.isdigit():
-            return float(wait[:9])
-        try:
-            moment = parsedate_to_datetime(wait)
-        except ValueError:
-            return None
-        moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-        return max(0.0, (from_datetime(moment) - self._clock.instant()) / NANOS_PER_SECOND)
-
-
-@cache
-def _trusted() -> ssl.SSLContext:
-    # To read all certificates takes longer than to send most nudges.
-    return httpx2.create_ssl_context()
+def _secret(context: ChannelContext, variable: str) -> bytes:
+    text = context.read_variable("secret_env", variable)
+    if not text.startswith(_IN_BASE64):
+        return text.encode()
+    try:
+        return base64.b64decode(text.removeprefix(_IN_BASE64), validate=True)
+    except binascii.Error:
+        detail = f"what {variable} holds begins with {_IN_BASE64} and goes on with no base64"
+        raise context.refusal("secret_env", detail) from None
 
 
 def webhook_id(nudge_id: str) -> str:
@@ -116,15 +95,3 @@ def sign(secret: bytes, name: str, seconds: str, body: bytes) -> str:
     """Return the signature of a message in the form of Standard Webhooks."""
     content = f"{name}.{seconds}.".encode() + body
     return "v1," + base64.b64encode(hmac.digest(secret, content, "sha256")).decode()
-
-
-class _Discretion(logging.Filter):
-    """Keeps the HTTP client from logging an address that may be a secret."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether *record* is not about a webhook."""
-        del record
-        return not _sending.get()
-
-
-logging.getLogger("httpx2").addFilter(_Discretion())

@@ -1,0 +1,36 @@
+"""The types of settings that the domain defines: limits, models, prices, effects."""
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import PlainValidator
+
+from earmark.apis.api import REQUEST_APIS
+from earmark.budget.limit import Limit
+from earmark.budget.path import parse_path
+from earmark.budget.window import check_zone
+from earmark.composition.effects import EffectSet
+from earmark.composition.types import NType
+from earmark.config import values
+from earmark.money import Money
+from earmark.setting_types import readers
+
+TemplateSetting = Annotated[str, PlainValidator(values.template)]
+AgentSetting = Annotated[str, PlainValidator(values.agent)]
+ModelSetting = Annotated[str, PlainValidator(values.model)]
+Models = Annotated[tuple[str, ...], PlainValidator(values.models)]
+BudgetPath = Annotated[str, PlainValidator(lambda value: parse_path(readers.text(value)))]
+Zone = Annotated[str, PlainValidator(lambda value: check_zone(readers.text(value)))]
+Limits = Annotated[tuple[Limit, ...], PlainValidator(values.limits)]
+Alerts = Annotated[tuple[float, ...], PlainValidator(values.alerts)]
+CostSetting = Annotated[Money, PlainValidator(values.cost)]
+Effects = Annotated[EffectSet, PlainValidator(values.effects)]
+TypeSetting = Annotated[NType, PlainValidator(values.type_)]
+TokensSetting = Annotated[int, PlainValidator(readers.whole_number(1, 100_000_000))]
+Port = Annotated[int, PlainValidator(readers.whole_number(0, 65_535))]
+SessionCount = Annotated[int, PlainValidator(readers.whole_number(0, 1_000_000))]
+Prices = Annotated[Mapping[str, Mapping[str, str]], PlainValidator(values.prices)]
+ApiName = Annotated[str, PlainValidator(readers.choice(*REQUEST_APIS))]
+OptionRules = Annotated[Mapping[str, str], PlainValidator(values.option_rules)]
+Bytes = Annotated[int, PlainValidator(readers.whole_number(1, 1 << 30))]
+Margin = Annotated[int, PlainValidator(values.margin)]

@@ -1,0 +1,1 @@
+"""What tables of `earmark.toml` are made of: readers of single settings, and their types."""
