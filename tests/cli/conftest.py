@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from earmark.stores.open import open_ledger
-from support.shell import DRAFT_AND_CRITICS, FAILING, STAGES, Shell
+from support.shell import DRAFT_AND_CRITICS, FAILING, STAGES, Shell, isolated_shell
 
 
 @pytest.fixture
@@ -16,12 +16,7 @@ def shell(
     capsys: pytest.CaptureFixture[str],
 ) -> Shell:
     """A shell in an empty folder, without any variable of Earmark's, where no file is allowed."""
-    keys = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY")
-    for variable in ("EARMARK_STORE", "EARMARK_CONFIG", *keys):
-        monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
-    monkeypatch.chdir(tmp_path)
-    return Shell(tmp_path, capsys)
+    return isolated_shell(tmp_path, tmp_path_factory.mktemp("state"), monkeypatch, capsys)
 
 
 @pytest.fixture

@@ -34,18 +34,9 @@ def test_a_budget_is_set_and_shown(shell: Shell) -> None:
     assert "10.5 usd per day" in shell.ok("budget", "show").out
 
 
-def test_what_is_not_given_stays(shell: Shell) -> None:
-    """Changing one thing about a budget leaves its limits, time zone and alerts as they are."""
-    shell.ok(
-        *("budget", "set", "acme", "--limit", "10 usd per day", "--timezone", "Europe/Berlin"),
-        *("--alert", "0.5"),
-    )
-    shell.ok("budget", "set", "acme", "--limit", "20 usd per day")
-    shell.ok("budget", "set", "acme", "--alert", "0.9")
-    (budget,) = shell.json("budget", "show", "acme")["budgets"]
-    assert budget["limits"] == ["20 usd per day"]
-    assert budget["timezone"] == "Europe/Berlin"
-    assert budget["alerts"] == ["0.9"]
+def test_limits_are_taken_away(shell: Shell) -> None:
+    """By an option of its own: no `--limit` at all leaves them as they are."""
+    shell.ok("budget", "set", "acme", "--limit", "10 usd per day")
     (budget,) = shell.json("budget", "set", "acme", "--no-limits")["budgets"]
     assert budget["limits"] == []
 
@@ -355,21 +346,6 @@ def test_the_configured_budgets_are_in_the_books(shell: Shell) -> None:
     shell.configure('[budgets."c8"]\nlimits = ["20 usd per day"]\n')
     assert shell.json("budget", "show", "c8")["budgets"][0]["limits"] == ["20 usd per day"]
     assert shell.seq() == 2
-
-
-def test_what_is_not_configured_of_a_budget_stays(shell: Shell) -> None:
-    """A file that gives only limits leaves the zone and alerts, and settles down."""
-    first = ("--limit", "5 usd per day", "--timezone", "Europe/Berlin", "--alert", "0.5")
-    shell.ok("budget", "set", "c8", *first)
-    shell.configure('[budgets."c8"]\nlimits = ["10 usd per day"]\n')
-    for _ in range(2):
-        (budget,) = shell.json("budget", "show", "c8")["budgets"]
-        assert budget["limits"] == ["10 usd per day"]
-        assert (budget["timezone"], budget["alerts"]) == ("Europe/Berlin", ["0.5"])
-    assert shell.seq() == 2
-    shell.configure('[budgets."c8"]\nalerts = [0.9]\n')
-    (budget,) = shell.json("budget", "show", "c8")["budgets"]
-    assert (budget["limits"], budget["alerts"]) == (["10 usd per day"], ["0.9"])
 
 
 def test_a_configured_budget_is_changed_in_the_file(shell: Shell) -> None:

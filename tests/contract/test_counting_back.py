@@ -173,10 +173,10 @@ def test_changes_in_one_commit_count_each_other(ledger: Ledger, clock: ManualClo
         Settle("s", Amounts(64)),
         Reserve("a", "acme", Amounts(1), 10**12),
         Reserve("b", "acme", Amounts(2), 10**12),
-        SetLimits("acme", timezone=WEST),
+        SetLimits("acme", {"timezone": WEST}),
         Settle("a", Amounts(4)),
         Reserve("c", "acme", Amounts(8), 10**12),
-        SetLimits("acme", limits=limits, timezone=EAST),
+        SetLimits("acme", {"limits": limits, "timezone": EAST}),
         Settle("b", Amounts(16)),
     ]
     ledger.store.apply(ops, clock.instant())

@@ -6,7 +6,7 @@ import tempfile
 from collections import Counter
 from datetime import timedelta
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import settings
@@ -79,7 +79,13 @@ hours = st.sampled_from([SECOND, 1800 * SECOND, 3 * 3600 * SECOND, 86_400 * SECO
 
 def first(path: str, limits: tuple[Limit, ...]) -> SetLimits:
     """Return what sets *limits* on *path* with a zone and thresholds of its own."""
-    return SetLimits(path, limits, ZONES.get(path), ALERTS.get(path))
+    return setting(path, limits=limits, timezone=ZONES.get(path), alerts=ALERTS.get(path))
+
+
+def setting(path: str, *, count_back: bool = False, **given: Any) -> SetLimits:
+    """Return what sets those fields of *path* that are not `None`."""
+    fields = {name: value for name, value in given.items() if value is not None}
+    return SetLimits(path, fields, actor="Ada", count_back=count_back)
 
 
 class Machine(RuleBasedStateMachine):
@@ -191,7 +197,7 @@ class Machine(RuleBasedStateMachine):
         self, path: str, given: tuple[Limit, ...] | None, alerts: tuple[int, ...], *, back: bool
     ) -> None:
         """Make a budget, or change its limits, its thresholds, both or nothing."""
-        self.ask(SetLimits(path, given, None, alerts, actor="Ada", count_back=back))
+        self.ask(setting(path, limits=given, alerts=alerts, count_back=back))
 
     @rule(path=spots, zone=zones, given=limits | st.none(), key=opened, by=more)
     def move(
@@ -199,7 +205,8 @@ class Machine(RuleBasedStateMachine):
     ) -> None:
         """Let its days turn elsewhere, perhaps with other limits; something grows after it."""
         self.keys += 1
-        self.ask(SetLimits(path, given, zone), Extend(key, by, f"m{self.keys}"), Release(key))
+        change = setting(path, limits=given, timezone=zone)
+        self.ask(change, Extend(key, by, f"m{self.keys}"), Release(key))
 
     @rule(path=spots, lasts=hours | st.none(), name=names)
     def pause(self, path: str, lasts: int | None, name: str) -> None:

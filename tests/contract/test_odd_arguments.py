@@ -12,6 +12,7 @@ import pytest
 from earmark.errors import EarmarkError, InputError
 from earmark.ledger.ledger import Ledger
 from earmark.testing import ManualClock
+from support.budget_fields import given
 from support.ledger_books import check_books, open_books
 
 UNTIL = datetime(2026, 11, 23, tzinfo=UTC)
@@ -30,10 +31,7 @@ CALLS: dict[str, dict[str, Any]] = {
     "settle": {"key": "call", "amount": 1, "units": {"tokens": 5}},
     "release": {"key": "call"},
     "presume": {"key": "call"},
-    "set_budget": {
-        "path": "acme", "limits": ["20 usd per day"], "timezone": "UTC", "alerts": [0.5],
-        "actor": "me", "reason": "so",
-    },
+    "set_budget": {"path": "acme", **given(), "actor": "me", "reason": "so"},
     "pause": {"path": "acme", "actor": "me", "reason": "so", "until": UNTIL},
     "resume": {"path": "acme", "actor": "me", "reason": "so"},
     "extend_budget": {

@@ -2,51 +2,18 @@
 
 import threading
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from earmark.budget.budget import Budget
+from earmark.budget.fields import GivenFields
+from earmark.budget.settable import read_given
 from earmark.errors import InvalidLimit
 from earmark.ledger.ledger import Ledger
 from earmark.stores.open import open_ledger
 from earmark.testing import ManualClock
+from support.budget_fields import fields_of, given
 from support.ledger_books import standing
-
-FULL: dict[str, Any] = {
-    "limits": ["10 usd per day", "3 calls per 30min"],
-    "timezone": "Europe/Berlin",
-    "alerts": [0.5, 0.9],
-}
-OTHER: dict[str, Any] = {"limits": ["7 usd total"], "timezone": "Asia/Kolkata", "alerts": []}
-
-
-def parts(budget: Budget) -> dict[str, Any]:
-    """Return what can be given of *budget*, as it is given."""
-    return {
-        "limits": [str(limit) for limit in budget.limits],
-        "timezone": budget.timezone,
-        "alerts": [ppm / 1_000_000 for ppm in budget.alerts],
-    }
-
-
-@pytest.mark.parametrize("given", [(), *[(part,) for part in FULL], ("timezone", "alerts")])
-def test_what_is_not_given_stays(ledger: Ledger, given: tuple[str, ...]) -> None:
-    """Each part alone, two of three, or nothing: the others are as they were."""
-    ledger.set_budget("acme", **FULL)
-    ledger.pause("acme", reason="stays too")
-    budget = ledger.set_budget("acme", **{part: OTHER[part] for part in given})
-    assert parts(budget) == FULL | {part: OTHER[part] for part in given}
-    assert budget.paused is not None
-    assert ledger.budgets() == [budget]
-    assert len(ledger.entries()) == 2 + bool(given)
-
-
-def test_a_new_budget_has_defaults_for_what_is_not_given(ledger: Ledger) -> None:
-    """No limits, UTC, and alerts at 80 and 100 %."""
-    defaults = {"limits": [], "timezone": "UTC", "alerts": [0.8, 1.0]}
-    assert parts(ledger.set_budget("acme")) == defaults
-    assert parts(ledger.set_budget("b", timezone="CET")) == defaults | {"timezone": "CET"}
 
 
 def test_an_omitted_zone_gives_nothing_back(ledger: Ledger, clock: ManualClock) -> None:
@@ -61,7 +28,7 @@ def test_an_omitted_zone_gives_nothing_back(ledger: Ledger, clock: ManualClock) 
 
 def test_a_list_that_is_given_replaces_the_whole_list(ledger: Ledger) -> None:
     """Also an empty one: it takes all limits or all alerts away."""
-    ledger.set_budget("acme", **FULL)
+    ledger.set_budget("acme", **given())
     assert ledger.set_budget("acme", limits=[]).limits == ()
     assert ledger.set_budget("acme", alerts=[]).alerts == ()
 
@@ -72,9 +39,9 @@ def test_changes_of_different_parts_at_once_are_all_kept(
     """Two callers that change different parts at the same time undo nothing of each other."""
     ledger = open_ledger(url, clock=clock)
     request.addfinalizer(ledger.close)
-    ledger.set_budget("acme", **FULL)
+    full = fields_of(ledger.set_budget("acme", **given()))
     for turn in range(20):
-        want = {"limits": [f"{turn} usd per day"], "alerts": [(turn + 1) / 100]}
+        want: dict[str, Any] = {"limits": [f"{turn} usd per day"], "alerts": [(turn + 1) / 100]}
         start = threading.Barrier(len(want))
 
         def change(part: str, value: Any, start: threading.Barrier = start) -> None:
@@ -87,7 +54,7 @@ def test_changes_of_different_parts_at_once_are_all_kept(
         for thread in threads:
             thread.join()
         (budget,) = ledger.budgets("acme")
-        assert parts(budget) == FULL | want
+        assert fields_of(budget) == full | read_given(cast("GivenFields", want))
 
 
 @pytest.mark.parametrize(

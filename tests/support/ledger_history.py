@@ -27,6 +27,7 @@ from earmark.ledger.values import (
     Reserve,
     SetLimits,
 )
+from support.budget_fields import fields_of
 from support.ledger_books import check_books
 from support.ledger_model import Model, outline
 
@@ -188,7 +189,7 @@ def check_replay(
     """Assert that the rules, folded over the order of commits, give each answer again."""
     model = SwiftModel()
     for budget in ledger.budgets(tree):
-        model.apply(SetLimits(budget.path, budget.limits, budget.timezone, budget.alerts), 0)
+        model.apply(SetLimits(budget.path, fields_of(budget)), 0)
     seen = len(model.entries)
     for each in placed:
         assert each.entry in {seen, seen + 1}, f"{entries[seen]} has no record"

@@ -118,3 +118,15 @@ class Shell:
         if not (self.folder / "earmark.db").exists():
             return 0
         return int(self.json("entries")["after"])
+
+
+def isolated_shell(
+    folder: Path, state: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Shell:
+    """Return a shell in *folder*, without any variable of Earmark's, where no file is allowed."""
+    keys = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY")
+    for variable in ("EARMARK_STORE", "EARMARK_CONFIG", *keys):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(state))
+    monkeypatch.chdir(folder)
+    return Shell(folder, capsys)

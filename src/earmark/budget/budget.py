@@ -1,27 +1,24 @@
 """Budgets: a named owner at a path, with its limits, time zone, alerts, pause and extensions."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from decimal import Decimal
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, TypeVar
 
+from earmark.budget.fields import LONGEST_NOTE, PLAIN_FIELDS, BudgetKind, PlainFields
 from earmark.budget.limit import Limit
 from earmark.budget.path import parse_path
-from earmark.budget.window import Interval, Window, check_zone
+from earmark.budget.window import Interval, Window
 from earmark.clock import END_OF_TIME, Instant
-from earmark.errors import InvalidLimit
+from earmark.errors import InvalidLimit, UnknownField
 from earmark.errors.inputs import shown
 from earmark.money import LARGEST_LIMIT_NANOS
 
 T = TypeVar("T")
 
-BudgetKind = Literal["budget", "run", "session"]
-"""Who opened a budget: a person or a program, a run for itself, a session for itself."""
-
 MOST_LIMITS: Final = 32
 MOST_ALERTS: Final = 16
 MOST_EXTENSIONS: Final = 256
-LONGEST_NOTE: Final = 1000
 #: Alert thresholds are parts per million of a limit.
 PPM: Final = 1_000_000
 #: A threshold may lie above the limit, where overruns are, but not above ten times it.
@@ -68,13 +65,14 @@ class Extension:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Budget:
-    """A named owner of limits; without any limit it only groups the budgets below it."""
+class Budget(PlainFields):
+    """A named owner of limits; without any limit it only groups the budgets below it.
+
+    The midnights of its time zone cut the windows of its limits.
+    """
 
     path: str
     limits: tuple[Limit, ...] = ()
-    timezone: str = "UTC"
-    """The IANA zone whose midnights cut the windows of its limits."""
     alerts: tuple[int, ...] = DEFAULT_ALERTS
     """Thresholds in parts per million of each limit, ascending."""
     paused: Pause | None = None
@@ -83,7 +81,8 @@ class Budget:
 
     def __post_init__(self) -> None:
         parse_path(self.path)
-        check_zone(self.timezone)
+        for field in PLAIN_FIELDS:
+            field.read(field.of(self))
         check_limits(self.limits)
         if list(self.alerts) != sorted(set(self.alerts)):
             raise InvalidLimit(
@@ -115,11 +114,15 @@ class Budget:
         return Interval(start, min((end for end in ends if end > at), default=END_OF_TIME))
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as text and whole numbers; instants are nanoseconds since the epoch."""
+        """Return it as text and whole numbers; instants are nanoseconds since the epoch.
+
+        A plain field at its default is left out, but for those that always were written.
+        """
+        plain = ((each, each.of(self)) for each in PLAIN_FIELDS)
         return {
             "path": self.path,
             "limits": [str(limit) for limit in self.limits],
-            "timezone": self.timezone,
+            **{each.name: value for each, value in plain if each.is_kept(value)},
             "alerts": list(self.alerts),
             "paused": None if self.paused is None else _pause_json(self.paused),
             "extensions": [_extension_json(e) for e in self.extensions],
@@ -128,21 +131,30 @@ class Budget:
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> "Budget":
-        """Return the budget that `to_json` wrote; members it does not know are ignored.
+        """Return the budget that `to_json` wrote; a plain field that is not there has its default.
 
         Raises:
+            UnknownField: It has a member of a newer program, which would be lost with the next
+                write and may decide what this program would decide otherwise.
             InvalidLimit, InvalidAmount, InvalidPath: A value is not one `to_json` writes.
         """
+        unknown = body.keys() - _MEMBERS
+        if unknown:
+            raise UnknownField(budget=body["path"], field=shown(min(unknown)))
         paused = body["paused"]
+        plain: dict[str, Any] = {f.name: body.get(f.name, f.default) for f in PLAIN_FIELDS}
         return cls(
             path=body["path"],
             limits=tuple(Limit.parse(text) for text in body["limits"]),
-            timezone=body["timezone"],
+            **plain,
             alerts=tuple(body["alerts"]),
             paused=None if paused is None else _pause(paused),
             extensions=tuple(_extension(e) for e in body["extensions"]),
             kind=body["kind"],
         )
+
+
+_MEMBERS: Final = {each.name for each in fields(Budget)}
 
 
 def parse_alerts(shares: Iterable[float | str | Decimal]) -> tuple[int, ...]:

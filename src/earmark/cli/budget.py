@@ -1,16 +1,24 @@
 """`earmark budget`: the budgets and how they stand."""
 
+import inspect
 from collections.abc import Iterable
-from typing import Annotated, Final
+from typing import Annotated, Final, ParamSpec, cast
 from zoneinfo import ZoneInfo
 
 import typer
 
 from earmark.budget.budget import Budget, Pause
+from earmark.budget.fields import (
+    PLAIN_FIELDS,
+    GivenFields,
+    PlainField,
+    PlainValue,
+    show_plain,
+)
 from earmark.budget.path import parse_path
 from earmark.budget.share import percent
 from earmark.cli.options import ActorOption
-from earmark.cli.session import Session, command, group
+from earmark.cli.session import CommandBody, Session, command, group
 from earmark.cli.store_access import open_books, open_existing, operator, settings_of
 from earmark.cli.table import Table
 from earmark.cli.time_options import AHEAD, WHEN
@@ -22,6 +30,8 @@ from earmark.money import Money
 from earmark.workspace.resources.books import BUDGET, BudgetStanding
 from earmark.workspace.time_expressions import parse_not_past
 
+P = ParamSpec("P")
+
 app = group("Set, show, pause, resume and extend budgets.")
 
 Path = Annotated[str, typer.Argument(metavar="PATH", help="The budget: acme/research/agent-7.")]
@@ -30,7 +40,27 @@ ReasonOption = Annotated[str, typer.Option(help="Why, kept in the entries.")]
 _HEADINGS: Final = ("budget", "limit", ">settled", ">held", ">available", ">used", "resets", "")
 
 
+def _with_plain_options(body: CommandBody[P]) -> CommandBody[P]:
+    """Give the command *body* an option for each plain field of a budget, before its others."""
+    *own, _ = inspect.signature(body).parameters.values()
+    body.__signature__ = inspect.Signature([*own, *map(_plain_option, PLAIN_FIELDS)])  # pyright: ignore[reportFunctionMemberAccess]
+    return body
+
+
+def _plain_option(field: PlainField) -> inspect.Parameter:
+    name = field.name.replace("_", "-")
+    names = f"--{name}/--no-{name}" if field.type is bool else f"--{name}"
+    option = typer.Option(names, metavar=field.rules.metavar, help=field.rules.about)
+    return inspect.Parameter(
+        field.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[field.type | None, option],
+    )
+
+
 @command(app, "set")
+@_with_plain_options
 def set_(
     session: Session,
     path: Path,
@@ -41,9 +71,6 @@ def set_(
             metavar="TEXT",
             help="'10 usd per day', '3 calls per 30min', '100 usd total'; repeatable.",
         ),
-    ] = None,
-    timezone: Annotated[
-        str | None, typer.Option(metavar="ZONE", help="In which its days turn; UTC for a new one.")
     ] = None,
     alert: Annotated[
         list[str] | None,
@@ -58,6 +85,7 @@ def set_(
     ] = False,
     actor: ActorOption = None,
     reason: ReasonOption = "",
+    **plain: PlainValue | None,
 ) -> None:
     """Make a budget, or change one: what is not given stays, what was spent stays spent."""
     if limit and no_limits:
@@ -67,14 +95,14 @@ def set_(
         detail = "this budget is set there: change it there, for the file comes first"
         raise InvalidConfig(place=f'budgets."{path}" in {settings.file}', detail=detail)
     with open_books(session, settings) as ledger:
+        limits = () if no_limits else limit or None
+        given = {"limits": limits, "alerts": alert or None, **plain}
         budget = ledger.set_budget(
             path,
-            limits=() if no_limits else limit or None,
-            timezone=timezone,
-            alerts=alert or None,
             actor=_who(actor),
             reason=reason,
             count_back=count_back,
+            **cast("GivenFields", given),
         )
         _answer(session, ledger, [budget])
 
@@ -208,12 +236,13 @@ def _paused(pause: Pause | None) -> str:
 
 
 def _notes(found: list[BudgetStanding]) -> list[str]:
-    zones = [
-        f"{each.budget.path}: time zone {each.budget.timezone}"
+    plain = [
+        f"{each.budget.path}: {field.label} {show_plain(field.of(each.budget))}"
         for each in found
-        if each.budget.timezone != "UTC"
+        for field in PLAIN_FIELDS
+        if field.of(each.budget) != field.default
     ]
-    return zones + [
+    return plain + [
         f"{each.budget.path}: {extension.limit} more until {iso(extension.until)}"
         + (f" by {extension.actor}" if extension.actor else "")
         + (f": {extension.reason}" if extension.reason else "")

@@ -1,10 +1,11 @@
 """`earmark entries`: every accepted operation, in the order of commits."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final
 
 import typer
 
+from earmark.budget.fields import PLAIN_FIELDS, PlainValue, show_plain
 from earmark.budget.limit import show_amount
 from earmark.cli.runs import budget_of_run
 from earmark.cli.session import Session, command, group
@@ -47,17 +48,17 @@ def entries(
             most=limit,
         )
     last, more = found[-1].seq if found else after, len(found) == limit
-    zones: dict[str, str] = {}
+    plain: dict[tuple[str, str], PlainValue] = {}
     session.answer(
         {"entries": [ENTRY.encode(each) for each in found], "after": last, "more": more},
-        Table(headings=_HEADINGS, rows=[_row(each, zones) for each in found], empty="no entries"),
+        Table(headings=_HEADINGS, rows=[_row(each, plain) for each in found], empty="no entries"),
     )
     if more and not session.json:
         session.tell(f"there may be more: go on with --after {last}")
 
 
-def _row(entry: Entry, zones: dict[str, str]) -> tuple[str, ...]:
-    """Return the row of *entry*; *zones* are the time zones of budgets as of the row before it."""
+def _row(entry: Entry, plain: dict[tuple[str, str], PlainValue]) -> tuple[str, ...]:
+    """Return the row of *entry*; *plain* has plain fields of budgets as of the row before it."""
     amounts, own = entry.amounts, entry.kind in _WITH_AMOUNTS
     return (
         str(entry.seq),
@@ -68,23 +69,27 @@ def _row(entry: Entry, zones: dict[str, str]) -> tuple[str, ...]:
         show_amount("usd", amounts.usd) if own else "",
         str(amounts.calls) if own else "",
         str(amounts.tokens) if own and amounts.tokens is not None else "",
-        "; ".join(filter(None, (_zone(entry, zones), _says(entry)))),
+        "; ".join(filter(None, (*_plain_changes(entry, plain), _says(entry)))),
     )
 
 
 _WITH_AMOUNTS: Final = frozenset({"reserve", "extend", "settle", "presume", "release"})
 
 
-def _zone(entry: Entry, zones: dict[str, str]) -> str:
-    """Return what *entry* says of its budget's time zone, if it changed or is first listed."""
-    new = data_of(entry).get("timezone") if entry.kind == "limit" else None
-    old = zones.get(entry.budget)
-    if not new or new == old:
-        return ""
-    zones[entry.budget] = new
-    if old is not None:
-        return f"time zone {old} → {new}"
-    return "" if new == "UTC" else f"time zone {new}"
+def _plain_changes(entry: Entry, plain: dict[tuple[str, str], PlainValue]) -> Iterator[str]:
+    """Yield what *entry* says of its budget's plain fields that changed or are first listed."""
+    if entry.kind != "limit":
+        return
+    data = data_of(entry)
+    for field in PLAIN_FIELDS:
+        new = data.get(field.name, field.default)
+        old = plain.get((entry.budget, field.name), field.default)
+        listed = (entry.budget, field.name) in plain
+        plain[entry.budget, field.name] = new
+        if new == old:
+            continue
+        change = f"{show_plain(old)} → {show_plain(new)}" if listed else show_plain(new)
+        yield f"{field.label} {change}"
 
 
 def _says(entry: Entry) -> str:

@@ -2,11 +2,11 @@
 
 from typing import Final
 
-from earmark.budget.budget import Budget, parse_alerts
+from earmark.budget.budget import Budget
 from earmark.config.settings import BudgetSettings, Settings
+from earmark.ledger import requests
 from earmark.ledger.budget_rules import changed
 from earmark.ledger.ledger import Ledger
-from earmark.ledger.values import SetLimits
 
 #: Who changed a budget that the configuration changed, in the entries.
 _ACTOR: Final = "configuration"
@@ -27,12 +27,9 @@ def apply_budgets(settings: Settings, ledger: Ledger) -> list[str]:
         if not _agrees(path, configured, current.get(path))
     ]
     for path in differing:
-        ledger.set_budget(path, **dict(settings.budgets[path]), actor=_ACTOR)
+        ledger.set_budget(path, **settings.budgets[path].given(), actor=_ACTOR)
     return differing
 
 
 def _agrees(path: str, configured: BudgetSettings, current: Budget | None) -> bool:
-    fields = dict(configured)
-    if configured.alerts is not None:
-        fields["alerts"] = parse_alerts(configured.alerts)
-    return changed(SetLimits(path, **fields), current) == current
+    return changed(requests.set_limits(path, configured.given()), current) == current

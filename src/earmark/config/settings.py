@@ -6,13 +6,14 @@ Setting names are the public contract; the documentation follows these classes.
 from collections.abc import Mapping
 from datetime import time, timedelta
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Final, Literal, Self, cast
 
 from pydantic import BaseModel, BeforeValidator, Field, PlainValidator, model_validator
 
 from earmark.apis.api import request_table
 from earmark.apis.count_margin import DEFAULT_MARGIN, parse_margin
 from earmark.apis.dialect import SpokenApi
+from earmark.budget.fields import GivenFields
 from earmark.budget.limit import Limit
 from earmark.config import values
 from earmark.config.domain_types import (
@@ -26,11 +27,11 @@ from earmark.config.domain_types import (
     Models,
     ModelSetting,
     OptionRules,
+    PlainFieldSettings,
     Port,
     Prices,
     SessionCount,
     TokensSetting,
-    Zone,
 )
 from earmark.config.stage_settings import STAGE_KINDS, StageSettings, TaggedStage
 from earmark.money import Money
@@ -74,14 +75,17 @@ class StoreSettings(SettingsTable):
     """A relative path is one from the file's folder. It may hold a password: it is not shown."""
 
 
-class BudgetSettings(SettingsTable):
+class BudgetSettings(PlainFieldSettings):
     """`[budgets."path"]`: one budget; what is not given stays as it is in the books."""
 
     limits: Limits | None = None
     """`"10.50 usd per day"`, `"3 calls per 30min"`, `"100 usd total"`."""
-    timezone: Zone | None = None
     alerts: Alerts | None = None
     """Shares of each limit at which it is told, ascending: 0.8 is 80 %."""
+
+    def given(self) -> GivenFields:
+        """Return what is configured of the budget, as `set_budget` takes it."""
+        return cast("GivenFields", dict(self))
 
 
 class ApiSettings(SettingsTable):

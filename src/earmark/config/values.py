@@ -4,25 +4,27 @@ They are as those of `earmark.setting_types.readers`: the checked value, or a `V
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import time
 from functools import lru_cache
 from ipaddress import ip_address
-from typing import Any, Final, cast
+from typing import Any, Final, NoReturn, cast
 
 from earmark.apis.count_margin import parse_margin
 from earmark.apis.unlisted_options import CANNOT_BE_ALLOWED, can_be_allowed
 from earmark.budget.budget import PPM, check_limits, parse_alerts
+from earmark.budget.fields import PlainField, PlainValue
 from earmark.budget.limit import Limit
 from earmark.composition.document import Fields, check_value
 from earmark.composition.effects import EffectSet, parse_author_effect, parse_cost
 from earmark.composition.types import NType, parse_type
 from earmark.errors import InvalidConfig
-from earmark.money import Money
+from earmark.money import LARGEST_NANOS, Money
 from earmark.pricing.own_prices import own_rates
 from earmark.setting_types.readers import (
     NAME,
     by_domain,
+    flag,
     items,
     need_table,
     refuse,
@@ -30,6 +32,7 @@ from earmark.setting_types.readers import (
     table_of,
     text,
     texts,
+    whole_number,
 )
 from earmark.stages.kinds.template import parse_template
 
@@ -89,6 +92,21 @@ def limits(value: object) -> tuple[Limit, ...]:
 def alerts(value: object) -> tuple[float, ...]:
     """Read alert thresholds: shares of a limit, ascending and each once."""
     return tuple(parts / PPM for parts in by_domain(parse_alerts, items(value)))
+
+
+def plain_field(field: PlainField) -> Callable[[object], PlainValue]:
+    """Return the reader of a plain field of a budget."""
+    readers: Mapping[type, Callable[[object], PlainValue]] = {
+        int: whole_number(0, LARGEST_NANOS),
+        bool: flag,
+        str: lambda value: str(value) if isinstance(value, str) else _no_text(value),
+    }
+    of_type = readers[field.type]
+    return lambda value: by_domain(field.read, of_type(value))
+
+
+def _no_text(value: object) -> NoReturn:
+    refuse(f"give text in quotes, not {show(value)}")
 
 
 def prices(value: object) -> Mapping[str, Mapping[str, str]]:

@@ -34,7 +34,8 @@
        │  └─ ClockStepped               the clock was set while the store was open
        ├─ StoreClosed                   the ledger was closed
        ├─ StoreCorrupt                  the file is not a healthy store
-       └─ SchemaMismatch                tables newer or older than this program
+       ├─ SchemaMismatch                tables newer or older than this program
+       └─ UnknownField                  a budget with a field of a newer program
 
 Each class has typed fields, a stable `code`, and one sentence: what was refused, the numbers, what
 to do next. A message never holds a provider's key, a password or a prompt.
@@ -51,6 +52,7 @@ from earmark.errors.failures import (
     StoreCorrupt,
     StoreError,
     StoreUnavailable,
+    UnknownField,
 )
 from earmark.errors.inputs import (
     FloatAmount,
@@ -130,5 +132,6 @@ __all__ = [
     "TaskRefused",
     "TokenRefused",
     "TooManyRepeats",
+    "UnknownField",
     "VersionConflict",
 ]

@@ -112,3 +112,20 @@ class SchemaMismatch(StoreError):
     """The tables of the store are newer than this program, or older and to be migrated first."""
 
     code: ClassVar[str] = "schema_mismatch"
+
+
+@dataclass(kw_only=True, eq=False)
+class UnknownField(StoreError):
+    """A budget has a field of a newer program; nothing is decided by that budget until then."""
+
+    code: ClassVar[str] = "unknown_field"
+    budget: str
+    field: str
+    store: str = ""
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return (
+            f"budget '{self.budget}' has the field '{self.field}', which this program does not"
+            " know: use a newer Earmark"
+        )

@@ -52,4 +52,5 @@ OUTCOMES: dict[str, Outcome] = {
     "store_closed": Outcome(1, 503),
     "store_corrupt": Outcome(1, 503),
     "schema_mismatch": Outcome(1, 503),
+    "unknown_field": Outcome(1, 503),
 }

@@ -1,10 +1,12 @@
 """The ledger for tasks: the same operations as `Ledger`, awaited; no task ever blocks the loop."""
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Unpack
 
-from earmark.budget.budget import Budget, BudgetKind
+from earmark.budget.budget import Budget
+from earmark.budget.fields import BudgetKind, GivenFields
 from earmark.budget.limit import Limit
 from earmark.clock import Clock, parse_duration
 from earmark.ledger import requests
@@ -190,26 +192,14 @@ class AsyncLedger:
         self,
         path: str,
         *,
-        limits: Sequence[str | Limit] | None = None,
-        timezone: str | None = None,
-        alerts: Iterable[float | str] | None = None,
         actor: str = "",
         reason: str = "",
         count_back: bool = False,
-        kind: BudgetKind | None = None,
+        **fields: Unpack[GivenFields],
     ) -> Budget:
         """Make the budget at *path*, or change what is given of it; see `Ledger.set_budget`."""
         return await self._budget(
-            requests.set_limits(
-                path,
-                limits=limits,
-                timezone=timezone,
-                alerts=alerts,
-                actor=actor,
-                reason=reason,
-                count_back=count_back,
-                kind=kind,
-            )
+            requests.set_limits(path, fields, actor=actor, reason=reason, count_back=count_back)
         )
 
     async def pause(

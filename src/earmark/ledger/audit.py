@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from earmark.budget.budget import Budget, BudgetKind
+from earmark.budget.budget import Budget
+from earmark.budget.fields import PLAIN_FIELDS, BudgetKind
 from earmark.budget.limit import UNITS
+from earmark.budget.settable import SETTABLE
 from earmark.clock import iso
 from earmark.ledger.amounts import add, count
-from earmark.ledger.budget_rules import SETTABLE
 from earmark.ledger.recount import Recount, Replayed, name_of
 from earmark.ledger.store import Snapshot, Store
 from earmark.ledger.values import Account, Amounts, Entry, Reservation, State
@@ -267,6 +268,8 @@ class _Ahead:
 _NAME_OF_RUN: Final = re.compile(r"(^|/)run-[0-9a-f]{16}$")
 #: What a budget is before its first entry, which says its path and its kind.
 _NEW: Final[Body] = {**Budget(path="new").to_json(), "path": None, "kind": None}
+#: Fields that neither a budget nor its entry has at their default.
+_LEFT_OUT: Final = {each.name for each in PLAIN_FIELDS if not each.is_kept(each.default)}
 
 
 def _changed(body: Body, entry: Entry) -> Body:
@@ -274,10 +277,12 @@ def _changed(body: Body, entry: Entry) -> Body:
     data: Body = json.loads(entry.data or "{}")
     match entry.kind:
         case "limit":
-            # Fields that an earlier program's entry lacks keep their value, at first the default.
+            # Fields that an earlier program's entry lacks keep their value, at first the default;
+            # those that are left out at their default have it where the entry lacks them.
+            kept = {name: value for name, value in body.items() if name not in _LEFT_OUT}
             fields = {name: data[name] for name in ("path", *SETTABLE) if name in data}
             kind = fields.get("kind") or body["kind"] or _kind_by_name(entry.budget)
-            return {**body, **fields, "kind": kind}
+            return {**kept, **fields, "kind": kind}
         case "pause":
             return {**body, "paused": data}
         case "resume":

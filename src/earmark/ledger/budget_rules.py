@@ -2,9 +2,10 @@
 
 import json
 from dataclasses import replace
-from typing import Any, assert_never
+from typing import assert_never
 
 from earmark.budget.budget import MOST_EXTENSIONS, Budget
+from earmark.budget.settable import SETTABLE
 from earmark.clock import iso
 from earmark.ledger.counting import NOTHING
 from earmark.ledger.values import (
@@ -25,8 +26,6 @@ from earmark.ledger.values import (
 )
 
 NOTHING_OPENED = Opened()
-#: What `SetLimits` may give of a budget.
-SETTABLE = ("limits", "timezone", "alerts", "kind")
 
 
 def decide_budget(
@@ -51,22 +50,23 @@ def decide_budget(
 
 def fingerprint(op: OnBudget) -> str:
     """Return the content of *op*, for telling a repeat from another operation under its key."""
-    return json.dumps({**_request_json(op), "path": op.budget}, sort_keys=True)
+    given = dict(op.given) if isinstance(op, SetLimits) else {}
+    content = {**given, **_request_json(op), "path": op.budget}
+    return json.dumps(content, sort_keys=True, default=str)
 
 
 def changed(op: SetLimits, budget: Budget | None) -> Budget:
     """Return *budget* as *op* makes it: what *op* does not give is as it was, or the default."""
-    fields: dict[str, Any] = {name: getattr(op, name) for name in SETTABLE}
-    fields = {name: value for name, value in fields.items() if value is not None}
-    return replace(budget or Budget(path=op.budget), **fields)
+    return replace(budget or Budget(path=op.budget), **op.given)
 
 
 def _set_limits(
     op: SetLimits, budget: Budget | None, now: int, seq: int, opened: Opened
 ) -> Decision:
-    if budget is not None and op.kind not in {None, budget.kind}:
+    kind = op.given.get("kind")
+    if budget is not None and kind is not None and kind != budget.kind:
         # Whoever opens a budget for itself would replace the limits of one that is somebody's.
-        return Refused("other_kind", budget=op.budget, first=budget.kind, now=op.kind or "")
+        return Refused("other_kind", budget=op.budget, first=budget.kind, now=kind)
     updated = changed(op, budget)
     if updated == budget:
         return Repeated(None, budget)
@@ -150,21 +150,13 @@ def _result(op: OnBudget, budget: Budget) -> dict[str, object]:
     if not isinstance(op, SetLimits):
         return {}
     body = budget.to_json()
-    return {name: body[name] for name in ("path", *SETTABLE)}
+    return {name: body[name] for name in ("path", *SETTABLE) if name in body}
 
 
 def _request_json(op: OnBudget) -> dict[str, object]:
     match op:
         case SetLimits():
-            limits = None if op.limits is None else [str(limit) for limit in op.limits]
-            return {
-                "limits": limits,
-                "timezone": op.timezone,
-                "alerts": op.alerts,
-                "count_back": op.count_back,
-                "actor": op.actor,
-                "reason": op.reason,
-            }
+            return {"count_back": op.count_back, "actor": op.actor, "reason": op.reason}
         case PauseBudget():
             pause = op.pause
             return {"actor": pause.actor, "reason": pause.reason, "until": pause.until}

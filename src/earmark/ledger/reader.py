@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from earmark.budget.budget import Budget, BudgetKind
+from earmark.budget.budget import Budget
+from earmark.budget.fields import BudgetKind
 from earmark.budget.path import parse_path
 from earmark.clock import Clock
 from earmark.errors import NotFound

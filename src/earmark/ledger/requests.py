@@ -1,13 +1,15 @@
 """From what callers give to operations: every amount, path, key and duration is checked here."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Final, get_args
 
-from earmark.budget.budget import BudgetKind, Extension, Pause, check_note, listed, parse_alerts
+from earmark.budget.budget import Extension, Pause, check_note
+from earmark.budget.fields import GivenFields
 from earmark.budget.limit import Limit, read_amount
 from earmark.budget.path import parse_path
+from earmark.budget.settable import read_given, read_limit
 from earmark.clock import Clock, from_datetime, iso, parse_duration
 from earmark.errors import InvalidAmount, InvalidDuration, InvalidKey, InvalidUsage
 from earmark.errors.inputs import shown
@@ -161,40 +163,20 @@ def _count(unit: str, value: int) -> int:
 
 def set_limits(
     path: str,
+    given: GivenFields,
     *,
-    limits: Sequence[str | Limit] | None,
-    timezone: str | None,
-    alerts: Iterable[float | str] | None,
-    actor: str,
-    reason: str,
+    actor: str = "",
+    reason: str = "",
     count_back: bool = False,
-    kind: BudgetKind | None = None,
 ) -> SetLimits:
     """Return the operation that makes or changes the budget at *path*; `None` is not given."""
     check_note(actor, reason)
-    if kind is not None and kind not in get_args(BudgetKind):
-        want = f"one of {', '.join(get_args(BudgetKind))}"
-        raise InvalidKey(text=shown(kind), want=want, kind="kind of budget")
     op = SetLimits(
-        parse_path(path),
-        limits=None if limits is None else tuple(map(_limit, listed(limits, "limits", _LIMITS))),
-        timezone=timezone,
-        alerts=None if alerts is None else parse_alerts(alerts),
-        actor=actor,
-        reason=reason,
-        count_back=count_back,
-        kind=kind,
+        parse_path(path), read_given(given), actor=actor, reason=reason, count_back=count_back
     )
     # Whether what is given can be in a budget: decided here, where it is one caller's error.
     changed(op, None)
     return op
-
-
-_LIMITS: Final = "['10 usd per day', '3 calls per 30min']"
-
-
-def _limit(value: str | Limit) -> Limit:
-    return value if isinstance(value, Limit) else Limit.parse(value)
 
 
 def pause(path: str, *, actor: str, reason: str, until: datetime | None) -> PauseBudget:
@@ -221,7 +203,7 @@ def extend_budget(
 ) -> ExtendBudget:
     """Return the operation that adds to a limit of the budget at *path* until *until*."""
     extension = Extension(
-        limit=_limit(limit), actor=actor, reason=reason, until=from_datetime(until)
+        limit=read_limit(limit), actor=actor, reason=reason, until=from_datetime(until)
     )
     # Keyed even when nobody asks: a batch that is applied again must not extend twice.
     return ExtendBudget(

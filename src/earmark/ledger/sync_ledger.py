@@ -1,10 +1,11 @@
 """The ledger for threads: every operation, without the way to its awaited twin."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Self
+from typing import Self, Unpack
 
-from earmark.budget.budget import Budget, BudgetKind
+from earmark.budget.budget import Budget
+from earmark.budget.fields import GivenFields
 from earmark.budget.limit import Limit
 from earmark.clock import Clock, parse_duration
 from earmark.ledger import requests
@@ -216,13 +217,10 @@ class SyncLedger(LedgerReader):
         self,
         path: str,
         *,
-        limits: Sequence[str | Limit] | None = None,
-        timezone: str | None = None,
-        alerts: Iterable[float | str] | None = None,
         actor: str = "",
         reason: str = "",
         count_back: bool = False,
-        kind: BudgetKind | None = None,
+        **fields: Unpack[GivenFields],
     ) -> Budget:
         """Make the budget at *path*, or change what is given of it; atomic and durable.
 
@@ -232,30 +230,27 @@ class SyncLedger(LedgerReader):
 
         Args:
             path: Where it stands: `acme/research/agent-7`.
-            limits: Such as `10.50 usd per day`, `3 calls per 30min`, `100 usd total`; a new budget
-                has none unless given.
-            timezone: The IANA zone in which its windows turn; UTC for a new budget.
-            alerts: Shares of each limit at which to alert, once per interval and amount of the
-                limit; 0.8 and 1.0 for a new budget.
             actor: Who does it, kept in the entries.
             reason: Why, kept in the entries.
             count_back: Whether a limit of a unit and window that the budget did not have counts
                 what was spent in its interval before, and what is held; else it counts from now.
-            kind: Of a new budget `budget` unless given; a run opens its own as `run`, a session as
-                `session`, and lists leave those out unless asked.
+            fields: What of the budget is set, by the names of `budget.fields.GivenFields`:
+                `limits`, such as `10.50 usd per day`, `3 calls per 30min`, `100 usd total`, of
+                which a new budget has none;
+                `alerts`, the shares of each limit at which to alert, once per interval and amount
+                of the limit, for a new budget 0.8 and 1.0;
+                `kind`, of a new budget `budget`, of one that a run opens for itself `run`, and a
+                session `session`: lists leave those out unless asked;
+                and the plain fields, such as `timezone`, each with its default in
+                `budget.fields.PlainFields`.
 
         Raises:
             InvalidLimit, InvalidPath, InvalidAmount: Something given is not what it should be.
+            TypeError: No field is called so.
+            UnknownField: The budget has a field of a newer program.
         """
         request = requests.set_limits(
-            path,
-            limits=limits,
-            timezone=timezone,
-            alerts=alerts,
-            actor=actor,
-            reason=reason,
-            count_back=count_back,
-            kind=kind,
+            path, fields, actor=actor, reason=reason, count_back=count_back
         )
         return budget_of(self.committer.submit(request))
 

@@ -4,15 +4,14 @@ Amounts are whole nano-USD, calls and tokens; instants are nanoseconds since the
 are msgspec's because a hot ledger makes several of them per operation.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Final, Literal, Protocol
 
 from msgspec import Struct
 from msgspec.structs import astuple
 
-from earmark.budget.budget import Budget, BudgetKind, Extension, Pause
-from earmark.budget.limit import Limit
+from earmark.budget.budget import Budget, Extension, Pause
 from earmark.clock import END_OF_TIME, Instant, to_datetime
 from earmark.errors import Reason
 from earmark.money import Money
@@ -231,19 +230,16 @@ class Presume(Struct, frozen=True, gc=False):
 
 
 class SetLimits(Struct, frozen=True, gc=False):
-    """Make or change a budget; what is `None` stays as it is when the operation is decided."""
+    """Make or change a budget; what is not given stays as it is when the operation is decided."""
 
     budget: str
-    limits: tuple[Limit, ...] | None = None
-    timezone: str | None = None
-    alerts: tuple[int, ...] | None = None
-    """Thresholds in parts per million of each limit, ascending."""
+    given: Mapping[str, Any] = {}
+    """Fields of a budget by their names, read as `budget.settable.read_given` does."""
     actor: str = ""
     reason: str = ""
     operation: str = ""
     count_back: bool = False
     """Whether limits of a window that the budget did not have count their interval so far."""
-    kind: BudgetKind | None = None
 
 
 class PauseBudget(Struct, frozen=True, gc=False):

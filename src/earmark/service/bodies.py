@@ -3,10 +3,11 @@
 A JSON number is a float to most programs, so money is never one.
 """
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, create_model
 
+from earmark.budget.fields import PLAIN_FIELDS, GivenFields, PlainField
 from earmark.budget.path import LONGEST_PATH
 from earmark.ledger.requests import LONGEST_KEY
 from earmark.money import LARGEST_NANOS, USD_PATTERN
@@ -39,13 +40,31 @@ class RequestBody(BaseModel):
 # Budgets ------------------------------------------------------------------------------------------
 
 
-class BudgetBody(RequestBody):
+def _plain_member(field: PlainField) -> Any:  # noqa: ANN401 - a type and its default
+    """Return how the plain field *field* of a budget is read from a body."""
+    bounds: dict[str, Any] = {"le": LARGEST_NANOS, "ge": 0} if field.type is int else {}
+    if field.type is str:
+        bounds = {"max_length": field.rules.longest}
+    found = Field(default=None, strict=True, description=field.rules.about, **bounds)
+    return field.type | None, found
+
+
+if TYPE_CHECKING:
+    _PlainFieldsBody = RequestBody
+else:
+    _PlainFieldsBody = create_model(
+        "_PlainFieldsBody",
+        __base__=RequestBody,
+        **{each.name: _plain_member(each) for each in PLAIN_FIELDS},
+    )
+
+
+class BudgetBody(_PlainFieldsBody):
     """What to change of a budget; what is not given stays, a list replaces the whole list."""
 
     limits: list[Annotated[str, Field(strict=True, max_length=100)]] | None = Field(
         default=None, max_length=32, examples=[["10 usd per day", "3 calls per 30min"]]
     )
-    timezone: str | None = Field(default=None, strict=True, max_length=64)
     alerts: list[Annotated[str, Field(strict=True, max_length=40)]] | None = Field(
         default=None, max_length=16, description="Shares of each limit; a new budget has 0.8 and 1."
     )
@@ -55,6 +74,10 @@ class BudgetBody(RequestBody):
         description="Whether limits of new windows count what was spent in their interval before.",
     )
     reason: NoteField = ""
+
+    def given(self) -> GivenFields:
+        """Return what is sent of the budget, as `set_budget` takes it."""
+        return cast("GivenFields", self.model_dump(exclude={"count_back", "reason"}))
 
 
 class PauseBody(RequestBody):

@@ -74,6 +74,7 @@ TITLES: Final[Mapping[str, str]] = {
     "store_closed": "The store is closed",
     "store_corrupt": "The store is damaged",
     "schema_mismatch": "The store has another schema",
+    "unknown_field": "A newer program's field",
     # Of the service itself:
     "unauthorized": "Token needed",
     "forbidden": "Not allowed",

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from earmark.budget.budget import Budget, BudgetKind
+from earmark.budget.budget import Budget
+from earmark.budget.fields import BudgetKind
 from earmark.budget.path import is_within
 from earmark.budget.window import Interval
 from earmark.clock import END_OF_TIME

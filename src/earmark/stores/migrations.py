@@ -16,8 +16,9 @@ So a program accepts a database that a newer program's `pre` was applied to, and
 that it does not know. What is old to a program may have been changed by such a `pre`: statements
 name their columns, and never rely on there being no others.
 
-A budget is one JSON body: an older program ignores a member that it does not know and drops it with
-its next write of that budget, so a new field there is added by a plain migration, never by a `pre`.
+A budget is one JSON body, and a new plain field there needs no migration: it is written where it
+has another value than its default, and a program that does not know it refuses that budget by its
+name.
 """
 
 import re

@@ -11,7 +11,8 @@ from typing import Final, TypeVar
 
 import psycopg
 
-from earmark.budget.budget import Budget, BudgetKind
+from earmark.budget.budget import Budget
+from earmark.budget.fields import BudgetKind
 from earmark.budget.path import ancestors
 from earmark.clock import Clock
 from earmark.errors import StoreUnavailable

@@ -5,7 +5,8 @@ from typing import Final
 
 from psycopg import errors
 
-from earmark.budget.budget import Budget, BudgetKind
+from earmark.budget.budget import Budget
+from earmark.budget.fields import BudgetKind
 from earmark.budget.window import Interval
 from earmark.clock import END_OF_TIME
 from earmark.ledger.store import Filter

@@ -15,7 +15,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
-from earmark.budget.budget import Budget, BudgetKind
+from earmark.budget.budget import Budget
+from earmark.budget.fields import BudgetKind
 from earmark.errors import StoreClosed, StoreCorrupt
 from earmark.ledger.books import Books
 from earmark.ledger.preview import preview

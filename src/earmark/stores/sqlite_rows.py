@@ -9,7 +9,8 @@ from typing import Final
 
 import apsw
 
-from earmark.budget.budget import Budget, BudgetKind
+from earmark.budget.budget import Budget
+from earmark.budget.fields import BudgetKind
 from earmark.budget.window import Interval
 from earmark.clock import END_OF_TIME
 from earmark.ledger.changes import Changes

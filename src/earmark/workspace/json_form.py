@@ -47,6 +47,8 @@ class Computed(Struct, frozen=True):
 
     name: str
     function: Callable[[Any], Any]
+    type: Any = None
+    """Of a function without an annotation."""
 
 
 class Extra(Struct, frozen=True):
@@ -128,6 +130,8 @@ class JsonForm(Generic[T]):
             case Extra():
                 return member.type
             case Computed():
+                if member.type is not None:
+                    return member.type
                 return get_type_hints(member.function, include_extras=True)["return"]
             case str():
                 found = getattr(self.of, member, None)

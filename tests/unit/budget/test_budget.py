@@ -2,14 +2,17 @@
 
 import json
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from earmark.budget.budget import Budget, Extension, Pause, parse_alerts
+from earmark.budget.fields import GivenFields
 from earmark.budget.limit import Limit
+from earmark.budget.settable import read_given
 from earmark.clock import END_OF_TIME
 from earmark.errors import InputError, InvalidLimit
+from support.budget_fields import given
 
 DAILY = Limit.parse("10 usd per day")
 HOURLY = Limit.parse("10 usd per hour")
@@ -65,9 +68,7 @@ def test_a_budget_survives_json() -> None:
     """A budget written as JSON and read back is the same budget."""
     budget = Budget(
         path="acme/x",
-        limits=(DAILY, Limit.parse("3 calls per 30min")),
-        timezone="Asia/Kolkata",
-        alerts=(500_000, 1_000_000),
+        **read_given(cast("GivenFields", given())),
         paused=Pause(actor="ana", reason="loop", until=50),
         extensions=(TOPPED_UP,),
     )

@@ -17,6 +17,7 @@ from earmark.ledger.values import (
     ResumeBudget,
     SetLimits,
 )
+from support.budget_fields import fields_of
 
 DAY, HOUR = Limit.parse("10 usd per day"), Limit.parse("1 usd per hour")
 PAUSE = Pause(actor="Ada", reason="incident", until=900)
@@ -29,16 +30,15 @@ NOW, SEQ = 100, 7
 
 def set_to(budget: Budget) -> SetLimits:
     """Return the operation that sets *budget*."""
-    return SetLimits(
-        budget.path, budget.limits, budget.timezone, budget.alerts, actor="Ada", reason="why"
-    )
+    return SetLimits(budget.path, fields_of(budget), actor="Ada", reason="why")
 
 
 CHANGES: list[tuple[Budget | None, OnBudget, Budget]] = [
     (None, set_to(PLAIN), PLAIN),
     (PLAIN, set_to(Budget(path="a", limits=(HOUR,))), Budget(path="a", limits=(HOUR,))),
-    (None, SetLimits("a", (DAY,), kind="run"), Budget(path="a", limits=(DAY,), kind="run")),
-    (Budget(path="a", kind="run"), SetLimits("a", (DAY,)),
+    (None, SetLimits("a", {"limits": (DAY,), "kind": "run"}),
+     Budget(path="a", limits=(DAY,), kind="run")),
+    (Budget(path="a", kind="run"), SetLimits("a", {"limits": (DAY,)}),
      Budget(path="a", limits=(DAY,), kind="run")),
     (PAUSED, set_to(Budget(path="a")), Budget(path="a", paused=PAUSE)),
     (EXTENDED, set_to(Budget(path="a")), Budget(path="a", extensions=(EXTRA,))),

@@ -247,7 +247,7 @@ def test_a_cancelled_wait_does_not_undo() -> None:
 
     store.gate.release()
     limits = (Limit.parse("1 usd per day"),)
-    committer.submit(SetLimits("acme", limits))
+    committer.submit(SetLimits("acme", {"limits": limits}))
     assert store.began.acquire(timeout=LAST_RESORT_S)
 
     async def main() -> None:

@@ -177,9 +177,7 @@ def test_a_limit_raised_here_needs_no_looking() -> None:
 
         async def change(turns: Turns) -> None:
             limits = ("2 usd per hour",)
-            request = requests.set_limits(
-                "acme", limits=limits, timezone="UTC", alerts=(), actor="", reason=""
-            )
+            request = requests.set_limits("acme", {"limits": limits, "alerts": ()})
             turns.note([await ledger.as_async().submit(request)])
 
         assert asyncio.run(blind(ledger, change, wait_ns=2 * HOUR_NS)).key == "second"

@@ -46,22 +46,6 @@ def test_a_budget_is_set_shown_paused_resumed_and_extended(house: House) -> None
     assert house.ok("get", "/v1/entries")["items"][0]["data"]["actor"] == "a adminer"
 
 
-def test_a_budget_is_changed_in_what_is_sent_and_stays_in_the_rest(house: House) -> None:
-    """Limits, zone or alerts that are not in the body of a PUT are as they were; so with null."""
-    first = {"limits": ["10 usd per day"], "timezone": "Europe/Berlin", "alerts": ["0.5"]}
-    house.ok("put", "/v1/budgets/acme", json=first)
-    for change in (
-        {},
-        {"limits": ["11 usd per day"]},
-        {"alerts": ["0.7", "1"]},
-        {"timezone": "Asia/Tokyo", "limits": None},
-        {"limits": []},
-    ):
-        first |= {name: value for name, value in change.items() if value is not None}
-        made = house.ok("put", "/v1/budgets/acme", json=change)
-        assert {name: made[name] for name in first} == first
-
-
 def test_an_extension_of_no_limit_of_the_budget_is_refused(house: House) -> None:
     """400 with the limits there are: it would be answered with success and change nothing."""
     house.budget("acme", "10 usd per day")

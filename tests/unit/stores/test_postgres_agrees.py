@@ -178,7 +178,7 @@ class Example:
     def _on_budget(self, move: tuple[Any, ...], name: str, now: int) -> Operation:
         match move:
             case ("limits", place, limits):
-                return SetLimits(self._path(place), limits)
+                return SetLimits(self._path(place), {"limits": limits})
             case ("pause", place, minutes):
                 until = None if minutes is None else now + minutes * MINUTE
                 return PauseBudget(self._path(place), Pause(actor="", reason="", until=until), "")
@@ -303,6 +303,6 @@ def test_the_books_of_all_examples_add_up(writers: tuple[Ledger, Ledger, ManualC
 def test_accepted_holds_fit() -> None:
     """The oracle itself admits nothing above a limit."""
     model = Model()
-    model.apply(SetLimits("a", (Limit(5, "usd", WINDOWS[0]),)), 1)
+    model.apply(SetLimits("a", {"limits": (Limit(5, "usd", WINDOWS[0]),)}), 1)
     assert isinstance(model.apply(Reserve("k", "a", Amounts(5, 1, None), MINUTE), 1), Accepted)
     assert not isinstance(model.apply(Reserve("l", "a", Amounts(1, 1, None), MINUTE), 1), Accepted)

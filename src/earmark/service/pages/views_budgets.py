@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from earmark.budget.budget import Budget
+from earmark.budget.fields import PLAIN_FIELDS, show_plain
 from earmark.budget.limit import show_amount
 from earmark.budget.path import ancestors
 from earmark.ledger.answers import Balance
@@ -37,6 +38,8 @@ class BudgetNode:
     pause: PauseView | None
     inherited: bool
     """Whether a budget above it is what is paused."""
+    plain: tuple[tuple[str, str], ...]
+    """Its plain fields that are not at their default: what each is called, and the value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +75,8 @@ class BudgetView:
 
     path: str
     above: tuple[str, ...]
-    timezone: str
+    plain: tuple[tuple[str, str], ...]
+    """Its plain fields that have a value: what each is called, and the value."""
     pause: PauseView | None
     inherited: bool
     limits: tuple[LimitView, ...]
@@ -118,6 +122,7 @@ def _node(each: BudgetStanding, find: Find, now: int) -> BudgetNode:
         bars=tuple(bar(balance, now) for balance in each.balances),
         pause=pause,
         inherited=pause is not None and pause.budget != path,
+        plain=_plain(each.budget, at_default=False),
     )
 
 
@@ -158,7 +163,7 @@ def budget_view(facts: BudgetFacts, now: int) -> BudgetView:
     return BudgetView(
         path=budget.path,
         above=ancestors(budget.path)[:0:-1],
-        timezone=budget.timezone,
+        plain=_plain(budget, at_default=True),
         pause=pause,
         inherited=pause is not None and pause.budget != budget.path,
         limits=tuple(_limit(each, facts.window, now) for each in facts.shelf.balances),
@@ -169,6 +174,15 @@ def budget_view(facts: BudgetFacts, now: int) -> BudgetView:
         key=facts.key,
         below=tuple(each.path for each in facts.below if each.path != budget.path),
         form_key=facts.form_key,
+    )
+
+
+def _plain(budget: Budget, *, at_default: bool) -> tuple[tuple[str, str], ...]:
+    values = [(each, each.of(budget)) for each in PLAIN_FIELDS]
+    return tuple(
+        (field.label.capitalize(), show_plain(value))
+        for field, value in values
+        if value != field.default or (at_default and value)
     )
 
 

@@ -59,12 +59,10 @@ def set_budget(
     """Make a budget, or change what is given of it; what was spent stays spent."""
     budget = service.workspace.ledger.set_budget(
         path,
-        limits=body.limits,
-        timezone=body.timezone,
-        alerts=body.alerts,
         actor=caller.name,
         reason=body.reason,
         count_back=body.count_back,
+        **body.given(),
     )
     return _answer(service, budget)
 

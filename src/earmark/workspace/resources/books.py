@@ -3,11 +3,13 @@
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from operator import attrgetter
+from typing import Annotated, Any, Final
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
-from earmark.budget.budget import PPM, Budget, BudgetKind, Extension, Pause
+from earmark.budget.budget import PPM, Budget, Extension, Pause
+from earmark.budget.fields import PLAIN_FIELDS, BudgetKind, PlainField
 from earmark.budget.limit import Limit, present, show_amount
 from earmark.clock import END_OF_TIME, Instant, InstantOrZero, iso, to_datetime
 from earmark.ledger.amounts import counted_units
@@ -44,11 +46,6 @@ class BudgetStanding(Struct, frozen=True):
         return self.budget.limits
 
     @property
-    def timezone(self) -> str:
-        """Where its days turn."""
-        return self.budget.timezone
-
-    @property
     def alerts(self) -> Sequence[str]:
         """The shares of each limit at which it alerts."""
         return [share(each) for each in self.budget.alerts]
@@ -68,9 +65,18 @@ declare_form(
     Balance, "unit", "window", "limit", "settled", "held", "available", "starts_at", "resets_at",
     about="One limit in its current interval: limit = settled + held + available.",
 )  # fmt: skip
+
+
+def _plain_member(field: PlainField) -> Computed:
+    of_type = Annotated[field.type, Meta(description=field.rules.about)]
+    return Computed(field.name, attrgetter(f"budget.{field.name}"), of_type)
+
+
 BUDGET: Final = JsonForm(
     BudgetStanding,
-    *("path", "kind", "limits", "timezone", "alerts", "paused", "extensions", "balances"),
+    *("path", "kind", "limits"),
+    *map(_plain_member, PLAIN_FIELDS),
+    *("alerts", "paused", "extensions", "balances"),
     name="Budget",
 )
 BUDGET_TREE: Final = BUDGET.plus(
