@@ -27,6 +27,7 @@ OWNERS = {
     "token_secret": "workspace/tokens.py",
     "request": "service/idempotency.py",
     "session_budget": "gateway/session_budgets.py",
+    "kept_id": "gateway/kept_ids.py",
 }
 #: Tables that are not listed above belong to the books.
 BOOKS = "stores/"

@@ -15,8 +15,8 @@ from support.ledger_books import DURABLE, STORES
 from support.ledger_workers import go, result, start_all
 from support.tables_at import tables_at
 
-MOST = 5
-ASKED = 20
+#: Of each of two programs as many, so that they meet often.
+MOST = ASKED = 150
 
 
 @pytest.fixture
@@ -54,6 +54,6 @@ def test_processes_that_race_for_the_last_one_get_no_more(store: str, tmp_path: 
     assert len(given) == len(set(given)) == MOST
     tables = tables_at(url)
     try:
-        assert set(SessionBudgets(tables, ManualClock()).last("t", 100)) == set(given)
+        assert set(SessionBudgets(tables, ManualClock()).last("t", 1000)) == set(given)
     finally:
         tables.close()

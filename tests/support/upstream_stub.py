@@ -150,7 +150,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self._stream(answer)
 
-    do_POST = do_GET = do_HEAD = _take  # noqa: N815 - the base's names
+    do_POST = do_GET = do_HEAD = do_DELETE = _take  # noqa: N815 - the base's names
 
     def _stream(self, answer: Answer) -> None:
         for number, event in enumerate(answer.events or ()):

@@ -26,6 +26,7 @@ _ROWS: Final[dict[str, tuple[object, ...]]] = {
     "token_secret": ("t1", "cd" * 32, 3),
     "request": ("t1", "k", "f", 1, 200, "{}"),
     "session_budget": ("t1", "acme/session-1", 1, 5),
+    "kept_id": ("openai", "resp_1", "t1", "gpt-4o", None, 5),
 }
 
 

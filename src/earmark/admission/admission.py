@@ -99,6 +99,7 @@ class Admission:
             timeout_ns=parse_duration(options.get("timeout", DEFAULT_TIMEOUT)),
             labels=labels_beside(options.get("labels") or {}, bounded.labels),
             policy=options.get("policy"),
+            recorder=options.get("recorder"),
         )
 
     def hold_request(self, request: Request, terms: CallTerms) -> HoldRequest:

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypedDict
 
+from earmark.admission.charge import Recorder
 from earmark.admission.policy import STRICT, Policy
 from earmark.apis.api import request_table
 from earmark.apis.api_and_provider import api_and_provider
@@ -11,6 +12,7 @@ from earmark.apis.bounds import DEFAULT_MAX_TOKENS, bound_request
 from earmark.apis.count_margin import DEFAULT_MARGIN
 from earmark.apis.dialects import counts_choices, own_host
 from earmark.apis.hidden_output import shows_output
+from earmark.apis.kept import KeptTokens
 from earmark.apis.output_limit import with_output_limit
 from earmark.apis.provider_count import max_counted_tokens
 from earmark.apis.reply_cost import PricedRequest
@@ -68,6 +70,10 @@ class OpenOptions(TypedDict, total=False):
             given.
         allowed_options: Options of the request that the API's table does not list, by name, that
             add text at most: no argument of a client, and no name known to ask for more.
+        kept: What the provider keeps that the request may name, such as earlier responses: the most
+            tokens of each, by its id, `None` where that is unknown. What it names else is refused;
+            if not given, it needs a bound as any other input.
+        recorder: Writes a record of the call in the transaction that books it.
     """
 
     up_to: AmountLike | None
@@ -89,6 +95,8 @@ class OpenOptions(TypedDict, total=False):
     count_margin: str
     default_max_tokens: int
     allowed_options: Collection[str]
+    kept: KeptTokens | None
+    recorder: Recorder | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,18 +205,10 @@ def _bound_body(
         provider=provider,
         model=options.get("model"),
         allowed=options.get("allowed_options", ()),
+        kept=options.get("kept"),
     )
     price = _price(reading, provider, options, book, clock)
-    bound = bound_request(
-        reading,
-        price,
-        default_max_tokens=options.get("default_max_tokens", DEFAULT_MAX_TOKENS),
-        extra_input_tokens=options.get("extra_input_tokens"),
-        context_window=options.get("context_window"),
-        max_counted_tokens=max_counted_tokens(
-            options.get("counted_input_tokens"), options.get("count_margin", DEFAULT_MARGIN)
-        ),
-    )
+    bound = _bound(reading, price, options)
     within = _within(bound, options.get("at_most"))
     host = options.get("host")
     host = own_host(provider, api) if host is None else host
@@ -231,6 +231,19 @@ def _bound_body(
             choices=reading.choices,
             host=host,
             counts_choices=counts_choices(api, host),
+        ),
+    )
+
+
+def _bound(reading: RequestReading, price: Price, options: OpenOptions) -> ModelBound:
+    return bound_request(
+        reading,
+        price,
+        default_max_tokens=options.get("default_max_tokens", DEFAULT_MAX_TOKENS),
+        extra_input_tokens=options.get("extra_input_tokens"),
+        context_window=options.get("context_window"),
+        max_counted_tokens=max_counted_tokens(
+            options.get("counted_input_tokens"), options.get("count_margin", DEFAULT_MARGIN)
         ),
     )
 

@@ -31,10 +31,10 @@ from earmark.apis.options import (
 
 _CALLER: Final = fields("type", "tool_id")
 _ANOTHER_PRICE: Final = refused("it changes who bills what, at a price no list has: leave it out")
-_IMAGE: Final = uncounted_input("an image", requires="image")
-_CONTAINER: Final = uncounted_input("a container")
+_IMAGE: Final = uncounted_input("an image", requires="image", kept=True)
+_CONTAINER: Final = uncounted_input("a container", kept=True)
 _SKILLS: Final = refused("they run code, in rounds that nothing bounds: send their text")
-_DOCUMENT: Final = uncounted_input("a document", may_be="text image")
+_DOCUMENT: Final = uncounted_input("a document", may_be="text image", kept=True)
 
 
 def _cached(*text_fields: str, **rows: Option) -> Option:
@@ -227,7 +227,7 @@ _BLOCKS: Final[dict[str, Option]] = {
     "mcp_tool_listing": block(
         "mcp_server_name", tools=fields("name", "description", "input_schema")
     ),
-    "container_upload": _cached(file_id=uncounted_input("a file")),
+    "container_upload": _cached(file_id=uncounted_input("a file", kept=True)),
     "compaction": _cached(
         "content", "encrypted_content", "signature", tool_changes=kinds(_TOOL_CHANGES)
     ),
@@ -373,9 +373,9 @@ REQUEST: Final = RequestTable(
         # code.claude.com/docs, "Auto mode classifier request charges", 2026-10.
         "safeguards": kinds({"dangerous_tool_use": block("classifier_context")}, is_list=True),
         "container": kinds({"": fields(id=_CONTAINER, skills=_SKILLS)}, others=_CONTAINER),
-        "thread": uncounted_input("a stored thread"),
+        "thread": uncounted_input("a stored thread", kept=True),
         "mcp_servers": uncounted_input("MCP servers", loops=True),
-        "file_ids": uncounted_input("files"),
+        "file_ids": uncounted_input("files", kept=True),
         "skills": _SKILLS,
         "documents": uncounted_input("documents"),
         "fallbacks": refused("another model may answer, at another price: name one model"),

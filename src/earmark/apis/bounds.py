@@ -78,6 +78,7 @@ def bound_request(
     if max_counted_tokens is not None:
         count_endpoint(reading.api)
         max_counted_tokens += _uncounted_option_tokens(reading.contents, table)
+        max_counted_tokens += reading.contents.kept_tokens
     if table.output_limits and not reading.contents.names_outputs:
         _refuse_image_and_audio_models(price, table.text_alone)
     return _bound(
@@ -216,7 +217,7 @@ def _input_tokens(
 
 def _counted_tokens(contents: Contents, encoding: str | None) -> int:
     """Return the most tokens of the request's own content."""
-    tokens = contents.tokens + count_or_bound(contents.texts, encoding)
+    tokens = contents.tokens + contents.kept_tokens + count_or_bound(contents.texts, encoding)
     if contents.json:
         tokens += json_bound(contents.json)
     if contents.has_template:

@@ -10,6 +10,7 @@ from typing import Any, Final, cast
 import msgspec
 
 from earmark.apis.contents import Contents
+from earmark.apis.kept import KeptTokens, kept_tokens
 from earmark.apis.options import (
     DEFAULT_MAX_TOOL_CALLS,
     INPUT,
@@ -38,11 +39,17 @@ _MAX_SUGGESTIONS: Final = 8
 _SIMILARITY: Final = 0.75
 #: Effects that read a list as a whole.
 _WHOLE_LISTS: Final = frozenset({"tokens", "outputs", "thinking", "refused"})
+#: An unlisted member that may name what a provider keeps.
+_NAMES_ONE: Final = re.compile(r"ids?$", re.IGNORECASE)
 _UNDERSCORE: Final = re.compile(r"_([a-z0-9])")
 
 
 def read_contents(
-    api: str, table: RequestTable, body: Mapping[str, Any], allowed: Collection[str]
+    api: str,
+    table: RequestTable,
+    body: Mapping[str, Any],
+    allowed: Collection[str],
+    kept: KeptTokens | None = None,
 ) -> Contents:
     """Return what *body* holds.
 
@@ -52,12 +59,13 @@ def read_contents(
         body: The decoded body.
         allowed: Options beyond the table that the user vouches for, by name, or by path without
             indices: text at most.
+        kept: What the provider keeps that it may name; `None` for all, at a bound of its own.
 
     Raises:
         BudgetExceeded: With reason `unpriced`: something that nothing bounds; names its path.
         InvalidUsage: It is no request of this API, or no JSON.
     """
-    reader = _Reader(api, table, body, allowed)
+    reader = _Reader(api, table, body, allowed, kept)
     try:
         return reader.read(body)
     except RecursionError:
@@ -68,7 +76,12 @@ class _Reader:
     """Reads a body by its table in one pass, and removes what is counted elsewhere."""
 
     def __init__(
-        self, api: str, table: RequestTable, body: Mapping[str, Any], allowed: Collection[str]
+        self,
+        api: str,
+        table: RequestTable,
+        body: Mapping[str, Any],
+        allowed: Collection[str],
+        kept: KeptTokens | None,
     ) -> None:
         self.contents = Contents(
             outputs=table.outputs,
@@ -77,6 +90,7 @@ class _Reader:
         self._api = api
         self._table = table
         self._allowed = allowed
+        self._kept = kept
         self._caches: set[str] = set()
         limit = body.get(table.tool_call_limit)
         self._tool_calls = DEFAULT_MAX_TOOL_CALLS if limit is None else limit
@@ -119,6 +133,8 @@ class _Reader:
                         self._suggestion(str(name), known) if rule.effect == "input" else ""
                     )
                     rule = replace(rule, detail=f"a member{suggestion}") if suggestion else rule
+                    if rule.effect == "input" and _NAMES_ONE.search(str(name)):
+                        rule = replace(rule, kept=True)
             remaining_value = self._read_value(inner, rule, f"{prefix}{name}")
             if remaining_value is not _REMOVED:
                 remaining[name] = remaining_value
@@ -181,6 +197,8 @@ class _Reader:
         if rule.others is not None:
             if rule.others.effect != "input":
                 return self._apply_effect(value, rule.others, path)
+            if (rule.others.kept or part) and self._is_counted(value, rule.others, path):
+                return _REMOVED
             description = f"{name[:60] or 'content of no type'}{self._suggestion(name, rule.kinds)}"
             return self._add_uncounted(value, rule.others, f"{description} at {path}")
         if not isinstance(value, Mapping):
@@ -188,12 +206,30 @@ class _Reader:
         description = f"'{name[:60] or ', '.join(part)[:60]}'{self._suggestion(name, rule.kinds)}"
         raise unpriced(f"{path}, {description}, costs what nothing bounds: leave it out")
 
+    def _is_counted(self, value: object, rule: Option, path: str) -> bool:
+        """Return whether *value* names what the provider keeps and is known here: it is counted.
+
+        Raises:
+            BudgetExceeded: It names what this request may not name.
+        """
+        if self._kept is None:
+            return False
+        tokens = kept_tokens(value, self._kept, path)
+        if tokens is None:
+            return False
+        self.contents.kept_tokens += tokens
+        self.contents.modalities |= rule.modalities
+        return True
+
     def _apply_effect(self, value: object, rule: Option, path: str) -> object:
         """Apply the effect of a rule to a value that is no list."""
         if rule.values is not None and str(value).lower() not in rule.values:
             known = ", ".join(sorted(rule.values))
             raise unpriced(f"option '{path}' is {str(value)[:60]!r}; only {known} is bounded")
-        if rule.holds and _is_stored(mapping(value), rule.holds):
+        is_stored = bool(rule.holds) and _is_stored(mapping(value), rule.holds)
+        if (rule.kept or is_stored) and self._is_counted(value, rule, path):
+            return _REMOVED
+        if is_stored:
             return self._add_uncounted(value, INPUT, f"an earlier item at {path}")
         effect = self._effects.get(rule.effect)
         if effect is not None:

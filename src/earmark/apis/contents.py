@@ -20,6 +20,8 @@ class Contents:
     """The same by option, in the request's spelling."""
     tokens: int = 0
     """Tokens that the request holds as numbers."""
+    kept_tokens: int = 0
+    """The most tokens of what it names that the provider keeps, where they are known."""
     messages: int = 0
     has_template: bool = True
     """Whether the provider adds a chat template to the conversation."""

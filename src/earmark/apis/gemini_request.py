@@ -25,7 +25,7 @@ from earmark.apis.options import (
     uncounted_input,
 )
 
-_FILE: Final = uncounted_input("a file")
+_FILE: Final = uncounted_input("a file", kept=True)
 _RESOLUTION: Final = fields("level", "numTokens")
 _METADATA: Final = fields("startOffset", "endOffset", "fps", "contentLayers")
 _PAGES: Final = fields("startPage", "endPage", "contentLayers")
@@ -181,8 +181,8 @@ REQUEST: Final = RequestTable(
         ),
         "safetySettings": fields("category", "method", "threshold"),
         "modelArmorConfig": fields("promptTemplateName", "responseTemplateName"),
-        "cachedContent": uncounted_input("cached content"),
-        "continuationToken": uncounted_input("an earlier answer"),
+        "cachedContent": uncounted_input("cached content", kept=True),
+        "continuationToken": uncounted_input("an earlier answer", kept=True),
         "automaticContinuation": refused("it answers again and again: leave it out"),
         "generationOutputConfig": refused("its answer comes after the call: leave it out"),
     },

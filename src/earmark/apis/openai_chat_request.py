@@ -5,6 +5,7 @@ SDK 3.57; for compatible servers the references of llama.cpp, vLLM, OpenRouter, 
 DeepSeek, 2026-11.
 """
 
+from dataclasses import replace
 from typing import Final
 
 from earmark.apis.options import (
@@ -69,10 +70,10 @@ _PARTS: Final[dict[str, Option]] = {
     # What Mistral and DeepSeek return is sent back.
     "thinking": _part("signature", "closed", thinking=content({"text": _TEXT_PART}, others=INPUT)),
     "image_url": _part(image_url=_IMAGE),
-    "input_image": _part("detail", image_url=_IMAGE, file_id=_IMAGE),
+    "input_image": _part("detail", image_url=_IMAGE, file_id=replace(_IMAGE, kept=True)),
     "input_audio": _part(input_audio=_AUDIO),
     "video_url": _part(video_url=_VIDEO),
-    "file": _part(file=uncounted_input("a file")),
+    "file": _part(file=uncounted_input("a file", kept=True)),
 }
 _CALL: Final = fields("name", "arguments")
 _FUNCTION: Final = fields("name", "description", "parameters", "strict")
@@ -152,7 +153,7 @@ REQUEST: Final = RequestTable(
                     },
                     others=TEXT,
                 ),
-                "audio": uncounted_input("an earlier answer's audio"),
+                "audio": uncounted_input("an earlier answer's audio", kept=True),
                 "cache_control": _CACHE,
             },
             others=INPUT,
@@ -197,12 +198,12 @@ REQUEST: Final = RequestTable(
         "thinking_budget": THINKING,
         "reasoning": fields(*("effort", "exclude", "enabled", "summary"), max_tokens=THINKING),
         "usage": fields("include"),
-        "previous_response_id": uncounted_input("an earlier response"),
-        "conversation": uncounted_input("a stored conversation"),
+        "previous_response_id": uncounted_input("an earlier response", kept=True),
+        "conversation": uncounted_input("a stored conversation", kept=True),
         "prompt": STORED_PROMPT,
-        "cached_content": uncounted_input("cached content"),
+        "cached_content": uncounted_input("cached content", kept=True),
         "documents": uncounted_input("documents"),
-        "file_ids": uncounted_input("files"),
+        "file_ids": uncounted_input("files", kept=True),
         "web_search_options": _SEARCHES,
         "search_parameters": _SEARCHES,
         "enable_search": _SEARCHES,

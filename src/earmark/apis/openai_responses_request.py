@@ -15,6 +15,7 @@ from earmark.apis.openai_chat_request import (
 )
 from earmark.apis.options import (
     INPUT,
+    KEPT,
     PROMPT,
     TEXT,
     TIER,
@@ -35,6 +36,8 @@ from earmark.apis.options import (
 
 _IMAGE: Final = uncounted_input("an image", requires="image")
 _FILE: Final = uncounted_input("a file", may_be="text image")
+_IMAGE_ID: Final = replace(_IMAGE, kept=True)
+_FILE_ID: Final = replace(_FILE, kept=True)
 _CALLER: Final = fields("type", "caller_id")
 #: Codex's own note on where a part of its prompt is from.
 _NOTE: Final = texts("internal_chat_message_metadata_passthrough")
@@ -69,8 +72,8 @@ _CITATION: Final = kinds(
 _TOKEN: Final = texts("token", "bytes", "logprob")
 _PARTS: Final[dict[str, Option]] = {
     "input_text": _part(text=PROMPT),
-    "input_image": _part("detail", file_id=_IMAGE, image_url=_IMAGE),
-    "input_file": _part("detail", "filename", file_data=_FILE, file_id=_FILE, file_url=_FILE),
+    "input_image": _part("detail", file_id=_IMAGE_ID, image_url=_IMAGE),
+    "input_file": _part("detail", "filename", file_data=_FILE, file_id=_FILE_ID, file_url=_FILE),
     "input_audio": _part(input_audio=uncounted_input("audio", requires="audio")),
     "output_text": _part(
         text=PROMPT,
@@ -144,8 +147,9 @@ _TOOLS: Final[dict[str, Option]] = {
     "web_search": _SEARCH,
     "web_search_preview": _SEARCH,
     "file_search": _built_in(
-        *("vector_store_ids", "max_num_results"),
+        "max_num_results",
         unit="storage_searches",
+        vector_store_ids=KEPT,
         filters=kinds(
             {
                 **dict.fromkeys(("eq", "ne", "gt", "gte", "lt", "lte", "in", "nin"), _CONDITION),
@@ -164,7 +168,8 @@ _TOOLS: Final[dict[str, Option]] = {
         container=kinds(
             {
                 "auto": block(
-                    *("file_ids", "memory_limit"),
+                    "memory_limit",
+                    file_ids=KEPT,
                     network_policy=kinds(
                         {
                             "disabled": block(),
@@ -176,7 +181,7 @@ _TOOLS: Final[dict[str, Option]] = {
                     ),
                 )
             },
-            others=TEXT,
+            others=KEPT,
         ),
     ),
     "mcp": _built_in(
@@ -243,7 +248,7 @@ _ITEMS: Final[dict[str, Option]] = {
     "configuration_update": _item(reasoning=fields("effort"), text=fields(format=_FORMAT)),
     "compaction": _item("encrypted_content"),
     "compaction_trigger": Option(effect="compaction", fields=texts("type", "id")),
-    "item_reference": uncounted_input("an earlier item"),
+    "item_reference": uncounted_input("an earlier item", kept=True),
     "file_search_call": _item(
         "queries", results=fields("attributes", "file_id", "filename", "score", "text")
     ),
@@ -267,7 +272,7 @@ _ITEMS: Final[dict[str, Option]] = {
         "call_id",
         acknowledged_safety_checks=_CHECK,
         output=kinds(
-            {"computer_screenshot": block(file_id=_IMAGE, image_url=_IMAGE)}, others=INPUT
+            {"computer_screenshot": block(file_id=_IMAGE_ID, image_url=_IMAGE)}, others=INPUT
         ),
     ),
     "code_interpreter_call": _item(
@@ -386,8 +391,8 @@ REQUEST: Final = RequestTable(
             effect="compaction",
             fields={"type": allowed_values("compaction"), "compact_threshold": TEXT},
         ),
-        "previous_response_id": uncounted_input("an earlier response"),
-        "conversation": uncounted_input("a stored conversation"),
+        "previous_response_id": uncounted_input("an earlier response", kept=True),
+        "conversation": uncounted_input("a stored conversation", kept=True),
         "prompt": STORED_PROMPT,
         "background": refused("its answer comes after the call, and is billed then: leave it out"),
         "background_options": refused("its answer comes after the call: leave it out"),

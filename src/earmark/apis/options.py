@@ -80,11 +80,15 @@ class Option:
     """For a tool the provider runs: the kind of unit each use is billed in beside tokens."""
     maximum: str = ""
     """For such a tool: the field that limits its uses: its own, or one of the whole request."""
+    kept: bool = False
+    """Whether it names by an id what the provider keeps, such as a file or an earlier answer."""
 
 
 TEXT: Final = Option()
 #: Anything: it needs an explicit bound.
 INPUT: Final = Option(effect="input")
+#: The id of what the provider keeps, which adds no input by itself.
+KEPT: Final = Option(kept=True)
 PROMPT: Final = Option(effect="prompt")
 SCHEMA: Final = Option(effect="schema")
 TOKENS: Final = Option(effect="tokens")
@@ -99,16 +103,22 @@ TIER: Final = Option(
 
 
 def uncounted_input(
-    name: str, *, loops: bool = False, requires: str = "", may_be: str = ""
+    name: str, *, loops: bool = False, requires: str = "", may_be: str = "", kept: bool = False
 ) -> Option:
     """Return an option that brings input which cannot be counted: `an earlier response`.
 
     *requires* is the modality it certainly has, *may_be* all it can have; separated by spaces.
+    Where it may be an id of what the provider keeps, it is *kept*.
     """
     requested = frozenset(requires.split())
     modalities = requested | frozenset(may_be.split()) or frozenset(MODALITIES)
     return Option(
-        effect="input", detail=name, loops=loops, requested=requested, modalities=modalities
+        effect="input",
+        detail=name,
+        loops=loops,
+        requested=requested,
+        modalities=modalities,
+        kept=kept,
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any, cast
 from earmark.apis.api import request_table
 from earmark.apis.content_reader import read_contents
 from earmark.apis.contents import Contents
+from earmark.apis.kept import KeptTokens
 from earmark.apis.options import RequestTable, allow_advice
 from earmark.apis.output_limit import requested_output_tokens, value_at, whole_number
 from earmark.apis.sdk_objects import not_json_error, sdk_object_to_json
@@ -46,6 +47,7 @@ def read_body(
     provider: str = "",
     model: str | None = None,
     allowed: Collection[str] = (),
+    kept: KeptTokens | None = None,
 ) -> RequestReading:
     """Return what the decoded request *body* holds, for `bound_request`.
 
@@ -57,6 +59,7 @@ def read_body(
         model: The model, where the URL names it and not the body.
         allowed: Options beyond the table that the user vouches for, by name or by path without
             indices, and values of headers such as a beta's name: text at most.
+        kept: What the provider keeps that *body* may name; `None` for all, at a bound of its own.
 
     Raises:
         BudgetExceeded: With reason `unpriced`: an option, a content part, a tool or a header that
@@ -77,7 +80,7 @@ def read_body(
         max_output_tokens=requested_output_tokens(table, body),
         choices=(whole_number(body, table.choices, minimum=1) or 1) if table.choices else 1,
         tier=_tier(table, body),
-        contents=read_contents(api, table, body, allowed),
+        contents=read_contents(api, table, body, allowed, kept),
     )
 
 

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs
 from earmark.admission.guard import AsyncGuard
 from earmark.config.assemble import KeyLookup, policy_of
 from earmark.config.settings import Settings
-from earmark.errors import CallFailed
+from earmark.errors import CallFailed, EarmarkError
 from earmark.gateway.access import CheckToken, Holders
 from earmark.gateway.account import balance_of, statement_of
 from earmark.gateway.answers import (
@@ -24,10 +24,11 @@ from earmark.gateway.answers import (
     send_answer,
     send_json,
 )
-from earmark.gateway.call import ClientRequest, Parts, answer, read_models
+from earmark.gateway.call import ClientRequest, Parts, answer, pass_stored, read_models
 from earmark.gateway.denied import Denied
 from earmark.gateway.endpoints import Endpoint, api_of_client, find_endpoint
 from earmark.gateway.headers import Pairs, by_name, decoded_headers
+from earmark.gateway.kept_ids import KeptIds
 from earmark.gateway.payers import RequestPayers
 from earmark.gateway.peer import ClientGone, Peer, read_body
 from earmark.gateway.sender import UpstreamSender
@@ -81,6 +82,7 @@ class Gateway:
         self._guard = AsyncGuard(self._ledger, policy=self._policy, book=book)
         self._upstreams = Upstreams(settings, key)
         self._sessions = SessionBudgets(tables, ledger.clock)
+        self._kept = KeptIds(tables, ledger.clock)
         self._on_refusal = on_refusal
         self._parts: Parts | None = None
         self._loaded: asyncio.Future[None] | None = None
@@ -96,6 +98,7 @@ class Gateway:
         await receive()
         # In a thread: loading takes a second, and whoever comes meanwhile is answered.
         self._loaded = asyncio.ensure_future(asyncio.to_thread(preload))
+        forgotten = asyncio.ensure_future(self._forget_old())
         silence_s = self.settings.timeout.total_seconds()
         self._parts = Parts(
             ledger=self._ledger,
@@ -105,12 +108,20 @@ class Gateway:
             settings=self.settings,
             policy=self._policy,
             payers=RequestPayers(self._ledger, self._sessions, self.settings.sessions_per_token),
+            kept=self._kept,
         )
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await self._loaded
+        await forgotten
         await self._parts.sender.aclose()
         await send({"type": "lifespan.shutdown.complete"})
+
+    async def _forget_old(self) -> None:
+        try:
+            await asyncio.to_thread(self._kept.forget_old)
+        except EarmarkError as error:
+            _LOG.warning("old ids of kept responses stay: %s", type(error).__name__)
 
     async def _answer(self, scope: AsgiScope, receive: Receive, send: "_Started") -> None:
         raw_path = scope.get("raw_path", b"").decode("latin-1")
@@ -168,6 +179,9 @@ class Gateway:
         assert self._parts is not None, "it is asked within its lifespan"
         assert self._loaded is not None, "as the parts"
         await asyncio.shield(self._loaded)
+        if endpoint.kind == "stored":
+            await pass_stored(self._parts, incoming, send)
+            return
         if endpoint.kind == "models":
             await read_models(self._parts, incoming, send)
             return

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -26,13 +25,15 @@ from earmark.gateway.closing import policy_at
 from earmark.gateway.denied import Denied
 from earmark.gateway.endpoints import Endpoint
 from earmark.gateway.headers import BUDGET, Pairs, to_client, to_provider
+from earmark.gateway.kept_ids import KeptIds, NewIds
+from earmark.gateway.kept_requests import check_free, kept_tokens_of, new_ids, owned_response
 from earmark.gateway.left import hold_headers
 from earmark.gateway.payers import RequestPayers
 from earmark.gateway.peer import ClientGone, Peer
 from earmark.gateway.quotes import send_quote
 from earmark.gateway.sender import ReplyTooLarge, SendProgress, UpstreamSender, read_reply
 from earmark.gateway.stream import pass_stream
-from earmark.gateway.upstreams import Upstream, Upstreams, family_of
+from earmark.gateway.upstreams import Upstream, Upstreams
 from earmark.ledger.async_ledger import AsyncLedger
 from earmark.money import Money
 from earmark.pricing.json_values import mapping
@@ -45,12 +46,6 @@ _COUNT_S: Final = 5.0
 _PARTS_OF_A_PERCENT: Final = 10_000
 #: Whatever sending a request, or reading its reply, raises.
 SENDING_FAILED: Final = (aiohttp.ClientError, OSError, TimeoutError, ReplyTooLarge)
-#: What names a conversation, a cache or a container that somebody may have made with another token.
-_KEPT_AT_PROVIDER: Final = {
-    "openai": ("previous_response_id", "conversation"),
-    "anthropic": ("container",),
-    "gemini": ("cachedContent", "cached_content"),
-}
 _YES: Final = frozenset({"1", "true"})
 
 
@@ -65,6 +60,7 @@ class Parts:
     settings: GatewaySettings
     policy: Policy
     payers: RequestPayers
+    kept: KeptIds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,16 +97,21 @@ async def answer(parts: Parts, incoming: ClientRequest, peer: Peer, send: Send) 
         ClientGone: The client left while the call waited in line: nothing is held.
     """
     outgoing = _outgoing(parts, incoming)
-    if incoming.endpoint.kind == "free":
+    holder, endpoint, upstream = incoming.holder, incoming.endpoint, outgoing.upstream
+    kept = await kept_tokens_of(parts.kept, holder, endpoint, upstream, outgoing.body)
+    if endpoint.kind == "free":
+        check_free(endpoint, upstream, incoming.headers, outgoing.body, kept)
         await _pass_on(parts, incoming, outgoing, send)
         return
     options, dry = _options(parts, incoming, outgoing), _is_dry_run(incoming)
-    payer = await parts.payers.payer(incoming.holder, incoming.headers, makes=not dry)
+    options["kept"] = kept
+    payer = await parts.payers.payer(holder, incoming.headers, makes=not dry)
     if payer.full:
         incoming.own["x-earmark-session-limit"] = str(parts.settings.sessions_per_token)
     if dry:
         await send_quote(parts.ledger, parts.guard, payer.budget, outgoing.body, options, send)
         return
+    new = options["recorder"] = new_ids(parts.kept, holder, endpoint, upstream, outgoing.body)
     opening = await _opening(parts, incoming, outgoing, payer.budget, options)
     try:
         ticket = await _in_line(opening, peer)
@@ -118,7 +119,7 @@ async def answer(parts: Parts, incoming: ClientRequest, peer: Peer, send: Send) 
         raise await _repeated(parts.ledger, error.key) from None
     async with ticket:
         try:
-            await _send(parts, incoming, outgoing, ticket, peer, send)
+            await _send(parts, incoming, outgoing, ticket, new, peer, send)
         except Exception:
             with suppress(EarmarkError):  # where the books cannot be read
                 incoming.own.update(await hold_headers(ticket, parts.ledger))
@@ -132,29 +133,26 @@ async def read_models(parts: Parts, incoming: ClientRequest, send: Send) -> None
     await _pass_on(parts, incoming, ProviderRequest(upstream=upstream, written={}, body={}), send)
 
 
+async def pass_stored(parts: Parts, incoming: ClientRequest, send: Send) -> None:
+    """Pass a request on that reads, removes or cancels a response that the token made."""
+    kept = await owned_response(parts.kept, incoming.holder, incoming.endpoint.model)
+    found = parts.upstreams.find(incoming.endpoint, f"{kept.provider}/{kept.id}")
+    upstream = replace(found, model="")
+    _check_access(incoming.holder, upstream)
+    await _pass_on(parts, incoming, ProviderRequest(upstream=upstream, written={}, body={}), send)
+
+
 def _outgoing(parts: Parts, incoming: ClientRequest) -> ProviderRequest:
     written = decoded(incoming.body)
     model = incoming.endpoint.model or written.get("model")
     if not isinstance(model, str) or not model:
         raise Denied(400, "no_model", "the request names no model")
-    _check_stateless(incoming.endpoint, written)
     upstream = parts.upstreams.find(incoming.endpoint, model)
     _check_access(incoming.holder, upstream)
     body = written
     if "model" in written and upstream.model != written["model"]:
         body = {**written, "model": upstream.model}
     return ProviderRequest(upstream=upstream, written=written, body=body)
-
-
-def _check_stateless(endpoint: Endpoint, body: Mapping[str, Any]) -> None:
-    """Refuse what names a conversation that is kept at the provider: it may be another token's."""
-    for name in _KEPT_AT_PROVIDER.get(family_of(endpoint.api), ()):
-        if body.get(name) is not None:
-            words = (
-                f"{name} names what is kept at the provider, which all tokens share: send the"
-                " conversation itself"
-            )
-            raise Denied(400, "unpriced", words)
 
 
 def _check_access(holder: Holder, upstream: Upstream) -> None:
@@ -286,6 +284,7 @@ async def _send(
     incoming: ClientRequest,
     outgoing: ProviderRequest,
     ticket: AsyncTicket,
+    new: NewIds | None,
     peer: Peer,
     send: Send,
 ) -> None:
@@ -300,9 +299,9 @@ async def _send(
             elif kind == "text/event-stream":
                 hides = _hides_usage(incoming.endpoint, outgoing.written)
                 own = await hold_headers(ticket, parts.ledger)
-                await pass_stream(response, ticket, own, peer, send, hides_usage=hides)
+                await pass_stream(response, ticket, own, new, peer, send, hides_usage=hides)
             else:
-                await _pass_reply(parts, response, ticket, send)
+                await _pass_reply(parts, response, ticket, new, send)
     except SENDING_FAILED as error:
         if ticket.charge is not None:
             raise
@@ -324,10 +323,16 @@ def _hides_usage(endpoint: Endpoint, body: dict[str, Any]) -> bool:
 
 
 async def _pass_reply(
-    parts: Parts, response: aiohttp.ClientResponse, ticket: AsyncTicket, send: Send
+    parts: Parts,
+    response: aiohttp.ClientResponse,
+    ticket: AsyncTicket,
+    new: NewIds | None,
+    send: Send,
 ) -> None:
-    """Settle a whole reply, and then pass it back."""
+    """Settle a whole reply, note in the same commit what it names, and then pass it back."""
     body = await read_reply(response)
+    if new is not None:
+        new.read_body(body)
     try:
         await ticket.settle(body, headers=dict(response.headers))
     except InvalidUsage as error:

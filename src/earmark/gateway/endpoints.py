@@ -11,8 +11,9 @@ from urllib.parse import parse_qsl, unquote
 
 from earmark.gateway.denied import Denied
 
-#: `held`: a hold is opened for it; `free`, `models`: nothing is billed; the others: answered here.
-EndpointKind = Literal["held", "free", "models", "hello", "balance", "statement"]
+#: `held`: a hold is opened for it; `free`, `models`, `stored`: nothing is billed; the others are
+#: answered here.
+EndpointKind = Literal["held", "free", "models", "stored", "hello", "balance", "statement"]
 
 #: Of an unknown path, as a message shows it.
 _SHOWN: Final = 100
@@ -68,6 +69,8 @@ _MODELS: Final[Mapping[str, str]] = {
     "anthropic": "/v1/models",
     "gemini": "/v1beta/models",
 }
+_RESPONSE: Final = re.compile(r"/v1/responses/([^/]+)(/cancel)?")
+_OF_RESPONSES: Final = frozenset({"include", "include[]"})
 _READS_MODELS: Final = re.compile(r"/v1(?:beta)?/models(?:/(.+))?")
 _NO_NAME: Final = frozenset({"", ".", ".."})
 #: Queries that carry a credential, at Google and elsewhere: logs and referrers show them.
@@ -126,6 +129,9 @@ def _find(method: str, raw_path: str, headers: Mapping[str, str]) -> _Route:
             return _route("openai", "balance")
         if method == "GET" and raw_path == "/v1/earmark/statement":
             return _route("openai", "statement", "", "after")
+    stored = _stored_response(method, raw_path)
+    if stored is not None:
+        return stored
     if method == "GET" and raw_path == "/v1/responses":
         # The websocket that Codex tries first: at a 426 it goes on over HTTP at once.
         words = "no websockets here: post to this path"
@@ -152,6 +158,16 @@ def _gemini(raw_path: str) -> _Route | None:
         stream=stream,
     )
     return _Route(endpoint=endpoint, queries=queries)
+
+
+def _stored_response(method: str, raw_path: str) -> _Route | None:
+    """Return what reads, removes or cancels a response that its provider keeps."""
+    found = _RESPONSE.fullmatch(raw_path)
+    if found is None or method not in ({"POST"} if found[2] else {"GET", "DELETE"}):
+        return None
+    path = f"/responses/{{model}}{found[2] or ''}"
+    endpoint = Endpoint(api="openai-responses", kind="stored", path=path, model=unquote(found[1]))
+    return _Route(endpoint=endpoint, queries=_OF_RESPONSES)
 
 
 def _models(raw_path: str, headers: Mapping[str, str]) -> _Route | None:

@@ -13,6 +13,7 @@ from earmark.errors import BudgetExceeded, InvalidUsage, ReservationClosed
 from earmark.gateway.answers import Send, raw_headers, send_body, send_head
 from earmark.gateway.events import EventSplitter, RawEvent, encoded, is_last
 from earmark.gateway.headers import to_client
+from earmark.gateway.kept_ids import NewIds
 from earmark.gateway.peer import Peer
 from earmark.pricing.json_values import mapping
 
@@ -37,8 +38,9 @@ class StreamPass:
     read it to its end finds its cost in the books. That the provider closes is not waited for.
     """
 
-    def __init__(self, ticket: AsyncTicket, *, hides_usage: bool) -> None:
+    def __init__(self, ticket: AsyncTicket, new: NewIds | None, *, hides_usage: bool) -> None:
         self._ticket = ticket
+        self._new = new
         self._hides_usage = hides_usage
         self._splitter = EventSplitter()
         self._waiting: list[bytes] = []
@@ -78,6 +80,8 @@ class StreamPass:
             passed.append(event.raw)
             await self._ticket.produced(0)
             return
+        if self._new is not None:
+            self._new.read(event.data)
         try:
             piece = await self._ticket.feed(event.data, event.name)
         except (BudgetExceeded, ReservationClosed):
@@ -90,6 +94,7 @@ async def pass_stream(
     response: aiohttp.ClientResponse,
     ticket: AsyncTicket,
     own: dict[str, str],
+    new: NewIds | None,
     peer: Peer,
     send: Send,
     *,
@@ -106,7 +111,7 @@ async def pass_stream(
         peer.on_gone = response.close
         if peer.gone:
             response.close()
-    passing = StreamPass(ticket, hides_usage=hides_usage)
+    passing = StreamPass(ticket, new, hides_usage=hides_usage)
     try:
         async for chunk in response.content.iter_any():
             passed = await passing.feed(chunk)

@@ -59,6 +59,7 @@ TABLES: Final[Mapping[str, str]] = {
     "token_secret": "token_id, digest, ends_at",
     "request": 'token_id, "key", fingerprint, at, status, body',
     "session_budget": "token_id, path, number, created_at",
+    "kept_id": "provider, id, token_id, model, tokens, kept_at",
 }
 
 

@@ -267,28 +267,6 @@ def test_a_provider_without_a_key_is_named(house: GatewayHouse) -> None:
     del house
 
 
-@pytest.mark.parametrize(
-    ("path", "body"),
-    [
-        ("/v1/responses", {"model": "gpt-4o", "input": "x", "previous_response_id": "resp_1"}),
-        ("/v1/responses", {"model": "gpt-4o", "input": "x", "conversation": "conv_1"}),
-        ("/v1/messages", {**CLAUDE, "container": "container_1"}),
-        (
-            "/v1beta/models/gemini-2.5-flash:generateContent",
-            {"contents": [{"parts": [{"text": "x"}]}], "cachedContent": "cachedContents/1"},
-        ),
-    ],
-)
-def test_what_is_kept_at_the_provider_is_not_another_token_s(
-    house: GatewayHouse, path: str, body: dict[str, Any]
-) -> None:
-    """All tokens share one account there: an id of one would open its conversation to others."""
-    reply = house.post(path, body)
-    assert reply.status_code == 400
-    assert "kept at the provider" in reply.text
-    assert house.stub.requests == []
-
-
 def test_many_tokens_at_once_keep_apart(house: GatewayHouse) -> None:
     """Each of many holders, at the same time, pays for its own call."""
     house.stub.answer(Answer(body=message({"input_tokens": 1, "output_tokens": 1})))
