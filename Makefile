@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # What is compiled once is kept, whatever the environment says: each worker would compile all tests.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test fire mutations neighbours clients lint bench fmt clean
+.PHONY: demo test fire mutations neighbours clients lint gateway-peers bench fmt clean
 
 demo: $(VENV)/demo.done
 	$(BIN)/earmark demo $(ARGS)
@@ -39,6 +39,11 @@ lint: $(VENV)/dev.done
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/basedpyright
+
+# The gateways that `make bench ARGS=gateway` sets Earmark's against, into build/bench/peers; without
+# it the benchmark installs them itself, which takes minutes.
+gateway-peers: $(VENV)/dev.done
+	$(BIN)/python -m benchmarks.gateway_subjects
 
 bench: $(VENV)/dev.done
 	$(BIN)/python -m benchmarks $(ARGS)

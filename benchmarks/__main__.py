@@ -21,6 +21,7 @@ from typing import Final
 from benchmarks import (
     board,
     bounds,
+    gateway,
     growth,
     heartbeat,
     ledger,
@@ -47,6 +48,7 @@ AREAS: Final[dict[str, Area]] = {
     bounds.AREA: bounds.measure,
     board.AREA: board.measure,
     service.AREA: service.measure,
+    gateway.AREA: gateway.measure,
     heartbeat.AREA: heartbeat.measure,
     runner.AREA: runner.measure,
     startup.AREA: startup.measure,

