@@ -16,15 +16,15 @@ _SET = """
 import sys
 from earmark.stores.open import open_ledger
 with open_ledger(sys.argv[1]) as ledger:
-    ledger.set_budget("acme", owner=sys.argv[2])
+    ledger.set_budget("acme", next_text=sys.argv[2])
     report = ledger.audit()
-    print([(each.path, each.owner) for each in ledger.budgets()], report.problems)
+    print([(each.path, each.next_text) for each in ledger.budgets()], report.problems)
 """
 _READ = """
 import sys
 from earmark.stores.open import open_ledger
 with open_ledger(sys.argv[1]) as ledger:
-    print([(each.path, each.owner) for each in ledger.budgets()], ledger.audit().problems)
+    print([(each.path, each.next_text) for each in ledger.budgets()], ledger.audit().problems)
 """
 
 
@@ -34,7 +34,7 @@ def test_a_new_field_is_one_declaration(tmp_path: Path) -> None:
     claims = str(Path(__file__).with_name("test_budget_fields.py"))
     options = ("-q", "-rA", "-n0", "-p", "no:cacheprovider", "-k", "not postgres")
     said = run_newer(newer, "-m", "pytest", *options, claims, folder=Path(__file__).parents[2])
-    for name in ("owner", "cost_centre", "reviewed"):
+    for name in ("next_text", "next_number", "next_flag"):
         assert f"PASSED tests/contract/test_budget_fields.py::test_a_field_is_set_alone[{name}" in (
             said.replace("[threads-memory-", "[").replace("[memory-threads-", "[")
         ), said
@@ -51,7 +51,7 @@ def test_an_older_program_refuses_a_field_that_it_does_not_know(
         return run_newer(newer, "-c", text, url, *arguments, folder=tmp_path).strip()
 
     def refused(act: Callable[[], object]) -> None:
-        with pytest.raises(UnknownField, match=r"'acme' has the field 'owner'.* newer Earmark"):
+        with pytest.raises(UnknownField, match=r"'acme' has the field 'next_text'.* newer Earmark"):
             act()
 
     with open_ledger(url) as ledger:

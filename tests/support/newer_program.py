@@ -14,15 +14,15 @@ _SOURCE: Final = Path(earmark.__file__).parent
 _DECLARED_IN: Final = Path("budget", "fields.py")
 #: What the next version declares: a text, a whole number and a flag.
 _FIELDS: Final = """
-    owner: Annotated[
-        str, FieldRules(about="Who answers for it.", metavar="WHO", longest=40)
+    next_text: Annotated[
+        str, FieldRules(about="A text.", metavar="TEXT", longest=40)
     ] = ""
-    cost_centre: Annotated[int, FieldRules(about="Where it is booked.")] = 0
-    reviewed: Annotated[bool, FieldRules(about="Whether somebody looked at it.")] = False
+    next_number: Annotated[int, FieldRules(about="A number.")] = 0
+    next_flag: Annotated[bool, FieldRules(about="A flag.")] = False
 """
-_GIVEN: Final = """    owner: str | None
-    cost_centre: int | None
-    reviewed: bool | None
+_GIVEN: Final = """    next_text: str | None
+    next_number: int | None
+    next_flag: bool | None
 """
 
 

@@ -11,38 +11,38 @@ from earmark.errors import InvalidLimit
 ABOUT = FieldRules(about="Who answers for it.", longest=5)
 
 
-class Owned(GivenFields, total=False):
-    """What is given, an owner too."""
+class Given(GivenFields, total=False):
+    """What is given, a text more."""
 
-    owner: str | None
+    next_text: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WithOwner(PlainFields):
-    """A budget's fields, with an owner."""
+class WithText(PlainFields):
+    """A budget's fields, with a text more."""
 
-    owner: Annotated[str, ABOUT] = ""
+    next_text: Annotated[str, ABOUT] = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WithNumber(PlainFields):
-    """The owner is a number here."""
+    """It is a number here."""
 
-    owner: Annotated[int, ABOUT] = 0
+    next_text: Annotated[int, ABOUT] = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WithoutRules(PlainFields):
     """Nothing is said of it."""
 
-    owner: str = ""
+    next_text: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfAnotherType(PlainFields):
     """A type that no door reads."""
 
-    owner: Annotated[float, ABOUT] = 0.0
+    next_text: Annotated[float, ABOUT] = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,22 +56,22 @@ class Taken(PlainFields):
 class WrongDefault(PlainFields):
     """A default that is no value of the field."""
 
-    owner: Annotated[str, ABOUT] = "nobody"
+    next_text: Annotated[str, ABOUT] = "nobody"
 
 
 def test_a_field_is_declared_once_for_budgets_and_once_for_callers() -> None:
     """Both of the same type: then it is known by its name."""
-    assert [each.name for each in declared_fields(WithOwner, Owned)] == ["timezone", "owner"]
+    assert [each.name for each in declared_fields(WithText, Given)][-1] == "next_text"
 
 
 @pytest.mark.parametrize(
     ("of", "given", "said"),
     [
-        (WithOwner, GivenFields, "'owner': write it in PlainFields"),
-        (PlainFields, Owned, "'owner': write it in PlainFields"),
-        (WithNumber, Owned, "'owner': write it in PlainFields"),
-        (WithoutRules, Owned, "'owner': annotate str, int or bool with FieldRules"),
-        (OfAnotherType, Owned, "'owner': annotate str, int or bool with FieldRules"),
+        (WithText, GivenFields, "'next_text': write it in PlainFields"),
+        (PlainFields, Given, "'next_text': write it in PlainFields"),
+        (WithNumber, Given, "'next_text': write it in PlainFields"),
+        (WithoutRules, Given, "'next_text': annotate str, int or bool with FieldRules"),
+        (OfAnotherType, Given, "'next_text': annotate str, int or bool with FieldRules"),
         (Taken, GivenFields, "'reason' is taken"),
     ],
 )
@@ -85,5 +85,5 @@ def test_a_declaration_by_half_is_refused(
 
 def test_a_default_is_a_value_of_its_field() -> None:
     """Where a field is not kept it is read as its default, so that must be one."""
-    with pytest.raises(InvalidLimit, match="'nobody' is not an owner: give at most 5 printable"):
-        declared_fields(WrongDefault, Owned)
+    with pytest.raises(InvalidLimit, match="'nobody' is not a next text: give at most 5 printable"):
+        declared_fields(WrongDefault, Given)
