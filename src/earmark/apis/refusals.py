@@ -92,8 +92,9 @@ def refusal(api: str, error: Exception, client: str = "") -> RefusalResponse:
     - A request whose cost is unknown (`unpriced`), or that is none: 400, because the request has to
       change; the message names the place and what to give. Claude Code retries a 400 six times
       and a 402 not at all: it gets 402.
-    - LiteLLM, and aider over it, takes a 402 of the Messages API for a broken connection and asks
-      again, nine times in all: it gets 400 (LiteLLM 1.81, aider 0.86).
+    - LiteLLM, and aider over it, takes a 402 of the Messages API and of Gemini's for a broken
+      connection and asks again, nine times in all: it gets 400 and 403 (LiteLLM 1.81, aider 0.86).
+      Of Gemini's it takes a 400 for that too.
     - The store cannot be reached: 503, to be retried; its address stays here.
 
     Args:
@@ -113,6 +114,8 @@ def refusal(api: str, error: Exception, client: str = "") -> RefusalResponse:
             case = replace(case, status=400)
         return _response(case, _anthropic(case))
     if api == "gemini":
+        if case.types in {_BILLING, _INVALID} and name.startswith("litellm"):
+            case = replace(case, status=403)
         return _response(case, _gemini(case))
     return _response(case, _openai(case))
 

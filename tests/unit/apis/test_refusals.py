@@ -233,6 +233,18 @@ def test_litellm_is_not_made_to_repeat_a_message() -> None:
     assert refusal("openai", spent, "litellm/1.81.10").status == 402
 
 
+def test_litellm_is_not_made_to_repeat_a_request_of_gemini_s() -> None:
+    """It repeats a 402 and a 400 of this API eight times, and a 403 never."""
+    spent = ERRORS["exhausted"]
+    answer = refusal("gemini", spent, "litellm/1.81.10")
+    assert (answer.status, answer.headers["x-should-retry"]) == (403, "false")
+    assert answer.body["error"]["code"] == 403
+    assert answer.body["error"]["status"] == "FAILED_PRECONDITION"
+    assert refusal("gemini", ERRORS["unpriced"], "litellm/1.81.10").status == 403
+    assert refusal("gemini", ERRORS["held"], "litellm/1.81.10").status == 429
+    assert refusal("gemini", spent, "google-genai-sdk/3.6.1").status == 402
+
+
 @pytest.mark.parametrize("name", ERRORS)
 @pytest.mark.parametrize("api", [*APIS, "gemini"])
 def test_no_refusal_asks_for_a_long_wait_or_tells_a_secret(api: str, name: str) -> None:
