@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # What is compiled once is kept, whatever the environment says: each worker would compile all tests.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test fire mutations neighbours clients lint gateway-peers bench fmt clean
+.PHONY: demo test fire mutations neighbours clients clients-installed lint gateway-peers bench fmt clean
 
 demo: $(VENV)/demo.done
 	$(BIN)/earmark demo $(ARGS)
@@ -29,11 +29,17 @@ neighbours: export EARMARK_TEST_INDEX := 1
 neighbours: $(VENV)/dev.done
 	$(BIN)/python -m pytest tests/test_installation.py tests/unit/benchmarks/test_peers.py $(ARGS)
 
-# Real clients under `earmark exec`: installs them from npm and PyPI into build/clients, runs each, and
-# writes the table of docs/clients.md. ARGS="'Claude Code' --show" for one, and what it said.
+# Real clients through the gateway: installs them from npm and PyPI into build/clients, brings each into
+# each situation, and writes the tables of docs/clients.md.
+# ARGS="--client Codex --situation refused --show" for one, and what it said.
 clients: export PYTHONPATH := tests
 clients: $(VENV)/dev.done
 	$(BIN)/python -m tests.clients $(ARGS)
+
+# Those that `make test` runs too, where they are there: the SDKs of Python and Node, and `llm`.
+clients-installed: export PYTHONPATH := tests
+clients-installed: $(VENV)/dev.done
+	$(BIN)/python -m tests.clients.install build/clients $(ARGS)
 
 lint: $(VENV)/dev.done
 	$(BIN)/ruff format --check .

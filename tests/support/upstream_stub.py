@@ -32,6 +32,8 @@ class Answer:
     ends: Literal["whole", "cut", "reset", "never_begun"] = "whole"
     """`cut`: the stream breaks off without its end; `reset`: so does the connection; `never_begun`:
     the connection is closed before the head."""
+    length: int | None = None
+    """A content-length that is not the body's; the connection is closed after the body."""
     cost: Decimal = Decimal(0)
     """What it is billed."""
 
@@ -141,8 +143,10 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in answer.headers:
             self.send_header(name, value)
         if answer.events is None:
-            self.send_header("content-length", str(len(answer.body)))
+            stated = len(answer.body) if answer.length is None else answer.length
+            self.send_header("content-length", str(stated))
             self.end_headers()
+            self.close_connection |= answer.length is not None
             if self.command != "HEAD":
                 self.wfile.write(answer.body)
             return
