@@ -12,8 +12,14 @@ import pytest
 from earmark.errors import BudgetExceeded, KeyReused
 from earmark.ledger.ledger import Ledger
 from earmark.money import Money
+from earmark.stores.rows import ENTRY_COLUMNS, RESERVATION_COLUMNS
 from earmark.testing import ManualClock
 from support.ledger_books import standing, tamper
+
+#: Columns of a row that is made up after another one.
+GHOST = RESERVATION_COLUMNS.replace('"key"', "'ghost'", 1)
+TWIN = ENTRY_COLUMNS.replace("seq", "99", 1)
+LATEST = ENTRY_COLUMNS.replace("seq", "(SELECT max(seq) + 1 FROM entry)", 1)
 
 
 def work(ledger: Ledger) -> None:
@@ -108,9 +114,8 @@ TAMPERED = {
     ),
     "a reservation is made up": (
         (
-            "INSERT INTO reservation SELECT 'ghost', budget, usd, calls, tokens, state, accounts,"
-            " opened, expires, closed, actual_usd, actual_calls, actual_tokens, asked, labels, seq,"
-            " last, parts FROM reservation WHERE \"key\" = 'settled'"
+            f"INSERT INTO reservation ({RESERVATION_COLUMNS}) SELECT {GHOST}"  # noqa: S608
+            " FROM reservation WHERE \"key\" = 'settled'"
         ),
         "'ghost' has no entry",
     ),
@@ -140,15 +145,15 @@ TAMPERED = {
     "an entry is moved in time": ("UPDATE entry SET at = at - 1 WHERE seq = 5", "earlier"),
     "an entry is repeated": (
         (
-            'INSERT INTO entry SELECT 99, at, kind, "key", budget, usd, calls, tokens, prior, data'
+            f"INSERT INTO entry ({ENTRY_COLUMNS}) SELECT {TWIN}"  # noqa: S608
             " FROM entry WHERE kind = 'settle' LIMIT 1"
         ),
         "stands where|counted",
     ),
     "a reserve is repeated": (
         (
-            'INSERT INTO entry SELECT (SELECT max(seq) + 1 FROM entry), at, kind, "key", budget,'
-            " usd, calls, tokens, prior, data FROM entry WHERE \"key\" = 'open'"
+            f"INSERT INTO entry ({ENTRY_COLUMNS}) SELECT {LATEST}"  # noqa: S608
+            " FROM entry WHERE \"key\" = 'open'"
         ),
         "reserved twice",
     ),

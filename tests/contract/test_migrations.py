@@ -1,5 +1,6 @@
 """Migrations: applied once, in order, by one program at a time, never by half."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -41,6 +42,16 @@ def steps(database: Database, *steps: tuple[str, str]) -> tuple[str, ...]:
     """Return the names of a later program's own migrations."""
     known = next_program(database, *steps)
     return tuple(str(each) for each in known[len(known_migrations(database.kind)) :])
+
+
+def written_with() -> set[str]:
+    """Return the functions that programs of now write with on PostgreSQL."""
+    sql = "".join(each.sql for each in known_migrations("postgres"))
+    made, dropped = (
+        set(re.findall(rf"{verb} FUNCTION {{schema}}\.(apply\w*)", sql))
+        for verb in ("CREATE", "DROP")
+    )
+    return made - dropped
 
 
 def tables(database: Database, *names: str) -> list[str]:
@@ -301,7 +312,7 @@ def test_a_live_program_stops_where_a_newer_one_changed_what_counts(
     database.prepare()
     sql = TABLE[1]
     if database.kind == "postgres" and name == "counts":
-        sql += "; DROP FUNCTION {schema}.apply_1; DROP FUNCTION {schema}.apply_one_2"
+        sql += "".join(f"; DROP FUNCTION {{schema}}.{name}" for name in written_with())
     with open_ledger(database.url) as ledger:
         ledger.set_budget("acme", limits=["1 usd per day"])
         ledger.reserve("acme", "0.1", key="k")

@@ -48,6 +48,7 @@ from earmark.testing import ManualClock
 from support.ledger_books import IN_MEMORY, STORES
 from support.ledger_model import Model, outline
 from support.postgres_session import recycle
+from support.units import FRAMES, SHEETS, registered
 
 SECOND = 10**9
 PATHS = ("a", "a/b", "a/b/c", "a/b/c/d", "a/b/c/d/e", "a/b-2", "a.x")
@@ -60,12 +61,13 @@ paths = st.sampled_from(PATHS)
 spots = st.sampled_from(PATHS[:5])
 small = st.integers(0, 5)
 tokens = st.sampled_from([None, 1, 2])
-amounts = st.builds(Amounts, small, st.integers(0, 2), tokens)
-more = st.builds(Amounts, small, st.just(0), tokens)
-actuals = st.builds(Amounts, st.integers(0, 9), st.sampled_from([AS_HELD, 0, 3]), tokens)
+counts = st.sampled_from([(), (), (("frames", 1),), (("frames", 2), ("sheets", 1))])
+amounts = st.builds(Amounts, small, st.integers(0, 2), tokens, counts)
+more = st.builds(Amounts, small, st.just(0), tokens, counts)
+actuals = st.builds(Amounts, st.integers(0, 9), st.sampled_from([AS_HELD, 0, 3]), tokens, counts)
 known = st.none() | actuals
 details = st.sampled_from(["", '{"model":"m"}', '{"model":"n"}'])
-units = st.sampled_from(["usd", "usd", "usd", "calls", "tokens"])
+units = st.sampled_from(["usd", "usd", "usd", "calls", "tokens", "frames", "sheets"])
 limits = st.lists(
     st.builds(Limit, st.integers(0, 25), units, st.sampled_from(WINDOWS)),
     max_size=3,
@@ -183,7 +185,7 @@ class Machine(RuleBasedStateMachine):
         self.ask(
             Release(key),
             Reserve(new, path, asked, SECOND),
-            Extend(new, Amounts(1, 0, asked.tokens), f"x{new}", 2 * SECOND),
+            Extend(new, Amounts(1, 0, asked.tokens, asked.counts), f"x{new}", 2 * SECOND),
             Settle(new, actual),
         )
 
@@ -327,10 +329,11 @@ def test_any_sequence_of_operations_is_decided_by_the_rules(
     machine: type[Machine], examples: int
 ) -> None:
     """Whatever is asked in whatever order, the store answers what the rules answer."""
-    run_state_machine_as_test(
-        machine,
-        settings=settings(
-            max_examples=examples * (10 if "EARMARK_FIRE_SECONDS" in os.environ else 1),
-            stateful_step_count=30,
-        ),
-    )
+    with registered(FRAMES, SHEETS):
+        run_state_machine_as_test(
+            machine,
+            settings=settings(
+                max_examples=examples * (10 if "EARMARK_FIRE_SECONDS" in os.environ else 1),
+                stateful_step_count=30,
+            ),
+        )

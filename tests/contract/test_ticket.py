@@ -9,6 +9,7 @@ import pytest
 
 from earmark.admission.policy import Elastic, Soft
 from earmark.admission.ticket import Ticket
+from earmark.budget.units import LimitUnit
 from earmark.errors import (
     BudgetExceeded,
     InputError,
@@ -28,6 +29,14 @@ from earmark.stores.open import open_ledger
 from earmark.testing import ManualClock
 from support.ledger_books import check_books, standing
 from support.tickets import BODY, Tickets, completion
+from support.units import SHEETS, registered
+
+
+@pytest.fixture
+def sheets() -> Iterator[LimitUnit]:
+    """A unit more than there are, until the books are closed: named before them."""
+    with registered(SHEETS):
+        yield SHEETS
 
 
 @pytest.fixture(params=["threads", "tasks"])
@@ -270,6 +279,37 @@ def test_what_a_refusal_advises_is_let_in(tickets: Tickets) -> None:
     assert standing(tickets.ledger, "counted", "tokens") == ("1000", "200", "0", "800")
     with pytest.raises(NoBudget, match=r"ledger.set_budget\('other', limits=.*`earmark budget set"):
         tickets.open("other", up_to="0.1")
+
+
+@pytest.mark.parametrize("reply", ["0.05", completion(prompt_tokens=9, completion_tokens=1)])
+def test_every_unit_that_an_end_states_is_booked(
+    sheets: LimitUnit, tickets: Tickets, reply: Any
+) -> None:
+    """Beside a cost, and beside a reply, which says itself how many tokens there were."""
+    tickets.ledger.set_budget(
+        "acme", limits=["1 usd total", "9 calls total", "9 sheets total", "9000 tokens total"]
+    )
+    ticket = tickets.open("acme", BODY)
+    units = {"calls": 2, sheets.name: 3, "tokens": 10}
+    for _ in range(2):
+        ticket.settle(reply, units=units)
+    told = {unit: standing(tickets.ledger, "acme", unit)[1] for unit in units}
+    assert told == {unit: str(number) for unit, number in units.items()}
+    other = tickets.open("acme", BODY)
+    with pytest.raises(InputError):
+        other.settle(reply, units={"sheets": -1})
+    other.release()
+
+
+def test_what_is_presumed_counts_the_units_it_is_known_to_have_taken(
+    sheets: LimitUnit, tickets: Tickets
+) -> None:
+    """A reply whose cost is in doubt keeps what was stated beside it."""
+    tickets.ledger.set_budget("acme", limits=["1 usd total", "9 sheets total"])
+    ticket = tickets.open("acme", BODY)
+    doubtful = completion(prompt_tokens=9, completion_tokens=1, dream_tokens=5)
+    assert ticket.settle(doubtful, units={sheets.name: 3}).state == "presumed"
+    assert standing(tickets.ledger, "acme", "sheets")[1] == "3"
 
 
 def test_what_cannot_be_let_in_holds_nothing(tickets: Tickets) -> None:

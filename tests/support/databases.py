@@ -193,7 +193,9 @@ def drop_later_tables(connection: apsw.Connection) -> None:
     for index in ("alert_by_seq", "reservation_presumed", "entry_change", "budget_listed"):
         connection.execute(f"DROP INDEX IF EXISTS {index}")
     connection.execute("ALTER TABLE budget DROP COLUMN kind")
-    connection.execute("ALTER TABLE reservation DROP COLUMN parts")
+    for column in ("parts", "counts", "actual_counts"):
+        connection.execute(f"ALTER TABLE reservation DROP COLUMN {column}")
+    connection.execute("ALTER TABLE entry DROP COLUMN counts")
 
 
 _LATER: Final = """

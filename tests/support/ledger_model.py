@@ -8,7 +8,7 @@ it answers.
 from dataclasses import dataclass, field
 from typing import cast
 
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from earmark.budget.budget import Budget, Pause
 from earmark.budget.path import ancestors
@@ -18,6 +18,7 @@ from earmark.ledger.values import (
     Accepted,
     Account,
     Alert,
+    Amounts,
     Decision,
     Entry,
     Extend,
@@ -245,8 +246,8 @@ class Model:
         if place in self.places[row.key] or place[0] not in ancestors(row.budget):
             return
         held, settled = (row.hold, None) if row.state == "open" else (None, row.actual)
-        sums.held += int(getattr(held, place[1], 0) or 0)
-        sums.settled += int(getattr(settled, place[1], 0) or 0)
+        sums.held += _number(held, place[1])
+        sums.settled += _number(settled, place[1])
         self.places[row.key] += (place,)
         self.reservations[row.key] = replace(row, accounts=(*row.accounts, 0))
 
@@ -279,6 +280,12 @@ def _alert(sums: Sums, ppm: int, now: int, seq: int) -> Alert:
     at = sums.line
     place = (at.budget, at.unit, at.window, at.start, at.end)
     return Alert(0, ppm, *place, at.limit, sums.settled, now, seq)
+
+
+def _number(amounts: Amounts | None, unit: str) -> int:
+    """Return how much of *unit* is in *amounts*, by the names alone."""
+    stated = {} if amounts is None else {**asdict(amounts), **dict(amounts.counts)}
+    return int(stated.get(unit) or 0)
 
 
 def _content(op: Extend) -> str:

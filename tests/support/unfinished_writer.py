@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 
 from earmark.stores.postgres_url import PostgresUrl
+from earmark.stores.rows import ENTRY_COLUMNS
 from support.last_resort import until
 from support.ledger_books import STORES
 from support.postgres_session import shared_or_skip
@@ -20,7 +21,7 @@ def writing(url: str, tree: str) -> Iterator[tuple[psycopg.Connection[Any], int]
     place = PostgresUrl.parse(url)
     take = "UPDATE {s}.tree SET last = nextval('{s}.entry_seq'), entries = entries + 1"
     write = (
-        'INSERT INTO {s}.entry SELECT %s, at, kind, "key", budget, usd, calls, tokens, prior, data'
+        f"INSERT INTO {{s}}.entry ({ENTRY_COLUMNS}) SELECT %s{ENTRY_COLUMNS[3:]}"  # noqa: S608
         " FROM {s}.entry WHERE budget = %s LIMIT 1"
     )
     with psycopg.connect(place.conninfo) as connection:

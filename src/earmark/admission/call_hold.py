@@ -31,6 +31,7 @@ from earmark.admission.policy import (
     growth_cost,
 )
 from earmark.admission.quantile import OutputQuantiles, reply_length
+from earmark.budget.units import TOKENS
 from earmark.clock import NANOS_PER_SECOND
 from earmark.errors import (
     EarmarkError,
@@ -206,7 +207,7 @@ class CallHold:
     async def _grow(self, covered: int, grown: int, deadline: float | None) -> None:
         bound = self._request.bound
         cost, count = growth_cost(bound, covered, grown)
-        units = None if bound.tokens() is None else {"tokens": count}
+        units = None if bound.tokens() is None else {TOKENS: count}
         try:
             await self._extend(cost, units, deadline, f":{covered}:{grown}")
         except BaseException:

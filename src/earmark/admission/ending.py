@@ -18,6 +18,7 @@ from earmark.admission.policy import choice_count
 from earmark.apis.client_errors import exception_types
 from earmark.apis.counters import larger_members
 from earmark.apis.reply_cost import PricedRequest, model_of, reply_cost, request_id_of
+from earmark.budget.units import TOKENS
 from earmark.errors import BudgetExceeded, CallFailed, InvalidAmount, InvalidKey, InvalidUsage
 from earmark.errors.inputs import shown
 from earmark.ledger import requests
@@ -46,8 +47,8 @@ class Ending:
     booking: Booking
     cost: Money | None = None
     """Its cost; for `presume` a lower bound, where one is known."""
-    tokens: int | None = None
-    """Its use of a `tokens` limit; `None` for as many as were held."""
+    units: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Its use of other units, by name; what is not among them is as it was held."""
     usage: Usage | None = None
     unknown: tuple[str, ...] = ()
     model: str | None = None
@@ -62,7 +63,7 @@ def ending_from_reply(reply: Reply) -> Ending:
     return Ending(
         booking="presume" if reply.cost is None else "settle",
         cost=reply.known_cost if reply.cost is None else reply.cost,
-        tokens=None if usage is None else usage.tokens,
+        units=_units_of(usage),
         usage=usage,
         unknown=reply.unknown,
         model=reply.model,
@@ -80,7 +81,7 @@ def ending_from_failure(failure: CallFailed) -> Ending:
     return Ending(
         booking="presume" if cost is None else "settle",
         cost=failure.known_cost if cost is None else cost,
-        tokens=None if usage is None else usage.tokens,
+        units=_units_of(usage),
         usage=usage,
         unknown=failure.unknown,
         model=failure.model,
@@ -124,35 +125,47 @@ def ending_from_body(
 ) -> Ending:
     """Return the ending of a call whose *reply* is its body, its usage, or its cost in USD.
 
+    *units* are counts that the reply does not tell itself; those that it does go before them.
+
     Raises:
         InvalidUsage: A body or a usage cannot be priced: the hold is of a declared amount.
-        InvalidAmount: It is no amount.
+        InvalidAmount, InvalidLimit: It is no amount, or *units* are no counts of units.
     """
     body, repeated = _body(reply)
     if body is None and not isinstance(reply, Usage):
         _check_amount(reply)
-        amounts = requests.amounts(cast("AmountLike", reply), units, calls=requests.AS_HELD)
-        return Ending(booking="settle", cost=Money.nanos(amounts.usd), tokens=amounts.tokens)
+        cost = Money.nanos(requests.amounts(cast("AmountLike", reply), None).usd)
+        return Ending(booking="settle", cost=cost, units=requests.counts(units))
     if priced is None:
         raise InvalidUsage(detail="the hold is of a declared amount: settle it to an amount in USD")
+    stated = requests.counts(units)
     if isinstance(reply, Usage):
-        try:
-            cost = priced.price.cost(reply)
-        except BudgetExceeded as unpriced:
-            return Ending(booking="presume", usage=reply, note=str(unpriced))
-        return Ending(booking="settle", cost=cost, tokens=reply.tokens, usage=reply)
+        return _ending_from_usage(reply, priced, stated)
     known = reply_cost(body or {}, priced)
     twice = f"the reply names {repeated!r} twice" if repeated else ""
     return Ending(
         booking="presume" if known.cost is None or repeated else "settle",
         cost=known.known if known.cost is None else known.cost,
-        tokens=None if known.usage is None else known.usage.tokens,
+        units={**stated, **_units_of(known.usage)},
         usage=known.usage,
         unknown=known.unknown,
         model=model_of(body or {}),
         request_id=request_id_of(body or {}, headers),
         note=known.note or twice,
     )
+
+
+def _ending_from_usage(usage: Usage, priced: PricedRequest, stated: Mapping[str, int]) -> Ending:
+    units = {**stated, **_units_of(usage)}
+    try:
+        cost = priced.price.cost(usage)
+    except BudgetExceeded as unpriced:
+        return Ending(booking="presume", units=units, usage=usage, note=str(unpriced))
+    return Ending(booking="settle", cost=cost, units=units, usage=usage)
+
+
+def _units_of(usage: Usage | None) -> dict[str, int]:
+    return {} if usage is None else {TOKENS: usage.tokens}
 
 
 def _check_amount(reply: object) -> None:
@@ -188,11 +201,11 @@ def with_produced_output(ending: Ending, bound: Bound, *, produced: int, counted
     if ending.booking != "presume" or bound.max_output_tokens is None or not produced:
         return ending
     output = -(-produced // choice_count(bound))
-    cost, tokens = bound.cost(output), bound.tokens(output)
+    cost, tokens, units = bound.cost(output), bound.tokens(output), dict(ending.units)
+    if tokens is not None:
+        units[TOKENS] = max(tokens, units.get(TOKENS, 0))
     return replace(
-        ending,
-        cost=cost if ending.cost is None else max(cost, ending.cost),
-        tokens=tokens if ending.tokens is None else max(tokens or 0, ending.tokens),
+        ending, cost=cost if ending.cost is None else max(cost, ending.cost), units=units
     )
 
 
@@ -202,17 +215,15 @@ def operation_of(key: str, ending: Ending) -> Settle | Presume | Release:
     Raises:
         InvalidAmount: Its cost is no amount that can be booked.
     """
-    units = None if ending.tokens is None else {"tokens": ending.tokens}
     details = _details(ending)
     match ending.booking:
         case "release":
             return Release(key)
         case "settle":
             assert ending.cost is not None, "what is settled has a cost"
-            return requests.settle(key, ending.cost, units, details)
+            return requests.settle(key, ending.cost, ending.units, details)
         case "presume":
-            known = None if ending.cost is None else units
-            return requests.presume(key, ending.cost, known, details)
+            return requests.presume(key, ending.cost, ending.units, details)
 
 
 def _details(ending: Ending) -> dict[str, object] | None:

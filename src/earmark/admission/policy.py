@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final, assert_never
 
 from earmark.admission.quantile import P99
+from earmark.budget.units import TOKENS, USD
 from earmark.errors import BudgetExceeded, Reason
 from earmark.money import Money
 from earmark.pricing.bound import Bound
@@ -91,7 +92,7 @@ class HoldAmounts:
 
     def units(self) -> dict[str, int]:
         """Return the counted units beside the money."""
-        return {} if self.tokens is None else {"tokens": self.tokens}
+        return {} if self.tokens is None else {TOKENS: self.tokens}
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +151,8 @@ def next_step(
     refused in the end is the shortest useful reply: the refusal's reason is of its amounts.
     """
     wanted = bound.max_output_tokens
-    if wanted is None or refusal.unit == "calls" or refusal.reason not in _BY_AMOUNT:
-        # Asking for less money is no help.
+    if wanted is None or refusal.unit not in _OF_OUTPUT or refusal.reason not in _BY_AMOUNT:
+        # A shorter reply is no help.
         final = Refuse(refusal)
         return Wait(refusal, final) if refusal.reason is Reason.HELD else final
     smallest = min(wanted, max(policy.smallest, bound.least_output_tokens))
@@ -199,6 +200,8 @@ def _largest_output(bound: Bound, room: Money | int) -> int:
     return 0 if total is None else max(0, (room - total) // choice_count(bound))
 
 
+#: Of these units a shorter reply takes less.
+_OF_OUTPUT = frozenset({USD, TOKENS})
 _BY_AMOUNT = frozenset({Reason.HELD, Reason.EXHAUSTED, Reason.TOO_LARGE})
 
 
@@ -228,7 +231,7 @@ def _for_shortest_reply(bound: Bound, refusal: BudgetExceeded, smallest: int) ->
     `too_large` only where not even that fits an empty window, `held` where what is in flight is all
     that stands in its way.
     """
-    need = bound.cost(smallest) if refusal.unit == "usd" else bound.tokens(smallest)
+    need = bound.cost(smallest) if refusal.unit == USD else bound.tokens(smallest)
     if need <= refusal.available:
         return replace(refusal, reason=Reason.HELD)
     reason = Reason.TOO_LARGE

@@ -312,7 +312,7 @@ class Ticket(_TicketBase):
         Args:
             reply: The provider's body, decoded or as bytes, or an SDK's reply object; or the
                 `Usage`; or the cost in USD. What was fed, if not given.
-            units: Other units of a cost in USD, `{"tokens": 1200}`.
+            units: Counts that the reply does not tell, `{"calls": 2}`; else they are as held.
             headers: The reply's headers: they name the request.
 
         Raises:

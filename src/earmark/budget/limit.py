@@ -5,29 +5,15 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
+from earmark.budget.units import unit_named
 from earmark.budget.window import Cut, Window
 from earmark.errors import FloatAmount, InvalidAmount, InvalidLimit
 from earmark.errors.inputs import shown
-from earmark.money import (
-    LARGEST_LIMIT_NANOS,
-    LARGEST_NANOS,
-    AmountLike,
-    Money,
-    show_nanos,
-    to_nanos,
-)
-
-USD: Final = "usd"
-CALLS: Final = "calls"
-TOKENS: Final = "tokens"
-UNITS: Final = (USD, CALLS, TOKENS)
-#: The largest count of calls or tokens: 2^53-1, exact in JSON too.
-LARGEST_COUNT: Final = LARGEST_NANOS
+from earmark.money import AmountLike, Money, show_nanos, to_nanos
 
 _GRAMMAR = re.compile(r"\s*(\S+)\s+(\S+)\s+(?:(total)|per\s+(\S+))\s*")
 _LONGEST_TEXT: Final = 100
 _WANT: Final = "<amount> <unit> per <window> or <amount> <unit> total, such as '10 usd per day'"
-_COUNT_WANT: Final = f"a whole number from 0 to {LARGEST_COUNT}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +21,14 @@ class Limit:
     """The most of one unit in each interval of one window; 0 refuses everything that costs."""
 
     amount: int
-    """Nano-dollars where *unit* is `usd`, else a count."""
+    """Nano-dollars where *unit* is money, else a count."""
     unit: str
     window: Window
 
     def __post_init__(self) -> None:
-        check_unit(self.unit)
-        if not 0 <= self.amount <= _largest(self.unit):
-            want = f"0 to {show_amount(self.unit, _largest(self.unit))} {self.unit}"
+        largest = unit_named(self.unit).largest
+        if not 0 <= self.amount <= largest:
+            want = f"0 to {show_amount(self.unit, largest)} {self.unit}"
             raise InvalidAmount(text=show_amount(self.unit, self.amount), want=want)
 
     @classmethod
@@ -71,31 +57,21 @@ class Limit:
     __str__ = describe
 
 
-def check_unit(unit: str) -> str:
-    """Return *unit* if it is one that limits know.
-
-    Raises:
-        InvalidLimit: It is not `usd`, `calls` or `tokens`.
-    """
-    if unit not in UNITS:
-        raise InvalidLimit(text=shown(unit), want="one of " + ", ".join(UNITS), kind="unit")
-    return unit
-
-
 def read_amount(unit: str, amount: AmountLike) -> int:
-    """Return *amount* as the ledger counts it: nano-dollars for `usd`, else a whole number.
+    """Return *amount* as the ledger counts it: nano-dollars for money, else a whole number.
 
     Raises:
         InvalidLimit: The unit is unknown.
         InvalidAmount: Negative, not a number, broken where only whole numbers count, or absurd.
         FloatAmount: A float.
     """
-    return to_nanos(amount) if check_unit(unit) == USD else _to_count(amount)
+    known = unit_named(unit)
+    return to_nanos(amount) if known.is_money else _to_count(amount, known.largest)
 
 
 def show_amount(unit: str, amount: int) -> str:
     """Return *amount* (nano-dollars, or a count) as people write it: `10.5`, `3`."""
-    return show_nanos(amount) if unit == USD else str(amount)
+    return show_nanos(amount) if unit_named(unit).is_money else str(amount)
 
 
 def describe_window(window: str) -> str:
@@ -110,11 +86,7 @@ def describe_limit(amount: Money | int | str, unit: str, window: str) -> str:
 
 def present(unit: str, amount: int) -> Money | int:
     """Return *amount* (nano-dollars, or a count) as the public contract gives it."""
-    return Money.nanos(amount) if unit == USD else amount
-
-
-def _largest(unit: str) -> int:
-    return LARGEST_LIMIT_NANOS if unit == USD else LARGEST_COUNT
+    return Money.nanos(amount) if unit_named(unit).is_money else amount
 
 
 def _recurring(window: str, text: str) -> str:
@@ -123,12 +95,13 @@ def _recurring(window: str, text: str) -> str:
     return window
 
 
-def _to_count(amount: AmountLike) -> int:
+def _to_count(amount: AmountLike, largest: int) -> int:
+    want = f"a whole number from 0 to {largest}"
     if isinstance(amount, bool | float):
-        raise FloatAmount(text=shown(amount), want=_COUNT_WANT)
+        raise FloatAmount(text=shown(amount), want=want)
     count = _whole(amount)
-    if count is None or not 0 <= count <= LARGEST_COUNT:
-        raise InvalidAmount(text=shown(amount), want=_COUNT_WANT)
+    if count is None or not 0 <= count <= largest:
+        raise InvalidAmount(text=shown(amount), want=want)
     return count
 
 

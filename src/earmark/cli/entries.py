@@ -1,17 +1,19 @@
 """`earmark entries`: every accepted operation, in the order of commits."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Final
 
 import typer
 
 from earmark.budget.fields import PLAIN_FIELDS, PlainValue, show_plain
 from earmark.budget.limit import show_amount
+from earmark.budget.units import CALLS, TOKENS, UNITS, USD
 from earmark.cli.runs import budget_of_run
 from earmark.cli.session import Session, command, group
 from earmark.cli.store_access import open_existing
 from earmark.cli.table import Table
 from earmark.cli.time_options import AGO, WHEN
+from earmark.ledger.amounts import counted_units
 from earmark.ledger.details import remarks
 from earmark.ledger.values import CLOSING, Entry
 from earmark.workspace.resources.books import ENTRY, data_of
@@ -19,7 +21,8 @@ from earmark.workspace.time_expressions import parse_past
 
 app = group("List what was booked, in the order of commits.")
 
-_HEADINGS: Final = (">seq", "at", "kind", "budget", "key", ">usd", ">calls", ">tokens", "says")
+#: The units that have a column also where no entry counts them.
+_COLUMNS: Final = (USD, CALLS, TOKENS)
 
 
 @command(app)
@@ -49,26 +52,38 @@ def entries(
         )
     last, more = found[-1].seq if found else after, len(found) == limit
     plain: dict[tuple[str, str], PlainValue] = {}
+    units = [
+        each
+        for each in UNITS
+        if each in _COLUMNS or any(each in counted_units(one.amounts) for one in found)
+    ]
+    headings = (">seq", "at", "kind", "budget", "key", *(f">{unit}" for unit in units), "says")
     session.answer(
         {"entries": [ENTRY.encode(each) for each in found], "after": last, "more": more},
-        Table(headings=_HEADINGS, rows=[_row(each, plain) for each in found], empty="no entries"),
+        Table(
+            headings=headings,
+            rows=[_row(each, plain, units) for each in found],
+            empty="no entries",
+        ),
     )
     if more and not session.json:
         session.tell(f"there may be more: go on with --after {last}")
 
 
-def _row(entry: Entry, plain: dict[tuple[str, str], PlainValue]) -> tuple[str, ...]:
+def _row(
+    entry: Entry, plain: dict[tuple[str, str], PlainValue], units: Sequence[str]
+) -> tuple[str, ...]:
     """Return the row of *entry*; *plain* has plain fields of budgets as of the row before it."""
-    amounts, own = entry.amounts, entry.kind in _WITH_AMOUNTS
+    own: Mapping[str, int] = {}
+    if entry.kind in _WITH_AMOUNTS:
+        own = {USD: entry.amounts.usd, **counted_units(entry.amounts)}
     return (
         str(entry.seq),
         f"{entry.moment:%Y-%m-%d %H:%M:%S}Z",
         entry.kind,
         entry.budget,
         entry.key,
-        show_amount("usd", amounts.usd) if own else "",
-        str(amounts.calls) if own else "",
-        str(amounts.tokens) if own and amounts.tokens is not None else "",
+        *(show_amount(unit, own[unit]) if unit in own else "" for unit in units),
         "; ".join(filter(None, (*_plain_changes(entry, plain), _says(entry)))),
     )
 

@@ -35,7 +35,8 @@
        ├─ StoreClosed                   the ledger was closed
        ├─ StoreCorrupt                  the file is not a healthy store
        ├─ SchemaMismatch                tables newer or older than this program
-       └─ UnknownField                  a budget with a field of a newer program
+       ├─ UnknownField                  a budget with a field of a newer program
+       └─ UnknownUnit                   a limit or a count of a unit of a newer program
 
 Each class has typed fields, a stable `code`, and one sentence: what was refused, the numbers, what
 to do next. A message never holds a provider's key, a password or a prompt.
@@ -53,6 +54,7 @@ from earmark.errors.failures import (
     StoreError,
     StoreUnavailable,
     UnknownField,
+    UnknownUnit,
 )
 from earmark.errors.inputs import (
     FloatAmount,
@@ -133,5 +135,6 @@ __all__ = [
     "TokenRefused",
     "TooManyRepeats",
     "UnknownField",
+    "UnknownUnit",
     "VersionConflict",
 ]

@@ -129,3 +129,19 @@ class UnknownField(StoreError):
             f"budget '{self.budget}' has the field '{self.field}', which this program does not"
             " know: use a newer Earmark"
         )
+
+
+@dataclass(kw_only=True, eq=False)
+class UnknownUnit(StoreError):
+    """A limit or a count is of a unit of a newer program; nothing is decided by it until then."""
+
+    code: ClassVar[str] = "unknown_unit"
+    unit: str
+    store: str = ""
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return (
+            f"the books count '{self.unit}', a unit which this program does not know:"
+            " use a newer Earmark"
+        )

@@ -53,4 +53,5 @@ OUTCOMES: dict[str, Outcome] = {
     "store_corrupt": Outcome(1, 503),
     "schema_mismatch": Outcome(1, 503),
     "unknown_field": Outcome(1, 503),
+    "unknown_unit": Outcome(1, 503),
 }

@@ -77,7 +77,7 @@ class BudgetExceeded(Refusal):
             return (
                 f"budget '{self.budget}' limits {self.unit} ({self.available} of {self.limit}"
                 f" {self.window} available), and an amount in USD says nothing of them: give"
-                f" {_IN_UNITS}"
+                f" ledger.reserve units={{'{self.unit}': n}}{_OF_A_CALL.get(self.unit, '')}"
             )
         numbers = (
             f"{self.available} of {self.limit} {self.unit} {self.window} available"
@@ -88,11 +88,13 @@ class BudgetExceeded(Refusal):
         return f"{who}: {numbers}; {remedy}{until}"
 
 
-#: What says how many tokens there are: no other unit is left open.
-_IN_UNITS = (
-    "ledger.reserve units={'tokens': n}, or Guard.open a request, or"
-    " earmark.pricing.bound.DeclaredBound(amount, n) in place of up_to"
-)
+#: What else says how much of a unit a call takes.
+_OF_A_CALL = {
+    "tokens": (
+        ", or Guard.open a request, or"
+        " earmark.pricing.bound.DeclaredBound(amount, n) in place of up_to"
+    )
+}
 
 _REMEDY = {
     Reason.TOO_LARGE: "it is more than the whole limit: ask for less or raise the limit",

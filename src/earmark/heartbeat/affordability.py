@@ -9,9 +9,6 @@ from earmark.ledger.ledger import Ledger
 from earmark.ledger.values import Amounts
 from earmark.pricing.bound import Bound
 
-#: What fits wherever anything does.
-NOTHING = Amounts(0, 0, 0)
-
 
 def amounts_of_call(bound: Bound) -> Amounts:
     """Return the most that a call with *bound* takes of each unit."""

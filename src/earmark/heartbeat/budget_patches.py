@@ -20,6 +20,7 @@ from earmark.errors import (
     NotFound,
     Reason,
 )
+from earmark.ledger.amounts import no_counts
 from earmark.ledger.values import Reservation
 from earmark.money import Money
 from earmark.quilt.quilt import Patch
@@ -38,8 +39,6 @@ from earmark.workspace.workspace import Workspace
 _log = logging.getLogger("earmark.heartbeat")
 
 PATCH_TYPE: Final = "budget"
-#: An opening entry is spend, and neither a call nor tokens.
-_NO_CALL: Final = {"calls": 0, "tokens": 0}
 
 
 class Persisted(Struct, frozen=True, kw_only=True):
@@ -115,10 +114,12 @@ class BudgetPatches:
     def _opening(self, day: Day, key: str, spent: Money) -> Reservation:
         ledger = self._workspace.ledger
         labels = {"opening": key, "agent": self._agent}
+        # It is spend alone: neither a call nor tokens.
+        units = no_counts()
         # At its amount where that fits. Where not, it is booked all the same: it is spent.
         for amount in (spent, Money()):
             try:
-                return ledger.reserve(day.budget, amount, key=key, units=_NO_CALL, labels=labels)
+                return ledger.reserve(day.budget, amount, key=key, units=units, labels=labels)
             except KeyReused:
                 return ledger.reservation(key)
             except BudgetExceeded as refusal:

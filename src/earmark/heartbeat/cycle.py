@@ -12,7 +12,7 @@ from earmark.board.task import ModelWork, Task, TaskStatus
 from earmark.clock import Clock
 from earmark.config.settings import HeartbeatSettings
 from earmark.errors import BudgetExceeded, EarmarkError, InvalidConfig, NoBudget, StoreError
-from earmark.heartbeat.affordability import NOTHING, is_final, least_refusal, refusals
+from earmark.heartbeat.affordability import is_final, least_refusal, refusals
 from earmark.heartbeat.budget_patches import BudgetPatches, Persisted
 from earmark.heartbeat.controls import GO, Controls, Verdict
 from earmark.heartbeat.cycle_report import CycleReport
@@ -23,6 +23,7 @@ from earmark.heartbeat.leases import Leases
 from earmark.heartbeat.preview import needs_of
 from earmark.heartbeat.recovery import recover
 from earmark.heartbeat.runtime import WHOLE_ANSWER, Runtime
+from earmark.ledger.amounts import nothing
 from earmark.ledger.values import Amounts
 from earmark.nudges.collect import collect
 from earmark.stores.tables import Rows
@@ -256,7 +257,7 @@ class Cycle:
         if not ready:
             return _Outlook(any_ready=False)
         needs = needs_of(ready, self._settings, self._runtime)
-        amounts = [NOTHING if isinstance(need, EarmarkError) else need for need in needs]
+        amounts = [nothing() if isinstance(need, EarmarkError) else need for need in needs]
         found = refusals(self._workspace.ledger, self._clock, self._settings.budget, amounts)
         others: list[tuple[Amounts, BudgetExceeded | None]] = []
         asks: set[str] = set()
@@ -270,7 +271,7 @@ class Cycle:
                     unable.add(task.id)
                 else:
                     # A dispatch will say why it cannot go.
-                    others.append((NOTHING, None))
+                    others.append((nothing(), None))
                 continue
             if refusal is None or not is_final(refusal):
                 others.append((need, refusal))

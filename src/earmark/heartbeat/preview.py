@@ -9,9 +9,10 @@ from earmark.board.task import CompositionWork, Task
 from earmark.clock import Clock
 from earmark.config.settings import HeartbeatSettings
 from earmark.errors import EarmarkError
-from earmark.heartbeat.affordability import NOTHING, amounts_of_call, refusals
+from earmark.heartbeat.affordability import amounts_of_call, refusals
 from earmark.heartbeat.model_task import request_of
 from earmark.heartbeat.runtime import Runtime
+from earmark.ledger.amounts import nothing
 from earmark.ledger.values import Amounts
 from earmark.money import Money
 from earmark.stages.kinds.model import provider_of
@@ -44,7 +45,7 @@ def preview(
     """Return the next *most* tasks with what is in the way of each; changes and sends nothing."""
     ready = workspace.board.ready(settings.agent, most)
     needs = needs_of(ready, settings, runtime)
-    amounts = [NOTHING if isinstance(need, EarmarkError) else need for need in needs]
+    amounts = [nothing() if isinstance(need, EarmarkError) else need for need in needs]
     found = refusals(workspace.ledger, clock, settings.budget, amounts, together=True)
     return [
         _planned(task, settings, None, str(need))
@@ -64,8 +65,8 @@ def needs_of(
 def _need(task: Task, settings: HeartbeatSettings, runtime: Runtime) -> Amounts | EarmarkError:
     try:
         if isinstance(task.work, CompositionWork):
-            # How many tokens its stages may take is not known before it runs.
-            return Amounts(Money(task.work.budget).in_nanos, tokens=0)
+            # How much of other units its stages may take is not known before it runs.
+            return structs.replace(nothing(), usd=Money(task.work.budget).in_nanos, calls=1)
         model = task.work.model or settings.model
         call = provider_of(model, runtime.providers).call(request_of(task, task.work, model))
         return amounts_of_call(call.bound)

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from earmark.budget.budget import MOST_EXTENSIONS, Budget
 from earmark.budget.limit import describe_limit, describe_window, present
+from earmark.budget.units import counted
 from earmark.clock import END_OF_TIME, iso, to_datetime
 from earmark.errors import (
     BudgetExceeded,
@@ -180,8 +181,8 @@ def _out_of_range(refused: Refused) -> InputError:
     subject = f"what is added to '{refused.key or refused.budget}'"
     account = refused.account
     if account is None:
-        most = present("usd", LARGEST_NANOS)
-        want = f"at most {most} USD, or {LARGEST_NANOS} calls or tokens, in one reservation"
+        most, counts = present("usd", LARGEST_NANOS), " or ".join(each.name for each in counted())
+        want = f"at most {most} USD, or {LARGEST_NANOS} {counts}, in one reservation"
         return InvalidAmount(text=subject, want=want)
     unit = account.line.unit
     settled, held = present(unit, account.settled), present(unit, account.held)

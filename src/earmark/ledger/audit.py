@@ -9,10 +9,9 @@ from typing import Any, Final
 
 from earmark.budget.budget import Budget
 from earmark.budget.fields import PLAIN_FIELDS, BudgetKind
-from earmark.budget.limit import UNITS
 from earmark.budget.settable import SETTABLE
 from earmark.clock import iso
-from earmark.ledger.amounts import add, count
+from earmark.ledger.amounts import add, count, less
 from earmark.ledger.recount import Recount, Replayed, name_of
 from earmark.ledger.store import Snapshot, Store
 from earmark.ledger.values import Account, Amounts, Entry, Reservation, State
@@ -205,7 +204,7 @@ class _Findings:
             sums[number] = add(sums[number], amounts)
         for part in row.parts:
             number = row.accounts[part.index]
-            sums[number] = add(sums[number], _uncounted(amounts, part.before))
+            sums[number] = add(sums[number], less(part.before, amounts))
 
     def read_accounts(self, snapshot: Snapshot) -> None:
         for account in snapshot.accounts():
@@ -295,12 +294,6 @@ def _changed(body: Body, entry: Entry) -> Body:
 def _kind_by_name(path: str) -> BudgetKind:
     """Return the kind of a budget whose entries, of a program of before, do not say it."""
     return "run" if _NAME_OF_RUN.search(path) else "budget"
-
-
-def _uncounted(amounts: Amounts, before: Amounts) -> Amounts:
-    """Return what an account does not count of *amounts*, below zero."""
-    less = [-min(count(amounts, unit), count(before, unit)) for unit in UNITS]
-    return Amounts(*less)
 
 
 def _zero() -> Amounts:

@@ -160,8 +160,7 @@ class Books:
     def _answered(self, op: OnReservation, known: Reservation | None) -> Decision | None:
         """Return the answer to an operation that is a repeat, or releases another's, if it is."""
         if type(op) is Extend and (name := op.operation):
-            content = _content(op)
-            first = self._repeat(name, content)
+            first = self._repeat(name, content := _content(op))
             if first == "":
                 return Repeated(known, None)
             if first is not None:
@@ -447,4 +446,5 @@ class Books:
 
 
 def _content(op: Extend) -> str:
-    return f"{op.key} {op.amounts.usd} {op.amounts.calls} {op.amounts.tokens}"
+    counts = "".join(f" {unit}={number}" for unit, number in op.amounts.counts)
+    return f"{op.key} {op.amounts.usd} {op.amounts.calls} {op.amounts.tokens}{counts}"

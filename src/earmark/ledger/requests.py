@@ -10,11 +10,12 @@ from earmark.budget.fields import GivenFields
 from earmark.budget.limit import Limit, read_amount
 from earmark.budget.path import parse_path
 from earmark.budget.settable import read_given, read_limit
+from earmark.budget.units import USD
 from earmark.clock import Clock, from_datetime, iso, parse_duration
 from earmark.errors import InvalidAmount, InvalidDuration, InvalidKey, InvalidUsage
 from earmark.errors.inputs import shown
 from earmark.ids import new_key
-from earmark.ledger.amounts import is_zero
+from earmark.ledger.amounts import amounts_of, is_zero
 from earmark.ledger.budget_rules import changed
 from earmark.ledger.details import details_text
 from earmark.ledger.store import Filter
@@ -137,20 +138,29 @@ def amounts(amount: AmountLike, units: Mapping[str, int] | None, calls: int = 1)
 
     Raises:
         InvalidAmount: Negative, not a number, or above 2^53-1 of its smallest unit.
-        InvalidLimit: A unit that no limit knows.
+        InvalidLimit: A unit that no limit can have.
     """
     usd = to_nanos(amount)
     if usd > LARGEST_NANOS:
         most = show_nanos(LARGEST_NANOS)
         raise InvalidAmount(text=show_nanos(usd), want=f"at most {most} USD in one operation")
+    return amounts_of(usd, counts(units), calls) if units else Amounts(usd, calls)
+
+
+def counts(units: Mapping[str, int] | None) -> dict[str, int]:
+    """Return the counts in *units*, by the names of the units.
+
+    Raises:
+        InvalidAmount: Negative, not a number, above the largest of its unit, or money.
+        InvalidLimit: A unit that no limit can have.
+    """
     if not units:
-        return Amounts(usd, calls)
+        return {}
     if not isinstance(units, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped callers
         raise InvalidAmount(text=shown(units), want="units by name, such as {'tokens': 1200}")
-    if "usd" in units:
+    if USD in units:
         raise InvalidAmount(text="units['usd']", want="the amount in USD as the amount")
-    counts = {unit: _count(unit, each) for unit, each in units.items()}
-    return Amounts(usd, counts.get("calls", calls), counts.get("tokens"))
+    return {unit: _count(unit, each) for unit, each in units.items()}
 
 
 def _count(unit: str, value: int) -> int:

@@ -13,11 +13,20 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from earmark.budget.limit import USD
+from earmark.budget.units import USD
 from earmark.clock import END_OF_TIME
 from earmark.errors import Reason
 from earmark.ledger.alerting import crossed
-from earmark.ledger.amounts import add, amount_of, count, is_zero, larger, with_defaults
+from earmark.ledger.amounts import (
+    add,
+    amount_of,
+    count,
+    counted_units,
+    is_zero,
+    larger,
+    largest,
+    with_defaults,
+)
 from earmark.ledger.counting import NOTHING, count_after
 from earmark.ledger.details import without_unknown
 from earmark.ledger.values import (
@@ -118,7 +127,7 @@ def _grow(scope: Scope, known: Reservation, op: Extend, now: int, seq: int) -> D
     if scope.pause is not None:
         return _paused(scope, op.amounts)
     hold = add(known.hold, op.amounts)
-    if max(hold.usd, hold.calls, hold.tokens or 0) > LARGEST_NANOS:
+    if largest(hold) > LARGEST_NANOS:
         return Refused("uncountable", key=op.key, budget=known.budget)
     held = _hold(scope.accounts, op.amounts)
     if held is None:
@@ -368,5 +377,5 @@ def _closed(known: Reservation) -> Refused:
 
 
 def _show(amounts: Amounts) -> str:
-    tokens = "" if amounts.tokens is None else f", {amounts.tokens} tokens"
-    return f"{show_nanos(amounts.usd)} usd, {amounts.calls} calls{tokens}"
+    counts = [f"{number} {unit}" for unit, number in counted_units(amounts).items()]
+    return ", ".join([f"{show_nanos(amounts.usd)} usd", *counts])

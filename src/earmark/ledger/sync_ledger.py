@@ -54,7 +54,8 @@ class SyncLedger(LedgerReader):
             amount: The most it can cost, in USD.
             key: Names the operation; a repeat gives the first answer, says that it is `repeated`,
                 and in which `state` it now is. A new one if not given.
-            units: Other units, `{"tokens": 1200}`; `calls` counts 1 unless given.
+            units: Counts of other units, `{"tokens": 1200}`; what a unit counts that is not
+                stated is in `earmark.budget.units`: of `calls` 1.
             deadline: After it an unsettled reservation is presumed spent in full.
             wait: How long to wait in line when what is in flight is in the way: first come, first
                 served among those who wait in this process; between processes there is no order.

@@ -1,6 +1,6 @@
 """What the ledger counts, is asked and answers: frozen values, whole numbers inside.
 
-Amounts are whole nano-USD, calls and tokens; instants are nanoseconds since the epoch. The structs
+Amounts are whole nano-USD and counts; instants are nanoseconds since the epoch. The structs
 are msgspec's because a hot ledger makes several of them per operation.
 """
 
@@ -24,16 +24,19 @@ Kind = Literal[
 
 #: The kinds of entries that say what a reservation came to.
 CLOSING: Final[frozenset[Kind]] = frozenset({"settle", "release", "presume"})
-#: In a settlement: as many calls as were held.
+#: In a settlement: as many calls as were held. Of another unit that is so, no count is stated.
 AS_HELD: Final = -1
 
 
 class Amounts(Struct, frozen=True, gc=False):
-    """How much of each unit; `tokens` is `None` where nobody counted them."""
+    """How much of each unit of `earmark.budget.units`."""
 
     usd: int = 0
     calls: int = 1
     tokens: int | None = None
+    """`None` where nobody counted them."""
+    counts: tuple[tuple[str, int], ...] = ()
+    """Of every other unit that was stated its name and count, in the order of the names."""
 
 
 class LimitWindow(Struct, frozen=True, gc=False):
@@ -200,7 +203,7 @@ class Extend(Struct, frozen=True, gc=False):
 
 
 class Settle(Struct, frozen=True, gc=False):
-    """Replace a reservation by what it really cost; calls and tokens not told are those held."""
+    """Replace a reservation by what it really cost; counts that are not stated are those held."""
 
     key: str
     amounts: Amounts

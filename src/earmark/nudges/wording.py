@@ -6,8 +6,9 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from earmark.budget.budget import PPM
-from earmark.budget.limit import USD, describe_limit, show_amount
+from earmark.budget.limit import describe_limit, show_amount
 from earmark.budget.share import threshold_percent
+from earmark.budget.units import USD
 from earmark.clock import END_OF_TIME, iso, to_datetime
 from earmark.ledger.values import Alert, Entry
 from earmark.money import show_nanos

@@ -7,7 +7,7 @@ import asyncio
 from dataclasses import dataclass
 from functools import partial
 
-from earmark.budget.limit import USD
+from earmark.budget.units import USD
 from earmark.budget.window import Cut
 from earmark.clock import END_OF_TIME
 from earmark.composition.plan import Plan

@@ -3,12 +3,22 @@
 A JSON number is a float to most programs, so money is never one.
 """
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, create_model
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    create_model,
+)
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from earmark.budget.fields import PLAIN_FIELDS, GivenFields, PlainField
 from earmark.budget.path import LONGEST_PATH
+from earmark.budget.units import counted
 from earmark.ledger.requests import LONGEST_KEY
 from earmark.money import LARGEST_NANOS, USD_PATTERN
 
@@ -28,7 +38,32 @@ KeyField = Annotated[str, Field(strict=True, min_length=1, max_length=LONGEST_KE
 CountField = Annotated[int, Field(strict=True, ge=0, le=LARGEST_NANOS)]
 NoteField = Annotated[str, Field(strict=True, max_length=1000)]
 FlagField = Annotated[bool, Field(strict=True)]
-Units = dict[Literal["calls", "tokens"], CountField]
+
+
+class _CountedUnit:
+    """The name of a unit that is counted, checked and described by those that there are."""
+
+    def __get_pydantic_core_schema__(
+        self, _source: object, _handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(
+            _counted_unit, core_schema.str_schema(strict=True)
+        )
+
+    def __get_pydantic_json_schema__(
+        self, _schema: CoreSchema, _handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {"type": "string", "enum": [unit.name for unit in counted()]}
+
+
+def _counted_unit(name: str) -> str:
+    names = [unit.name for unit in counted()]
+    if name not in names:
+        raise PydanticCustomError("unit", "Input should be {names}", {"names": " or ".join(names)})
+    return name
+
+
+Units = dict[Annotated[str, _CountedUnit()], CountField]
 
 
 class RequestBody(BaseModel):

@@ -15,7 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from earmark.budget.limit import TOKENS, UNITS, USD
+from earmark.budget.units import CALLS, UNITS, USD
 from earmark.clock import NANOS_PER_SECOND, Clock
 from earmark.ledger.answers import Balance
 from earmark.money import NANOS_PER_USD, Money
@@ -29,6 +29,8 @@ PATIENCE_S: Final = 30.0
 #: The totals over a large ledger take a while: they are made at most a tenth of the time.
 REST: Final = 10
 
+#: The units whose counters are there before anything is limited by them.
+_ALWAYS: Final = (USD, CALLS)
 _PLACE: Final = ("budget", "unit", "window")
 _BUDGET: Final = ("budget",)
 
@@ -137,7 +139,7 @@ def _spent(balances: list[Balance], totals: Totals) -> Iterator[Metric]:
             if each.unit == unit:
                 known = totals.known((each.budget, each.unit, each.window))
                 family.add_metric(_labels(each), known / NANOS_PER_USD if unit == USD else known)
-        if family.samples or unit != TOKENS:
+        if family.samples or unit in _ALWAYS:
             yield family
 
 

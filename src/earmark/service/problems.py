@@ -75,6 +75,7 @@ TITLES: Final[Mapping[str, str]] = {
     "store_corrupt": "The store is damaged",
     "schema_mismatch": "The store has another schema",
     "unknown_field": "A newer program's field",
+    "unknown_unit": "A newer program's unit",
     # Of the service itself:
     "unauthorized": "Token needed",
     "forbidden": "Not allowed",

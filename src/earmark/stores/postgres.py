@@ -155,8 +155,8 @@ class PostgresStore:
                 seq, last_at = rows.head()
                 at = max(now, last_at)
                 due = rows.due(tree_of(path), at, MOST_PRESUMED)
-                rows.fetch(ancestors(path), due, at)
                 try:
+                    rows.fetch(ancestors(path), due, at)
                     return preview(rows, path, amounts, due=due, now=at, seq=seq, together=together)
                 finally:
                     rows.fetched_nothing()

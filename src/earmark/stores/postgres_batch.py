@@ -1,6 +1,6 @@
 """One batch on its way to PostgreSQL: the folded changes as arrays, and the answer put back.
 
-The function `apply_1` of the schema says what each array is.
+The function `apply_2` of the schema says what each array is.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,6 +16,7 @@ from earmark.ledger.values import (
     Accepted,
     Account,
     Alert,
+    Amounts,
     Decision,
     Entry,
     ExtendBudget,
@@ -31,32 +32,44 @@ from earmark.ledger.values import (
     Settle,
 )
 from earmark.money import LARGEST_SUM
-from earmark.stores.rows import asked, numbers
+from earmark.stores.rows import asked, counts_of, numbers
 from earmark.stores.tables import Row
 
-#: The place of `e_was` among the arrays of entries.
-_WAS: Final = 9
 _TAKES: Final = frozenset({"reserve", "extend"})
 _CLOSES: Final = frozenset({"settle", "release", "presume"})
 _ON_RESERVATION: Final = _TAKES | _CLOSES
 
 _NAMES_BUDGET: Final = (Reserve, SetLimits, PauseBudget, ResumeBudget, ExtendBudget)
 
-#: What `apply_1` and `apply_one_2` of the schema are called with.
-KINDS: Final = (
-    "bigint bigint boolean boolean "
-    "text[] bigint[] int[] int[] bigint[] int[] bigint[] "
-    "bigint[] text[] text[] text[] bigint[] bigint[] "
-    "bigint[] bigint[] bigint[] bigint[] bigint[] bigint[] "
-    "text[] text[] text[] bigint[] bigint[] bigint[] bigint[] bigint[] text[] bigint[] "
-    "text[] text[] "
-    "text[] int[] bigint[] bigint[] bigint[] text[] "
-    "int int"
-)
-KINDS_ONE: Final = (
-    "bigint bigint text bigint bigint[] bigint[] bigint[] bigint[] bigint[] "
-    "text text text bigint bigint bigint bigint bigint text text text"
-)
+
+def _parameters(declared: str) -> dict[str, str]:
+    """Return the types of parameters by their names, from how a function declares them."""
+    return dict(each.split() for each in declared.split(","))
+
+
+#: The parameters of `apply_2` and `apply_one_3` of the schema, in the order of `arguments` and
+#: `single`.
+PARAMETERS: Final = _parameters("""
+    p_now bigint, p_until bigint, p_strict boolean, p_locked boolean,
+    t_name text[], t_exact bigint[], t_last int[], t_count int[], t_ttl bigint[],
+    t_budgets int[], t_next bigint[],
+    n_id bigint[], n_budget text[], n_unit text[], n_window text[], n_start bigint[],
+    n_end bigint[],
+    a_id bigint[], a_limit bigint[], a_settled bigint[], a_held bigint[], a_most bigint[],
+    a_below bigint[],
+    e_kind text[], e_key text[], e_budget text[], e_usd bigint[], e_calls bigint[],
+    e_tokens bigint[], e_prior bigint[], e_ttl bigint[], e_accounts text[], e_was bigint[],
+    e_labels text[], e_data text[], e_counts text[],
+    g_key text[], g_at int[], g_usd bigint[], g_calls bigint[], g_tokens bigint[],
+    g_counts text[], g_asked text[],
+    p_opens int, p_closes int
+""")
+PARAMETERS_ONE: Final = _parameters("""
+    p_now bigint, p_until bigint, t_name text, t_exact bigint,
+    a_id bigint[], a_limit bigint[], a_settled bigint[], a_held bigint[], a_most bigint[],
+    e_kind text, e_key text, e_budget text, e_usd bigint, e_calls bigint, e_tokens bigint,
+    e_prior bigint, e_ttl bigint, e_accounts text, e_labels text, e_data text, e_counts text
+""")
 
 
 @dataclass(slots=True)
@@ -156,21 +169,20 @@ def fold(
 
 
 def arguments(batch: Batch) -> list[Any]:
-    """Return what `apply_1` is called with."""
+    """Return what `apply_2` is called with, in the order of `PARAMETERS`."""
     strict = any(type(decision) is not Accepted for decision in batch.decisions)
-    kinds = [entry.kind for entry in batch.changes.entries]
-    entries = _entries(batch)
-    closes = len(kinds) - entries[_WAS].count("NULL") if kinds else 0
+    entries, rows = batch.changes.entries, batch.changes.reservations
+    closes = [_was(entry, rows, batch.first) for entry in entries]
     return [
         batch.now, batch.until, strict, batch.locked,
-        *_trees(batch), *_new_accounts(batch), *_accounts(batch), _thresholds(batch), *entries,
-        *_grown(batch),
-        kinds.count("reserve"), closes,
+        *_trees(batch), *_new_accounts(batch), *_accounts(batch), _thresholds(batch),
+        *_entries(batch, closes), *_grown(batch),
+        [entry.kind for entry in entries].count("reserve"), len(closes) - closes.count(None),
     ]  # fmt: skip
 
 
 def single(batch: Batch) -> list[Any] | None:
-    """Return what `apply_one_2` is called with, or nothing where there is more to write."""
+    """Return what `apply_one_3` is called with, or nothing where there is more to write."""
     entries = batch.changes.entries
     if len(entries) != 1 or len(batch.trees) != 1 or batch.locked or batch.unwritten:
         return None
@@ -182,7 +194,7 @@ def single(batch: Batch) -> list[Any] | None:
         batch.now, batch.until, name, tree.exact, *_accounts(batch),
         entry.kind, entry.key, entry.budget, amounts.usd, amounts.calls, amounts.tokens,
         entry.prior, row.expires - row.opened if opens else None,
-        numbers(row.accounts) if opens else None, row.labels, entry.data,
+        numbers(row.accounts) if opens else None, row.labels, entry.data, counts_of(amounts),
     ]  # fmt: skip
 
 
@@ -258,7 +270,7 @@ def _below(after: Account, before: Account) -> int | None:
     return None if below > LARGEST_SUM else below
 
 
-def _entries(batch: Batch) -> list[str]:
+def _entries(batch: Batch, closes: list[int | None]) -> list[str]:
     entries, rows, first = batch.changes.entries, batch.changes.reservations, batch.first
     amounts = [entry.amounts for entry in entries]
     opened = [rows[entry.key] if entry.kind == "reserve" else None for entry in entries]
@@ -274,9 +286,10 @@ def _entries(batch: Batch) -> list[str]:
         _ints(e.prior if e.prior < first else first - e.prior - 1 for e in entries),
         _maybe([row.expires - row.opened if row else None for row in opened]),
         _maybe_texts([numbers(row.accounts) if row else None for row in opened]),
-        _maybe([_was(entry, rows, first) for entry in entries]),
+        _maybe(closes),
         _texts(labels) if any(labels) else "{}",
         _texts(data) if any(data) else "{}",
+        _counts(amounts),
     ]
 
 
@@ -290,7 +303,7 @@ def _was(entry: Entry, rows: dict[str, Reservation], first: int) -> int | None:
 def _grown(batch: Batch) -> list[str]:
     last = {e.key: n for n, e in enumerate(batch.changes.entries, 1) if e.kind == "extend"}
     if not last:
-        return ["{}"] * 6
+        return ["{}"] * 7
     rows = [batch.changes.reservations[key] for key in last]
     return [
         _texts(last),
@@ -298,8 +311,15 @@ def _grown(batch: Batch) -> list[str]:
         _ints(row.hold.usd for row in rows),
         _ints(row.hold.calls for row in rows),
         _maybe([row.hold.tokens for row in rows]),
+        _counts([row.hold for row in rows]),
         _maybe_texts([asked(row) for row in rows]),
     ]
+
+
+def _counts(amounts: list[Amounts]) -> str:
+    if not any(each.counts for each in amounts):
+        return "{}"
+    return _maybe_texts([counts_of(each) for each in amounts])
 
 
 # Arrays as PostgreSQL reads them: https://www.postgresql.org/docs/current/arrays.html#ARRAYS-INPUT.

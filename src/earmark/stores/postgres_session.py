@@ -192,13 +192,15 @@ class FunctionCall:
     session that has lost it answers with an error that `Link.retry` makes a new connection for.
     """
 
-    def __init__(self, function: str, kinds: str, condition: str = "") -> None:
-        """Call *function* with arguments of *kinds*, type names with spaces between them.
+    def __init__(self, function: str, parameters: Mapping[str, str], condition: str = "") -> None:
+        """Call *function* with arguments for *parameters*, types by name, in their order.
 
         *condition* is SQL of settings and times; `{at}` in it is one more argument, an instant in
         nanoseconds or null. Where it is false, the function is not called.
         """
-        marks = [f"${n}::{kind}" for n, kind in enumerate(kinds.split(), start=1)]
+        marks = [
+            f"{name} => ${n}::{kind}" for n, (name, kind) in enumerate(parameters.items(), start=1)
+        ]
         query = f"SELECT * FROM {function}({', '.join(marks)})"
         if condition:
             query += f" WHERE {condition.format(at=f'${len(marks) + 1}::bigint')}"

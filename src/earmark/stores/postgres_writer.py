@@ -21,8 +21,8 @@ from earmark.ledger.values import (
     SetLimits,
 )
 from earmark.stores.postgres_batch import (
-    KINDS,
-    KINDS_ONE,
+    PARAMETERS,
+    PARAMETERS_ONE,
     Batch,
     Numbers,
     Tree,
@@ -88,8 +88,8 @@ class Writer:
         self._name = schema
         self._schema = f'"{schema}"'
         holds = AGREES if link.url.unsafe else f"{AGREES} AND {SAFE}"
-        self._apply = FunctionCall(f"{self._schema}.apply_1", KINDS, holds)
-        self._apply_one = FunctionCall(f"{self._schema}.apply_one_2", KINDS_ONE, holds)
+        self._apply = FunctionCall(f"{self._schema}.apply_2", PARAMETERS, holds)
+        self._apply_one = FunctionCall(f"{self._schema}.apply_one_3", PARAMETERS_ONE, holds)
         self._rows = PostgresRows(schema)
         self._books = Books(self._rows)
         self._trees: dict[str, Tree] = {}

@@ -1,12 +1,15 @@
 """What both durable stores keep in a row: the columns, and the values they become."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, Final, get_args
 
 from earmark.budget.budget import Budget
 from earmark.budget.fields import BudgetKind
+from earmark.budget.units import UNITS
+from earmark.errors import InvalidLimit, UnknownUnit
+from earmark.errors.inputs import shown
 from earmark.ledger.store import Filter
 from earmark.ledger.values import (
     Account,
@@ -27,14 +30,15 @@ ACCOUNT_COLUMNS: Final = (
 )
 RESERVATION_COLUMNS: Final = (
     '"key", budget, usd, calls, tokens, state, accounts, opened, expires, closed,'
-    " actual_usd, actual_calls, actual_tokens, asked, labels, seq, last, parts"
+    " actual_usd, actual_calls, actual_tokens, asked, labels, seq, last, parts, counts,"
+    " actual_counts"
 )
 #: What a reservation's row is read with: of a closed one, what its last entry keeps beside amounts.
 DETAILS: Final = (
     ", CASE WHEN state = 'open' THEN '' ELSE"
     " (SELECT e.data FROM {schema}entry e WHERE e.seq = reservation.last) END"
 )
-ENTRY_COLUMNS: Final = 'seq, at, kind, "key", budget, usd, calls, tokens, prior, data'
+ENTRY_COLUMNS: Final = 'seq, at, kind, "key", budget, usd, calls, tokens, prior, data, counts'
 ALERT_COLUMNS: Final = (
     'account, threshold, budget, unit, "window", start, "end", "limit", settled, at, seq'
 )
@@ -50,10 +54,13 @@ OF_BUDGETS: Final = (
 def reservation(row: Row) -> Reservation:
     """Return the reservation a row of the table holds."""
     key, budget, usd, calls, tokens, state, accounts, opened, expires, closed = row[:10]
-    actual_usd, actual_calls, actual_tokens, asked, labels, seq, last, parts, *details = row[10:]
-    hold = Amounts(usd, calls, tokens)
-    first = hold if asked is None else Amounts(*json.loads(asked))
-    actual = None if actual_usd is None else Amounts(actual_usd, actual_calls, actual_tokens)
+    actual_usd, actual_calls, actual_tokens, asked, labels, seq, last, parts = row[10:18]
+    counts, actual_counts, *details = row[18:]
+    hold = Amounts(usd, calls, tokens, read_counts(counts))
+    first = hold if asked is None else _listed(*json.loads(asked))
+    actual = None
+    if actual_usd is not None:
+        actual = Amounts(actual_usd, actual_calls, actual_tokens, read_counts(actual_counts))
     return Reservation(
         key,
         budget,
@@ -73,31 +80,76 @@ def reservation(row: Row) -> Reservation:
     )
 
 
+def counts_of(amounts: Amounts) -> str | None:
+    """Return the counts of units without a column, as JSON by unit; `None` for none."""
+    return json.dumps(dict(amounts.counts)) if amounts.counts else None
+
+
+def read_counts(text: str | None) -> tuple[tuple[str, int], ...]:
+    """Return the counts that a row holds as JSON.
+
+    Raises:
+        UnknownUnit: One of them is of a unit that this program does not know.
+    """
+    if text is None:
+        return ()
+    return tuple([(_known(unit), number) for unit, number in json.loads(text).items()])
+
+
+def _known(unit: str) -> str:
+    if unit in UNITS:
+        return unit
+    # A limit that is not understood would be one that is not kept.
+    raise UnknownUnit(unit=shown(unit))
+
+
+def _as_list(amounts: Amounts) -> list[object]:
+    listed: list[object] = [amounts.usd, amounts.calls, amounts.tokens]
+    return [*listed, dict(amounts.counts)] if amounts.counts else listed
+
+
+def _listed(
+    usd: int, calls: int, tokens: int | None, counts: Mapping[str, int] | None = None
+) -> Amounts:
+    others = () if counts is None else tuple([(_known(unit), n) for unit, n in counts.items()])
+    return Amounts(usd, calls, tokens, others)
+
+
 def read_parts(text: str | None) -> tuple[Part, ...]:
     """Return the parts that a row holds as JSON."""
     if text is None:
         return ()
-    return tuple(Part(index, Amounts(*before)) for index, *before in json.loads(text))
+    return tuple(Part(index, _listed(*before)) for index, *before in json.loads(text))
 
 
 def parts(r: Reservation) -> str | None:
     """Return as JSON which accounts count only a part; `None` where all count the whole."""
     if not r.parts:
         return None
-    rows = [(p.index, p.before.usd, p.before.calls, p.before.tokens) for p in r.parts]
-    return json.dumps(rows)
+    return json.dumps([(part.index, *_as_list(part.before)) for part in r.parts])
 
 
 def entry(row: Row) -> Entry:
     """Return the entry a row of the table holds."""
-    seq, at, kind, key, budget, usd, calls, tokens, prior, data = row
-    return Entry(seq, at, kind, key, budget, Amounts(usd, calls, tokens), prior, data)
+    seq, at, kind, key, budget, usd, calls, tokens, prior, data, counts = row
+    amounts = Amounts(usd, calls, tokens, read_counts(counts))
+    return Entry(seq, at, kind, key, budget, amounts, prior, data)
 
 
 def budget_of(row: Row) -> Budget:
-    """Return the budget a row of the table holds."""
-    _, body, kind = row
-    return Budget.from_json({**json.loads(body), "kind": kind})
+    """Return the budget a row of the table holds.
+
+    Raises:
+        UnknownUnit: It has a limit of a unit that this program does not know.
+    """
+    _, text, kind = row
+    body = json.loads(text)
+    try:
+        return Budget.from_json({**body, "kind": kind})
+    except InvalidLimit:
+        for limit in (*body["limits"], *(each["limit"] for each in body["extensions"])):
+            _known(str(limit).split()[1])
+        raise
 
 
 def budget_row(b: Budget) -> Row:
@@ -108,7 +160,12 @@ def budget_row(b: Budget) -> Row:
 
 
 def account_of(row: Row) -> Account:
-    """Return the account a row of the table holds."""
+    """Return the account a row of the table holds.
+
+    Raises:
+        UnknownUnit: It is of a unit that this program does not know.
+    """
+    _known(row[2])
     return Account(LimitWindow(*row[:7]), *row[7:])
 
 
@@ -125,10 +182,11 @@ def reservation_row(r: Reservation) -> Row:
     """Return the row of a reservation."""
     h, a = r.hold, r.actual
     actual = (None, None, None) if a is None else (a.usd, a.calls, a.tokens)
+    actual_counts = None if a is None else counts_of(a)
     return (
         r.key, r.budget, h.usd, h.calls, h.tokens, r.state, numbers(r.accounts), r.opened,
         r.expires, r.closed, *actual, None if r.asked is r.hold else asked(r), r.labels, r.seq,
-        r.last, parts(r) if r.parts else None,
+        r.last, parts(r) if r.parts else None, counts_of(h), actual_counts,
     )  # fmt: skip
 
 
@@ -136,7 +194,7 @@ def asked(r: Reservation) -> str | None:
     """Return the amounts before extensions as JSON; `None` where there were none."""
     if r.asked is r.hold or r.asked == r.hold:
         return None
-    return json.dumps([r.asked.usd, r.asked.calls, r.asked.tokens])
+    return json.dumps(_as_list(r.asked))
 
 
 def joined_row(r: Reservation) -> Row:
@@ -147,7 +205,10 @@ def joined_row(r: Reservation) -> Row:
 def entry_row(e: Entry) -> Row:
     """Return the row of an entry."""
     a = e.amounts
-    return (e.seq, e.at, e.kind, e.key, e.budget, a.usd, a.calls, a.tokens, e.prior, e.data)
+    return (
+        e.seq, e.at, e.kind, e.key, e.budget, a.usd, a.calls, a.tokens, e.prior, e.data,
+        counts_of(a),
+    )  # fmt: skip
 
 
 def alert_row(a: Alert) -> Row:

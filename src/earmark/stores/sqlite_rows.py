@@ -30,6 +30,7 @@ from earmark.stores.rows import (
     asked,
     budget_of,
     budget_row,
+    counts_of,
     entry,
     entry_row,
     in_state,
@@ -89,18 +90,18 @@ SET_ACCOUNT: Final = (
 )
 ADD_RESERVATION: Final = (
     f"INSERT INTO reservation ({RESERVATION_COLUMNS})"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 CLOSE_RESERVATION: Final = (
     "UPDATE reservation SET state = ?, closed = ?, actual_usd = ?, actual_calls = ?,"
-    ' actual_tokens = ?, last = ? WHERE "key" = ?'
+    ' actual_tokens = ?, actual_counts = ?, last = ? WHERE "key" = ?'
 )
 GROW_RESERVATION: Final = (
-    "UPDATE reservation SET usd = ?, calls = ?, tokens = ?, asked = ?, expires = ?, last = ?"
-    ' WHERE "key" = ?'
+    "UPDATE reservation SET usd = ?, calls = ?, tokens = ?, counts = ?, asked = ?, expires = ?,"
+    ' last = ? WHERE "key" = ?'
 )
 JOIN_ACCOUNTS: Final = 'UPDATE reservation SET accounts = ?, parts = ? WHERE "key" = ?'
-ADD_ENTRY: Final = f"INSERT INTO entry ({ENTRY_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+ADD_ENTRY: Final = f"INSERT INTO entry ({ENTRY_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 ADD_ALERT: Final = (
     f"INSERT OR IGNORE INTO alert ({ALERT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
@@ -270,11 +271,11 @@ class SqliteRows:
                 if highest is not None and r.key > highest:
                     highest = r.key
             elif r.actual is not None:
-                a = r.actual
-                closed.append((r.state, r.closed, a.usd, a.calls, a.tokens, r.last, r.key))
+                a, actual = r.actual, counts_of(r.actual)
+                closed.append((r.state, r.closed, a.usd, a.calls, a.tokens, actual, r.last, r.key))
             if r.seq < first and r.asked is not r.hold:
-                h = r.hold
-                grown.append((h.usd, h.calls, h.tokens, asked(r), r.expires, r.last, r.key))
+                h, held = r.hold, counts_of(r.hold)
+                grown.append((h.usd, h.calls, h.tokens, held, asked(r), r.expires, r.last, r.key))
         many = self._many
         if fresh:
             many(ADD_RESERVATION, fresh)

@@ -16,7 +16,7 @@ from earmark.ledger.counting import NOTHING, count_after
 from earmark.ledger.recount import beginnings
 from earmark.ledger.store import Filter, Store
 from earmark.ledger.values import Amounts, Part
-from earmark.stores.rows import OF_BUDGETS, read_parts
+from earmark.stores.rows import OF_BUDGETS, read_counts, read_parts
 from earmark.stores.tables import Row, Rows, Tables
 
 LimitKey = tuple[str, str, str]
@@ -41,7 +41,8 @@ _SETTLED: Final = (
     ' GROUP BY budget, unit, "window"'
 )
 _CLOSED: Final = (
-    "SELECT accounts, actual_usd, actual_calls, actual_tokens, parts FROM {schema}.reservation"
+    "SELECT accounts, actual_usd, actual_calls, actual_tokens, actual_counts, parts"
+    " FROM {schema}.reservation"
 )
 _PRESUMED: Final = f"{_CLOSED} WHERE state = 'presumed'"
 # A change of a budget may begin an account with reservations that count on another one of the same
@@ -175,8 +176,9 @@ def _drop_repeats(totals: Totals, counts: _Counts) -> None:
 
 
 def _closed(row: Row) -> tuple[list[int], Amounts, tuple[Part, ...]]:
-    accounts, usd, calls, tokens, parts = row
-    return list(map(int, accounts.split())), Amounts(usd, calls, tokens), read_parts(parts)
+    accounts, usd, calls, tokens, counts, parts = row
+    actual = Amounts(usd, calls, tokens, read_counts(counts))
+    return list(map(int, accounts.split())), actual, read_parts(parts)
 
 
 def _counted_back(rows: Rows) -> Iterator[Row]:

@@ -1,10 +1,10 @@
 """The reservations of one attempt: whether it may have sent a call, and how to fence it off."""
 
 from enum import StrEnum
-from typing import Final
 
 from earmark.board.task import Attempt
 from earmark.errors import BudgetExceeded, KeyReused, NoBudget
+from earmark.ledger.amounts import no_counts
 from earmark.ledger.ledger import Ledger
 from earmark.ledger.store import Filter
 from earmark.ledger.values import Reservation
@@ -54,7 +54,7 @@ def fence_attempt(ledger: Ledger, attempt: Attempt) -> FenceResult:
     if not attempt.key or ledger.store.reservation(attempt.key) is not None:
         return FenceResult.SENT if was_sent(ledger, attempt) else FenceResult.UNSENT
     try:
-        ledger.reserve(attempt.budget, 0, key=attempt.key, units=_NO_CALL)
+        ledger.reserve(attempt.budget, 0, key=attempt.key, units=no_counts())
         ledger.release(attempt.key)
     except KeyReused:
         return FenceResult.SENT
@@ -63,9 +63,6 @@ def fence_attempt(ledger: Ledger, attempt: Attempt) -> FenceResult:
     except NoBudget:
         pass
     return FenceResult.UNSENT
-
-
-_NO_CALL: Final = {"calls": 0, "tokens": 0}
 
 
 def _counts(reservation: Reservation) -> bool:

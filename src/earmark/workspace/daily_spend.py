@@ -8,9 +8,9 @@ from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
-from earmark.budget.limit import USD
 from earmark.budget.path import ancestors
 from earmark.budget.share import percent_to_hundredths
+from earmark.budget.units import USD
 from earmark.budget.window import Interval, Window
 from earmark.clock import NANOS_PER_SECOND, iso
 from earmark.ledger.ledger import Ledger

@@ -6,7 +6,7 @@ from typing import Final
 from msgspec import Struct, structs
 
 from earmark.board.task import Attempt, TaskCost
-from earmark.budget.limit import USD
+from earmark.budget.units import USD
 from earmark.budget.window import Window
 from earmark.ledger.details import read_details, unknown_counters
 from earmark.ledger.ledger import Ledger

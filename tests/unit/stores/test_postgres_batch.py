@@ -1,11 +1,14 @@
 """A batch on its way to PostgreSQL and its numbers on the way back."""
 
+import json
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from earmark.clock import END_OF_TIME
 from earmark.ledger.changes import Changes
@@ -22,6 +25,8 @@ from earmark.ledger.values import (
     Reservation,
 )
 from earmark.stores.postgres_batch import (
+    PARAMETERS,
+    PARAMETERS_ONE,
     Batch,
     Numbers,
     Tree,
@@ -36,6 +41,7 @@ from support.postgres_server import Server
 HOUR = 3600 * 10**9
 NOW = 1_000 * HOUR
 FIRST = 101
+FRAMES = (("frames", 2),)
 
 
 def reservation(key: str, *, seq: int, last: int, state: str = "open") -> Reservation:
@@ -73,6 +79,11 @@ def batch(
     )  # fmt: skip
 
 
+def named(folded: Batch) -> dict[str, Any]:
+    """Return what `apply_2` is called with, by the names of its parameters."""
+    return dict(zip(PARAMETERS, arguments(folded), strict=True))
+
+
 words = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=12)
 
 
@@ -97,17 +108,16 @@ def test_what_must_hold_on_the_server_is_sent() -> None:
     """
     new = reservation("k", seq=FIRST, last=FIRST)
     told = Accepted((), (80,), new, None, entry(FIRST, "reserve", "k"))
-    values = arguments(batch([told.entry], [new], told, room={1: 100 - 10 - 80}))
-    most, below = values[21:23]
-    assert (most, below) == ("{40}", "{75}")
+    sent = named(batch([told.entry], [new], told, room={1: 100 - 10 - 80}))
+    assert (sent["a_most"], sent["a_below"]) == ("{40}", "{75}")
 
 
 def test_what_was_refused_needs_the_sums_as_they_are() -> None:
     """With a refusal in it, a batch holds only if nobody else wrote."""
     new = reservation("k", seq=FIRST, last=FIRST)
     told = Accepted((), (25,), new, None, entry(FIRST, "reserve", "k"))
-    assert arguments(batch([told.entry], [new], told))[2] is False
-    assert arguments(batch([told.entry], [new], told, Refused("exceeded")))[2] is True
+    assert named(batch([told.entry], [new], told))["p_strict"] is False
+    assert named(batch([told.entry], [new], told, Refused("exceeded")))["p_strict"] is True
 
 
 def test_a_close_names_the_entry_it_follows() -> None:
@@ -119,10 +129,20 @@ def test_a_close_names_the_entry_it_follows() -> None:
         entry(FIRST + 1, "reserve", "new"),
         entry(FIRST + 2, "release", "new", FIRST + 1),
     ]
-    values = arguments(batch(entries, [old, new]))
-    prior, _, _, was = values[29:33]
-    assert (prior, was) == ("{7,0,-2}", "{7,NULL,0}")
-    assert values[-2:] == [1, 2]
+    sent = named(batch(entries, [old, new]))
+    assert (sent["e_prior"], sent["e_was"]) == ("{7,0,-2}", "{7,NULL,0}")
+    assert (sent["p_opens"], sent["p_closes"]) == (1, 2)
+    assert sent["e_counts"] == "{}", "what nobody counts costs nothing"
+
+
+def test_counts_of_other_units_are_sent_where_there_are_any() -> None:
+    """As JSON beside each entry; an entry without has none."""
+    new = reservation("k", seq=FIRST, last=FIRST)
+    counts = replace(entry(FIRST + 1, "extend", "k", FIRST), amounts=Amounts(1, 0, None, FRAMES))
+    folded = batch([entry(FIRST, "reserve", "k"), counts], [new])
+    assert json.loads(named(folded)["e_counts"].replace("{NULL", "[null")[:-1] + "]") == [
+        None, '{"frames": 2}',
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("more", ["another entry", "a new account", "a lock", "a tree"])
@@ -130,7 +150,9 @@ def test_only_one_plain_operation_goes_alone(more: str) -> None:
     """The short function is for one entry and nothing new beside it."""
     new = reservation("k", seq=FIRST, last=FIRST)
     plain = batch([entry(FIRST, "reserve", "k")], [new])
-    assert single(plain) is not None
+    alone = single(plain)
+    assert alone is not None
+    assert len(alone) == len(PARAMETERS_ONE)
     if more == "another entry":
         plain.changes.entries.append(entry(FIRST + 1, "release", "k", FIRST))
     elif more == "a new account":

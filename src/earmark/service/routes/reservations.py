@@ -76,7 +76,7 @@ async def reserve(
             body.budget,
             body.amount,
             key=body.key or operation,
-            units={str(unit): count for unit, count in body.units.items()},
+            units=body.units,
             deadline=body.deadline,
             labels=body.labels,
             operation=operation,
@@ -97,8 +97,7 @@ def settle(
     _operation: OperationName,
 ) -> Response:
     """Replace a hold by what it really cost: all of it, also above the hold."""
-    units = {str(unit): count for unit, count in body.units.items()}
-    return _done(request, service, requests.settle(key, body.amount, units, body.details))
+    return _done(request, service, requests.settle(key, body.amount, body.units, body.details))
 
 
 @router.post("/reservations/{key:path}/presume", **answers(RESERVATION))
@@ -114,8 +113,7 @@ def presume(
 
     Corrected by settling or releasing it; by presuming again it is only raised.
     """
-    units = {str(unit): count for unit, count in body.units.items()}
-    return _done(request, service, requests.presume(key, body.known, units, body.details))
+    return _done(request, service, requests.presume(key, body.known, body.units, body.details))
 
 
 @router.post("/reservations/{key:path}/release", **answers(RESERVATION))
@@ -139,9 +137,13 @@ def extend_reservation(
 
     The deadline only moves later. Time alone is given also on a paused or an exhausted budget.
     """
-    units = {str(unit): count for unit, count in body.units.items()}
     ledger_request = requests.extend(
-        service.clock, key, body.amount, units=units, deadline=body.deadline, operation=operation
+        service.clock,
+        key,
+        body.amount,
+        units=body.units,
+        deadline=body.deadline,
+        operation=operation,
     )
     return _done(request, service, ledger_request)
 
