@@ -78,7 +78,11 @@ def _run(pairs: Sequence[tuple[str, str]], cache: Path, places: int) -> Iterator
 
     def one(pair: tuple[str, str]) -> Cell:
         name, situation = pair
-        return run_cell(local.place, name, PROGRAMS[name], situation, cache)
+        try:
+            return run_cell(local.place, name, PROGRAMS[name], situation, cache)
+        except (AssertionError, subprocess.SubprocessError) as error:
+            # It did not end: the others are run all the same.
+            return Cell(program=name, situation=situation, wrong=[f"was given up: {error}"])
 
     try:
         with ThreadPoolExecutor(places, initializer=begin) as pool:
