@@ -32,7 +32,7 @@ from earmark.gateway.payers import RequestPayers
 from earmark.gateway.peer import ClientGone, Peer
 from earmark.gateway.quotes import send_quote
 from earmark.gateway.sender import ReplyTooLarge, SendProgress, UpstreamSender, read_reply
-from earmark.gateway.stream import pass_stream
+from earmark.gateway.stream import ARRAY, EVENTS, content_type_of, pass_stream
 from earmark.gateway.upstreams import Upstream, Upstreams
 from earmark.ledger.async_ledger import AsyncLedger
 from earmark.money import Money
@@ -293,10 +293,10 @@ async def _send(
         body = spliced(incoming.body, outgoing.written, ticket.body)
         headers = to_provider(incoming.pairs, outgoing.upstream.headers)
         async with parts.sender.request("POST", url, headers, body, progress) as response:
-            kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+            kind = content_type_of(response)
             if response.status not in _SUCCESS:
                 await _pass_error(parts, response, ticket, send)
-            elif kind == "text/event-stream":
+            elif kind == EVENTS or (incoming.endpoint.stream and kind == ARRAY):
                 hides = _hides_usage(incoming.endpoint, outgoing.written)
                 own = await hold_headers(ticket, parts.ledger)
                 await pass_stream(response, ticket, own, new, peer, send, hides_usage=hides)

@@ -62,6 +62,8 @@ _GEMINI: Final[Mapping[str, tuple[EndpointKind, bool, frozenset[str]]]] = {
     "streamGenerateContent": ("held", True, frozenset({"alt"})),
     "countTokens": ("free", False, frozenset()),
 }
+#: What its streams are asked for as; a JSON array where nothing says so.
+_FORMS: Final = frozenset({"sse", "json"})
 _GEMINI_VERSIONS: Final = ("v1", "v1beta")
 #: The list of models: the same path at three makers, told apart by the client's headers.
 _MODELS: Final[Mapping[str, str]] = {
@@ -109,8 +111,10 @@ def find_endpoint(method: str, raw_path: str, query: str, headers: Mapping[str, 
         raise Denied(
             400, "unpriced", f"the query '{unknown}' is not known at this path: leave it out"
         )
-    if row.endpoint.stream and dict(parse_qsl(query)).get("alt") != "sse":
-        raise Denied(400, "unpriced", "a stream of this API is taken as events alone: add ?alt=sse")
+    forms = [value for name, value in parse_qsl(query, keep_blank_values=True) if name == "alt"]
+    if row.endpoint.stream and not _FORMS.issuperset(forms):
+        words = "a stream of this API is taken as events or as a JSON array: ?alt=sse or ?alt=json"
+        raise Denied(400, "unpriced", words)
     return replace(row.endpoint, query=query)
 
 

@@ -30,6 +30,8 @@ class RawEvent:
     data: object
     """Decoded JSON, or the text as it is; `None` for a comment, which says nothing."""
     name: str = ""
+    ends_stream: bool = False
+    """Whether its client takes it for the end of the stream, whatever it says."""
 
 
 class EventSplitter:
@@ -67,7 +69,7 @@ def _events(raw: bytes, found: list[ServerEvent]) -> Iterator[RawEvent]:
     if not found:
         yield RawEvent(raw, None)
     for number, event in enumerate(found):
-        yield RawEvent(b"" if number else raw, _decoded(event.data), event.name)
+        yield RawEvent(b"" if number else raw, decoded_event(event.data), event.name)
 
 
 def is_last(data: object) -> bool:
@@ -86,7 +88,8 @@ def encoded(events: list[ClosingEvent]) -> bytes:
     return "".join(lines).encode()
 
 
-def _decoded(text: str) -> object:
+def decoded_event(text: str) -> object:
+    """Return the JSON of one event, or *text* where it is none; of a name's values the larger."""
     try:
         return json.loads(text, object_pairs_hook=larger_members)
     except (ValueError, RecursionError):

@@ -13,14 +13,23 @@ from earmark.errors import BudgetExceeded, InvalidUsage, ReservationClosed
 from earmark.gateway.answers import Send, raw_headers, send_body, send_head
 from earmark.gateway.events import EventSplitter, RawEvent, encoded, is_last
 from earmark.gateway.headers import to_client
+from earmark.gateway.json_array import ArraySplitter, encoded_elements
 from earmark.gateway.kept_ids import NewIds
 from earmark.gateway.peer import Peer
 from earmark.pricing.json_values import mapping
 
+#: The media type of a stream of events, and of one that is a JSON array.
+EVENTS: Final = "text/event-stream"
+ARRAY: Final = "application/json"
 #: How long a provider is waited for that said its last word, and how much more it may say: its
 #: connection serves the next request if it ends by then.
 _TAIL_S: Final = 1.0
 _LONGEST_TAIL: Final = 1 << 16
+
+
+def content_type_of(response: aiohttp.ClientResponse) -> str:
+    """Return the media type of a reply, without its parameters."""
+    return response.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 class CutShort(Exception):
@@ -38,11 +47,13 @@ class StreamPass:
     read it to its end finds its cost in the books. That the provider closes is not waited for.
     """
 
-    def __init__(self, ticket: AsyncTicket, new: NewIds | None, *, hides_usage: bool) -> None:
+    def __init__(
+        self, ticket: AsyncTicket, new: NewIds | None, *, hides_usage: bool, is_array: bool
+    ) -> None:
         self._ticket = ticket
         self._new = new
         self._hides_usage = hides_usage
-        self._splitter = EventSplitter()
+        self._splitter = ArraySplitter() if is_array else EventSplitter()
         self._waiting: list[bytes] = []
         """The last event, and what came after it in the same piece."""
 
@@ -60,7 +71,7 @@ class StreamPass:
         """
         passed: list[bytes] = []
         for event in self._splitter.feed(chunk):
-            if self._waiting or is_last(event.data):
+            if self._waiting or event.ends_stream or is_last(event.data):
                 await self._count(event, self._waiting)
             else:
                 await self._count(event, passed)
@@ -111,7 +122,8 @@ async def pass_stream(
         peer.on_gone = response.close
         if peer.gone:
             response.close()
-    passing = StreamPass(ticket, new, hides_usage=hides_usage)
+    is_array = content_type_of(response) != EVENTS
+    passing = StreamPass(ticket, new, hides_usage=hides_usage, is_array=is_array)
     try:
         async for chunk in response.content.iter_any():
             passed = await passing.feed(chunk)
@@ -122,9 +134,8 @@ async def pass_stream(
         rest = await passing.end()
     except CutShort as cut:
         response.close()
-        closing = encoded(
-            [each for each in ticket.closing_events() if not (hides_usage and _is_usage(each))]
-        )
+        events = [each for each in ticket.closing_events() if not (hides_usage and _is_usage(each))]
+        closing = encoded_elements(events) if is_array else encoded(events)
         await ticket.presume("the hold of the stream could not grow: it was ended here")
         await send_body(send, cut.passed + closing)
         return
