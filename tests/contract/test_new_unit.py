@@ -277,6 +277,22 @@ def test_a_program_without_the_row_refuses_its_counts(
             ask()
 
 
+def test_a_program_without_the_row_refuses_its_accounts(
+    open_store: Callable[[], Ledger], made_up: ExitStack
+) -> None:
+    """Sums of it that are left of a limit are not audited as those of another unit."""
+    books = open_store()
+    books.set_budget("acme", limits=["9 usd per day", "9 sheets per day"])
+    books.release(books.reserve("acme", 1).key)
+    books.set_budget("acme", limits=["9 usd per day"])
+    books.close()
+    made_up.close()
+    older = open_store()
+    assert older.reserve("acme", 1).state == "open"
+    with pytest.raises(UnknownUnit, match=OTHERS.format("sheets")):
+        older.audit()
+
+
 def test_a_live_program_without_the_row_refuses_what_a_newer_one_wrote(
     open_store: Callable[[], Ledger], made_up: ExitStack
 ) -> None:
