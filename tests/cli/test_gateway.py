@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import pytest
 
 from earmark.stores.open import open_ledger
 from support.last_resort import LAST_RESORT_S
 from support.served import EARMARK, earmark, environment
-from support.stub_server import chunks
+from support.stub_server import chunks, completion
 from support.upstream_stub import STREAM, Answer, UpstreamStub
 
 ASK: dict[str, Any] = {
@@ -49,11 +50,11 @@ api_key_env = "OPENAI_API_KEY"
 
 
 @contextmanager
-def served(folder: Path) -> Generator[tuple[subprocess.Popen[str], str]]:
+def served(folder: Path, command: str = "gateway") -> Generator[tuple[subprocess.Popen[str], str]]:
     """Give the process of a gateway, and its URL; killed in the end if it is still there."""
     with (folder / "gateway.err").open("a") as errors:
         process = subprocess.Popen(
-            [*EARMARK, "gateway", "--config", "earmark.toml", "--port", "0", "--json"],
+            [*EARMARK, command, "--config", "earmark.toml", "--port", "0", "--json"],
             cwd=folder,
             env=environment() | {"OPENAI_API_KEY": "sk-the-providers-own"},
             stdout=subprocess.PIPE,
@@ -127,14 +128,41 @@ def test_a_token_is_of_the_service_or_of_the_gateway(tmp_path: Path) -> None:
     assert made.stdout.strip() not in str(row)
 
 
-def test_a_bare_install_names_the_extra(tmp_path: Path) -> None:
+def test_a_service_has_the_gateway_where_its_configuration_says_so(tmp_path: Path) -> None:
+    """On one port and one store, to its end; without that line there is no such path."""
+    ask = {**ASK, "stream": False}
+    with UpstreamStub() as stub:
+        token = prepared(tmp_path, stub)
+        headers = {"authorization": f"Bearer {token}"}
+        stub.answer(Answer(body=completion(USAGE, model="gpt-4o-mini")))
+        with served(tmp_path, "serve") as (_, url):
+            missing = httpx2.post(f"{url}/v1/chat/completions", json=ask, headers=headers)
+            assert missing.status_code == 404
+        with (tmp_path / "earmark.toml").open("a", encoding="utf-8") as settings:
+            settings.write("\n[gateway]\nserve = true\n")
+        with served(tmp_path, "serve") as (process, url):
+            reply = httpx2.post(f"{url}/v1/chat/completions", json=ask, headers=headers)
+            assert reply.status_code == 200, reply.text
+            assert httpx2.get(f"{url}/readyz").status_code == 200
+            balance = httpx2.get(f"{url}/v1/earmark/balance", headers=headers).json()
+            assert balance["available_usd"] == "0.9999946"
+            assert httpx2.get(f"{url}/v1/budgets", headers=headers).status_code in {401, 403}
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(LAST_RESORT_S) == 0
+        assert len(stub.requests) == 1
+        assert "Traceback" not in (tmp_path / "gateway.err").read_text()
+
+
+@pytest.mark.parametrize("command", ["gateway", "serve"])
+def test_a_bare_install_names_the_extra(tmp_path: Path, command: str) -> None:
     """Before anything is opened."""
+    (tmp_path / "earmark.toml").write_text("[gateway]\nserve = true\n", "utf-8")
     code = (
         "import importlib.util, sys\n"
         "found = importlib.util.find_spec\n"
         "importlib.util.find_spec = lambda name: None if name == 'aiohttp' else found(name)\n"
         "from earmark.cli.main import main\n"
-        "sys.exit(main(['gateway']))\n"
+        f"sys.exit(main(['{command}', '--config', 'earmark.toml']))\n"
     )
     done = subprocess.run(
         [EARMARK[0], "-c", code],

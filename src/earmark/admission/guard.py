@@ -341,6 +341,11 @@ class Opening:
         assert self._ticket is not None, "a block is entered before it is left"
         await self._ticket.__aexit__(kind, exception, traceback)
 
+    @property
+    def model(self) -> str:
+        """What it is priced under, `provider/model`; empty for a declared amount."""
+        return self._request.labels.get("model", "")
+
     def would_be_refused(self) -> bool:
         """Return whether its first amounts do not fit now; reads only."""
         return self._admission.would_be_refused(self._hold_request)

@@ -19,7 +19,7 @@ from earmark.workspace.tokens import Tokens
 
 app = group("Serve models to any client, each call held on its token's budget.")
 
-_NEEDS: Final = ("uvicorn", "httptools", "aiohttp")
+_NEEDS: Final = ("uvicorn", "httptools", "aiohttp", "prometheus_client")
 
 
 @command(app)

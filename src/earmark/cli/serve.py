@@ -1,19 +1,25 @@
 """`earmark serve`: health, metrics, the API and the pages over HTTP."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
 from earmark.cli.first_token import make_first_token
+from earmark.cli.gateway import check_installed as check_gateway_installed
 from earmark.cli.session import Session, command, group
 from earmark.cli.store_access import open_books, settings_of
+from earmark.config.assemble import key_from
 from earmark.config.settings import ServiceSettings, Settings
 from earmark.errors import InvalidConfig
 
 if TYPE_CHECKING:
+    from prometheus_client.core import Metric
+
+    from earmark.serving.mounted import Mounted
     from earmark.workspace.tokens import Tokens
     from earmark.workspace.workspace import Workspace
 
@@ -49,6 +55,8 @@ def serve(
     """
     _check_installed()
     settings = settings_of(session, ask=False)
+    if settings.gateway.serve:
+        check_gateway_installed("[gateway] serve")
     options = {"host": host, "port": port, "open_reads": open_reads}
     overrides = {name: value for name, value in options.items() if value is not None}
     service = settings.service.model_copy(update=overrides)
@@ -72,12 +80,14 @@ def _serve(
     clock = workspace.ledger.clock
     tokens = Tokens(workspace.tables, clock)
     _check_reach(service, tokens)
+    gateway = _gateway(settings, service, workspace) if settings.gateway.serve else None
     made = create_app(
         workspace,
         settings=service,
         clock=clock,
         agent=settings.heartbeat.agent,
         approval_for=frozenset(settings.heartbeat.approve),
+        more_metrics=list if gateway is None else gateway.families,
     )
     listener = listen(service.host, service.port)
     url = url_of(listener)
@@ -87,12 +97,40 @@ def _serve(
             session.answer({"url": url})
             session.flush()
         session.tell(f"serving {workspace.ledger.store.name} at {url}")
+        if gateway is not None:
+            session.tell("it serves models, too, to who has a token of the gateway")
         for caution in cautions(service):
             session.tell(caution)
 
     with closing(listener):  # also where no token can be made
         make_first_token(session, tokens, workspace.ledger.store.url)
-        serve(made, listener, started)
+        serve(made, listener, started, mounted=None if gateway is None else gateway.mounted)
+
+
+class _Beside(NamedTuple):
+    """The gateway beside the service."""
+
+    mounted: "Mounted"
+    families: "Callable[[], list[Metric]]"
+
+
+def _gateway(settings: Settings, service: ServiceSettings, workspace: "Workspace") -> _Beside:
+    """Return a gateway on the service's books, at its address."""
+    from earmark.gateway.app import Gateway  # noqa: PLC0415
+    from earmark.gateway.metric_families import families  # noqa: PLC0415
+    from earmark.gateway.server import mountable  # noqa: PLC0415
+    from earmark.workspace.tokens import Tokens  # noqa: PLC0415
+
+    own = settings.gateway.model_copy(update={"host": service.host})
+    tokens = Tokens(workspace.tables, workspace.ledger.clock)
+    made = Gateway(
+        workspace.ledger,
+        tokens.check,
+        settings.model_copy(update={"gateway": own}),
+        key=key_from(os.environ),
+        tables=workspace.tables,
+    )
+    return _Beside(mountable(made), lambda: families(made.metrics))
 
 
 def cautions(service: ServiceSettings) -> Iterator[str]:

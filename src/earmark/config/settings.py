@@ -245,6 +245,8 @@ class ServiceSettings(SettingsTable):
 class GatewaySettings(SettingsTable):
     """`[gateway]`: models for any client, each call held on its token's budget."""
 
+    serve: Flag = False
+    """Whether `earmark serve` has it too, at its own address."""
     host: TextSetting = "127.0.0.1"
     port: Port = 8322
     allowed_hosts: Texts = ()

@@ -60,6 +60,22 @@ class Holders:
         )
         raise Denied(401, "invalid_api_key", words, headers={"www-authenticate": "Bearer"})
 
+    async def check_reader(self, pairs: Pairs) -> None:
+        """Let who may read at the service see what this process counts.
+
+        Raises:
+            Denied: No header has a token of the service with the scope `read`.
+        """
+        for secret in tokens_in(pairs):
+            row = await self._row(secret)
+            if row is not None and row.access is None and "read" in row.scopes:
+                return
+        words = (
+            "metrics need a token of the service: `earmark token create NAME --scope read` makes"
+            " one"
+        )
+        raise Denied(401, "invalid_api_key", words, headers={"www-authenticate": "Bearer"})
+
     async def _row(self, secret: str) -> TokenRow | None:
         digest, now = sha256(secret.encode()).digest(), self._clock.elapsed()
         row, checked_at = self._known.get(digest, (None, 0))

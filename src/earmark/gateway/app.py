@@ -29,6 +29,7 @@ from earmark.gateway.denied import Denied
 from earmark.gateway.endpoints import Endpoint, api_of_client, find_endpoint
 from earmark.gateway.headers import Pairs, by_name, decoded_headers
 from earmark.gateway.kept_ids import KeptIds
+from earmark.gateway.metrics import GatewayMetrics, RequestRecord
 from earmark.gateway.payers import RequestPayers
 from earmark.gateway.peer import ClientGone, Peer, read_body
 from earmark.gateway.sender import UpstreamSender
@@ -84,6 +85,7 @@ class Gateway:
         self._sessions = SessionBudgets(tables, ledger.clock)
         self._kept = KeptIds(tables, ledger.clock)
         self._on_refusal = on_refusal
+        self.metrics = GatewayMetrics(ledger.clock)
         self._parts: Parts | None = None
         self._loaded: asyncio.Future[None] | None = None
 
@@ -109,6 +111,7 @@ class Gateway:
             policy=self._policy,
             payers=RequestPayers(self._ledger, self._sessions, self.settings.sessions_per_token),
             kept=self._kept,
+            metrics=self.metrics,
         )
         await send({"type": "lifespan.startup.complete"})
         await receive()
@@ -126,6 +129,7 @@ class Gateway:
     async def _answer(self, scope: AsgiScope, receive: Receive, send: "_Started") -> None:
         raw_path = scope.get("raw_path", b"").decode("latin-1")
         api, client = api_of_client(raw_path, {}), ""
+        record = RequestRecord()
         try:
             pairs = decoded_headers(scope["headers"])
             headers = by_name(pairs)
@@ -135,14 +139,16 @@ class Gateway:
             query = scope["query_string"].decode("latin-1")
             endpoint = find_endpoint(scope["method"], raw_path, query, headers)
             api = endpoint.api
-            await self._serve(scope["method"], endpoint, pairs, headers, receive, send)
+            await self._serve(scope["method"], endpoint, pairs, headers, record, receive, send)
         except ClientGone:
             return
         except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer
-            is_broken = send.started
+            is_broken, record.error = send.started, error
             await self._refuse(api, error, client, send)
             if is_broken:
                 break_off(scope)
+        finally:
+            self.metrics.ended(record)
 
     async def _serve(
         self,
@@ -150,6 +156,7 @@ class Gateway:
         endpoint: Endpoint,
         pairs: Pairs,
         headers: dict[str, str],
+        record: RequestRecord,
         receive: Receive,
         send: "_Started",
     ) -> None:
@@ -157,7 +164,11 @@ class Gateway:
             # Whether there is anybody: asked for without a token.
             await send_answer(send, 200, [(b"content-length", b"0")], b"")
             return
+        if endpoint.kind == "metrics":
+            await self._send_metrics(pairs, headers.get("accept", ""), send)
+            return
         holder = await self._holders.holder(pairs)
+        record.token = holder.token_id
         if endpoint.kind == "balance":
             await send_json(send, 200, await balance_of(self._ledger, self._sessions, holder))
             return
@@ -175,6 +186,7 @@ class Gateway:
             body=await read_body(receive, headers.get("content-length", "")),
             holder=holder,
             own=send.own,
+            record=record,
         )
         assert self._parts is not None, "it is asked within its lifespan"
         assert self._loaded is not None, "as the parts"
@@ -187,6 +199,14 @@ class Gateway:
             return
         async with Peer(receive) as peer:
             await answer(self._parts, incoming, peer, send)
+
+    async def _send_metrics(self, pairs: Pairs, accept: str, send: Send) -> None:
+        from earmark.gateway.metric_families import written  # noqa: PLC0415 - only who is scraped
+
+        await self._holders.check_reader(pairs)
+        body, media_type = written(self.metrics, accept)
+        length = ("content-length", str(len(body)))
+        await send_answer(send, 200, raw_headers([("content-type", media_type), length]), body)
 
     def _check_host(self, pairs: Pairs) -> None:
         host = named_host([value for name, value in pairs if name == "host"])

@@ -28,6 +28,7 @@ from earmark.gateway.headers import BUDGET, Pairs, to_client, to_provider
 from earmark.gateway.kept_ids import KeptIds, NewIds
 from earmark.gateway.kept_requests import check_free, kept_tokens_of, new_ids, owned_response
 from earmark.gateway.left import hold_headers
+from earmark.gateway.metrics import GatewayMetrics, RequestRecord
 from earmark.gateway.payers import RequestPayers
 from earmark.gateway.peer import ClientGone, Peer
 from earmark.gateway.quotes import send_quote
@@ -61,6 +62,7 @@ class Parts:
     policy: Policy
     payers: RequestPayers
     kept: KeptIds
+    metrics: GatewayMetrics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +77,7 @@ class ClientRequest:
     holder: Holder
     own: dict[str, str]
     """Headers that every answer to it has from now on, a refusal too."""
+    record: RequestRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,10 +116,13 @@ async def answer(parts: Parts, incoming: ClientRequest, peer: Peer, send: Send) 
         return
     new = options["recorder"] = new_ids(parts.kept, holder, endpoint, upstream, outgoing.body)
     opening = await _opening(parts, incoming, outgoing, payer.budget, options)
+    incoming.record.model = opening.model
     try:
-        ticket = await _in_line(opening, peer)
+        with parts.metrics.in_line():
+            ticket = await _in_line(opening, peer)
     except (KeyReused, ReservationClosed) as error:
         raise await _repeated(parts.ledger, error.key) from None
+    parts.metrics.let_in(incoming.record, ticket)
     async with ticket:
         try:
             await _send(parts, incoming, outgoing, ticket, new, peer, send)
@@ -299,7 +305,9 @@ async def _send(
             elif kind == EVENTS or (incoming.endpoint.stream and kind == ARRAY):
                 hides = _hides_usage(incoming.endpoint, outgoing.written)
                 own = await hold_headers(ticket, parts.ledger)
-                await pass_stream(response, ticket, own, new, peer, send, hides_usage=hides)
+                counted = parts.metrics.counted(send)
+                with parts.metrics.streaming():
+                    await pass_stream(response, ticket, own, new, peer, counted, hides_usage=hides)
             else:
                 await _pass_reply(parts, response, ticket, new, send)
     except SENDING_FAILED as error:

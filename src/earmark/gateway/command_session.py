@@ -4,9 +4,9 @@ import hmac
 from collections import Counter
 from secrets import token_urlsafe
 
-from earmark.errors import BudgetExceeded, CallFailed, EarmarkError, NoBudget
-from earmark.gateway.denied import Denied
+from earmark.errors import CallFailed, NoBudget
 from earmark.gateway.left import usd_left
+from earmark.gateway.metrics import refusal_reason
 from earmark.gateway.session_statement import SessionCall, SessionStatement
 from earmark.ids import new_key, new_run_id
 from earmark.ledger.ledger import Ledger
@@ -68,11 +68,7 @@ class CommandSession:
         """Count a request that was answered by *error*; a call that failed is no refusal."""
         if isinstance(error, CallFailed):
             return
-        if isinstance(error, BudgetExceeded):
-            reason: str = error.reason
-        else:
-            reason = error.code if isinstance(error, EarmarkError | Denied) else "error"
-        self._refusals[reason] += 1
+        self._refusals[refusal_reason(error)] += 1
         self._last_refusal = str(error)
 
     def has_calls_under_way(self) -> bool:

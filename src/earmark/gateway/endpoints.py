@@ -13,8 +13,15 @@ from earmark.gateway.denied import Denied
 
 #: `held`: a hold is opened for it; `free`, `models`, `stored`: nothing is billed; the others are
 #: answered here.
-EndpointKind = Literal["held", "free", "models", "stored", "hello", "balance", "statement"]
+EndpointKind = Literal[
+    "held", "free", "models", "stored", "hello", "balance", "statement", "metrics"
+]
 
+#: Beside a service all paths that begin so are the gateway's, whether taken or refused.
+_MOUNTED: Final = (
+    *("/v1/chat", "/v1/messages", "/v1/responses", "/v1/embeddings", "/v1/models"),
+    *("/v1/earmark", "/v1beta", "/api/hello"),
+)
 #: Of an unknown path, as a message shows it.
 _SHOWN: Final = 100
 
@@ -56,6 +63,14 @@ _POSTS: Final[Mapping[str, _Route]] = {
     "/v1/messages": _route("anthropic", "held", "/v1/messages", "beta"),
     "/v1/messages/count_tokens": _route("anthropic", "free", "/v1/messages/count_tokens", "beta"),
 }
+_HELLO: Final = "/api/hello"
+_ANSWERED_HERE: Final[Mapping[str, _Route]] = {
+    _HELLO: _route("anthropic", "hello"),
+    "/v1/earmark/balance": _route("openai", "balance"),
+    "/v1/earmark/statement": _route("openai", "statement", "", "after"),
+    # Where it is mounted in a service, that is at the service's own path.
+    "/metrics": _route("openai", "metrics"),
+}
 #: What comes after `models/NAME:` at Google's API, whether it is free, and its query.
 _GEMINI: Final[Mapping[str, tuple[EndpointKind, bool, frozenset[str]]]] = {
     "generateContent": ("held", False, frozenset()),
@@ -87,6 +102,11 @@ def api_of_client(path: str, headers: Mapping[str, str]) -> str:
     if path.startswith("/v1/responses"):
         return "openai-responses"
     return "gemini" if is_gemini else "openai"
+
+
+def is_mounted_path(raw_path: str) -> bool:
+    """Return whether a path, as it was sent, is the gateway's where it is mounted in a service."""
+    return any(raw_path == each or raw_path.startswith(f"{each}/") for each in _MOUNTED)
 
 
 def find_endpoint(method: str, raw_path: str, query: str, headers: Mapping[str, str]) -> Endpoint:
@@ -121,21 +141,13 @@ def find_endpoint(method: str, raw_path: str, query: str, headers: Mapping[str, 
 def _find(method: str, raw_path: str, headers: Mapping[str, str]) -> _Route:
     if method == "POST":
         known = _POSTS.get(raw_path) or _gemini(raw_path)
-        if known is not None:
-            return known
-    elif method in {"GET", "HEAD"}:
-        if raw_path == "/api/hello":
-            return _route("anthropic", "hello")
-        models = _models(raw_path, headers) if method == "GET" else None
-        if models is not None:
-            return models
-        if method == "GET" and raw_path == "/v1/earmark/balance":
-            return _route("openai", "balance")
-        if method == "GET" and raw_path == "/v1/earmark/statement":
-            return _route("openai", "statement", "", "after")
-    stored = _stored_response(method, raw_path)
-    if stored is not None:
-        return stored
+    elif method == "GET":
+        known = _ANSWERED_HERE.get(raw_path) or _models(raw_path, headers)
+    else:
+        known = _ANSWERED_HERE.get(raw_path) if (method, raw_path) == ("HEAD", _HELLO) else None
+    known = known or _stored_response(method, raw_path)
+    if known is not None:
+        return known
     if method == "GET" and raw_path == "/v1/responses":
         # The websocket that Codex tries first: at a 426 it goes on over HTTP at once.
         words = "no websockets here: post to this path"

@@ -6,8 +6,10 @@ from contextlib import contextmanager
 from typing import Final
 
 from earmark.gateway.app import Gateway
+from earmark.gateway.endpoints import is_mounted_path
 from earmark.serving.connections import ConnectionLimits, most_connections
 from earmark.serving.listening import listen, serve_in_thread, serve_on, url_of
+from earmark.serving.mounted import Mounted
 
 #: Seconds for a request's body, of 32 MB at most.
 _BODY_S: Final = 120.0
@@ -33,6 +35,11 @@ def serve(gateway: Gateway, listener: socket.socket, started: Callable[[], None]
         grace_s=GRACE_S,
         date_header=False,  # the provider's own passes
     )
+
+
+def mountable(gateway: Gateway) -> Mounted:
+    """Return *gateway* as it is served beside another application."""
+    return Mounted(app=gateway, takes=is_mounted_path, limits=_limits(), grace_s=GRACE_S)
 
 
 @contextmanager

@@ -1,11 +1,12 @@
 """The service: the API, health, metrics and pages of one workspace, as an ASGI application."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
+from prometheus_client.core import Metric
 from starlette.types import ASGIApp
 
 from earmark import __version__
@@ -36,6 +37,7 @@ def create_app(
     clock: Clock,
     agent: str | None = None,
     approval_for: frozenset[str] = DESTRUCTIVE,
+    more_metrics: Callable[[], list[Metric]] = list,
 ) -> FastAPI:
     """Return the service on *workspace*, which stays the caller's and outlives it.
 
@@ -45,8 +47,16 @@ def create_app(
         clock: Where time comes from.
         agent: The agent that health is about; the one that there is, unless given.
         approval_for: Which new tasks a person approves first: `destructive`, types, priorities.
+        more_metrics: Asked at each scrape for what is counted elsewhere in this process.
     """
-    service = Service.on(workspace, settings, clock, agent=agent, approval_for=approval_for)
+    service = Service.on(
+        workspace,
+        settings,
+        clock,
+        agent=agent,
+        approval_for=approval_for,
+        more_metrics=more_metrics,
+    )
     app = Application(service)
     app.include_router(health.router)
     app.include_router(api())

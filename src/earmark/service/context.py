@@ -1,10 +1,12 @@
 """What the routes of one service share."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Request
+from prometheus_client.core import Metric
 
 from earmark.clock import Clock
 from earmark.config.settings import ServiceSettings
@@ -44,6 +46,7 @@ class Service:
         *,
         agent: str | None,
         approval_for: frozenset[str],
+        more_metrics: Callable[[], list[Metric]] = list,
     ) -> "Service":
         """Return the parts of a service on *workspace*; see `create_app`."""
         tokens = Tokens(workspace.tables, clock)
@@ -57,7 +60,7 @@ class Service:
             stored_answers=StoredAnswers(workspace.tables, clock),
             event_streams=EventStreams(workspace),
             readiness=Readiness(workspace, clock, agent=agent),
-            metrics=Metrics(workspace, clock, refusals),
+            metrics=Metrics(workspace, clock, refusals, more_metrics),
             refusals=refusals,
             approval_for=approval_for,
         )

@@ -38,8 +38,18 @@ _BUDGET: Final = ("budget",)
 class Metrics:
     """The metrics of one service, read on connections of their own."""
 
-    def __init__(self, workspace: Workspace, clock: Clock, refusals: Counter[str]) -> None:
-        """Tell of *workspace*'s books; *refusals* is counted by the routes."""
+    def __init__(
+        self,
+        workspace: Workspace,
+        clock: Clock,
+        refusals: Counter[str],
+        more: Callable[[], list[Metric]] = list,
+    ) -> None:
+        """Tell of *workspace*'s books; *refusals* is counted by the routes.
+
+        *more* is asked at each scrape for what is counted elsewhere in this process.
+        """
+        self._more = more
         self._ledger = workspace.ledger
         self._clock = clock
         self._refusals = refusals
@@ -58,7 +68,7 @@ class Metrics:
         """
         families = await self._families.get(PATIENCE_S)
         registry = CollectorRegistry(auto_describe=False)
-        registry.register(_Families([*families, self._denied()]))
+        registry.register(_Families([*families, self._denied(), *self._more()]))
         encode, media_type = choose_encoder(accept)
         return encode(registry), media_type
 

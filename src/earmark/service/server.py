@@ -8,7 +8,8 @@ from fastapi import FastAPI
 
 from earmark.config.settings import ServiceSettings
 from earmark.serving.connections import ConnectionLimits, most_connections
-from earmark.serving.listening import serve_on
+from earmark.serving.listening import GRACE_S, serve_on
+from earmark.serving.mounted import Mounted, MountedApp
 
 #: Seconds for the answer that a body took too long, after which the connection is closed anyway.
 _ANSWER_S: Final = 2.0
@@ -24,20 +25,30 @@ def connection_limits(settings: ServiceSettings) -> ConnectionLimits:
     )
 
 
-def serve(app: FastAPI, listener: socket.socket, started: Callable[[], None]) -> None:
+def serve(
+    app: FastAPI,
+    listener: socket.socket,
+    started: Callable[[], None],
+    *,
+    mounted: Mounted | None = None,
+) -> None:
     """Answer requests on *listener* until SIGTERM or SIGINT; those under way are answered first.
 
     Args:
         app: What answers, made by `create_app`.
         listener: Closed in the end.
         started: Called once it answers.
+        mounted: What answers at its own paths, beside the service and without its limits.
     """
     service = app.state.service
+    limits = connection_limits(service.settings)
     serve_on(
         listener,
-        app,
-        connection_limits(service.settings),
+        app if mounted is None else MountedApp(app, mounted, service.clock),
+        limits if mounted is None else limits.widest(mounted.limits),
         started=started,
         # A stream of events has no end of its own, and would be waited for.
         ending=service.event_streams.close,
+        grace_s=GRACE_S if mounted is None else max(GRACE_S, mounted.grace_s),
+        date_header=mounted is None,  # else each has its own
     )

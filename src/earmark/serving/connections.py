@@ -63,6 +63,15 @@ class ConnectionLimits:
     total: int = 1 << 20
     """Connections of all addresses, whatever they do."""
 
+    def widest(self, other: "ConnectionLimits") -> "ConnectionLimits":
+        """Return limits within which a connection may be one that either would let be."""
+        return ConnectionLimits(
+            head_s=max(self.head_s, other.head_s),
+            body_s=max(self.body_s, other.body_s),
+            pending_per_address=max(self.pending_per_address, other.pending_per_address),
+            total=max(self.total, other.total),
+        )
+
 
 class Connections:
     """The open connections of one server; its methods belong to the event loop's thread."""
