@@ -24,7 +24,7 @@ from earmark.money import Money
 from earmark.stores.open_tables import open_tables
 
 if TYPE_CHECKING:
-    from earmark.gateway.session_statement import SessionStatement
+    from earmark.workspace.session_statement import SessionStatement
 
 app = group("Run any agent's command under a budget, without changing it.")
 

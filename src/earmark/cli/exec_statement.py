@@ -8,7 +8,7 @@ from earmark.cli.session import Session, write_json
 from earmark.cli.table import Table
 
 if TYPE_CHECKING:
-    from earmark.gateway.session_statement import SessionStatement
+    from earmark.workspace.session_statement import SessionStatement
 
 _HEADINGS = ("model", ">calls", ">settled", ">held")
 

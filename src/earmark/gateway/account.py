@@ -8,11 +8,11 @@ from typing import Any, Final
 from earmark.clock import iso, to_datetime
 from earmark.errors import InvalidUsage, NotFound
 from earmark.gateway.access import Holder
-from earmark.gateway.left import usd_left
 from earmark.gateway.session_budgets import SessionBudgets
 from earmark.ledger.async_ledger import AsyncLedger
 from earmark.ledger.values import Reservation
 from earmark.money import Money
+from earmark.workspace.session_statement import usd_left
 
 #: Reservations that are read for one page of a statement.
 _PAGE: Final = 1000

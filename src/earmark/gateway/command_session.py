@@ -5,16 +5,12 @@ from collections import Counter
 from secrets import token_urlsafe
 
 from earmark.errors import CallFailed, NoBudget
-from earmark.gateway.left import usd_left
 from earmark.gateway.metrics import refusal_reason
-from earmark.gateway.session_statement import SessionCall, SessionStatement
 from earmark.ids import new_key, new_run_id
 from earmark.ledger.ledger import Ledger
 from earmark.money import Money
+from earmark.workspace.session_statement import SessionStatement, read_calls, usd_left
 from earmark.workspace.tokens import GATEWAY, GatewayAccess, TokenRow
-
-#: Reservations that are read at once.
-_PAGE = 1000
 
 
 class CommandSession:
@@ -77,13 +73,10 @@ class CommandSession:
 
     def statement(self) -> SessionStatement:
         """Return what its calls came to until now."""
-        ledger, calls, after = self._ledger, list[SessionCall](), 0
-        while page := ledger.holds(self.budget, state=None, after=after, most=_PAGE):
-            calls += map(SessionCall.of, page)
-            after = page[-1].seq
+        ledger = self._ledger
         return SessionStatement(
             budget=self.budget,
-            calls=calls,
+            calls=read_calls(ledger, self.budget),
             limit=self._limit,
             left=usd_left(ledger.store.accounts(self.budget, ledger.clock.instant())),
             refusals=dict(self._refusals),

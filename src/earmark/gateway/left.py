@@ -1,22 +1,9 @@
 """What a client is told of its budget beside an answer. Pure, but for reading the accounts."""
 
-from collections.abc import Sequence
-
 from earmark.admission.ticket import AsyncTicket
 from earmark.gateway.headers import BUDGET
 from earmark.ledger.async_ledger import AsyncLedger
-from earmark.ledger.values import Account
-from earmark.money import Money
-
-
-def usd_left(accounts: Sequence[Account]) -> Money | None:
-    """Return what the smallest limit in USD has left; `None` where none is in USD."""
-    left = [
-        account.line.limit - account.settled - account.held
-        for account in accounts
-        if account.line.unit == "usd"
-    ]
-    return Money.nanos(min(left)) if left else None
+from earmark.workspace.session_statement import usd_left
 
 
 async def hold_headers(ticket: AsyncTicket, ledger: AsyncLedger) -> dict[str, str]:

@@ -9,8 +9,8 @@ from earmark.admission.charge import HoldQuote
 from earmark.admission.guard import AsyncGuard
 from earmark.admission.request import OpenOptions
 from earmark.gateway.answers import Send, send_json
-from earmark.gateway.left import usd_left
 from earmark.ledger.async_ledger import AsyncLedger
+from earmark.workspace.session_statement import usd_left
 
 
 async def send_quote(

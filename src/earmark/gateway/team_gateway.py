@@ -9,8 +9,8 @@ import httpx2
 
 from earmark.config.values import is_loopback
 from earmark.errors import EarmarkError, InvalidConfig
-from earmark.gateway.session_statement import SessionCall, SessionStatement
 from earmark.money import Money
+from earmark.workspace.session_statement import SessionCall, SessionStatement
 
 _TIMEOUT_S: Final = 30.0
 _DENIED: Final = frozenset({401, 403})

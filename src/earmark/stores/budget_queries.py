@@ -1,6 +1,7 @@
 """Budgets in pages, with or without the thousands that runs opened, and their balances."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Final, cast
 
 from earmark.budget.budget import Budget
@@ -9,10 +10,12 @@ from earmark.errors import NotFound
 from earmark.ledger.answers import Balance, balance
 from earmark.ledger.books import Books
 from earmark.ledger.rows import LedgerRows
+from earmark.ledger.store import Filter
 from earmark.ledger.sync_ledger import SyncLedger
 from earmark.ledger.values import Account
 from earmark.stores.rows import ACCOUNT_COLUMNS, account_of, budget_of, select_budgets
 from earmark.stores.tables import Rows, Tables
+from earmark.stores.totals import summed_parts, whole_sum
 
 _IN_MEMORY: Final = "memory:"
 _LAST: Final = "SELECT at FROM {schema}.entry ORDER BY seq DESC LIMIT 1"
@@ -20,6 +23,32 @@ _ACCOUNTS: Final = f"SELECT {ACCOUNT_COLUMNS} FROM {{schema}}.account WHERE "
 _AT_PLACE: Final = '(budget = ? AND unit = ? AND "window" = ? AND start = ?)'
 #: Terms of one statement: each is a look into the index, and databases bound how deep they nest.
 _PLACES_AT_ONCE: Final = 200
+
+
+@dataclass(slots=True)
+class CallSums:
+    """What several calls came to; amounts are nano-USD."""
+
+    calls: int = 0
+    settled: int = 0
+    """Presumed cost included."""
+    held: int = 0
+    """Of those that are under way."""
+
+    def add(self, calls: int, settled: int, held: int) -> None:
+        """Add what some more came to."""
+        self.calls += calls
+        self.settled += settled
+        self.held += held
+
+
+_CALL_SUMS: Final = (
+    "SELECT budget, count(*), "
+    + summed_parts("CASE WHEN state = 'settled' OR state = 'presumed' THEN actual_usd ELSE 0 END")
+    + ", "
+    + summed_parts("CASE WHEN state = 'open' THEN usd ELSE 0 END")
+    + " FROM {schema}.reservation WHERE budget IN ("
+)
 
 
 class BudgetQueries:
@@ -51,6 +80,31 @@ class BudgetQueries:
             return [each for each in found if each.path > after][:most]
         sql, values = select_budgets("{schema}.", prefix, kind, after=after, most=most)
         return self._tables.read(lambda rows: list(map(budget_of, rows.run(sql, *values))))
+
+    def sessions(self, *, after: str = "", most: int) -> list[Budget]:
+        """Return a page of the budgets that sessions opened for themselves, by path."""
+        if self._ledger.store.url == _IN_MEMORY:
+            found = self._ledger.budgets(kind="session")
+            return [each for each in found if each.path > after][:most]
+        sql, values = select_budgets("{schema}.", kind="session", after=after, most=most)
+        return self._tables.read(lambda rows: list(map(budget_of, rows.run(sql, *values))))
+
+    def call_sums(self, paths: Sequence[str]) -> dict[str, CallSums]:
+        """Return what the calls that each of *paths* paid came to, one query for all of them."""
+        found = {path: CallSums() for path in paths}
+        if not found:
+            return found
+        if self._ledger.store.url == _IN_MEMORY:
+            for each in self._ledger.store.reservations(Filter()):
+                if each.budget in found:
+                    settled = 0 if each.settled is None else each.settled.in_nanos
+                    held = each.amount.in_nanos if each.state == "open" else 0
+                    found[each.budget].add(1, settled, held)
+            return found
+        sql = _CALL_SUMS + ", ".join("?" * len(found)) + ") GROUP BY budget"
+        for budget, calls, *parts in self._tables.read(lambda rows: list(rows.run(sql, *found))):
+            found[budget].add(calls, whole_sum(parts[:2]), whole_sum(parts[2:]))
+        return found
 
     def get(self, path: str) -> Budget:
         """Return the budget at exactly *path*.

@@ -25,18 +25,19 @@ LimitKey = tuple[str, str, str]
 _BITS: Final = 31
 
 
-def _parts(amount: str) -> str:
+def summed_parts(amount: str) -> str:
     """Return the columns that sum *amount* in two parts: a sum of sums may be above 64 bits."""
     return f"sum(({amount}) >> {_BITS}), sum(({amount}) & {(1 << _BITS) - 1})"
 
 
-def _whole(parts: Sequence[int]) -> int:
+def whole_sum(parts: Sequence[int]) -> int:
+    """Return the sum that two such columns add up to."""
     return (int(parts[0]) << _BITS) + int(parts[1])
 
 
 _IN_MEMORY: Final = "memory:"
 _SETTLED: Final = (
-    f'SELECT budget, unit, "window", {_parts("settled")} FROM {{schema}}.account'
+    f'SELECT budget, unit, "window", {summed_parts("settled")} FROM {{schema}}.account'
     " JOIN {schema}.budget ON path = budget WHERE budget.kind = 'budget'"
     ' GROUP BY budget, unit, "window"'
 )
@@ -59,7 +60,7 @@ _COUNTED_BACK: Final = (
 )
 _NAMES_ACCOUNT: Final = "' ' || accounts || ' ' LIKE ?"
 _OVERRUN: Final = (
-    f"SELECT budget, {_parts('actual_usd - usd')} FROM {{schema}}.reservation"
+    f"SELECT budget, {summed_parts('actual_usd - usd')} FROM {{schema}}.reservation"
     " WHERE state = 'settled' AND actual_usd > usd GROUP BY budget"
 )
 _EXPIRED: Final = (
@@ -102,7 +103,7 @@ def read_totals(store: Store, tables: Tables) -> Totals:
 def _from_rows(rows: Rows) -> Totals:
     totals = Totals()
     for budget, unit, window, *parts in rows.run(_SETTLED):
-        totals.settled[budget, unit, window] = _whole(parts)
+        totals.settled[budget, unit, window] = whole_sum(parts)
 
     @cache
     def limit_key_of(number: int) -> LimitKey:
@@ -113,7 +114,7 @@ def _from_rows(rows: Rows) -> Totals:
         _add_presumed(totals, _counts(*_closed(row), limit_key_of))
     for row in _counted_back(rows):
         _drop_repeats(totals, _counts(*_closed(row), limit_key_of))
-    _fold(totals.overrun, [(budget, _whole(parts)) for budget, *parts in rows.run(_OVERRUN)])
+    _fold(totals.overrun, [(budget, whole_sum(parts)) for budget, *parts in rows.run(_OVERRUN)])
     _fold(totals.expired, rows.run(_EXPIRED))
     _earliest(totals.oldest, rows.run(_OLDEST))
     return totals

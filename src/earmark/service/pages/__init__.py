@@ -12,6 +12,7 @@ from earmark.service.pages import (
     routes_board,
     routes_budgets,
     routes_runs,
+    routes_sessions,
     routes_siblings,
     routes_tasks,
 )
@@ -27,6 +28,7 @@ def router() -> APIRouter:
         routes_tasks,
         routes_budgets,
         routes_runs,
+        routes_sessions,
         routes_siblings,
         assets,
     ):

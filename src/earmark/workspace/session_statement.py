@@ -1,15 +1,37 @@
-"""What the calls of one command came to: its session's statement. Pure."""
+"""What the calls of a session came to: its statement."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from msgspec import Struct, field
 
-from earmark.ledger.values import Reservation
+from earmark.ledger.ledger import Ledger
+from earmark.ledger.values import Account, Reservation
 from earmark.money import Money
 from earmark.workspace.resources.books import labels_of
 
 _UNNAMED: Final = "?"
+#: Reservations that are read at once.
+_PAGE: Final = 1000
+
+
+def read_calls(ledger: Ledger, budget: str) -> "list[SessionCall]":
+    """Return the calls at or below *budget*, in their order."""
+    calls, after = list[SessionCall](), 0
+    while page := ledger.holds(budget, state=None, after=after, most=_PAGE):
+        calls += map(SessionCall.of, page)
+        after = page[-1].seq
+    return calls
+
+
+def usd_left(accounts: Sequence[Account]) -> Money | None:
+    """Return what the smallest limit in USD has left; `None` where none is in USD."""
+    left = [
+        account.line.limit - account.settled - account.held
+        for account in accounts
+        if account.line.unit == "usd"
+    ]
+    return Money.nanos(min(left)) if left else None
 
 
 class SessionCall(Struct, frozen=True, kw_only=True):
