@@ -1,18 +1,15 @@
 """Answers over ASGI: the gateway's own, and the refusals of each API in its form."""
 
 import json
-from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from earmark.apis.refusals import RefusalResponse, error_response, refusal
 from earmark.errors import EarmarkError
 from earmark.gateway.denied import Denied
+from earmark.serving.asgi import AsgiScope, Send
 from earmark.serving.connections import BREAK_OFF
 
-AsgiScope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 RawHeaders = list[tuple[bytes, bytes]]
 
 

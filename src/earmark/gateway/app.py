@@ -13,10 +13,6 @@ from earmark.errors import CallFailed, EarmarkError
 from earmark.gateway.access import CheckToken, Holders
 from earmark.gateway.account import balance_of, statement_of
 from earmark.gateway.answers import (
-    AsgiScope,
-    Message,
-    Receive,
-    Send,
     break_off,
     is_expected,
     raw_headers,
@@ -39,6 +35,7 @@ from earmark.ledger.async_ledger import AsyncLedger
 from earmark.ledger.ledger import Ledger
 from earmark.pricing.book import ExactPriceBook
 from earmark.pricing.preload import preload
+from earmark.serving.asgi import AsgiScope, Message, Receive, Send
 from earmark.serving.hosts import LOCAL_NAMES, HostNames, named_host
 from earmark.stores.tables import Tables
 

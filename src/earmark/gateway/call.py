@@ -19,7 +19,7 @@ from earmark.apis.provider_count import count_request
 from earmark.config.settings import GatewaySettings
 from earmark.errors import EarmarkError, InvalidUsage, KeyReused, ReservationClosed
 from earmark.gateway.access import Holder
-from earmark.gateway.answers import Send, raw_headers, send_answer
+from earmark.gateway.answers import raw_headers, send_answer
 from earmark.gateway.body import decoded, spliced
 from earmark.gateway.closing import policy_at
 from earmark.gateway.denied import Denied
@@ -38,6 +38,7 @@ from earmark.gateway.upstreams import Upstream, Upstreams
 from earmark.ledger.async_ledger import AsyncLedger
 from earmark.money import Money
 from earmark.pricing.json_values import mapping
+from earmark.serving.asgi import Send
 
 #: What a provider answers with a reply, and what no client is sent after.
 _SUCCESS: Final = range(200, 300)

@@ -13,8 +13,8 @@ from typing import Final
 from earmark.admission.ticket import AsyncTicket
 from earmark.clock import Clock
 from earmark.errors import BudgetExceeded, CallFailed, EarmarkError
-from earmark.gateway.answers import Message, Send
 from earmark.gateway.denied import Denied
+from earmark.serving.asgi import Message, Send
 
 #: Tokens, models and pairs of them that have a line of their own; all others share `other`.
 MOST_TOKENS: Final = 100

@@ -6,8 +6,8 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Final, Self
 
-from earmark.gateway.answers import Receive
 from earmark.gateway.denied import Denied
+from earmark.serving.asgi import Receive
 
 #: Bytes of a request's body.
 LARGEST_BODY: Final = 32 << 20

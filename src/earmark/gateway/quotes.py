@@ -8,8 +8,9 @@ from typing import Any
 from earmark.admission.charge import HoldQuote
 from earmark.admission.guard import AsyncGuard
 from earmark.admission.request import OpenOptions
-from earmark.gateway.answers import Send, send_json
+from earmark.gateway.answers import send_json
 from earmark.ledger.async_ledger import AsyncLedger
+from earmark.serving.asgi import Send
 from earmark.workspace.session_statement import usd_left
 
 

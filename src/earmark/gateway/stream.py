@@ -10,13 +10,14 @@ from earmark.admission.charge import Charge
 from earmark.admission.ticket import AsyncTicket
 from earmark.apis.streams import ClosingEvent
 from earmark.errors import BudgetExceeded, InvalidUsage, ReservationClosed
-from earmark.gateway.answers import Send, raw_headers, send_body, send_head
+from earmark.gateway.answers import raw_headers, send_body, send_head
 from earmark.gateway.events import EventSplitter, RawEvent, encoded, is_last
 from earmark.gateway.headers import to_client
 from earmark.gateway.json_array import ArraySplitter, encoded_elements
 from earmark.gateway.kept_ids import NewIds
 from earmark.gateway.peer import Peer
 from earmark.pricing.json_values import mapping
+from earmark.serving.asgi import Send
 
 #: The media type of a stream of events, and of one that is a JSON array.
 EVENTS: Final = "text/event-stream"

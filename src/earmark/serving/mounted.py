@@ -5,27 +5,23 @@ lifespans begin before the first request and end after the last.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from email.utils import formatdate
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from earmark.clock import NANOS_PER_SECOND, Clock
+from earmark.serving.asgi import AsgiApp, Message, Receive, Send
 from earmark.serving.connections import ConnectionLimits
-
-_Message = MutableMapping[str, Any]
-_Receive = Callable[[], Awaitable[_Message]]
-_Send = Callable[[_Message], Awaitable[None]]
-_App = Callable[[_Message, _Receive, _Send], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mounted:
     """An application beside another one."""
 
-    app: _App
+    app: AsgiApp
     takes: Callable[[str], bool]
     """Whether a path, as it was sent, is one of its own."""
     limits: ConnectionLimits
@@ -36,13 +32,13 @@ class Mounted:
 class MountedApp:
     """An ASGI application of two."""
 
-    def __init__(self, app: _App, mounted: Mounted, clock: Clock) -> None:
+    def __init__(self, app: AsgiApp, mounted: Mounted, clock: Clock) -> None:
         """Give *mounted* the paths it takes, and *app* all others, whose answers get a date."""
         self._app = app
         self._mounted = mounted
         self._clock = clock
 
-    async def __call__(self, scope: _Message, receive: _Receive, send: _Send) -> None:
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Pass a request on, or begin and end both."""
         if scope["type"] == "lifespan":
             await self._live(scope, receive, send)
@@ -51,10 +47,10 @@ class MountedApp:
         else:
             await self._app(scope, receive, self._dated(send))
 
-    def _dated(self, send: _Send) -> _Send:
+    def _dated(self, send: Send) -> Send:
         """Return *send* with what the server adds where there is one application."""
 
-        async def dated(message: _Message) -> None:
+        async def dated(message: Message) -> None:
             if message["type"] == "http.response.start":
                 now = self._clock.instant() // NANOS_PER_SECOND
                 date = (b"date", formatdate(now, usegmt=True).encode())
@@ -63,7 +59,7 @@ class MountedApp:
 
         return dated
 
-    async def _live(self, scope: _Message, receive: _Receive, send: _Send) -> None:
+    async def _live(self, scope: Message, receive: Receive, send: Send) -> None:
         await receive()
         async with AsyncExitStack() as begun:
             for app in (self._mounted.app, self._app):
@@ -85,9 +81,9 @@ class _NotBegunError(Exception):
 class _Lifespan:
     """The lifespan of one application, in a task of its own: begun, and ended after the block."""
 
-    def __init__(self, app: _App, scope: _Message) -> None:
-        self._told: asyncio.Queue[_Message] = asyncio.Queue()
-        self._said: asyncio.Queue[_Message] = asyncio.Queue()
+    def __init__(self, app: AsgiApp, scope: Message) -> None:
+        self._told: asyncio.Queue[Message] = asyncio.Queue()
+        self._said: asyncio.Queue[Message] = asyncio.Queue()
         own = app({**scope}, self._told.get, self._said.put)
         self._task = asyncio.ensure_future(own)
 
@@ -107,7 +103,7 @@ class _Lifespan:
         await self._step("shutdown")
         await self._task
 
-    async def _step(self, name: str) -> _Message:
+    async def _step(self, name: str) -> Message:
         """Tell the application of a step, and return what it says once it is done.
 
         Raises:
