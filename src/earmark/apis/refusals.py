@@ -94,7 +94,6 @@ def refusal(api: str, error: Exception, client: str = "") -> RefusalResponse:
       and a 402 not at all: it gets 402.
     - LiteLLM, and aider over it, takes a 402 of the Messages API and of Gemini's for a broken
       connection and asks again, nine times in all: it gets 400 and 403 (LiteLLM 1.81, aider 0.86).
-      Of Gemini's it takes a 400 for that too.
     - The store cannot be reached: 503, to be retried; its address stays here.
 
     Args:
@@ -114,7 +113,7 @@ def refusal(api: str, error: Exception, client: str = "") -> RefusalResponse:
             case = replace(case, status=400)
         return _response(case, _anthropic(case))
     if api == "gemini":
-        if case.types in {_BILLING, _INVALID} and name.startswith("litellm"):
+        if case.types is _BILLING and name.startswith("litellm/"):
             case = replace(case, status=403)
         return _response(case, _gemini(case))
     return _response(case, _openai(case))

@@ -234,13 +234,13 @@ def test_litellm_is_not_made_to_repeat_a_message() -> None:
 
 
 def test_litellm_is_not_made_to_repeat_a_request_of_gemini_s() -> None:
-    """It repeats a 402 and a 400 of this API eight times, and a 403 never."""
+    """It takes a 402 of this API for a broken connection, a 403 for a request that must change."""
     spent = ERRORS["exhausted"]
     answer = refusal("gemini", spent, "litellm/1.81.10")
     assert (answer.status, answer.headers["x-should-retry"]) == (403, "false")
     assert answer.body["error"]["code"] == 403
     assert answer.body["error"]["status"] == "FAILED_PRECONDITION"
-    assert refusal("gemini", ERRORS["unpriced"], "litellm/1.81.10").status == 403
+    assert refusal("gemini", ERRORS["unpriced"], "litellm/1.81.10").status == 400
     assert refusal("gemini", ERRORS["held"], "litellm/1.81.10").status == 429
     assert refusal("gemini", spent, "google-genai-sdk/3.6.1").status == 402
 
