@@ -303,7 +303,7 @@ async def _send(
             kind = content_type_of(response)
             if response.status not in _SUCCESS:
                 await _pass_error(parts, response, ticket, send)
-            elif kind == EVENTS or (incoming.endpoint.stream and kind == ARRAY):
+            elif kind == EVENTS or (incoming.endpoint.is_array and kind == ARRAY):
                 hides = _hides_usage(incoming.endpoint, outgoing.written)
                 own = await hold_headers(ticket, parts.ledger)
                 counted = parts.metrics.counted(send)

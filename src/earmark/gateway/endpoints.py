@@ -39,6 +39,8 @@ class Endpoint:
     """The model, where the URL names it."""
     stream: bool = False
     """Whether the URL asks for a stream."""
+    is_array: bool = False
+    """Whether that stream is one JSON array, as no events were asked for."""
     query: str = ""
     """What is passed on of the query."""
 
@@ -135,7 +137,8 @@ def find_endpoint(method: str, raw_path: str, query: str, headers: Mapping[str, 
     if row.endpoint.stream and not _FORMS.issuperset(forms):
         words = "a stream of this API is taken as events or as a JSON array: ?alt=sse or ?alt=json"
         raise Denied(400, "unpriced", words)
-    return replace(row.endpoint, query=query)
+    is_array = row.endpoint.stream and "sse" not in forms
+    return replace(row.endpoint, query=query, is_array=is_array)
 
 
 def _find(method: str, raw_path: str, headers: Mapping[str, str]) -> _Route:

@@ -26,17 +26,24 @@ class ArraySplitter:
         self._searched: int = 0
         """Until where the rest was looked through."""
         self._in_text = False
+        self._is_other = False
+        """Whether it is no array: then it passes uncounted, and its hold is presumed."""
 
     def feed(self, chunk: bytes) -> Iterator[RawEvent]:
         """Yield the elements that end in *chunk*, each with what is before it, and the array's end.
 
+        What is no array passes as one part, which says nothing.
+
         Raises:
-            InvalidUsage: It is no array, or an element is larger than an event may be.
+            InvalidUsage: An element is larger than an event may be.
         """
         self._rest += chunk
         begun = self._rest.lstrip(_SPACE)
-        if not self._depth and begun and not begun.startswith(b"["):
-            raise InvalidUsage(detail="a stream that is not of events is no JSON array")
+        if self._is_other or (not self._depth and begun and not begun.startswith(b"[")):
+            self._is_other = True
+            rest, self._rest = self._rest, b""
+            yield RawEvent(rest, None)
+            return
         begin = 0
         while (mark := _MARK.search(self._rest, self._searched)) is not None:
             at = mark.start()
