@@ -14,6 +14,8 @@ from earmark.errors import InvalidUsage
 
 #: The most characters kept of one event; generated images come in events of several million.
 LARGEST_EVENT: Final = 64 << 20
+#: Of an event without one; source: the same, "dispatch the event".
+DEFAULT_NAME: Final = "message"
 
 _LINE_END: Final = re.compile(r"\r\n|\r|\n")
 
@@ -82,7 +84,7 @@ class EventDecoder:
     def _take(self, line: str) -> ServerEvent | None:
         """Add a whole line; return the event that it ends."""
         if not line:
-            event = ServerEvent(self._name or "message", "\n".join(self._data))
+            event = ServerEvent(self._name or DEFAULT_NAME, "\n".join(self._data))
             self._name, self._data_size = "", 0
             self._data.clear()
             return event if event.data else None

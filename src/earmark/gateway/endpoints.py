@@ -137,6 +137,8 @@ def find_endpoint(method: str, raw_path: str, query: str, headers: Mapping[str, 
     if row.endpoint.stream and not _FORMS.issuperset(forms):
         words = "a stream of this API is taken as events or as a JSON array: ?alt=sse or ?alt=json"
         raise Denied(400, "unpriced", words)
+    if not query and not row.endpoint.stream:
+        return row.endpoint
     is_array = row.endpoint.stream and "sse" not in forms
     return replace(row.endpoint, query=query, is_array=is_array)
 

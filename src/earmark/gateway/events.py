@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from earmark.apis.counters import larger_members
-from earmark.apis.event_stream import LARGEST_EVENT, EventDecoder, ServerEvent
+from earmark.apis.event_stream import DEFAULT_NAME, LARGEST_EVENT, EventDecoder, ServerEvent
 from earmark.apis.stream_parts import DONE
 from earmark.apis.streams import ClosingEvent
 from earmark.errors import InvalidUsage
@@ -16,6 +16,8 @@ from earmark.pricing.json_values import mapping
 #: An empty line, as every provider ends its events; a line's end is LF or CR LF.
 _END: Final = re.compile(rb"\n\r?\n")
 _LONGEST_END: Final = 3
+_JSON: Final = json.JSONDecoder(object_pairs_hook=larger_members)
+_DATA: Final = b"data: "
 #: Types of the event that ends a stream of the Messages and of the Responses API; Gemini has none.
 _LAST: Final = frozenset(
     {"message_stop", "response.completed", "response.incomplete", "response.failed"}
@@ -40,6 +42,7 @@ class EventSplitter:
     def __init__(self) -> None:
         self._rest = b""
         self._decoder = EventDecoder()
+        self._has_begun = False
 
     def feed(self, chunk: bytes) -> Iterator[RawEvent]:
         """Yield the events that end in *chunk*.
@@ -51,7 +54,12 @@ class EventSplitter:
         begin, searched = 0, max(0, len(self._rest) - _LONGEST_END)
         while (end := _END.search(data, searched)) is not None:
             raw = data[begin : end.end()]
-            yield from _events(raw, self._decoder.feed(raw))
+            if self._has_begun and (plain := _plain_event(raw)) is not None:
+                yield plain
+            else:
+                # A byte order mark may begin the stream.
+                self._has_begun = True
+                yield from _events(raw, self._decoder.feed(raw))
             begin = searched = end.end()
         self._rest = data[begin:]
         if len(self._rest) > LARGEST_EVENT:
@@ -62,6 +70,19 @@ class EventSplitter:
         rest, self._rest = self._rest, b""
         if rest:
             yield from _events(rest, [*self._decoder.feed(rest), *self._decoder.end()])
+
+
+def _plain_event(raw: bytes) -> RawEvent | None:
+    """Return the event of one line of data, as most are, at a fraction of the decoder's time."""
+    end = len(raw) - 2
+    if not raw.startswith(_DATA) or raw.find(b"\n") != end or b"\r" in raw:
+        return None
+    if not len(_DATA) < end <= LARGEST_EVENT:
+        return None
+    try:
+        return RawEvent(raw, decoded_event(raw[len(_DATA) : end].decode()), DEFAULT_NAME)
+    except UnicodeDecodeError:
+        return None
 
 
 def _events(raw: bytes, found: list[ServerEvent]) -> Iterator[RawEvent]:
@@ -91,6 +112,6 @@ def encoded(events: list[ClosingEvent]) -> bytes:
 def decoded_event(text: str) -> object:
     """Return the JSON of one event, or *text* where it is none; of a name's values the larger."""
     try:
-        return json.loads(text, object_pairs_hook=larger_members)
+        return _JSON.decode(text)
     except (ValueError, RecursionError):
         return text

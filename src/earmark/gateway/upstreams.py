@@ -18,6 +18,9 @@ from earmark.gateway.denied import Denied
 from earmark.gateway.endpoints import Endpoint
 from earmark.provider.server import Server, base_url_of
 
+#: So many models are kept with where they go; their names are the clients' own words.
+_MOST_KEPT: Final = 1000
+_LONGEST_KEPT: Final = 200
 #: The paths at which to ask, where a client is one of the other API's.
 _SPEAKS: Final = {
     "openai": "/v1/chat/completions",
@@ -60,6 +63,7 @@ class Upstreams:
         self._allowed = {name: frozenset(api.options) for name, api in settings.apis.items()}
         self._key = key
         self._defaults = _defaults(settings.providers)
+        self._found: dict[tuple[str | None, ...], Upstream] = {}
 
     def find(self, endpoint: Endpoint, model: str) -> Upstream:
         """Return where a request for *model*, as its client names it, goes.
@@ -77,12 +81,27 @@ class Upstreams:
                 f" ask it at {_SPEAKS[family_of(settings.api)]}"
             )
             raise Denied(400, "other_api", words)
+        api_key = self._key(provider, settings)
+        place = provider, name, api_key, endpoint.api, endpoint.path, endpoint.query
+        found = self._found.get(place)
+        if found is None:
+            found = self._upstream(provider, name, api_key, endpoint)
+            if len(name) + len(endpoint.query) <= _LONGEST_KEPT:
+                self._found[place] = found
+                if len(self._found) > _MOST_KEPT:
+                    del self._found[next(iter(self._found))]
+        return found
+
+    def _upstream(
+        self, provider: str, name: str, api_key: str | None, endpoint: Endpoint
+    ) -> Upstream:
+        settings, family = self._settings[provider], family_of(endpoint.api)
         dialect = replace(DIALECTS[family], path=endpoint.path, stream_path="", stream_query={})
         server = Server(
             provider=provider,
             dialect=dialect,
             base_url=base_url_of(provider, settings.base_url, dialect),
-            api_key=self._key(provider, settings),
+            api_key=api_key,
         )
         url = server.url(name, stream=False)
         if endpoint.query:

@@ -119,6 +119,8 @@ def _check(details: object) -> None:
 
 def _mended(text: str) -> str:
     """Return *text* without what cannot be printed, cut where its JSON would be too long."""
+    if text.isprintable() and len(json.dumps(text)) - 2 <= _LONGEST_NAME:
+        return text
     kept, size = "", 0
     for each in text:
         letter = each if each.isprintable() else "?"

@@ -9,11 +9,15 @@ _SCALARS: Final = frozenset({str, int, float, bool, type(None)})
 
 def mapping(value: object) -> Mapping[str, Any]:
     """Return *value* if it is a JSON object, else an empty one."""
+    if type(value) is dict:  # nearly always, and a fifth of the time of asking an abstract class
+        return cast("dict[str, Any]", value)
     return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
 
 
 def items(value: object) -> Sequence[Any]:
     """Return *value* if it is a JSON array, else an empty one."""
+    if type(value) is list:
+        return cast("list[Any]", value)
     is_list = isinstance(value, Sequence) and not isinstance(value, str | bytes)
     return cast("Sequence[Any]", value) if is_list else ()
 

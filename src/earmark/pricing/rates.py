@@ -136,20 +136,14 @@ class RateTable:
             )
 
     def _check_bounded(self, bounded: Collection[str], name: str) -> None:
-        for kind in self.kinds:
-            if UNITS[kind].family not in {"tokens", "tool_calls"} and kind not in bounded:
+        for kind in _billed_beside_tokens(self.kinds):
+            if kind not in bounded:
                 raise unpriced(
                     f"'{name}' bills {kind} too, which has no bound: use a declared cost"
                 )
 
     def _columns(self, direction: str, excluded: Collection[str], name: str) -> tuple[int, ...]:
-        columns = tuple(
-            index
-            for index, kind in enumerate(self.kinds)
-            if kind not in excluded
-            and UNITS[kind].family == "tokens"
-            and UNITS[kind].dimension("direction") == direction
-        )
+        columns = _token_columns(self.kinds, direction, frozenset(excluded))
         if not columns:
             raise unpriced(no_price(name, f"{direction}_tokens"))
         return columns
@@ -198,6 +192,26 @@ def _contradiction(whole: str, usage: Usage) -> str:
         if kind != whole and kind in UNITS and whole in UNITS and UNITS[whole].includes(UNITS[kind])
     ]
     return f"{', '.join(parts)} cannot be part of {whole} {usage.get(whole)}"
+
+
+@lru_cache(maxsize=4096)
+def _token_columns(
+    kinds: tuple[str, ...], direction: str, excluded: frozenset[str]
+) -> tuple[int, ...]:
+    """Return where the *kinds* of tokens of one *direction* stand, but for those *excluded*."""
+    return tuple(
+        index
+        for index, kind in enumerate(kinds)
+        if kind not in excluded
+        and UNITS[kind].family == "tokens"
+        and UNITS[kind].dimension("direction") == direction
+    )
+
+
+@lru_cache(maxsize=4096)
+def _billed_beside_tokens(kinds: tuple[str, ...]) -> tuple[str, ...]:
+    """Return those *kinds* that are neither tokens nor calls of tools."""
+    return tuple(kind for kind in kinds if UNITS[kind].family not in {"tokens", "tool_calls"})
 
 
 @lru_cache(maxsize=4096)

@@ -143,6 +143,12 @@ def budget_of(row: Row) -> Budget:
         UnknownUnit: It has a limit of a unit that this program does not know.
     """
     _, text, kind = row
+    return _read_budget(text, kind)
+
+
+@lru_cache(maxsize=1024)
+def _read_budget(text: str, kind: str) -> Budget:
+    """Return a budget by its text: each reserve and each balance reads those on its path anew."""
     body = json.loads(text)
     try:
         return Budget.from_json({**body, "kind": kind})
