@@ -27,7 +27,7 @@ mutations: $(VENV)/dev.done
 # they work; asks the package index for a few minutes.
 neighbours: export EARMARK_TEST_INDEX := 1
 neighbours: $(VENV)/dev.done
-	$(BIN)/python -m pytest tests/test_installation.py tests/unit/benchmarks/test_peers.py $(ARGS)
+	$(BIN)/python -m pytest tests/test_installation.py tests/unit/benchmarks/test_peers.py tests/unit/benchmarks/test_gateway.py $(ARGS)
 
 # Real clients through the gateway: installs them from npm and PyPI into build/clients, brings each into
 # each situation, and writes the tables of docs/clients.md.

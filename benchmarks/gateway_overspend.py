@@ -17,6 +17,7 @@ from typing import Final
 from benchmarks.gateway_load import PATIENCE_S, Answers, Door, ask, get_json
 from benchmarks.gateway_subjects import Subject
 from benchmarks.gateway_upstream import MODEL, TOKENS
+from benchmarks.peer_places import forget_all
 from earmark.clock import NANOS_PER_SECOND
 
 CROWD: Final = 64
@@ -112,6 +113,8 @@ def overspend(subject: Subject, folder: Path, upstream: str, redis: str) -> Over
 def _fresh(subject: Subject, folder: Path, upstream: str, usd: int, redis: str) -> Path:
     ground = folder.with_name(f"{subject.name.lower()}-{folder.name}")
     ground.mkdir(parents=True)
+    if redis:
+        forget_all(redis)
     subject.write(ground, upstream, usd, redis)
     return ground
 

@@ -10,6 +10,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from time import perf_counter
 from typing import Final
+from urllib.parse import urlsplit
 
 from benchmarks.settings import NotHereError, tell
 
@@ -118,6 +119,16 @@ def redis_server(program: Path, folder: Path, options: Sequence[str]) -> Generat
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def forget_all(url: str) -> None:
+    """Empty the Redis server at *url*: not every program keeps its keys apart."""
+    place = urlsplit(url)
+    with socket.create_connection((place.hostname, place.port), _PATIENCE_S) as connection:
+        connection.sendall(b"FLUSHALL\r\n")
+        answer = connection.recv(64)
+    if not answer.startswith(b"+OK"):
+        raise NotHereError("the Redis server does not forget what was in it")
 
 
 def free_port() -> int:
