@@ -133,20 +133,20 @@ def test_a_service_has_the_gateway_where_its_configuration_says_so(tmp_path: Pat
     ask = {**ASK, "stream": False}
     with UpstreamStub() as stub:
         token = prepared(tmp_path, stub)
-        headers = {"authorization": f"Bearer {token}"}
+        patient = {"headers": {"authorization": f"Bearer {token}"}, "timeout": LAST_RESORT_S}
         stub.answer(Answer(body=completion(USAGE, model="gpt-4o-mini")))
         with served(tmp_path, "serve") as (_, url):
-            missing = httpx2.post(f"{url}/v1/chat/completions", json=ask, headers=headers)
+            missing = httpx2.post(f"{url}/v1/chat/completions", json=ask, **patient)
             assert missing.status_code == 404
         with (tmp_path / "earmark.toml").open("a", encoding="utf-8") as settings:
             settings.write("\n[gateway]\nserve = true\n")
         with served(tmp_path, "serve") as (process, url):
-            reply = httpx2.post(f"{url}/v1/chat/completions", json=ask, headers=headers)
+            reply = httpx2.post(f"{url}/v1/chat/completions", json=ask, **patient)
             assert reply.status_code == 200, reply.text
-            assert httpx2.get(f"{url}/readyz").status_code == 200
-            balance = httpx2.get(f"{url}/v1/earmark/balance", headers=headers).json()
+            assert httpx2.get(f"{url}/readyz", timeout=LAST_RESORT_S).status_code == 200
+            balance = httpx2.get(f"{url}/v1/earmark/balance", **patient).json()
             assert balance["available_usd"] == "0.9999946"
-            assert httpx2.get(f"{url}/v1/budgets", headers=headers).status_code in {401, 403}
+            assert httpx2.get(f"{url}/v1/budgets", **patient).status_code in {401, 403}
             process.send_signal(signal.SIGTERM)
             assert process.wait(LAST_RESORT_S) == 0
         assert len(stub.requests) == 1

@@ -102,7 +102,7 @@ def test_streams_and_waiting_clients_are_counted_while_they_last() -> None:
 
 def test_only_who_may_read_at_the_service_sees_them(house: GatewayHouse) -> None:
     """Nobody without a token, and no token of the gateway, not even its own."""
-    with httpx2.Client(base_url=house.url) as anybody:
+    with httpx2.Client(base_url=house.url, timeout=LAST_RESORT_S) as anybody:
         assert anybody.get("/metrics").status_code == 401
     assert house.get("/metrics").status_code == 401
     row, reader = house.tokens.create("prometheus", ["read"])

@@ -14,6 +14,7 @@ from earmark.gateway.endpoints import find_endpoint, is_mounted_path
 from earmark.serving.connections import ConnectionLimits
 from earmark.serving.mounted import Mounted, MountedApp
 from earmark.testing import ManualClock
+from support.last_resort import LAST_RESORT_S
 from support.mounted_house import MountedHouse, mounted_house
 from support.stub_server import completion
 from support.upstream_stub import Answer
@@ -108,7 +109,7 @@ def test_the_service_is_as_it_was(house: MountedHouse) -> None:
 
 def test_a_key_of_one_opens_nothing_of_the_other(house: MountedHouse) -> None:
     """The cookie of a login, a token of the service, a token of the gateway."""
-    with httpx2.Client(base_url=house.url) as browser:
+    with httpx2.Client(base_url=house.url, timeout=LAST_RESORT_S) as browser:
         entered = browser.post("/login", data={"token": house.admin, "next": "/"})
         assert entered.status_code == 303
         assert browser.get("/budgets").status_code == 200
