@@ -210,6 +210,14 @@ class Machine(RuleBasedStateMachine):
         change = setting(path, limits=given, timezone=zone)
         self.ask(change, Extend(key, by, f"m{self.keys}"), Release(key))
 
+    @rule(observed=st.booleans(), path=spots, asked=amounts, by=more)
+    def observe(self, path: str, asked: Amounts, by: Amounts, *, observed: bool) -> None:
+        """Let the tree count without refusing, or refuse again; something is opened and grows."""
+        new = f"k{self.keys}"
+        self.keys += 1
+        self.ask(setting("a", observed=observed))
+        self.ask(Reserve(new, path, asked, 7200 * SECOND), Extend(new, by, f"x{new}"))
+
     @rule(path=spots, lasts=hours | st.none(), name=names)
     def pause(self, path: str, lasts: int | None, name: str) -> None:
         """Pause a budget for a while or for good."""

@@ -12,6 +12,7 @@ from msgspec.structs import asdict, replace
 
 from earmark.budget.budget import Budget, Pause
 from earmark.budget.path import ancestors
+from earmark.errors import Reason
 from earmark.ledger.budget_rules import decide_budget, fingerprint
 from earmark.ledger.rules import decide
 from earmark.ledger.values import (
@@ -117,6 +118,8 @@ class Model:
             places += tuple(place for place in above if place[:3] not in own)
         scope = self._scope(op, path, places, now)
         decision = decide(scope, known, op, now, self._next)
+        if isinstance(decision, Refused) and decision.account and scope.observed:
+            assert decision.reason in {None, Reason.UNPRICED}, "observed, no limit refuses"
         if isinstance(decision, Accepted):
             self._keep(decision, places, scope.accounts)
             if isinstance(op, Extend):
@@ -127,7 +130,12 @@ class Model:
         accounts = tuple(self._account(place, op, now) for place in places)
         paused = self._paused(path, now) if path and isinstance(op, Reserve | Extend) else None
         numbers = (0,) * len(accounts)
-        return Scope(accounts, numbers, *paused) if paused else Scope(accounts, numbers)
+        observed = self._observed(path)
+        return Scope(accounts, numbers, *(paused or ("", None)), observed=observed)
+
+    def _observed(self, path: str) -> bool:
+        root = self.budgets.get(path.partition("/")[0])
+        return root is not None and root.observed
 
     def _account(self, place: Place, op: OnReservation, now: int) -> Account:
         sums = self.sums[place]
@@ -147,13 +155,17 @@ class Model:
         if not decision.held:
             return
         self.places[reservation.key] = places
+        over = False
         settled = decision.settled or [account.settled for account in accounts]
         rows = zip(places, accounts, settled, decision.held, strict=True)
         for place, account, spent, held in rows:
             sums = self.sums[place]
             sums.line, sums.settled, sums.held = account.line, spent, held
             if decision.entry.kind in {"reserve", "extend"}:
-                assert spent + held <= account.line.limit, "what is admitted fits on each account"
+                fits = spent + held <= account.line.limit
+                assert fits or self._observed(place[0]), "what is admitted fits on each account"
+                over = over or not fits
+        assert over == (decision.entry.would_refuse is not None), "what did not fit is marked"
         for alert in decision.alerts:
             sums = self.sums[alert.budget, alert.unit, alert.window, alert.start]
             sums.alerted, sums.alerted_of = alert.threshold, alert.limit
@@ -297,7 +309,8 @@ def outline(decision: Decision) -> tuple[object, ...]:
     match decision:
         case Accepted():
             shown = _shown(decision.reservation)
-            return ("accepted", decision.entry.kind, shown, decision.budget)
+            mark = decision.entry.would_refuse
+            return ("accepted", decision.entry.kind, shown, decision.budget, mark)
         case Repeated():
             return ("repeated", _shown(decision.reservation), decision.budget)
         case Refused(account=None):

@@ -82,7 +82,7 @@ class Budget(PlainFields):
     def __post_init__(self) -> None:
         parse_path(self.path)
         for field in PLAIN_FIELDS:
-            field.read(field.of(self))
+            field.check_place(field.read(field.of(self)), self.path)
         check_limits(self.limits)
         if list(self.alerts) != sorted(set(self.alerts)):
             raise InvalidLimit(

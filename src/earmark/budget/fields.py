@@ -37,6 +37,8 @@ class FieldRules:
     """The most characters of a text."""
     check: Callable[[Any], object] | None = None
     """Raises an `InputError` for a value that is of the type and cannot be."""
+    root_only: bool = False
+    """Whether it is said of a whole tree, so that a budget below another has its default."""
     always_kept: bool = False
     """Whether it is kept at its default too, as what budgets had from the beginning is."""
 
@@ -59,6 +61,14 @@ class PlainFields:
             always_kept=True,
         ),
     ] = "UTC"
+    observed: Annotated[
+        bool,
+        FieldRules(
+            about="Whether its tree counts without refusing: what does not fit is held, and marked"
+            " with the limit that would have refused it.",
+            root_only=True,
+        ),
+    ] = False
 
 
 class GivenFields(TypedDict, total=False):
@@ -71,6 +81,7 @@ class GivenFields(TypedDict, total=False):
     kind: BudgetKind | None
     """Of a new budget; never changed."""
     timezone: str | None
+    observed: bool | None
 
 
 # What follows from the declaration ----------------------------------------------------------------
@@ -101,6 +112,17 @@ class PlainField:
         if self.rules.check is not None:
             self.rules.check(value)
         return value  # pyright: ignore[reportReturnType] - it is of the field's type
+
+    def check_place(self, value: PlainValue, path: str) -> None:
+        """Refuse *value* if no budget at *path* can have it.
+
+        Raises:
+            InvalidLimit: It is said of a whole tree, and *path* is within one.
+        """
+        if self.rules.root_only and value != self.default and "/" in path:
+            root = path.partition("/")[0]
+            want = f"a whole tree: set it on '{root}', or not at all"
+            raise InvalidLimit(text=path, want=want, kind=f"path of an {self.label} budget")
 
     def of(self, fields: PlainFields) -> PlainValue:
         """Return its value in *fields*."""

@@ -37,6 +37,14 @@ def _lines(report: AuditReport) -> list[str]:
         verdict,
         f"entries {report.entries:,} · reservations {reservations} · accounts {report.accounts:,}",
         f"settled {report.settled} USD · held {report.held} USD",
+        *_observed(report),
         *(f"over its limit: {each}" for each in report.over),
         *(f"wrong: {each}" for each in report.problems),
     ]
+
+
+def _observed(report: AuditReport) -> list[str]:
+    if not report.would_refuse:
+        return []
+    refused = f"{report.would_refuse:,} operations of {report.would_refuse_usd} USD"
+    return [f"accepted in observed trees, where a limit would have refused: {refused}"]

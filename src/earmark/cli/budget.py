@@ -212,7 +212,7 @@ def _rows(standing: BudgetStanding) -> Iterable[tuple[str, ...]]:
             str(balance.available),
             _used(balance),
             "never" if resets is None else f"{resets.astimezone(zone):%Y-%m-%d %H:%M %Z}",
-            paused,
+            "; ".join(filter(None, ("observed" if balance.observed else "", paused))),
         )
 
 

@@ -56,6 +56,8 @@ class Balance:
     resets_at: datetime | None
     """The end of the interval, UTC; `None` for a `total`."""
     paused: bool = False
+    observed: bool = False
+    """Whether its limit does not bind: its tree counts without refusing."""
 
     def describe(self) -> str:
         """Return its limit as people write it: `0.5 usd per 30min`."""
@@ -74,6 +76,8 @@ def reservation_of(decision: Decision) -> Reservation:
         raise as_error(decision)
     found = decision.reservation
     assert found is not None, "an operation on a reservation answers with one"
+    if type(decision) is Accepted and decision.would_refuse is not None:
+        return replace(found, would_refuse=decision.would_refuse)
     if type(decision) is Repeated and not decision.retried:
         return replace(found, repeated=True)
     return found
@@ -135,7 +139,7 @@ def as_error(refused: Refused) -> EarmarkError:
             return _no_change(refused)
 
 
-def balance(account: Account, *, paused: bool) -> Balance:
+def balance(account: Account, *, paused: bool, observed: bool) -> Balance:
     """Return *account* as callers see it."""
     line = account.line
     unit = line.unit
@@ -150,6 +154,7 @@ def balance(account: Account, *, paused: bool) -> Balance:
         starts_at=to_datetime(line.start) if line.start else None,
         resets_at=_end(account.line),
         paused=paused,
+        observed=observed,
     )
 
 

@@ -235,10 +235,17 @@ class AsyncLedger:
     # What stands in the books ---------------------------------------------------------------------
 
     async def preview(
-        self, budget: str, amount: AmountLike = 0, *, units: Mapping[str, int] | None = None
+        self,
+        budget: str,
+        amount: AmountLike = 0,
+        *,
+        units: Mapping[str, int] | None = None,
+        enforced: bool = False,
     ) -> Refused | None:
         """Return why `reserve` would refuse *amount* on *budget* now; see `Ledger.preview`."""
-        return await asyncio.to_thread(self.sync.preview, budget, amount, units=units)
+        return await asyncio.to_thread(
+            self.sync.preview, budget, amount, units=units, enforced=enforced
+        )
 
     async def accounts(self, path: str) -> tuple[Account, ...]:
         """Return the accounts above *path*, leaf first, in their current intervals."""

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from msgspec import DecodeError
+
 from earmark.budget.budget import Budget
 from earmark.budget.fields import PLAIN_FIELDS, BudgetKind
 from earmark.budget.settable import SETTABLE
@@ -41,7 +43,14 @@ class AuditReport:
     held: Money
     """Holds of all open reservations."""
     over: tuple[str, ...]
-    """Accounts with more settled and held than their limit: overruns, or a lowered limit."""
+    """Accounts with more settled and held than their limit.
+
+    By overruns, a lowered limit, or what an observed tree accepted.
+    """
+    would_refuse: int
+    """Operations that an observed tree accepted although a limit would have refused them."""
+    would_refuse_usd: Money
+    """What those asked for."""
 
 
 def _silent(_stage: str, _rows: int) -> None:
@@ -102,6 +111,8 @@ class _Findings:
     accounts: int = 0
     settled: int = 0
     held: int = 0
+    would_refuse: int = 0
+    would_refuse_usd: int = 0
     last: int = 0
     last_at: dict[str, int] = field(default_factory=dict[str, int])
 
@@ -151,6 +162,7 @@ class _Findings:
             self.wrong(f"key '{entry.key}' was reserved twice")
         self._strangers(rows.until(entry.seq))
         row = rows.take(entry)
+        self._check_mark(entry)
         replayed = Replayed(row, entry.budget, entry.at, entry.amounts, last=entry.seq)
         self.replayed[entry.key] = replayed
         self._drop_if_done(entry)
@@ -180,11 +192,27 @@ class _Findings:
             return
         replayed.last = entry.seq
         if entry.kind == "extend":
+            self._check_mark(entry)
             replayed.hold = add(replayed.hold, entry.amounts)
             replayed.expires = entry.expires or replayed.expires
         else:
             replayed.state, replayed.actual = _CLOSES[entry.kind], entry.amounts
         self._drop_if_done(entry)
+
+    def _check_mark(self, entry: Entry) -> None:
+        """Only in an observed tree may anything be accepted that does not fit."""
+        try:
+            mark = entry.would_refuse
+        except DecodeError:
+            self.wrong(f"entry {entry.seq} does not say which limit it did not fit on")
+            return
+        tree = entry.budget.partition("/")[0]
+        if mark is None:
+            return
+        if not self.budgets.get(tree, _NEW).get("observed"):
+            self.wrong(f"entry {entry.seq} went over a limit while '{tree}' was not observed")
+        self.would_refuse += 1
+        self.would_refuse_usd += entry.amounts.usd
 
     def read_budgets(self, snapshot: Snapshot) -> None:
         for budget in snapshot.budgets():
@@ -238,6 +266,8 @@ class _Findings:
             settled=Money.nanos(self.settled),
             held=Money.nanos(self.held),
             over=tuple(self.over),
+            would_refuse=self.would_refuse,
+            would_refuse_usd=Money.nanos(self.would_refuse_usd),
         )
 
 

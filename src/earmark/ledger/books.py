@@ -177,8 +177,8 @@ class Books:
         name = "" if operation == known.key else operation
         for entry in self.changes.entries:
             if entry.key == known.key and entry.kind == "reserve":
-                return entry.data == name
-        return self._rows.entry_data(known.seq) == name
+                return entry.operation == name
+        return self._rows.entry_data(known.seq).partition("\n")[0] == name
 
     def _scope(self, op: OnReservation, known: Reservation | None, now: int) -> Scope:
         if type(op) is Reserve:
@@ -206,7 +206,7 @@ class Books:
             line = in_force.pop(limit_of(each), each).line
             set_limit(each, line.limit, line.thresholds)
         found = (*own, *in_force.values())
-        return Scope(found, tuple([each.line.id for each in found]), scope.paused, scope.pause)
+        return replace(scope, accounts=found, numbers=tuple([each.line.id for each in found]))
 
     def _keep(self, decision: Accepted, scope: Scope) -> None:
         self.seq += 1
@@ -305,12 +305,12 @@ class Books:
 
     def _find_scope(self, path: str, now: int) -> Scope:
         accounts: list[Account] = []
-        paused, pause = "", None
-        since, until = 0, END_OF_TIME
+        paused, pause, observed, since, until = "", None, False, 0, END_OF_TIME
         for above in ancestors(path):
             budget = self.budget(above)
             if budget is None:
                 continue
+            observed = budget.observed
             in_force = budget.is_paused(now)
             if in_force is not None:
                 paused, pause = above, in_force
@@ -328,7 +328,7 @@ class Books:
                     set_limit(account, *expected)
                 accounts.append(account)
         numbers = tuple([account.line.id for account in accounts])
-        return Scope(tuple(accounts), numbers, paused, pause, since, until)
+        return Scope(tuple(accounts), numbers, paused, pause, since, until, observed)
 
     def _find_account(self, budget: str, unit: str, window: str, start: int, end: int) -> Account:
         key = (budget, unit, window, start)

@@ -19,7 +19,8 @@ def preview(
     due: Sequence[str],
     now: int,
     seq: int,
-    together: bool,
+    together: bool = False,
+    enforced: bool = False,
 ) -> list[Refused | None]:
     """Return for each of *amounts* why a reserve of it on *path* would be refused at *now*.
 
@@ -33,11 +34,14 @@ def preview(
         now: When it would happen.
         seq: The number of the last entry.
         together: Decide each as if those before it that fit were held.
+        enforced: Decide as if the tree of *path* were not observed.
     """
     books = Books(rows)
     books.seq = seq
     books.presume(due, now)
     scope = books.scope_of(path, now)
+    if enforced:
+        scope = replace(scope, observed=False)
     found: list[Refused | None] = []
     for each in amounts:
         decision = decide(scope, None, Reserve("", path, each, 0), now, seq + 1)

@@ -27,7 +27,12 @@ class LedgerReader:
         self.clock = clock
 
     def preview(
-        self, budget: str, amount: AmountLike = 0, *, units: Mapping[str, int] | None = None
+        self,
+        budget: str,
+        amount: AmountLike = 0,
+        *,
+        units: Mapping[str, int] | None = None,
+        enforced: bool = False,
     ) -> Refused | None:
         """Return why `reserve` would refuse *amount* on *budget* now; `None` if it would not.
 
@@ -38,9 +43,13 @@ class LedgerReader:
             budget: The path that would spend.
             amount: The most it can cost, in USD.
             units: Other units, as of `reserve`.
+            enforced: Whether to decide as if its tree were not observed: then it says what an
+                observed tree would have refused, where without it that is let in.
         """
         amounts = requests.amounts(amount, units)
-        (refused,) = self.store.preview(parse_path(budget), (amounts,), self.instant())
+        (refused,) = self.store.preview(
+            parse_path(budget), (amounts,), self.instant(), enforced=enforced
+        )
         return refused
 
     def balances(self, path: str, *, tree: bool = False) -> list[Balance]:
@@ -59,8 +68,10 @@ class LedgerReader:
         found = [each for each in budgets if each is not None]
         if not found:
             raise NotFound(kind="budget", name=path, hint=f"`earmark budget set {path}` makes it")
+        root = self.store.budget(path.partition("/")[0])
+        observed = root is not None and root.observed
         return [
-            balance(account, paused=budget.is_paused(now) is not None)
+            balance(account, paused=budget.is_paused(now) is not None, observed=observed)
             for budget in found
             for account in self.store.accounts(budget.path, now)
             if account.line.budget == budget.path

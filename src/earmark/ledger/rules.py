@@ -50,6 +50,7 @@ from earmark.ledger.values import (
     Settle,
     State,
 )
+from earmark.ledger.would_refuse import WouldRefuse
 from earmark.money import LARGEST_NANOS, LARGEST_SUM, show_nanos
 
 
@@ -59,7 +60,8 @@ def decide(
     """Return what *operation* does at instant *now*; nothing is changed here.
 
     Invariant: an accepted `Reserve` or `Extend` leaves `settled + held <= limit` on every account
-    it adds to; nothing but these two adds to what is held. Whatever is accepted leaves
+    it adds to, or its tree is observed and its entry says which limit it did not fit on; nothing
+    but these two adds to what is held. Whatever is accepted leaves
     `settled + held <= LARGEST_SUM` on every account, no reservation with more than `LARGEST_NANOS`
     of a unit and no deadline after the end of time: an open reservation can always be presumed.
     """
@@ -77,8 +79,12 @@ def _reserve(scope: Scope, known: Reservation | None, op: Reserve, now: int, seq
     if not scope.accounts:
         return Refused("no_budget", budget=op.budget)
     held = _hold(scope.accounts, amounts)
+    mark = None
     if held is None:
-        return _why(scope.accounts, amounts)
+        beyond = _beyond(scope, amounts, op.key)
+        if isinstance(beyond, Refused):
+            return beyond
+        held, mark = beyond
     opened = Reservation(
         op.key,
         op.budget,
@@ -95,8 +101,10 @@ def _reserve(scope: Scope, known: Reservation | None, op: Reserve, now: int, seq
         seq,
     )
     name = "" if op.operation == op.key else op.operation
+    if mark is not None:
+        name = f"{name}\n\n{mark.to_line()}"
     entry = Entry(seq, now, "reserve", op.key, op.budget, amounts, 0, name)
-    return Accepted((), held, opened, None, entry)
+    return Accepted((), held, opened, None, entry, would_refuse=mark)
 
 
 def _extend(scope: Scope, known: Reservation | None, op: Extend, now: int, seq: int) -> Decision:
@@ -130,20 +138,31 @@ def _grow(scope: Scope, known: Reservation, op: Extend, now: int, seq: int) -> D
     if largest(hold) > LARGEST_NANOS:
         return Refused("uncountable", key=op.key, budget=known.budget)
     held = _hold(scope.accounts, op.amounts)
+    mark = None
     if held is None:
-        return _why(scope.accounts, op.amounts, known)
+        beyond = _beyond(scope, op.amounts, op.key, known)
+        if isinstance(beyond, Refused):
+            return beyond
+        held, mark = beyond
     grown = replace(known, hold=hold)
     if len(held) > len(known.accounts):
         grown = _joining(grown, scope.numbers, known.hold)
-    return _extended(held, grown, op, now, seq)
+    return _extended(held, grown, op, now, seq, mark)
 
 
 def _extended(
-    held: tuple[int, ...], grown: Reservation, op: Extend, now: int, seq: int
+    held: tuple[int, ...],
+    grown: Reservation,
+    op: Extend,
+    now: int,
+    seq: int,
+    mark: WouldRefuse | None = None,
 ) -> Accepted:
     data = f"{op.operation}\n{grown.expires}" if op.ttl else op.operation
+    if mark is not None:
+        data = f"{data}{'' if op.ttl else chr(10)}\n{mark.to_line()}"
     entry = Entry(seq, now, "extend", op.key, grown.budget, op.amounts, grown.last, data)
-    return Accepted((), held, replace(grown, last=seq), None, entry)
+    return Accepted((), held, replace(grown, last=seq), None, entry, would_refuse=mark)
 
 
 def _settle(scope: Scope, known: Reservation | None, op: Settle, now: int, seq: int) -> Decision:
@@ -284,6 +303,35 @@ def _hold(accounts: tuple[Account, ...], amounts: Amounts) -> tuple[int, ...] | 
             return None
         holds.append(held + need)
     return tuple(holds)
+
+
+def _beyond(
+    scope: Scope, amounts: Amounts, key: str, growing: Reservation | None = None
+) -> tuple[tuple[int, ...], WouldRefuse] | Refused:
+    """Return what each account of an observed tree holds with *amounts* that do not fit, and why.
+
+    Refused where the tree is not observed, a unit was not counted, or no account could count it.
+    """
+    refused = _why(scope.accounts, amounts, growing)
+    if not scope.observed:
+        return refused
+    holds: list[int] = []
+    for account in scope.accounts:
+        need = amount_of(amounts, account.line.unit)
+        if need is None:
+            return _why((account,), amounts)
+        if need > LARGEST_SUM - account.settled - account.held:
+            return Refused("uncountable", key=key, budget=account.line.budget, account=account)
+        holds.append(account.held + need)
+    return tuple(holds), _mark(refused)
+
+
+def _mark(refused: Refused) -> WouldRefuse:
+    account, reason = refused.account, refused.reason
+    assert account is not None, "amounts do not fit on an account"
+    assert reason is not None, "and for a reason"
+    line, over = account.line, refused.requested - account.available
+    return WouldRefuse(reason, line.budget, line.unit, line.window, line.limit, over)
 
 
 def refusal(accounts: tuple[Account, ...], amounts: Amounts) -> Refused | None:

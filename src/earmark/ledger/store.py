@@ -8,7 +8,7 @@ guaranteed: fairness between processes, or that two processes see the same `vers
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypedDict, Unpack
 
 from earmark.budget.budget import Budget
 from earmark.budget.fields import BudgetKind
@@ -47,6 +47,15 @@ class Filter:
     most: int = 1_000_000_000
     complete: bool = False
     """End before the first number that something still being written may come before or have."""
+
+
+class PreviewOptions(TypedDict, total=False):
+    """How a preview decides; `False` where it is not given."""
+
+    together: bool
+    """Each as if those before it that fit were held."""
+    enforced: bool
+    """As if the tree were not observed."""
 
 
 class Store(Protocol):
@@ -111,12 +120,11 @@ class Store(Protocol):
         ...
 
     def preview(
-        self, path: str, amounts: Sequence[Amounts], now: int, *, together: bool = False
+        self, path: str, amounts: Sequence[Amounts], now: int, **how: Unpack[PreviewOptions]
     ) -> list[Refused | None]:
         """Return for each of *amounts* why a reserve of it on *path* at *now* would be refused.
 
         As `apply` would decide it, what is past its deadline presumed first; nothing is written.
-        With *together*, each as if those before it that fit were held.
         """
         ...
 

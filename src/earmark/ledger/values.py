@@ -14,6 +14,7 @@ from msgspec.structs import astuple
 from earmark.budget.budget import Budget, Extension, Pause
 from earmark.clock import END_OF_TIME, Instant, to_datetime
 from earmark.errors import Reason
+from earmark.ledger.would_refuse import WouldRefuse
 from earmark.money import Money
 
 State = Literal["open", "settled", "released", "presumed"]
@@ -121,14 +122,19 @@ class Reservation(Struct, frozen=True, gc=False):
     It says how the answer came about and is no part of the reservation: it is not stored, and two
     answers about one reservation are equal.
     """
+    would_refuse: WouldRefuse | None = None
+    """Which limit the operation that this answers did not fit on, in an observed tree.
+
+    It is no part of the reservation either: the entry keeps it.
+    """
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Reservation):
             return NotImplemented
-        return astuple(self)[:-1] == astuple(other)[:-1]
+        return astuple(self)[:-2] == astuple(other)[:-2]
 
     def __hash__(self) -> int:
-        return hash(astuple(self)[:-1])
+        return hash(astuple(self)[:-2])
 
     @property
     def amount(self) -> Money:
@@ -289,6 +295,8 @@ class Scope(Struct, frozen=True, gc=False):
     pause: Pause | None = None
     since: int = 0
     until: int = END_OF_TIME
+    observed: bool = False
+    """Whether what does not fit is accepted all the same, and marked in its entry."""
 
 
 # Decisions: what the ledger answers ---------------------------------------------------------------
@@ -324,9 +332,9 @@ class Entry(Struct, frozen=True, gc=False):
     prior: int
     """The entry before this one on the same reservation; 0 for the first."""
     data: str
-    """Of a `reserve` or `extend` the name of the request, if it is not the key, and of an `extend`
-    that moved the deadline, after a line feed, where to; of a settlement its
-    details and of a change of a budget what was changed, as JSON."""
+    """Of a `reserve` or `extend`, in lines: the name of the request, if it is not the key; where an
+    `extend` moved the deadline to; which limit it did not fit on, in an observed tree.
+    Of a settlement its details and of a change of a budget what was changed, as JSON."""
 
     @property
     def operation(self) -> str:
@@ -336,8 +344,18 @@ class Entry(Struct, frozen=True, gc=False):
     @property
     def expires(self) -> int | None:
         """Where an `extend` moved the deadline of its reservation to, if it did."""
-        moved = self.data.partition("\n")[2] if self.kind == "extend" else ""
-        return int(moved) if moved else None
+        _, moved, _ = f"{self.data}\n\n".split("\n", 2)
+        return int(moved) if moved and self.kind == "extend" else None
+
+    @property
+    def would_refuse(self) -> WouldRefuse | None:
+        """Which limit it did not fit on, of a `reserve` or `extend` in an observed tree.
+
+        Raises:
+            msgspec.DecodeError: The entry was tampered with.
+        """
+        lines = self.data.split("\n", 2) if self.kind in {"reserve", "extend"} else []
+        return WouldRefuse.from_line(lines[2]) if len(lines) > 2 else None  # noqa: PLR2004
 
     @property
     def moment(self) -> datetime:
@@ -382,6 +400,8 @@ class Accepted(Struct, frozen=True, gc=False):
     """The thresholds this operation crossed."""
     joined: tuple[Reservation, ...] = ()
     """Reservations that count on one of the accounts from now on; else nothing of them changed."""
+    would_refuse: WouldRefuse | None = None
+    """Which limit it did not fit on: its tree is observed. Else it fits on every account."""
 
 
 class Repeated(Struct, frozen=True, gc=False):

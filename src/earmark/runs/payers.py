@@ -28,6 +28,8 @@ class Payers:
 
     accounts: tuple[Account, ...]
     has_parent: bool
+    observed: str = ""
+    """The root of its tree, if that is observed: then none of its limits refuses, nor its own."""
 
 
 async def payers_of(under: str, ledger: AsyncLedger) -> Payers:
@@ -38,11 +40,16 @@ async def payers_of(under: str, ledger: AsyncLedger) -> Payers:
 def _read_payers(under: str, ledger: SyncLedger) -> Payers:
     ledger.sweep()
     accounts = ledger.store.accounts(under, ledger.instant())
-    return Payers(accounts, ledger.store.budget(under) is not None)
+    root = ledger.store.budget(under.partition("/")[0])
+    observed = root.path if root is not None and root.observed else ""
+    return Payers(accounts, ledger.store.budget(under) is not None, observed)
 
 
 def warnings_of(payers: Payers, run: RunRecord, *, under: str) -> tuple[str, ...]:
     """Return what the statement says of a run that less limits than its caller may think."""
+    if payers.observed:
+        cap = f"no limit of it binds, nor the run's own {run.limit} USD"
+        return (f"the tree '{payers.observed}' is observed: {cap}",)
     if not payers.accounts:
         own = f"only the run's own {run.limit} USD holds"
         return (f"no limit stands at '{under}' or above it: {own}",)
@@ -55,11 +62,13 @@ def refuse_hopeless(plan: Plan, run: RunRecord, payers: Payers) -> None:
     """Refuse a composition that cannot succeed, however long it waits.
 
     That is one whose largest certain hold is more than a limit, or whose least cost is more than
-    what a limit for all time has left.
+    what a limit for all time has left. In an observed tree none is refused.
 
     Raises:
         BudgetExceeded: With the budget and its numbers; no call was made.
     """
+    if payers.observed:
+        return
     own = Account(LimitWindow(0, run.budget, USD, _TOTAL, 0, END_OF_TIME, run.limit.in_nanos))
     for account in (own, *payers.accounts):
         is_total = account.line.window == _TOTAL

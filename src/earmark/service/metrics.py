@@ -15,6 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from earmark.budget.budget import Budget
 from earmark.budget.units import CALLS, UNITS, USD
 from earmark.clock import NANOS_PER_SECOND, Clock
 from earmark.ledger.answers import Balance
@@ -91,6 +92,7 @@ class Metrics:
         return [
             *_balance_metrics(balances),
             *_spent(balances, totals),
+            *_observed(budgets, totals),
             *_by_budget(paths, totals, self._clock.instant()),
             _plain("budget_alerts_pending", "Nudges on their way", workspace.nudges.pending()),
         ]
@@ -151,6 +153,29 @@ def _spent(balances: list[Balance], totals: Totals) -> Iterator[Metric]:
                 family.add_metric(_labels(each), known / NANOS_PER_USD if unit == USD else known)
         if family.samples or unit in _ALWAYS:
             yield family
+
+
+def _observed(budgets: list[Budget], totals: Totals) -> Iterator[Metric]:
+    """Yield which roots' trees are observed, and what their limits would have refused."""
+    observed = GaugeMetricFamily(
+        "budget_observed", "1 where the limits of the tree do not bind", labels=_BUDGET
+    )
+    operations = CounterMetricFamily(
+        "budget_would_refuse_operations",
+        "Operations that a limit would have refused, accepted as their tree was observed",
+        labels=_BUDGET,
+    )
+    usd = CounterMetricFamily(
+        "budget_would_refuse_usd", "What those operations asked for", labels=_BUDGET
+    )
+    for each in budgets:
+        is_root = "/" not in each.path
+        if is_root:
+            observed.add_metric((each.path,), int(each.observed))
+        if is_root or totals.would_refuse[each.path]:
+            operations.add_metric((each.path,), totals.would_refuse[each.path])
+            usd.add_metric((each.path,), totals.would_refuse_usd[each.path] / NANOS_PER_USD)
+    yield from (observed, operations, usd)
 
 
 def _by_budget(paths: list[str], totals: Totals, now: int) -> Iterator[Metric]:

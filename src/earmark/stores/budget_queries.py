@@ -120,28 +120,50 @@ class BudgetQueries:
 
     def balances(self, budget: Budget) -> list[Balance]:
         """Return each limit of *budget* in its current interval."""
-        now = self._ledger.instant()
-        return _own(budget, self._ledger.store.accounts(budget.path, now), now)
+        now, observed = self._ledger.instant(), bool(self._observed([budget]))
+        accounts = self._ledger.store.accounts(budget.path, now)
+        return _own(budget, accounts, now, observed=observed)
+
+    def _observed(self, budgets: Sequence[Budget]) -> set[str]:
+        """Return the roots above *budgets* whose trees are observed."""
+        at = self._ledger.store.budget
+        roots = {each.path.partition("/")[0] for each in budgets}
+        return {root for root in roots if (found := at(root)) is not None and found.observed}
 
     def balances_of_all(self, budgets: Sequence[Budget]) -> list[list[Balance]]:
         """Return for each of *budgets* what `balances` does, with a few queries for all of them."""
         if self._ledger.store.url == _IN_MEMORY:
             return [self.balances(each) for each in budgets]
         now = self._ledger.instant()
-        return self._tables.read(lambda rows: _read_balances(rows, budgets, now))
+        observed = self._observed(budgets)
+        return self._tables.read(lambda rows: _read_balances(rows, budgets, now, observed))
 
 
-def _read_balances(rows: Rows, budgets: Sequence[Budget], now: int) -> list[list[Balance]]:
+def _read_balances(
+    rows: Rows, budgets: Sequence[Budget], now: int, observed: set[str]
+) -> list[list[Balance]]:
     # As the stores have it: time in the books never runs back.
     moment = max([now, *(at for (at,) in rows.run(_LAST))])
     # To find accounts, `Books` asks for no other rows than these.
     books = Books(cast("LedgerRows", _Fetched(rows, budgets, moment)))
-    return [_own(each, books.accounts_of(each.path, moment), now) for each in budgets]
+    return [
+        _own(
+            each,
+            books.accounts_of(each.path, moment),
+            now,
+            observed=each.path.partition("/")[0] in observed,
+        )
+        for each in budgets
+    ]
 
 
-def _own(budget: Budget, accounts: Iterable[Account], now: int) -> list[Balance]:
+def _own(budget: Budget, accounts: Iterable[Account], now: int, *, observed: bool) -> list[Balance]:
     paused = budget.is_paused(now) is not None
-    return [balance(each, paused=paused) for each in accounts if each.line.budget == budget.path]
+    return [
+        balance(each, paused=paused, observed=observed)
+        for each in accounts
+        if each.line.budget == budget.path
+    ]
 
 
 class _Fetched:

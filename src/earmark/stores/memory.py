@@ -6,7 +6,7 @@ For tests and for budgets that need not outlive the process.
 import inspect
 import threading
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from msgspec.structs import replace
 
@@ -21,7 +21,7 @@ from earmark.ledger.changes import Changes
 from earmark.ledger.counting import is_counted
 from earmark.ledger.owner_process import OwnerProcess
 from earmark.ledger.preview import preview
-from earmark.ledger.store import Filter
+from earmark.ledger.store import Filter, PreviewOptions
 from earmark.ledger.values import (
     Account,
     Alert,
@@ -220,14 +220,14 @@ class MemoryStore:
             return found
 
     def preview(
-        self, path: str, amounts: Sequence[Amounts], now: int, *, together: bool = False
+        self, path: str, amounts: Sequence[Amounts], now: int, **how: Unpack[PreviewOptions]
     ) -> list[Refused | None]:
         """Return why a reserve of each of *amounts* would be refused; see `Store`."""
         self._check_open()
         with self._lock:
             now, rows = max(now, self._last_at()), self._rows
             due, seq = rows.overdue(now), len(rows.entries)
-            return preview(rows, path, amounts, due=due, now=now, seq=seq, together=together)
+            return preview(rows, path, amounts, due=due, now=now, seq=seq, **how)
 
     def budget(self, path: str) -> Budget | None:
         """Return the budget at exactly *path*."""

@@ -7,7 +7,7 @@ again under the same keys: what had been done answers as repeated.
 
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Final, TypeVar
+from typing import Final, TypeVar, Unpack
 
 import psycopg
 
@@ -19,7 +19,7 @@ from earmark.errors import StoreUnavailable
 from earmark.ledger.books import Books
 from earmark.ledger.owner_process import OwnerProcess
 from earmark.ledger.preview import preview
-from earmark.ledger.store import Filter
+from earmark.ledger.store import Filter, PreviewOptions
 from earmark.ledger.values import (
     Account,
     Alert,
@@ -146,7 +146,7 @@ class PostgresStore:
         return self._read(read)
 
     def preview(
-        self, path: str, amounts: Sequence[Amounts], now: int, *, together: bool = False
+        self, path: str, amounts: Sequence[Amounts], now: int, **how: Unpack[PreviewOptions]
     ) -> list[Refused | None]:
         """Return why a reserve of each of *amounts* would be refused; see `Store`."""
 
@@ -157,7 +157,7 @@ class PostgresStore:
                 due = rows.due(tree_of(path), at, MOST_PRESUMED)
                 try:
                     rows.fetch(ancestors(path), due, at)
-                    return preview(rows, path, amounts, due=due, now=at, seq=seq, together=together)
+                    return preview(rows, path, amounts, due=due, now=at, seq=seq, **how)
                 finally:
                     rows.fetched_nothing()
 

@@ -151,7 +151,8 @@ def fold(
     """Decide *batch* in order; return the decisions, and the least room that its holds left.
 
     Each hold is set against the limit that it was admitted under: a batch may change limits, and a
-    limit that was lowered afterwards takes nothing back.
+    limit that was lowered afterwards takes nothing back. One that an observed tree admitted beyond
+    a limit is set against the sums that it was decided on.
     """
     decisions: list[Decision] = []
     room: dict[int, int] = {}
@@ -160,8 +161,11 @@ def fold(
         decision = books.apply(operation, now)
         if type(decision) is Accepted and decision.held and decision.entry.kind in _TAKES:
             assert decision.reservation is not None
+            observed = decision.would_refuse is not None
             for number in decision.reservation.accounts:
                 free = accounts[number].available
+                if observed:
+                    free = max(free, 0)
                 if free < room.get(number, END_OF_TIME):
                     room[number] = free
         decisions.append(decision)
@@ -170,7 +174,11 @@ def fold(
 
 def arguments(batch: Batch) -> list[Any]:
     """Return what `apply_2` is called with, in the order of `PARAMETERS`."""
-    strict = any(type(decision) is not Accepted for decision in batch.decisions)
+    # What does not fit holds on exact knowledge only: of the sums, and of whether it is observed.
+    strict = any(
+        type(decision) is not Accepted or decision.would_refuse is not None
+        for decision in batch.decisions
+    )
     entries, rows = batch.changes.entries, batch.changes.reservations
     closes = [_was(entry, rows, batch.first) for entry in entries]
     return [

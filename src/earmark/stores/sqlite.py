@@ -13,14 +13,14 @@ any transaction does; here is what the ledger knows of its rows between two of t
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, TypeVar, Unpack
 
 from earmark.budget.budget import Budget
 from earmark.budget.fields import BudgetKind
 from earmark.errors import StoreClosed, StoreCorrupt
 from earmark.ledger.books import Books
 from earmark.ledger.preview import preview
-from earmark.ledger.store import Filter
+from earmark.ledger.store import Filter, PreviewOptions
 from earmark.ledger.values import (
     Account,
     Alert,
@@ -236,7 +236,7 @@ class SqliteStore:
         return self._read(read, as_of_one_commit=True)
 
     def preview(
-        self, path: str, amounts: Sequence[Amounts], now: int, *, together: bool = False
+        self, path: str, amounts: Sequence[Amounts], now: int, **how: Unpack[PreviewOptions]
     ) -> list[Refused | None]:
         """Return why a reserve of each of *amounts* would be refused; see `Store`."""
 
@@ -244,7 +244,7 @@ class SqliteStore:
             seq, last_at = rows.head()
             at = max(now, last_at)
             due = rows.due(at, MOST_PRESUMED)
-            return preview(rows, path, amounts, due=due, now=at, seq=seq, together=together)
+            return preview(rows, path, amounts, due=due, now=at, seq=seq, **how)
 
         return self._read(read, as_of_one_commit=True)
 

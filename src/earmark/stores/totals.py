@@ -67,6 +67,12 @@ _EXPIRED: Final = (
     'SELECT budget, count(DISTINCT "key") FROM {schema}.entry'
     " WHERE kind = 'presume' GROUP BY budget"
 )
+#: No name of a request has a line feed: only a mark begins so.
+_WOULD_REFUSE: Final = (
+    f"SELECT budget, count(*), {summed_parts('usd')} FROM {{schema}}.entry"
+    " WHERE (kind = 'reserve' OR kind = 'extend') AND data LIKE ? GROUP BY budget"
+)
+_MARK: Final = "%\n{%"
 _OLDEST: Final = (
     "SELECT budget, min(opened) FROM {schema}.reservation WHERE state = 'open' GROUP BY budget"
 )
@@ -85,6 +91,11 @@ class Totals:
     """What was settled above its hold, at or below each budget; what is presumed may fall."""
     expired: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
     """Reservations that nobody settled in time, at or below each budget."""
+    would_refuse: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
+    """What an observed tree accepted and a limit would have refused: operations at or below each
+    budget."""
+    would_refuse_usd: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
+    """What those asked for."""
     oldest: dict[str, int] = field(default_factory=dict[str, int])
     """When the oldest open reservation at or below each budget was made."""
 
@@ -116,6 +127,9 @@ def _from_rows(rows: Rows) -> Totals:
         _drop_repeats(totals, _counts(*_closed(row), limit_key_of))
     _fold(totals.overrun, [(budget, whole_sum(parts)) for budget, *parts in rows.run(_OVERRUN)])
     _fold(totals.expired, rows.run(_EXPIRED))
+    for budget, operations, *parts in rows.run(_WOULD_REFUSE, _MARK):
+        _fold(totals.would_refuse, [(budget, operations)])
+        _fold(totals.would_refuse_usd, [(budget, whole_sum(parts))])
     _earliest(totals.oldest, rows.run(_OLDEST))
     return totals
 
@@ -129,7 +143,11 @@ def _from_memory(store: Store) -> Totals:
             limit_key = limit_keys[account.id] = (line.budget, line.unit, line.window)
             totals.settled[limit_key] = totals.settled.get(limit_key, 0) + account.settled
         reservations = list(snapshot.reservations())
-        presumed = {(e.budget, e.key) for e in snapshot.entries() if e.kind == "presume"}
+        entries = list(snapshot.entries())
+    presumed = {(e.budget, e.key) for e in entries if e.kind == "presume"}
+    marked = [e for e in entries if e.would_refuse is not None]
+    _fold(totals.would_refuse, [(e.budget, 1) for e in marked])
+    _fold(totals.would_refuse_usd, [(e.budget, e.amounts.usd) for e in marked])
     for each in reservations:
         if each.state in {"settled", "presumed"} and each.actual is not None:
             counts = _counts(each.accounts, each.actual, each.parts, limit_keys.__getitem__)

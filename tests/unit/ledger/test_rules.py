@@ -30,7 +30,7 @@ from earmark.ledger.values import (
     Settle,
     State,
 )
-from earmark.money import LARGEST_LIMIT_NANOS, LARGEST_NANOS
+from earmark.money import LARGEST_LIMIT_NANOS, LARGEST_NANOS, LARGEST_SUM
 
 NOW, SEQ = 1_000_000, 42
 
@@ -121,6 +121,36 @@ RESERVES: list[tuple[tuple[Account, ...], Reserve, str]] = [
 def test_what_a_reserve_comes_to(accounts: tuple[Account, ...], op: Reserve, outcome: str) -> None:
     """A new reservation is held on all accounts, or refused at the one that lasts longest."""
     check(accounts, None, op, outcome)
+
+
+@pytest.mark.parametrize(("accounts", "op", "outcome"), RESERVES)
+def test_an_observed_tree_accepts_what_a_limit_would_refuse(
+    accounts: tuple[Account, ...], op: Reserve, outcome: str
+) -> None:
+    """With what refuses it elsewhere as its mark; all else is decided as everywhere."""
+    refused = check(accounts, None, op, outcome)
+    decision = decide(replace(scope(*accounts), observed=True), None, op, NOW, SEQ)
+    if not isinstance(refused, Refused) or refused.reason in {None, Reason.UNPRICED}:
+        assert decision == refused
+        return
+    assert isinstance(decision, Accepted)
+    added = [held - each.held for held, each in zip(decision.held, accounts, strict=True)]
+    assert added == [getattr(op.amounts, each.line.unit) for each in accounts]
+    mark, account = decision.entry.would_refuse, refused.account
+    assert mark is not None
+    assert mark == decision.would_refuse
+    assert account is not None
+    assert (mark.reason, mark.budget) == (refused.reason, account.line.budget)
+    assert mark.over == refused.requested - account.available > 0
+
+
+def test_an_observed_tree_refuses_what_no_account_can_count() -> None:
+    """However little of it there is: every open reservation can be presumed."""
+    observed = replace(scope(account(10, LARGEST_SUM - 9, 5)), observed=True)
+    assert isinstance(decide(observed, None, reserve(4), NOW, SEQ), Accepted)
+    refused = decide(observed, None, reserve(5), NOW, SEQ)
+    assert isinstance(refused, Refused)
+    assert refused.why == "uncountable"
 
 
 _FULL = (account(10, 3, 5),)

@@ -107,6 +107,24 @@ def test_the_numbers_are_the_ledgers(url: str) -> None:
     assert not [name for name in found if any("run-" in part for part in name)]
 
 
+def test_what_an_observed_tree_let_in_is_counted(url: str) -> None:
+    """On every store: that it is observed, and what its limits would have refused."""
+    with house(url) as opened:
+        ledger = opened.workspace.ledger
+        ledger.set_budget("acme", limits=["2 usd total"], observed=True)
+        opened.budget("acme/a", "5 usd total")
+        opened.budget("other", "5 usd total")
+        for key, amount in (("fits", "1"), ("over", "3.5")):
+            ledger.reserve("acme/a", amount, key=key)
+        ledger.extend("over", "0.25", deadline="1h")
+        found = samples(opened)
+    assert (found["budget_observed", "acme"], found["budget_observed", "other"]) == (1, 0)
+    for path in ("acme", "acme/a"):
+        assert found["budget_would_refuse_operations_total", path] == 2
+        assert found["budget_would_refuse_usd_total", path] == 3.75
+    assert found["budget_would_refuse_usd_total", "other"] == 0
+
+
 def test_what_another_zone_counts_again_is_counted_once(url: str) -> None:
     """A change of zone, and one that counts back, begin accounts; what was spent stays the same."""
     with house(url) as opened:

@@ -30,7 +30,7 @@ def test_a_budget_is_set_shown_paused_resumed_and_extended(house: House) -> None
     assert made["balances"][0] == {
         "unit": "usd", "window": "day", "limit": "10.5", "settled": "0", "held": "0",
         "available": "10.5", "starts_at": "2026-11-21T23:00:00Z",
-        "resets_at": "2026-11-22T23:00:00Z",
+        "resets_at": "2026-11-22T23:00:00Z", "observed": False,
     }  # fmt: skip
     assert made["balances"][1]["available"] == 3
     until = "2026-11-22T18:00:00Z"

@@ -54,6 +54,8 @@ def session(page_request: ReaderPageRequest, path: str) -> Response:
     statement = SessionStatement(
         budget=path, calls=read_calls(ledger, path), left=usd_left(accounts), refusals=None
     )
-    balances = [balance(each, paused=False) for each in accounts]
+    root = ledger.store.budget(path.partition("/")[0])
+    observed = root is not None and root.observed
+    balances = [balance(each, paused=False, observed=observed) for each in accounts]
     view = session_view(statement, budget, balances, now)
     return render_page(page_request, "session.html", f"Session {path}", view, here="runs")

@@ -40,6 +40,8 @@ class BudgetNode:
     """Whether a budget above it is what is paused."""
     plain: tuple[tuple[str, str], ...]
     """Its plain fields that are not at their default: what each is called, and the value."""
+    observed: str
+    """The root above it, if its tree is observed, so that its limits do not bind; else empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +79,8 @@ class BudgetView:
     above: tuple[str, ...]
     plain: tuple[tuple[str, str], ...]
     """Its plain fields that have a value: what each is called, and the value."""
+    observed: str
+    """As of a `BudgetNode`."""
     pause: PauseView | None
     inherited: bool
     limits: tuple[LimitView, ...]
@@ -93,7 +97,8 @@ class BudgetView:
     def summary(self) -> str:
         """How its limits stand, as one sentence."""
         facts = "; ".join(limit.bar.words for limit in self.limits) or "no limits"
-        return f"{'Paused. ' if self.pause else ''}{facts}"
+        observed = "Observed: no limit binds. " if self.observed else ""
+        return f"{'Paused. ' if self.pause else ''}{observed}{facts}"
 
 
 # The tree -----------------------------------------------------------------------------------------
@@ -123,6 +128,7 @@ def _node(each: BudgetStanding, find: Find, now: int) -> BudgetNode:
         pause=pause,
         inherited=pause is not None and pause.budget != path,
         plain=_plain(each.budget, at_default=False),
+        observed=_observed_by(path, find),
     )
 
 
@@ -135,6 +141,11 @@ def pause_of(path: str, find: Find, now: int) -> PauseView | None:
             until = moment(pause.until, now) if pause.until else None
             return PauseView(by=pause.actor, reason=pause.reason, until=until, budget=each)
     return None
+
+
+def _observed_by(path: str, find: Find) -> str:
+    root = find(path.partition("/")[0])
+    return root.path if root is not None and root.observed else ""
 
 
 # One budget ---------------------------------------------------------------------------------------
@@ -164,6 +175,7 @@ def budget_view(facts: BudgetFacts, now: int) -> BudgetView:
         path=budget.path,
         above=ancestors(budget.path)[:0:-1],
         plain=_plain(budget, at_default=True),
+        observed=_observed_by(budget.path, facts.find),
         pause=pause,
         inherited=pause is not None and pause.budget != budget.path,
         limits=tuple(_limit(each, facts.window, now) for each in facts.shelf.balances),

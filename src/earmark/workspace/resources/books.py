@@ -17,6 +17,7 @@ from earmark.ledger.answers import Balance
 from earmark.ledger.audit import AuditReport
 from earmark.ledger.details import read_details
 from earmark.ledger.values import Alert, Entry, Reservation
+from earmark.ledger.would_refuse import WouldRefuse
 from earmark.money import Money
 from earmark.workspace.json_form import Computed, Extra, JsonForm, declare_form
 
@@ -63,6 +64,7 @@ class BudgetStanding(Struct, frozen=True):
 
 declare_form(
     Balance, "unit", "window", "limit", "settled", "held", "available", "starts_at", "resets_at",
+    "observed",
     about="One limit in its current interval: limit = settled + held + available.",
 )  # fmt: skip
 
@@ -134,8 +136,19 @@ def data_of(entry: Entry) -> Mapping[str, Any]:
     """Return what an entry says beside its amounts."""
     if entry.kind in {"reserve", "extend"}:
         named: dict[str, Any] = {"operation": entry.operation} if entry.operation else {}
-        return named if entry.expires is None else {**named, "deadline": iso(entry.expires)}
+        if entry.expires is not None:
+            named["deadline"] = iso(entry.expires)
+        mark = entry.would_refuse
+        return named if mark is None else {**named, "would_refuse": _would_refuse(mark)}
     return json.loads(entry.data) if entry.data else {}
+
+
+def _would_refuse(mark: WouldRefuse) -> Mapping[str, Any]:
+    """Return which limit an operation in an observed tree did not fit on, and by how much."""
+    amounts = {"limit": mark.limit, "over": mark.over}
+    shown = {name: show_amount(mark.unit, amount) for name, amount in amounts.items()}
+    place = {"budget": mark.budget, "unit": mark.unit, "window": mark.window}
+    return {"reason": mark.reason.value, **place, **shown}
 
 
 def _amount_of(entry: Entry) -> str:
