@@ -110,6 +110,17 @@ def test_its_exit_code_is_the_command_s(house: ExecHouse, script: str, code: int
     assert "no call came: does 'sh' read its API's address" in done.stderr
 
 
+def test_a_statement_stays_until_there_is_another_one(house: ExecHouse) -> None:
+    """A command line that is refused, or whose program is not there, does not empty its file."""
+    file = house.folder / "statement.json"
+    file.write_text("{}")
+    for options in (("--budget", "acme", "--up-to", "x"), ()):
+        done = house.run(house.command(*options, "--statement", file.name, "--", "true"))
+        assert (done.returncode, file.read_text()) == (1, "{}"), done.stderr
+    house.run(house.command("--budget", "acme", "--statement", file.name, "--", "true"))
+    assert house.statement()["exit_code"] == 0
+
+
 def test_no_key_reaches_it(house: ExecHouse) -> None:
     """Its environment has the gateway's address and a token; the provider gets the key."""
     line = house.command("--budget", "acme", "--", sys.executable, "-c", SHOW)

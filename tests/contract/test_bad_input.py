@@ -119,12 +119,6 @@ def test_labels_have_a_size(edges: list[Ledger], labels: dict[str, str]) -> None
             books.reserve("acme", 1, labels=labels)
 
 
-def test_half_a_character_in_a_label_harms_nobody(books: Ledger) -> None:
-    """Text that is no Unicode is kept or refused, never an accident of the store."""
-    books.reserve("acme", 1, key="odd", labels={"run": "\ud800"})
-    assert books.reservation("odd").key == "odd"
-
-
 Bad = Callable[[Ledger, ManualClock], Any]
 POISON: dict[str, Bad] = {
     "a deadline in 2500": lambda books, clock: books.reserve(

@@ -106,6 +106,17 @@ REFUSED: dict[str, Callable[[Ledger], object]] = {
     "a label whose name is half a character": lambda books: books.reserve(
         "acme", 1, labels={"\ud800": "b"}
     ),
+    "a label that is half a character": lambda books: books.reserve(
+        "acme", 1, labels={"a": "\udfff"}
+    ),
+    "a pause by half a character": lambda books: books.pause("acme", actor="\ud800"),
+    "a pause because of half a character": lambda books: books.pause("acme", reason="\ud800"),
+    "a resumption by half a character": lambda books: books.resume("acme", actor="\ud800"),
+    "a resumption because of half a character": lambda books: books.resume("acme", reason="\ud800"),
+    "a budget made by half a character": lambda books: books.set_budget(
+        "acme", limits=["5 usd per day"], actor="\ud800"
+    ),
+    "a kind of budget that is none": lambda books: books.budgets(kind="foo"),  # type: ignore[arg-type]
     "a label that is a number": lambda books: books.reserve("acme", 1, labels={"a": 1}),  # type: ignore[dict-item]
     "a label that is no number": lambda books: books.reserve(
         "acme",

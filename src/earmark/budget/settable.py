@@ -39,7 +39,12 @@ def _read_limits(value: Any) -> tuple[Limit, ...]:  # noqa: ANN401 - untyped cal
     return tuple(map(read_limit, listed(value, "limits", _LIMITS)))
 
 
-def _read_kind(value: Any) -> BudgetKind:  # noqa: ANN401 - untyped callers
+def read_kind(value: Any) -> BudgetKind:  # noqa: ANN401 - untyped callers
+    """Return the kind of budgets *value*.
+
+    Raises:
+        InvalidKey: There is none of this name.
+    """
     if value not in get_args(BudgetKind):
         want = f"one of {', '.join(get_args(BudgetKind))}"
         raise InvalidKey(text=shown(value), want=want, kind="kind of budget")
@@ -50,6 +55,6 @@ def _read_kind(value: Any) -> BudgetKind:  # noqa: ANN401 - untyped callers
 SETTABLE: Final[Mapping[str, Callable[[Any], Any]]] = {
     "limits": _read_limits,
     "alerts": parse_alerts,
-    "kind": _read_kind,
+    "kind": read_kind,
     **{each.name: each.read for each in PLAIN_FIELDS},
 }

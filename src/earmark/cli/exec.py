@@ -229,6 +229,7 @@ class _KeptBack(logging.Handler):
 def _open(path: Path) -> TextIO:
     """Return the file of a statement, before anything is spent."""
     try:
-        return path.open("w", encoding="utf-8")
+        # What was there stays until there is another statement to write.
+        return path.open("a", encoding="utf-8")
     except OSError as error:
         raise InvalidFile(path=str(path), detail=error.strerror or str(error)) from None

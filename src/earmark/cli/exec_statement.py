@@ -1,5 +1,7 @@
 """The statement of a command, on standard error: standard output is the command's own."""
 
+import os
+import stat
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, TextIO
@@ -26,6 +28,8 @@ def write_statement(
     """
     form = {**statement.to_json(), "exit_code": exit_code}
     if file is not None:
+        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # no pipe, no terminal
+            file.truncate(0)
         write_json(form, file)
     if session.json:
         write_json(form, sys.stderr)

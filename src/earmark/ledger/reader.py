@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from earmark.budget.budget import Budget
 from earmark.budget.fields import BudgetKind
 from earmark.budget.path import parse_path
+from earmark.budget.settable import read_kind
 from earmark.clock import Clock
 from earmark.errors import NotFound
 from earmark.ledger import requests
@@ -81,8 +82,12 @@ class LedgerReader:
         """Return the budgets at or below *prefix*, by path; all of them without one.
 
         With *kind* only those: there may be thousands that runs opened for themselves.
+
+        Raises:
+            InvalidKey: There is no such kind.
         """
-        return self.store.budgets(None if prefix is None else parse_path(prefix), kind)
+        wanted = None if kind is None else read_kind(kind)
+        return self.store.budgets(None if prefix is None else parse_path(prefix), wanted)
 
     def reservation(self, key: str) -> Reservation:
         """Return what *key* opened.

@@ -12,7 +12,13 @@ from earmark.budget.path import parse_path
 from earmark.budget.settable import read_given, read_limit
 from earmark.budget.units import USD
 from earmark.clock import Clock, from_datetime, iso, parse_duration
-from earmark.errors import InvalidAmount, InvalidDuration, InvalidKey, InvalidUsage
+from earmark.errors import (
+    InvalidAmount,
+    InvalidDuration,
+    InvalidKey,
+    InvalidLimit,
+    InvalidUsage,
+)
 from earmark.errors.inputs import shown
 from earmark.ids import new_key
 from earmark.ledger.amounts import amounts_of, is_zero
@@ -180,7 +186,7 @@ def set_limits(
     count_back: bool = False,
 ) -> SetLimits:
     """Return the operation that makes or changes the budget at *path*; `None` is not given."""
-    check_note(actor, reason)
+    _check_note(actor, reason)
     op = SetLimits(
         parse_path(path), read_given(given), actor=actor, reason=reason, count_back=count_back
     )
@@ -191,13 +197,14 @@ def set_limits(
 
 def pause(path: str, *, actor: str, reason: str, until: datetime | None) -> PauseBudget:
     """Return the operation that pauses the budget at *path*."""
+    _check_note(actor, reason)
     end = None if until is None else from_datetime(until)
     return PauseBudget(parse_path(path), Pause(actor=actor, reason=reason, until=end), "")
 
 
 def resume(path: str, *, actor: str, reason: str) -> ResumeBudget:
     """Return the operation that ends the pause of the budget at *path*."""
-    check_note(actor, reason)
+    _check_note(actor, reason)
     return ResumeBudget(parse_path(path), actor, reason, "")
 
 
@@ -212,6 +219,7 @@ def extend_budget(
     key: str | None,
 ) -> ExtendBudget:
     """Return the operation that adds to a limit of the budget at *path* until *until*."""
+    _check_note(actor, reason)
     extension = Extension(
         limit=read_limit(limit), actor=actor, reason=reason, until=from_datetime(until)
     )
@@ -219,6 +227,23 @@ def extend_budget(
     return ExtendBudget(
         parse_path(path), extension, new_key(clock) if key is None else check_key(key)
     )
+
+
+def _check_note(actor: str, reason: str) -> None:
+    check_note(actor, reason)
+    for text in (actor, reason):
+        if not _is_whole(text):
+            want = "text without half of a surrogate pair"
+            raise InvalidLimit(text=shown(text), want=want, kind="actor or reason")
+
+
+def _is_whole(text: str) -> bool:
+    """Return whether UTF-8 can hold *text*; whoever reads it may have to write it again."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def check_key(key: str) -> str:
@@ -305,6 +330,10 @@ def _labels(labels: Mapping[str, str]) -> str:
             raise InvalidKey(text=text, want=_LABELS, kind="label")
         if not name.isprintable():
             raise InvalidKey(text=shown(name), want="printable characters", kind="name of a label")
+        if not _is_whole(value):
+            text = f"{shown(name)}: {shown(value)}"
+            want = "text without half of a surrogate pair"
+            raise InvalidKey(text=text, want=want, kind="label")
     text = _SORTED.encode(dict(labels))
     if len(text) > LARGEST_LABELS:
         want = f"at most {LARGEST_LABELS} characters of JSON, not {len(text)}"
