@@ -17,6 +17,7 @@ from earmark.gateway.app import Gateway
 from earmark.gateway.server import running
 from earmark.ledger.committer import DirectCommitter
 from earmark.ledger.ledger import Ledger
+from earmark.ledger.store import Store
 from earmark.stores.memory import MemoryStore
 from earmark.stores.open_tables import open_tables
 from earmark.testing import ManualClock
@@ -102,7 +103,7 @@ def gateway_house(
     *,
     keys: Mapping[str, str] = KEYS,
     wait: str | None = None,
-    store: MemoryStore | None = None,
+    store: Store | None = None,
     **more: Any,
 ) -> Generator[GatewayHouse]:
     """Open it; the budget `acme` has *limit*, and calls *wait* in line by the machine's clock."""

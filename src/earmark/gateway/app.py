@@ -20,6 +20,7 @@ from earmark.gateway.answers import (
     send_answer,
     send_json,
 )
+from earmark.gateway.body_room import BodyRoom
 from earmark.gateway.call import ClientRequest, Parts, answer, pass_stored, read_models
 from earmark.gateway.denied import Denied
 from earmark.gateway.endpoints import Endpoint, api_of_client, find_endpoint
@@ -81,6 +82,7 @@ class Gateway:
         self._upstreams = Upstreams(settings, key)
         self._sessions = SessionBudgets(tables, ledger.clock)
         self._kept = KeptIds(tables, ledger.clock)
+        self._room = BodyRoom()
         self._on_refusal = on_refusal
         self.metrics = GatewayMetrics(ledger.clock)
         self._parts: Parts | None = None
@@ -175,16 +177,21 @@ class Gateway:
             return
         if headers.get("content-encoding", "identity").lower() != "identity":
             raise Denied(_UNREADABLE, "encoded_body", "send the body as it is, without compression")
-        incoming = ClientRequest(
-            method=method,
-            endpoint=endpoint,
-            pairs=pairs,
-            headers=headers,
-            body=await read_body(receive, headers.get("content-length", "")),
-            holder=holder,
-            own=send.own,
-            record=record,
-        )
+        async with self._room.place() as place:
+            incoming = ClientRequest(
+                method=method,
+                endpoint=endpoint,
+                pairs=pairs,
+                headers=headers,
+                body=await read_body(receive, headers.get("content-length", ""), place),
+                holder=holder,
+                own=send.own,
+                record=record,
+            )
+            await self._pass(incoming, receive, send)
+
+    async def _pass(self, incoming: ClientRequest, receive: Receive, send: "_Started") -> None:
+        endpoint = incoming.endpoint
         assert self._parts is not None, "it is asked within its lifespan"
         assert self._loaded is not None, "as the parts"
         await asyncio.shield(self._loaded)

@@ -16,6 +16,7 @@ from earmark.gateway.denied import Denied
 _KEY: Final = re.compile(rb'"(?:[^"\\]|\\.)*"')
 _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 _SPACE: Final = re.compile(rb"[ \t\n\r]*")
+_SPACES: Final = b" \t\n\r"
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -101,12 +102,14 @@ def spliced(data: bytes, before: Mapping[str, Any], after: Mapping[str, Any]) ->
                 made.append(_encoded(cast("object", value)))
             end = stop
     close = data.rindex(b"}")
-    made.append(data[end:close].rstrip() if changed else data[end:close])
+    rest = data[end:close]
+    last = rest.rstrip(_SPACES)  # what is added stands right behind the last member
+    made.append(last)
     for name, value in changed.items():
         made.append(b"" if is_empty else b",")
         made.append(_encoded(name) + b":" + _encoded(value))
         is_empty = False
-    made.append(data[close:])
+    made.append(rest[len(last) :] + data[close:])
     return b"".join(made)
 
 

@@ -27,6 +27,7 @@ from earmark.gateway.endpoints import Endpoint
 from earmark.gateway.headers import BUDGET, Pairs, to_client, to_provider
 from earmark.gateway.kept_ids import KeptIds, NewIds
 from earmark.gateway.kept_requests import check_free, kept_tokens_of, new_ids, owned_response
+from earmark.gateway.key_mask import masked_headers, masked_texts
 from earmark.gateway.left import hold_headers
 from earmark.gateway.metrics import GatewayMetrics, RequestRecord
 from earmark.gateway.payers import RequestPayers
@@ -252,7 +253,7 @@ async def _counted(parts: Parts, incoming: ClientRequest, outgoing: ProviderRequ
             asyncio.timeout(_COUNT_S),
             parts.sender.request("POST", url, headers, json.dumps(asked.body).encode()) as response,
         ):
-            reply = decoded(await read_reply(response))
+            reply = decoded(await read_reply(response, upstream.secret))
             return asked.tokens(reply) if response.status in _SUCCESS else None
     except (*SENDING_FAILED, InvalidUsage, Denied):
         return None
@@ -295,22 +296,25 @@ async def _send(
     peer: Peer,
     send: Send,
 ) -> None:
-    url, progress = outgoing.upstream.url, SendProgress()
+    url, secret = outgoing.upstream.url, outgoing.upstream.secret
+    progress = SendProgress()
     try:
         body = spliced(incoming.body, outgoing.written, ticket.body)
         headers = to_provider(incoming.pairs, outgoing.upstream.headers)
         async with parts.sender.request("POST", url, headers, body, progress) as response:
             kind = content_type_of(response)
             if response.status not in _SUCCESS:
-                await _pass_error(parts, response, ticket, send)
+                await _pass_error(parts, response, ticket, secret, send)
             elif kind == EVENTS or (incoming.endpoint.is_array and kind == ARRAY):
                 hides = _hides_usage(incoming.endpoint, outgoing.written)
                 own = await hold_headers(ticket, parts.ledger)
                 counted = parts.metrics.counted(send)
                 with parts.metrics.streaming():
-                    await pass_stream(response, ticket, own, new, peer, counted, hides_usage=hides)
+                    await pass_stream(
+                        response, ticket, own, new, peer, counted, hides_usage=hides, secret=secret
+                    )
             else:
-                await _pass_reply(parts, response, ticket, new, send)
+                await _pass_reply(parts, response, ticket, new, secret, send)
     except SENDING_FAILED as error:
         if ticket.charge is not None:
             raise
@@ -336,29 +340,35 @@ async def _pass_reply(
     response: aiohttp.ClientResponse,
     ticket: AsyncTicket,
     new: NewIds | None,
+    secret: bytes,
     send: Send,
 ) -> None:
     """Settle a whole reply, note in the same commit what it names, and then pass it back."""
-    body = await read_reply(response)
+    body = await read_reply(response, secret)
     if new is not None:
         new.read_body(body)
     try:
-        await ticket.settle(body, headers=dict(response.headers))
+        await ticket.settle(body, headers=masked_texts(dict(response.headers), secret))
     except InvalidUsage as error:
         await ticket.presume(error.detail)
-    await _send_back(parts, response, ticket, body, send)
+    await _send_back(parts, response, ticket, body, secret, send)
 
 
 async def _pass_error(
-    parts: Parts, response: aiohttp.ClientResponse, ticket: AsyncTicket, send: Send
+    parts: Parts,
+    response: aiohttp.ClientResponse,
+    ticket: AsyncTicket,
+    secret: bytes,
+    send: Send,
 ) -> None:
-    """Book an HTTP error by what it says of its cost, and pass it back unchanged."""
-    body = await read_reply(response)
-    failure = await ticket.fail(response.status, dict(response.headers), body)
+    """Book an HTTP error by what it says of its cost, and pass it back; not the provider's key."""
+    body = await read_reply(response, secret)
+    headers = masked_texts(dict(response.headers), secret)
+    failure = await ticket.fail(response.status, headers, body)
     if response.status in _REDIRECTS:
         # Followed by the client, it would take the prompt elsewhere.
         raise failure
-    await _send_back(parts, response, ticket, body, send)
+    await _send_back(parts, response, ticket, body, secret, send)
 
 
 async def _send_back(
@@ -366,11 +376,12 @@ async def _send_back(
     response: aiohttp.ClientResponse,
     ticket: AsyncTicket,
     body: bytes,
+    secret: bytes,
     send: Send,
 ) -> None:
     """Send a whole reply as it came, with what it was held and booked at."""
     own = await hold_headers(ticket, parts.ledger)
-    headers = to_client(response.raw_headers, keeps_length=True)
+    headers = to_client(masked_headers(response.raw_headers, secret), keeps_length=True)
     await send_answer(send, response.status, headers + raw_headers(own.items()), body)
 
 
@@ -378,7 +389,7 @@ async def _pass_on(
     parts: Parts, incoming: ClientRequest, outgoing: ProviderRequest, send: Send
 ) -> None:
     """Pass a request on that costs nothing, and its reply back."""
-    body = incoming.body
+    body, secret = incoming.body, outgoing.upstream.secret
     if outgoing.body is not outgoing.written:
         body = spliced(body, outgoing.written, outgoing.body)
     headers = to_provider(incoming.pairs, outgoing.upstream.headers)
@@ -386,10 +397,10 @@ async def _pass_on(
         async with parts.sender.request(
             incoming.method, outgoing.upstream.url, headers, body
         ) as response:
-            reply = await read_reply(response)
+            reply = await read_reply(response, secret)
             if response.status in _REDIRECTS:
                 raise Denied(502, "redirect", "the provider answered with a redirect")
-            passed = to_client(response.raw_headers, keeps_length=True)
+            passed = to_client(masked_headers(response.raw_headers, secret), keeps_length=True)
             status = response.status
     except SENDING_FAILED as error:
         kind = type(error).__name__

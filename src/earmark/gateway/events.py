@@ -11,10 +11,11 @@ from earmark.apis.event_stream import DEFAULT_NAME, LARGEST_EVENT, EventDecoder,
 from earmark.apis.stream_parts import DONE
 from earmark.apis.streams import ClosingEvent
 from earmark.errors import InvalidUsage
+from earmark.gateway.key_mask import masked
 from earmark.pricing.json_values import mapping
 
-#: An empty line, as every provider ends its events; a line's end is LF or CR LF.
-_END: Final = re.compile(rb"\n\r?\n")
+#: An empty line, as every provider ends its events; a line's end is LF, CR LF or CR.
+_END: Final = re.compile(rb"\n\r?\n|\r\r")
 _LONGEST_END: Final = 3
 _JSON: Final = json.JSONDecoder(object_pairs_hook=larger_members)
 _DATA: Final = b"data: "
@@ -39,7 +40,9 @@ class RawEvent:
 class EventSplitter:
     """Divides the bytes of one response into events; together they are the same bytes."""
 
-    def __init__(self) -> None:
+    def __init__(self, secret: bytes = b"") -> None:
+        """Put asterisks in the place of *secret*, wherever an event holds it."""
+        self._secret = secret
         self._rest = b""
         self._decoder = EventDecoder()
         self._has_begun = False
@@ -53,7 +56,7 @@ class EventSplitter:
         data = self._rest + chunk
         begin, searched = 0, max(0, len(self._rest) - _LONGEST_END)
         while (end := _END.search(data, searched)) is not None:
-            raw = data[begin : end.end()]
+            raw = masked(data[begin : end.end()], self._secret)
             if self._has_begun and (plain := _plain_event(raw)) is not None:
                 yield plain
             else:
@@ -67,7 +70,7 @@ class EventSplitter:
 
     def end(self) -> Iterator[RawEvent]:
         """Yield what came after the last event."""
-        rest, self._rest = self._rest, b""
+        rest, self._rest = masked(self._rest, self._secret), b""
         if rest:
             yield from _events(rest, [*self._decoder.feed(rest), *self._decoder.end()])
 
@@ -86,7 +89,7 @@ def _plain_event(raw: bytes) -> RawEvent | None:
 
 
 def _events(raw: bytes, found: list[ServerEvent]) -> Iterator[RawEvent]:
-    """Yield what *raw* says: one event nearly always; more where lines end in CR alone."""
+    """Yield what *raw* says: one event nearly always; more where its lines end in several ways."""
     if not found:
         yield RawEvent(raw, None)
     for number, event in enumerate(found):

@@ -19,6 +19,9 @@ CREDENTIALS: Final = ("authorization", "x-api-key", "x-goog-api-key")
 _NOT_SENT: Final = _HOP_BY_HOP | frozenset(
     {*CREDENTIALS, "api-key", "cookie", "host", "content-length", "accept-encoding", "expect"}
     | {"forwarded", "via", "x-real-ip", "origin", "referer"}
+    # What some servers take for another request than the one that was bounded.
+    | {"proxy", "x-host", "x-original-host", "x-original-url", "x-rewrite-url"}
+    | {"x-http-method", "x-http-method-override", "x-method-override"}
 )
 _NOT_SENT_PREFIXES: Final = ("x-forwarded-", "x-earmark-", "sec-", "proxy-")
 #: What the gateway says of a call, and nobody else.

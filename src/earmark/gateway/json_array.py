@@ -12,6 +12,7 @@ from earmark.apis.event_stream import LARGEST_EVENT
 from earmark.apis.streams import ClosingEvent
 from earmark.errors import InvalidUsage
 from earmark.gateway.events import RawEvent, decoded_event
+from earmark.gateway.key_mask import masked
 
 _MARK: Final = re.compile(rb'["\\\[\]{}]')
 _SPACE: Final = b" \t\r\n"
@@ -20,7 +21,9 @@ _SPACE: Final = b" \t\r\n"
 class ArraySplitter:
     """Divides the bytes of one array into its elements; together they are the same bytes."""
 
-    def __init__(self) -> None:
+    def __init__(self, secret: bytes = b"") -> None:
+        """Put asterisks in the place of *secret*, wherever an element holds it."""
+        self._secret = secret
         self._rest: bytes = b""
         self._depth = 0
         self._searched: int = 0
@@ -41,7 +44,7 @@ class ArraySplitter:
         begun = self._rest.lstrip(_SPACE)
         if self._is_other or (not self._depth and begun and not begun.startswith(b"[")):
             self._is_other = True
-            rest, self._rest = self._rest, b""
+            rest, self._rest = masked(self._rest, self._secret), b""
             yield RawEvent(rest, None)
             return
         begin = 0
@@ -51,7 +54,7 @@ class ArraySplitter:
                 break  # what it escapes is still to come
             self._searched = at + (2 if mark[0] == b"\\" else 1)
             if self._ends_part(mark[0]):
-                yield self._part(self._rest[begin : self._searched])
+                yield self._part(masked(self._rest[begin : self._searched], self._secret))
                 begin = self._searched
         else:
             self._searched = len(self._rest)
@@ -82,7 +85,7 @@ class ArraySplitter:
 
     def end(self) -> Iterator[RawEvent]:
         """Yield what came after the last whole element."""
-        rest, self._rest = self._rest, b""
+        rest, self._rest = masked(self._rest, self._secret), b""
         if rest:
             yield RawEvent(rest, None)
 

@@ -6,6 +6,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Final, Self
 
+from earmark.gateway.body_room import BodyPlace
 from earmark.gateway.denied import Denied
 from earmark.serving.asgi import Receive
 
@@ -18,8 +19,10 @@ class ClientGone(Exception):
     """The client ended its connection before its request was complete."""
 
 
-async def read_body(receive: Receive, length: str) -> bytes:
+async def read_body(receive: Receive, length: str, place: BodyPlace) -> bytes:
     """Return the whole body; *length* is what its header says, empty for nothing.
+
+    A large one waits until there is room for it at *place*; what is not read yet is its client's.
 
     Raises:
         Denied: It is too large.
@@ -29,6 +32,8 @@ async def read_body(receive: Receive, length: str) -> bytes:
         length.isdecimal() and len(length) < _DIGITS and int(length) <= LARGEST_BODY
     ):
         raise _too_large()
+    if length:
+        await place.hold(int(length), int(length))
     parts: list[bytes] = []
     size = 0
     while True:
@@ -39,6 +44,7 @@ async def read_body(receive: Receive, length: str) -> bytes:
         size += len(part)
         if size > LARGEST_BODY:
             raise _too_large()
+        await place.hold(size, LARGEST_BODY)  # where its length was not said
         parts.append(part)
         if not message.get("more_body", False):
             return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -14,6 +14,7 @@ from yarl import URL
 
 from earmark.config.values import is_loopback
 from earmark.gateway.headers import Pairs
+from earmark.gateway.key_mask import masked
 
 #: The most bytes of a reply that is no stream; generated images come in bodies of many millions.
 LARGEST_REPLY: Final = 256 << 20
@@ -109,8 +110,8 @@ def _progress_trace() -> aiohttp.TraceConfig:
     return trace
 
 
-async def read_reply(response: aiohttp.ClientResponse) -> bytes:
-    """Return the whole body of *response*.
+async def read_reply(response: aiohttp.ClientResponse, secret: bytes = b"") -> bytes:
+    """Return the whole body of *response*, with asterisks in the place of *secret*.
 
     Raises:
         ReplyTooLarge: It is larger than is read.
@@ -122,4 +123,4 @@ async def read_reply(response: aiohttp.ClientResponse) -> bytes:
         if size > LARGEST_REPLY:
             raise ReplyTooLarge
         parts.append(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+    return masked(parts[0] if len(parts) == 1 else b"".join(parts), secret)

@@ -15,6 +15,7 @@ from earmark.gateway.events import EventSplitter, RawEvent, encoded, is_last
 from earmark.gateway.headers import to_client
 from earmark.gateway.json_array import ArraySplitter, encoded_elements
 from earmark.gateway.kept_ids import NewIds
+from earmark.gateway.key_mask import masked, masked_headers
 from earmark.gateway.peer import Peer
 from earmark.pricing.json_values import mapping
 from earmark.serving.asgi import Send
@@ -49,12 +50,18 @@ class StreamPass:
     """
 
     def __init__(
-        self, ticket: AsyncTicket, new: NewIds | None, *, hides_usage: bool, is_array: bool
+        self,
+        ticket: AsyncTicket,
+        new: NewIds | None,
+        *,
+        hides_usage: bool,
+        is_array: bool,
+        secret: bytes,
     ) -> None:
         self._ticket = ticket
         self._new = new
         self._hides_usage = hides_usage
-        self._splitter = ArraySplitter() if is_array else EventSplitter()
+        self._splitter = ArraySplitter(secret) if is_array else EventSplitter(secret)
         self._waiting: list[bytes] = []
         """The last event, and what came after it in the same piece."""
 
@@ -111,20 +118,21 @@ async def pass_stream(
     send: Send,
     *,
     hides_usage: bool,
+    secret: bytes,
 ) -> None:
     """Pass the events of *response* to the client as they come, and settle by what they say.
 
     A client that goes away: where that stops billing and the hold has grown with the stream, the
     connection to the provider is closed; else it is read to its end, for the exact bill.
     """
-    headers = to_client(response.raw_headers, keeps_length=False)
+    headers = to_client(masked_headers(response.raw_headers, secret), keeps_length=False)
     await send_head(send, response.status, headers + raw_headers(own.items()))
     if ticket.grows:
         peer.on_gone = response.close
         if peer.gone:
             response.close()
     is_array = content_type_of(response) != EVENTS
-    passing = StreamPass(ticket, new, hides_usage=hides_usage, is_array=is_array)
+    passing = StreamPass(ticket, new, hides_usage=hides_usage, is_array=is_array, secret=secret)
     try:
         async for chunk in response.content.iter_any():
             passed = await passing.feed(chunk)
@@ -149,11 +157,11 @@ async def pass_stream(
         peer.on_gone = None
     await _settle(ticket)
     await send_body(send, rest, more=True)
-    await _pass_tail(response, send)
+    await _pass_tail(response, secret, send)
     await send_body(send, b"")
 
 
-async def _pass_tail(response: aiohttp.ClientResponse, send: Send) -> None:
+async def _pass_tail(response: aiohttp.ClientResponse, secret: bytes, send: Send) -> None:
     """Pass what comes after the last event, until the stream or the patience with it ends."""
     size = 0
     with suppress(aiohttp.ClientError, OSError, TimeoutError):
@@ -162,7 +170,7 @@ async def _pass_tail(response: aiohttp.ClientResponse, send: Send) -> None:
                 size += len(late)
                 if size > _LONGEST_TAIL:
                     return
-                await send_body(send, late, more=True)
+                await send_body(send, masked(late, secret), more=True)
 
 
 def _is_usage(event: ClosingEvent) -> bool:

@@ -16,6 +16,7 @@ from earmark.errors import InvalidConfig
 from earmark.gateway.closing import stops_billing
 from earmark.gateway.denied import Denied
 from earmark.gateway.endpoints import Endpoint
+from earmark.gateway.key_mask import secret_of
 from earmark.provider.server import Server, base_url_of
 
 #: So many models are kept with where they go; their names are the clients' own words.
@@ -41,6 +42,8 @@ class Upstream:
     host: str
     headers: Mapping[str, str] = field(repr=False)
     """The provider's own, its key among them."""
+    secret: bytes = field(default=b"", repr=False)
+    """The bytes of its key, which no client may see."""
     default_max_tokens: int = DEFAULT_MAX_TOKENS
     context_window: int | None = None
     allowed_options: frozenset[str] = frozenset()
@@ -112,6 +115,7 @@ class Upstreams:
             url=url,
             host=server.hostname,
             headers=server.headers(),
+            secret=secret_of(server.api_key),
             default_max_tokens=settings.max_tokens or DEFAULT_MAX_TOKENS,
             context_window=settings.context_window,
             allowed_options=self._allowed.get(endpoint.api, frozenset()),

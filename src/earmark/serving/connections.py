@@ -155,6 +155,7 @@ class HttpConnection(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
+        self.access_log = False  # whoever listens to it: a URL may hold a token
         self.parser = RequestParser(self)
         self._connections = connections
         self.address = ""
@@ -217,8 +218,9 @@ class HttpConnection(HttpToolsProtocol):
         self._count(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Count it."""
-        super().on_header(name, value)
+        """Count it; one after a body is passed over: nothing checked it with the head."""
+        if self._in_head:
+            super().on_header(name, value)
         self._count(len(name) + len(value) + len(b": \r\n"))
 
     def on_headers_complete(self) -> None:

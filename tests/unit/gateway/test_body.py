@@ -17,8 +17,8 @@ def test_only_what_is_set_changes() -> None:
     before = decoded(data)
     after = {**before, "m": 7, "new": True, "g": {**before["g"], "k": 3}}
     assert spliced(data, before, after) == (
-        b'  { "a" : 1.0e2 , "b\\u0041": [1, 2 , "}\\""] ,"g":{ "z":1e400,"k":3}\n,'
-        b' "m":7,"new":true}  '
+        b'  { "a" : 1.0e2 , "b\\u0041": [1, 2 , "}\\""] ,"g":{ "z":1e400,"k":3 }\n,'
+        b' "m":7,"new":true }  '
     )
     assert spliced(data, before, dict(before)) is data
     assert spliced(b"{}", {}, {"a": 1}) == b'{"a":1}'
