@@ -58,6 +58,25 @@ def test_a_large_body_waits_until_there_is_room() -> None:
     asyncio.run(asyncio.wait_for(run(), LAST_RESORT_S))
 
 
+def test_room_that_was_given_to_somebody_who_left_comes_back() -> None:
+    """Its turn came, and so did its end, before it knew of either."""
+
+    async def run() -> None:
+        room = BodyRoom(SMALL)
+        await room.take(SMALL)
+        waiting = asyncio.create_task(room.take(SMALL))
+        await everybody()
+        room.give(SMALL)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        other = asyncio.create_task(room.take(SMALL))
+        await everybody()
+        assert other.done()
+
+    asyncio.run(run())
+
+
 @pytest.mark.parametrize(("length", "size"), [(str(2 * SMALL), 2 * SMALL), ("", LARGEST_BODY)])
 def test_a_body_is_read_once_it_has_its_place(length: str, size: int) -> None:
     """By the length that its head says; without one it may be as large as any."""
