@@ -75,6 +75,19 @@ def test_a_token_is_rotated_shown_and_revoked_by_its_name(shell: Shell) -> None:
     tables.close()
 
 
+def test_a_token_says_how_its_requests_are_made_and_refused(shell: Shell) -> None:
+    """Whether they may bound themselves, their tier, their budget's status; for a budget alone."""
+    terms = ("--may-bound", "--tier", "flex", "--refusal-status", "429")
+    made = shell.json("token", "create", "agent", "--budget", "acme", *terms)
+    assert (made["may_bound"], made["tier"], made["refusal_status"]) == (True, "flex", 429)
+    assert "flex" in shell.ok("token", "show", "agent").out
+    plain = shell.json("token", "create", "plain", "--budget", "acme")
+    assert (plain["may_bound"], plain["tier"], plain["refusal_status"]) == (False, "", None)
+    assert shell("token", "create", "ops", "--scope", "read", "--may-bound").code == 1
+    assert shell("token", "create", "x", "--budget", "acme", "--refusal-status", "200").code == 1
+    assert len(shell.json("token", "list")["tokens"]) == 2
+
+
 def test_what_cannot_be_made_is_refused(shell: Shell) -> None:
     """An unknown scope, a name that spoils a log, a moment that is past, an unknown id."""
     assert shell("token", "create", "ci", "--scope", "root").code == 1

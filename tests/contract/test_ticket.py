@@ -326,7 +326,7 @@ def test_what_cannot_be_let_in_holds_nothing(tickets: Tickets) -> None:
     assert [each.reason for each in found] == [Reason.TOO_LARGE, Reason.UNPRICED, Reason.UNPRICED]
     assert [each.budget for each in found] == ["acme"] * 3
     assert "dream" in found[2].detail
-    for wrong in ({}, {"request": BODY, "up_to": 1}):
+    for wrong in ({}, {"request": DeclaredBound(Money(1)), "up_to": 1}):
         with pytest.raises(InvalidUsage, match="up_to"):
             tickets.open("acme", **wrong)
     with pytest.raises(TypeError, match="labls"):

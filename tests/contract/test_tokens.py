@@ -20,7 +20,13 @@ from support.last_resort import LAST_RESORT_S
 T = TypeVar("T")
 
 ACCESS = GatewayAccess(
-    budget="acme/agent", providers=("openai",), models=("gpt-*",), most_per_request=Money("0.5")
+    budget="acme/agent",
+    providers=("openai",),
+    models=("gpt-*",),
+    most_per_request=Money("0.5"),
+    may_bound=True,
+    tier="flex",
+    refusal_status=403,
 )
 
 

@@ -22,7 +22,10 @@ _ROWS: Final[dict[str, tuple[object, ...]]] = {
     "nudge_delivery": ("c8/usd/day/1/80", "chat", "waiting", 3, (1 << 63) - 1, 0, "'no'\\N"),
     "nudge_mark": ("c8", 17),
     "agent": (AGENT, "host:1", 5, 12, '{"running": true}', 5),
-    "token": ("t1", "ops", "ab" * 32, "gateway", 1, 0, 0, "acme", "openai", "gpt-* o1", 7, 2, 3),
+    "token": (
+        *("t1", "ops", "ab" * 32, "gateway", 1, 0, 0, "acme", "openai", "gpt-* o1", 7, 2, 3),
+        *(1, "flex", 429),
+    ),
     "token_secret": ("t1", "cd" * 32, 3),
     "request": ("t1", "k", "f", 1, 200, "{}"),
     "session_budget": ("t1", "acme/session-1", 1, 5),

@@ -346,6 +346,11 @@ class Opening:
         """What it is priced under, `provider/model`; empty for a declared amount."""
         return self._request.labels.get("model", "")
 
+    @property
+    def is_declared(self) -> bool:
+        """Whether its caller said what it costs at most, so that no count lowers that."""
+        return self._request.bound.max_output_tokens is None
+
     def would_be_refused(self) -> bool:
         """Return whether its first amounts do not fit now; reads only."""
         return self._admission.would_be_refused(self._hold_request)

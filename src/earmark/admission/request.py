@@ -7,16 +7,22 @@ from typing import Any, Final, TypedDict
 from earmark.admission.charge import Recorder
 from earmark.admission.policy import STRICT, Policy
 from earmark.apis.api import request_table
-from earmark.apis.api_and_provider import api_and_provider
+from earmark.apis.api_and_provider import CHAT_COMPLETIONS, api_and_provider
 from earmark.apis.bounds import DEFAULT_MAX_TOKENS, bound_request
 from earmark.apis.count_margin import DEFAULT_MARGIN
-from earmark.apis.dialects import counts_choices, own_host
+from earmark.apis.dialects import counts_choices, maker_of, own_host
 from earmark.apis.hidden_output import shows_output
 from earmark.apis.kept import KeptTokens
-from earmark.apis.output_limit import with_output_limit
+from earmark.apis.output_limit import whole_number, with_output_limit
 from earmark.apis.provider_count import max_counted_tokens
 from earmark.apis.reply_cost import PricedRequest
-from earmark.apis.requests import RequestReading, copy_body, read_body
+from earmark.apis.requests import (
+    RequestReading,
+    copy_body,
+    read_body,
+    request_model,
+    tier_to_bill,
+)
 from earmark.clock import Clock, parse_duration
 from earmark.errors import BudgetExceeded, InvalidUsage, Reason
 from earmark.errors.inputs import wrong_argument
@@ -30,15 +36,20 @@ from earmark.pricing.price import Price, free
 DEFAULT_WAIT: Final = "5min"
 DEFAULT_TIMEOUT: Final = "10min"
 _LONGEST_LABEL: Final = 200
+#: Of a body that is not read: the dearest write to a cache that it may ask for.
+_LONGEST_CACHE: Final = "1h"
 
 
 class OpenOptions(TypedDict, total=False):
     """The keyword arguments of `Guard.open`; each may be left out.
 
     Args:
-        up_to: In place of a request: the most the call can cost, in USD.
+        up_to: In place of a request: the most the call can cost, in USD. With a request: the same,
+            on your word. It is neither read nor changed, as nothing here may bound it; its reply
+            settles it by `api`, where that is given and its model has a price.
         at_most: The most this call may hold, in USD, whatever the budget has: its output limit is
-            lowered until it fits, and where not even 32 tokens do, it is refused.
+            lowered until it fits, and where not even 32 tokens do, it is refused. With `up_to`,
+            a larger one is refused.
         api: Whose body the request is: `openai` (Chat Completions), `openai-responses`,
             `openai-embeddings`, `anthropic`, `anthropic-count-tokens`, `gemini`. If not given that
             of the provider `anthropic` or `google`, else `openai`.
@@ -125,11 +136,11 @@ class Request:
 
     @property
     def labels(self) -> dict[str, str]:
-        """The labels `api`, `provider` and `model`; none for a declared amount."""
-        if self.priced is None:
+        """The labels `api`, `provider` and `model`; none for an amount without a request."""
+        if self.body is None:
             return {}
-        named = {"api": self.api, "provider": self.provider, "model": self.priced.price.name}
-        return {name: value[:_LONGEST_LABEL] for name, value in named.items()}
+        named = {"api": self.api, "provider": self.provider, "model": self.name}
+        return {name: value[:_LONGEST_LABEL] for name, value in named.items() if value}
 
     def priced_at(self, instant: int) -> "Request":
         """Return the request at the price of *instant*, when its hold is opened."""
@@ -166,8 +177,12 @@ def read_request(
     up_to = options.get("up_to")
     if options.get("at_most") is not None and not isinstance(request, Mapping):
         raise InvalidUsage(detail="at_most is for a request, whose output it lowers")
-    if (request is None) == (up_to is None):
+    if request is None and up_to is None:
         raise InvalidUsage(detail="give either a request or up_to, the most it can cost")
+    if up_to is not None and isinstance(request, Mapping):
+        return _declared_body(request, Money(up_to), options, book, clock)
+    if up_to is not None and request is not None:
+        raise InvalidUsage(detail="up_to is for a request's body, or for none: give one of them")
     if up_to is not None:
         return Request(name=under, bound=DeclaredBound(Money(up_to)))
     if isinstance(request, Mapping):
@@ -248,6 +263,56 @@ def _bound(reading: RequestReading, price: Price, options: OpenOptions) -> Model
     )
 
 
+def _declared_body(
+    body: Mapping[str, Any], amount: Money, options: OpenOptions, book: PriceBook, clock: Clock
+) -> Request:
+    """Return a request as it is, whose caller says that it costs *amount* at most."""
+    most = options.get("at_most")
+    if most is not None and amount > Money(most):
+        raise _above(Money(most), amount)
+    body, api = copy_body(body), options.get("api") or ""
+    provider = options.get("provider") or maker_of(api or CHAT_COMPLETIONS)
+    model = request_model(body, options.get("model"), provider)
+    host = options.get("host")
+    return Request(
+        name=f"{provider}/{model}",
+        bound=DeclaredBound(amount),
+        api=api,
+        provider=provider,
+        host=own_host(provider, api) if host is None else host,
+        body=body,
+        priced=_declared_price(api, body, model, provider, options, book, clock) if api else None,
+    )
+
+
+def _declared_price(
+    api: str,
+    body: Mapping[str, Any],
+    model: str,
+    provider: str,
+    options: OpenOptions,
+    book: PriceBook,
+    clock: Clock,
+) -> PricedRequest | None:
+    """Return the price of its reply, at the dearest that it may ask for; `None` without one."""
+    table, tier = request_table(api), tier_to_bill(api, body, provider)
+    host = options.get("host") or own_host(provider, api)
+    try:
+        price = book.resolve(model, provider=provider, at=clock.instant(), tier=tier)
+    except BudgetExceeded:
+        return None
+    return PricedRequest(
+        price=price,
+        book=book,
+        api=api,
+        tier=tier,
+        cache_lifetime=_LONGEST_CACHE,
+        choices=(whole_number(body, table.choices, minimum=1) or 1) if table.choices else 1,
+        host=host,
+        counts_choices=counts_choices(api, host),
+    )
+
+
 def _within(bound: ModelBound, at_most: AmountLike | None) -> ModelBound:
     """Return *bound* with an output limit that *at_most* pays for, where it does not pay for all.
 
@@ -261,17 +326,22 @@ def _within(bound: ModelBound, at_most: AmountLike | None) -> ModelBound:
     smallest = min(wanted, max(STRICT.smallest, bound.least_output_tokens))
     fits = bound.largest_output(most)
     if fits < max(1, smallest):
-        raise BudgetExceeded(
-            reason=Reason.TOO_LARGE,
-            budget="",
-            window="per request",
-            limit=most,
-            settled=Money(),
-            held=Money(),
-            available=most,
-            requested=bound.cost(smallest),
-        )
+        raise _above(most, bound.cost(smallest))
     return replace(bound, max_output_tokens=fits)
+
+
+def _above(most: Money, requested: Money) -> BudgetExceeded:
+    """Return the refusal of what costs more than one call may hold."""
+    return BudgetExceeded(
+        reason=Reason.TOO_LARGE,
+        budget="",
+        window="per request",
+        limit=most,
+        settled=Money(),
+        held=Money(),
+        available=most,
+        requested=requested,
+    )
 
 
 def _price(

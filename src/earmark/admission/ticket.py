@@ -91,6 +91,11 @@ class _TicketBase:
         return self._hold.reservation
 
     @property
+    def is_priced(self) -> bool:
+        """Whether its reply has a price, so that it can be fed and settled by what it counts."""
+        return self._request.priced is not None
+
+    @property
     def max_output_tokens(self) -> int | None:
         """The output limit to send, per choice; `None` for a declared amount."""
         return self._hold.amounts.max_output_tokens
@@ -122,13 +127,11 @@ class _TicketBase:
 
     def _feed(self, event: object, name: str) -> tuple[StreamPiece, int]:
         """Add *event* to the stream; return its piece, and the most tokens produced so far."""
-        priced, most = self._request.priced, self.max_output_tokens
+        api, priced, most = self._request.api, self._request.priced, self.max_output_tokens
         if priced is None:
             raise InvalidUsage(detail="a declared amount has no stream that can be read")
         if self._stream is None:
-            self._stream = open_stream(
-                self._request.api, choices=priced.choices, encoding=priced.encoding
-            )
+            self._stream = open_stream(api, choices=priced.choices, encoding=priced.encoding)
         piece, tokens = self._stream.feed(to_jsonable(event), name), self._stream.produced_tokens
         return piece, tokens if most is None else min(tokens, most * priced.choices)
 
@@ -166,11 +169,9 @@ class _TicketBase:
         priced = self._request.priced
         if self._stream is not None:
             partial = self._stream.partial_reply()
-        return (
-            ending
-            if partial is None or priced is None
-            else ending_from_partial_reply(partial, priced, ending)
-        )
+        if partial is None or priced is None:
+            return ending
+        return ending_from_partial_reply(partial, priced, ending)
 
     def _unended(self, exception: BaseException | None) -> Ending:
         """Return the ending of a ticket whose block was left before it ended."""
@@ -195,9 +196,8 @@ class _TicketBase:
         unsent = answer is None and never_sent(error, handled=self._handled)
         if unsent and not self._was_answered:
             return connection_failure(self._provider, error)
-        return self._with_known_cost(
-            exception_failure(self._provider, error), None if answer is None else answer.body
-        )
+        body = None if answer is None else answer.body
+        return self._with_known_cost(exception_failure(self._provider, error), body)
 
     def _rejection(
         self, status: int, headers: Mapping[str, str] | None, body: object

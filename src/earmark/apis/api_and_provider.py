@@ -8,7 +8,7 @@ from earmark.pricing.rates import unpriced
 
 #: Of a name, as a message shows it.
 _MAX_NAME: Final = 100
-_CHAT_COMPLETIONS: Final = "openai"
+CHAT_COMPLETIONS: Final = "openai"
 
 
 def api_and_provider(
@@ -24,7 +24,7 @@ def api_and_provider(
     """
     if not api and not provider:
         _refuse_other_makers(model, book)
-    api = api or _api_of(provider or "") or _CHAT_COMPLETIONS
+    api = api or _api_of(provider or "") or CHAT_COMPLETIONS
     return api, provider or maker_of(api)
 
 
@@ -36,7 +36,7 @@ def _api_of(provider: str) -> str | None:
 def _refuse_other_makers(model: object, book: PriceBook) -> None:
     if not isinstance(model, str):
         return
-    maker = book.other_maker(model, maker_of(_CHAT_COMPLETIONS))
+    maker = book.other_maker(model, maker_of(CHAT_COMPLETIONS))
     if maker is not None:
         api = _api_of(maker)
         suggestion = f"api='{api}'" if api else f"provider='{maker}'"

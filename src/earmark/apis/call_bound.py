@@ -102,7 +102,7 @@ def _price(
         raise InvalidUsage(detail=f"at is {type(at).__name__}, not a datetime")
     instant = SystemClock().instant() if at is None else from_datetime(at)
     name = reading.model.removeprefix(f"{provider}/")
-    tier = tier_to_bill(reading, body, provider)
+    tier = tier_to_bill(reading.api, body, provider)
     return book.resolve(name, provider=provider, at=instant, tier=tier)
 
 

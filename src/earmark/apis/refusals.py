@@ -80,7 +80,9 @@ _ERROR_TYPES: Final = {
 _SERVER: Final = ("server_error", "api_error", "UNAVAILABLE")
 
 
-def refusal(api: str, error: Exception, client: str = "") -> RefusalResponse:
+def refusal(
+    api: str, error: Exception, client: str = "", *, status: int | None = None
+) -> RefusalResponse:
     """Return the answer of *api* that says *error*, in its own sentence.
 
     A sentence names parts of the request by their places and may repeat the first 60 characters of
@@ -101,8 +103,12 @@ def refusal(api: str, error: Exception, client: str = "") -> RefusalResponse:
             is answered as `openai`.
         error: What was raised instead of sending the request.
         client: The client's `originator` or `User-Agent` header.
+        status: The status of what a budget refuses for good, in place of that which stops the
+            client; the form is then that of the API alone.
     """
     case = _case(error)
+    if status is not None and case.types is _BILLING:
+        return _in_form_of(api, replace(case, status=status))
     name = client.lower()
     if api == "openai-responses" and name.startswith("codex") and case.status == 402:  # noqa: PLR2004
         return _codex(case)
@@ -111,12 +117,9 @@ def refusal(api: str, error: Exception, client: str = "") -> RefusalResponse:
             case = _billing(case.message, case.code, case.numbers)
         elif case.types is _BILLING and name.startswith("litellm"):
             case = replace(case, status=400)
-        return _response(case, _anthropic(case))
-    if api == "gemini":
-        if case.types is _BILLING and name.startswith("litellm/"):
-            case = replace(case, status=403)
-        return _response(case, _gemini(case))
-    return _response(case, _openai(case))
+    elif api == "gemini" and case.types is _BILLING and name.startswith("litellm/"):
+        case = replace(case, status=403)
+    return _in_form_of(api, case)
 
 
 def error_response(api: str, status: int, code: str, message: str) -> RefusalResponse:
@@ -130,6 +133,10 @@ def error_response(api: str, status: int, code: str, message: str) -> RefusalRes
     """
     types = _ERROR_TYPES.get(status, _INVALID)
     case = _RefusalCase(status=status, retry=False, message=message, code=code, types=types)
+    return _in_form_of(api, case)
+
+
+def _in_form_of(api: str, case: _RefusalCase) -> RefusalResponse:
     if api == "anthropic":
         return _response(case, _anthropic(case))
     return _response(case, _gemini(case) if api == "gemini" else _openai(case))

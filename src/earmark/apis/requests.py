@@ -118,16 +118,20 @@ def copy_body(body: Mapping[str, Any]) -> dict[str, Any]:
         raise InvalidUsage(detail="the request is nested too deeply") from None
 
 
-def tier_to_bill(reading: RequestReading, body: Mapping[str, Any], provider: str) -> str:
+def tier_to_bill(api: str, body: Mapping[str, Any], provider: str) -> str:
     """Return the tier that *body* is billed at as it is, for `PriceBook.resolve`.
 
     Where it leaves the tier to the account, that is what *provider* makes of it;
     `with_output_limit` adds the standard one instead.
+
+    Raises:
+        InvalidUsage: It names what is no tier.
     """
-    table = request_table(reading.api)
+    table = request_table(api)
+    asked = _tier(table, body)
     if any(value_at(body, path) for path in table.tiers):
-        return reading.tier
-    return table.unset_tiers.get(provider, reading.tier)
+        return asked
+    return table.unset_tiers.get(provider, asked)
 
 
 def _check_types(body: object, headers: object, provider: object, allowed: object) -> None:

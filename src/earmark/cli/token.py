@@ -2,7 +2,7 @@
 
 from collections.abc import Generator
 from contextlib import closing, contextmanager
-from typing import Annotated, Final
+from typing import Annotated, Final, NamedTuple
 
 import typer
 
@@ -40,6 +40,24 @@ ModelNames = Annotated[
     ),
 ]
 
+MayBound = Annotated[
+    bool,
+    typer.Option(
+        "--may-bound",
+        help="A request that nothing bounds passes, for as much as its x-earmark-at-most says.",
+    ),
+]
+Tier = Annotated[
+    str, typer.Option(metavar="NAME", help="The service_tier of requests that name none.")
+]
+RefusalStatus = Annotated[
+    int | None,
+    typer.Option(
+        metavar="STATUS",
+        help="What a budget's refusal is sent with: 402, 403, 429 or 400; by client unless given.",
+    ),
+]
+
 
 @command(app)
 def create(
@@ -64,6 +82,9 @@ def create(
     most: Annotated[
         str | None, typer.Option(metavar="USD", help="The most that one call may hold.")
     ] = None,
+    may_bound: MayBound = False,
+    tier: Tier = "",
+    refusal_status: RefusalStatus = None,
     expires: Annotated[
         str | None,
         typer.Option(metavar=WHEN, help=f"From then on it opens nothing: {AHEAD}"),
@@ -75,7 +96,8 @@ def create(
     """
     if (scope is None) == (budget is None):
         raise InvalidUsage(detail="give either --scope or --budget")
-    access = _access(budget, provider, model, most)
+    terms = _Terms(provider, model, most, may_bound, tier, refusal_status)
+    access = _access(budget, terms)
     with open_books(session, settings_of(session)) as ledger:
         until = 0 if expires is None else _instant(expires, ledger.clock)
         with _tokens(ledger) as tokens:
@@ -130,18 +152,31 @@ def revoke(session: Session, token: NamedToken) -> None:
     session.answer(TOKEN.encode(row), f"revoked {row.id} ({row.name})")
 
 
-def _access(
-    budget: str | None, providers: list[str] | None, models: list[str] | None, most: str | None
-) -> GatewayAccess | None:
+class _Terms(NamedTuple):
+    """What the options say of a token of the gateway."""
+
+    providers: list[str] | None
+    models: list[str] | None
+    most: str | None
+    may_bound: bool
+    tier: str
+    refusal_status: int | None
+
+
+def _access(budget: str | None, terms: _Terms) -> GatewayAccess | None:
     if budget is None:
-        if providers or models or most is not None:
-            raise InvalidUsage(detail="--provider, --model and --most are for --budget")
+        if any(terms) or terms.most is not None or terms.refusal_status is not None:
+            options = "--provider, --model, --most, --may-bound, --tier and --refusal-status"
+            raise InvalidUsage(detail=f"{options} are for --budget")
         return None
     return GatewayAccess(
         budget=budget,
-        providers=tuple(providers or ()),
-        models=tuple(models or ()),
-        most_per_request=None if most is None else Money(most),
+        providers=tuple(terms.providers or ()),
+        models=tuple(terms.models or ()),
+        most_per_request=None if terms.most is None else Money(terms.most),
+        may_bound=terms.may_bound,
+        tier=terms.tier,
+        refusal_status=terms.refusal_status,
     )
 
 
@@ -169,6 +204,9 @@ def _facts(token: TokenRow, now: int) -> list[tuple[str, str]]:
         "providers": " ".join(access.providers) or "all" if access else "",
         "models": " ".join(access.models) or "all" if access else "",
         "most per request": str(access.most_per_request or "") if access else "",
+        "may bound": "yes, by x-earmark-at-most" if access and access.may_bound else "",
+        "tier": access.tier if access else "",
+        "refusals": str(access.refusal_status or "") if access else "",
         "made": _moment(token.created_at),
         "expires": _moment(token.expires_at),
         "rotated": _moment(token.rotated_at) if token.rotated_at else "",

@@ -51,12 +51,15 @@ def raw_headers(pairs: Iterable[tuple[str, str]]) -> RawHeaders:
     return [(name.encode("ascii"), value.encode("ascii", "replace")) for name, value in pairs]
 
 
-def refused(api: str, error: Exception, client: str) -> RefusalResponse:
-    """Return how *api* says *error* to a client that names itself *client*."""
+def refused(api: str, error: Exception, client: str, status: int | None = None) -> RefusalResponse:
+    """Return how *api* says *error* to a client that names itself *client*.
+
+    What its budget refuses has the *status* of its token, where that has one.
+    """
     if isinstance(error, Denied):
         answer = error_response(api, error.status, error.code, error.message)
         return RefusalResponse(answer.status, {**answer.headers, **error.headers}, answer.body)
-    return refusal(api, error, client)
+    return refusal(api, error, client, status=status)
 
 
 def is_expected(error: Exception) -> bool:

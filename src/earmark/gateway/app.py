@@ -168,6 +168,7 @@ class Gateway:
             return
         holder = await self._holders.holder(pairs)
         record.token = holder.token_id
+        send.refusal_status = holder.access.refusal_status
         if endpoint.kind == "balance":
             await send_json(send, 200, await balance_of(self._ledger, self._sessions, holder))
             return
@@ -230,7 +231,7 @@ class Gateway:
             self._on_refusal(error)
         if send.started:
             return  # half an answer, which cannot become another one
-        found = refused(api, error, client)
+        found = refused(api, error, client, send.refusal_status)
         await send_json(send, found.status, found.body, found.headers)
 
 
@@ -242,6 +243,8 @@ class _Started:
         self.started = False
         self.own: dict[str, str] = {}
         """Headers that the answer has beside its own, where these lack them."""
+        self.refusal_status: int | None = None
+        """What its token's budget refuses with, once it is known whose it is."""
 
     async def __call__(self, message: Message) -> None:
         if not self.started and self.own:

@@ -2,11 +2,13 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from functools import partial
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import aiohttp
 
@@ -17,38 +19,52 @@ from earmark.admission.ticket import AsyncTicket
 from earmark.apis.failures import connection_failure
 from earmark.apis.provider_count import count_request
 from earmark.config.settings import GatewaySettings
-from earmark.errors import EarmarkError, InvalidUsage, KeyReused, ReservationClosed
+from earmark.errors import BudgetExceeded, EarmarkError, InvalidUsage, KeyReused, ReservationClosed
 from earmark.gateway.access import Holder
-from earmark.gateway.answers import raw_headers, send_answer
+from earmark.gateway.allowed import check_access, with_tier
+from earmark.gateway.answers import send_answer
 from earmark.gateway.body import decoded, spliced
 from earmark.gateway.closing import policy_at
 from earmark.gateway.denied import Denied
 from earmark.gateway.endpoints import Endpoint
-from earmark.gateway.headers import BUDGET, Pairs, to_client, to_provider
+from earmark.gateway.headers import AT_MOST, BUDGET, Pairs, to_client, to_provider
 from earmark.gateway.kept_ids import KeptIds, NewIds
 from earmark.gateway.kept_requests import check_free, kept_tokens_of, new_ids, owned_response
-from earmark.gateway.key_mask import masked_headers, masked_texts
+from earmark.gateway.key_mask import masked_headers
 from earmark.gateway.left import hold_headers
 from earmark.gateway.metrics import GatewayMetrics, RequestRecord
 from earmark.gateway.payers import RequestPayers
 from earmark.gateway.peer import ClientGone, Peer
 from earmark.gateway.quotes import send_quote
+from earmark.gateway.self_bounded import (
+    check_names_nothing_kept,
+    own_bound_of_path,
+    self_bounded,
+    with_own_bound,
+)
 from earmark.gateway.sender import ReplyTooLarge, SendProgress, UpstreamSender, read_reply
-from earmark.gateway.stream import ARRAY, EVENTS, content_type_of, pass_stream
+from earmark.gateway.stream import (
+    ARRAY,
+    EVENTS,
+    content_type_of,
+    pass_stream,
+    pass_unread_stream,
+)
 from earmark.gateway.upstreams import Upstream, Upstreams
+from earmark.gateway.whole_reply import REDIRECTS, pass_error, pass_reply
 from earmark.ledger.async_ledger import AsyncLedger
 from earmark.money import Money
 from earmark.pricing.json_values import mapping
 from earmark.serving.asgi import Send
 
-#: What a provider answers with a reply, and what no client is sent after.
+#: What a provider answers with a reply.
 _SUCCESS: Final = range(200, 300)
-_REDIRECTS: Final = range(300, 400)
 #: A count is only worth a short wait; see the guard.
 _COUNT_S: Final = 5.0
 _PARTS_OF_A_PERCENT: Final = 10_000
 #: Whatever sending a request, or reading its reply, raises.
 SENDING_FAILED: Final = (aiohttp.ClientError, OSError, TimeoutError, ReplyTooLarge)
+_T = TypeVar("_T")
 _YES: Final = frozenset({"1", "true"})
 
 
@@ -89,8 +105,10 @@ class ProviderRequest:
     upstream: Upstream
     written: dict[str, Any] = field(repr=False)
     """What the body says, as the client wrote it."""
-    body: dict[str, Any] = field(repr=False)
+    renamed: dict[str, Any] = field(repr=False)
     """The same with the model's name as its provider has it."""
+    body: dict[str, Any] = field(repr=False)
+    """The same with the service tier of its token, where it names none."""
 
 
 async def answer(parts: Parts, incoming: ClientRequest, peer: Peer, send: Send) -> None:
@@ -101,6 +119,8 @@ async def answer(parts: Parts, incoming: ClientRequest, peer: Peer, send: Send) 
         EarmarkError: It was refused, or never reached its provider.
         ClientGone: The client left while the call waited in line: nothing is held.
     """
+    unlisted = incoming.endpoint.kind == "unlisted"
+    own = own_bound_of_path(incoming.holder, incoming.headers) if unlisted else None
     outgoing = _outgoing(parts, incoming)
     holder, endpoint, upstream = incoming.holder, incoming.endpoint, outgoing.upstream
     kept = await kept_tokens_of(parts.kept, holder, endpoint, upstream, outgoing.body)
@@ -110,11 +130,16 @@ async def answer(parts: Parts, incoming: ClientRequest, peer: Peer, send: Send) 
         return
     options, dry = _options(parts, incoming, outgoing), _is_dry_run(incoming)
     options["kept"] = kept
+    if own is not None:
+        del options["api"]  # none of those that are known: its reply is not read either
+        options = with_own_bound(holder, options, own)
     payer = await parts.payers.payer(holder, incoming.headers, makes=not dry)
     if payer.full:
         incoming.own["x-earmark-session-limit"] = str(parts.settings.sessions_per_token)
     if dry:
-        await send_quote(parts.ledger, parts.guard, payer.budget, outgoing.body, options, send)
+        quoting = partial(parts.guard.quote, payer.budget)
+        quote = await asyncio.to_thread(_self_bounded_too, incoming, outgoing, options, quoting)
+        await send_quote(parts.ledger, payer.budget, quote, send)
         return
     new = options["recorder"] = new_ids(parts.kept, holder, endpoint, upstream, outgoing.body)
     opening = await _opening(parts, incoming, outgoing, payer.budget, options)
@@ -137,8 +162,9 @@ async def answer(parts: Parts, incoming: ClientRequest, peer: Peer, send: Send) 
 async def read_models(parts: Parts, incoming: ClientRequest, send: Send) -> None:
     """Pass a request on that reads what there is of models, all or one."""
     upstream = parts.upstreams.find(incoming.endpoint, incoming.endpoint.model)
-    _check_access(incoming.holder, upstream)
-    await _pass_on(parts, incoming, ProviderRequest(upstream=upstream, written={}, body={}), send)
+    check_access(incoming.holder, upstream)
+    nothing = ProviderRequest(upstream=upstream, written={}, renamed={}, body={})
+    await _pass_on(parts, incoming, nothing, send)
 
 
 async def pass_stored(parts: Parts, incoming: ClientRequest, send: Send) -> None:
@@ -146,8 +172,9 @@ async def pass_stored(parts: Parts, incoming: ClientRequest, send: Send) -> None
     kept = await owned_response(parts.kept, incoming.holder, incoming.endpoint.model)
     found = parts.upstreams.find(incoming.endpoint, f"{kept.provider}/{kept.id}")
     upstream = replace(found, model="")
-    _check_access(incoming.holder, upstream)
-    await _pass_on(parts, incoming, ProviderRequest(upstream=upstream, written={}, body={}), send)
+    check_access(incoming.holder, upstream)
+    nothing = ProviderRequest(upstream=upstream, written={}, renamed={}, body={})
+    await _pass_on(parts, incoming, nothing, send)
 
 
 def _outgoing(parts: Parts, incoming: ClientRequest) -> ProviderRequest:
@@ -155,22 +182,15 @@ def _outgoing(parts: Parts, incoming: ClientRequest) -> ProviderRequest:
     model = incoming.endpoint.model or written.get("model")
     if not isinstance(model, str) or not model:
         raise Denied(400, "no_model", "the request names no model")
+    if incoming.endpoint.kind == "unlisted":
+        check_names_nothing_kept(written)
     upstream = parts.upstreams.find(incoming.endpoint, model)
-    _check_access(incoming.holder, upstream)
-    body = written
+    check_access(incoming.holder, upstream)
+    renamed = written
     if "model" in written and upstream.model != written["model"]:
-        body = {**written, "model": upstream.model}
-    return ProviderRequest(upstream=upstream, written=written, body=body)
-
-
-def _check_access(holder: Holder, upstream: Upstream) -> None:
-    access = holder.access
-    allowed = not access.providers or upstream.provider in access.providers
-    if upstream.model:
-        allowed = access.allows(upstream.provider, upstream.model)
-    if not allowed:
-        name = f"{upstream.provider}/{upstream.model}".rstrip("/")[:100]
-        raise Denied(403, "not_allowed", f"this token may not call {name}")
+        renamed = {**written, "model": upstream.model}
+    body = with_tier(incoming.holder, incoming.endpoint, renamed)
+    return ProviderRequest(upstream=upstream, written=written, renamed=renamed, body=body)
 
 
 def _options(parts: Parts, incoming: ClientRequest, outgoing: ProviderRequest) -> OpenOptions:
@@ -212,12 +232,12 @@ def _is_dry_run(incoming: ClientRequest) -> bool:
 def _at_most(incoming: ClientRequest) -> Money | None:
     """Return the most that the call may hold, by its token and its header."""
     found = incoming.holder.access.most_per_request
-    text = incoming.headers.get("x-earmark-at-most")
+    text = incoming.headers.get(AT_MOST)
     if text is None:
         return found
     asked = Money(text.strip())
     if asked < Money():
-        raise Denied(400, "invalid_amount", "x-earmark-at-most is below 0")
+        raise Denied(400, "invalid_amount", f"{AT_MOST} is below 0")
     return asked if found is None else min(found, asked)
 
 
@@ -230,8 +250,10 @@ async def _opening(
 ) -> Opening:
     """Return the call, bounded; by its provider's count where it does not fit without."""
     upstream = outgoing.upstream
-    opening = parts.guard.open(budget, outgoing.body, **options)
-    if upstream.count_margin is None or not await asyncio.to_thread(opening.would_be_refused):
+    opening = _self_bounded_too(incoming, outgoing, options, partial(parts.guard.open, budget))
+    if upstream.count_margin is None or opening.is_declared:
+        return opening
+    if not await asyncio.to_thread(opening.would_be_refused):
         return opening
     counted = await _counted(parts, incoming, outgoing)
     if counted is None:
@@ -239,6 +261,25 @@ async def _opening(
     options["counted_input_tokens"] = counted
     options["count_margin"] = f"{Decimal(upstream.count_margin) / _PARTS_OF_A_PERCENT} %"
     return parts.guard.open(budget, outgoing.body, **options)
+
+
+def _self_bounded_too(
+    incoming: ClientRequest,
+    outgoing: ProviderRequest,
+    options: OpenOptions,
+    call: Callable[..., _T],
+) -> _T:
+    """Return what *call* makes of a request that a table bounds, or else its token by its own word.
+
+    Raises:
+        BudgetExceeded: Neither does.
+    """
+    try:
+        return call(outgoing.body, **options)
+    except BudgetExceeded as refusal:
+        own = self_bounded(incoming.holder, incoming.headers, options, refusal)
+        check_names_nothing_kept(outgoing.written)  # no table says any more what an id is of
+        return call(outgoing.renamed, **own)
 
 
 async def _counted(parts: Parts, incoming: ClientRequest, outgoing: ProviderRequest) -> int | None:
@@ -304,17 +345,20 @@ async def _send(
         async with parts.sender.request("POST", url, headers, body, progress) as response:
             kind = content_type_of(response)
             if response.status not in _SUCCESS:
-                await _pass_error(parts, response, ticket, secret, send)
+                await pass_error(parts.ledger, response, ticket, secret, send)
             elif kind == EVENTS or (incoming.endpoint.is_array and kind == ARRAY):
                 hides = _hides_usage(incoming.endpoint, outgoing.written)
                 own = await hold_headers(ticket, parts.ledger)
                 counted = parts.metrics.counted(send)
                 with parts.metrics.streaming():
+                    if not ticket.is_priced:
+                        await pass_unread_stream(response, ticket, own, counted, secret=secret)
+                        return
                     await pass_stream(
                         response, ticket, own, new, peer, counted, hides_usage=hides, secret=secret
                     )
             else:
-                await _pass_reply(parts, response, ticket, new, secret, send)
+                await pass_reply(parts.ledger, response, ticket, new, secret, send)
     except SENDING_FAILED as error:
         if ticket.charge is not None:
             raise
@@ -335,56 +379,6 @@ def _hides_usage(endpoint: Endpoint, body: dict[str, Any]) -> bool:
     return endpoint.api == "openai" and asked is not True
 
 
-async def _pass_reply(
-    parts: Parts,
-    response: aiohttp.ClientResponse,
-    ticket: AsyncTicket,
-    new: NewIds | None,
-    secret: bytes,
-    send: Send,
-) -> None:
-    """Settle a whole reply, note in the same commit what it names, and then pass it back."""
-    body = await read_reply(response, secret)
-    if new is not None:
-        new.read_body(body)
-    try:
-        await ticket.settle(body, headers=masked_texts(dict(response.headers), secret))
-    except InvalidUsage as error:
-        await ticket.presume(error.detail)
-    await _send_back(parts, response, ticket, body, secret, send)
-
-
-async def _pass_error(
-    parts: Parts,
-    response: aiohttp.ClientResponse,
-    ticket: AsyncTicket,
-    secret: bytes,
-    send: Send,
-) -> None:
-    """Book an HTTP error by what it says of its cost, and pass it back; not the provider's key."""
-    body = await read_reply(response, secret)
-    headers = masked_texts(dict(response.headers), secret)
-    failure = await ticket.fail(response.status, headers, body)
-    if response.status in _REDIRECTS:
-        # Followed by the client, it would take the prompt elsewhere.
-        raise failure
-    await _send_back(parts, response, ticket, body, secret, send)
-
-
-async def _send_back(
-    parts: Parts,
-    response: aiohttp.ClientResponse,
-    ticket: AsyncTicket,
-    body: bytes,
-    secret: bytes,
-    send: Send,
-) -> None:
-    """Send a whole reply as it came, with what it was held and booked at."""
-    own = await hold_headers(ticket, parts.ledger)
-    headers = to_client(masked_headers(response.raw_headers, secret), keeps_length=True)
-    await send_answer(send, response.status, headers + raw_headers(own.items()), body)
-
-
 async def _pass_on(
     parts: Parts, incoming: ClientRequest, outgoing: ProviderRequest, send: Send
 ) -> None:
@@ -398,7 +392,7 @@ async def _pass_on(
             incoming.method, outgoing.upstream.url, headers, body
         ) as response:
             reply = await read_reply(response, secret)
-            if response.status in _REDIRECTS:
+            if response.status in REDIRECTS:
                 raise Denied(502, "redirect", "the provider answered with a redirect")
             passed = to_client(masked_headers(response.raw_headers, secret), keeps_length=True)
             status = response.status

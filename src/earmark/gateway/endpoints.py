@@ -10,11 +10,20 @@ from typing import Final, Literal
 from urllib.parse import parse_qsl, unquote
 
 from earmark.gateway.denied import Denied
+from earmark.gateway.headers import AT_MOST
 
-#: `held`: a hold is opened for it; `free`, `models`, `stored`: nothing is billed; the others are
-#: answered here.
+#: `held`: a hold is opened for it; `unlisted`: nobody knows what it costs, and it says that itself;
+#: `free`, `models`, `stored`: nothing is billed; the others are answered here.
 EndpointKind = Literal[
-    "held", "free", "models", "stored", "hello", "balance", "statement", "metrics"
+    "held",
+    "unlisted",
+    "free",
+    "models",
+    "stored",
+    "hello",
+    "balance",
+    "statement",
+    "metrics",
 ]
 
 #: Beside a service all paths that begin so are the gateway's, whether taken or refused.
@@ -91,6 +100,16 @@ _MODELS: Final[Mapping[str, str]] = {
 _RESPONSE: Final = re.compile(r"/v1/responses/([^/]+)(/cancel)?")
 _OF_RESPONSES: Final = frozenset({"include", "include[]"})
 _READS_MODELS: Final = re.compile(r"/v1(?:beta)?/models(?:/(.+))?")
+#: A path that may be passed on by its own bound: words alone, as ids have digits or capitals.
+_WORDS: Final = re.compile(r"/v1(?:beta)?((?:/[a-z][a-z_-]*){1,3})")
+#: Below these, things are kept at the provider, which may be another token's, or are done later.
+_KEPT: Final = frozenset(
+    {"agents", "assistants", "batch", "batches", "caches", "chatkit", "containers", "conversations"}
+    | {"corpora", "earmark", "evals", "files", "fine-tunes", "fine_tuning", "graders"}
+    | {"memory_stores", "models", "operations", "organization", "organizations", "permissions"}
+    | {"realtime", "responses", "sessions", "skills", "threads", "tuning", "uploads"}
+    | {"vector_stores", "videos"}
+)
 _NO_NAME: Final = frozenset({"", ".", ".."})
 #: Queries that carry a credential, at Google and elsewhere: logs and referrers show them.
 _CREDENTIALS: Final = frozenset({"key", "api_key", "access_token", "token"})
@@ -145,7 +164,7 @@ def find_endpoint(method: str, raw_path: str, query: str, headers: Mapping[str, 
 
 def _find(method: str, raw_path: str, headers: Mapping[str, str]) -> _Route:
     if method == "POST":
-        known = _POSTS.get(raw_path) or _gemini(raw_path)
+        known = _POSTS.get(raw_path) or _gemini(raw_path) or _unlisted(raw_path, headers)
     elif method == "GET":
         known = _ANSWERED_HERE.get(raw_path) or _models(raw_path, headers)
     else:
@@ -189,6 +208,15 @@ def _stored_response(method: str, raw_path: str) -> _Route | None:
     path = f"/responses/{{model}}{found[2] or ''}"
     endpoint = Endpoint(api="openai-responses", kind="stored", path=path, model=unquote(found[1]))
     return _Route(endpoint=endpoint, queries=_OF_RESPONSES)
+
+
+def _unlisted(raw_path: str, headers: Mapping[str, str]) -> _Route | None:
+    """Return what is not listed and brings a bound of its own, which not every token may."""
+    found = _WORDS.fullmatch(raw_path)
+    if AT_MOST not in headers or found is None or not _KEPT.isdisjoint(found[1].split("/")):
+        return None
+    api = api_of_client(raw_path, headers)
+    return _route(api, "unlisted", found[1] if api.startswith("openai") else raw_path)
 
 
 def _models(raw_path: str, headers: Mapping[str, str]) -> _Route | None:

@@ -29,7 +29,8 @@ _OWN_PREFIX: Final = "x-earmark-"
 _NOT_ANSWERED: Final = _HOP_BY_HOP | frozenset({"set-cookie", "set-cookie2", "alt-svc"})
 #: The gateway's own request headers; another one of this prefix is refused, not passed over.
 BUDGET: Final = "x-earmark-budget"
-OWN_HEADERS: Final = frozenset({"x-earmark-at-most", "x-earmark-dry-run", BUDGET})
+AT_MOST: Final = "x-earmark-at-most"
+OWN_HEADERS: Final = frozenset({AT_MOST, "x-earmark-dry-run", BUDGET})
 #: Of these one value counts: which of two the other side, or a proxy between, takes is not known.
 _SINGLE: Final = frozenset({*CREDENTIALS, *OWN_HEADERS, "idempotency-key"})
 _TOKEN: Final = re.compile(r"(?i:bearer) +(\S+)")

@@ -1,29 +1,16 @@
 """A quote: what a request would hold, and whether it would fit now; nothing is held or sent."""
 
-import asyncio
-from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 from earmark.admission.charge import HoldQuote
-from earmark.admission.guard import AsyncGuard
-from earmark.admission.request import OpenOptions
 from earmark.gateway.answers import send_json
 from earmark.ledger.async_ledger import AsyncLedger
 from earmark.serving.asgi import Send
 from earmark.workspace.session_statement import usd_left
 
 
-async def send_quote(
-    ledger: AsyncLedger,
-    guard: AsyncGuard,
-    budget: str,
-    body: Mapping[str, Any],
-    options: OpenOptions,
-    send: Send,
-) -> None:
-    """Answer what the request *body* would hold on *budget*."""
-    quote = await asyncio.to_thread(partial(guard.quote, budget, body, **options))
+async def send_quote(ledger: AsyncLedger, budget: str, quote: HoldQuote, send: Send) -> None:
+    """Answer what a request would hold on *budget*."""
     left = usd_left(await ledger.accounts(budget))
     await send_json(send, 200, quote_json(budget, quote, None if left is None else str(left)))
 

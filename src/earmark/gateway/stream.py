@@ -15,7 +15,7 @@ from earmark.gateway.events import EventSplitter, RawEvent, encoded, is_last
 from earmark.gateway.headers import to_client
 from earmark.gateway.json_array import ArraySplitter, encoded_elements
 from earmark.gateway.kept_ids import NewIds
-from earmark.gateway.key_mask import masked, masked_headers
+from earmark.gateway.key_mask import StreamMask, masked, masked_headers
 from earmark.gateway.peer import Peer
 from earmark.pricing.json_values import mapping
 from earmark.serving.asgi import Send
@@ -27,6 +27,7 @@ ARRAY: Final = "application/json"
 #: connection serves the next request if it ends by then.
 _TAIL_S: Final = 1.0
 _LONGEST_TAIL: Final = 1 << 16
+UNREAD: Final = "the request bounded itself, and nothing reads what its reply cost"
 
 
 def content_type_of(response: aiohttp.ClientResponse) -> str:
@@ -171,6 +172,25 @@ async def _pass_tail(response: aiohttp.ClientResponse, secret: bytes, send: Send
                 if size > _LONGEST_TAIL:
                     return
                 await send_body(send, masked(late, secret), more=True)
+
+
+async def pass_unread_stream(
+    response: aiohttp.ClientResponse,
+    ticket: AsyncTicket,
+    own: dict[str, str],
+    send: Send,
+    *,
+    secret: bytes,
+) -> None:
+    """Pass the events of *response* to the client as they come, unread, and presume its hold."""
+    headers = to_client(masked_headers(response.raw_headers, secret), keeps_length=False)
+    await send_head(send, response.status, headers + raw_headers(own.items()))
+    mask = StreamMask(secret)
+    async for chunk in response.content.iter_any():
+        await ticket.produced(0)  # its hold lives as long as bytes flow
+        await send_body(send, mask.feed(chunk), more=True)
+    await ticket.presume(UNREAD)
+    await send_body(send, mask.end())
 
 
 def _is_usage(event: ClosingEvent) -> bool:

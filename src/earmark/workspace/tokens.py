@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from hashlib import sha256
 from secrets import token_urlsafe
-from typing import Final
+from typing import Any, Final
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -30,6 +30,7 @@ SCOPES: Final = ("read", "spend", "admin")
 #: The scope of a gateway's token: none of the service's.
 GATEWAY: Final = "gateway"
 LONGEST_NAME: Final = 100
+REFUSAL_STATUSES: Final = (402, 403, 429, 400)
 #: For how long a secret opens after another one has taken its place.
 DEFAULT_OVERLAP: Final = "24h"
 
@@ -38,11 +39,11 @@ _MOST_NAMED: Final = 8
 _SHAPE: Final = re.compile(r"emk_([0-9a-f]{32})_([A-Za-z0-9_-]{43})")
 _COLUMNS: Final = (
     "id, name, digest, scopes, created_at, expires_at, revoked_at, rotated_at, overlap_until,"
-    " budget, providers, models, most_per_request"
+    " budget, providers, models, most_per_request, may_bound, tier, refusal_status"
 )
 _ADD: Final = (
     f"INSERT INTO {{schema}}.token ({_COLUMNS})"  # noqa: S608
-    " VALUES (?, ?, ?, ?, ?, ?, 0, 0, 0, ?, ?, ?, ?)"
+    " VALUES (?, ?, ?, ?, ?, ?, 0, 0, 0, ?, ?, ?, ?, ?, ?, ?)"
 )
 _GET: Final = f"SELECT {_COLUMNS} FROM {{schema}}.token WHERE id = ?"  # noqa: S608
 _NAMED: Final = f"SELECT {_COLUMNS} FROM {{schema}}.token WHERE name = ? ORDER BY id"  # noqa: S608
@@ -75,6 +76,13 @@ class GatewayAccess(Struct, frozen=True, kw_only=True):
     """
     most_per_request: Money | None = None
     """The most that one call may hold; `None` for whatever the budget has."""
+    may_bound: bool = False
+    """Whether a request that nothing bounds passes with a bound of its own."""
+    tier: str = ""
+    """The service tier of requests that name none; empty for none."""
+    refusal_status: int | None = None
+    """The HTTP status of what its budget refuses, one of `REFUSAL_STATUSES`; `None` for that which
+    stops each client."""
 
     def allows(self, provider: str, model: str) -> bool:
         """Return whether *model* of *provider* may be called."""
@@ -140,7 +148,8 @@ class Tokens:
 
         Raises:
             InvalidPath: The budget is no path.
-            InvalidKey: The name, a provider or a model is none, or the amount is not above 0.
+            InvalidKey: The name, a provider, a model, the tier or the status is none, or the amount
+                is not above 0.
         """
         _check_access(access)
         row, token = self._new(name, (GATEWAY,), expires_at, access)
@@ -339,6 +348,9 @@ def _add(rows: Rows, row: TokenRow, token: str) -> None:
             " ".join(access.providers),
             " ".join(access.models),
             0 if most is None else most.in_nanos,
+            int(access.may_bound),
+            access.tier,
+            access.refusal_status or 0,
         )
 
 
@@ -364,12 +376,16 @@ def _row(row: Row) -> TokenRow:
     )
 
 
-def _access(budget: str, providers: str, models: str, most_per_request: int) -> GatewayAccess:
+def _access(budget: str, providers: str, models: str, most: int, *terms: Any) -> GatewayAccess:  # noqa: ANN401 - columns
+    may_bound, tier, refusal_status = terms
     return GatewayAccess(
         budget=budget,
         providers=tuple(providers.split()),
         models=tuple(models.split()),
-        most_per_request=Money.nanos(most_per_request) if most_per_request else None,
+        most_per_request=Money.nanos(most) if most else None,
+        may_bound=bool(may_bound),
+        tier=tier,
+        refusal_status=refusal_status or None,
     )
 
 
@@ -406,7 +422,9 @@ def _check_scopes(scopes: Iterable[str]) -> tuple[str, ...]:
 
 def _check_access(access: GatewayAccess) -> None:
     parse_path(access.budget)
-    for kind, names in (("provider", access.providers), ("model", access.models)):
+    tiers = (access.tier,) if access.tier else ()
+    named = {"provider": access.providers, "model": access.models, "tier": tiers}
+    for kind, names in named.items():
         for name in names:
             if not name.isprintable() or not name or " " in name or len(name) > LONGEST_NAME:
                 want = f"1 to {LONGEST_NAME} printable characters without spaces"
@@ -414,3 +432,7 @@ def _check_access(access: GatewayAccess) -> None:
     most = access.most_per_request
     if most is not None and most <= Money():
         raise InvalidKey(text=str(most), want="an amount above 0", kind="most per request")
+    status = access.refusal_status
+    if status is not None and status not in REFUSAL_STATUSES:
+        want = f"one of {', '.join(map(str, REFUSAL_STATUSES))}"
+        raise InvalidKey(text=str(status)[:40], want=want, kind="refusal status")

@@ -1,6 +1,7 @@
 """The keys of providers and the tokens of clients: in no answer, no log, no store."""
 
 import logging
+import random
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from earmark.gateway.events import EventSplitter
 from earmark.gateway.json_array import ArraySplitter
+from earmark.gateway.key_mask import StreamMask
 from earmark.stores.sqlite import SqliteStore
 from support.gateway_house import GatewayHouse, gateway_house
 from support.stub_server import chunks, completion
@@ -158,3 +160,17 @@ def test_no_key_is_seen_whatever_fails(
     for secret in (KEY, token, "The canary sings."):
         assert secret not in said, said[max(0, said.find(secret) - 300) :][:500]
         assert secret.encode() not in kept, secret
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_key_is_masked_wherever_a_stream_is_cut(seed: int) -> None:
+    """What nobody reads passes with every other byte in its place."""
+    cuts, secret = random.Random(seed), b"sk-abab-abab-abab"
+    whole = b"sk-" + secret + b" sk-abab-" + secret[:-1] + b"c" + secret * 2 + secret[:9]
+    mask, passed, at = StreamMask(secret), b"", 0
+    while at < len(whole):
+        size = cuts.choice((1, 2, 5, 17, 30))
+        passed += mask.feed(whole[at : at + size])
+        assert secret not in passed
+        at += size
+    assert passed + mask.end() == whole.replace(secret, b"*" * len(secret))

@@ -31,6 +31,18 @@ def _most_per_request(token: TokenRow) -> Money | None:
     return token.access and token.access.most_per_request
 
 
+def _may_bound(token: TokenRow) -> bool:
+    return token.access is not None and token.access.may_bound
+
+
+def _tier(token: TokenRow) -> str:
+    return token.access.tier if token.access else ""
+
+
+def _refusal_status(token: TokenRow) -> int | None:
+    return token.access and token.access.refusal_status
+
+
 TOKEN: Final = JsonForm(
     TokenRow,
     *fields_of(TokenRow, without=("access",)),
@@ -38,6 +50,9 @@ TOKEN: Final = JsonForm(
     Computed("providers", _providers),
     Computed("models", _models),
     Computed("most_per_request", _most_per_request),
+    Computed("may_bound", _may_bound),
+    Computed("tier", _tier),
+    Computed("refusal_status", _refusal_status),
     name="Token",
 )
 

@@ -1,0 +1,117 @@
+"""A request that nothing here bounds, from a token that may bound it: passed on unchanged.
+
+Its hold is what it says itself to cost at most. Who makes such a token trusts its holder with that
+number: what a call really cost is booked in full, also above its hold.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from earmark.admission.request import OpenOptions
+from earmark.errors import BudgetExceeded, Reason
+from earmark.gateway.access import Holder
+from earmark.gateway.denied import Denied
+from earmark.gateway.headers import AT_MOST
+from earmark.money import Money
+from earmark.pricing.json_values import items, mapping
+
+_ADVICE: Final = (
+    f"; or bound the whole request by {AT_MOST}, with a token that was made with --may-bound"
+)
+#: What ends the name of a member that names something kept at the provider.
+_IDS: Final = ("_id", "_ids", "Id", "Ids", "_file")
+_KEPT: Final = frozenset(
+    {"conversation", "container", "cachedContent", "cached_content", "fileUri", "file_uri"}
+    | {"fileData", "file_data"}
+)
+#: The ids of a call of the client's own tools, which is in the conversation itself.
+_OF_CALLS: Final = frozenset({"call_id", "tool_call_id", "tool_use_id"})
+_CALLS: Final = frozenset({"function", "function_call", "tool_use", "custom", "custom_tool_call"})
+
+
+def own_bound(holder: Holder, headers: Mapping[str, str]) -> Money | None:
+    """Return what a request says that it costs at most; `None` where its token may not say so.
+
+    Raises:
+        Denied: The amount is not above 0.
+    """
+    text = headers.get(AT_MOST)
+    if text is None or not holder.access.may_bound:
+        return None
+    amount = Money(text.strip())
+    if amount <= Money():
+        raise Denied(400, "invalid_amount", f"{AT_MOST} is not above 0, and nothing else bounds it")
+    return amount
+
+
+def own_bound_of_path(holder: Holder, headers: Mapping[str, str]) -> Money:
+    """Return what a request to a path that is not listed says that it costs at most.
+
+    Raises:
+        Denied: The token may not say so, or the amount is not above 0.
+    """
+    amount = own_bound(holder, headers)
+    if amount is None:
+        words = f"nobody knows what a request to this path costs: leave it out{_ADVICE}"
+        raise Denied(404, "unpriced", words)
+    return amount
+
+
+def self_bounded(
+    holder: Holder, headers: Mapping[str, str], options: OpenOptions, refusal: BudgetExceeded
+) -> OpenOptions:
+    """Return how to open a request that was refused because nothing bounds it: by its own bound.
+
+    Args:
+        holder: Whose request it is.
+        headers: Its headers.
+        options: As it was to be opened.
+        refusal: Why it was not.
+
+    Raises:
+        BudgetExceeded: *refusal*, where it says anything else, or the token or the request gives no
+            bound; says what to give.
+        Denied: The amount is not above 0.
+    """
+    if refusal.reason is not Reason.UNPRICED or refusal.limit is not None:
+        raise refusal
+    amount = own_bound(holder, headers)
+    if amount is None:
+        refusal.detail += _ADVICE
+        raise refusal
+    return with_own_bound(holder, options, amount)
+
+
+def with_own_bound(holder: Holder, options: OpenOptions, amount: Money) -> OpenOptions:
+    """Return *options* with a hold of *amount*, which is refused above the most that is allowed."""
+    changed = options.copy()
+    changed["up_to"], changed["at_most"] = amount, holder.access.most_per_request
+    return changed
+
+
+def check_names_nothing_kept(value: object) -> None:
+    """Refuse a body that names, by whatever id, what is kept at the provider.
+
+    What a request may name that no table bounds is not known: it may be another token's.
+
+    Raises:
+        Denied: It does; names the member.
+    """
+    members = mapping(value)
+    for name, inner in members.items():
+        if _is_text(inner) and _names_kept(name, members):
+            words = f"{name[:60]} may name what is kept at the provider, which all tokens share"
+            raise Denied(400, "unpriced", f"{words}: leave it out")
+        check_names_nothing_kept(inner)
+    for inner in items(value):
+        check_names_nothing_kept(inner)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) or any(isinstance(each, str) for each in items(value))
+
+
+def _names_kept(name: str, members: Mapping[str, Any]) -> bool:
+    if name == "id":
+        return members.get("type") not in _CALLS
+    return name in _KEPT or (name.endswith(_IDS) and name not in _OF_CALLS)
