@@ -168,4 +168,5 @@ SAID = {
     "/runs/ffff": "work /stages/1 ok",
     "/nudges": "80 % of the day is spent",
     "/agents": "somebody paused it",
+    "/tokens": "No token of the gateway was made",
 }

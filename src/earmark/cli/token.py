@@ -15,7 +15,7 @@ from earmark.errors import InvalidUsage
 from earmark.ledger.ledger import Ledger
 from earmark.money import Money
 from earmark.stores.open_tables import open_tables
-from earmark.workspace.resources.agents import TOKEN
+from earmark.workspace.resources.agents import NEW_TOKEN, TOKEN
 from earmark.workspace.time_expressions import parse_not_past
 from earmark.workspace.tokens import DEFAULT_OVERLAP, GatewayAccess, TokenRow, Tokens
 
@@ -105,7 +105,7 @@ def create(
                 row, secret = tokens.create(name, [scope or ""], until)
             else:
                 row, secret = tokens.create_for_gateway(name, access, until)
-    session.answer({**TOKEN.encode(row), "token": secret}, secret)
+    session.answer(NEW_TOKEN.encode(row, token=secret), secret)
     session.tell("keep it now: it is not shown again")
 
 
@@ -139,7 +139,7 @@ def rotate(
     """Give a token another secret and print it: this once; all else of the token stays."""
     with open_existing(session) as ledger, _tokens(ledger) as tokens:
         row, secret = tokens.rotate(tokens.find(token).id, overlap)
-    session.answer({**TOKEN.encode(row), "token": secret}, secret)
+    session.answer(NEW_TOKEN.encode(row, token=secret), secret)
     until = f"until {_moment(row.overlap_until)}" if row.overlap_until else "no more"
     session.tell(f"keep it now: it is not shown again; the one before opens {until}")
 

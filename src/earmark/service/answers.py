@@ -57,6 +57,14 @@ def answers(form: JsonForm[Any], status: int = 200, *, page: bool = False) -> An
     return {"response_model": None, "status_code": status, "responses": {status: documented}}
 
 
+class SecretAnswer(JSONResponse):
+    """An answer that holds a secret, which is in nothing that is stored of it for a repeat."""
+
+    def __init__(self, content: Any, code: int, *, stored: Any) -> None:  # noqa: ANN401 - JSON
+        super().__init__(to_jsonable_utf8(content), code)
+        self.stored_body: Final = self.render(to_jsonable_utf8(stored))
+
+
 def answer(
     form: JsonForm[T],
     value: T,

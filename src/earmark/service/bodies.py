@@ -3,7 +3,7 @@
 A JSON number is a float to most programs, so money is never one.
 """
 
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from pydantic import (
     AwareDatetime,
@@ -221,3 +221,38 @@ class PatchBody(RequestBody):
         default=None, strict=True, ge=0, le=LARGEST_NANOS,
         description="The version that has to stand, 0 for none; or send If-Match.",
     )  # fmt: skip
+
+
+# Tokens -------------------------------------------------------------------------------------------
+
+_Pattern = Annotated[str, Field(strict=True, min_length=1, max_length=100)]
+
+
+class TokenBody(RequestBody):
+    """Whom a token of the gateway is for, what it may spend, and how it is refused."""
+
+    name: str = Field(strict=True, min_length=1, max_length=100)
+    budget: PathField
+    providers: list[_Pattern] = Field(default=[], max_length=100, description="All unless given.")
+    models: list[_Pattern] = Field(
+        default=[], max_length=100, examples=[["gpt-4o*"]], description="All unless given."
+    )
+    most_per_request: Usd | None = None
+    may_bound: bool = Field(
+        default=False,
+        strict=True,
+        description="Whether a request that nothing bounds passes for its x-earmark-at-most.",
+    )
+    tier: str = Field(
+        default="", strict=True, max_length=100, description="Of requests that name none."
+    )
+    refusal_status: Literal[402, 403, 429, 400] | None = Field(
+        default=None, description="Of what its budget refuses; by client unless given."
+    )
+    expires_at: AwareDatetime | None = None
+
+
+class RotateBody(RequestBody):
+    """For how long the secret before opens."""
+
+    overlap: DurationField = "24h"

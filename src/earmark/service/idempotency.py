@@ -33,6 +33,7 @@ from earmark.clock import NANOS_PER_SECOND, Clock
 from earmark.errors import EarmarkError, KeyReused, StoreError
 from earmark.ids import new_key
 from earmark.ledger.values import OnReservation, Reservation
+from earmark.service.answers import SecretAnswer
 from earmark.service.json_body import JsonRequest, check_json
 from earmark.service.problems import ProblemError
 from earmark.stores.tables import Row, Rows, Tables
@@ -249,7 +250,8 @@ def _busy() -> ProblemError:
 def _stored_form(response: Response) -> str:
     """Return what is stored of *response*."""
     stored = {name: response.headers[name] for name in _KEPT_HEADERS if name in response.headers}
-    return json.dumps({"headers": stored, "body": bytes(response.body).decode()})
+    body = response.stored_body if isinstance(response, SecretAnswer) else response.body
+    return json.dumps({"headers": stored, "body": bytes(body).decode()})
 
 
 def _is_decided(error: BaseException) -> bool:

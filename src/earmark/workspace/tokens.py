@@ -267,6 +267,10 @@ class Tokens:
         """Return every token of the service there ever was; the gateway has its own."""
         return [each for each in self.all() if each.access is None]
 
+    def of_gateway(self) -> list[TokenRow]:
+        """Return every token of the gateway there ever was, in the order of creation."""
+        return [each for each in self.all() if each.access is not None]
+
     def any_valid(self) -> bool:
         """Return whether there is a token that opens something of the service now."""
         now = self._clock.instant()

@@ -34,9 +34,12 @@ WRITES: dict[tuple[str, str], tuple[str, Any]] = {
     ("post", "/v1/tasks/{task_id}/deny"): ("admin", NOTE),
     ("put", "/v1/patches/{type}/{name}"): ("spend", {"data": {"enabled": False}}),
     ("post", "/v1/nudges/{nudge_id}/ack"): ("spend", None),
+    ("post", "/v1/tokens"): ("admin", {"name": "agent", "budget": "acme"}),
+    ("post", "/v1/tokens/{token_id}/rotate"): ("admin", {}),
+    ("post", "/v1/tokens/{token_id}/revoke"): ("admin", None),
 }
 #: Reads that take more than `read`.
-GUARDED_READS = {"/v1/audit": "admin"}
+GUARDED_READS = dict.fromkeys(("/v1/audit", "/v1/tokens", "/v1/tokens/{token_id}"), "admin")
 #: What anybody is told: that the process lives, and whether it can work.
 OPEN = {"/livez", "/readyz"}
 
@@ -167,6 +170,6 @@ def test_reading_is_not_open_at_another_address() -> None:
 
 def filled(path: str) -> str:
     """Return a path with a name wherever it has a parameter."""
-    for name in ("path", "key", "task_id", "type", "name", "nudge_id", "run_id"):
+    for name in ("path", "key", "task_id", "type", "name", "nudge_id", "run_id", "token_id"):
         path = path.replace(f"{{{name}}}", "acme" if name == "path" else "nobody")
     return path

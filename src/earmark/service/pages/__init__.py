@@ -15,6 +15,7 @@ from earmark.service.pages import (
     routes_sessions,
     routes_siblings,
     routes_tasks,
+    routes_tokens,
 )
 from earmark.service.pages.error_pages import install_failures
 
@@ -30,6 +31,7 @@ def router() -> APIRouter:
         routes_runs,
         routes_sessions,
         routes_siblings,
+        routes_tokens,
         assets,
     ):
         pages.include_router(part.router)

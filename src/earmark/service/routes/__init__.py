@@ -15,6 +15,7 @@ from earmark.service.routes import (
     reservations,
     runs,
     tasks,
+    tokens,
 )
 
 
@@ -22,7 +23,8 @@ def api() -> APIRouter:
     """Return every route of the API."""
     router = APIRouter(prefix="/v1", responses={"4XX": PROBLEM, "5XX": PROBLEM})
     for part in (
-        budgets, reservations, entries, alerts, tasks, patches, nudges, runs, agents, events, audit,
+        budgets, reservations, entries, alerts, tasks, patches, nudges, runs, agents, tokens,
+        events, audit,
     ):  # fmt: skip
         router.include_router(part.router)
     return router

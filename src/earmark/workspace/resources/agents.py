@@ -55,6 +55,12 @@ TOKEN: Final = JsonForm(
     Computed("refusal_status", _refusal_status),
     name="Token",
 )
+#: As it is made: the only answer that has the token itself.
+NEW_TOKEN: Final = TOKEN.plus(
+    "NewToken",
+    "A token as it was made or rotated, shown once; `token` is null where that is asked again.",
+    Extra("token", str | None),
+)
 
 
 def _next_at(delivery: Delivery) -> InstantOrZero:
