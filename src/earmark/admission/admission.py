@@ -175,11 +175,15 @@ class Admission:
         """
         amounts, refusal = self._first_fitting(hold_request)
         clamped = amounts.clamped or request.lowered
+        asked = requests.amounts(amounts.hold, amounts.units())
+        turns, budget = self._ledger.turns, hold_request.budget
+        enforced = None if refusal else turns.preview(budget, asked, enforced=True)
         return HoldQuote(
             hold=amounts.hold,
             max_output_tokens=amounts.max_output_tokens,
             clamped_to=amounts.max_output_tokens if clamped else None,
             refusal=refusal,
+            would_refuse=enforced,
         )
 
     def _first_fitting(self, request: HoldRequest) -> tuple[HoldAmounts, BudgetExceeded | None]:

@@ -52,6 +52,8 @@ class HoldQuote:
     """The same where it is less than was asked for."""
     refusal: BudgetExceeded | None
     """Why nothing would be held without waiting; `None` where it fits."""
+    would_refuse: BudgetExceeded | None = None
+    """Why not, if its observed tree were enforced; `None` where it would fit."""
 
 
 class Recorder(Protocol):

@@ -52,6 +52,9 @@ def _lines(statement: "SessionStatement", program: str) -> Iterator[str]:
     left = "" if statement.left is None else f", {statement.left} left"
     calls = "1 call" if totals.calls == 1 else f"{totals.calls} calls"
     yield f"{calls}: {totals.settled}{limit} USD settled, {totals.held} held{left}"
+    if statement.observed:
+        root = statement.budget.partition("/")[0]
+        yield f"observed: no limit of '{root}' or below binds, nor the command's own"
     if totals.released:
         yield f"{totals.released} more failed and were not billed"
     if totals.presumed:

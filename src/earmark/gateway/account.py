@@ -45,6 +45,7 @@ async def balance_of(
                     name: _amount(getattr(each, name))
                     for name in ("limit", "settled", "held", "available")
                 },
+                "observed": each.observed,
                 "resets_at": None if each.resets_at is None else each.resets_at.isoformat(),
             }
             for each in found

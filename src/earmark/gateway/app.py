@@ -27,6 +27,7 @@ from earmark.gateway.endpoints import Endpoint, api_of_client, find_endpoint
 from earmark.gateway.headers import Pairs, by_name, decoded_headers
 from earmark.gateway.kept_ids import KeptIds
 from earmark.gateway.metrics import GatewayMetrics, RequestRecord
+from earmark.gateway.observed_trees import ObservedTrees
 from earmark.gateway.payers import RequestPayers
 from earmark.gateway.peer import ClientGone, Peer, read_body
 from earmark.gateway.sender import UpstreamSender
@@ -76,6 +77,7 @@ class Gateway:
         self._hosts = HostNames({*LOCAL_NAMES, own.host, *own.allowed_hosts})
         self._holders = Holders(check_token, ledger.clock)
         self._ledger = AsyncLedger(ledger)
+        self._trees = ObservedTrees(self._ledger)
         self._policy = policy_of(settings)
         book = ExactPriceBook(settings.prices, allow_free=settings.admission.allow_free)
         self._guard = AsyncGuard(self._ledger, policy=self._policy, book=book)
@@ -176,6 +178,7 @@ class Gateway:
             after = parse_qs(endpoint.query).get("after", [""])[0]
             await send_json(send, 200, await statement_of(self._ledger, holder, after))
             return
+        send.own.update(await self._trees.headers(holder))
         if headers.get("content-encoding", "identity").lower() != "identity":
             raise Denied(_UNREADABLE, "encoded_body", "send the body as it is, without compression")
         async with self._room.place() as place:

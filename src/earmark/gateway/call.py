@@ -33,6 +33,7 @@ from earmark.gateway.kept_requests import check_free, kept_tokens_of, new_ids, o
 from earmark.gateway.key_mask import masked_headers
 from earmark.gateway.left import hold_headers
 from earmark.gateway.metrics import GatewayMetrics, RequestRecord
+from earmark.gateway.observed_trees import check_binds, observed_headers
 from earmark.gateway.payers import RequestPayers
 from earmark.gateway.peer import ClientGone, Peer
 from earmark.gateway.quotes import send_quote
@@ -152,6 +153,8 @@ async def answer(parts: Parts, incoming: ClientRequest, peer: Peer, send: Send) 
     parts.metrics.let_in(incoming.record, ticket)
     async with ticket:
         try:
+            await check_binds(holder, ticket)
+            incoming.own.update(observed_headers(ticket))
             await _send(parts, incoming, outgoing, ticket, new, peer, send)
         except Exception:
             with suppress(EarmarkError):  # where the books cannot be read

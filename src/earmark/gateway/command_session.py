@@ -41,6 +41,8 @@ class CommandSession:
             reason="earmark exec",
             kind="session",
         )
+        root = ledger.store.budget(under.partition("/")[0])
+        self._observed = root is not None and root.observed
         # Not one of the store's: it ends with this process, however that ends.
         self._row = TokenRow(
             id=new_key(clock),
@@ -49,7 +51,9 @@ class CommandSession:
             created_at=clock.instant(),
             expires_at=0,
             revoked_at=0,
-            access=GatewayAccess(budget=self.budget),
+            access=GatewayAccess(
+                budget=self.budget, mode="observe" if self._observed else "enforce"
+            ),
         )
         self.token = f"emk_{self._row.id.replace('-', '')}_{token_urlsafe(32)}"
         self._refusals: Counter[str] = Counter()
@@ -78,6 +82,7 @@ class CommandSession:
             budget=self.budget,
             calls=read_calls(ledger, self.budget),
             limit=self._limit,
+            observed=self._observed,
             left=usd_left(ledger.store.accounts(self.budget, ledger.clock.instant())),
             refusals=dict(self._refusals),
             last_refusal=self._last_refusal,

@@ -27,5 +27,6 @@ def quote_json(budget: str, quote: HoldQuote, left: str | None) -> dict[str, Any
         "clamped_to": quote.clamped_to,
         "available": left,
         "reason": None if refusal is None else str(refusal.reason),
+        "would_refuse": None if quote.would_refuse is None else str(quote.would_refuse),
         "message": None if refusal is None else str(refusal),
     }

@@ -3,16 +3,17 @@
 import asyncio
 import contextlib
 import threading
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, TypeVar, Unpack
 
 from earmark.budget.path import ancestors
 from earmark.clock import NANOS_PER_SECOND, Clock, from_datetime
 from earmark.errors import BudgetExceeded, EarmarkError, Reason, StoreClosed
 from earmark.ledger.answers import as_error, reservation_of
 from earmark.ledger.queue import AdmissionQueue, QueueLine
+from earmark.ledger.store import PreviewOptions
 from earmark.ledger.values import Accepted, Amounts, Decision, Refused, Reservation, Reserve
 
 #: How often a waiting thread looks at the clock, and the watch at a store that failed.
@@ -26,7 +27,7 @@ _NEVER: Final = -1
 
 _ONLY_TAKES: Final = frozenset({"reserve", "extend"})
 
-PreviewOf = Callable[[str, Sequence[Amounts], int], list[Refused | None]]
+PreviewOf = Callable[..., list[Refused | None]]
 """`earmark.ledger.store.Store.preview`."""
 
 ReservationOf = Callable[[str], Reservation | None]
@@ -124,14 +125,16 @@ class Turns:
         self._closed = store
         self._queue.wake_all()
 
-    def preview(self, budget: str, amounts: Amounts) -> BudgetExceeded | None:
+    def preview(
+        self, budget: str, amounts: Amounts, **how: Unpack[PreviewOptions]
+    ) -> BudgetExceeded | None:
         """Return how *amounts* on *budget* would be refused as the books are now; reads only.
 
         Nothing where they fit.
         """
         if self._preview is None:
             return None
-        (refused,) = self._preview(budget, (amounts,), self._clock.instant())
+        (refused,) = self._preview(budget, (amounts,), self._clock.instant(), **how)
         error = None if refused is None else as_error(refused)
         return error if isinstance(error, BudgetExceeded) else None
 

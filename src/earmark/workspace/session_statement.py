@@ -112,6 +112,8 @@ class SessionStatement(Struct, frozen=True, kw_only=True):
     refusals: Mapping[str, int] | None = field(default_factory=dict[str, int])
     """How many requests were refused, by reason; `None` where the gateway is another program's."""
     last_refusal: str = ""
+    observed: bool = False
+    """Whether its tree is observed, so that no limit binds."""
 
     def totals(self) -> CallTotals:
         """Return the totals of all calls."""
@@ -134,6 +136,7 @@ class SessionStatement(Struct, frozen=True, kw_only=True):
             "refused": None if self.refusals is None else sum(self.refusals.values()),
             "refusals": self.refusals,
             "last_refusal": self.last_refusal,
+            "observed": self.observed,
             "models": {model: totals.to_json() for model, totals in self.by_model().items()},
         }
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from hashlib import sha256
 from secrets import token_urlsafe
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -83,6 +83,8 @@ class GatewayAccess(Struct, frozen=True, kw_only=True):
     refusal_status: int | None = None
     """The HTTP status of what its budget refuses, one of `REFUSAL_STATUSES`; `None` for that which
     stops each client."""
+    mode: Literal["enforce", "observe"] = "enforce"
+    """`enforce`: it spends only where the limits of its budget bind, in no observed tree."""
 
     def allows(self, provider: str, model: str) -> bool:
         """Return whether *model* of *provider* may be called."""
