@@ -7,6 +7,7 @@ from psycopg import errors
 
 from earmark.budget.budget import Budget
 from earmark.budget.fields import BudgetKind
+from earmark.budget.units import UNITS
 from earmark.budget.window import Interval
 from earmark.clock import END_OF_TIME
 from earmark.ledger.store import Filter
@@ -79,8 +80,10 @@ class PostgresRows:
             for row in self.all(f"{_BUDGETS} = ANY(?)", (path_list,)):
                 found = budget_of(row)
                 self._budgets[found.path] = found
-            where = 'budget = ANY(?) AND start <= ? AND "end" > ?'
-            for account in self._accounts_where(where, (path_list, now, now)):
+            # What a limit of another unit left behind is nothing to this program: were that limit
+            # still there, its budget would have been refused above.
+            where = 'budget = ANY(?) AND unit = ANY(?) AND start <= ? AND "end" > ?'
+            for account in self._accounts_where(where, (path_list, list(UNITS), now, now)):
                 line = account.line
                 self._accounts[line.budget, line.unit, line.window, line.start] = account
             self._fetched.update(paths)

@@ -307,7 +307,7 @@ def test_every_section_can_come_from_the_environment() -> None:
         ("[heartbeat]\ngrade = 'x'", "heartbeat.grade", "give a table, not 'x'"),
         ("[heartbeat.grade]\ncomand = ['x']", "heartbeat.grade.comand", "did you mean command?"),
         ("[heartbeat]\naccept = 'all'", "heartbeat.accept", "pass, completed, person, not 'all'"),
-        ("[nudges.x]\nurl = 'http://h'", "nudges.x", "it needs a kind, one of apprise, webhook,"),
+        ("[nudges.x]\nurl = 'http://h'", "nudges.x", "it needs a kind, one of apprise, "),
         ("[nudges.x]\nkind = 'mail'", "nudges.x", "'mail' is no kind of channel: give one of"),
         ("[nudges]\nx = 1", "nudges.x", "give a table, not 1"),
         ("[nudges.x]\nkind = 'webhook'", "nudges.x.url", "it is needed and not given"),
