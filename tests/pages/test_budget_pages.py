@@ -40,6 +40,14 @@ def test_every_limit_has_its_bar(house: PageHouse) -> None:
     ]
 
 
+def test_a_change_of_a_budget_says_what_it_made(house: PageHouse) -> None:
+    """Its entry names the limits and the fields that are not at their default."""
+    ledger = house.workspace.ledger
+    ledger.set_budget("new", limits=["3 calls total"], timezone="Asia/Tokyo")
+    text = house.visitor().read("/budgets/new").text
+    assert "limit 3 calls total; time zone Asia/Tokyo" in text
+
+
 def test_a_pause_is_told_wherever_it_holds(house: PageHouse) -> None:
     """A paused budget is marked with its reason, and so is what lies below it."""
     house.workspace.ledger.pause("c8", actor="Carlos", reason="too dear")

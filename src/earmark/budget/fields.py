@@ -147,8 +147,8 @@ class PlainField:
 
 
 def show_plain(value: PlainValue) -> str:
-    """Return *value* as people read it; a flag as `yes` or `no`."""
-    return ("no", "yes")[value] if isinstance(value, bool) else str(value)
+    """Return *value* as people read it; a flag as `yes` or `no`, no text as `none`."""
+    return ("no", "yes")[value] if isinstance(value, bool) else str(value) or "none"
 
 
 #: Set by callers too, and each read, kept and shown in a way of its own.

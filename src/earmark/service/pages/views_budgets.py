@@ -1,7 +1,8 @@
 """Budgets as the pages show them: the tree with its bars, and one budget with its limits."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from earmark.budget.budget import Budget
 from earmark.budget.fields import PLAIN_FIELDS, show_plain
@@ -12,7 +13,7 @@ from earmark.ledger.details import read_details, remarks
 from earmark.ledger.values import CLOSING, Entry, Reservation
 from earmark.service.pages.formatting import Bar, DisplayedTime, bar, moment
 from earmark.service.pages.views_burn import Chart, chart
-from earmark.workspace.resources.books import BudgetStanding
+from earmark.workspace.resources.books import BudgetStanding, data_of
 
 #: Finds the budget at exactly a path.
 Find = Callable[[str], Budget | None]
@@ -219,10 +220,21 @@ def _limit(balance: Balance, window: Sequence[Entry], now: int) -> LimitView:
 
 def amount_of_entry(entry: Entry) -> str:
     """Return what an operation on a reservation was about; empty for one on a budget."""
-    counted = entry.kind in {"reserve", "extend", "settle", "presume", "release"}
-    return f"{show_amount('usd', entry.amounts.usd)} USD" if counted else ""
+    if entry.kind not in {"reserve", "extend", "settle", "presume", "release"}:
+        return ""
+    others = [f"{number} {unit}" for unit, number in entry.amounts.counts]
+    return ", ".join([f"{show_amount('usd', entry.amounts.usd)} USD", *others])
 
 
 def remarks_on_entry(entry: Entry) -> str:
-    """Return what is kept with a settlement: the model, and whether its cost is fully known."""
-    return "; ".join(remarks(read_details(entry.data))) if entry.kind in CLOSING else ""
+    """Return what a settlement knows of its model and cost, and what a change of a budget made."""
+    if entry.kind in CLOSING:
+        return "; ".join(remarks(read_details(entry.data)))
+    made: Mapping[str, Any] = data_of(entry) if entry.kind == "limit" else {}
+    limits = [", ".join(made["limits"]) or "no limits"] if "limits" in made else []
+    plain = [
+        f"{field.label} {show_plain(made[field.name])}"
+        for field in PLAIN_FIELDS
+        if made.get(field.name, field.default) != field.default
+    ]
+    return "; ".join([*limits, *plain])
