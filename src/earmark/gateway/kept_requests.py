@@ -12,7 +12,6 @@ from earmark.gateway.endpoints import Endpoint
 from earmark.gateway.kept_ids import KeptId, KeptIds, NewIds
 from earmark.gateway.upstreams import Upstream
 from earmark.pricing.json_values import mapping
-from earmark.pricing.tokens import encoding_of
 
 _RESPONSES: Final = "openai-responses"
 #: Of an id that is not the token's, as a message shows it.
@@ -36,7 +35,8 @@ async def kept_tokens_of(
         if found is None:
             words = f"Previous response with id '{str(name)[:_SHOWN]}' not found."
             raise Denied(400, "previous_response_not_found", words)
-        return {found.id: found.tokens if _counts_alike(found, upstream) else None}
+        # Another model may count the same otherwise, an image many times, though texts alike.
+        return {found.id: found.tokens if found.model == upstream.model else None}
     return {}
 
 
@@ -45,12 +45,6 @@ async def _find(kept: KeptIds, holder: Holder, upstream: Upstream, name: object)
         return None
     found = await asyncio.to_thread(kept.find, holder.token_id, name)
     return next((each for each in found if each.provider == upstream.provider), None)
-
-
-def _counts_alike(found: KeptId, upstream: Upstream) -> bool:
-    """Return whether what one model counted is as many tokens to the other."""
-    encodings = [encoding_of(upstream.provider, each) for each in (found.model, upstream.model)]
-    return found.model == upstream.model or (encodings[0] is not None and len({*encodings}) == 1)
 
 
 async def owned_response(kept: KeptIds, holder: Holder, name: str) -> KeptId:

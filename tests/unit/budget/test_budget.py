@@ -67,7 +67,7 @@ def test_a_pause_holds_until_its_end_or_for_ever() -> None:
 def test_a_budget_survives_json() -> None:
     """A budget written as JSON and read back is the same budget."""
     budget = Budget(
-        path="acme/x",
+        path="acme",
         **read_given(cast("GivenFields", given())),
         paused=Pause(actor="ana", reason="loop", until=50),
         extensions=(TOPPED_UP,),

@@ -136,9 +136,10 @@ def test_an_id_that_a_provider_names_twice_stays_its_first_token_s(made: Gateway
     [
         ({"truncation": "auto"}, {}, {}),
         ({}, {"model": "gpt-4-turbo"}, {}),
+        ({}, {"model": "gpt-4o"}, {}),
         ({}, {}, {"usage": None}),
     ],
-    ids=["cut out", "another tokenizer", "no usage"],
+    ids=["cut out", "another tokenizer", "an image counts otherwise", "no usage"],
 )
 def test_what_nobody_counted_is_no_bound(
     first: dict[str, Any], follow: dict[str, Any], changes: dict[str, Any]
