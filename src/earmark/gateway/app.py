@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable
 from typing import Final
 from urllib.parse import parse_qs
@@ -181,6 +182,9 @@ class Gateway:
         send.own.update(await self._trees.headers(holder))
         if headers.get("content-encoding", "identity").lower() != "identity":
             raise Denied(_UNREADABLE, "encoded_body", "send the body as it is, without compression")
+        if not _is_utf8(headers.get("content-type", "")):
+            # Its provider may read another body than was bounded here.
+            raise Denied(_UNREADABLE, "encoded_body", "send JSON in UTF-8, or name no charset")
         async with self._room.place() as place:
             incoming = ClientRequest(
                 method=method,
@@ -236,6 +240,12 @@ class Gateway:
             return  # half an answer, which cannot become another one
         found = refused(api, error, client, send.refusal_status)
         await send_json(send, found.status, found.body, found.headers)
+
+
+def _is_utf8(content_type: str) -> bool:
+    """Return whether *content_type* names no charset but UTF-8."""
+    found = re.findall(r"charset\s*\*?\s*=\s*([^;]*)", content_type.lower())
+    return all(each.strip(" \t\"'") in {"utf-8", "utf8"} for each in found)
 
 
 class _Started:

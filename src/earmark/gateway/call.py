@@ -38,7 +38,7 @@ from earmark.gateway.payers import RequestPayers
 from earmark.gateway.peer import ClientGone, Peer
 from earmark.gateway.quotes import send_quote
 from earmark.gateway.self_bounded import (
-    check_names_nothing_kept,
+    check_self_bounded,
     own_bound_of_path,
     self_bounded,
     with_own_bound,
@@ -186,7 +186,7 @@ def _outgoing(parts: Parts, incoming: ClientRequest) -> ProviderRequest:
     if not isinstance(model, str) or not model:
         raise Denied(400, "no_model", "the request names no model")
     if incoming.endpoint.kind == "unlisted":
-        check_names_nothing_kept(written)
+        check_self_bounded(written)
     upstream = parts.upstreams.find(incoming.endpoint, model)
     check_access(incoming.holder, upstream)
     renamed = written
@@ -281,7 +281,7 @@ def _self_bounded_too(
         return call(outgoing.body, **options)
     except BudgetExceeded as refusal:
         own = self_bounded(incoming.holder, incoming.headers, options, refusal)
-        check_names_nothing_kept(outgoing.written)  # no table says any more what an id is of
+        check_self_bounded(outgoing.written)  # no table says any more what an id is of
         return call(outgoing.renamed, **own)
 
 

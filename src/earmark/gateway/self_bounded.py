@@ -4,6 +4,7 @@ Its hold is what it says itself to cost at most. Who makes such a token trusts i
 number: what a call really cost is booked in full, also above its hold.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -18,12 +19,20 @@ from earmark.pricing.json_values import items, mapping
 _ADVICE: Final = (
     f"; or bound the whole request by {AT_MOST}, with a token that was made with --may-bound"
 )
-#: What ends the name of a member that names something kept at the provider.
-_IDS: Final = ("_id", "_ids", "Id", "Ids", "_file")
+#: What ends the name of a member that names something kept at the provider, however it is spelt.
+_IDS: Final = ("_id", "_ids", "_file", "_files", "_uri")
 _KEPT: Final = frozenset(
-    {"conversation", "container", "cachedContent", "cached_content", "fileUri", "file_uri"}
-    | {"fileData", "file_data"}
+    {"conversation", "container", "cached_content", "file_data", "previous_response", "file"}
+    | {"files", "uri"}
 )
+#: How the providers' own ids begin, wherever they stand.
+_KEPT_VALUE: Final = re.compile(
+    r"(file|resp|pmpt|conv|cntr|container|vs|batch|asst|thread|run|msg|upload|audio)[-_][A-Za-z0-9_-]+"
+    r"|(files|cachedContents|models|tunedModels)/\S+"
+)
+_HUMP: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+#: What names models beside the one that the token allows, or goes on when the answer is there.
+_BESIDE: Final = ("models", "fallbacks", "fallback_models", "background")
 #: The ids of a call of the client's own tools, which is in the conversation itself.
 _OF_CALLS: Final = frozenset({"call_id", "tool_call_id", "tool_use_id"})
 _CALLS: Final = frozenset({"function", "function_call", "tool_use", "custom", "custom_tool_call"})
@@ -89,6 +98,20 @@ def with_own_bound(holder: Holder, options: OpenOptions, amount: Money) -> OpenO
     return changed
 
 
+def check_self_bounded(body: Mapping[str, Any]) -> None:
+    """Refuse a body whose bound nobody checks and that may do more than its own model's one call.
+
+    Raises:
+        Denied: It names other models, runs in the background, or names what is kept at its
+            provider; names the member.
+    """
+    for name in body:
+        if _spelt(name) in _BESIDE:
+            words = "may ask other models than its token allows, or go on unseen: leave it out"
+            raise Denied(400, "unpriced", f"{name[:60]} {words}")
+    check_names_nothing_kept(body)
+
+
 def check_names_nothing_kept(value: object) -> None:
     """Refuse a body that names, by whatever id, what is kept at the provider.
 
@@ -107,11 +130,26 @@ def check_names_nothing_kept(value: object) -> None:
         check_names_nothing_kept(inner)
 
 
+def _spelt(name: str) -> str:
+    """Return a member's *name* in small letters, its words apart: servers read some either way."""
+    return (name if name.isupper() else _HUMP.sub("_", name)).lower().replace("-", "_")
+
+
 def _is_text(value: object) -> bool:
     return isinstance(value, str) or any(isinstance(each, str) for each in items(value))
 
 
 def _names_kept(name: str, members: Mapping[str, Any]) -> bool:
-    if name == "id":
+    spelt = _spelt(name)
+    if spelt == "id":
         return members.get("type") not in _CALLS
-    return name in _KEPT or (name.endswith(_IDS) and name not in _OF_CALLS)
+    if spelt in _OF_CALLS:
+        return False
+    return spelt in _KEPT or spelt.endswith(_IDS) or _has_kept_value(members[name])
+
+
+def _has_kept_value(value: object) -> bool:
+    return any(
+        isinstance(each, str) and _KEPT_VALUE.fullmatch(each) is not None
+        for each in (value, *items(value))
+    )

@@ -351,6 +351,17 @@ def test_a_budget_s_name_adds_no_header(house: GatewayHouse, path: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "charset", ["utf-7", "utf-16", "UTF-16LE", '"latin-1"', "utf-8; charset=utf-7"]
+)
+def test_a_body_in_another_charset_is_not_sent(house: GatewayHouse, charset: str) -> None:
+    """A provider that reads by it could read another body than was bounded."""
+    kind = f"application/json; charset={charset}"
+    assert house.post(PATH, ASK, content_type=kind).status_code == 415
+    assert house.stub.requests == []
+    assert house.post(PATH, ASK, content_type="application/json; charset=UTF-8").status_code == 200
+
+
+@pytest.mark.parametrize(
     "coding", ["gzip", "br", "zstd", "deflate", "x-gzip", "gzip, identity", "x"]
 )
 def test_an_encoded_body_is_not_read(house: GatewayHouse, coding: str) -> None:
