@@ -27,6 +27,7 @@ from earmark.gateway.denied import Denied
 from earmark.gateway.endpoints import Endpoint, api_of_client, find_endpoint
 from earmark.gateway.headers import Pairs, by_name, decoded_headers
 from earmark.gateway.kept_ids import KeptIds
+from earmark.gateway.large_bodies import LargeBodies
 from earmark.gateway.metrics import GatewayMetrics, RequestRecord
 from earmark.gateway.observed_trees import ObservedTrees
 from earmark.gateway.payers import RequestPayers
@@ -114,6 +115,7 @@ class Gateway:
             payers=RequestPayers(self._ledger, self._sessions, self.settings.sessions_per_token),
             kept=self._kept,
             metrics=self.metrics,
+            large=LargeBodies(),
         )
         await send({"type": "lifespan.startup.complete"})
         await receive()

@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 
 import aiohttp
 
+from earmark.admission.charge import HoldQuote
 from earmark.admission.guard import AsyncGuard, Opening
 from earmark.admission.policy import Policy
 from earmark.admission.request import OpenOptions
@@ -31,11 +32,12 @@ from earmark.gateway.headers import AT_MOST, BUDGET, Pairs, to_client, to_provid
 from earmark.gateway.kept_ids import KeptIds, NewIds
 from earmark.gateway.kept_requests import check_free, kept_tokens_of, new_ids, owned_response
 from earmark.gateway.key_mask import masked_headers
+from earmark.gateway.large_bodies import LargeBodies, is_large, run_apart
 from earmark.gateway.left import hold_headers
 from earmark.gateway.metrics import GatewayMetrics, RequestRecord
 from earmark.gateway.observed_trees import check_binds, observed_headers
 from earmark.gateway.payers import RequestPayers
-from earmark.gateway.peer import ClientGone, Peer
+from earmark.gateway.peer import Peer
 from earmark.gateway.quotes import send_quote
 from earmark.gateway.self_bounded import (
     check_self_bounded,
@@ -82,6 +84,7 @@ class Parts:
     payers: RequestPayers
     kept: KeptIds
     metrics: GatewayMetrics
+    large: LargeBodies
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,15 +121,17 @@ async def answer(parts: Parts, incoming: ClientRequest, peer: Peer, send: Send) 
     Raises:
         Denied: The token or the configuration does not let it through.
         EarmarkError: It was refused, or never reached its provider.
-        ClientGone: The client left while the call waited in line: nothing is held.
+        ClientGone: The client left while its body was read or the call waited in line: nothing is
+            held.
     """
     unlisted = incoming.endpoint.kind == "unlisted"
     own = own_bound_of_path(incoming.holder, incoming.headers) if unlisted else None
-    outgoing = _outgoing(parts, incoming)
+    outgoing = await _outgoing(parts, incoming, peer)
     holder, endpoint, upstream = incoming.holder, incoming.endpoint, outgoing.upstream
     kept = await kept_tokens_of(parts.kept, holder, endpoint, upstream, outgoing.body)
     if endpoint.kind == "free":
-        check_free(endpoint, upstream, incoming.headers, outgoing.body, kept)
+        checking = partial(check_free, endpoint, upstream, incoming.headers, outgoing.body, kept)
+        await parts.large.run(incoming.body, peer, checking)
         await _pass_on(parts, incoming, outgoing, send)
         return
     options, dry = _options(parts, incoming, outgoing), _is_dry_run(incoming)
@@ -138,16 +143,15 @@ async def answer(parts: Parts, incoming: ClientRequest, peer: Peer, send: Send) 
     if payer.full:
         incoming.own["x-earmark-session-limit"] = str(parts.settings.sessions_per_token)
     if dry:
-        quoting = partial(parts.guard.quote, payer.budget)
-        quote = await asyncio.to_thread(_self_bounded_too, incoming, outgoing, options, quoting)
+        quote = await _quoted(parts, incoming, outgoing, payer.budget, options, peer)
         await send_quote(parts.ledger, payer.budget, quote, send)
         return
     new = options["recorder"] = new_ids(parts.kept, holder, endpoint, upstream, outgoing.body)
-    opening = await _opening(parts, incoming, outgoing, payer.budget, options)
+    opening = await _opening(parts, incoming, outgoing, payer.budget, options, peer)
     incoming.record.model = opening.model
     try:
-        with parts.metrics.in_line():
-            ticket = await _in_line(opening, peer)
+        with parts.metrics.in_line(), peer.ends_task():
+            ticket = await opening
     except (KeyReused, ReservationClosed) as error:
         raise await _repeated(parts.ledger, error.key) from None
     parts.metrics.let_in(incoming.record, ticket)
@@ -180,13 +184,8 @@ async def pass_stored(parts: Parts, incoming: ClientRequest, send: Send) -> None
     await _pass_on(parts, incoming, nothing, send)
 
 
-def _outgoing(parts: Parts, incoming: ClientRequest) -> ProviderRequest:
-    written = decoded(incoming.body)
-    model = incoming.endpoint.model or written.get("model")
-    if not isinstance(model, str) or not model:
-        raise Denied(400, "no_model", "the request names no model")
-    if incoming.endpoint.kind == "unlisted":
-        check_self_bounded(written)
+async def _outgoing(parts: Parts, incoming: ClientRequest, peer: Peer) -> ProviderRequest:
+    written, model = await parts.large.run(incoming.body, peer, partial(_read, incoming))
     upstream = parts.upstreams.find(incoming.endpoint, model)
     check_access(incoming.holder, upstream)
     renamed = written
@@ -194,6 +193,17 @@ def _outgoing(parts: Parts, incoming: ClientRequest) -> ProviderRequest:
         renamed = {**written, "model": upstream.model}
     body = with_tier(incoming.holder, incoming.endpoint, renamed)
     return ProviderRequest(upstream=upstream, written=written, renamed=renamed, body=body)
+
+
+def _read(incoming: ClientRequest) -> tuple[dict[str, Any], str]:
+    """Return what the body says, and the name of the model that the request is for."""
+    written = decoded(incoming.body)
+    model = incoming.endpoint.model or written.get("model")
+    if not isinstance(model, str) or not model:
+        raise Denied(400, "no_model", "the request names no model")
+    if incoming.endpoint.kind == "unlisted":
+        check_self_bounded(written)
+    return written, model
 
 
 def _options(parts: Parts, incoming: ClientRequest, outgoing: ProviderRequest) -> OpenOptions:
@@ -244,16 +254,36 @@ def _at_most(incoming: ClientRequest) -> Money | None:
     return asked if found is None else min(found, asked)
 
 
+async def _quoted(
+    parts: Parts,
+    incoming: ClientRequest,
+    outgoing: ProviderRequest,
+    budget: str,
+    options: OpenOptions,
+    peer: Peer,
+) -> HoldQuote:
+    """Return what the call would hold; the books are read too, so a small one is in a thread."""
+    reading = partial(parts.guard.quote, budget)
+    quoting = partial(_self_bounded_too, incoming, outgoing, options, reading)
+    if is_large(incoming.body):
+        return await parts.large.run(incoming.body, peer, quoting)
+    return await asyncio.to_thread(quoting)
+
+
 async def _opening(
     parts: Parts,
     incoming: ClientRequest,
     outgoing: ProviderRequest,
     budget: str,
     options: OpenOptions,
+    peer: Peer,
 ) -> Opening:
     """Return the call, bounded; by its provider's count where it does not fit without."""
     upstream = outgoing.upstream
-    opening = _self_bounded_too(incoming, outgoing, options, partial(parts.guard.open, budget))
+    bounding = partial(parts.guard.open, budget)
+    opening = await parts.large.run(
+        incoming.body, peer, partial(_self_bounded_too, incoming, outgoing, options, bounding)
+    )
     if upstream.count_margin is None or opening.is_declared:
         return opening
     if not await asyncio.to_thread(opening.would_be_refused):
@@ -263,7 +293,8 @@ async def _opening(
         return opening
     options["counted_input_tokens"] = counted
     options["count_margin"] = f"{Decimal(upstream.count_margin) / _PARTS_OF_A_PERCENT} %"
-    return parts.guard.open(budget, outgoing.body, **options)
+    again = partial(bounding, outgoing.body, **options)
+    return await parts.large.run(incoming.body, peer, again)
 
 
 def _self_bounded_too(
@@ -292,32 +323,16 @@ async def _counted(parts: Parts, incoming: ClientRequest, outgoing: ProviderRequ
     name = f"{upstream.provider}/{upstream.model}"
     url = parts.upstreams.find(replace(endpoint, path=asked.path, query=""), name).url
     headers = to_provider(incoming.pairs, upstream.headers)
+    body = await run_apart(incoming.body, lambda: json.dumps(asked.body).encode())
     try:
         async with (
             asyncio.timeout(_COUNT_S),
-            parts.sender.request("POST", url, headers, json.dumps(asked.body).encode()) as response,
+            parts.sender.request("POST", url, headers, body) as response,
         ):
             reply = decoded(await read_reply(response, upstream.secret))
             return asked.tokens(reply) if response.status in _SUCCESS else None
     except (*SENDING_FAILED, InvalidUsage, Denied):
         return None
-
-
-async def _in_line(opening: Opening, peer: Peer) -> AsyncTicket:
-    """Return the ticket once it has its hold; a client that leaves meanwhile leaves the line."""
-    task = asyncio.current_task()
-    assert task is not None, "requests are answered in tasks"
-    if peer.gone:
-        raise ClientGone
-    peer.on_gone = task.cancel
-    try:
-        return await opening
-    except asyncio.CancelledError:
-        if peer.gone and not task.uncancel():
-            raise ClientGone from None
-        raise
-    finally:
-        peer.on_gone = None
 
 
 async def _repeated(ledger: AsyncLedger, key: str) -> Denied:
@@ -343,7 +358,8 @@ async def _send(
     url, secret = outgoing.upstream.url, outgoing.upstream.secret
     progress = SendProgress()
     try:
-        body = spliced(incoming.body, outgoing.written, ticket.body)
+        splicing = partial(spliced, incoming.body, outgoing.written, ticket.body)
+        body = await run_apart(incoming.body, splicing)
         headers = to_provider(incoming.pairs, outgoing.upstream.headers)
         async with parts.sender.request("POST", url, headers, body, progress) as response:
             kind = content_type_of(response)
@@ -388,7 +404,8 @@ async def _pass_on(
     """Pass a request on that costs nothing, and its reply back."""
     body, secret = incoming.body, outgoing.upstream.secret
     if outgoing.body is not outgoing.written:
-        body = spliced(body, outgoing.written, outgoing.body)
+        splicing = partial(spliced, body, outgoing.written, outgoing.body)
+        body = await run_apart(body, splicing)
     headers = to_provider(incoming.pairs, outgoing.upstream.headers)
     try:
         async with parts.sender.request(

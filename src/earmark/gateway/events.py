@@ -43,7 +43,7 @@ class EventSplitter:
     def __init__(self, secret: bytes = b"") -> None:
         """Put asterisks in the place of *secret*, wherever an event holds it."""
         self._secret = secret
-        self._rest = b""
+        self._rest = bytearray()
         self._decoder = EventDecoder()
         self._has_begun = False
 
@@ -53,10 +53,11 @@ class EventSplitter:
         Raises:
             InvalidUsage: One is larger than an event may be.
         """
-        data = self._rest + chunk
-        begin, searched = 0, max(0, len(self._rest) - _LONGEST_END)
+        data = self._rest
+        begin, searched = 0, max(0, len(data) - _LONGEST_END)
+        data += chunk  # in place: an event in many chunks is not copied at each
         while (end := _END.search(data, searched)) is not None:
-            raw = masked(data[begin : end.end()], self._secret)
+            raw = masked(bytes(data[begin : end.end()]), self._secret)
             if self._has_begun and (plain := _plain_event(raw)) is not None:
                 yield plain
             else:
@@ -64,13 +65,14 @@ class EventSplitter:
                 self._has_begun = True
                 yield from _events(raw, self._decoder.feed(raw))
             begin = searched = end.end()
-        self._rest = data[begin:]
+        del data[:begin]
         if len(self._rest) > LARGEST_EVENT:
             raise InvalidUsage(detail=f"an event is larger than {LARGEST_EVENT} bytes")
 
     def end(self) -> Iterator[RawEvent]:
         """Yield what came after the last event."""
-        rest, self._rest = masked(self._rest, self._secret), b""
+        rest = masked(bytes(self._rest), self._secret)
+        self._rest.clear()
         if rest:
             yield from _events(rest, [*self._decoder.feed(rest), *self._decoder.end()])
 

@@ -15,7 +15,7 @@ from earmark.gateway.events import RawEvent, decoded_event
 from earmark.gateway.key_mask import masked
 
 _MARK: Final = re.compile(rb'["\\\[\]{}]')
-_SPACE: Final = b" \t\r\n"
+_NO_SPACE: Final = re.compile(rb"[^ \t\r\n]")
 
 
 class ArraySplitter:
@@ -24,7 +24,9 @@ class ArraySplitter:
     def __init__(self, secret: bytes = b"") -> None:
         """Put asterisks in the place of *secret*, wherever an element holds it."""
         self._secret = secret
-        self._rest: bytes = b""
+        self._rest = bytearray()
+        self._spaces = 0
+        """How many bytes of space the rest is known to begin with."""
         self._depth = 0
         self._searched: int = 0
         """Until where the rest was looked through."""
@@ -40,12 +42,10 @@ class ArraySplitter:
         Raises:
             InvalidUsage: An element is larger than an event may be.
         """
-        self._rest += chunk
-        begun = self._rest.lstrip(_SPACE)
-        if self._is_other or (not self._depth and begun and not begun.startswith(b"[")):
+        self._rest += chunk  # in place: an element in many chunks is not copied at each
+        if self._is_other or (not self._depth and self._begins_otherwise()):
             self._is_other = True
-            rest, self._rest = masked(self._rest, self._secret), b""
-            yield RawEvent(rest, None)
+            yield RawEvent(self._take_rest(), None)
             return
         begin = 0
         while (mark := _MARK.search(self._rest, self._searched)) is not None:
@@ -54,14 +54,27 @@ class ArraySplitter:
                 break  # what it escapes is still to come
             self._searched = at + (2 if mark[0] == b"\\" else 1)
             if self._ends_part(mark[0]):
-                yield self._part(masked(self._rest[begin : self._searched], self._secret))
+                yield self._part(masked(bytes(self._rest[begin : self._searched]), self._secret))
                 begin = self._searched
         else:
             self._searched = len(self._rest)
-        self._rest = self._rest[begin:]
-        self._searched -= begin
+        if begin:
+            del self._rest[:begin]
+            self._searched -= begin
+            self._spaces = 0
         if len(self._rest) > LARGEST_EVENT:
             raise InvalidUsage(detail=f"an element is larger than {LARGEST_EVENT} bytes")
+
+    def _begins_otherwise(self) -> bool:
+        """Return whether the rest begins with anything but an array, after its space."""
+        begun = _NO_SPACE.search(self._rest, self._spaces)
+        self._spaces = len(self._rest) if begun is None else begun.start()
+        return begun is not None and begun[0] != b"["
+
+    def _take_rest(self) -> bytes:
+        rest = masked(bytes(self._rest), self._secret)
+        self._rest.clear()
+        return rest
 
     def _ends_part(self, mark: bytes) -> bool:
         """Return whether an element ends at *mark*, or the array."""
@@ -85,8 +98,7 @@ class ArraySplitter:
 
     def end(self) -> Iterator[RawEvent]:
         """Yield what came after the last whole element."""
-        rest, self._rest = masked(self._rest, self._secret), b""
-        if rest:
+        if rest := self._take_rest():
             yield RawEvent(rest, None)
 
 

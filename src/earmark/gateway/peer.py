@@ -1,8 +1,8 @@
 """The client of one request: its body, and whether it is still there."""
 
 import asyncio
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Final, Self
 
@@ -66,6 +66,27 @@ class Peer:
         self.gone = True
         if self.on_gone is not None:
             self.on_gone()
+
+    @contextmanager
+    def ends_task(self) -> Generator[None]:
+        """Cancel what the current task awaits in the block once the client is gone.
+
+        Raises:
+            ClientGone: It is.
+        """
+        task = asyncio.current_task()
+        assert task is not None, "requests are answered in tasks"
+        if self.gone:
+            raise ClientGone
+        self.on_gone = task.cancel
+        try:
+            yield
+        except asyncio.CancelledError:
+            if self.gone and not task.uncancel():
+                raise ClientGone from None
+            raise
+        finally:
+            self.on_gone = None
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._watch())

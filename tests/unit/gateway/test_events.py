@@ -1,13 +1,16 @@
 """A stream that passes on: its bytes as they came, and the events that the whole decoder finds."""
 
 import json
+import tracemalloc
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from earmark.apis.counters import larger_members
 from earmark.apis.event_stream import EventDecoder
 from earmark.gateway.events import EventSplitter, RawEvent
+from earmark.gateway.json_array import ArraySplitter
 
 #: Of every form: one line of data, as most are, and what only the decoder reads.
 EVENTS = (
@@ -43,3 +46,26 @@ def test_events_are_those_of_the_whole_decoder_wherever_the_stream_is_cut(
     assert [(each.data, each.name) for each in found if each.data is not None] == [
         (decoded(each.data), each.name) for each in expected
     ]
+
+
+@pytest.mark.parametrize(
+    ("splitter", "begin"),
+    [(EventSplitter(), b"data: "), (ArraySplitter(), b'[{"a": "'), (ArraySplitter(), b" ")],
+)
+def test_what_waits_for_its_end_is_not_copied_at_each_chunk(
+    splitter: EventSplitter | ArraySplitter, begin: bytes
+) -> None:
+    """Else the work is the square of an event's size, on the loop that answers everybody."""
+    waiting = begin + begin[-1:].replace(b'"', b"x") * (8 << 20)
+    assert list(splitter.feed(waiting)) == []
+    tracemalloc.start()
+    try:
+        list(splitter.feed(b" "))  # there may be no room for it yet
+        kept, _ = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        for _ in range(100):
+            assert list(splitter.feed(b" ")) == []
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak - kept < len(waiting) // 2
