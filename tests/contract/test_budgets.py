@@ -11,6 +11,7 @@ from earmark.errors import (
     BudgetExceeded,
     InputError,
     InvalidDuration,
+    InvalidUsage,
     NoBudget,
     NotFound,
     Reason,
@@ -228,3 +229,29 @@ def test_budgets_list_by_path(ledger: Ledger) -> None:
         ledger.set_budget(path, limits=["1 usd per day"])
     assert [b.path for b in ledger.budgets("acme")] == ["acme", "acme/a/x", "acme/b"]
     assert len(ledger.budgets()) == 6
+
+
+def test_whoever_sets_a_session_s_budget_makes_it_a_budget(ledger: Ledger) -> None:
+    """Its calls stay; it is listed with those that people made, and no session takes it back."""
+    ledger.set_budget("acme", limits=["10 usd total"])
+    for name in ("fields", "named", "paused"):
+        ledger.set_budget(f"acme/{name}", kind="session")
+    ledger.settle(ledger.reserve("acme/fields", "1").key, "1")
+    assert ledger.set_budget("acme/fields", limits=["5 usd total"], actor="Ada").kind == "budget"
+    assert ledger.set_budget("acme/named", kind="budget").kind == "budget"
+    assert ledger.set_budget("acme/paused", kind="session", limits=["1 usd total"])
+    assert ledger.set_budget("acme/paused").kind == "session"
+    ledger.pause("acme/paused", reason="no person sets its fields")
+    listed = [each.path for each in ledger.budgets(kind="budget")]
+    assert listed == ["acme", "acme/fields", "acme/named"]
+    assert [each.path for each in ledger.budgets(kind="session")] == ["acme/paused"]
+    with pytest.raises(InvalidUsage, match="is of kind 'budget'"):
+        ledger.set_budget("acme/fields", kind="session")
+    with pytest.raises(InvalidUsage, match="is of kind 'session'"):
+        ledger.set_budget("acme/paused", kind="run")
+    ledger.set_budget("acme/run", kind="run")
+    assert ledger.set_budget("acme/run", limits=["1 usd total"]).kind == "run"
+    with pytest.raises(InvalidUsage, match="is of kind 'run'"):
+        ledger.set_budget("acme/run", kind="budget")
+    assert ledger.budgets(kind="budget") == ledger.budgets()[:3]
+    assert ledger.audit().ok

@@ -1,13 +1,21 @@
 """Sessions of the gateway and of `earmark exec`, in pages, and the statement of one."""
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from earmark.stores import memory, sqlite_rows, tables_sqlite
+from earmark.workspace.session_statement import read_calls
+from support.last_resort import LAST_RESORT_S
 from support.page_house import HOSTILE, PageHouse, page_house
 
 EXEC = "acme/exec-1"
+#: Whoever waits for the page waits forever: its query goes on after they were answered.
+PATIENCE_S = LAST_RESORT_S
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -84,3 +92,69 @@ def test_sessions_have_pages(house: PageHouse) -> None:
         nexts = page.all("a", rel="next")
         address = nexts[0]["href"] if nexts else ""
     assert seen == [f"acme/session-{number:03}" for number in range(120)]
+
+
+@pytest.mark.parametrize("address", ["/sessions", f"/sessions/{EXEC}"])
+def test_nobody_waits_for_a_session_page(
+    house: PageHouse, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While its query is under way a token is checked, a budget read and an amount held."""
+    ledger, begun, gate = house.workspace.ledger, threading.Event(), threading.Event()
+    ledger.set_budget(EXEC, kind="session")
+    call(house, EXEC, "k1", "openai/a", "0.1")
+    secret = house.token("read")
+
+    def held_open(query: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*values: Any) -> Any:
+            if query is not in_tables or "reservation WHERE budget IN" in values[0]:
+                begun.set()
+                assert gate.wait(LAST_RESORT_S)
+            return query(*values)
+
+        return run
+
+    in_tables = vars(tables_sqlite)["_in_main"]
+    for module, name in (
+        (tables_sqlite, "_in_main"),
+        (sqlite_rows, "reservation"),
+        (memory, "_matches"),
+    ):
+        monkeypatch.setitem(vars(module), name, held_open(vars(module)[name]))
+    with ThreadPoolExecutor(2) as threads:
+        page = threads.submit(house.visitor().read, address)
+        try:
+            assert begun.wait(LAST_RESORT_S)
+            assert threads.submit(house.tokens.check, secret).result(PATIENCE_S) is not None
+            assert threads.submit(ledger.store.budget, EXEC).result(PATIENCE_S) is not None
+            assert threads.submit(ledger.reserve, EXEC, "0.25").result(PATIENCE_S)
+        finally:
+            gate.set()
+        assert EXEC in page.result(LAST_RESORT_S).text
+
+
+def test_a_statement_reads_nothing_from_before_its_session(
+    house: PageHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It begins where the budget was made, and one page that is not full is the last."""
+    ledger = house.workspace.ledger
+    for number in range(3):
+        call(house, "acme", f"before{number}", "openai/a", "1")
+    before = ledger.entries()[-1].seq
+    ledger.set_budget(EXEC, kind="session")
+    assert house.workspace.budgets.number_before(EXEC) == before
+    assert house.workspace.budgets.number_before("acme/none") == 0
+    for number in range(4):
+        call(house, EXEC, f"k{number}", f"openai/{number % 2}", "0.1" if number else "")
+    holds, asked = ledger.holds, list[int]()
+
+    def noted(*values: Any, after: int, **more: Any) -> Any:
+        asked.append(after)
+        return holds(*values, after=after, **more)
+
+    monkeypatch.setitem(vars(ledger), "holds", noted)
+    found = read_calls(ledger, EXEC, after=before)
+    assert {model: (each.calls, str(each.settled)) for model, each in found.items()} == {
+        "openai/0": (2, "0.1"),
+        "openai/1": (2, "0.2"),
+    }
+    assert asked == [before]

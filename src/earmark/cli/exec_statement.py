@@ -40,10 +40,10 @@ def write_statement(
 def _lines(statement: "SessionStatement", program: str) -> Iterator[str]:
     totals = statement.totals()
     yield f"earmark: {statement.budget}"
-    if statement.calls:
+    if statement.models:
         rows = [
             (model, str(each.calls), str(each.settled), str(each.held))
-            for model, each in statement.by_model().items()
+            for model, each in statement.models.items()
         ]
         yield from Table(headings=_HEADINGS, rows=rows).lines()
     elif not statement.refusals:

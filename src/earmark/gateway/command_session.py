@@ -34,6 +34,9 @@ class CommandSession:
         self.budget = f"{under}/exec-{new_run_id(clock)}"
         if up_to is None and not ledger.store.accounts(under, clock.instant()):
             raise NoBudget(budget=under)
+        root, heads = under.partition("/")[0], ledger.store.heads()
+        # All of the session's entries come after the last of its tree until now.
+        self._after = heads.get("", heads.get(root, 0))
         ledger.set_budget(
             self.budget,
             limits=[] if up_to is None else [f"{up_to} usd total"],
@@ -41,8 +44,8 @@ class CommandSession:
             reason="earmark exec",
             kind="session",
         )
-        root = ledger.store.budget(under.partition("/")[0])
-        self._observed = root is not None and root.observed
+        top = ledger.store.budget(root)
+        self._observed = top is not None and top.observed
         # Not one of the store's: it ends with this process, however that ends.
         self._row = TokenRow(
             id=new_key(clock),
@@ -80,7 +83,7 @@ class CommandSession:
         ledger = self._ledger
         return SessionStatement(
             budget=self.budget,
-            calls=read_calls(ledger, self.budget),
+            models=read_calls(ledger, self.budget, after=self._after),
             limit=self._limit,
             observed=self._observed,
             left=usd_left(ledger.store.accounts(self.budget, ledger.clock.instant())),

@@ -10,7 +10,7 @@ import httpx2
 from earmark.config.values import is_loopback
 from earmark.errors import EarmarkError, InvalidConfig
 from earmark.money import Money
-from earmark.workspace.session_statement import SessionCall, SessionStatement
+from earmark.workspace.session_statement import SessionCall, SessionStatement, totals_by_model
 
 _TIMEOUT_S: Final = 30.0
 _DENIED: Final = frozenset({401, 403})
@@ -52,9 +52,9 @@ class TeamGateway:
         left = balance["available_usd"]
         return SessionStatement(
             budget=balance["budget"],
-            calls=[
+            models=totals_by_model(
                 SessionCall.from_json(each) for each in found if each["key"] not in self._before
-            ],
+            ),
             left=None if left is None else Money(left),
             refusals=None,
         )

@@ -56,15 +56,23 @@ def fingerprint(op: OnBudget) -> str:
 
 
 def changed(op: SetLimits, budget: Budget | None) -> Budget:
-    """Return *budget* as *op* makes it: what *op* does not give is as it was, or the default."""
-    return replace(budget or Budget(path=op.budget), **op.given)
+    """Return *budget* as *op* makes it: what *op* does not give is as it was, or the default.
+
+    A session's budget whose fields are set by others than sessions, which name their kind, becomes
+    one of kind `budget`.
+    """
+    given = op.given
+    if budget is not None and budget.kind == "session" and given:
+        given = {"kind": "budget", **given}
+    return replace(budget or Budget(path=op.budget), **given)
 
 
 def _set_limits(
     op: SetLimits, budget: Budget | None, now: int, seq: int, opened: Opened
 ) -> Decision:
     kind = op.given.get("kind")
-    if budget is not None and kind is not None and kind != budget.kind:
+    is_taken_over = budget is not None and (budget.kind, kind) == ("session", "budget")
+    if budget is not None and kind is not None and kind != budget.kind and not is_taken_over:
         # Whoever opens a budget for itself would replace the limits of one that is somebody's.
         return Refused("other_kind", budget=op.budget, first=budget.kind, now=kind)
     updated = changed(op, budget)

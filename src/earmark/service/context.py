@@ -14,6 +14,7 @@ from earmark.service.auth import Authenticator
 from earmark.service.event_streams import EventStreams
 from earmark.service.idempotency import StoredAnswers
 from earmark.service.metrics import Metrics
+from earmark.service.own_reader import OwnReader
 from earmark.service.readiness import Readiness
 from earmark.workspace.tokens import Tokens
 from earmark.workspace.workspace import Workspace
@@ -32,6 +33,8 @@ class Service:
     event_streams: EventStreams
     readiness: Readiness
     metrics: Metrics
+    own_reader: OwnReader
+    """For pages whose queries take long."""
     refusals: Counter[str]
     """How often this process refused an amount, by reason."""
     approval_for: frozenset[str]
@@ -61,6 +64,7 @@ class Service:
             event_streams=EventStreams(workspace),
             readiness=Readiness(workspace, clock, agent=agent),
             metrics=Metrics(workspace, clock, refusals, more_metrics),
+            own_reader=OwnReader(workspace),
             refusals=refusals,
             approval_for=approval_for,
         )
@@ -70,6 +74,7 @@ class Service:
         self.event_streams.close()
         self.readiness.close()
         self.metrics.close()
+        self.own_reader.close()
 
 
 def service_of(request: Request) -> Service:

@@ -13,13 +13,21 @@ from earmark.ledger.rows import LedgerRows
 from earmark.ledger.store import Filter
 from earmark.ledger.sync_ledger import SyncLedger
 from earmark.ledger.values import Account
-from earmark.stores.rows import ACCOUNT_COLUMNS, account_of, budget_of, select_budgets
+from earmark.stores.rows import (
+    ACCOUNT_COLUMNS,
+    OF_BUDGETS,
+    account_of,
+    budget_of,
+    select_budgets,
+)
 from earmark.stores.tables import Rows, Tables
 from earmark.stores.totals import summed_parts, whole_sum
 
 _IN_MEMORY: Final = "memory:"
 _LAST: Final = "SELECT at FROM {schema}.entry ORDER BY seq DESC LIMIT 1"
 _ACCOUNTS: Final = f"SELECT {ACCOUNT_COLUMNS} FROM {{schema}}.account WHERE "
+#: The index of the changes of budgets alone finds it.
+_FIRST: Final = f"SELECT min(seq) FROM {{schema}}.entry WHERE {OF_BUDGETS} AND budget = ?"
 _AT_PLACE: Final = '(budget = ? AND unit = ? AND "window" = ? AND start = ?)'
 #: Terms of one statement: each is a look into the index, and databases bound how deep they nest.
 _PLACES_AT_ONCE: Final = 200
@@ -105,6 +113,16 @@ class BudgetQueries:
         for budget, calls, *parts in self._tables.read(lambda rows: list(rows.run(sql, *found))):
             found[budget].add(calls, whole_sum(parts[:2]), whole_sum(parts[2:]))
         return found
+
+    def number_before(self, path: str) -> int:
+        """Return the number before that of the first entry of the budget at *path*; 0 of none."""
+        if self._ledger.store.url == _IN_MEMORY:
+            changes = (
+                e for e in self._ledger.store.entries(Filter(budget=path)) if e.budget == path
+            )
+            return next((each.seq - 1 for each in changes), 0)
+        ((found,),) = self._tables.read(lambda rows: rows.run(_FIRST, path))
+        return 0 if found is None else found - 1
 
     def get(self, path: str) -> Budget:
         """Return the budget at exactly *path*.

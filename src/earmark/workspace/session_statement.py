@@ -1,6 +1,7 @@
 """What the calls of a session came to: its statement."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import reduce
 from typing import Any, Final
 
 from msgspec import Struct, field
@@ -15,13 +16,30 @@ _UNNAMED: Final = "?"
 _PAGE: Final = 1000
 
 
-def read_calls(ledger: Ledger, budget: str) -> "list[SessionCall]":
-    """Return the calls at or below *budget*, in their order."""
-    calls, after = list[SessionCall](), 0
-    while page := ledger.holds(budget, state=None, after=after, most=_PAGE):
-        calls += map(SessionCall.of, page)
+def read_calls(ledger: Ledger, budget: str, *, after: int) -> "dict[str, CallTotals]":
+    """Return what the calls at or below *budget* came to, by model, in the order of their first.
+
+    *after* is a number of an entry before the session's: nothing up to it is read. Calls are read
+    and added up page by page, and none is kept.
+    """
+    return totals_by_model(map(SessionCall.of, _reservations(ledger, budget, after)))
+
+
+def _reservations(ledger: Ledger, budget: str, after: int) -> Iterator[Reservation]:
+    while True:
+        page = ledger.holds(budget, state=None, after=after, most=_PAGE)
+        yield from page
+        if len(page) < _PAGE:
+            return
         after = page[-1].seq
-    return calls
+
+
+def totals_by_model(calls: "Iterable[SessionCall]") -> "dict[str, CallTotals]":
+    """Return the totals of *calls* by model, in the order of their first calls."""
+    found: dict[str, CallTotals] = {}
+    for each in calls:
+        found[each.model] = found.get(each.model, CallTotals()).plus(CallTotals.of(each))
+    return found
 
 
 def usd_left(accounts: Sequence[Account]) -> Money | None:
@@ -68,25 +86,36 @@ class SessionCall(Struct, frozen=True, kw_only=True):
 class CallTotals(Struct, frozen=True, kw_only=True):
     """What several calls came to."""
 
-    calls: int
+    calls: int = 0
     """Those that reached their provider, as far as is known."""
-    released: int
+    released: int = 0
     """Those that were not billed: their holds were given back."""
-    held: Money
+    held: Money = Money()
     """Of those that are under way."""
-    settled: Money
+    settled: Money = Money()
     """Of those that are not, what is presumed included."""
-    presumed: Money
+    presumed: Money = Money()
 
     @classmethod
-    def of(cls, calls: Sequence[SessionCall]) -> "CallTotals":
-        """Return the totals of *calls*."""
+    def of(cls, call: SessionCall) -> "CallTotals":
+        """Return the totals of one *call*."""
+        settled = call.settled or Money()
         return cls(
-            calls=sum(each.state != "released" for each in calls),
-            released=sum(each.state == "released" for each in calls),
-            held=_sum(each.hold for each in calls if each.state == "open"),
-            settled=_sum(each.settled or Money() for each in calls),
-            presumed=_sum(each.settled or Money() for each in calls if each.state == "presumed"),
+            calls=int(call.state != "released"),
+            released=int(call.state == "released"),
+            held=call.hold if call.state == "open" else Money(),
+            settled=settled,
+            presumed=settled if call.state == "presumed" else Money(),
+        )
+
+    def plus(self, other: "CallTotals") -> "CallTotals":
+        """Return the totals of the calls of both."""
+        return CallTotals(
+            calls=self.calls + other.calls,
+            released=self.released + other.released,
+            held=self.held + other.held,
+            settled=self.settled + other.settled,
+            presumed=self.presumed + other.presumed,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -104,7 +133,8 @@ class SessionStatement(Struct, frozen=True, kw_only=True):
     """What the calls of one command came to, and what its budget has left."""
 
     budget: str
-    calls: Sequence[SessionCall]
+    models: Mapping[str, CallTotals]
+    """What the calls came to by model, in the order of their first calls."""
     limit: Money | None = None
     """Of the session; `None` for that of the budgets above alone."""
     left: Money | None = None
@@ -117,14 +147,7 @@ class SessionStatement(Struct, frozen=True, kw_only=True):
 
     def totals(self) -> CallTotals:
         """Return the totals of all calls."""
-        return CallTotals.of(self.calls)
-
-    def by_model(self) -> Mapping[str, CallTotals]:
-        """Return the totals of each model, in the order of their first calls."""
-        found: dict[str, list[SessionCall]] = {}
-        for each in self.calls:
-            found.setdefault(each.model, []).append(each)
-        return {model: CallTotals.of(calls) for model, calls in found.items()}
+        return reduce(CallTotals.plus, self.models.values(), CallTotals())
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON: amounts are decimal strings in USD."""
@@ -137,12 +160,8 @@ class SessionStatement(Struct, frozen=True, kw_only=True):
             "refusals": self.refusals,
             "last_refusal": self.last_refusal,
             "observed": self.observed,
-            "models": {model: totals.to_json() for model, totals in self.by_model().items()},
+            "models": {model: totals.to_json() for model, totals in self.models.items()},
         }
-
-
-def _sum(amounts: Iterable[Money]) -> Money:
-    return sum(amounts, Money())
 
 
 def _text(amount: Money | None) -> str | None:

@@ -12,10 +12,12 @@ from earmark.quilt.quilt import Quilt
 from earmark.runs.journal import Journal
 from earmark.runs.journal_tables import TablesJournal
 from earmark.stores.budget_queries import BudgetQueries
+from earmark.stores.open import open_ledger
 from earmark.stores.open_tables import open_tables
 from earmark.stores.tables import Tables
 from earmark.workspace.agents import Agents
 
+_IN_MEMORY: Final = "memory:"
 #: Who is nudged by default.
 DEFAULT_SIBLING: Final = "AG Lu"
 
@@ -76,3 +78,24 @@ def open_workspace(
         yield Workspace.over(ledger, tables, sibling=sibling, channels=channels)
     finally:
         tables.close()
+
+
+@contextmanager
+def open_own_workspace(ledger: Ledger) -> Generator[Workspace]:
+    """Open the store of *ledger* once more, on connections of its own; closed with the block.
+
+    What is read there takes as long as it takes: neither *ledger* nor the tables that others opened
+    beside it wait for it. Books in memory are in one place only, and copied before they are read.
+
+    Raises:
+        StoreUnavailable: The store cannot be opened.
+    """
+    if ledger.store.url == _IN_MEMORY:
+        with open_workspace(ledger) as workspace:
+            yield workspace
+        return
+    with (
+        open_ledger(ledger.store.url, clock=ledger.clock) as own,
+        open_workspace(own) as workspace,
+    ):
+        yield workspace

@@ -11,6 +11,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from earmark.service.auth import Authenticator, Caller, allowed, check_form, check_origin
 from earmark.service.context import Service
+from earmark.service.own_reader import OwnReader
 from earmark.service.pages.render import Frame, fragment, page
 from earmark.service.problems import ProblemError
 from earmark.workspace.workspace import Workspace
@@ -27,6 +28,8 @@ class PageRequest:
 
     request: Request
     workspace: Workspace
+    own_reader: OwnReader
+    """Of the same books: nobody else waits for what is read there."""
     authenticator: Authenticator
     caller: Caller
     now: int
@@ -55,6 +58,7 @@ async def _anybody(request: Request) -> PageRequest:
     return PageRequest(
         request=request,
         workspace=service.workspace,
+        own_reader=service.own_reader,
         authenticator=service.authenticator,
         caller=caller,
         now=service.clock.instant(),

@@ -22,8 +22,9 @@ MOST: Final = 50
 @router.get("/sessions")
 def sessions(page_request: ReaderPageRequest) -> Response:
     """Show the sessions with what they settled, hold and have left, by path."""
-    workspace, after = page_request.workspace, page_request.query("after")
-    workspace.ledger.sweep()
+    after = page_request.query("after")
+    page_request.workspace.ledger.sweep()
+    workspace = page_request.own_reader.workspace()
     found = workspace.budgets.sessions(after=after, most=MOST + 1)
     paths = [each.path for each in found[:MOST]]
     sums, store = workspace.budgets.call_sums(paths), workspace.ledger.store
@@ -42,17 +43,21 @@ def sessions(page_request: ReaderPageRequest) -> Response:
 @router.get("/sessions/{path:path}")
 def session(page_request: ReaderPageRequest, path: str) -> Response:
     """Show one session: its bar, and its calls by model."""
-    workspace, ledger, now = page_request.workspace, page_request.workspace.ledger, page_request.now
+    page_request.workspace.ledger.sweep()
+    workspace, now = page_request.own_reader.workspace(), page_request.now
     try:
         budget = workspace.budgets.get(path)
     except InvalidPath:
         raise NotFound(kind="session", name=path) from None
     if budget.kind != "session":
         raise NotFound(kind="session", name=path)
-    ledger.sweep()
+    ledger = workspace.ledger
     accounts = ledger.store.accounts(path, now)
     statement = SessionStatement(
-        budget=path, calls=read_calls(ledger, path), left=usd_left(accounts), refusals=None
+        budget=path,
+        models=read_calls(ledger, path, after=workspace.budgets.number_before(path)),
+        left=usd_left(accounts),
+        refusals=None,
     )
     root = ledger.store.budget(path.partition("/")[0])
     observed = root is not None and root.observed

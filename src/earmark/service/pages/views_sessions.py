@@ -56,7 +56,7 @@ class SessionView:
     @property
     def models(self) -> Mapping[str, CallTotals]:
         """The same by model."""
-        return self.statement.by_model()
+        return self.statement.models
 
     @property
     def summary(self) -> str:
