@@ -118,7 +118,7 @@ def test_others_are_answered_while_the_tokens_of_a_large_body_are_counted(
 
     for each in [m for name, m in sys.modules.items() if name.startswith("earmark.")]:
         if vars(each).get("count_or_bound") is counted:
-            monkeypatch.setattr(each, "count_or_bound", count)
+            monkeypatch.setitem(vars(each), "count_or_bound", count)
     with gateway_house(limit) as house, asked(house, body=LARGE, **headers) as replies:
         assert slow.begun.wait(LAST_RESORT_S)
         assert house.get("/api/hello").status_code == 200
@@ -139,7 +139,7 @@ def test_others_are_answered_while_a_large_body_is_read_or_written(
         slow.wait()
         return work(*arguments)
 
-    monkeypatch.setattr(call, name, slowly)
+    monkeypatch.setitem(vars(call), name, slowly)
     path, body = "/v1/chat/completions", LARGE
     if name == "check_free":
         path, body = "/v1/messages/count_tokens", {**LARGE, "model": "claude-haiku-4-5"}
