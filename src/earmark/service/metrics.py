@@ -22,7 +22,7 @@ from earmark.ledger.answers import Balance
 from earmark.money import NANOS_PER_USD, Money
 from earmark.service.cached_value import CachedValue
 from earmark.stores.totals import Totals, read_totals
-from earmark.workspace.workspace import Workspace, open_own_workspace
+from earmark.workspace.workspace import Workspace, open_workspace
 
 #: How old an answer may be, in seconds; and how long it may take.
 FRESH_S: Final = 1.0
@@ -80,7 +80,7 @@ class Metrics:
 
     def _collect(self) -> list[Metric]:
         if self._workspace is None:
-            self._workspace = self._opened.enter_context(open_own_workspace(self._ledger))
+            self._workspace = self._opened.enter_context(open_workspace(self._ledger))
         workspace = self._workspace
         workspace.ledger.sweep()
         totals = read_totals(workspace.ledger.store, workspace.tables)
