@@ -19,6 +19,7 @@ from earmark.service.problems import TITLES, ProblemError, answer_to, problem
 from support.service_house import House
 
 FACTS: dict[str, Any] = {
+    "unit": "sheets",
     "token": "t-1",
     "text": "x", "want": "y", "place": "/a", "detail": "d", "path": "f", "budget": "acme",
     "key": "k", "field": "amount", "first": "1", "now": "2", "state": "settled", "task": "t",
