@@ -79,7 +79,7 @@ class GivenFields(TypedDict, total=False):
     alerts: Iterable[float | str] | None
     """Shares of each limit; replace all there are."""
     kind: BudgetKind | None
-    """Of a new budget; never changed."""
+    """Of a new budget. Changed from `session` to `budget` alone, where others set its fields."""
     timezone: str | None
     observed: bool | None
 

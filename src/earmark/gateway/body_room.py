@@ -33,23 +33,23 @@ class BodyRoom:
         if not self._waiting and size <= self._free:
             self._free -= size
             return
-        turn = asyncio.get_running_loop().create_future()
-        self._waiting.append((size, turn))
+        granted = asyncio.get_running_loop().create_future()
+        self._waiting.append((size, granted))
         try:
-            await turn
+            await granted
         except asyncio.CancelledError:
-            # What it was given, if its turn had come; else those behind it may fit.
-            self.give(0 if turn.cancelled() else size)
+            # What it was granted, if it was; else those behind it may fit.
+            self.give(0 if granted.cancelled() else size)
             raise
 
     def give(self, size: int) -> None:
         """Give *size* bytes back, to those who wait."""
         self._free += size
         while self._waiting and (self._waiting[0][1].done() or self._waiting[0][0] <= self._free):
-            wanted, turn = self._waiting.popleft()
-            if not turn.done():
+            wanted, granted = self._waiting.popleft()
+            if not granted.done():
                 self._free -= wanted
-                turn.set_result(None)
+                granted.set_result(None)
 
 
 class BodyPlace:

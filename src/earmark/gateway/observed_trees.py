@@ -56,11 +56,12 @@ async def check_binds(holder: Holder, ticket: AsyncTicket) -> None:
     """
     reservation = ticket.reservation
     if holder.access.mode == "enforce" and reservation.would_refuse is not None:
+        unbound = _unbound(reservation.budget.partition("/")[0])
         try:
             await ticket.release()
         except EarmarkError as error:
-            raise _unbound(reservation.budget.partition("/")[0]) from error
-        raise _unbound(reservation.budget.partition("/")[0])
+            raise unbound from error
+        raise unbound
 
 
 def observed_headers(ticket: AsyncTicket) -> dict[str, str]:

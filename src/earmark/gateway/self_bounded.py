@@ -25,10 +25,12 @@ _KEPT: Final = frozenset(
     {"conversation", "container", "cached_content", "file_data", "previous_response", "file"}
     | {"files", "uri"}
 )
-#: How the providers' own ids begin, wherever they stand.
+#: The form of the providers' own ids, wherever they stand but as a model: a kind, and then at least
+#: eight letters with a digit among them, which tells them from words with a hyphen.
 _KEPT_VALUE: Final = re.compile(
-    r"(file|resp|pmpt|conv|cntr|container|vs|batch|asst|thread|run|msg|upload|audio)[-_][A-Za-z0-9_-]+"
-    r"|(files|cachedContents|models|tunedModels)/\S+"
+    r"(file|resp|pmpt|conv|cntr|container|vs|batch|asst|thread|run|msg|upload|audio)[-_]"
+    r"(?=[A-Za-z_-]*[0-9])[A-Za-z0-9_-]{8,}"
+    r"|(files|cachedContents|tunedModels)/\S+"
 )
 _HUMP: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 #: What names models beside the one that the token allows, or goes on when the answer is there.
@@ -145,7 +147,9 @@ def _names_kept(name: str, members: Mapping[str, Any]) -> bool:
         return members.get("type") not in _CALLS
     if spelt in _OF_CALLS:
         return False
-    return spelt in _KEPT or spelt.endswith(_IDS) or _has_kept_value(members[name])
+    if spelt in _KEPT or spelt.endswith(_IDS):
+        return True
+    return spelt != "model" and _has_kept_value(members[name])
 
 
 def _has_kept_value(value: object) -> bool:

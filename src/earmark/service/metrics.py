@@ -37,7 +37,11 @@ _BUDGET: Final = ("budget",)
 
 
 class Metrics:
-    """The metrics of one service, read on connections of their own."""
+    """The metrics of one service, read beside its requests.
+
+    On PostgreSQL by a connection of their own; on SQLite by the one reader of the store, for which
+    others wait while they are read.
+    """
 
     def __init__(
         self,

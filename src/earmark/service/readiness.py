@@ -49,7 +49,7 @@ class HealthReport:
 
 
 class Readiness:
-    """Readiness and health of one service, on connections of their own."""
+    """Readiness and health of one service; on PostgreSQL by a connection of their own."""
 
     def __init__(self, workspace: Workspace, clock: Clock, *, agent: str | None = None) -> None:
         """Look at *workspace*'s store; *agent* is whose heartbeat health is about, else any."""

@@ -82,16 +82,16 @@ class _Lifespan:
     """The lifespan of one application, in a task of its own: begun, and ended after the block."""
 
     def __init__(self, app: AsgiApp, scope: Message) -> None:
-        self._told: asyncio.Queue[Message] = asyncio.Queue()
-        self._said: asyncio.Queue[Message] = asyncio.Queue()
-        own = app({**scope}, self._told.get, self._said.put)
+        self._to_app: asyncio.Queue[Message] = asyncio.Queue()
+        self._from_app: asyncio.Queue[Message] = asyncio.Queue()
+        own = app({**scope}, self._to_app.get, self._from_app.put)
         self._task = asyncio.ensure_future(own)
 
     async def __aenter__(self) -> Self:
-        said = await self._step("startup")
-        if said["type"] != "lifespan.startup.complete":
+        answer = await self._step("startup")
+        if answer["type"] != "lifespan.startup.complete":
             await self._task
-            raise _NotBegunError(str(said.get("message", "")))
+            raise _NotBegunError(str(answer.get("message", "")))
         return self
 
     async def __aexit__(
@@ -104,16 +104,16 @@ class _Lifespan:
         await self._task
 
     async def _step(self, name: str) -> Message:
-        """Tell the application of a step, and return what it says once it is done.
+        """Send the application an event of its lifespan, and return its answer.
 
         Raises:
             Exception: Whatever ended the application instead.
         """
-        await self._told.put({"type": f"lifespan.{name}"})
-        said = asyncio.ensure_future(self._said.get())
-        await asyncio.wait({said, self._task}, return_when=asyncio.FIRST_COMPLETED)
-        if not said.done():
-            said.cancel()
+        await self._to_app.put({"type": f"lifespan.{name}"})
+        answer = asyncio.ensure_future(self._from_app.get())
+        await asyncio.wait({answer, self._task}, return_when=asyncio.FIRST_COMPLETED)
+        if not answer.done():
+            answer.cancel()
             await self._task
             raise _NotBegunError(f"it ended before its {name}")
-        return said.result()
+        return answer.result()

@@ -157,6 +157,14 @@ def test_a_path_that_is_not_listed_is_presumed_in_full(
         assert code(other) == (403, "not_allowed")
 
 
+def test_a_word_with_a_hyphen_is_no_id(house: GatewayHouse, trusted: httpx2.Client) -> None:
+    """Nor is the name of a model: only what has the form of a provider's id is refused."""
+    house.stub.answer(REPLY)
+    body = {**IMAGE, "prompt": "file-sharing", "input": "run-down", "style": ["message-board"]}
+    assert trusted.post("/v1/images/edits", json=body, headers=AT_MOST).status_code == 200
+    assert house.stub.requests[0].json["prompt"] == "file-sharing"
+
+
 @pytest.mark.parametrize(
     ("path", "body"),
     [
@@ -174,8 +182,8 @@ def test_a_path_that_is_not_listed_is_presumed_in_full(
         ("/v1/images/edits", {**IMAGE, "images": [{"file_id": "file-1"}]}),
         ("/v1/images/edits", {**IMAGE, "previous_response_id": "resp_1"}),
         ("/v1/images/edits", {**IMAGE, "FILE_ID": "x"}),
-        ("/v1/images/edits", {**IMAGE, "input": ["resp_abc"]}),
-        ("/v1/images/edits", {**IMAGE, "image": "file-abc"}),
+        ("/v1/images/edits", {**IMAGE, "input": ["resp_68a1b2c3d4e5"]}),
+        ("/v1/images/edits", {**IMAGE, "image": "file-Ab3dEf6h"}),
         ("/v1/images/edits", {**IMAGE, "prompt": {"ID": "pmpt_1"}}),
         ("/v1/images/edits", {**IMAGE, "models": ["dear"]}),
         ("/v1/images/edits", {**IMAGE, "fallbacks": ["dear"]}),
