@@ -39,6 +39,8 @@ _PAUSE_S: Final = 0.002
 #: Of the many streams at once.
 _SLOW_CHUNKS: Final = 50
 _SLOW_S: Final = 0.1
+#: What the endpoint that holds nothing counts.
+_FREE_BODY: Final = b'{"model":"gpt-4o-mini","input":[{"role":"user","content":"A planet."}]}'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +131,7 @@ def _rounds(here: Field, settings: Settings) -> Steady[Round]:
         direct = Door(url=here.upstream)
         everybody = {
             DIRECT: (direct, direct.request(body_of())),
-            PASSED: (door, door.request(body_of(), f"/v1/responses/{FREE}")),
+            PASSED: (door, door.request(_FREE_BODY, f"/v1/responses/{FREE}")),
             **doors,
         }
         return steady(lambda: _round(everybody, here, settings), AREA, settings)
