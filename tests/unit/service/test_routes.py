@@ -374,9 +374,8 @@ def test_a_task_of_many_tokens_is_the_boards_own(house: House) -> None:
 
 
 def test_whatever_was_written_can_be_listed(house: House) -> None:
-    """A value nested without end, and text that is no UTF-8, spoil nobody's list."""
+    """A value nested without end spoils nobody's list."""
     house.workspace.ledger.set_budget("acme", limits=["1 usd per day"])
-    house.workspace.ledger.pause("acme", actor="me", reason="a shell's \udcff byte")
     work = (
         '{"kind": "composition", "budget": "1", "input": ' + "[" * 900 + "]" * 900 + ","
         ' "graph": {"description": "a", "version": "0.1.0", "root": {"op": "Const", "value": 1}}}'
@@ -387,4 +386,3 @@ def test_whatever_was_written_can_be_listed(house: House) -> None:
     for path in ("/v1/tasks", "/v1/tasks/1", "/v1/budgets", "/v1/entries"):
         assert house.ask("get", path).status_code == 200
     assert TOO_DEEP in str(house.ok("get", "/v1/tasks")["items"][0]["work"])
-    assert house.ok("get", "/v1/budgets/acme")["paused"]["reason"] == "a shell's ? byte"
