@@ -184,3 +184,33 @@ def test_what_is_nothing_to_end_by_leaves_a_ticket_open(tickets: Tickets, given:
         end(ticket)
     assert _state(tickets, ticket) == ("open", None)
     assert ticket.fail(500, body=b"[" * 100_000).charge.state == "presumed"
+
+
+class FailingRecorder:
+    """Fails with an error of the caller's own."""
+
+    def write(self, *_: object) -> None:
+        """Fail."""
+        raise LookupError("no such row")
+
+    def written(self) -> None:
+        """Never reached."""
+        raise AssertionError
+
+
+def test_a_call_whose_record_fails_is_booked_without_one(tickets: Tickets) -> None:
+    """Whatever the recorder raises, what was spent is booked."""
+    ticket = tickets.open("acme", BODY, recorder=FailingRecorder())
+    assert ticket.settle("0.5").state == "settled"
+    assert _state(tickets, ticket) == ("settled", Money("0.5"))
+
+
+@pytest.mark.parametrize("url", ["memory:"])
+@pytest.mark.parametrize("recorder", [FailingRecorder, object(), "x"])
+def test_what_is_no_recorder_is_refused_before_anything_is_held(
+    tickets: Tickets, recorder: object
+) -> None:
+    """An error of the input, not of the booking."""
+    with pytest.raises(InvalidUsage, match="recorder is"):
+        tickets.open("acme", BODY, recorder=recorder)
+    assert not tickets.ledger.holds("acme")

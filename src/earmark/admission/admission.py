@@ -8,7 +8,7 @@ from typing import Any, Final
 from msgspec import Struct, structs
 
 from earmark.admission.call_hold import BookingContext, CallHold, HoldRequest, OpenedHold
-from earmark.admission.charge import HoldQuote, Recorder
+from earmark.admission.charge import HoldQuote, Recorder, check_recorder
 from earmark.admission.ledger_adapters import AnyLedger
 from earmark.admission.policy import (
     HoldAmounts,
@@ -99,7 +99,7 @@ class Admission:
             timeout_ns=parse_duration(options.get("timeout", DEFAULT_TIMEOUT)),
             labels=labels_beside(options.get("labels") or {}, bounded.labels),
             policy=options.get("policy"),
-            recorder=options.get("recorder"),
+            recorder=check_recorder(options.get("recorder")),
         )
 
     def hold_request(self, request: Request, terms: CallTerms) -> HoldRequest:

@@ -310,7 +310,14 @@ class CallHold:
 
         def also(rows: TableRows, done: Reservation) -> None:
             charge = self._charge(done, ending)
-            recorder.write(rows, charge, ending.failure)
+            try:
+                recorder.write(rows, charge, ending.failure)
+            except EarmarkError:
+                raise
+            except Exception as error:
+                # An error of the caller's own refuses its record, not the batch it is written with.
+                detail = f"the recorder failed: {type(error).__name__}"
+                raise InvalidUsage(detail=detail) from error
             recorded.append((done, charge))
 
         try:

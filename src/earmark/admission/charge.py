@@ -1,10 +1,11 @@
 """The charge of a guarded call, and the port to a record of it."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from earmark.admission.call import Reply
 from earmark.errors import BudgetExceeded
+from earmark.errors.inputs import wrong_argument
 from earmark.ledger.values import State, TableRows
 from earmark.money import Money
 from earmark.pricing.usage import Usage
@@ -56,6 +57,7 @@ class HoldQuote:
     """Why not, if its observed tree were enforced; `None` where it would fit."""
 
 
+@runtime_checkable
 class Recorder(Protocol):
     """Writes a record of a call in the transaction that books it."""
 
@@ -70,6 +72,13 @@ class Recorder(Protocol):
     def written(self) -> None:
         """Handle that the last record is durable; runs in the loop of the call."""
         ...
+
+
+def check_recorder(value: object) -> Recorder | None:
+    """Return *value*, a recorder or `None`; raises `InvalidUsage` for anything else."""
+    if value is not None and (isinstance(value, type) or not isinstance(value, Recorder)):
+        raise wrong_argument("recorder", value, "an object with the methods write and written")
+    return value
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ from msgspec.structs import replace
 from earmark.admission.admission import Admission, CallTerms, wait_limit_ns
 from earmark.admission.call import Call, Grant, Reply, input_counter
 from earmark.admission.call_hold import CallHold, HoldRequest
-from earmark.admission.charge import Charge, HoldQuote, Receipt, Recorder
+from earmark.admission.charge import Charge, HoldQuote, Receipt, Recorder, check_recorder
 from earmark.admission.ending import (
     ending_from_failure,
     ending_from_interruption,
@@ -247,7 +247,7 @@ class AsyncGuard:
             wait_ns=wait_limit_ns(wait),
             timeout_ns=parse_duration(timeout),
             labels=labels or {},
-            recorder=recorder,
+            recorder=check_recorder(recorder),
         )
         try:
             request = Request(name=call.name, bound=call.bound, streams=call.streams)
