@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # What is compiled once is kept, whatever the environment says: each worker would compile all tests.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test fire mutations neighbours clients clients-installed lint gateway-peers bench fmt clean
+.PHONY: demo test slow fire mutations neighbours clients clients-installed lint gateway-peers bench fmt clean
 
 demo: $(VENV)/demo.done
 	$(BIN)/earmark demo $(ARGS)
@@ -17,6 +17,12 @@ test: $(VENV)/dev.done
 fire: export EARMARK_FIRE_SECONDS ?= 60
 fire: $(VENV)/dev.done
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 2 tests/fire tests/contract/test_model.py tests/contract/test_board_model.py $(ARGS)
+
+# All of `make test` and what is left out of it: more situations, the other store, the benchmarks' own
+# tests. Some 25 minutes.
+slow: export EARMARK_TEST_SLOW := 1
+slow: $(VENV)/dev.done
+	$(BIN)/python -m pytest --numprocesses auto $(ARGS)
 
 # Whether each guard is held by a test: puts in the faults of tests/mutations, one after the other.
 # ARGS="ledger/" for those of one folder, ARGS=--json for the verdicts.

@@ -17,6 +17,7 @@ from support.postgres_session import end_session, shared_or_skip
 settings.register_profile(
     "suite",
     deadline=None,
+    max_examples=100 if "EARMARK_TEST_SLOW" in os.environ else 50,
     print_blob=True,
     suppress_health_check=[
         HealthCheck.too_slow,
@@ -38,6 +39,26 @@ def pytest_configure() -> None:
         if signal.getsignal(number) == signal.SIG_IGN:
             usual = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
             signal.signal(number, usual)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the slow tests to `make slow`, unless one is asked for by its name.
+
+    A `slow` mark with texts is on the test's parameters whose id has one of them.
+    """
+    if "EARMARK_TEST_SLOW" in os.environ or any("::" in each for each in config.args):
+        return
+    slow = [each for each in items if _is_slow(each)]
+    config.hook.pytest_deselected(items=slow)
+    left_out = set(slow)
+    items[:] = [each for each in items if each not in left_out]
+
+
+def _is_slow(item: pytest.Item) -> bool:
+    return any(
+        not mark.args or any(text in item.name for text in mark.args)
+        for mark in item.iter_markers("slow")
+    )
 
 
 def pytest_xdist_auto_num_workers() -> int:

@@ -171,6 +171,7 @@ def test_without_the_models_packages(tmp_path: Path) -> None:
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_another_configuration_is_left_as_it_is(tmp_path: Path) -> None:
     """Where a folder has one already, the demo leaves no commands, and allows nothing."""
     (tmp_path / "earmark.toml").write_text('[store]\nurl = "sqlite:///own.db"\n', "utf-8")

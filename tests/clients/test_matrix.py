@@ -20,6 +20,12 @@ from tests.clients.situations import SITUATIONS
 _CACHE = Path(__file__).parents[2] / "build" / "clients"
 #: Of a program that a person runs; the SDKs are brought into all of them.
 _OF_A_PROGRAM = ("plain", "stream", "refused")
+#: What the suite brings its own SDKs into; `make slow` into all.
+_SHORT = {
+    "openai (Python)": ("plain", "stream", "fan", "refused", "client killed", "gateway killed"),
+    "anthropic (Python)": ("stream", "refused", "gateway killed"),
+    "openai (Python), Responses": ("stream", "refused"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +38,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 @pytest.mark.parametrize(
     ("name", "situation"),
     [
-        (name, situation)
+        pytest.param(
+            name,
+            situation,
+            marks=() if situation in _SHORT.get(name, ()) else pytest.mark.slow,
+            id=f"{name}-{situation}",
+        )
         for name, program in PROGRAMS.items()
         for situation in SITUATIONS
         if program.needs in SMALL and (program.needs != "llm" or situation in _OF_A_PROGRAM)

@@ -315,7 +315,7 @@ class PostgresMachine(Machine):
 # A failure is made small before it is told, which may take minutes.
 @pytest.mark.parametrize(
     ("machine", "examples"),
-    [(MemoryMachine, 50), (SqliteMachine, 20), (PostgresMachine, 8)],
+    [(MemoryMachine, 40), (SqliteMachine, 15), (PostgresMachine, 4)],
     ids=lambda given: getattr(given, "store", ""),
 )
 def test_any_sequence_of_moves_is_decided_by_the_rules(

@@ -72,6 +72,7 @@ def test_what_ends_a_hold_is_booked_whatever_the_clock_says(
     assert ledger.audit().ok
 
 
+@pytest.mark.slow("postgres")
 def test_small_corrections_do_not_add_up(ledger: Ledger, clock: ManualClock) -> None:
     """A second a day, for more than a year."""
     for _ in range(400):

@@ -330,7 +330,7 @@ class PostgresMachine(Machine):
 # A failure is made small before it is told, which may take minutes.
 @pytest.mark.parametrize(
     ("machine", "examples"),
-    [(MemoryMachine, 80), (SqliteMachine, 40), (PostgresMachine, 15)],
+    [(MemoryMachine, 80), (SqliteMachine, 30), (PostgresMachine, 8)],
     ids=lambda given: getattr(given, "store", ""),
 )
 def test_any_sequence_of_operations_is_decided_by_the_rules(

@@ -28,6 +28,7 @@ with open_ledger(sys.argv[1]) as ledger:
 """
 
 
+@pytest.mark.slow
 def test_a_new_field_is_one_declaration(tmp_path: Path) -> None:
     """Three are declared in one file: what `test_budget_fields` claims holds for them as it is."""
     newer = make_newer_program(tmp_path / "newer")

@@ -45,6 +45,7 @@ def refuse(ledger: Ledger, clock: ManualClock, number: int) -> int:
     return tracemalloc.get_traced_memory()[0]
 
 
+@pytest.mark.slow("postgres")
 def test_refused_paths_are_not_remembered_for_ever(url: str, clock: ManualClock) -> None:
     """However many there are, memory is bounded; and one that gets a budget is found."""
     with open_ledger(url, clock=clock) as ledger, traced():

@@ -157,6 +157,7 @@ def fire(folder: Path, store: str, cap: str) -> Generator[Fire]:
         yield made
 
 
+@pytest.mark.slow("sqlite")
 @pytest.mark.parametrize("store", DURABLE)
 def test_two_gateways_on_one_store_are_killed_in_turn(store: str, tmp_path: Path) -> None:
     """In mid-stream and before the head, under a crowd at each: no charge is ever uncovered.

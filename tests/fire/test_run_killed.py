@@ -164,6 +164,7 @@ def check_killed(url: str, told: list[str]) -> None:
         )
 
 
+@pytest.mark.slow("postgres")
 @pytest.mark.parametrize("killed", [killed_on_sqlite, killed_on_postgres])
 def test_a_run_killed_at_each_of_its_writes(tmp_path: Path, killed: Killed) -> None:
     """Before every commit of ledger and journal in turn, until one run comes to its end."""

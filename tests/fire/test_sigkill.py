@@ -20,7 +20,7 @@ from support.ledger_workers import SHARED, go, kill, read_answers, start, start_
 
 #: Rounds, and how many answers the longest one waits for. A commit on a server takes longer, and
 #: the longer trial of one is in test_postgres_endures.py.
-TRIALS = {"sqlite": (20, 100), "postgres": (8, 40)}
+TRIALS = {"sqlite": (8, 100), "postgres": (4, 40)}
 USD = 10**9
 
 

@@ -57,6 +57,7 @@ def run_tests(copy: Path, *tests: str) -> tuple[int, str]:
     # By time and size alone Python would take a compiled file for that of the mutated source.
     environ = {
         **os.environ, "PYTHONPATH": str(copy / "src"), "PYTHONDONTWRITEBYTECODE": "1",
+        "EARMARK_TEST_SLOW": "1",
     }  # fmt: skip
     done = subprocess.run(
         [*command, f"--timeout={LAST_RESORT_S}", *tests],

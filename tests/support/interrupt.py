@@ -17,7 +17,7 @@ from support.last_resort import LAST_RESORT_S
 P = ParamSpec("P")
 
 _PACKAGE = str(Path(earmark.__file__).parent)
-STEP: Final = 1 if "EARMARK_FIRE_SECONDS" in os.environ else 11
+STEP: Final = 1 if "EARMARK_FIRE_SECONDS" in os.environ else 31
 
 #: A line of a file, and how many calls deep it is run.
 Place = tuple[str, int, int]

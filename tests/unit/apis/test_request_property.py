@@ -249,7 +249,7 @@ _SHARES = st.sampled_from([0.0, 0.01, 0.5, 0.99, 1.0])
 
 @pytest.mark.parametrize("api", APIS)
 @given(data=st.data())
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_what_a_reply_costs_was_held(guard: Guard, api: str, data: st.DataObject) -> None:
     """Requests from the tables, replies up to what an independent provider may bill for them."""
     asked = data.draw(st.sampled_from(ASKED[api]), label="tier")

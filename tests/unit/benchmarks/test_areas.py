@@ -73,6 +73,7 @@ def measured(figures: list[Figure]) -> dict[str, float]:
     return {what: median for what, median in medians.items() if median is not None}
 
 
+@pytest.mark.slow
 def test_the_ledger_benchmark_measures_every_way_of_calling(tmp_path: Path) -> None:
     """One caller, tasks, threads and processes are set against the disk, SQLite or each other."""
     said = measured(ledger.measure(tiny(tmp_path)))
@@ -100,6 +101,7 @@ def schemas(server: Server) -> int:
         return len(rows.fetchall())
 
 
+@pytest.mark.slow
 def test_the_postgres_benchmark_measures_every_way_of_calling(
     tmp_path: Path, given: Server
 ) -> None:
@@ -116,6 +118,7 @@ def test_the_postgres_benchmark_measures_every_way_of_calling(
     assert schemas(given) == 0, "nothing stays on a given server"
 
 
+@pytest.mark.slow
 def test_the_service_benchmark_asks_a_real_server(tmp_path: Path) -> None:
     """Health, streams of events and pages, each from a process of its own."""
     said = measured(service.measure(replace(tiny(tmp_path), stores=("SQLite",))))
@@ -125,6 +128,7 @@ def test_the_service_benchmark_asks_a_real_server(tmp_path: Path) -> None:
         assert f"SQLite: page: {page}: 40 tasks / 10" in said
 
 
+@pytest.mark.slow
 def test_the_heartbeat_benchmark_does_real_cycles(tmp_path: Path, given: Server) -> None:
     """On each durable store, cycles that dispatch and cycles at the cap."""
     said = measured(heartbeat.measure(tiny(tmp_path)))
@@ -166,6 +170,7 @@ def test_a_filled_board_is_as_if_it_had_been_used(tmp_path: Path, given: Server)
     place.clean()
 
 
+@pytest.mark.slow
 def test_the_board_benchmark_measures_every_store(tmp_path: Path, given: Server) -> None:
     """Claims, lists and counts on many tasks are set against the same on few."""
     said = measured(board.measure(tiny(tmp_path)))
@@ -227,6 +232,7 @@ def test_the_bounds_benchmark_times_a_request_and_a_reply(tmp_path: Path) -> Non
     assert all(median > 0 for median in measured(figures).values())
 
 
+@pytest.mark.slow
 def test_the_runner_benchmark_measures_wide_and_deep(tmp_path: Path) -> None:
     """Both shapes are set against bare tasks, in time and in memory."""
     said = measured(runner.measure(tiny(tmp_path)))
@@ -245,6 +251,7 @@ def test_the_startup_benchmark_starts_the_interpreter(tmp_path: Path) -> None:
     assert all(figure.median is not None and figure.median > 0 for figure in figures)
 
 
+@pytest.mark.slow
 def test_the_modules_are_those_that_a_stage_and_a_task_pass(tmp_path: Path) -> None:
     """What must run for each is counted, in the committer's thread too; what is beside it, not."""
     stage, task = modules.measure(tiny(tmp_path))

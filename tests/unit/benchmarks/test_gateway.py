@@ -19,6 +19,7 @@ from benchmarks.settings import NotHereError, Settings
 UPSTREAM = ("-m", "benchmarks.gateway_upstream")
 
 
+@pytest.mark.slow
 def test_the_gateway_is_measured_and_its_money_adds_up(tmp_path: Path) -> None:
     """Every line of Earmark's own has a number; a crowd spends its limit, and a kill forgets none.
 
