@@ -26,8 +26,9 @@ _MAX_NAME: Final = 100
 _ABSURD: Final = 10**30
 #: Types that hold nothing: most members of a usage, which is read once for each call.
 _SCALAR_TYPES: Final = frozenset({int, float, bool, str, type(None)})
-#: A text that is a number in the digits of any script; `²` is a digit and no number.
-_NUMBER: Final = re.compile(r"\s*[+-]?(?:\d+\.?\d*|\.\d+)\s*")
+#: A text that is a number in the digits of any script; `²` is a digit and no number. The separators
+#: U+001C to U+001F are spaces to `\s`, and none to `float`.
+_NUMBER: Final = re.compile(r"[^\S\x1c-\x1f]*[+-]?(?:\d+\.?\d*|\.\d+)[^\S\x1c-\x1f]*")
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,6 +125,8 @@ def test_nothing_that_counts_is_dropped(more: dict[str, Any]) -> None:
         ("-0", False),
         ("٣", True),
         (" 12 ", True),
+        ("0\x1f", False),
+        ("\xa012\v", True),
         ("+.5", True),
     ],
 )
