@@ -51,8 +51,8 @@ class OpenOptions(TypedDict, total=False):
             lowered until it fits, and where not even 32 tokens do, it is refused. With `up_to`,
             a larger one is refused.
         api: Whose body the request is: `openai` (Chat Completions), `openai-responses`,
-            `openai-embeddings`, `anthropic`, `anthropic-count-tokens`, `gemini`. If not given that
-            of the provider `anthropic` or `google`, else `openai`.
+            `openai-embeddings`, `openai-moderations`, `anthropic`, `anthropic-count-tokens`,
+            `gemini`. If not given that of the provider `anthropic` or `google`, else `openai`.
         provider: Who is called, by the name its prices have; the maker of the API if not given.
         model: The model, where the URL names it and not the body, as Gemini's does.
         stream: Whether the reply is a stream, where the body does not say it: Gemini's URL does,

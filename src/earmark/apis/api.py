@@ -13,6 +13,7 @@ from earmark.apis import (
     openai_chat,
     openai_chat_request,
     openai_embeddings,
+    openai_moderations,
     openai_responses,
     openai_responses_request,
 )
@@ -67,6 +68,7 @@ APIS: Final[Mapping[str, ApiTables]] = {
             openai_embeddings.REQUEST,
             counters=replace(openai_chat.COUNTERS, output=()),
         ),
+        _api("openai-moderations", openai_chat, openai_moderations.REQUEST),
         _api("anthropic", anthropic_messages, anthropic_messages_request.REQUEST),
         _api("anthropic-count-tokens", anthropic_messages, anthropic_messages_request.COUNT_TOKENS),
         _api("gemini", gemini, gemini_request.REQUEST, usage_root="usageMetadata"),

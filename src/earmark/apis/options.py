@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
+from earmark.apis.hosts import is_below
 from earmark.pricing.units import MODALITIES
 
 #: Tokens a part of so many input modalities can be billed in.
@@ -189,6 +190,11 @@ class Host:
     """Its name for the limit of output tokens; empty if it is the API's first."""
     defaults: Mapping[str, str] = field(default_factory=dict[str, str])
     """Options that, left out, would be set by the account, at another price."""
+    free_models: tuple[str, ...] = ()
+    """How the names of the models begin whose requests cost nothing there."""
+
+
+_ANY_HOST: Final = Host()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,3 +261,13 @@ class RequestTable:
     """By host name; also for the hosts below it."""
     count: CountEndpoint | None = None
     """Where its requests are counted; `None` where no endpoint is known."""
+
+    def host_rules(self, host: str) -> Host:
+        """Return what holds for requests to *host*."""
+        # Regions have names of their own, such as eu.api.openai.com.
+        below = (rules for name, rules in self.hosts.items() if is_below(host, name))
+        return next(below, _ANY_HOST)
+
+    def is_free_at(self, host: str, model: str) -> bool:
+        """Whether a request to *host* for *model* costs nothing."""
+        return self.is_free or model.startswith(self.host_rules(host).free_models)

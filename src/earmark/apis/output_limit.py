@@ -5,14 +5,12 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from earmark.apis.api import request_table
-from earmark.apis.hosts import is_below
-from earmark.apis.options import DEFAULT_MAX_TOOL_CALLS, Host, RequestTable, row_of_kind
+from earmark.apis.options import DEFAULT_MAX_TOOL_CALLS, RequestTable, row_of_kind
 from earmark.errors import InvalidUsage
 from earmark.errors.inputs import wrong_argument
 from earmark.pricing.json_values import items, mapping
 from earmark.pricing.usage import LARGEST_COUNT
 
-_ANY_HOST: Final = Host()
 _CAPITAL: Final = re.compile(r"[A-Z]")
 
 
@@ -34,7 +32,7 @@ def with_output_limit(
         host: The host the request is sent to, such as `api.openai.com`.
     """
     table = request_table(api)
-    rules = _host_rules(table, host)
+    rules = table.host_rules(host)
     changed = dict(body)
     named = [path for path in table.output_limits if value_at(body, path) is not None]
     added = (rules.output_limit or table.output_limits[0],) if table.output_limits else ()
@@ -117,9 +115,3 @@ def _runs_tools(table: RequestTable, body: Mapping[str, Any]) -> bool:
     lists = [body, *map(mapping, items(body.get(table.messages)))]
     tools = [mapping(tool) for each in lists for tool in items(each.get("tools"))]
     return any((row := row_of_kind(rows, tool)) is not None and row.maximum for tool in tools)
-
-
-def _host_rules(table: RequestTable, host: str) -> Host:
-    # Regions have names of their own, such as eu.api.openai.com.
-    below = (rules for name, rules in table.hosts.items() if is_below(host, name))
-    return next(below, _ANY_HOST)

@@ -26,6 +26,13 @@ def check_access(holder: Holder, upstream: Upstream) -> None:
         raise Denied(403, "not_allowed", f"this token may not call {name}")
 
 
+def costs_nothing(endpoint: Endpoint, upstream: Upstream) -> bool:
+    """Return whether its provider bills nothing for a request, whatever a price list says."""
+    if endpoint.kind != "held":
+        return endpoint.kind == "free"
+    return request_table(endpoint.api).is_free_at(upstream.host, upstream.model)
+
+
 def with_tier(holder: Holder, endpoint: Endpoint, body: dict[str, Any]) -> dict[str, Any]:
     """Return *body* with the service tier of its token, where it names none and can.
 

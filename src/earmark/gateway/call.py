@@ -22,7 +22,7 @@ from earmark.apis.provider_count import count_request
 from earmark.config.settings import GatewaySettings
 from earmark.errors import BudgetExceeded, EarmarkError, InvalidUsage, KeyReused, ReservationClosed
 from earmark.gateway.access import Holder
-from earmark.gateway.allowed import check_access, with_tier
+from earmark.gateway.allowed import check_access, costs_nothing, with_tier
 from earmark.gateway.answers import send_answer
 from earmark.gateway.body import decoded, spliced
 from earmark.gateway.closing import policy_at
@@ -113,6 +113,8 @@ class ProviderRequest:
     """The same with the model's name as its provider has it."""
     body: dict[str, Any] = field(repr=False)
     """The same with the service tier of its token, where it names none."""
+    is_free: bool = False
+    """Whether its provider bills nothing for it."""
 
 
 async def answer(parts: Parts, incoming: ClientRequest, peer: Peer, send: Send) -> None:
@@ -129,7 +131,7 @@ async def answer(parts: Parts, incoming: ClientRequest, peer: Peer, send: Send) 
     outgoing = await _outgoing(parts, incoming, peer)
     holder, endpoint, upstream = incoming.holder, incoming.endpoint, outgoing.upstream
     kept = await kept_tokens_of(parts.kept, holder, endpoint, upstream, outgoing.body)
-    if endpoint.kind == "free":
+    if outgoing.is_free:
         checking = partial(check_free, endpoint, upstream, incoming.headers, outgoing.body, kept)
         await parts.large.run(incoming.body, peer, checking)
         await _pass_on(parts, incoming, outgoing, send)
@@ -191,17 +193,21 @@ async def _outgoing(parts: Parts, incoming: ClientRequest, peer: Peer) -> Provid
     renamed = written
     if "model" in written and upstream.model != written["model"]:
         renamed = {**written, "model": upstream.model}
-    body = with_tier(incoming.holder, incoming.endpoint, renamed)
-    return ProviderRequest(upstream=upstream, written=written, renamed=renamed, body=body)
+    is_free = costs_nothing(incoming.endpoint, upstream)
+    body = renamed if is_free else with_tier(incoming.holder, incoming.endpoint, renamed)
+    return ProviderRequest(
+        upstream=upstream, written=written, renamed=renamed, body=body, is_free=is_free
+    )
 
 
 def _read(incoming: ClientRequest) -> tuple[dict[str, Any], str]:
     """Return what the body says, and the name of the model that the request is for."""
     written = decoded(incoming.body)
-    model = incoming.endpoint.model or written.get("model")
+    endpoint = incoming.endpoint
+    model = endpoint.model or written.get("model", endpoint.default_model)
     if not isinstance(model, str) or not model:
         raise Denied(400, "no_model", "the request names no model")
-    if incoming.endpoint.kind == "unlisted":
+    if endpoint.kind == "unlisted":
         check_self_bounded(written)
     return written, model
 

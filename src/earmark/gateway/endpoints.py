@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 from urllib.parse import parse_qsl, unquote
 
+from earmark.apis.openai_moderations import DEFAULT_MODEL
 from earmark.gateway.denied import Denied
 from earmark.gateway.headers import AT_MOST
 
@@ -28,7 +29,8 @@ EndpointKind = Literal[
 
 #: Beside a service all paths that begin so are the gateway's, whether taken or refused.
 _MOUNTED: Final = (
-    *("/v1/chat", "/v1/messages", "/v1/responses", "/v1/embeddings", "/v1/models"),
+    *("/v1/chat", "/v1/messages", "/v1/responses", "/v1/embeddings", "/v1/moderations"),
+    "/v1/models",
     *("/v1/earmark", "/v1beta", "/api/hello"),
 )
 #: Of an unknown path, as a message shows it.
@@ -46,6 +48,8 @@ class Endpoint:
     """Where it goes below a provider's address; `{model}` stands for the model."""
     model: str = ""
     """The model, where the URL names it."""
+    default_model: str = ""
+    """The model of a body that names none, at the API's maker; empty if it has to name one."""
     stream: bool = False
     """Whether the URL asks for a stream."""
     is_array: bool = False
@@ -66,9 +70,15 @@ def _route(api: str, kind: EndpointKind, path: str = "", *queries: str) -> _Rout
     return _Route(endpoint=endpoint, queries=frozenset(queries))
 
 
+_MODERATIONS: Final = _Route(
+    endpoint=Endpoint(
+        api="openai-moderations", kind="held", path="/moderations", default_model=DEFAULT_MODEL
+    )
+)
 _POSTS: Final[Mapping[str, _Route]] = {
     "/v1/chat/completions": _route("openai", "held", "/chat/completions"),
     "/v1/embeddings": _route("openai-embeddings", "held", "/embeddings"),
+    "/v1/moderations": _MODERATIONS,
     "/v1/responses": _route("openai-responses", "held", "/responses"),
     "/v1/responses/input_tokens": _route("openai-responses", "free", "/responses/input_tokens"),
     "/v1/messages": _route("anthropic", "held", "/v1/messages", "beta"),

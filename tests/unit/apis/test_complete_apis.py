@@ -16,6 +16,7 @@ from support.split_replies import DIALECTS as SPLIT
 LACKS: Final[dict[str, frozenset[str]]] = {
     # Its replies have no stream, and nobody is asked for them by a stage.
     "openai-embeddings": frozenset({"stream", "dialect", "split"}),
+    "openai-moderations": frozenset({"stream", "dialect", "split"}),
     # It answers a number, and costs nothing.
     "anthropic-count-tokens": frozenset({"stream", "dialect", "split"}),
     # Its usage is read; requests are refused by name until they are bounded.

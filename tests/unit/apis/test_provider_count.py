@@ -142,7 +142,8 @@ def test_no_text_of_a_prompt_is_outside_a_count(api: str) -> None:
 @pytest.mark.parametrize("api", [each for each in APIS if each not in COUNTED])
 def test_an_api_without_a_known_endpoint_is_refused_by_name(api: str) -> None:
     """With what bounds its requests instead."""
-    prompt = {"input": ENGLISH} if api == "openai-embeddings" else {"messages": USER}
+    input_alone = {"openai-embeddings", "openai-moderations"}
+    prompt = {"input": ENGLISH} if api in input_alone else {"messages": USER}
     body = {"model": "m", **prompt}
     with pytest.raises(InvalidUsage, match=f"'{api}'"):
         earmark.count_request(body, api=api)

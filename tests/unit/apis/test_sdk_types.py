@@ -22,6 +22,10 @@ PARAMS: dict[str, tuple[str, str]] = {
         "openai-embeddings",
         "openai.types.embedding_create_params.EmbeddingCreateParams",
     ),
+    "moderations": (
+        "openai-moderations",
+        "openai.types.moderation_create_params.ModerationCreateParams",
+    ),
     "messages": (
         "anthropic",
         "anthropic.types.message_create_params.MessageCreateParamsNonStreaming",

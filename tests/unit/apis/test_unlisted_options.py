@@ -38,13 +38,16 @@ METHODS = {
         "anthropic.types.beta.message_create_params.MessageCreateParamsStreaming",
     ),
 }
+#: APIs whose input is no conversation.
+INPUT_ALONE = {"openai-moderations"}
 #: What each must have of them at least, so that the walk is seen to find any.
 OF_ALL = {"extra_headers", "extra_query", "extra_body", "timeout"}
 
 
 def read(options: dict[str, Any], api: str, *allowed: str) -> RequestReading:
     """Return what is read of a request to *api* with these options."""
-    body = {request_table(api).messages: HELLO, "model": "m", **options}
+    asked: Any = "Hi." if api in INPUT_ALONE else HELLO
+    body = {request_table(api).messages: asked, "model": "m", **options}
     return read_body(api, body, allowed=allowed)
 
 
