@@ -48,7 +48,8 @@ def test_a_bound_and_a_ticket_name_the_same_options_alike() -> None:
     with earmark.open("memory:") as ledger:
         ledger.set_budget("acme", limits=["1 usd per day"])
         guard = earmark.Guard(ledger)
-        for limit in ({}, {"default_max_tokens": 77}):
+        limits: list[dict[str, Any]] = [{}, {"default_max_tokens": 77}]
+        for limit in limits:
             with guard.open("acme", asked, **given, **limit) as ticket:
                 most = earmark.bound(asked, **given, **limit).max_output_tokens
                 assert ticket.max_output_tokens == most == limit.get("default_max_tokens", 1024)

@@ -1,5 +1,6 @@
 """What replies cost: each API by its own table, and nothing that is counted is dropped."""
 
+from collections.abc import Set as AbstractSet
 from pkgutil import resolve_name
 from typing import Any, get_args
 
@@ -179,7 +180,7 @@ def test_every_counter_of_the_sdks_stands_in_a_table(model: str, table: CounterT
     assert _numbers(resolve_name(model), "") - table.counters.keys() - _WITHOUT_A_PRICE == set()
 
 
-_CONTENT: list[tuple[str, set[str]]] = [
+_CONTENT: list[tuple[str, AbstractSet[str]]] = [
     (
         "openai.types.responses.ResponseOutputItem",
         openai_responses.FREE_ITEMS

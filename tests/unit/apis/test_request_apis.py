@@ -170,8 +170,10 @@ def test_what_is_not_in_the_request_needs_an_explicit_bound(name: str) -> None:
 
 def test_items_of_a_reply_are_counted_where_they_hold_their_content() -> None:
     """A message with its text and a reasoning with its cipher need no bound, whatever their ids."""
-    said = {"id": "i", "role": "assistant", "content": [{"type": "output_text", "text": "x" * 999}]}
-    cipher = {"type": "reasoning", "id": "i", "summary": [], "encrypted_content": "y" * 999}
+    text = {"type": "output_text", "text": "x" * 999}
+    said: dict[str, Any] = {"id": "i", "role": "assistant", "content": [text]}
+    cipher: dict[str, Any] = {"type": "reasoning", "id": "i", "summary": []}
+    cipher["encrypted_content"] = "y" * 999
     for item in (said, {**said, "type": "message"}, cipher):
         assert bound("openai-responses", {"input": [item]}).input_tokens > 999
 
@@ -334,7 +336,8 @@ def test_a_model_that_makes_images_or_sound_is_asked_for_text_alone(
     """Known by its price or its name, where the request does not say what the answer is of."""
     provider, _, name = model.partition("/")
     asked: dict[str, Any] = {"model": name, "messages": []}
-    asked |= {"gemini": {"contents": []}, "openai-responses": {"input": "hi"}}.get(api, {})
+    inputs: dict[str, Any] = {"gemini": {"contents": []}, "openai-responses": {"input": "hi"}}
+    asked |= inputs.get(api, {})
     if api != "openai":
         del asked["messages"]
     given: dict[str, Any] = {"api": api, "provider": provider, "at": AT}

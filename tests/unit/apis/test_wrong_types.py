@@ -43,7 +43,11 @@ def rows(row: Option, make: Make, above: frozenset[int] = frozenset()) -> Iterat
         # A value that is no object is of no kind.
         for effect, inner in rows(each, lambda value: value, inside):
             if effect == "object" or each.fields is not None:
-                yield effect, lambda value, inner=inner, typed=typed: hold(inner(value) | typed)
+                yield effect, _of_kind(hold, inner, typed)
+
+
+def _of_kind(hold: Make, inner: Make, typed: dict[str, str]) -> Make:
+    return lambda value: hold(inner(value) | typed)
 
 
 def outcome(api: str, body: dict[str, Any]) -> str:
@@ -97,8 +101,8 @@ def test_what_is_read_by_its_place_is_what_it_must_be(value: Any) -> None:
     """A limit in a list is none that a bound could rest on; a tier that is no text, no tier."""
     contents = {"contents": [{"parts": [{"text": "x"}]}]}
     assert outcome("gemini", {**contents, "generationConfig": value}) == "refused"
-    chat = {"model": "m", "messages": []}
-    anthropic = {**chat, "max_tokens": 9}
+    chat: dict[str, Any] = {"model": "m", "messages": []}
+    anthropic: dict[str, Any] = {**chat, "max_tokens": 9}
     for api, body in (("openai", chat), ("anthropic", anthropic), ("gemini", contents)):
         tier = "serviceTier" if api == "gemini" else "service_tier"
         assert outcome(api, {**body, tier: value}) == "refused"
@@ -111,7 +115,7 @@ def test_what_is_read_by_its_place_is_what_it_must_be(value: Any) -> None:
 
 def test_a_place_is_read_in_any_case() -> None:
     """The price of a region does not depend on how it is written."""
-    body = {"model": "m", "messages": [], "max_tokens": 9}
+    body: dict[str, Any] = {"model": "m", "messages": [], "max_tokens": 9}
     tiers = {read_body("anthropic", {**body, "inference_geo": each}).tier for each in ("us", "US")}
     assert len(tiers) == 1
     assert tiers != {read_body("anthropic", body).tier}

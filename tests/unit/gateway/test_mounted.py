@@ -65,7 +65,13 @@ def test_no_path_is_both(house: MountedHouse) -> None:
         find_endpoint(method, path, "", {})
         assert is_mounted_path(path)
         for asked in ("GET", "POST", "PUT", "DELETE"):
-            scope = {"type": "http", "method": asked, "path": path, "root_path": "", "headers": []}
+            scope: dict[str, Any] = {
+                "type": "http",
+                "method": asked,
+                "path": path,
+                "root_path": "",
+                "headers": [],
+            }
             assert all(route.matches(scope)[0] == Match.NONE for route in routes), path
 
 
@@ -87,7 +93,12 @@ def test_models_are_answered_outside_what_is_around_the_service(house: MountedHo
     assert reply.status_code == 200, reply.text
     assert reply.headers["x-earmark-settled"] == "0.0000054"
     assert not {"content-security-policy", "x-frame-options", "cache-control"} & {*reply.headers}
-    large = {**ASK, "max_tokens": 9, "tools": [], "metadata": {"a": "x" * (2 << 20)}}
+    large: dict[str, Any] = {
+        **ASK,
+        "max_tokens": 9,
+        "tools": [],
+        "metadata": {"a": "x" * (2 << 20)},
+    }
     assert house.ask("POST", CHAT, house.token, json=large).status_code == 200
     assert len(house.stub.requests[-1].body) > 2 << 20
     unknown = house.ask("POST", "/v1/chat/other", house.token, json=ASK)
