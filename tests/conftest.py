@@ -55,10 +55,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _is_slow(item: pytest.Item) -> bool:
+    parameters = getattr(getattr(item, "callspec", None), "params", {})
+    face = parameters.get("ledger") or parameters.get("tickets")
+    if (face, parameters.get("url")) in _LEFT_TO_SLOW:
+        return True
     return any(
         not mark.args or any(text in item.name for text in mark.args)
         for mark in item.iter_markers("slow")
     )
+
+
+#: Both façades are on the store in memory, and each on one that lasts.
+_LEFT_TO_SLOW = {("tasks", "sqlite"), ("threads", "postgres")}
 
 
 def pytest_xdist_auto_num_workers() -> int:
