@@ -19,11 +19,11 @@ def with_output_limit(
 ) -> dict[str, Any]:
     """Return *body* with the limit of output tokens in it, and what else makes the bound hold.
 
-    The limit replaces those the body names, else it is added under the name that *host* knows. A
-    stream of Chat Completions is asked for its usage; a Responses request with built-in tools and
-    no `max_tool_calls` gets the one its bound assumes; where the API's table lists a default for
-    *host*, such as `service_tier`, it is added unless the body sets it. Everything else stays as it
-    is, in the same order; *body* itself is not changed.
+    It replaces each limit that the body names above it; where the body names none, it is added
+    under the name that *host* knows. A stream of Chat Completions is asked for its usage; a
+    Responses request with built-in tools and no `max_tool_calls` gets the one its bound assumes;
+    where the API's table lists a default for *host*, such as `service_tier`, it is added unless the
+    body sets it. Everything else stays as it is, in the same order; *body* itself is not changed.
 
     Args:
         api: The API's name, as in `read_body`.
@@ -37,7 +37,9 @@ def with_output_limit(
     named = [path for path in table.output_limits if value_at(body, path) is not None]
     added = (rules.output_limit or table.output_limits[0],) if table.output_limits else ()
     for path in named or added:
-        changed = _with_value(changed, path, max_output_tokens)
+        asked = value_at(body, path)
+        if type(asked) is not int or asked > max_output_tokens:
+            changed = _with_value(changed, path, max_output_tokens)
     if table.asks_for_stream_usage and body.get("stream"):
         changed["stream_options"] = {**mapping(body.get("stream_options")), "include_usage": True}
     if (

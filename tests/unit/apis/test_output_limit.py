@@ -43,6 +43,12 @@ SPLICED: dict[str, tuple[str, dict[str, Any], str, dict[str, Any]]] = {
         "",
         {"max_tokens": 7, "max_completion_tokens": 7},
     ),
+    "chat, both names, one of them below": (
+        "openai",
+        {"max_tokens": 5, "max_completion_tokens": 200},
+        "api.openai.com",
+        {"max_completion_tokens": 7, "service_tier": "default"},
+    ),
     "chat, a stream": (
         "openai",
         {"stream": True, "stream_options": {"include_obfuscation": False}},
