@@ -6,6 +6,7 @@ members their order, texts their escapes.
 
 import json
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NoReturn, cast
 
@@ -25,14 +26,23 @@ def decoded(data: bytes) -> dict[str, Any]:
 
     Raises:
         Denied: It is none; or one of its objects names a member twice, as nobody knows which of the
-            two its provider reads; or an escape is half of a surrogate pair, which is no character.
+            two its provider reads; or an escape is half of a surrogate pair, which is no character;
+            or a number is longer, or the nesting deeper, than Python reads.
     """
     try:
         found = json.loads(
             data.decode("utf-8"), object_pairs_hook=_members_once, parse_constant=_no_constant
         )
-    except (ValueError, RecursionError):
+    except (UnicodeDecodeError, json.JSONDecodeError):
         raise Denied(400, "invalid_json", "the body is no JSON in UTF-8") from None
+    except ValueError:  # what it raises for digits alone
+        words = (
+            f"a whole number in the body has more than {sys.get_int_max_str_digits()} digits,"
+            " which is not read: send a shorter one, or a text"
+        )
+        raise Denied(400, "number_too_long", words) from None
+    except RecursionError:
+        raise _too_deep() from None
     if not isinstance(found, dict):
         raise Denied(400, "invalid_json", "the body is no JSON object")
     if _SURROGATE.search(data):
@@ -51,7 +61,9 @@ def _check_surrogates(value: object) -> None:
     """Refuse what UTF-8 cannot hold: nothing that reads a part of it could write it again."""
     try:
         json.dumps(value, ensure_ascii=False).encode()
-    except (UnicodeEncodeError, RecursionError):
+    except RecursionError:
+        raise _too_deep() from None
+    except UnicodeEncodeError:
         words = (
             "a text of the body is cut within a character: a \\u escape is half of a surrogate"
             " pair; send both halves, or neither"
@@ -59,8 +71,15 @@ def _check_surrogates(value: object) -> None:
         raise Denied(400, "invalid_json", words) from None
 
 
+def _too_deep() -> Denied:
+    words = "the body nests lists and objects deeper than is read: nest them less deeply"
+    return Denied(400, "nested_too_deep", words)
+
+
 def _no_constant(name: str) -> NoReturn:
-    raise ValueError(name)  # `NaN` and its like, which Python reads and JSON has not
+    # What Python reads and JSON has not.
+    words = f"the body is no JSON: {name} is no number there; send a number, or null"
+    raise Denied(400, "invalid_json", words)
 
 
 def spliced(data: bytes, before: Mapping[str, Any], after: Mapping[str, Any]) -> bytes:

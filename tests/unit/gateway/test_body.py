@@ -32,22 +32,23 @@ def test_a_number_that_compares_as_true_is_replaced() -> None:
 
 
 @pytest.mark.parametrize(
-    "data",
+    ("data", "words"),
     [
-        b'{"max_tokens":1,"max_tokens":9}',
-        b'{"m":[{"a":1,"\\u0061":2}]}',
-        b'{"a":NaN}',
-        b"[1]",
-        b"",
-        b'\xef\xbb\xbf{"a":1}',
-        '{"a":1}'.encode("utf-16"),
-        b'{"a":"\xff"}',
-        b'{"a":' + b"[" * 100_000,
+        (b'{"max_tokens":1,"max_tokens":9}', "names a member twice"),
+        (b'{"m":[{"a":1,"\\u0061":2}]}', "names a member twice"),
+        (b'{"a":NaN}', "NaN is no number there; send a number"),
+        (b"[1]", "no JSON object"),
+        (b"", "no JSON in UTF-8"),
+        (b'\xef\xbb\xbf{"a":1}', "no JSON in UTF-8"),
+        ('{"a":1}'.encode("utf-16"), "no JSON in UTF-8"),
+        (b'{"a":"\xff"}', "no JSON in UTF-8"),
+        (b'{"a":' + b"[" * 100_000, "deeper than is read: nest them less"),
+        (b'{"a":-%s}' % (b"9" * 5000), "more than 4300 digits, which is not read: send a shorter"),
     ],
 )
-def test_what_a_provider_may_read_otherwise_is_refused(data: bytes) -> None:
-    """A member that is named twice, also in escapes; what is no JSON object in UTF-8."""
-    with pytest.raises(Denied) as refused:
+def test_what_a_provider_may_read_otherwise_is_refused(data: bytes, words: str) -> None:
+    """What is named twice, also in escapes; what is no JSON object in UTF-8, or is not read."""
+    with pytest.raises(Denied, match=words) as refused:
         decoded(data)
     assert refused.value.status == 400
 
