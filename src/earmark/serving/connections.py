@@ -38,6 +38,9 @@ _TOO_LARGE: Final = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
     b"content-length: 0\r\nconnection: close\r\n\r\n"
 )
+_OTHER_CODING: Final = (
+    "transfer-encoding is not exactly 'chunked': send the body as it is, chunked or with its length"
+)
 _TOO_MANY: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\n"
     b"content-length: 0\r\nretry-after: 1\r\nconnection: close\r\n\r\n"
@@ -166,6 +169,8 @@ class HttpConnection(HttpToolsProtocol):
         self._parsed = 0
         """Bytes of its lines so far."""
         self._in_body = False
+        self._fault = ""
+        """What a head says that is not taken."""
         self._unanswered = 0
         """Requests whose head is complete and whose response is not; more than 1 if pipelined."""
         self._timer: asyncio.TimerHandle | None = None
@@ -199,7 +204,7 @@ class HttpConnection(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """Refuse what cannot be read, or whose head is too large."""
         if max(self._received, self._parsed) <= LARGEST_HEAD:
-            super().send_400_response(msg)
+            super().send_400_response(self._fault or msg)
             return
         self.transport.write(_TOO_LARGE)
         self.transport.close()
@@ -227,8 +232,13 @@ class HttpConnection(HttpToolsProtocol):
         """Wait for the body, if this is the request to be answered next.
 
         Raises:
-            ValueError: It asks for a tunnel.
+            ValueError: It asks for a tunnel, or its body has a coding beside chunks.
         """
+        named = [value for name, value in self.headers if name == b"transfer-encoding"]
+        if any(value.strip().lower() != b"chunked" for value in named):
+            # The parser takes any list that ends so, and undoes the last alone.
+            self._fault = _OTHER_CODING
+            raise ValueError(_OTHER_CODING)  # ends the parser, and then `send_400_response`
         if self.parser.should_upgrade():
             if self.parser.get_method() == b"CONNECT":
                 raise ValueError("no tunnels")  # ends the parser, and then `send_400_response`
