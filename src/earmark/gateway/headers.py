@@ -31,8 +31,11 @@ _NOT_ANSWERED: Final = _HOP_BY_HOP | frozenset({"set-cookie", "set-cookie2", "al
 BUDGET: Final = "x-earmark-budget"
 AT_MOST: Final = "x-earmark-at-most"
 OWN_HEADERS: Final = frozenset({AT_MOST, "x-earmark-dry-run", BUDGET})
+#: Where clients send the id of their session, the first one counts: Claude Code, Codex, older ones
+#: of it. Source: tests/fixtures/requests.
+SESSIONS: Final = ("x-claude-code-session-id", "session-id", "session_id")
 #: Of these one value counts: which of two the other side, or a proxy between, takes is not known.
-_SINGLE: Final = frozenset({*CREDENTIALS, *OWN_HEADERS, "idempotency-key"})
+_SINGLE: Final = frozenset({*CREDENTIALS, *OWN_HEADERS, *SESSIONS, "idempotency-key"})
 _TOKEN: Final = re.compile(r"(?i:bearer) +(\S+)")
 
 

@@ -16,13 +16,10 @@ from earmark.budget.path import ancestors, is_within, parse_path
 from earmark.errors import InvalidPath, InvalidUsage
 from earmark.gateway.access import Holder
 from earmark.gateway.denied import Denied
-from earmark.gateway.headers import BUDGET
+from earmark.gateway.headers import BUDGET, SESSIONS
 from earmark.gateway.session_budgets import SessionBudgets
 from earmark.ledger.async_ledger import AsyncLedger
 
-#: Where clients send the id of their session, the first one counts: Claude Code, Codex, older ones
-#: of it. Source: tests/fixtures/requests.
-_SESSIONS: Final = ("x-claude-code-session-id", "session-id", "session_id")
 #: An id that can stand in a path as it is; of any other its digest does.
 _PLAIN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,55}")
 _DIGEST: Final = 32
@@ -113,7 +110,7 @@ def named_budget(own: str, headers: Mapping[str, str]) -> str | None:
     text = headers.get(BUDGET)
     if text is not None:
         return _checked(own, text)
-    session = next(filter(None, (headers.get(name, "").strip() for name in _SESSIONS)), None)
+    session = next(filter(None, (headers.get(name, "").strip() for name in SESSIONS)), None)
     if session is None:
         return None
     plain = session if _PLAIN.fullmatch(session) else _digest(session)

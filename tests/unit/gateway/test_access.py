@@ -24,6 +24,11 @@ ASK: dict[str, Any] = {
 }
 USAGE = {"prompt_tokens": 12, "completion_tokens": 6, "total_tokens": 18}
 REPLY = Answer(body=completion(USAGE, model="gpt-4o-mini"))
+#: Headers of which one value counts, beside those of tokens.
+CONTROLS = (
+    *("idempotency-key", "x-earmark-budget", "x-earmark-at-most", "x-earmark-dry-run"),
+    *("x-claude-code-session-id", "session-id", "session_id"),
+)
 CLAUDE = {**ASK, "model": "claude-sonnet-4-5", "max_tokens": 100}
 
 
@@ -78,7 +83,7 @@ def test_headers_that_contradict_each_other_are_refused(house: GatewayHouse) -> 
     """
     other = house.token_for("acme/other")
     own, foreign = (("authorization", f"Bearer {each}") for each in (house.token, other))
-    key, another = ("idempotency-key", "one"), ("idempotency-key", "two")
+    key = ("idempotency-key", "one")
     house.stub.answer(REPLY)
     with httpx2.Client(base_url=house.url, timeout=LAST_RESORT_S) as client:
 
@@ -97,8 +102,7 @@ def test_headers_that_contradict_each_other_are_refused(house: GatewayHouse) -> 
             (own, ("x-api-key", other)),
             (("x-api-key", house.token), ("x-api-key", other)),
             (own, ("authorization", "Bearer sk-personal")),
-            (own, key, another),
-            (own, ("x-earmark-at-most", "1"), ("x-earmark-at-most", "2")),
+            *((own, (name, "1"), (name, "2")) for name in CONTROLS),
         ):
             assert code(*headers) == "repeated_header", headers
     assert len(house.stub.requests) == 1
