@@ -69,7 +69,7 @@ def read_contents(
     try:
         return reader.read(body)
     except RecursionError:
-        raise InvalidUsage(detail="the request is nested too deeply: nest lists and objects less") from None
+        raise InvalidUsage(detail="the request is nested too deeply: use fewer levels") from None
 
 
 class _Reader:

@@ -115,7 +115,7 @@ def copy_body(body: Mapping[str, Any]) -> dict[str, Any]:
     except TypeError:
         raise not_json_error(body) from None
     except RecursionError:
-        raise InvalidUsage(detail="the request is nested too deeply: nest lists and objects less") from None
+        raise InvalidUsage(detail="the request is nested too deeply: use fewer levels") from None
 
 
 def tier_to_bill(api: str, body: Mapping[str, Any], provider: str) -> str:
