@@ -316,6 +316,9 @@ def test_a_model_is_priced_by_its_providers_name_for_it() -> None:
         assert reply.headers["x-earmark-settled"] == "0.0018"
         assert house.stub.requests[0].json["model"] == "openai/m"
     zero = {"input_mtok": "0", "output_mtok": "0"}
-    free = {"prices": {"openai/openai/m": zero}, "admission": {"allow_free": ["openai/m"]}}
+    free: dict[str, Any] = {
+        "prices": {"openai/openai/m": zero},
+        "admission": {"allow_free": ["openai/m"]},
+    }
     with gateway_house(**free) as house:
         assert house.post("/v1/chat/completions", ask_twice).status_code == 400

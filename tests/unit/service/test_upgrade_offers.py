@@ -13,8 +13,8 @@ from support.last_resort import LAST_RESORT_S
 #: As Java's `HttpClient` writes it.
 OFFER = b"Connection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAEAAEAA\r\nUpgrade: h2c\r\n"
 POST = b"POST /a?b=c HTTP/1.1\r\n" + OFFER + b"Host: x\r\nContent-Length: 5\r\n\r\n12345"
-CHUNKED = b"PUT /d HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n" + OFFER
-CHUNKED += b"\r\n2\r\n12\r\n3\r\n345\r\n0\r\n\r\n"
+CHUNKED_HEAD = b"PUT /d HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n" + OFFER
+CHUNKED = CHUNKED_HEAD + b"\r\n2\r\n12\r\n3\r\n345\r\n0\r\n\r\n"
 GET = b"GET /e HTTP/1.1\r\nHost: x\r\n" + OFFER + b"\r\n"
 PLAIN = b"POST /f HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nok"
 LAST = b"GET /g HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
