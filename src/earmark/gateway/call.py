@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import partial
@@ -20,7 +19,7 @@ from earmark.admission.ticket import AsyncTicket
 from earmark.apis.failures import connection_failure
 from earmark.apis.provider_count import count_request
 from earmark.config.settings import GatewaySettings
-from earmark.errors import BudgetExceeded, EarmarkError, InvalidUsage, KeyReused, ReservationClosed
+from earmark.errors import BudgetExceeded, InvalidUsage, KeyReused, ReservationClosed
 from earmark.gateway.access import Holder
 from earmark.gateway.allowed import check_access, costs_nothing, with_tier
 from earmark.gateway.answers import send_answer
@@ -163,8 +162,7 @@ async def answer(parts: Parts, incoming: ClientRequest, peer: Peer, send: Send) 
             incoming.own.update(observed_headers(ticket))
             await _send(parts, incoming, outgoing, ticket, new, peer, send)
         except Exception:
-            with suppress(EarmarkError):  # where the books cannot be read
-                incoming.own.update(await hold_headers(ticket, parts.ledger))
+            incoming.own.update(await hold_headers(ticket, parts.ledger))
             raise
 
 

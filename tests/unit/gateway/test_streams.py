@@ -5,11 +5,13 @@ import threading
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, NoReturn
 
 import httpx2
 import pytest
 
+from earmark.errors import StoreUnavailable
+from earmark.stores.memory import MemoryStore
 from support.gateway_house import GatewayHouse, gateway_house
 from support.last_resort import LAST_RESORT_S
 from support.stub_server import chunks, completion, events
@@ -226,6 +228,30 @@ def test_a_client_that_leaves_has_its_whole_reply_settled(house: GatewayHouse) -
     gate.set()
     assert next(settled(house)) == "settled"
     assert house.spent == Decimal("0.0000054")
+
+
+class Unread(MemoryStore):
+    """Books that are written, and whose accounts cannot be read."""
+
+    def accounts(self, path: str, now: int) -> NoReturn:
+        """Fail."""
+        raise StoreUnavailable(store="memory:", detail=f"{path} at {now}")
+
+
+def test_a_reply_passes_where_the_books_cannot_be_read_beside_it() -> None:
+    """It is paid for; what its budget has left is not said."""
+    with gateway_house(store=Unread()) as house, house.client() as client:
+        house.stub.answer(Answer(body=completion(USAGE, model="gpt-4o-mini")))
+        whole = client.post("/v1/chat/completions", json={**ASK, "stream": False})
+        house.stub.answer(Answer(headers=STREAM, events=CHAT))
+        stream = client.post("/v1/chat/completions", json=ASK)
+        assert states(house) == ["settled", "settled"]
+    for reply in (whole, stream):
+        assert reply.status_code == 200
+        assert reply.headers["x-earmark-budget"] == "acme/agent"
+        assert "x-earmark-available" not in reply.headers
+    assert whole.headers["x-earmark-settled"] == "0.0000054"
+    assert b"[DONE]" in stream.content
 
 
 def test_a_client_that_leaves_the_line_leaves_no_hold() -> None:
