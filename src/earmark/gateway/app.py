@@ -10,7 +10,7 @@ from urllib.parse import parse_qs
 from earmark.admission.guard import AsyncGuard
 from earmark.config.assemble import KeyLookup, policy_of
 from earmark.config.settings import Settings
-from earmark.errors import CallFailed, EarmarkError
+from earmark.errors import CallFailed
 from earmark.gateway.access import CheckToken, Holders
 from earmark.gateway.account import balance_of, statement_of
 from earmark.gateway.answers import (
@@ -34,6 +34,7 @@ from earmark.gateway.payers import RequestPayers
 from earmark.gateway.peer import ClientGone, Peer, read_body
 from earmark.gateway.sender import UpstreamSender
 from earmark.gateway.session_budgets import SessionBudgets
+from earmark.gateway.upkeep import keep_up
 from earmark.gateway.upstreams import Upstreams
 from earmark.ledger.async_ledger import AsyncLedger
 from earmark.ledger.ledger import Ledger
@@ -103,7 +104,8 @@ class Gateway:
         await receive()
         # In a thread: loading takes a second, and whoever comes meanwhile is answered.
         self._loaded = asyncio.ensure_future(asyncio.to_thread(preload))
-        forgotten = asyncio.ensure_future(self._forget_old())
+        ended = asyncio.Event()
+        upkeep = asyncio.ensure_future(keep_up(self._kept.forget_old, ended))
         silence_s = self.settings.timeout.total_seconds()
         self._parts = Parts(
             ledger=self._ledger,
@@ -120,15 +122,10 @@ class Gateway:
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await self._loaded
-        await forgotten
+        ended.set()
+        await upkeep
         await self._parts.sender.aclose()
         await send({"type": "lifespan.shutdown.complete"})
-
-    async def _forget_old(self) -> None:
-        try:
-            await asyncio.to_thread(self._kept.forget_old)
-        except EarmarkError as error:
-            _LOG.warning("old ids of kept responses stay: %s", type(error).__name__)
 
     async def _answer(self, scope: AsgiScope, receive: Receive, send: "_Started") -> None:
         raw_path = scope.get("raw_path", b"").decode("latin-1")

@@ -38,7 +38,13 @@ WHERE had.token_id = excluded.token_id
 _GET: Final = (
     f"SELECT {_COLUMNS} FROM {{schema}}.kept_id WHERE id = ? AND token_id = ? ORDER BY kept_at DESC"  # noqa: S608
 )
-_FORGET: Final = "DELETE FROM {schema}.kept_id WHERE kept_at < ?"
+_FORGET: Final = """
+DELETE FROM {schema}.kept_id WHERE (provider, id) IN (
+    SELECT provider, id FROM {schema}.kept_id WHERE kept_at < ? ORDER BY kept_at LIMIT ?
+) RETURNING id
+"""
+#: In one transaction, which settlements wait for.
+_BATCH: Final = 500
 
 
 class KeptId(Struct, frozen=True, kw_only=True):
@@ -73,10 +79,14 @@ class KeptIds:
         values = (kept.provider, kept.id, kept.token_id, kept.model, kept.tokens)
         rows.run(_ADD, *values, self._clock.instant())
 
-    def forget_old(self) -> None:
-        """Remove what no provider keeps any more; durable."""
+    def forget_old(self, most: int = _BATCH) -> bool:
+        """Remove *most* rows of what no provider keeps any more; return whether there may be more.
+
+        Durable, in one transaction.
+        """
         before = self._clock.instant() - _KEPT_NS
-        self._tables.write(_LOCK, lambda rows: rows.run(_FORGET, before))
+        removed = self._tables.write(_LOCK, lambda rows: rows.run(_FORGET, before, most))
+        return len(removed) == most
 
 
 class NewIds:
