@@ -30,9 +30,11 @@ def mark(reservation: Reservation) -> WouldRefuse:
 
 
 def test_what_does_not_fit_is_held_and_marked(ledger: Ledger) -> None:
-    """With the most lasting reason, the limit and by how much; a growing hold too."""
+    """With the most lasting reason, the limit and by how much; so is what an earlier hold adds."""
     observed(ledger)
+    ledger.set_budget("acme", observed=False)
     assert ledger.reserve("acme/x", 1, key="fits").would_refuse is None
+    ledger.set_budget("acme", observed=True)
     over = ledger.reserve("acme/x", "1.5", key="over")
     held = WouldRefuse(Reason.HELD, "acme", "usd", "total", 2_000_000_000, 500_000_000)
     assert mark(over) == held
