@@ -24,7 +24,8 @@ from benchmarks.settings import NotHereError, tell
 from benchmarks.worker import ROOT
 from earmark.stores.open import open_ledger
 from earmark.stores.open_tables import open_tables
-from earmark.workspace.tokens import GatewayAccess, Tokens
+from earmark.workspace.gateway_access import GatewayAccess
+from earmark.workspace.tokens import Tokens
 
 #: Where peers are installed; a former run's are used.
 INSTALLED: Final = ROOT / "build/bench/peers"

@@ -88,6 +88,30 @@ def test_a_token_says_how_its_requests_are_made_and_refused(shell: Shell) -> Non
     assert len(shell.json("token", "list")["tokens"]) == 2
 
 
+def test_a_token_observes_in_an_observed_tree(shell: Shell) -> None:
+    """Made there alone; shown with what its tree makes of it, and so is one that enforces there."""
+    observe = ("token", "create", "agent", "--budget", "acme/agent", "--mode", "observe")
+    shell.ok("budget", "set", "acme", "--limit", "1 usd total")
+    refused = shell(*observe)
+    assert refused.code == 2
+    assert "`earmark budget set acme --observed` marks it" in refused.err
+    for mode in ("enforce", ""):
+        assert shell("token", "create", "ops", "--scope", "read", "--mode", mode).code == 1
+    for mode in ("later", ""):
+        assert shell("token", "create", "x", "--budget", "acme", "--mode", mode).code == 1
+    shell.ok("budget", "set", "acme", "--observed")
+    assert shell.json(*observe)["mode"] == "observe"
+    made = shell.ok("token", "create", "plain", "--budget", "acme")
+    assert "--mode observe" in made.err, "it spends nothing here"
+    assert "acme/agent, observe" in shell.ok("token", "list").out
+    shown = [shell.ok("token", "show", each).out for each in ("agent", "plain")]
+    assert "calls are refused" in shown[1]
+    shell.ok("budget", "set", "acme", "--no-observed")
+    now = [shell.ok("token", "show", each).out for each in ("agent", "plain")]
+    assert ["limits bind" in each for each in (*shown, *now)] == [False, False, True, False]
+    assert "calls are refused" not in now[1]
+
+
 def test_what_cannot_be_made_is_refused(shell: Shell) -> None:
     """An unknown scope, a name that spoils a log, a moment that is past, an unknown id."""
     assert shell("token", "create", "ci", "--scope", "root").code == 1

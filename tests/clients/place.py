@@ -19,7 +19,8 @@ from typing import Any, Final, Literal, Self
 from earmark.ledger.values import Reservation
 from earmark.stores.open import open_ledger
 from earmark.stores.open_tables import open_tables
-from earmark.workspace.tokens import GatewayAccess, Tokens
+from earmark.workspace.gateway_access import GatewayAccess
+from earmark.workspace.tokens import Tokens
 from support.gateway_process import GatewayProcess
 from support.last_resort import LAST_RESORT_S, until
 from support.served import EARMARK, environment

@@ -2,10 +2,12 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import timedelta
 from typing import TypeVar
 
 import pytest
+from msgspec.structs import replace
 
 from earmark.errors import InvalidDuration, InvalidUsage, NotFound, TokenRefused
 from earmark.money import Money
@@ -13,7 +15,8 @@ from earmark.stores.open import open_ledger
 from earmark.stores.open_tables import open_tables
 from earmark.stores.tables import Rows, Tables
 from earmark.testing import ManualClock
-from earmark.workspace.tokens import GatewayAccess, Tokens
+from earmark.workspace.gateway_access import GatewayAccess
+from earmark.workspace.tokens import Tokens
 from support.board_books import Repeating
 from support.last_resort import LAST_RESORT_S
 
@@ -178,6 +181,32 @@ def test_what_cannot_be_rotated_is_refused(tokens: Tokens) -> None:
     with pytest.raises(InvalidDuration):
         tokens.rotate(row.id, "soon")
     assert tokens.check(secret) == row
+
+
+def test_a_token_observes_where_its_tree_is_observed_when_it_is_made(
+    url: str, clock: ManualClock
+) -> None:
+    """Elsewhere it is refused with the next step; rotated it still observes, whatever its tree."""
+    observing = replace(ACCESS, mode="observe")
+    with open_ledger(url, clock=clock) as ledger, closing(open_tables(ledger.store)) as tables:
+        tokens, find = Tokens(tables, clock), ledger.store.budget
+        with pytest.raises(TokenRefused, match=r"no budget 'acme': `earmark budget set acme "):
+            tokens.create_for_gateway("agent", observing, budget_at=find)
+        ledger.set_budget("acme", limits=["1 usd total"])
+        with pytest.raises(TokenRefused, match="`earmark budget set acme --observed` marks"):
+            tokens.create_for_gateway("agent", observing, budget_at=find)
+        assert tokens.all() == []
+        ledger.set_budget("acme", observed=True)
+        with pytest.raises(TokenRefused, match="no budget"):
+            tokens.create_for_gateway("agent", observing)  # nobody could look
+        row, _ = tokens.create_for_gateway("agent", observing, budget_at=find)
+        ledger.set_budget("acme", observed=False)
+        rotated, secret = tokens.rotate(row.id)
+        assert rotated.access == observing
+        assert tokens.check(secret) == rotated
+        # What a newer program wrote is not known to be safe.
+        tables.write("token", lambda rows: rows.run("UPDATE {schema}.token SET mode = 'later'"))
+        assert tokens.get(row.id).access == ACCESS
 
 
 def test_a_token_is_found_by_its_id_or_its_name(tokens: Tokens) -> None:

@@ -18,7 +18,8 @@ import pytest
 
 from earmark.stores.open import open_ledger
 from earmark.stores.open_tables import open_tables
-from earmark.workspace.tokens import GatewayAccess, Tokens
+from earmark.workspace.gateway_access import GatewayAccess
+from earmark.workspace.tokens import Tokens
 from support.dying_gateway import gateway_process
 from support.last_resort import LAST_RESORT_S
 from support.stub_server import chunks, completion

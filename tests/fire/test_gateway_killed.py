@@ -20,7 +20,8 @@ from earmark.ledger.ledger import Ledger
 from earmark.money import Money
 from earmark.stores.open import open_ledger
 from earmark.stores.open_tables import open_tables
-from earmark.workspace.tokens import GatewayAccess, Tokens
+from earmark.workspace.gateway_access import GatewayAccess
+from earmark.workspace.tokens import Tokens
 from support.dying_gateway import KEY, STEPS, gateway_process
 from support.fire_place import booked
 from support.last_resort import LAST_RESORT_S, until

@@ -8,7 +8,7 @@ import pytest
 
 from earmark.board.task import TaskStatus
 from earmark.service import pages
-from earmark.workspace.tokens import GatewayAccess
+from earmark.workspace.gateway_access import GatewayAccess
 from support.page_house import HOSTILE, PageHouse, Visitor, page_house
 
 #: Every form of the pages, with what it needs at least.

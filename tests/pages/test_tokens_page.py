@@ -1,7 +1,7 @@
 """The page of tokens: whose they are, what they spend on, and what is left of that."""
 
 from earmark.money import Money
-from earmark.workspace.tokens import GatewayAccess
+from earmark.workspace.gateway_access import GatewayAccess
 from support.page_house import HOSTILE, PageHouse, page_house
 
 
@@ -33,6 +33,26 @@ def test_a_token_is_shown_with_its_budget_and_what_is_left() -> None:
             assert words in page.text, words
         for each in (secret, new):
             assert each[37:] not in page.text
+
+
+def test_a_mode_is_shown_where_a_token_or_its_tree_observes() -> None:
+    """With what follows from both; one that enforces where limits bind has no word."""
+    with page_house("memory:") as house:
+        ledger = house.workspace.ledger
+        ledger.set_budget("own", limits=["7 usd total"], observed=True)
+        made = GatewayAccess(budget="own/agent", mode="observe")
+        tokens = house.app.state.service.tokens
+        tokens.create_for_gateway("watcher", made, budget_at=ledger.store.budget)
+        make(house, "plain", "own/agent")
+        admin = house.visitor("admin")
+        page = admin.read("/tokens").text
+        for words in ("observe", "enforce; its tree is observed: calls are refused"):
+            assert words in page, words
+        assert "limits bind" not in page
+        ledger.set_budget("own", observed=False)
+        page = admin.read("/tokens").text
+        assert "observe; its tree does not: its limits bind" in page
+        assert "enforce" not in page
 
 
 def test_tokens_are_shown_to_admins_alone() -> None:

@@ -21,7 +21,8 @@ from earmark.ledger.store import Store
 from earmark.stores.memory import MemoryStore
 from earmark.stores.open_tables import open_tables
 from earmark.testing import ManualClock
-from earmark.workspace.tokens import GatewayAccess, Tokens
+from earmark.workspace.gateway_access import GatewayAccess
+from earmark.workspace.tokens import Tokens
 from support.last_resort import LAST_RESORT_S
 from support.upstream_stub import UpstreamStub
 
@@ -48,7 +49,9 @@ class GatewayHouse:
 
     def token_for(self, budget: str, **access: Any) -> str:
         """Return another token, of *budget*."""
-        return self.tokens.create_for_gateway("more", GatewayAccess(budget=budget, **access))[1]
+        made = GatewayAccess(budget=budget, **access)
+        find = self.ledger.store.budget
+        return self.tokens.create_for_gateway("more", made, budget_at=find)[1]
 
     @contextmanager
     def client(self, token: str | None = None) -> Generator[httpx2.Client]:

@@ -20,7 +20,8 @@ from earmark.serving.listening import listen, serve_in_thread, url_of
 from earmark.serving.mounted import MountedApp
 from earmark.stores.open import open_ledger
 from earmark.testing import ManualClock
-from earmark.workspace.tokens import GatewayAccess, Tokens
+from earmark.workspace.gateway_access import GatewayAccess
+from earmark.workspace.tokens import Tokens
 from earmark.workspace.workspace import open_workspace
 from support.gateway_house import BUDGET, KEYS, settings
 from support.last_resort import LAST_RESORT_S

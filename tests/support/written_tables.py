@@ -24,7 +24,7 @@ _ROWS: Final[dict[str, tuple[object, ...]]] = {
     "agent": (AGENT, "host:1", 5, 12, '{"running": true}', 5),
     "token": (
         *("t1", "ops", "ab" * 32, "gateway", 1, 0, 0, "acme", "openai", "gpt-* o1", 7, 2, 3),
-        *(1, "flex", 429),
+        *(1, "flex", 429, "observe"),
     ),
     "token_secret": ("t1", "cd" * 32, 3),
     "request": ("t1", "k", "f", 1, 200, "{}"),

@@ -15,9 +15,10 @@ from earmark.errors import InvalidUsage
 from earmark.ledger.ledger import Ledger
 from earmark.money import Money
 from earmark.stores.open_tables import open_tables
+from earmark.workspace.gateway_access import GatewayAccess, parse_mode
 from earmark.workspace.resources.agents import NEW_TOKEN, TOKEN
 from earmark.workspace.time_expressions import parse_not_past
-from earmark.workspace.tokens import DEFAULT_OVERLAP, GatewayAccess, TokenRow, Tokens
+from earmark.workspace.tokens import DEFAULT_OVERLAP, TokenRow, Tokens
 
 app = group("Make, list, rotate and revoke tokens of the service and of the gateway.")
 
@@ -28,6 +29,15 @@ NamedToken = Annotated[
 
 _HEADINGS: Final = ("token", "name", "for", "made", "expires", "")
 
+ServiceScope = Annotated[
+    str | None,
+    typer.Option(
+        "--scope",
+        metavar="SCOPE",
+        help="Of the service: read; spend: also reservations and tasks; admin: also budgets and"
+        " approvals.",
+    ),
+]
 ProviderNames = Annotated[
     list[str] | None,
     typer.Option(metavar="NAME", help="Who may be called; all unless named. Repeatable."),
@@ -59,20 +69,22 @@ RefusalStatus = Annotated[
 ]
 
 
+Mode = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MODE",
+        help="enforce, unless given: limits bind. observe: in a tree marked --observed, what does"
+        " not fit is let in, and the answer says what would have been refused.",
+    ),
+]
+
+
 @command(app)
 def create(
     session: Session,
     name: Annotated[str, typer.Argument(metavar="NAME", help="Whom it is for.")],
     *,
-    scope: Annotated[
-        str | None,
-        typer.Option(
-            "--scope",
-            metavar="SCOPE",
-            help="Of the service: read; spend: also reservations and tasks; admin: also budgets"
-            " and approvals.",
-        ),
-    ] = None,
+    scope: ServiceScope = None,
     budget: Annotated[
         str | None,
         typer.Option(metavar="PATH", help="Of the gateway: the budget that its calls spend."),
@@ -85,6 +97,7 @@ def create(
     may_bound: MayBound = False,
     tier: Tier = "",
     refusal_status: RefusalStatus = None,
+    mode: Mode = None,
     expires: Annotated[
         str | None,
         typer.Option(metavar=WHEN, help=f"From then on it opens nothing: {AHEAD}"),
@@ -96,7 +109,7 @@ def create(
     """
     if (scope is None) == (budget is None):
         raise InvalidUsage(detail="give either --scope or --budget")
-    terms = _Terms(provider, model, most, may_bound, tier, refusal_status)
+    terms = _Terms(provider, model, most, may_bound, tier, refusal_status, mode)
     access = _access(budget, terms)
     with open_books(session, settings_of(session)) as ledger:
         until = 0 if expires is None else _instant(expires, ledger.clock)
@@ -104,9 +117,13 @@ def create(
             if access is None:
                 row, secret = tokens.create(name, [scope or ""], until)
             else:
-                row, secret = tokens.create_for_gateway(name, access, until)
+                find = ledger.store.budget
+                row, secret = tokens.create_for_gateway(name, access, until, budget_at=find)
+        note = _note(access, ledger)
     session.answer(NEW_TOKEN.encode(row, token=secret), secret)
     session.tell("keep it now: it is not shown again")
+    if note:
+        session.tell(note)
 
 
 @command(app, "list")
@@ -123,7 +140,8 @@ def show(session: Session, token: NamedToken) -> None:
     """Show one token and what it may do; the token itself is kept nowhere."""
     with open_existing(session) as ledger, _tokens(ledger) as tokens:
         row, now = tokens.find(token), ledger.clock.instant()
-    session.answer(TOKEN.encode(row), Table(headings=("", ""), rows=_facts(row, now)))
+        facts = _facts(row, now, is_observed=_is_observed(row.access, ledger))
+    session.answer(TOKEN.encode(row), Table(headings=("", ""), rows=facts))
 
 
 @command(app)
@@ -161,12 +179,16 @@ class _Terms(NamedTuple):
     may_bound: bool
     tier: str
     refusal_status: int | None
+    mode: str | None
 
 
 def _access(budget: str | None, terms: _Terms) -> GatewayAccess | None:
     if budget is None:
-        if any(terms) or terms.most is not None or terms.refusal_status is not None:
-            options = "--provider, --model, --most, --may-bound, --tier and --refusal-status"
+        given = (terms.most, terms.refusal_status, terms.mode)
+        if any(terms) or any(each is not None for each in given):
+            options = (
+                "--provider, --model, --most, --may-bound, --tier, --refusal-status and --mode"
+            )
             raise InvalidUsage(detail=f"{options} are for --budget")
         return None
     return GatewayAccess(
@@ -177,6 +199,22 @@ def _access(budget: str | None, terms: _Terms) -> GatewayAccess | None:
         may_bound=terms.may_bound,
         tier=terms.tier,
         refusal_status=terms.refusal_status,
+        mode="enforce" if terms.mode is None else parse_mode(terms.mode),
+    )
+
+
+def _is_observed(access: GatewayAccess | None, ledger: Ledger) -> bool:
+    root = None if access is None else ledger.store.budget(access.root)
+    return root is not None and root.observed
+
+
+def _note(access: GatewayAccess | None, ledger: Ledger) -> str:
+    """Return what to know of a new token that spends nothing yet; empty where it does."""
+    if access is None or access.mode == "observe" or not _is_observed(access, ledger):
+        return ""
+    return (
+        f"it spends nothing yet: the tree '{access.root}' is observed, so that no limit binds; make"
+        f" one with --mode observe, or end that by `earmark budget set {access.root} --no-observed`"
     )
 
 
@@ -195,7 +233,7 @@ def _row(token: TokenRow, now: int) -> tuple[str, ...]:
     return token.id, token.name, _what(token), made, expires, _state(token, now)
 
 
-def _facts(token: TokenRow, now: int) -> list[tuple[str, str]]:
+def _facts(token: TokenRow, now: int, *, is_observed: bool) -> list[tuple[str, str]]:
     access = token.access
     facts = {
         "token": token.id,
@@ -206,6 +244,7 @@ def _facts(token: TokenRow, now: int) -> list[tuple[str, str]]:
         "most per request": str(access.most_per_request or "") if access else "",
         "may bound": "yes, by x-earmark-at-most" if access and access.may_bound else "",
         "tier": access.tier if access else "",
+        "mode": access.describe_mode(is_observed=is_observed) if access else "",
         "refusals": str(access.refusal_status or "") if access else "",
         "made": _moment(token.created_at),
         "expires": _moment(token.expires_at),
@@ -217,7 +256,10 @@ def _facts(token: TokenRow, now: int) -> list[tuple[str, str]]:
 
 
 def _what(token: TokenRow) -> str:
-    return " ".join(token.scopes) if token.access is None else f"budget {token.access.budget}"
+    if token.access is None:
+        return " ".join(token.scopes)
+    observes = ", observe" if token.access.mode == "observe" else ""
+    return f"budget {token.access.budget}{observes}"
 
 
 def _state(token: TokenRow, now: int) -> str:

@@ -255,7 +255,10 @@ class VersionConflict(Refusal):
 
 @dataclass(kw_only=True, eq=False)
 class TokenRefused(Refusal):
-    """The token's state does not allow it: it has ended, or somebody else rotated it meanwhile."""
+    """The token's state does not allow it: it has ended, or somebody else rotated it meanwhile.
+
+    Or that of its tree: a token that observes is made in an observed tree alone.
+    """
 
     code: ClassVar[str] = "token_refused"
     token: str

@@ -10,7 +10,8 @@ from msgspec import Struct
 from earmark.clock import NANOS_PER_SECOND, Clock
 from earmark.gateway.denied import Denied
 from earmark.gateway.headers import Pairs, tokens_in
-from earmark.workspace.tokens import GatewayAccess, TokenRow
+from earmark.workspace.gateway_access import GatewayAccess
+from earmark.workspace.tokens import TokenRow
 
 #: For how long a token that was found valid is taken for it: a revoked one ends so much later.
 _KEPT_NS: Final = NANOS_PER_SECOND

@@ -32,10 +32,13 @@ async def balance_of(
     except NotFound:
         found = []  # its token came before it
     left = usd_left(await ledger.accounts(path))
+    root = await asyncio.to_thread(ledger.sync.store.budget, holder.access.root)
     made, last = await asyncio.to_thread(_sessions, sessions, holder.token_id)
     return {
         "object": "earmark.balance",
         "budget": path,
+        "mode": holder.access.mode,
+        "observed": root is not None and root.observed,
         "available_usd": None if left is None else str(left),
         "limits": [
             {

@@ -9,8 +9,9 @@ from earmark.gateway.metrics import refusal_reason
 from earmark.ids import new_key, new_run_id
 from earmark.ledger.ledger import Ledger
 from earmark.money import Money
+from earmark.workspace.gateway_access import GatewayAccess
 from earmark.workspace.session_statement import SessionStatement, read_calls, usd_left
-from earmark.workspace.tokens import GATEWAY, GatewayAccess, TokenRow
+from earmark.workspace.tokens import GATEWAY, TokenRow
 
 
 class CommandSession:

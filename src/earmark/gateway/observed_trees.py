@@ -27,12 +27,14 @@ class ObservedTrees:
         self._known: dict[str, tuple[bool, int]] = {}
 
     async def headers(self, holder: Holder) -> dict[str, str]:
-        """Return what an answer to *holder* says of its tree: that it is observed, if it is.
+        """Return what an answer to *holder* says of its tree: that it is observed, or is not.
+
+        The latter to a token that observes alone, which its limits bind then as any other.
 
         Raises:
             Denied: It is, and the token of *holder* is for limits that bind.
         """
-        root = holder.access.budget.partition("/")[0]
+        root = holder.access.root
         now = self._ledger.clock.elapsed()
         is_observed, asked_at = self._known.get(root, (False, 0))
         if root not in self._known or now - asked_at > _KEPT_NS:
@@ -42,7 +44,7 @@ class ObservedTrees:
                 self._known.clear()
             self._known[root] = (is_observed, now)
         if not is_observed:
-            return {}
+            return {} if holder.access.mode == "enforce" else {OBSERVED: "false"}
         if holder.access.mode == "enforce":
             raise _unbound(root)
         return {OBSERVED: "true"}
@@ -76,6 +78,7 @@ def observed_headers(ticket: AsyncTicket) -> dict[str, str]:
 def _unbound(root: str) -> Denied:
     words = (
         f"the tree '{root}' is observed, so that no limit of this token's budget binds:"
-        f" `earmark budget set {root} --no-observed` makes them bind"
+        f" `earmark budget set {root} --no-observed` makes them bind, and a token made with"
+        " --mode observe spends there all the same"
     )
     return Denied(403, "observed_tree", words)

@@ -249,6 +249,11 @@ class TokenBody(RequestBody):
     refusal_status: Literal[402, 403, 429, 400] | None = Field(
         default=None, description="Of what its budget refuses; by client unless given."
     )
+    mode: Literal["enforce", "observe"] = Field(
+        default="enforce",
+        description="`observe`: where its tree is observed, what does not fit is let in and its"
+        " answer says what would have been refused; refused where the root is not observed.",
+    )
     expires_at: AwareDatetime | None = None
 
 

@@ -54,7 +54,8 @@ TABLES: Final[Mapping[str, str]] = {
     "agent": "name, holder, lease_until, cycles, state, updated_at",
     "token": (
         "id, name, digest, scopes, created_at, expires_at, revoked_at, budget, providers, models,"
-        " most_per_request, rotated_at, overlap_until, may_bound, tier, refusal_status"
+        " most_per_request, rotated_at, overlap_until, may_bound, tier, refusal_status,"
+        " mode"
     ),
     "token_secret": "token_id, digest, ends_at",
     "request": 'token_id, "key", fingerprint, at, status, body',

@@ -7,30 +7,32 @@ those that it replaced: who holds any of them is the same holder, by the token's
 
 import hmac
 import re
-from collections.abc import Iterable
-from fnmatch import fnmatchcase
+from collections.abc import Callable, Iterable
 from hashlib import sha256
 from secrets import token_urlsafe
-from typing import Any, Final, Literal
+from typing import Final
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from earmark.budget.path import parse_path
+from earmark.budget.budget import Budget
 from earmark.clock import Clock, Instant, InstantOrZero, parse_duration
 from earmark.errors import InvalidKey, InvalidUsage, NotFound, TokenRefused
 from earmark.ids import new_key
 from earmark.ledger.requests import Duration
-from earmark.money import Money
 from earmark.stores.tables import Row, Rows, Tables
+from earmark.workspace.gateway_access import (
+    ACCESS_COLUMNS,
+    LONGEST_NAME,
+    GatewayAccess,
+    check_access,
+)
 
 #: From the least to the most; each includes those before it. `spend`: reservations, tasks,
 #: acknowledgements. `admin`: budgets, approvals.
 SCOPES: Final = ("read", "spend", "admin")
 #: The scope of a gateway's token: none of the service's.
 GATEWAY: Final = "gateway"
-LONGEST_NAME: Final = 100
-REFUSAL_STATUSES: Final = (402, 403, 429, 400)
 #: For how long a secret opens after another one has taken its place.
 DEFAULT_OVERLAP: Final = "24h"
 
@@ -39,11 +41,11 @@ _MOST_NAMED: Final = 8
 _SHAPE: Final = re.compile(r"emk_([0-9a-f]{32})_([A-Za-z0-9_-]{43})")
 _COLUMNS: Final = (
     "id, name, digest, scopes, created_at, expires_at, revoked_at, rotated_at, overlap_until,"
-    " budget, providers, models, most_per_request, may_bound, tier, refusal_status"
+    f" {ACCESS_COLUMNS}"
 )
 _ADD: Final = (
     f"INSERT INTO {{schema}}.token ({_COLUMNS})"  # noqa: S608
-    " VALUES (?, ?, ?, ?, ?, ?, 0, 0, 0, ?, ?, ?, ?, ?, ?, ?)"
+    f" VALUES (?, ?, ?, ?, ?, ?, 0, 0, 0, {', '.join('?' for _ in ACCESS_COLUMNS.split(','))})"
 )
 _GET: Final = f"SELECT {_COLUMNS} FROM {{schema}}.token WHERE id = ?"  # noqa: S608
 _NAMED: Final = f"SELECT {_COLUMNS} FROM {{schema}}.token WHERE name = ? ORDER BY id"  # noqa: S608
@@ -62,39 +64,12 @@ _END: Final = "UPDATE {schema}.token_secret SET ends_at = ? WHERE token_id = ? A
 _FORGET: Final = "DELETE FROM {schema}.token_secret WHERE token_id = ? AND ends_at <= ?"
 
 
-class GatewayAccess(Struct, frozen=True, kw_only=True):
-    """What a token of the gateway may spend."""
+#: Returns the budget at a path, `None` where there is none: `Store.budget`.
+FindBudget = Callable[[str], Budget | None]
 
-    budget: str
-    """The path of the budget that pays for every call."""
-    providers: tuple[str, ...] = ()
-    """Who may be called; empty for all that are configured."""
-    models: tuple[str, ...] = ()
-    """Which models, `*` for any letters; empty for all.
 
-    A pattern with a slash is of `provider/name`, one without of the provider's name for a model.
-    """
-    most_per_request: Money | None = None
-    """The most that one call may hold; `None` for whatever the budget has."""
-    may_bound: bool = False
-    """Whether a request that nothing bounds passes with a bound of its own."""
-    tier: str = ""
-    """The service tier of requests that name none; empty for none."""
-    refusal_status: int | None = None
-    """The HTTP status of what its budget refuses, one of `REFUSAL_STATUSES`; `None` for that which
-    stops each client."""
-    mode: Literal["enforce", "observe"] = "enforce"
-    """`enforce`: it spends only where the limits of its budget bind, in no observed tree."""
-
-    def allows(self, provider: str, model: str) -> bool:
-        """Return whether *model* of *provider* may be called."""
-        if self.providers and provider not in self.providers:
-            return False
-        # A router's own name for a model may begin with another provider's.
-        return not self.models or any(
-            fnmatchcase(f"{provider}/{model}" if "/" in pattern else model, pattern)
-            for pattern in self.models
-        )
+def _no_budget(_: str) -> None:
+    return None
 
 
 class TokenRow(Struct, frozen=True, kw_only=True):
@@ -142,18 +117,32 @@ class Tokens:
         return row, token
 
     def create_for_gateway(
-        self, name: str, access: GatewayAccess, expires_at: int = 0
+        self,
+        name: str,
+        access: GatewayAccess,
+        expires_at: int = 0,
+        *,
+        budget_at: FindBudget = _no_budget,
     ) -> tuple[TokenRow, str]:
         """Make a token that spends by the gateway, as *access* has it, and nothing else; durable.
 
         See `create`.
 
+        Args:
+            name: Whom it is for.
+            access: What it may spend.
+            expires_at: The instant from which it opens nothing; 0 for never.
+            budget_at: Returns the budget at a path; without it no token observes.
+
         Raises:
             InvalidPath: The budget is no path.
-            InvalidKey: The name, a provider, a model, the tier or the status is none, or the amount
-                is not above 0.
+            InvalidKey: The name, a provider, a model, the tier, the status or the mode is none, or
+                the amount is not above 0.
+            TokenRefused: Its mode is `observe`, and the root of its budget is not observed.
         """
-        _check_access(access)
+        check_access(access)
+        if access.mode == "observe":
+            _check_observed(name, access.root, budget_at)
         row, token = self._new(name, (GATEWAY,), expires_at, access)
         self._tables.write(_LOCK, lambda rows: _add(rows, row, token))
         return row, token
@@ -345,19 +334,7 @@ def _add(rows: Rows, row: TokenRow, token: str) -> None:
     if not rows.run(_GET, row.id):
         scopes = " ".join(row.scopes)
         head = (row.id, row.name, digest_of(token), scopes, row.created_at, row.expires_at)
-        access = row.access or GatewayAccess(budget="")
-        most = access.most_per_request
-        rows.run(
-            _ADD,
-            *head,
-            access.budget,
-            " ".join(access.providers),
-            " ".join(access.models),
-            0 if most is None else most.in_nanos,
-            int(access.may_bound),
-            access.tier,
-            access.refusal_status or 0,
-        )
+        rows.run(_ADD, *head, *(row.access or GatewayAccess(budget="")).to_columns())
 
 
 def _add_first(rows: Rows, row: TokenRow, token: str) -> bool:
@@ -378,20 +355,7 @@ def _row(row: Row) -> TokenRow:
         revoked_at=revoked_at,
         rotated_at=rotated_at,
         overlap_until=until,
-        access=_access(*access) if access[0] else None,
-    )
-
-
-def _access(budget: str, providers: str, models: str, most: int, *terms: Any) -> GatewayAccess:  # noqa: ANN401 - columns
-    may_bound, tier, refusal_status = terms
-    return GatewayAccess(
-        budget=budget,
-        providers=tuple(providers.split()),
-        models=tuple(models.split()),
-        most_per_request=Money.nanos(most) if most else None,
-        may_bound=bool(may_bound),
-        tier=tier,
-        refusal_status=refusal_status or None,
+        access=GatewayAccess.from_columns(*access) if access[0] else None,
     )
 
 
@@ -426,19 +390,14 @@ def _check_scopes(scopes: Iterable[str]) -> tuple[str, ...]:
     return SCOPES[: highest + 1]
 
 
-def _check_access(access: GatewayAccess) -> None:
-    parse_path(access.budget)
-    tiers = (access.tier,) if access.tier else ()
-    named = {"provider": access.providers, "model": access.models, "tier": tiers}
-    for kind, names in named.items():
-        for name in names:
-            if not name.isprintable() or not name or " " in name or len(name) > LONGEST_NAME:
-                want = f"1 to {LONGEST_NAME} printable characters without spaces"
-                raise InvalidKey(text=name[:40], want=want, kind=f"name of a {kind}")
-    most = access.most_per_request
-    if most is not None and most <= Money():
-        raise InvalidKey(text=str(most), want="an amount above 0", kind="most per request")
-    status = access.refusal_status
-    if status is not None and status not in REFUSAL_STATUSES:
-        want = f"one of {', '.join(map(str, REFUSAL_STATUSES))}"
-        raise InvalidKey(text=str(status)[:40], want=want, kind="refusal status")
+def _check_observed(name: str, root: str, budget_at: FindBudget) -> None:
+    found = budget_at(root)
+    if found is None:
+        make = f"`earmark budget set {root} --limit '10 usd per day' --observed` makes it"
+        detail = f"mode 'observe' needs an observed tree, and there is no budget '{root}': {make}"
+    elif not found.observed:
+        mark = f"`earmark budget set {root} --observed` marks it"
+        detail = f"mode 'observe' needs an observed tree, and '{root}' is not: {mark}"
+    else:
+        return
+    raise TokenRefused(token=name, detail=detail)

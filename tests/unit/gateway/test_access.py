@@ -11,7 +11,8 @@ import pytest
 
 from earmark.clock import NANOS_PER_SECOND
 from earmark.money import Money
-from earmark.workspace.tokens import GatewayAccess, Tokens
+from earmark.workspace.gateway_access import GatewayAccess
+from earmark.workspace.tokens import Tokens
 from support.gateway_house import KEYS, GatewayHouse, at_once, gateway_house
 from support.last_resort import LAST_RESORT_S
 from support.service_house import house as service_house

@@ -55,6 +55,34 @@ def test_it_goes_over_no_limit_in_a_tree_that_is_observed_this_moment() -> None:
         assert house.ledger.audit().would_refuse == 1, "it was held, and given back"
 
 
+def test_a_token_that_observes_is_let_in_while_its_tree_is_observed() -> None:
+    """It is told which limit would have refused; once limits bind, they bind it, and it is told."""
+    with gateway_house("0.0000001 usd total") as house:
+        house.ledger.set_budget("acme", observed=True)
+        token = house.token_for("acme/watched", mode="observe", models=("gpt-4o-mini",))
+        house.stub.answer(REPLY)
+        with house.client(token) as client:
+            let_in = client.post(CHAT, json=ASK)
+            assert let_in.status_code == 200, let_in.text
+            assert let_in.headers["x-earmark-observed"] == "true"
+            said = let_in.headers["x-earmark-would-refuse"]
+            assert said == "too_large, acme, 0.0000001 usd total"
+            # Its own terms and what has no price are no limits of the tree.
+            assert client.post(CHAT, json={**ASK, "model": "gpt-4o"}).status_code == 403
+            unpriced = client.post(CHAT, json={**ASK, "strange_option": 1})
+            assert (unpriced.status_code, unpriced.json()["error"]["code"]) == (400, "unpriced")
+            balance = client.get("/v1/earmark/balance").json()
+            assert (balance["mode"], balance["observed"]) == ("observe", True)
+            house.ledger.set_budget("acme", observed=False)
+            house.clock.advance(timedelta(seconds=2))
+            refused = client.post(CHAT, json=ASK)
+            assert refused.status_code == 402
+            assert refused.headers["x-earmark-observed"] == "false"
+            assert client.get("/v1/earmark/balance").json()["observed"] is False
+        assert len(house.stub.requests) == 1
+        assert house.ledger.audit().ok
+
+
 @pytest.mark.parametrize("dry", [False, True])
 def test_a_command_in_an_observed_tree_is_let_in_and_told(*, dry: bool) -> None:
     """Answers say that the tree is observed and which limit would refuse; so does its statement."""

@@ -5,7 +5,7 @@ from typing import Any
 
 from earmark.money import Money
 from earmark.stores.tables import Rows
-from earmark.workspace.tokens import GatewayAccess
+from earmark.workspace.gateway_access import GatewayAccess
 from support.service_house import House
 
 BODY: dict[str, Any] = {
@@ -70,6 +70,21 @@ def test_a_secret_is_in_one_answer_and_in_nothing_that_is_kept(shared: House) ->
         assert secret[37:] not in text
 
 
+def test_a_token_observes_in_an_observed_tree(shared: House) -> None:
+    """Refused before its root is observed, and made after under the same key; else it enforces."""
+    body = {**BODY, "budget": "watched/agent", "mode": "observe"}
+    shared.budget("watched")
+    refused = shared.no(409, "post", "/v1/tokens", key="watch", json=body)
+    assert "`earmark budget set watched --observed`" in refused["detail"]
+    shared.workspace.ledger.set_budget("watched", observed=True)
+    made = shared.ok("post", "/v1/tokens", key="watch", json=body)
+    row = shared.service.tokens.get(made["id"])
+    assert made["mode"] == shared.ok("get", f"/v1/tokens/{row.id}")["mode"] == "observe"
+    assert row.access is not None
+    assert row.access.mode == "observe"
+    assert shared.ok("post", "/v1/tokens", json=BODY)["mode"] == "enforce"
+
+
 def test_a_token_of_the_service_is_none_here(shared: House) -> None:
     """An admin over HTTP neither sees, turns nor ends who may use the service itself."""
     row, secret = shared.service.tokens.create("ops", ["admin"])
@@ -88,6 +103,7 @@ def test_what_is_no_token_is_not_made(shared: House) -> None:
         {"name": "a\nb"},
         {"most_per_request": "0"},
         {"refusal_status": 200},
+        {"mode": "later"},
         {"expires_at": "2020-01-01T00:00:00Z"},
         {"budget": "/"},
         {"scopes": ["admin"]},

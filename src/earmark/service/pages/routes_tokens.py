@@ -32,10 +32,17 @@ def tokens(page_request: ReaderPageRequest) -> Response:
     now = page_request.now
     budgets = {each.access.budget for each in rows[:MOST] if each.access}
     left = {path: usd_left(ledger.store.accounts(path, now)) for path in budgets}
+    roots = {each.access.root for each in rows[:MOST] if each.access}
+    observed = {
+        root
+        for root in roots
+        if (found := ledger.store.budget(root)) is not None and found.observed
+    }
     more = f"/tokens?{urlencode({'after': rows[MOST - 1].id})}" if len(rows) > MOST else ""
     view = tokens_view(
         [(each, left[each.access.budget]) for each in rows[:MOST] if each.access],
         now,
+        observed=observed,
         first_page="/tokens" if after else "",
         next_page=more,
     )

@@ -1,10 +1,11 @@
 """Tokens of the gateway as the pages show them: what each may spend, and what is left of it."""
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 
 from earmark.money import Money
-from earmark.workspace.tokens import GatewayAccess, TokenRow
+from earmark.workspace.gateway_access import GatewayAccess
+from earmark.workspace.tokens import TokenRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +19,8 @@ class TokenLine:
     state: str
     mark: str
     """The chip's class."""
+    mode: str
+    """Its mode, where that or its tree observes; else empty."""
     overlaps: bool
     """Whether a secret that was replaced still opens."""
 
@@ -53,14 +56,28 @@ class TokensView:
 
 
 def tokens_view(
-    found: Iterable[tuple[TokenRow, Money | None]], now: int, *, first_page: str, next_page: str
+    found: Iterable[tuple[TokenRow, Money | None]],
+    now: int,
+    *,
+    observed: Container[str],
+    first_page: str,
+    next_page: str,
 ) -> TokensView:
-    """Return the page of *found*: tokens of the gateway, each with what its budget has left."""
-    lines = tuple(_line(row, row.access, left, now) for row, left in found if row.access)
+    """Return the page of *found*: tokens of the gateway, each with what its budget has left.
+
+    *observed* has the roots whose trees are observed.
+    """
+    lines = tuple(
+        _line(row, row.access, left, now, is_observed=row.access.root in observed)
+        for row, left in found
+        if row.access
+    )
     return TokensView(tokens=lines, first_page=first_page, next_page=next_page)
 
 
-def _line(row: TokenRow, access: GatewayAccess, left: Money | None, now: int) -> TokenLine:
+def _line(
+    row: TokenRow, access: GatewayAccess, left: Money | None, now: int, *, is_observed: bool
+) -> TokenLine:
     valid = row.is_valid(now)
     return TokenLine(
         token=row,
@@ -68,5 +85,6 @@ def _line(row: TokenRow, access: GatewayAccess, left: Money | None, now: int) ->
         left=left,
         state="ok" if valid else "revoked" if row.revoked_at else "expired",
         mark="ok" if valid else "cancelled",
+        mode=mode if (mode := access.describe_mode(is_observed=is_observed)) != "enforce" else "",
         overlaps=valid and row.overlap_until > now,
     )

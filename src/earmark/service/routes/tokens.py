@@ -13,8 +13,9 @@ from earmark.service.context import Service, ServiceDep
 from earmark.service.idempotency import IdempotentRoute, OperationName
 from earmark.service.paging import USUAL, Cursor, LimitParam, after_texts, page
 from earmark.service.routes.params import NameParam, check_not_past
+from earmark.workspace.gateway_access import GatewayAccess
 from earmark.workspace.resources.agents import NEW_TOKEN, TOKEN
-from earmark.workspace.tokens import GatewayAccess, TokenRow
+from earmark.workspace.tokens import TokenRow
 
 router = APIRouter(route_class=IdempotentRoute, tags=["tokens"])
 
@@ -49,9 +50,12 @@ def create_token(
         may_bound=body.may_bound,
         tier=body.tier,
         refusal_status=body.refusal_status,
+        mode=body.mode,
     )
     expires_at = 0 if until is None else from_datetime(until)
-    row, secret = service.tokens.create_for_gateway(body.name, access, expires_at)
+    row, secret = service.tokens.create_for_gateway(
+        body.name, access, expires_at, budget_at=service.workspace.ledger.store.budget
+    )
     return _shown_once(row, secret, 201)
 
 

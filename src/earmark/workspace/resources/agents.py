@@ -8,6 +8,7 @@ from earmark.money import Money
 from earmark.nudges.nudge import Delivery, Nudge
 from earmark.quilt.quilt import Patch
 from earmark.workspace.agents import AgentRow
+from earmark.workspace.gateway_access import TokenMode
 from earmark.workspace.json_form import Computed, Extra, JsonForm, declare_form, fields_of
 from earmark.workspace.jsonable import to_jsonable_utf8
 from earmark.workspace.tokens import TokenRow
@@ -43,6 +44,10 @@ def _refusal_status(token: TokenRow) -> int | None:
     return token.access and token.access.refusal_status
 
 
+def _mode(token: TokenRow) -> TokenMode | None:
+    return token.access and token.access.mode
+
+
 TOKEN: Final = JsonForm(
     TokenRow,
     *fields_of(TokenRow, without=("access",)),
@@ -53,6 +58,7 @@ TOKEN: Final = JsonForm(
     Computed("may_bound", _may_bound),
     Computed("tier", _tier),
     Computed("refusal_status", _refusal_status),
+    Computed("mode", _mode),
     name="Token",
 )
 #: As it is made: the only answer that has the token itself.
