@@ -55,8 +55,9 @@ class TeamGateway:
             models=totals_by_model(
                 SessionCall.from_json(each) for each in found if each["key"] not in self._before
             ),
-            left=None if left is None else Money(left),
+            left=None if left is None else _signed(left),
             refusals=None,
+            observed=balance.get("observed", False),
         )
 
     def _pages(self, after: str) -> Iterator[tuple[str, list[dict[str, Any]]]]:
@@ -91,6 +92,11 @@ class TeamGateway:
         traceback: TracebackType | None,
     ) -> None:
         self._http.close()
+
+
+def _signed(text: str) -> Money:
+    """Return what is left: below 0 after an overrun, or in an observed tree."""
+    return -Money(text[1:]) if text.startswith("-") else Money(text)
 
 
 def _checked(url: str) -> str:

@@ -9,6 +9,7 @@ from earmark.config.assemble import key_from
 from earmark.gateway.app import Gateway
 from earmark.gateway.command_session import CommandSession
 from earmark.gateway.server import running
+from earmark.gateway.team_gateway import TeamGateway
 from earmark.money import Money
 from earmark.stores.open_tables import open_tables
 from support.gateway_house import KEYS, GatewayHouse, gateway_house, settings
@@ -73,6 +74,10 @@ def test_a_token_that_observes_is_let_in_while_its_tree_is_observed() -> None:
             assert (unpriced.status_code, unpriced.json()["error"]["code"]) == (400, "unpriced")
             balance = client.get("/v1/earmark/balance").json()
             assert (balance["mode"], balance["observed"]) == ("observe", True)
+            with TeamGateway(house.url, token) as team:
+                statement = team.statement()
+                assert statement.observed is True
+                assert str(statement.left) == balance["available_usd"] == "-0.0000053"
             house.ledger.set_budget("acme", observed=False)
             house.clock.advance(timedelta(seconds=2))
             refused = client.post(CHAT, json=ASK)
