@@ -88,7 +88,7 @@ def _streams(settings: Settings) -> list[Figure]:
     with served(url) as server:
         asyncio.run(_once(server.url, "/v1/tasks"))
         before = server.resident
-        sizes = []
+        sizes: list[float] = []
         for _ in range(settings.rounds):
             taken, size = asyncio.run(_spread(server, token, many))
             spread.append(taken / 1e9)

@@ -49,6 +49,8 @@ def statements(tree: ast.Module) -> Iterator[str]:
                 )
             case ast.Constant(value=str(text)):
                 yield text
+            case _:
+                pass
 
 
 def tables_named(file: Path) -> set[str]:

@@ -7,7 +7,7 @@ import signal
 import stat
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -27,7 +27,7 @@ TOKEN = re.compile(r"emk_[0-9a-f]{32}_[A-Za-z0-9_-]{43}")
 
 
 @contextmanager
-def serving(folder: Path, stderr: int, *options: str, **variables: str) -> Iterator[IO[str]]:
+def serving(folder: Path, stderr: int, *options: str, **variables: str) -> Generator[IO[str]]:
     """Run `earmark serve --json` with its standard error at *stderr*; gives its standard output."""
     process = subprocess.Popen(
         [*EARMARK, "serve", "--port", "0", "--json", *options],
@@ -91,10 +91,10 @@ def test_on_a_terminal_the_first_token_is_shown_once(tmp_path: Path) -> None:
 
 def test_without_a_terminal_the_first_token_is_in_a_file_of_its_owner(tmp_path: Path) -> None:
     """Beside the store, with mode 0600 and new; where it is is printed, what it is is not."""
+    file = tmp_path / "books.db.token"
     for _ in range(2):
         with serving(tmp_path, log(tmp_path), "--store", "sqlite:///books.db") as said:
             url = started(said)
-            file = tmp_path / "books.db.token"
             assert stat.S_IMODE(file.stat().st_mode) == 0o600
             assert opens(url, file.read_text())
     text = (tmp_path / "log").read_text()

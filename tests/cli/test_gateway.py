@@ -133,7 +133,8 @@ def test_a_service_has_the_gateway_where_its_configuration_says_so(tmp_path: Pat
     ask = {**ASK, "stream": False}
     with UpstreamStub() as stub:
         token = prepared(tmp_path, stub)
-        patient = {"headers": {"authorization": f"Bearer {token}"}, "timeout": LAST_RESORT_S}
+        key = {"authorization": f"Bearer {token}"}
+        patient: dict[str, Any] = {"headers": key, "timeout": LAST_RESORT_S}
         stub.answer(Answer(body=completion(USAGE, model="gpt-4o-mini")))
         with served(tmp_path, "serve") as (_, url):
             missing = httpx2.post(f"{url}/v1/chat/completions", json=ask, **patient)

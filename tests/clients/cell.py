@@ -128,7 +128,7 @@ def _outcomes(cell: Cell, what: Situation, ended: Sequence[tuple[int, str]]) -> 
     if what.mode == "fan" and len(ended) == 1:
         lines = [each for each in ended[0][1].splitlines() if each.strip()]
         return [_outcome(0, each) for each in lines]
-    found = [_outcome(code, said) for code, said in ended]
+    found: list[Outcome] = [_outcome(code, said) for code, said in ended]
     if what.act == "client cancels" and found != ["answered"]:
         return ["stopped"]
     if what.heading == "refused" and cell.arrived == 0:

@@ -129,7 +129,12 @@ class Scene:
         """Decide what the provider answers, and bill it."""
         asked = asked_by(arrived)
         if asked is None:
-            body = {"data": [], "object": "list", "has_more": False, "input_tokens": 10}
+            body: dict[str, Any] = {
+                "data": [],
+                "object": "list",
+                "has_more": False,
+                "input_tokens": 10,
+            }
             return Answer(body=json.dumps(body).encode())
         plan = self.plan(self.arrived, asked)
         self.arrived += 1

@@ -48,14 +48,15 @@ def test_a_field_is_set_alone(ledger: Ledger, name: str) -> None:
     assert len(ledger.entries()) == entries + 2
 
     default = getattr(Budget(path="acme"), name)
-    back = ledger.set_budget("acme", **{name: [0.8, 1] if name == "alerts" else default})
+    again: dict[str, Any] = {name: [0.8, 1] if name == "alerts" else default}
+    back = ledger.set_budget("acme", **again)
     assert fields_of(back) == fields_of(before) | {name: default}
 
 
 @pytest.mark.parametrize("field", PLAIN_FIELDS, ids=lambda field: field.name)
 @pytest.mark.parametrize("wrong", [[], {}, b"x", 1.5, -1, 1 << 63, "\0", "x" * 5000, "\ud800"])
 def test_what_a_plain_field_cannot_be_is_refused(
-    edges: list[Ledger], field: Any, wrong: object
+    edges: list[Ledger], field: Any, wrong: Any
 ) -> None:
     """A value of another type, out of bounds or not printable, naming the field."""
     for books in edges:
@@ -85,7 +86,7 @@ def test_fields_survive_a_restart_and_a_copy(
         kept[1] = ledger.set_budget("back", limits=[], alerts=[0.8, 1], **defaults)
         check_books(ledger)
     assert fields_of(kept[1]) == fields_of(Budget(path="back"))
-    copy_store(*urls, with_holds=False, clock=clock, progress=lambda *_: None)
+    copy_store(*urls, with_holds=False, clock=clock, progress=lambda _, __: None)
     for url in urls:
         with open_ledger(url, clock=clock) as ledger:
             assert ledger.budgets() == kept

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import apsw
 import pytest
@@ -54,6 +54,12 @@ def source(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def target(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Where they are copied to: nothing is there."""
     return STORES[request.param](folder(tmp_path, "target"))
+
+
+def run_sql(file: Path | str, statement: str, *values: int) -> None:
+    """Change a SQLite store behind its back."""
+    with apsw.Connection(str(file)) as connection:
+        cast("Any", connection).execute(statement, values)
 
 
 def folder(parent: Path, name: str) -> Path:
@@ -289,8 +295,7 @@ def test_wrong_books_are_not_copied(tmp_path: Path, clock: ManualClock) -> None:
     """Books that do not add up are found before they are copied; nothing is made of them."""
     source, target = f"sqlite:///{tmp_path}/a.db", f"sqlite:///{tmp_path}/b.db"
     fill(source, clock)
-    with apsw.Connection(f"{tmp_path}/a.db") as db:
-        db.execute("UPDATE account SET settled = settled + 1 WHERE id = 1")
+    run_sql(tmp_path / "a.db", "UPDATE account SET settled = settled + 1 WHERE id = 1")
     with pytest.raises(StoreCorrupt, match=r"the books are wrong \(account 1.*earmark audit"):
         copy(source, target)
     assert is_empty(target)
@@ -314,8 +319,7 @@ def test_a_copy_that_differs_is_not_kept(
     source, target = f"sqlite:///{tmp_path}/a.db", f"sqlite:///{tmp_path}/b.db"
     fill(source, clock)
     open_ledger(target).close()
-    with apsw.Connection(f"{tmp_path}/b.db") as db:
-        db.execute(f"CREATE TRIGGER spoil {trigger}")
+    run_sql(tmp_path / "b.db", f"CREATE TRIGGER spoil {trigger}")
     with pytest.raises(StoreError, match=f"{told}.*nothing was kept"):
         copy(source, target)
     assert is_empty(target)
@@ -325,8 +329,7 @@ def test_a_schema_that_is_too_old_is_told(target: str, tmp_path: Path, clock: Ma
     """A store this program cannot read is refused as when it is opened, and not touched."""
     source = f"sqlite:///{tmp_path}/a.db"
     fill(source, clock)
-    with apsw.Connection(f"{tmp_path}/a.db") as db:
-        db.execute("INSERT INTO migration VALUES (99, 'far', 1)")
+    run_sql(tmp_path / "a.db", "INSERT INTO migration VALUES (99, 'far', 1)")
     with pytest.raises(SchemaMismatch, match="0099_far"):
         copy(source, target)
     assert is_empty(target)
@@ -386,8 +389,7 @@ def test_gaps_in_the_numbers_are_remembered(tmp_path: Path, clock: ManualClock) 
     for pause in (kinds.index("pause"), len(kinds) - 2):
         assert kinds[pause] == "pause"
         broken = shutil.copy(file, tmp_path / f"broken-{pause}.db")
-        with apsw.Connection(str(broken)) as db:
-            db.execute("DELETE FROM entry WHERE seq = ?", (kept[pause].seq,))
+        run_sql(broken, "DELETE FROM entry WHERE seq = ?", kept[pause].seq)
         with open_ledger(f"sqlite:///{broken}", clock=clock) as ledger:
             (problem,) = ledger.audit().problems
             assert "entries stand where" in problem

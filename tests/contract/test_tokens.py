@@ -83,6 +83,7 @@ def test_a_rotated_token_is_the_same_holder(tokens: Tokens, clock: ManualClock) 
     assert (rotated.id, rotated.name, rotated.access) == (made.id, made.name, ACCESS)
     by_old, by_new = tokens.check(old), tokens.check(new)
     assert by_old is not None
+    assert by_new is not None
     assert by_new == tokens.get(made.id) == rotated
     assert (by_old.id, by_old.access) == (by_new.id, by_new.access)
     assert (by_old.expires_at, by_new.expires_at) == (rotated.overlap_until, 0)

@@ -158,11 +158,11 @@ def test_a_file_that_cannot_be_written_is_told_and_comes_back(tmp_path: Path) ->
         assert client.get("/readyz").status_code == 200
         with closing(apsw.Connection(store.removeprefix("sqlite:///"))) as other:
             other.set_busy_timeout(600_000)
-            other.execute("BEGIN IMMEDIATE")
+            other.execute("BEGIN IMMEDIATE")  # pyright: ignore[reportUnknownMemberType]
             until(lambda: client.get("/readyz").status_code == 503)
             assert client.get("/health").status_code == 503
             assert client.get("/v1/tasks").status_code == 200, "it can be read"
-            other.execute("ROLLBACK")
+            other.execute("ROLLBACK")  # pyright: ignore[reportUnknownMemberType]
         until(lambda: client.get("/readyz").status_code == 200)
 
 

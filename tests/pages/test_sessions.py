@@ -144,7 +144,7 @@ def test_behind_tls_the_cookie_is_one_that_no_other_host_can_set(house: PageHous
 
 
 #: What browsers and others say of where a form comes from, and whether it is taken.
-ORIGINS = [
+ORIGINS: list[tuple[dict[str, str], bool]] = [
     ({"Origin": "http://127.0.0.1:8321"}, True),
     ({"Origin": "https://127.0.0.1:8321"}, True),
     ({"Origin": "http://evil.example"}, False),

@@ -81,7 +81,7 @@ def _read() -> None:
 def _settled() -> None:
     from earmark.gateway import stream
 
-    settle: Callable[..., Any] = stream._settle
+    settle: Callable[..., Any] = stream._settle  # pyright: ignore[reportPrivateUsage]
 
     async def settle_and_die(ticket: object) -> None:
         await settle(ticket)

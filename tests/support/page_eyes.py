@@ -9,7 +9,7 @@ from support.lazily import Lazily
 from support.page_site import Site
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Page, StorageState
+    from playwright.sync_api import Browser, BrowserContext, Dialog, Page, StorageState
 
 playwright = Lazily("playwright.sync_api")
 
@@ -65,8 +65,13 @@ class Eyes:
         page = context.new_page()
         host = urlsplit(self.site.url).netloc
         note = self.faults.append
+
+        def dismiss(dialog: "Dialog") -> None:
+            note(dialog.message)
+            dialog.dismiss()
+
         page.on("console", lambda said: note(said.text) if said.type in COMPLAINTS else None)
         page.on("pageerror", lambda error: note(str(error)))
-        page.on("dialog", lambda dialog: (note(dialog.message), dialog.dismiss()))
+        page.on("dialog", dismiss)
         page.on("request", lambda r: None if urlsplit(r.url).netloc == host else note(r.url))
         return page

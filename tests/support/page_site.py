@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -104,7 +104,7 @@ class Site:
 
 
 @contextmanager
-def page_site(folder: Path) -> Iterator[Site]:
+def page_site(folder: Path) -> Generator[Site]:
     """Start a service and a heartbeat on new books; ended with the block."""
     with StubServer() as stub:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("EARMARK_")}

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -106,7 +106,7 @@ class Served:
             self.process.stdout.close()
 
     @contextmanager
-    def client(self) -> Iterator[httpx2.Client]:
+    def client(self) -> Generator[httpx2.Client]:
         """Give a client with the token, which keeps its connections."""
         headers = {"Authorization": f"Bearer {self.token}"}
         with httpx2.Client(base_url=self.url, headers=headers, timeout=LAST_RESORT_S) as client:

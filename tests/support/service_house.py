@@ -1,6 +1,6 @@
 """A service to ask in the same process: an application on a workspace, a token of each scope."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -115,7 +115,7 @@ _usual: list[FastAPI] = []
 @contextmanager
 def application(
     workspace: Workspace, settings: ServiceSettings, clock: ManualClock
-) -> Iterator[FastAPI]:
+) -> Generator[FastAPI]:
     """Give an application on *workspace*; a service that had it before gets it back."""
     if settings != ServiceSettings() or not _usual:
         app = create_app(workspace, settings=settings, clock=clock)
@@ -133,7 +133,7 @@ def application(
 @contextmanager
 def house(
     url: str = "memory:", *, clock: ManualClock | None = None, **settings: Any
-) -> Iterator[House]:
+) -> Generator[House]:
     """Give a service on the books at *url*."""
     clock = clock or ManualClock()
     with open_ledger(url, clock=clock) as ledger, open_workspace(ledger) as steady:

@@ -248,7 +248,7 @@ def main(folder: Path) -> None:
         file = Path(place) / "books.db"
         _write(sqlite, f"sqlite:///{file}")
         with apsw.Connection(str(file)) as connection:
-            connection.pragma("wal_checkpoint(truncate)")
+            connection.pragma("wal_checkpoint(truncate)")  # pyright: ignore[reportUnknownMemberType]
         sqlite.file.write_bytes(gzip.compress(file.read_bytes(), mtime=0))
     with PostgresServer() as server:
         url = server.url(schema="kept_schema")

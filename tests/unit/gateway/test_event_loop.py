@@ -67,11 +67,14 @@ def test_others_are_answered_while_prices_are_loaded(monkeypatch: pytest.MonkeyP
 class Distant(MemoryStore):
     """Books elsewhere, whose accounts take long to read."""
 
-    is_local = False
-
     def __init__(self, slow: Slow) -> None:
         super().__init__()
         self._slow = slow
+
+    @property
+    def is_local(self) -> bool:
+        """No."""
+        return False
 
     def accounts(self, path: str, now: int) -> Any:
         """Return the accounts when told."""

@@ -22,7 +22,7 @@ USAGE: Final = {"prompt_tokens": 12, "completion_tokens": 6, "total_tokens": 18}
 REPLY: Final = Answer(body=completion(USAGE, model="gpt-4o-mini"))
 #: What makes the bound hold, where the client did not write it.
 SPLICED: Final = frozenset({"max_tokens", "max_completion_tokens", "service_tier"})
-ALLOWED: Final = {"apis": {"openai": {"options": {"knob": "text"}}}}
+ALLOWED: Final[dict[str, Any]] = {"apis": {"openai": {"options": {"knob": "text"}}}}
 
 
 @pytest.fixture(scope="module")

@@ -66,6 +66,7 @@ def test_requests_are_counted_by_what_became_of_them(house: GatewayHouse) -> Non
         ("", "refused", "invalid_api_key"): 1,
     }
     (balance,) = house.ledger.balances("acme")
+    assert isinstance(balance.settled, Money)
     assert found["gateway_settled_nano_usd_total", model] == balance.settled.in_nanos
     assert found["gateway_streamed_bytes_total",] == len(passed.content)
     assert ("gateway_held_seconds_total", model) in found
@@ -87,7 +88,7 @@ def test_streams_and_waiting_clients_are_counted_while_they_last() -> None:
         with house.client() as client, client.stream("POST", PATH, json={**ASK, "stream": True}):
             behind = threading.Thread(target=house.post, args=(PATH, {**ASK, "stream": True}))
             behind.start()
-            wakes = threading.Event()
+            wakes, found = threading.Event(), scraped(house)
             for _ in range(round(LAST_RESORT_S / 0.01)):
                 found = scraped(house)
                 if found["gateway_waiting_clients",] and found["gateway_streams",]:

@@ -196,7 +196,7 @@ def test_nobody_looks_when_nobody_listens(workspace: Workspace) -> None:
                 await asyncio.to_thread(add, workspace, title)
                 ((_, data),) = await hears
                 assert data["move"] == "added"
-            assert live._loop is None
+            assert live._loop is None  # pyright: ignore[reportPrivateUsage]
 
     with_live(workspace, scenario)
 
@@ -268,7 +268,8 @@ def test_the_loop_goes_on_when_the_store_comes_back(house: House) -> None:
             hears = asyncio.ensure_future(sse_stream(stream, 2))
             await asyncio.to_thread(add, house.workspace, "a")
             house.line.down = True
-            while not live._trouble:  # noqa: ASYNC110 - each look is a step of the loop's own
+            # Each look is a step of the loop's own.
+            while not live._trouble:  # noqa: ASYNC110 # pyright: ignore[reportPrivateUsage]
                 await asyncio.sleep(0.005)
             house.line.down = False
             await asyncio.to_thread(add, house.workspace, "b")

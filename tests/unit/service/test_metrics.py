@@ -1,13 +1,13 @@
 """Metrics: what the ledger says, in names that stay, with counters that no restart sets back."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_families
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_families  # pyright: ignore[reportUnknownVariableType]
 from prometheus_client.parser import text_string_to_metric_families
 
 from earmark.money import Money
@@ -163,7 +163,7 @@ def test_counters_never_fall(tmp_path: Path) -> None:
     seen: list[Samples] = []
 
     @contextmanager
-    def service() -> Iterator[House]:
+    def service() -> Generator[House]:
         with house(url, clock=clock) as opened:
             yield opened
             seen.append(counters(samples(opened)))

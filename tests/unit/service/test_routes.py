@@ -260,7 +260,12 @@ def test_a_composition_is_a_task_too(house: House) -> None:
     graph = {
         "description": "a test", "version": "0.1.0", "root": {"op": "Const", "value": 1},
     }  # fmt: skip
-    work = {"kind": "composition", "graph": graph, "input": {"a": [1]}, "budget": "0.5"}
+    work: dict[str, Any] = {
+        "kind": "composition",
+        "graph": graph,
+        "input": {"a": [1]},
+        "budget": "0.5",
+    }
     made = house.ok("post", "/v1/tasks", json={"title": "run", "work": work})
     assert made["work"] == work
     work["graph"] = {"root": 1}
@@ -297,11 +302,12 @@ def test_a_patch_is_written_from_the_version_that_was_read(house: House) -> None
     assert (made.json()["version"], made.headers["etag"]) == (1, '"1"')
     off = house.ask("put", at, json={"data": {"enabled": False}}, headers={"If-Match": '"1"'})
     assert off.json()["version"] == 2
-    for body, headers in (
+    late: list[tuple[dict[str, Any], dict[str, str]]] = [
         ({"data": {}, "expected": 1}, {}),
         ({"data": {}}, {"If-Match": '"1"'}),
         ({"data": {}}, {"If-None-Match": "*"}),
-    ):
+    ]
+    for body, headers in late:
         problem = house.no(409, "put", at, json=body, headers=headers)
         assert (problem["code"], problem["stands"]) == ("version_conflict", 2)
     shown = house.ask("get", at)
@@ -317,7 +323,7 @@ def test_a_patch_is_written_from_the_version_that_was_read(house: House) -> None
 )
 def test_an_expectation_that_is_none_is_bad_input(shared: House, headers: dict[str, str]) -> None:
     """Also two that differ: nothing is written by guesswork."""
-    body = {"data": {}, "expected": 1}
+    body: dict[str, Any] = {"data": {}, "expected": 1}
     shared.no(400, "put", "/v1/patches/a/b", json=body, headers=headers)
 
 

@@ -39,7 +39,9 @@ WRITES: dict[tuple[str, str], tuple[str, Any]] = {
     ("post", "/v1/tokens/{token_id}/revoke"): ("admin", None),
 }
 #: Reads that take more than `read`.
-GUARDED_READS = dict.fromkeys(("/v1/audit", "/v1/tokens", "/v1/tokens/{token_id}"), "admin")
+GUARDED_READS: dict[str, str] = dict.fromkeys(
+    ("/v1/audit", "/v1/tokens", "/v1/tokens/{token_id}"), "admin"
+)
 #: What anybody is told: that the process lives, and whether it can work.
 OPEN = {"/livez", "/readyz"}
 
