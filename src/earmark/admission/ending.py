@@ -131,6 +131,8 @@ def ending_from_body(
         InvalidUsage: A body or a usage cannot be priced: the hold is of a declared amount.
         InvalidAmount, InvalidLimit: It is no amount, or *units* are no counts of units.
     """
+    if priced is not None and priced.billed_units is not None and isinstance(reply, bytes):
+        reply = priced.billed_units
     body, repeated = _body(reply)
     if body is None and not isinstance(reply, Usage):
         _check_amount(reply)

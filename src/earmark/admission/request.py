@@ -51,8 +51,9 @@ class OpenOptions(TypedDict, total=False):
             lowered until it fits, and where not even 32 tokens do, it is refused. With `up_to`,
             a larger one is refused.
         api: Whose body the request is: `openai` (Chat Completions), `openai-responses`,
-            `openai-embeddings`, `openai-moderations`, `anthropic`, `anthropic-count-tokens`,
-            `gemini`. If not given that of the provider `anthropic` or `google`, else `openai`.
+            `openai-embeddings`, `openai-moderations`, `openai-images`, `openai-speech`,
+            `anthropic`, `anthropic-count-tokens`, `gemini`. If not given that of the provider
+            `anthropic` or `google`, else `openai`.
         provider: Who is called, by the name its prices have; the maker of the API if not given.
         model: The model, where the URL names it and not the body, as Gemini's does.
         stream: Whether the reply is a stream, where the body does not say it: Gemini's URL does,
@@ -246,6 +247,7 @@ def _bound_body(
             choices=reading.choices,
             host=host,
             counts_choices=counts_choices(api, host),
+            billed_units=bound.fees if request_table(api).billed_units else None,
         ),
     )
 

@@ -13,9 +13,11 @@ from earmark.apis import (
     openai_chat,
     openai_chat_request,
     openai_embeddings,
+    openai_images,
     openai_moderations,
     openai_responses,
     openai_responses_request,
+    openai_speech,
 )
 from earmark.apis.counters import Counter, CounterTable, Fees
 from earmark.apis.options import RequestTable
@@ -69,6 +71,8 @@ APIS: Final[Mapping[str, ApiTables]] = {
             counters=replace(openai_chat.COUNTERS, output=()),
         ),
         _api("openai-moderations", openai_chat, openai_moderations.REQUEST),
+        _api("openai-images", openai_images, openai_images.REQUEST),
+        _api("openai-speech", openai_responses, openai_speech.REQUEST),
         _api("anthropic", anthropic_messages, anthropic_messages_request.REQUEST),
         _api("anthropic-count-tokens", anthropic_messages, anthropic_messages_request.COUNT_TOKENS),
         _api("gemini", gemini, gemini_request.REQUEST, usage_root="usageMetadata"),

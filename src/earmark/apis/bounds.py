@@ -77,8 +77,9 @@ def bound_request(
         return ModelBound(price=price, input_tokens=0, max_output_tokens=0)
     if max_counted_tokens is not None:
         count_endpoint(reading.api)
-        max_counted_tokens += _uncounted_option_tokens(reading.contents, table)
-        max_counted_tokens += reading.contents.kept_tokens
+        max_counted_tokens += _uncounted_tokens(reading.contents, table)
+    if table.billed_units is not None:
+        return _bound_of_units(reading.contents, price)
     if table.output_limits and not reading.contents.names_outputs:
         _refuse_image_and_audio_models(price, table.text_alone)
     return _bound(
@@ -104,9 +105,9 @@ def _check_numbers(
 
 
 def _output_limit(reading: RequestReading, table: RequestTable, default: int) -> int:
-    """Return the limit of output tokens to send, per choice; 0 where there is no output."""
+    """Return the output tokens to ask for, per choice; 0 where there is no output."""
     if not table.output_limits:
-        return 0
+        return reading.max_output_tokens or 0
     requested = reading.max_output_tokens
     budget = reading.contents.least_output_tokens - 1
     if requested is None:
@@ -156,6 +157,16 @@ def _bound(
         least_output_tokens=min(contents.least_output_tokens, max_output_tokens),
         context_window=context_window,
     )
+
+
+def _bound_of_units(contents: Contents, price: Price) -> ModelBound:
+    """Return the bound of a request that is billed for what it holds, and in nothing else."""
+    sold = {rate.kind for tariff in price.tariffs for rate in tariff.rates}
+    others = sold - contents.fees.keys() - {"requests"}
+    if others:
+        kinds = ", ".join(sorted(others))
+        raise unpriced(f"'{price.name}' is billed in {kinds}, which nothing bounds here")
+    return ModelBound(price=price, input_tokens=0, max_output_tokens=0, fees=Usage(contents.fees))
 
 
 def _refuse_searching(price: Price) -> None:
@@ -225,8 +236,9 @@ def _counted_tokens(contents: Contents, encoding: str | None) -> int:
     return tokens + (SCHEMA_TOKENS if contents.schemas else 0)
 
 
-def _uncounted_option_tokens(contents: Contents, table: RequestTable) -> int:
-    """Return the most tokens of the options that a provider's count leaves out."""
+def _uncounted_tokens(contents: Contents, table: RequestTable) -> int:
+    """Return the most tokens of the options, and of what is kept, that a count leaves out."""
     others = without_counted(contents.json_options, table)
     has_schema = not contents.schemas.isdisjoint(others)
-    return json_bound(to_json(others)) + (SCHEMA_TOKENS if has_schema else 0)
+    options = json_bound(to_json(others)) + (SCHEMA_TOKENS if has_schema else 0)
+    return options + contents.kept_tokens

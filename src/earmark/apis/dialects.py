@@ -44,5 +44,5 @@ def own_host(provider: str, api: str) -> str:
 
 def counts_choices(api: str, host: str) -> bool:
     """Whether the server at *host* is known to report the usage of all choices of a call."""
-    dialect = DIALECTS.get(api)
+    dialect = DIALECTS.get(api) or DIALECTS.get(api.partition("-")[0])
     return dialect is not None and dialect.counts_choices(host)

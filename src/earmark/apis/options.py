@@ -5,7 +5,7 @@ tomorrow may bill what no bound of today covers.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
@@ -253,6 +253,12 @@ class RequestTable:
     """Whether its requests cost nothing."""
     text_alone: str = ""
     """How a request asks for an answer of text alone; empty where it cannot."""
+    fixed_output: Callable[[Mapping[str, Any], str], int] | None = None
+    """From the body and the model: the output tokens of one answer at most, where no limit lowers
+    them; `None` where a limit decides, or there are none."""
+    billed_units: Callable[[Mapping[str, Any]], Mapping[str, int]] | None = None
+    """From the body: all that it is billed for, by kind, where its own content is that and no
+    tokens are; `None` where it is billed in tokens."""
     has_template: bool = True
     """Whether the provider wraps the conversation in words of its own."""
     asks_for_stream_usage: bool = False

@@ -27,6 +27,7 @@ _DATED: Final = re.compile(r"-(?:\d{4}-\d{2}-\d{2}|\d{8}|\d{4})")
 #: requests"; Claude API, "Errors: request id"; 2026-11.
 _REQUEST_IDS: Final = ("x-request-id", "request-id", "apim-request-id")
 _LONGEST_ID: Final = 200
+_IMAGES: Final = "output_image_tokens"
 #: The member by which what a stream adds up to says that its events are of several replies.
 SEVERAL_REPLIES: Final = "earmark.several_replies"
 
@@ -49,6 +50,8 @@ class PricedRequest:
     choices: int = 1
     counts_choices: bool = True
     """Whether the server is known to report the usage of all choices."""
+    billed_units: Usage | None = None
+    """All that it is billed for, where its own content says so and its reply does not."""
     host: str = ""
     """The host that is asked: a bill is final of the provider's own host only, and counts
     otherwise where it is more than the counters come to."""
@@ -122,7 +125,7 @@ def _cost_of(body: Mapping[str, Any], request: PricedRequest, written: int | Non
         )
     except InvalidUsage as error:
         return ReplyCost(cost=None, note=f"the usage cannot be read: {error}", failure=error)
-    usage, unknown, bill = reading.usage, reading.unknown, reading.bill
+    usage, unknown, bill = _as_sold(reading.usage, request), reading.unknown, reading.bill
     if bill is not None and bill.is_final:
         return ReplyCost(cost=bill.amount, usage=usage)
     stated = Money() if bill is None else bill.amount
@@ -146,6 +149,17 @@ def _cost_of(body: Mapping[str, Any], request: PricedRequest, written: int | Non
     if doubt:
         return ReplyCost(cost=None, known=cost, usage=usage, unknown=unknown, note=doubt)
     return ReplyCost(cost=cost, usage=usage, note=note)
+
+
+def _as_sold(usage: Usage, request: PricedRequest) -> Usage:
+    """Return *usage* with images as output, of a model of images with one rate for all output.
+
+    The price list writes the rate of images so where a model sells nothing else as output.
+    """
+    if request.api != "openai-images" or _has_price(_IMAGES, request.price):
+        return usage
+    counts = {kind: count for kind, count in usage.counts.items() if kind != _IMAGES}
+    return Usage(counts, tier=usage.tier)
 
 
 def model_of(body: Mapping[str, Any]) -> str | None:

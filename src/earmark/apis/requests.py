@@ -73,14 +73,20 @@ def read_body(
         detail = f"{table.messages} is no list, as a request to API '{api}' has one"
         raise InvalidUsage(detail=detail)
     _check_headers(api, table, headers or {}, allowed)
+    contents = read_contents(api, table, body, allowed, kept)
+    output = requested_output_tokens(table, body)
+    if table.fixed_output is not None:
+        output = contents.least_output_tokens = table.fixed_output(body, named)
+    if table.billed_units is not None:
+        contents.fees.update(table.billed_units(body))
     return RequestReading(
         api=api,
         model=named,
         stream=bool(body.get("stream")),
-        max_output_tokens=requested_output_tokens(table, body),
+        max_output_tokens=output,
         choices=(whole_number(body, table.choices, minimum=1) or 1) if table.choices else 1,
         tier=_tier(table, body),
-        contents=read_contents(api, table, body, allowed, kept),
+        contents=contents,
     )
 
 

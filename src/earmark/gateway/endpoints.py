@@ -30,7 +30,7 @@ EndpointKind = Literal[
 #: Beside a service all paths that begin so are the gateway's, whether taken or refused.
 _MOUNTED: Final = (
     *("/v1/chat", "/v1/messages", "/v1/responses", "/v1/embeddings", "/v1/moderations"),
-    "/v1/models",
+    *("/v1/images", "/v1/audio", "/v1/models"),
     *("/v1/earmark", "/v1beta", "/api/hello"),
 )
 #: Of an unknown path, as a message shows it.
@@ -79,6 +79,8 @@ _POSTS: Final[Mapping[str, _Route]] = {
     "/v1/chat/completions": _route("openai", "held", "/chat/completions"),
     "/v1/embeddings": _route("openai-embeddings", "held", "/embeddings"),
     "/v1/moderations": _MODERATIONS,
+    "/v1/images/generations": _route("openai-images", "held", "/images/generations"),
+    "/v1/audio/speech": _route("openai-speech", "held", "/audio/speech"),
     "/v1/responses": _route("openai-responses", "held", "/responses"),
     "/v1/responses/input_tokens": _route("openai-responses", "free", "/responses/input_tokens"),
     "/v1/messages": _route("anthropic", "held", "/v1/messages", "beta"),

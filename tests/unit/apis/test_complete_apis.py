@@ -16,6 +16,8 @@ from support.split_replies import DIALECTS as SPLIT
 LACKS: Final[dict[str, frozenset[str]]] = {
     # Its replies have no stream, and nobody is asked for them by a stage.
     "openai-embeddings": frozenset({"stream", "dialect", "split"}),
+    "openai-images": frozenset({"stream", "dialect", "split"}),
+    "openai-speech": frozenset({"stream", "dialect", "split"}),
     "openai-moderations": frozenset({"stream", "dialect", "split"}),
     # It answers a number, and costs nothing.
     "anthropic-count-tokens": frozenset({"stream", "dialect", "split"}),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import earmark
 from earmark import Money
-from earmark.apis.api import APIS, REQUEST_APIS, request_table
+from earmark.apis.api import APIS, request_table
 from earmark.apis.bounds import SCHEMA_TOKENS, bound_request
 from earmark.apis.count_margin import parse_margin
 from earmark.apis.options import Option
@@ -142,13 +142,13 @@ def test_no_text_of_a_prompt_is_outside_a_count(api: str) -> None:
 @pytest.mark.parametrize("api", [each for each in APIS if each not in COUNTED])
 def test_an_api_without_a_known_endpoint_is_refused_by_name(api: str) -> None:
     """With what bounds its requests instead."""
-    input_alone = {"openai-embeddings", "openai-moderations"}
-    prompt = {"input": ENGLISH} if api in input_alone else {"messages": USER}
-    body = {"model": "m", **prompt}
+    table = APIS[api].request
+    option = "messages" if table is None else table.messages
+    body = {"model": "m", option: USER if option == "messages" else ENGLISH}
     with pytest.raises(InvalidUsage, match=f"'{api}'"):
         earmark.count_request(body, api=api)
-    if api not in REQUEST_APIS or request_table(api).is_free:
-        return
+    if table is None or table.is_free or table.fixed_output is not None:
+        return  # of a model without a known output nothing is bounded
     with pytest.raises(InvalidUsage, match=f"'{api}'.*earmark\\[tokenizers\\].*context_window"):
         earmark.bound(body, api=api, provider="p", book=BOOK, counted_input_tokens=9)
 

@@ -26,6 +26,11 @@ PARAMS: dict[str, tuple[str, str]] = {
         "openai-moderations",
         "openai.types.moderation_create_params.ModerationCreateParams",
     ),
+    "images": (
+        "openai-images",
+        "openai.types.image_generate_params.ImageGenerateParamsStreaming",
+    ),
+    "speech": ("openai-speech", "openai.types.audio.speech_create_params.SpeechCreateParams"),
     "messages": (
         "anthropic",
         "anthropic.types.message_create_params.MessageCreateParamsNonStreaming",
