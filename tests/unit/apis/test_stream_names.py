@@ -30,7 +30,7 @@ def message(first: dict[str, Any], then: dict[str, Any]) -> list[dict[str, Any]]
     usage = {"input_tokens": 1000, "output_tokens": 10}
 
     def start(more: dict[str, Any]) -> dict[str, Any]:
-        inner = {"id": "r", "model": "m", "content": [], **more}
+        inner: dict[str, Any] = {"id": "r", "model": "m", "content": [], **more}
         return {"type": "message_start", "message": {**inner, "usage": {**usage, **more}}}
 
     end = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": usage}
@@ -48,8 +48,8 @@ def gemini(*heads: dict[str, Any]) -> list[dict[str, Any]]:
 def response(first: dict[str, Any], then: dict[str, Any]) -> list[dict[str, Any]]:
     """Return a stream of a response whose first and last events have these members."""
     usage = {"input_tokens": 1000, "output_tokens": 10}
-    begun = {"id": "r", "model": "m", "output": [], **first}
-    done = {**begun, **then, "status": "completed", "usage": usage}
+    begun: dict[str, Any] = {"id": "r", "model": "m", "output": [], **first}
+    done: dict[str, Any] = {**begun, **then, "status": "completed", "usage": usage}
     return [
         {"type": "response.created", "response": begun},
         {"type": "response.completed", "response": done},

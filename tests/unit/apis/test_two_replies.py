@@ -32,7 +32,7 @@ def chat(identity: str) -> Events:
 def message(identity: str) -> Events:
     """Return the events of one message; the last is its end."""
     usage = {"input_tokens": 1000, "output_tokens": 1}
-    begun = {"id": identity, "model": "m", "content": [], "usage": usage}
+    begun: dict[str, Any] = {"id": identity, "model": "m", "content": [], "usage": usage}
     text = {"type": "text_delta", "text": "hi"}
     return [
         {"type": "message_start", "message": begun},
@@ -62,7 +62,7 @@ def gemini(identity: str) -> Events:
 
 def response(identity: str) -> Events:
     """Return the events of one response."""
-    begun = {"id": identity, "model": "m", "output": []}
+    begun: dict[str, Any] = {"id": identity, "model": "m", "output": []}
     usage = {"input_tokens": 1000, "output_tokens": 10}
     item = {"type": "message", "id": "i", "content": [{"type": "output_text", "text": "hi"}]}
     return [
