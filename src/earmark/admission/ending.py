@@ -132,7 +132,7 @@ def ending_from_body(
         InvalidAmount, InvalidLimit: It is no amount, or *units* are no counts of units.
     """
     if priced is not None and priced.billed_units is not None and isinstance(reply, bytes):
-        reply = priced.billed_units
+        reply = reply if _has_usage(reply) else priced.billed_units
     body, repeated = _body(reply)
     if body is None and not isinstance(reply, Usage):
         _check_amount(reply)
@@ -155,6 +155,13 @@ def ending_from_body(
         request_id=request_id_of(body or {}, headers),
         note=known.note or twice,
     )
+
+
+def _has_usage(reply: bytes) -> bool:
+    try:
+        return "usage" in (_body(reply)[0] or {})
+    except InvalidUsage:
+        return False
 
 
 def _ending_from_usage(usage: Usage, priced: PricedRequest, stated: Mapping[str, int]) -> Ending:

@@ -31,6 +31,7 @@ from earmark.money import AmountLike, Money
 from earmark.pricing.book import LONGEST_CALL_NS, PriceBook
 from earmark.pricing.bound import Bound, DeclaredBound, ModelBound
 from earmark.pricing.price import Price, free
+from earmark.pricing.usage import Usage
 
 #: How long a call waits in the ledger's queue, and how long it may take, by default.
 DEFAULT_WAIT: Final = "5min"
@@ -52,8 +53,8 @@ class OpenOptions(TypedDict, total=False):
             a larger one is refused.
         api: Whose body the request is: `openai` (Chat Completions), `openai-responses`,
             `openai-embeddings`, `openai-moderations`, `openai-images`, `openai-speech`,
-            `anthropic`, `anthropic-count-tokens`, `gemini`. If not given that of the provider
-            `anthropic` or `google`, else `openai`.
+            `openai-transcriptions`, `anthropic`, `anthropic-count-tokens`, `gemini`. If not
+            given that of the provider `anthropic` or `google`, else `openai`.
         provider: Who is called, by the name its prices have; the maker of the API if not given.
         model: The model, where the URL names it and not the body, as Gemini's does.
         stream: Whether the reply is a stream, where the body does not say it: Gemini's URL does,
@@ -247,9 +248,13 @@ def _bound_body(
             choices=reading.choices,
             host=host,
             counts_choices=counts_choices(api, host),
-            billed_units=bound.fees if request_table(api).billed_units else None,
+            billed_units=_billed_units(reading),
         ),
     )
+
+
+def _billed_units(reading: RequestReading) -> Usage | None:
+    return Usage(reading.contents.fees) if request_table(reading.api).billed_units else None
 
 
 def _bound(reading: RequestReading, price: Price, options: OpenOptions) -> ModelBound:

@@ -18,6 +18,7 @@ from earmark.apis import (
     openai_responses,
     openai_responses_request,
     openai_speech,
+    openai_transcriptions,
 )
 from earmark.apis.counters import Counter, CounterTable, Fees
 from earmark.apis.options import RequestTable
@@ -73,6 +74,7 @@ APIS: Final[Mapping[str, ApiTables]] = {
         _api("openai-moderations", openai_chat, openai_moderations.REQUEST),
         _api("openai-images", openai_images, openai_images.REQUEST),
         _api("openai-speech", openai_responses, openai_speech.REQUEST),
+        _api("openai-transcriptions", openai_responses, openai_transcriptions.REQUEST),
         _api("anthropic", anthropic_messages, anthropic_messages_request.REQUEST),
         _api("anthropic-count-tokens", anthropic_messages, anthropic_messages_request.COUNT_TOKENS),
         _api("gemini", gemini, gemini_request.REQUEST, usage_root="usageMetadata"),

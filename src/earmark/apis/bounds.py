@@ -1,6 +1,7 @@
 """From a request to the most it can cost. Pure: no network; the price is given."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -16,7 +17,7 @@ from earmark.pricing.bound import ModelBound
 from earmark.pricing.price import Price
 from earmark.pricing.rates import unpriced
 from earmark.pricing.tokens import count_or_bound, encoding_of, json_bound
-from earmark.pricing.units import MODALITIES
+from earmark.pricing.units import MODALITIES, UNITS
 from earmark.pricing.usage import Usage
 
 #: The output tokens, per choice, of a request that names no limit: there is always a bound.
@@ -79,7 +80,7 @@ def bound_request(
         count_endpoint(reading.api)
         max_counted_tokens += _uncounted_tokens(reading.contents, table)
     if table.billed_units is not None:
-        return _bound_of_units(reading.contents, price)
+        return _bound_of_units(reading.contents.fees, price)
     if table.output_limits and not reading.contents.names_outputs:
         _refuse_image_and_audio_models(price, table.text_alone)
     return _bound(
@@ -159,14 +160,24 @@ def _bound(
     )
 
 
-def _bound_of_units(contents: Contents, price: Price) -> ModelBound:
+def _bound_of_units(units: Mapping[str, int], price: Price) -> ModelBound:
     """Return the bound of a request that is billed for what it holds, and in nothing else."""
     sold = {rate.kind for tariff in price.tariffs for rate in tariff.rates}
-    others = sold - contents.fees.keys() - {"requests"}
+    others = sold - units.keys() - {"requests"}
     if others:
         kinds = ", ".join(sorted(others))
         raise unpriced(f"'{price.name}' is billed in {kinds}, which nothing bounds here")
-    return ModelBound(price=price, input_tokens=0, max_output_tokens=0, fees=Usage(contents.fees))
+    # What is part of another kind is billed as that part.
+    wholes = {
+        whole
+        for whole in units
+        for part in units
+        if part != whole and UNITS[whole].includes(UNITS[part])
+    }
+    fees = Usage({kind: count for kind, count in units.items() if kind not in wholes})
+    return ModelBound(
+        price=price, input_tokens=0, max_output_tokens=0, fees=fees, excluded=frozenset(wholes)
+    )
 
 
 def _refuse_searching(price: Price) -> None:

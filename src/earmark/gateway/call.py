@@ -27,6 +27,7 @@ from earmark.gateway.body import decoded, spliced
 from earmark.gateway.closing import policy_at
 from earmark.gateway.denied import Denied
 from earmark.gateway.endpoints import Endpoint
+from earmark.gateway.form import form_body
 from earmark.gateway.headers import AT_MOST, BUDGET, Pairs, to_client, to_provider
 from earmark.gateway.kept_ids import KeptIds, NewIds
 from earmark.gateway.kept_requests import check_free, kept_tokens_of, new_ids, owned_response
@@ -190,6 +191,9 @@ async def _outgoing(parts: Parts, incoming: ClientRequest, peer: Peer) -> Provid
     check_access(incoming.holder, upstream)
     renamed = written
     if "model" in written and upstream.model != written["model"]:
+        if incoming.endpoint.is_form:
+            words = f"a form passes as it is: name its model '{upstream.model[:100]}' in it"
+            raise Denied(400, "invalid_form", words)
         renamed = {**written, "model": upstream.model}
     is_free = costs_nothing(incoming.endpoint, upstream)
     body = renamed if is_free else with_tier(incoming.holder, incoming.endpoint, renamed)
@@ -200,8 +204,11 @@ async def _outgoing(parts: Parts, incoming: ClientRequest, peer: Peer) -> Provid
 
 def _read(incoming: ClientRequest) -> tuple[dict[str, Any], str]:
     """Return what the body says, and the name of the model that the request is for."""
-    written = decoded(incoming.body)
     endpoint = incoming.endpoint
+    if endpoint.is_form:
+        written = form_body(incoming.headers.get("content-type", ""), incoming.body)
+    else:
+        written = decoded(incoming.body)
     model = endpoint.model or written.get("model", endpoint.default_model)
     if not isinstance(model, str) or not model:
         raise Denied(400, "no_model", "the request names no model")

@@ -50,6 +50,8 @@ class Endpoint:
     """The model, where the URL names it."""
     default_model: str = ""
     """The model of a body that names none, at the API's maker; empty if it has to name one."""
+    is_form: bool = False
+    """Whether its body is a form."""
     stream: bool = False
     """Whether the URL asks for a stream."""
     is_array: bool = False
@@ -75,12 +77,18 @@ _MODERATIONS: Final = _Route(
         api="openai-moderations", kind="held", path="/moderations", default_model=DEFAULT_MODEL
     )
 )
+_TRANSCRIPTIONS: Final = _Route(
+    endpoint=Endpoint(
+        api="openai-transcriptions", kind="held", path="/audio/transcriptions", is_form=True
+    )
+)
 _POSTS: Final[Mapping[str, _Route]] = {
     "/v1/chat/completions": _route("openai", "held", "/chat/completions"),
     "/v1/embeddings": _route("openai-embeddings", "held", "/embeddings"),
     "/v1/moderations": _MODERATIONS,
     "/v1/images/generations": _route("openai-images", "held", "/images/generations"),
     "/v1/audio/speech": _route("openai-speech", "held", "/audio/speech"),
+    "/v1/audio/transcriptions": _TRANSCRIPTIONS,
     "/v1/responses": _route("openai-responses", "held", "/responses"),
     "/v1/responses/input_tokens": _route("openai-responses", "free", "/responses/input_tokens"),
     "/v1/messages": _route("anthropic", "held", "/v1/messages", "beta"),

@@ -18,6 +18,7 @@ LACKS: Final[dict[str, frozenset[str]]] = {
     "openai-embeddings": frozenset({"stream", "dialect", "split"}),
     "openai-images": frozenset({"stream", "dialect", "split"}),
     "openai-speech": frozenset({"stream", "dialect", "split"}),
+    "openai-transcriptions": frozenset({"stream", "dialect", "split"}),
     "openai-moderations": frozenset({"stream", "dialect", "split"}),
     # It answers a number, and costs nothing.
     "anthropic-count-tokens": frozenset({"stream", "dialect", "split"}),

@@ -144,7 +144,8 @@ def test_an_api_without_a_known_endpoint_is_refused_by_name(api: str) -> None:
     """With what bounds its requests instead."""
     table = APIS[api].request
     option = "messages" if table is None else table.messages
-    body = {"model": "m", option: USER if option == "messages" else ENGLISH}
+    asked: dict[str, Any] = {"messages": USER, "file": [{"seconds": 9}]}
+    body = {"model": "m", option: asked.get(option, ENGLISH)}
     with pytest.raises(InvalidUsage, match=f"'{api}'"):
         earmark.count_request(body, api=api)
     if table is None or table.is_free or table.fixed_output is not None:

@@ -31,6 +31,10 @@ PARAMS: dict[str, tuple[str, str]] = {
         "openai.types.image_generate_params.ImageGenerateParamsStreaming",
     ),
     "speech": ("openai-speech", "openai.types.audio.speech_create_params.SpeechCreateParams"),
+    "transcriptions": (
+        "openai-transcriptions",
+        "openai.types.audio.transcription_create_params.TranscriptionCreateParamsStreaming",
+    ),
     "messages": (
         "anthropic",
         "anthropic.types.message_create_params.MessageCreateParamsNonStreaming",

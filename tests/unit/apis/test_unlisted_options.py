@@ -39,7 +39,7 @@ METHODS = {
     ),
 }
 #: APIs whose input is no conversation.
-INPUT_ALONE = {"openai-moderations", "openai-images", "openai-speech"}
+INPUT_ALONE = {*("openai-moderations", "openai-images", "openai-speech"), "openai-transcriptions"}
 #: What each must have of them at least, so that the walk is seen to find any.
 OF_ALL = {"extra_headers", "extra_query", "extra_body", "timeout"}
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import struct
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import earmark
 from earmark.apis.dialects import counts_choices
 from earmark.apis.openai_moderations import REQUEST as MODERATIONS
+from earmark.apis.openai_transcriptions import wav_seconds
 from support.gateway_house import GatewayHouse, gateway_house
 from support.upstream_stub import Answer
 
@@ -195,3 +197,118 @@ def test_speech_is_billed_by_its_characters_and_passes_as_it_came(house: Gateway
     assert house.stub.requests[0].body == json.dumps(ask).encode()
     (hold,) = house.ledger.holds("acme", state=None)
     assert (hold.state, str(hold.settled), str(hold.amount)) == ("settled", "0.00027", "0.00027")
+
+
+def wav(sound: int, *, rate: int = 8000, stated: int | None = None, **header: int) -> bytes:
+    """Return a WAV file of one channel and 16 bits, of so many bytes of sound."""
+    a_second = header.get("a_second", 2 * rate)
+    form = struct.pack("<HHIIHH", header.get("kind", 1), 1, rate, a_second, 2, 16)
+    chunks = b"fmt " + struct.pack("<I", len(form)) + form
+    chunks += b"data" + struct.pack("<I", sound if stated is None else stated) + bytes(sound)
+    return b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WAVE" + chunks
+
+
+def form(*parts: tuple[str, bytes], end: bytes = b"--edge--\r\n") -> bytes:
+    """Return a form of these parts, each with what follows `form-data; ` in its head."""
+    made = b"".join(
+        b"--edge\r\nContent-Disposition: form-data; "
+        + head.encode()
+        + b"\r\n\r\n"
+        + value
+        + b"\r\n"
+        for head, value in parts
+    )
+    return made + end
+
+
+FORM = {"content_type": "multipart/form-data; boundary=edge"}
+WHISPER = ('name="model"', b"whisper-1")
+SOUND = ('name="file"; filename="a.wav"', wav(160_000 - 44))
+HEARD = "/v1/audio/transcriptions"
+
+
+@pytest.mark.parametrize(
+    ("data", "seconds"),
+    [
+        (wav(160_000 - 44), 10),
+        (wav(160_001 - 44), 11),
+        (wav(160_000 - 44, stated=16_000), 10),  # a header that says less
+        (wav(16_000, stated=160_000), 10),  # and one that says more
+        (wav(160_000 - 44, stated=0xFFFF_FFFF), 10),  # written as a stream
+        (wav(160_000 - 44, a_second=8000), 20),
+        (wav(160_000 - 44, a_second=10**9), 10),
+        (wav(160_000 - 44, kind=85), None),  # MP3 in a WAV file
+        (wav(160_000, rate=0), None),
+        (b"ID3" + bytes(999), None),
+        (b"RIFF\0\0\0\0WAVEdata", None),
+    ],
+)
+def test_a_wav_file_lasts_as_long_as_its_bytes(data: bytes, seconds: int | None) -> None:
+    """Its header makes it longer, never shorter; what has no fixed rate has no known length."""
+    assert wav_seconds(data) == seconds
+
+
+def test_a_transcription_is_held_by_its_length_and_passes_byte_for_byte(
+    house: GatewayHouse,
+) -> None:
+    """And is settled by its usage; a text, which has none, by its hold."""
+    usage = b'{"text": "hi", "usage": {"type": "duration", "seconds": 9}}'
+    house.stub.answer(
+        Answer(body=usage), Answer(body=b"hi", headers=[("content-type", "text/plain")])
+    )
+    sent = form(WHISPER, SOUND, ('name="timestamp_granularities[]"', b"word"))
+    first, second = (house.post(HEARD, sent, **FORM) for _ in range(2))
+    assert (first.status_code, first.content, second.content) == (200, usage, b"hi"), first.text
+    assert [each.body for each in house.stub.requests] == [sent, sent]
+    assert house.stub.requests[0].header("content-type") == FORM["content_type"]
+    holds = house.ledger.holds("acme", state=None)
+    assert {(each.state, str(each.amount)) for each in holds} == {("settled", "0.001")}
+    assert {str(each.settled) for each in holds} == {"0.0009", "0.001"}
+
+
+def test_a_file_of_no_known_length_needs_a_bound_of_its_own(fresh: GatewayHouse) -> None:
+    """So does a model that is billed in tokens."""
+    fresh.stub.answer(Answer(body=b"{}"))
+    mp3 = ('name="file"; filename="a.mp3"', b"ID3" + bytes(999))
+    token = fresh.token_for("acme/own", may_bound=True)
+    for sent, words in (
+        (form(WHISPER, mp3), "send a WAV file"),
+        (form(('name="model"', b"gpt-4o-transcribe"), SOUND), "output_tokens"),
+        (form(WHISPER, SOUND, ('name="stream"', b"true")), "'stream'"),
+    ):
+        fresh.stub.requests.clear()
+        reply = fresh.post(HEARD, sent, **FORM)
+        assert (reply.status_code, reply.json()["error"]["code"]) == (400, "unpriced")
+        assert words in reply.json()["error"]["message"]
+        assert fresh.stub.requests == []
+        headers = {"content-type": FORM["content_type"], "x-earmark-at-most": "0.5"}
+        with fresh.client(token) as client:
+            assert client.post(HEARD, content=sent, headers=headers).status_code == 200
+        assert [each.body for each in fresh.stub.requests] == [sent]
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"{}",
+        form(WHISPER),
+        form(WHISPER, WHISPER, SOUND),
+        form(WHISPER, SOUND, SOUND),
+        form(('name="model"', b"openai/whisper-1"), SOUND),
+        form(WHISPER, SOUND, ('name="prompt"; filename="p"', b"x")),
+        form(WHISPER, SOUND, ('name="prompt"', b"a\n--edge\nb")),
+        form(WHISPER, SOUND, ('name="prompt"\r\nX-Odd: 1', b"x")),
+        form(WHISPER, SOUND, ("name=prompt", b"x")),
+        form(WHISPER, SOUND, ('name="prompt"', b"\xff")),
+        form(WHISPER, SOUND, end=b"--edge--\r\nafter"),
+        form(WHISPER, SOUND, end=b""),
+        b"before\r\n" + form(WHISPER, SOUND),
+    ],
+)
+def test_a_form_that_servers_may_read_otherwise_is_refused(
+    fresh: GatewayHouse, sent: bytes
+) -> None:
+    """Whatever else a server finds in it would be unknown here."""
+    reply = fresh.post(HEARD, sent, **FORM)
+    assert (reply.status_code, reply.json()["error"]["code"]) == (400, "invalid_form")
+    assert fresh.stub.requests == []

@@ -26,7 +26,7 @@ CHAT = "/v1/chat/completions"
 GATEWAY = [
     *(("POST", CHAT), ("POST", "/v1/embeddings"), ("POST", "/v1/responses")),
     *(("POST", "/v1/moderations"), ("POST", "/v1/images/generations")),
-    ("POST", "/v1/audio/speech"),
+    *(("POST", "/v1/audio/speech"), ("POST", "/v1/audio/transcriptions")),
     *(("POST", "/v1/responses/input_tokens"), ("POST", "/v1/messages")),
     *(("POST", "/v1/messages/count_tokens"), ("POST", "/v1/models/m:generateContent")),
     *(("POST", "/v1beta/models/m:countTokens"), ("GET", "/v1/models"), ("GET", "/v1/models/m")),
