@@ -95,11 +95,11 @@ def test_only_a_token_that_may_bounds_its_requests(
             assert "dream" in words
             assert "x-earmark-at-most" in words
             assert "--may-bound" in words
-        assert code(client.post("/v1/images/generations", json=IMAGE, headers=AT_MOST)) == (
+        assert code(client.post("/v1/images/edits", json=IMAGE, headers=AT_MOST)) == (
             404,
             "unpriced",
         )
-        assert code(trusted.post("/v1/images/generations", json=IMAGE)) == (404, "unpriced")
+        assert code(trusted.post("/v1/images/edits", json=IMAGE)) == (404, "unpriced")
     assert house.stub.requests == []
     assert house.spent == 0
 
@@ -141,11 +141,11 @@ def test_a_path_that_is_not_listed_is_presumed_in_full(
     """It passes below its provider's address, and no usage in its reply is believed."""
     house.stub.answer(REPLY, Answer(events=(event("a"),), headers=STREAM), Answer(status=400))
     for _ in range(2):
-        reply = trusted.post("/v1/images/generations", json=IMAGE, headers=AT_MOST)
+        reply = trusted.post("/v1/images/edits", json=IMAGE, headers=AT_MOST)
         assert (reply.status_code, reply.headers["x-earmark-hold"]) == (200, "0.25")
-    rejected = trusted.post("/v1/images/generations", json=IMAGE, headers=AT_MOST)
+    rejected = trusted.post("/v1/images/edits", json=IMAGE, headers=AT_MOST)
     assert rejected.status_code == 400
-    assert [each.path for each in house.stub.requests] == ["/v1/images/generations"] * 3
+    assert [each.path for each in house.stub.requests] == ["/v1/images/edits"] * 3
     assert {each.header("authorization") for each in house.stub.requests} == {
         "Bearer sk-the-providers-own"
     }
@@ -153,7 +153,7 @@ def test_a_path_that_is_not_listed_is_presumed_in_full(
     assert holds(house)[:2] == [("presumed", "0.25", "0.25")] * 2
     token = house.token_for("acme", may_bound=True, models=("gpt-4o*",))
     with house.client(token) as client:
-        other = client.post("/v1/images/generations", json=IMAGE, headers=AT_MOST)
+        other = client.post("/v1/images/edits", json=IMAGE, headers=AT_MOST)
         assert code(other) == (403, "not_allowed")
 
 
@@ -175,7 +175,7 @@ def test_a_word_with_a_hyphen_is_no_id(house: GatewayHouse, trusted: httpx2.Clie
         ("/v1/threads/runs", IMAGE),
         ("/v1/images/../files", IMAGE),
         ("/v1/images/%2e%2e/files", IMAGE),
-        ("/v1/images/generations?x=1", IMAGE),
+        ("/v1/images/edits?x=1", IMAGE),
         ("/v1//images", IMAGE),
         ("/v2/images", IMAGE),
         ("/v1/earmark/other", IMAGE),
