@@ -22,8 +22,9 @@ from earmark.ledger.answers import Balance
 from earmark.money import NANOS_PER_USD, Money
 from earmark.service.cached_value import CachedValue
 from earmark.stores.totals import Totals, read_totals
-from earmark.workspace.workspace import Workspace, open_workspace
+from earmark.workspace.workspace import Workspace, open_own_workspace, open_workspace
 
+_SQLITE: Final = "sqlite:"
 #: How old an answer may be, in seconds; and how long it may take.
 FRESH_S: Final = 1.0
 PATIENCE_S: Final = 30.0
@@ -37,11 +38,7 @@ _BUDGET: Final = ("budget",)
 
 
 class Metrics:
-    """The metrics of one service, read beside its requests.
-
-    On PostgreSQL by a connection of their own; on SQLite by the one reader of the store, for which
-    others wait while they are read.
-    """
+    """The metrics of one service, read beside its requests by a connection of their own."""
 
     def __init__(
         self,
@@ -83,10 +80,13 @@ class Metrics:
         self._opened.close()
 
     def _collect(self) -> list[Metric]:
+        self._ledger.sweep()
         if self._workspace is None:
-            self._workspace = self._opened.enter_context(open_workspace(self._ledger))
+            # On PostgreSQL tables have a connection of their own; a file's share its one reader.
+            is_file = self._ledger.store.url.startswith(_SQLITE)
+            opening = open_own_workspace if is_file else open_workspace
+            self._workspace = self._opened.enter_context(opening(self._ledger))
         workspace = self._workspace
-        workspace.ledger.sweep()
         totals = read_totals(workspace.ledger.store, workspace.tables)
         budgets = workspace.budgets.find()
         balances = [

@@ -5,14 +5,20 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_families  # pyright: ignore[reportUnknownVariableType]
 from prometheus_client.parser import text_string_to_metric_families
 
+from earmark.ledger.store import Store
 from earmark.money import Money
+from earmark.service import metrics
 from earmark.service.metrics import FRESH_S
+from earmark.stores.tables import Rows, Tables
+from earmark.stores.totals import Totals, read_totals
 from earmark.testing import ManualClock
+from support.last_resort import LAST_RESORT_S
 from support.ledger_books import STORES
 from support.postgres_session import recycle
 from support.service_house import House, house
@@ -203,6 +209,31 @@ def test_a_sum_of_many_is_the_balances_own(house: House) -> None:
         assert found["budget_settled_usd", path, "usd", "day"] == float(str(balance.settled))
         assert found["budget_spent_usd_total", path, "usd", "day"] == float(str(balance.settled))
         assert found["budget_reserved_usd", path, "usd", "day"] == float(str(balance.held))
+
+
+def test_nobody_waits_while_metrics_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not for the one reader of a file: tokens are checked by it."""
+    begun, answered, replies = Event(), Event(), [False]
+
+    def read_long(store: Store, tables: Tables) -> Totals:
+        def read(_rows: Rows) -> None:
+            begun.set()
+            replies[0] = answered.wait(LAST_RESORT_S)
+
+        tables.read(read)
+        return read_totals(store, tables)
+
+    monkeypatch.setattr(metrics, "read_totals", read_long)
+    with house(f"sqlite:///{tmp_path}/books.db") as opened:
+        scrape = Thread(target=samples, args=(opened,))
+        scrape.start()
+        assert begun.wait(LAST_RESORT_S)
+        assert opened.ask("get", "/v1/budgets").is_success
+        answered.set()
+        scrape.join(LAST_RESORT_S)
+    assert replies == [True]
 
 
 def test_metrics_of_a_store_that_is_gone_are_none(tmp_path: Path) -> None:
