@@ -225,7 +225,7 @@ def test_nobody_waits_while_metrics_are_read(
         tables.read(read)
         return read_totals(store, tables)
 
-    monkeypatch.setattr(metrics, "read_totals", read_long)
+    monkeypatch.setitem(vars(metrics), "read_totals", read_long)
     with house(f"sqlite:///{tmp_path}/books.db") as opened:
         scrape = Thread(target=samples, args=(opened,))
         scrape.start()
