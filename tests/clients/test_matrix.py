@@ -20,11 +20,14 @@ from tests.clients.situations import SITUATIONS
 _CACHE = Path(__file__).parents[2] / "build" / "clients"
 #: Of a program that a person runs; the SDKs are brought into all of them.
 _OF_A_PROGRAM = ("plain", "stream", "refused")
-#: What the suite brings its own SDKs into; `make slow` into all.
+#: What the suite brings its own SDKs into, those of Node and one command; `make slow` into all.
 _SHORT = {
     "openai (Python)": ("plain", "stream", "fan", "refused", "client killed", "gateway killed"),
     "anthropic (Python)": ("stream", "refused", "gateway killed"),
     "openai (Python), Responses": ("stream", "refused"),
+    "openai (Node)": ("stream", "refused"),
+    "anthropic (Node)": ("stream", "refused"),
+    "llm, OpenAI": ("plain", "refused"),
 }
 
 
