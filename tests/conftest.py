@@ -2,7 +2,6 @@
 
 import gc
 import os
-import signal
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +11,7 @@ from earmark.provider.local import LocalModel
 from support.postgres_programs import NoPostgresError
 from support.postgres_server import PostgresServer, Server
 from support.postgres_session import end_session, shared_or_skip
+from support.terminal_signals import restore_terminal_signals
 
 #: How fast examples are made, and how many of them are thrown away by chance, decides nothing.
 settings.register_profile(
@@ -30,15 +30,8 @@ settings.load_profile("suite")
 
 
 def pytest_configure() -> None:
-    """Take signals as a program at a terminal does, however the suite was started.
-
-    `nohup` has SIGHUP ignored, and a shell SIGINT and SIGQUIT of what it runs in the background;
-    programs that tests start would inherit it.
-    """
-    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
-        if signal.getsignal(number) == signal.SIG_IGN:
-            usual = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
-            signal.signal(number, usual)
+    """Programs that tests start are interrupted as at a terminal."""
+    restore_terminal_signals()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

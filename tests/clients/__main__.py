@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Final
 
 from support.last_resort import LAST_RESORT_S
+from support.terminal_signals import restore_terminal_signals
 from tests.clients.cell import Cell, run_cell
 from tests.clients.install import install
 from tests.clients.place import Place
@@ -47,6 +48,7 @@ def main() -> int:
     parser.add_argument("--places", type=int, default=2, help="gateways used side by side")
     parser.add_argument("--show", action="store_true", help="print what each said")
     args = parser.parse_args()
+    restore_terminal_signals()
     cache = args.cache.resolve()
     clients: Sequence[str] = args.client or [*PROGRAMS]
     if _INSIDE not in os.environ:
