@@ -131,8 +131,8 @@ def ending_from_body(
         InvalidUsage: A body or a usage cannot be priced: the hold is of a declared amount.
         InvalidAmount, InvalidLimit: It is no amount, or *units* are no counts of units.
     """
-    if priced is not None and priced.billed_units is not None and isinstance(reply, bytes):
-        reply = reply if _has_usage(reply) else priced.billed_units
+    if priced is not None and priced.may_be_no_json and isinstance(reply, bytes):
+        reply = _usage_or_json(reply, priced, headers or {})
     body, repeated = _body(reply)
     if body is None and not isinstance(reply, Usage):
         _check_amount(reply)
@@ -155,6 +155,24 @@ def ending_from_body(
         request_id=request_id_of(body or {}, headers),
         note=known.note or twice,
     )
+
+
+def _usage_or_json(
+    reply: bytes, priced: PricedRequest, headers: Mapping[str, str]
+) -> bytes | Usage:
+    """Return a reply that its provider calls JSON and that has a usage; else what is billed.
+
+    The text of a transcription is what somebody said, JSON too.
+
+    Raises:
+        InvalidUsage: Its request does not say what is billed either.
+    """
+    kind = next((text for name, text in headers.items() if name.lower() == "content-type"), "")
+    if kind.partition(";")[0].strip().lower() == "application/json" and _has_usage(reply):
+        return reply
+    if priced.billed_units is None:
+        raise InvalidUsage(detail="the reply is no JSON with a usage")
+    return priced.billed_units
 
 
 def _has_usage(reply: bytes) -> bool:

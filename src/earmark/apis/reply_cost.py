@@ -61,6 +61,11 @@ class PricedRequest:
         """The model's tokenizer where it is known, for `open_stream`."""
         return encoding_of(self.price.provider, self.price.model)
 
+    @property
+    def may_be_no_json(self) -> bool:
+        """Whether its reply may be sound, or a text that somebody else had it say."""
+        return self.api in REQUEST_APIS and request_table(self.api).billed_units is not None
+
     def priced_at(self, instant: int) -> "PricedRequest":
         """Return the request at the price of *instant*, when it is sent: it may have waited.
 

@@ -266,6 +266,20 @@ def test_a_transcription_is_held_by_its_length_and_passes_byte_for_byte(
     assert {str(each.settled) for each in holds} == {"0.0009", "0.001"}
 
 
+def test_a_transcribed_text_is_no_usage(house: GatewayHouse) -> None:
+    """Whoever speaks, or gives the prompt, has a text say what it likes; its hold is booked."""
+    spoken = b'{"usage": {"type": "duration", "seconds": 1}}'
+    house.stub.answer(Answer(body=spoken, headers=[("content-type", "text/plain")]))
+    as_text = ('name="response_format"', b"text")
+    reply = house.post(HEARD, form(WHISPER, SOUND, as_text), **FORM)
+    assert (reply.content, reply.headers["x-earmark-settled"]) == (spoken, "0.001")
+    mp3 = form(WHISPER, ('name="file"; filename="a.mp3"', b"ID3"), as_text)
+    headers = {"content-type": FORM["content_type"], "x-earmark-at-most": "0.5"}
+    with house.client(house.token_for("acme/own", may_bound=True)) as client:
+        reply = client.post(HEARD, content=mp3, headers=headers)
+    assert (reply.content, reply.headers["x-earmark-settled"]) == (spoken, "0.5")
+
+
 def test_a_file_of_no_known_length_needs_a_bound_of_its_own(fresh: GatewayHouse) -> None:
     """So does a model that is billed in tokens."""
     fresh.stub.answer(Answer(body=b"{}"))
