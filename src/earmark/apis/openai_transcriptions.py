@@ -58,7 +58,9 @@ def _seconds(body: Mapping[str, Any]) -> Mapping[str, int]:
     files = [mapping(each).get("seconds") for each in items(body["file"])]
     found = [each for each in files if isinstance(each, int) and each > 0]
     if not found or len(found) < len(files):
-        raise unpriced("file: how long it lasts is not known: send a WAV file of PCM")
+        raise unpriced(
+            "file: how long it lasts is not known: send a WAV file of PCM by a name in .wav"
+        )
     return dict.fromkeys(("audio_seconds", "input_audio_seconds"), sum(found))
 
 

@@ -19,6 +19,7 @@ _DISPOSITION: Final = re.compile(
 _CONTENT_TYPE: Final = re.compile(r'[A-Za-z0-9/+._-]+(; ?charset="?utf-8"?)?', re.IGNORECASE)
 _CRLF: Final = b"\r\n"
 _FILE: Final = "file"
+_WAV: Final = ".wav"
 
 
 def form_body(content_type: str, data: bytes) -> dict[str, Any]:
@@ -39,7 +40,7 @@ def form_body(content_type: str, data: bytes) -> dict[str, Any]:
         elif name in found:
             raise _refusal(f"it names '{name}' twice")
         else:
-            found[name] = _text(value) if filename is None else _lasting(value)
+            found[name] = _text(value) if filename is None else _lasting(filename, value)
     if found.keys() & lists.keys():
         raise _refusal("it names a field and a list of it")
     if _FILE not in found:
@@ -78,9 +79,12 @@ def _disposition(head: bytes) -> tuple[str, bool, str | None]:
     return found[1], found[2] is not None, found[3]
 
 
-def _lasting(data: bytes) -> list[dict[str, int]]:
-    """Return how long a file lasts, as its API's table reads it."""
-    seconds = wav_seconds(data)
+def _lasting(filename: str, data: bytes) -> list[dict[str, int]]:
+    """Return how long a file lasts, as its API's table reads it.
+
+    By another name than a WAV file's, a server may read it as what that name says.
+    """
+    seconds = wav_seconds(data) if filename.lower().endswith(_WAV) else None
     return [{}] if seconds is None else [{"seconds": seconds}]
 
 

@@ -287,6 +287,7 @@ def test_a_file_of_no_known_length_needs_a_bound_of_its_own(fresh: GatewayHouse)
     token = fresh.token_for("acme/own", may_bound=True)
     for sent, words in (
         (form(WHISPER, mp3), "send a WAV file"),
+        (form(WHISPER, ('name="file"; filename="a.mp3"', SOUND[1])), "a name in .wav"),
         (form(('name="model"', b"gpt-4o-transcribe"), SOUND), "output_tokens"),
         (form(WHISPER, SOUND, ('name="stream"', b"true")), "'stream'"),
     ):
