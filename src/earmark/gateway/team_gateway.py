@@ -10,6 +10,7 @@ import httpx2
 from earmark.config.values import is_loopback
 from earmark.errors import EarmarkError, InvalidConfig
 from earmark.money import Money
+from earmark.pricing.json_values import mapping
 from earmark.workspace.session_statement import SessionCall, SessionStatement, totals_by_model
 
 _TIMEOUT_S: Final = 30.0
@@ -74,13 +75,16 @@ class TeamGateway:
             reply = self._http.get(f"{self.url}/v1/earmark/{resource}", params=query or {})
             if reply.status_code in _DENIED:
                 raise _no_gateway(self.url, "it does not take the token")
-            if reply.is_success:
-                return reply.json()
-            raise _no_gateway(self.url, f"it answered with HTTP {reply.status_code}")
+            if not reply.is_success:
+                raise _no_gateway(self.url, f"it answered with HTTP {reply.status_code}")
+            found = reply.json()
         except (httpx2.HTTPError, ValueError) as error:
             if isinstance(error, EarmarkError):
                 raise
             raise _no_gateway(self.url, f"it cannot be asked ({type(error).__name__})") from None
+        if mapping(found).get("object") != f"earmark.{resource}":
+            raise _no_gateway(self.url, "what answers there is no gateway of Earmark")
+        return found
 
     def __enter__(self) -> Self:
         return self
