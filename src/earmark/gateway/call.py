@@ -29,11 +29,11 @@ from earmark.gateway.denied import Denied
 from earmark.gateway.endpoints import Endpoint
 from earmark.gateway.form import form_body
 from earmark.gateway.headers import AT_MOST, BUDGET, Pairs, to_client, to_provider
+from earmark.gateway.hold_headers import hold_headers
 from earmark.gateway.kept_ids import KeptIds, NewIds
 from earmark.gateway.kept_requests import check_free, kept_tokens_of, new_ids, owned_response
 from earmark.gateway.key_mask import masked_headers
 from earmark.gateway.large_bodies import LargeBodies, is_large, run_apart
-from earmark.gateway.left import hold_headers
 from earmark.gateway.metrics import GatewayMetrics, RequestRecord
 from earmark.gateway.observed_trees import check_binds, observed_headers
 from earmark.gateway.payers import RequestPayers

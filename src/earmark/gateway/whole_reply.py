@@ -8,9 +8,9 @@ from earmark.admission.ticket import AsyncTicket
 from earmark.errors import InvalidUsage
 from earmark.gateway.answers import raw_headers, send_answer
 from earmark.gateway.headers import to_client
+from earmark.gateway.hold_headers import hold_headers
 from earmark.gateway.kept_ids import NewIds
 from earmark.gateway.key_mask import masked_headers, masked_texts
-from earmark.gateway.left import hold_headers
 from earmark.gateway.sender import read_reply
 from earmark.gateway.stream import UNREAD
 from earmark.ledger.async_ledger import AsyncLedger

@@ -1,4 +1,4 @@
-"""What a client is told of its budget beside an answer. Pure, but for reading the accounts."""
+"""The headers of an answer that say which reservation and budget pay for it, and what is left."""
 
 import logging
 from typing import Final
