@@ -8,7 +8,7 @@ from earmark.admission.charge import Recorder
 from earmark.admission.policy import STRICT, Policy
 from earmark.apis.api import request_table
 from earmark.apis.api_and_provider import CHAT_COMPLETIONS, api_and_provider
-from earmark.apis.bounds import DEFAULT_MAX_TOKENS, bound_request
+from earmark.apis.bounds import DEFAULT_MAX_TOKENS, bound_request, counts_all
 from earmark.apis.count_margin import DEFAULT_MARGIN
 from earmark.apis.dialects import counts_choices, maker_of, own_host
 from earmark.apis.hidden_output import shows_output
@@ -317,6 +317,7 @@ def _declared_price(
         choices=(whole_number(body, table.choices, minimum=1) or 1) if table.choices else 1,
         host=host,
         counts_choices=counts_choices(api, host),
+        counts_all=counts_all(api, body, price.model),
     )
 
 

@@ -3,9 +3,10 @@
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from earmark.apis.api import request_table
+from earmark.apis.api_and_provider import CHAT_COMPLETIONS
 from earmark.apis.content_reader import to_json
 from earmark.apis.contents import Contents
 from earmark.apis.openai_chat import SEARCHING_MODELS
@@ -180,8 +181,23 @@ def _bound_of_units(units: Mapping[str, int], price: Price) -> ModelBound:
     )
 
 
+def counts_all(api: str, body: Mapping[str, Any], model: str) -> bool:
+    """Whether the reply to *body* counts all that it costs, as far as is known.
+
+    Chat Completions count no search, whether the model searches by itself or an option asks for it.
+    """
+    rows = request_table(api).options
+    unseen = (name for name, row in rows.items() if row.billed_unseen)
+    searches = api == CHAT_COMPLETIONS and _searches_by_itself(model)
+    return not searches and all(body.get(name) in (None, False) for name in unseen)
+
+
+def _searches_by_itself(model: str) -> bool:
+    return any(name in model for name in SEARCHING_MODELS)
+
+
 def _refuse_searching(price: Price) -> None:
-    if any(name in price.model for name in SEARCHING_MODELS):
+    if _searches_by_itself(price.model):
         detail = f"'{price.name}' searches by itself and bills it beside its tokens"
         raise unpriced(f"{detail}: use a declared cost")
 

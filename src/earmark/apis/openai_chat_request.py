@@ -30,7 +30,10 @@ from earmark.apis.options import (
 )
 
 _ANOTHER_MODEL: Final = refused("another model may answer, at another price: name one model")
-_SEARCHES: Final = refused("its searches cost what cannot be bounded before the call: leave it out")
+_SEARCHES: Final = replace(
+    refused("its searches cost what cannot be bounded before the call: leave it out"),
+    billed_unseen=True,
+)
 _ANOTHER_MAXIMUM: Final = refused("it may replace the maximum of output tokens: set max_tokens")
 #: Searches, further rounds and another limit may be among what it brings.
 STORED_PROMPT: Final = refused(

@@ -81,6 +81,8 @@ class Option:
     """For a tool the provider runs: the kind of unit each use is billed in beside tokens."""
     maximum: str = ""
     """For such a tool: the field that limits its uses: its own, or one of the whole request."""
+    billed_unseen: bool = False
+    """For `refused`: whether no counter of a reply shows all that it costs."""
     kept: bool = False
     """Whether it names by an id what the provider keeps, such as a file or an earlier answer."""
 

@@ -50,6 +50,8 @@ class PricedRequest:
     choices: int = 1
     counts_choices: bool = True
     """Whether the server is known to report the usage of all choices."""
+    counts_all: bool = True
+    """Whether its reply counts all that it costs: what else it asks for was bounded otherwise."""
     billed_units: Usage | None = None
     """All that it is billed for, where its own content says so and its reply does not."""
     host: str = ""
@@ -200,6 +202,8 @@ def _doubt(
     if request.choices > 1 and not request.counts_choices:
         # llama.cpp's server reports the completion tokens of one choice only (measured, 2026-11).
         return f"this server's usage may count one of {request.choices} choices only"
+    if not request.counts_all:
+        return "the usage counts no searches"
     return ""
 
 

@@ -62,6 +62,23 @@ def test_what_bounds_itself_passes_unchanged(house: GatewayHouse, trusted: httpx
     assert holds(house) == [("settled", "0.25", COST)] * 2
 
 
+@pytest.mark.parametrize(
+    "more",
+    [{"web_search_options": {}}, {"model": "gpt-4o-search-preview"}, {"enable_search": True}],
+)
+def test_searches_that_no_reply_counts_are_presumed(
+    house: GatewayHouse, trusted: httpx2.Client, more: dict[str, Any]
+) -> None:
+    """Chat Completions bills them beside the tokens that its usage has; no search, no doubt."""
+    body: dict[str, Any] = {**STRANGE, **more}
+    house.stub.answer(Answer(body=completion(USAGE, model=body["model"])))
+    assert trusted.post(CHAT, json=body, headers=AT_MOST).status_code == 200
+    unasked = {**STRANGE, "enable_search": False}
+    house.stub.answer(REPLY)
+    assert trusted.post(CHAT, json=unasked, headers=AT_MOST).status_code == 200
+    assert holds(house) == [("presumed", "0.25", "0.25"), ("settled", "0.25", COST)]
+
+
 def test_a_reply_that_does_not_say_its_cost_is_presumed(
     house: GatewayHouse, trusted: httpx2.Client
 ) -> None:
