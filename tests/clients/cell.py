@@ -80,7 +80,7 @@ def run_cell(place: Place, name: str, program: Program, situation: str, cache: P
     cell.samples = scene.samples
     cell.shows_why = _plain(scene.refusal() or "-") in _plain(cell.said)
     cell.outcomes = _outcomes(cell, what, ended)
-    cell.wrong = list(dict.fromkeys(scene.wrong)) + _faults(cell, program, what)
+    cell.wrong = list(dict.fromkeys(scene.wrong)) + _faults(cell, what)
     if what.act and not acted:
         cell.wrong.append("it ended before the first words of a reply")
     return cell
@@ -144,7 +144,7 @@ def _outcome(code: int, said: str) -> Outcome:
     return "half" if "One" in said else "nothing"
 
 
-def _faults(cell: Cell, program: Program, what: Situation) -> list[str]:
+def _faults(cell: Cell, what: Situation) -> list[str]:
     """Return what must not be, whatever the books say."""
     found: list[str] = []
     if what.is_answered and (set(cell.outcomes) != {"answered"} or cell.attempts != 1):
@@ -152,7 +152,7 @@ def _faults(cell: Cell, program: Program, what: Situation) -> list[str]:
     if what.heading == "refused":
         if cell.arrived:
             found.append(f"{cell.arrived} requests were sent beyond the cap")
-        if cell.attempts > program.asks_when_refused:
+        if cell.attempts > 1:
             found.append(f"asked {cell.attempts} times until it took the refusal for one")
         if not cell.shows_why:
             found.append("does not show why it was refused")

@@ -35,8 +35,6 @@ class Program:
     """USD for four at once: about one call's hold, so that they line up."""
     at_terminal: bool = False
     """Whether it runs at a terminal, and goes on after its answer; Esc stops it there."""
-    asks_when_refused: int = 1
-    """How often it was measured to ask until it takes a refusal for one."""
 
     def is_brought_into(self, situation: str) -> bool:
         """Return whether it is tried there; at a terminal only what differs there is."""
@@ -87,7 +85,7 @@ def _node(package: str, script: str, api: str, model: str) -> Program:
     )
 
 
-def _aider(api: str, model: str, fan_cap: str, *, asks_when_refused: int = 1) -> Program:
+def _aider(api: str, model: str, fan_cap: str) -> Program:
     """Return aider, asked once over LiteLLM."""
     command = (
         *("$CACHE/aider/bin/aider", "--no-git", "--yes-always", "--no-check-update"),
@@ -102,7 +100,6 @@ def _aider(api: str, model: str, fan_cap: str, *, asks_when_refused: int = 1) ->
         needs="aider",
         environment={"LITELLM_LOCAL_MODEL_COST_MAP": "True"},
         fan_cap=fan_cap,
-        asks_when_refused=asks_when_refused,
     )
 
 
@@ -172,7 +169,7 @@ PROGRAMS: Final[Mapping[str, Program]] = {
     ),
     "aider, OpenAI": _aider("Chat Completions", f"openai/{_GPT}", "0.3"),
     "aider, Anthropic": _aider("Messages", f"anthropic/{_SONNET}", "1.2"),
-    "aider, Gemini": _aider("Gemini", f"gemini/{_FLASH}", "0.3", asks_when_refused=9),
+    "aider, Gemini": _aider("Gemini", f"gemini/{_FLASH}", "0.3"),
     "llm, OpenAI": _llm("Chat Completions", _GPT, "chat", "0.3"),
     "llm, Anthropic": _llm("Messages", _SONNET, "claude-sonnet-4.5", "1.2"),
     "openai (Python)": _python("openai", "openai_chat", "Chat Completions", _GPT),

@@ -142,7 +142,10 @@ class _AtTerminal:
         until(self.ended)
 
     def kill(self) -> None:
-        pid = int(self._tmux("display-message", "-p", "#{pane_pid}"))
+        try:
+            pid = int(self._tmux("display-message", "-p", "#{pane_pid}"))
+        except subprocess.CalledProcessError:
+            return  # The terminal has ended, and all in it.
         os.kill(pid, signal.SIGKILL)
         until(self.ended)
 
