@@ -1,5 +1,6 @@
 """A gateway that is another program's, as one command's gateway: what its token's calls came to."""
 
+from collections import deque
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Final, Self
@@ -35,12 +36,12 @@ class TeamGateway:
         )
         try:
             self._get("balance")
-            pages = list(self._pages(""))
+            # Of a long-used token there are many: one is kept.
+            ((self._after, calls),) = deque(self._pages(""), maxlen=1)
         except BaseException:
             self._http.close()
             raise
-        self._after = pages[-1][0]
-        self._before = {call["key"] for call in pages[-1][1]}
+        self._before = {call["key"] for call in calls}
 
     def statement(self) -> SessionStatement:
         """Return what the token's calls came to since the session began.

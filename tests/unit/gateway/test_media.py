@@ -20,8 +20,8 @@ from support.upstream_stub import Answer
 @pytest.fixture
 def openai_house(house: GatewayHouse, monkeypatch: pytest.MonkeyPatch) -> GatewayHouse:
     """A gateway whose provider is taken for OpenAI's own host."""
-    for hosts in (MODERATIONS.hosts,):
-        monkeypatch.setitem(hosts, "127.0.0.1", hosts["api.openai.com"])  # pyright: ignore[reportArgumentType] - a dict
+    hosts: Any = MODERATIONS.hosts
+    monkeypatch.setitem(hosts, "127.0.0.1", hosts["api.openai.com"])
     return house
 
 
