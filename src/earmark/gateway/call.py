@@ -53,6 +53,7 @@ from earmark.gateway.stream import (
     pass_stream,
     pass_unread_stream,
 )
+from earmark.gateway.unbooked import says_what_was_sent
 from earmark.gateway.upstreams import Upstream, Upstreams
 from earmark.gateway.whole_reply import REDIRECTS, pass_error, pass_reply
 from earmark.ledger.async_ledger import AsyncLedger
@@ -157,11 +158,26 @@ async def answer(parts: Parts, incoming: ClientRequest, peer: Peer, send: Send) 
     except (KeyReused, ReservationClosed) as error:
         raise await _repeated(parts.ledger, error.key) from None
     parts.metrics.let_in(incoming.record, ticket)
+    progress = SendProgress()
+    with says_what_was_sent(ticket, progress):  # around the ticket, which books at its end too
+        await _answer_held(parts, incoming, outgoing, ticket, new, progress, peer, send)
+
+
+async def _answer_held(
+    parts: Parts,
+    incoming: ClientRequest,
+    outgoing: ProviderRequest,
+    ticket: AsyncTicket,
+    new: NewIds | None,
+    progress: SendProgress,
+    peer: Peer,
+    send: Send,
+) -> None:
     async with ticket:
         try:
-            await check_binds(holder, ticket)
+            await check_binds(incoming.holder, ticket)
             incoming.own.update(observed_headers(ticket))
-            await _send(parts, incoming, outgoing, ticket, new, peer, send)
+            await _send(parts, incoming, outgoing, ticket, new, progress, peer, send)
         except Exception:
             incoming.own.update(await hold_headers(ticket, parts.ledger))
             raise
@@ -363,11 +379,11 @@ async def _send(
     outgoing: ProviderRequest,
     ticket: AsyncTicket,
     new: NewIds | None,
+    progress: SendProgress,
     peer: Peer,
     send: Send,
 ) -> None:
     url, secret = outgoing.upstream.url, outgoing.upstream.secret
-    progress = SendProgress()
     try:
         splicing = partial(spliced, incoming.body, outgoing.written, ticket.body)
         body = await run_apart(incoming.body, splicing)
