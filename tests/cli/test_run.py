@@ -150,7 +150,10 @@ def test_input_from_a_file_and_graph_from_a_pipe(workshop: Shell) -> None:
     ("under", "says"),
     [
         ("new", "no limit stands at 'new' or above it: only the run's own 1 USD holds"),
-        ("acme/new", "no budget stands at 'acme/new': the run's own holds, and those above"),
+        (
+            "acme/new",
+            "no budget stands at 'acme/new': the limits of the run and of those above bind",
+        ),
     ],
 )
 def test_a_payer_nobody_set_is_told_before_the_run(workshop: Shell, under: str, says: str) -> None:

@@ -54,7 +54,7 @@ def warnings_of(payers: Payers, run: RunRecord, *, under: str) -> tuple[str, ...
         own = f"only the run's own {run.limit} USD holds"
         return (f"no limit stands at '{under}' or above it: {own}",)
     if not payers.has_parent:
-        return (f"no budget stands at '{under}': the run's own holds, and those above",)
+        return (f"no budget stands at '{under}': the limits of the run and of those above bind",)
     return ()
 
 

@@ -80,7 +80,10 @@ def test_an_unknown_option_and_a_graph_that_is_no_text_are_named(house: Any) -> 
     ("under", "says"),
     [
         ("acme", ()),
-        ("acme/typo", ("no budget stands at 'acme/typo': the run's own holds, and those above",)),
+        (
+            "acme/typo",
+            ("no budget stands at 'acme/typo': the limits of the run and of those above bind",),
+        ),
         *(
             (path, (f"no limit stands at '{path}' or above it: only the run's own 1 USD holds",))
             for path in ("other", "unlimited", "unlimited/below")
