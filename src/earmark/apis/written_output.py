@@ -28,6 +28,9 @@ def written_choices(body: Mapping[str, Any]) -> int:
     if "candidates" in body:
         contents = (mapping(mapping(each).get("content")) for each in items(body["candidates"]))
         return sum(bool(items(each.get("parts"))) for each in contents)
+    if "data" in body:  # images
+        made = (mapping(each) for each in items(body["data"]))
+        return sum(any(each.get(name) for name in ("b64_json", "url")) for each in made)
     return int(any(v for block in _blocks(body) for k, v in block.items() if k != "type"))
 
 

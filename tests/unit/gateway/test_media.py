@@ -137,6 +137,14 @@ def test_an_image_is_settled_by_its_usage(house: GatewayHouse) -> None:
     assert not counts_choices("openai-images", "127.0.0.1")
 
 
+def test_an_image_that_no_usage_counts_is_presumed(house: GatewayHouse) -> None:
+    """An image is there, and its output is said to be nothing."""
+    house.stub.answer(images(0))
+    reply = house.post("/v1/images/generations", IMAGE)
+    (hold,) = house.ledger.holds("acme", state=None)
+    assert (reply.status_code, hold.state, hold.settled) == (200, "presumed", hold.amount)
+
+
 @pytest.mark.parametrize(
     ("path", "ask", "words"),
     [
