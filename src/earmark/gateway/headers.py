@@ -15,10 +15,12 @@ _HOP_BY_HOP: Final = frozenset(
 )
 #: A client's credentials are the gateway's own, and go nowhere.
 CREDENTIALS: Final = ("authorization", "x-api-key", "x-goog-api-key")
+#: Which organization or project of the key's account pays: whoever runs the gateway chose that.
+_PAYERS: Final = ("openai-organization", "openai-project", "x-goog-user-project")
 #: What the gateway says itself, and what tells of the client's place and network.
 _NOT_SENT: Final = _HOP_BY_HOP | frozenset(
-    {*CREDENTIALS, "api-key", "cookie", "host", "content-length", "accept-encoding", "expect"}
-    | {"forwarded", "via", "x-real-ip", "origin", "referer"}
+    {*CREDENTIALS, *_PAYERS, "api-key", "cookie", "host", "content-length", "accept-encoding"}
+    | {"expect", "forwarded", "via", "x-real-ip", "origin", "referer"}
     # What some servers take for another request than the one that was bounded.
     | {"proxy", "x-host", "x-original-host", "x-original-url", "x-rewrite-url"}
     | {"x-http-method", "x-http-method-override", "x-method-override"}

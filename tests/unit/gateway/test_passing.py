@@ -122,7 +122,10 @@ def test_headers_pass_both_ways_but_for_credentials(house: GatewayHouse) -> None
         )
     )
     more = {
+        "openai-beta": "assistants=v2",
         "openai-organization": "org-1",
+        "openai-project": "proj_1",
+        "x-goog-user-project": "other",
         "cookie": "a=1",
         "x-forwarded-for": "10.0.0.1",
         "x-api-key": house.token,
@@ -130,9 +133,10 @@ def test_headers_pass_both_ways_but_for_credentials(house: GatewayHouse) -> None
     reply = house.post("/v1/chat/completions", ASK, **more)
     (sent,) = house.stub.requests
     assert sent.header("authorization") == f"Bearer {KEYS['OPENAI_API_KEY']}"
-    assert sent.header("openai-organization") == "org-1"
+    assert sent.header("openai-beta") == "assistants=v2"
     assert sent.header("accept-encoding") == "identity"
-    for name in ("cookie", "x-forwarded-for", "x-api-key"):
+    paying = ("openai-organization", "openai-project", "x-goog-user-project")
+    for name in ("cookie", "x-forwarded-for", "x-api-key", *paying):
         assert sent.header(name) is None, name
     assert house.token not in str(sent)
     names = [name.decode() for name, _ in reply.headers.raw]
