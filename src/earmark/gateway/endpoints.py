@@ -122,13 +122,18 @@ _OF_RESPONSES: Final = frozenset({"include", "include[]"})
 _READS_MODELS: Final = re.compile(r"/v1(?:beta)?/models(?:/(.+))?")
 #: A path that may be passed on by its own bound: words alone, as ids have digits or capitals.
 _WORDS: Final = re.compile(r"/v1(?:beta)?((?:/[a-z][a-z_-]*){1,3})")
-#: Below these, things are kept at the provider, which may be another token's, or are done later.
+#: By these words of a path, things are kept at the provider, which may be another token's, are done
+#: later, or give access: each in singular, as a whole part of the path or one of its words.
 _KEPT: Final = frozenset(
-    {"agents", "assistants", "batch", "batches", "caches", "chatkit", "containers", "conversations"}
-    | {"corpora", "earmark", "evals", "files", "fine-tunes", "fine_tuning", "graders"}
-    | {"memory_stores", "models", "operations", "organization", "organizations", "permissions"}
-    | {"realtime", "responses", "sessions", "skills", "threads", "tuning", "uploads"}
-    | {"vector_stores", "videos"}
+    {"agent", "assistant", "async", "batch", "cache", "chatkit", "collection", "container"}
+    | {"conversation", "corpora", "corpus", "dataset", "deferred", "deployment", "document"}
+    | {"earmark", "eval", "file", "finetune", "finetuning", "grader", "index", "indices"}
+    | {"interaction", "job", "knowledge", "library", "memory", "model", "operation"}
+    | {"organization", "prediction"}
+    | {"project", "queue", "realtime", "response", "schedule", "session", "skill", "store", "task"}
+    | {"thread", "tuning", "upload", "vectorstore", "video", "voice", "webhook", "workflow"}
+    | {"account", "apikey", "auth", "authtoken", "certificate", "credential", "invite", "key"}
+    | {"permission", "secret", "serviceaccount", "token", "user"}
 )
 _NO_NAME: Final = frozenset({"", ".", ".."})
 #: Queries that carry a credential, at Google and elsewhere: logs and referrers show them.
@@ -233,10 +238,20 @@ def _stored_response(method: str, raw_path: str) -> _Route | None:
 def _unlisted(raw_path: str, headers: Mapping[str, str]) -> _Route | None:
     """Return what is not listed and brings a bound of its own, which not every token may."""
     found = _WORDS.fullmatch(raw_path)
-    if AT_MOST not in headers or found is None or not _KEPT.isdisjoint(found[1].split("/")):
+    if AT_MOST not in headers or found is None or any(map(_names_kept, found[1].split("/"))):
         return None
     api = api_of_client(raw_path, headers)
     return _route(api, "unlisted", found[1] if api.startswith("openai") else raw_path)
+
+
+def _names_kept(part: str) -> bool:
+    """Return whether a *part* of a path, or a word of it, in singular or plural, is a kept one."""
+    words = part.replace("-", "_").split("_")
+    return any(
+        not _KEPT.isdisjoint({word, word.removesuffix("s"), word.removesuffix("es")})
+        or f"{word.removesuffix('ies')}y" in _KEPT
+        for word in (*words, "".join(words))
+    )
 
 
 def _models(raw_path: str, headers: Mapping[str, str]) -> _Route | None:

@@ -32,6 +32,13 @@ _KEPT_VALUE: Final = re.compile(
     r"(?=[A-Za-z_-]*[0-9])[A-Za-z0-9_-]{8,}"
     r"|(files|cachedContents|tunedModels)/\S+"
 )
+#: The ids of files, which are refused in lists however short they are.
+_FILE_ID: Final = re.compile(r"file[-_][A-Za-z0-9]{3,}")
+#: But for lists of names and texts, such as a tool's parameters.
+_LISTS_OF_WORDS: Final = frozenset(
+    {"allowed_function_names", "allowed_tools", "enum", "examples", "input", "property_ordering"}
+    | {"required", "stop", "stop_sequences"}
+)
 _HUMP: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 #: What names models beside the one that the token allows, or goes on when the answer is there.
 _BESIDE: Final = ("models", "fallbacks", "fallback_models", "background")
@@ -124,7 +131,7 @@ def check_names_nothing_kept(value: object) -> None:
     """
     members = mapping(value)
     for name, inner in members.items():
-        if _is_text(inner) and _names_kept(name, members):
+        if _texts(inner) and _names_kept(name, members):
             words = f"{name[:60]} may name what is kept at the provider, which all tokens share"
             raise Denied(400, "unpriced", f"{words}: leave it out")
         check_names_nothing_kept(inner)
@@ -137,8 +144,11 @@ def _spelt(name: str) -> str:
     return (name if name.isupper() else _HUMP.sub("_", name)).lower().replace("-", "_")
 
 
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) or any(isinstance(each, str) for each in items(value))
+def _texts(value: object) -> list[str]:
+    """Return *value*, if it is a text, or the texts of a list and of the lists in it."""
+    if isinstance(value, str):
+        return [value]
+    return [text for each in items(value) for text in _texts(each)]
 
 
 def _names_kept(name: str, members: Mapping[str, Any]) -> bool:
@@ -149,11 +159,11 @@ def _names_kept(name: str, members: Mapping[str, Any]) -> bool:
         return False
     if spelt in _KEPT or spelt.endswith(_IDS):
         return True
-    return spelt != "model" and _has_kept_value(members[name])
+    texts = _texts(members[name])
+    if spelt not in _LISTS_OF_WORDS and items(members[name]) and _any(_FILE_ID, texts):
+        return True
+    return spelt != "model" and _any(_KEPT_VALUE, texts)
 
 
-def _has_kept_value(value: object) -> bool:
-    return any(
-        isinstance(each, str) and _KEPT_VALUE.fullmatch(each) is not None
-        for each in (value, *items(value))
-    )
+def _any(form: re.Pattern[str], texts: list[str]) -> bool:
+    return any(form.fullmatch(each) is not None for each in texts)

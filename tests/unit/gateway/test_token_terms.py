@@ -178,6 +178,7 @@ def test_a_word_with_a_hyphen_is_no_id(house: GatewayHouse, trusted: httpx2.Clie
     """Nor is the name of a model: only what has the form of a provider's id is refused."""
     house.stub.answer(REPLY)
     body = {**IMAGE, "prompt": "file-sharing", "input": "run-down", "style": ["message-board"]}
+    body["required"] = ["file_path"]  # a parameter of a tool
     assert trusted.post("/v1/images/edits", json=body, headers=AT_MOST).status_code == 200
     assert house.stub.requests[0].json["prompt"] == "file-sharing"
 
@@ -192,6 +193,10 @@ def test_a_word_with_a_hyphen_is_no_id(house: GatewayHouse, trusted: httpx2.Clie
         ("/v1/threads/runs", IMAGE),
         ("/v1/images/../files", IMAGE),
         ("/v1/images/%2e%2e/files", IMAGE),
+        *((f"/v1/{each}", IMAGE) for each in ("auth-tokens", "keys", "apikeys", "service_account")),
+        *((f"/v1/{each}", IMAGE) for each in ("libraries", "indexes", "chat/deferred-completion")),
+        *((f"/v1/{each}", IMAGE) for each in ("video/generations", "async/images", "fine-tunes")),
+        ("/v1beta/interactions", {**IMAGE, "model": "gemini-2.5-flash"}),
         ("/v1/images/edits?x=1", IMAGE),
         ("/v1//images", IMAGE),
         ("/v2/images", IMAGE),
@@ -201,6 +206,8 @@ def test_a_word_with_a_hyphen_is_no_id(house: GatewayHouse, trusted: httpx2.Clie
         ("/v1/images/edits", {**IMAGE, "FILE_ID": "x"}),
         ("/v1/images/edits", {**IMAGE, "input": ["resp_68a1b2c3d4e5"]}),
         ("/v1/images/edits", {**IMAGE, "image": "file-Ab3dEf6h"}),
+        ("/v1/images/edits", {**IMAGE, "reference_images": ["file-abc"]}),
+        ("/v1/images/edits", {**IMAGE, "reference_images": [["a", "resp_68a1b2c3d4e5"]]}),
         ("/v1/images/edits", {**IMAGE, "prompt": {"ID": "pmpt_1"}}),
         ("/v1/images/edits", {**IMAGE, "models": ["dear"]}),
         ("/v1/images/edits", {**IMAGE, "fallbacks": ["dear"]}),
