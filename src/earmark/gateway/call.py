@@ -265,7 +265,7 @@ def _options(parts: Parts, incoming: ClientRequest, outgoing: ProviderRequest) -
 def _is_dry_run(incoming: ClientRequest) -> bool:
     text = incoming.headers.get("x-earmark-dry-run")
     if text is not None and text.strip().lower() not in _YES:
-        raise Denied(400, "unknown_header", "x-earmark-dry-run is 'true', or is left out")
+        raise Denied(400, "unknown_header", "x-earmark-dry-run is 'true' or '1', or is left out")
     return text is not None
 
 
