@@ -1,4 +1,4 @@
-"""A call that was sent, and whose end the books could not take."""
+"""A call that was sent, and then failed here: its books, or whatever followed."""
 
 import logging
 from collections.abc import Generator
@@ -6,7 +6,9 @@ from contextlib import contextmanager
 from typing import Final
 
 from earmark.admission.ticket import AsyncTicket
-from earmark.errors import CallFailed, StoreError
+from earmark.errors import CallFailed, EarmarkError, StoreError
+from earmark.gateway.denied import Denied
+from earmark.gateway.peer import ClientGone
 from earmark.gateway.sender import SendProgress
 
 _LOG: Final = logging.getLogger("earmark.gateway")
@@ -14,28 +16,31 @@ _LOG: Final = logging.getLogger("earmark.gateway")
 
 @contextmanager
 def says_what_was_sent(ticket: AsyncTicket, progress: SendProgress) -> Generator[None]:
-    """Tell the client of a call that was sent, where its books fail, that it is not to be repeated.
+    """Tell the client of a call that was sent, where it failed here, that it is not to be repeated.
 
     It would be billed twice. Its reply does not pass: nothing passes before it is booked.
 
     Raises:
-        CallFailed: The books failed after the call was sent.
+        CallFailed: The books, or something unexpected, failed after the call was sent.
         StoreError: They failed before.
     """
     try:
         yield
-    except StoreError as error:
-        if not progress.began:
+    except Exception as error:
+        is_store = isinstance(error, StoreError)
+        is_told = isinstance(error, EarmarkError | Denied | ClientGone) and not is_store
+        if is_told or not progress.began:
             raise
-        _LOG.error("call '%s' was sent and is not booked: %s", ticket.key, type(error).__name__)
+        # Its type alone: its text may hold a prompt or a key.
+        _LOG.error("call '%s' was sent, and failed by %s", ticket.key, type(error).__name__)
+        why = "the store of the budgets could not take what it cost" if is_store else "then failed"
         ends = (
             "stays held until its deadline, and is then presumed spent unless it is settled before"
             if ticket.charge is None
             else f"is booked at {ticket.charge.settled} USD"
         )
         words = (
-            "the request was sent, and the store of the budgets could not take what it cost: its"
-            f" reply does not pass, and its reservation '{ticket.key}' {ends}; to send it again"
-            " may be billed again"
+            f"the request was sent, and {why}: its reply does not pass, and its reservation"
+            f" '{ticket.key}' {ends}; to send it again may be billed again"
         )
         raise CallFailed(detail=words, billed="unknown") from error

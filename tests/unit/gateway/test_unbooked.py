@@ -55,3 +55,22 @@ def test_a_call_that_was_sent_and_not_booked_is_not_to_be_repeated(
     assert key in {hold.key for hold in holds}
     assert len(holds) == 2
     assert (unsent.status_code, unsent.headers["x-should-retry"]) == (503, "true")
+
+
+def test_what_fails_after_a_call_was_sent_does_not_say_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever it is: the call is presumed at its hold, and named."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError
+
+    with gateway_house() as house, monkeypatch.context() as patch:
+        patch.setattr("earmark.gateway.call.pass_reply", fail)
+        house.stub.answer(Answer(body=completion(USAGE, model="gpt-4o-mini")))
+        reply = house.post("/v1/chat/completions", ASK)
+        (hold,) = house.ledger.holds("acme", state=None)
+    assert (reply.status_code, reply.headers["x-should-retry"]) == (502, "false")
+    message = reply.json()["error"]["message"]
+    assert "the request was sent, and then failed" in message
+    assert f"reservation '{hold.key}' is booked at {hold.amount} USD" in message
