@@ -49,11 +49,26 @@ def test_a_command_spends_on_its_own_budget(house: ExecHouse) -> None:
     assert (done.returncode, done.stdout) == (0, "Mars.\n" * 3)
     statement = house.statement()
     assert statement["budget"].startswith("acme/exec-")
+    assert statement["store"] == f"sqlite:///{house.folder}/books.db"
+    assert f"earmark: {statement['budget']} in {statement['store']}\n" in done.stderr
+    assert statement["notices"] == []
     assert Decimal(statement["settled"]) == 3 * COST == house.stub.bill == house.spent()
     assert (statement["calls"], statement["refused"], statement["exit_code"]) == (3, 0, 0)
     assert set(statement["models"]) == {"openai/gpt-4o-mini"}
     assert f"3 calls: {3 * COST} of 0.001 USD settled, 0 held" in done.stderr
     adds_up(house)
+
+
+def test_where_up_to_alone_binds_it_says_so(house: ExecHouse) -> None:
+    """A budget without limits, as one in books of another folder is: the books are named."""
+    options = ("--budget", "other", "--up-to", "2", "--statement", "statement.json")
+    done = house.run(house.command(*options, "sh", "-c", "echo started >&2"))
+    first, second, *_ = done.stderr.splitlines()
+    said = f"no limit stands on 'other' or above it in sqlite:///{house.folder}/books.db"
+    assert said in first
+    assert (second, done.returncode) == ("started", 0)
+    (notice,) = house.statement()["notices"]
+    assert first == f"earmark: {notice}"
 
 
 def test_the_sessions_of_a_command_are_in_its_statement(house: ExecHouse) -> None:

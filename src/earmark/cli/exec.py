@@ -12,6 +12,7 @@ import typer
 
 from earmark.budget.path import parse_path
 from earmark.cli.child_process import ChildProcess, CommandNotStarted, check_program
+from earmark.cli.exec_notices import notices_of_limits
 from earmark.cli.exec_statement import write_statement
 from earmark.cli.gateway import check_installed
 from earmark.cli.mistyped import refuse_mistyped
@@ -108,7 +109,10 @@ def _with_own_gateway(
         from earmark.gateway.command_session import CommandSession  # noqa: PLC0415
         from earmark.gateway.server import GRACE_S, running  # noqa: PLC0415
 
-        own = CommandSession(ledger, under, most, actor=operator())
+        own = CommandSession(
+            ledger, under, most, actor=operator(), notices=notices_of_limits(ledger, under, most)
+        )
+        _tell(session, own.notices)
         child = ChildProcess()
         with (
             closing(open_tables(ledger.store)) as tables,
@@ -153,6 +157,12 @@ def _with_team_gateway(
         with child.signals():
             code = child.run(client.arguments, client.environment)
             return code, _statement_or_none(session, team.statement)
+
+
+def _tell(session: Session, notices: Sequence[str]) -> None:
+    """Tell people the *notices*; with `--json` they are in the statement alone."""
+    for notice in () if session.json else notices:
+        session.tell(notice)
 
 
 def _statement_or_none(

@@ -39,7 +39,8 @@ def write_statement(
 
 def _lines(statement: "SessionStatement", program: str) -> Iterator[str]:
     totals = statement.totals()
-    yield f"earmark: {statement.budget}"
+    books = "" if statement.store is None else f" in {statement.store}"
+    yield f"earmark: {statement.budget}{books}"
     if statement.models:
         rows = [
             (model, str(each.calls), str(each.settled), str(each.held))

@@ -2,6 +2,7 @@
 
 import hmac
 from collections import Counter
+from collections.abc import Iterable
 from secrets import token_urlsafe
 
 from earmark.errors import CallFailed, NoBudget
@@ -17,7 +18,15 @@ from earmark.workspace.tokens import GATEWAY, TokenRow
 class CommandSession:
     """What one command may spend, who it is to the gateway, and what it was refused."""
 
-    def __init__(self, ledger: Ledger, under: str, up_to: Money | None, *, actor: str) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        under: str,
+        up_to: Money | None,
+        *,
+        actor: str,
+        notices: Iterable[str] = (),
+    ) -> None:
         """Open a budget below *under* that all its calls count on; durable.
 
         Args:
@@ -25,6 +34,7 @@ class CommandSession:
             under: The path of the budget that pays.
             up_to: The most it may spend, on top of the limits above it; `None` for those alone.
             actor: Who starts it.
+            notices: What they should know of it, kept in the statement.
 
         Raises:
             NoBudget: There is no limit: neither *up_to* nor one of the budgets above.
@@ -32,6 +42,7 @@ class CommandSession:
         clock = ledger.clock
         self._ledger = ledger
         self._limit = up_to
+        self.notices = tuple(notices)
         self.budget = f"{under}/exec-{new_run_id(clock)}"
         if up_to is None and not ledger.store.accounts(under, clock.instant()):
             raise NoBudget(budget=under)
@@ -83,6 +94,7 @@ class CommandSession:
         """Return what its calls came to until now."""
         ledger = self._ledger
         return SessionStatement(
+            store=ledger.store.name,
             budget=self.budget,
             models=read_calls(ledger, self.budget, after=self._after),
             limit=self._limit,
@@ -90,4 +102,5 @@ class CommandSession:
             left=usd_left(ledger.store.accounts(self.budget, ledger.clock.instant())),
             refusals=dict(self._refusals),
             last_refusal=self._last_refusal,
+            notices=self.notices,
         )

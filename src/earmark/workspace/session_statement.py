@@ -144,6 +144,10 @@ class SessionStatement(Struct, frozen=True, kw_only=True):
     last_refusal: str = ""
     observed: bool = False
     """Whether its tree is observed, so that no limit binds."""
+    store: str | None = None
+    """The URL of the books, without its password; `None` where they are another program's."""
+    notices: Sequence[str] = ()
+    """What was said before the command started."""
 
     def totals(self) -> CallTotals:
         """Return the totals of all calls."""
@@ -152,6 +156,7 @@ class SessionStatement(Struct, frozen=True, kw_only=True):
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON: amounts are decimal strings in USD."""
         return {
+            "store": self.store,
             "budget": self.budget,
             "limit": _text(self.limit),
             **self.totals().to_json(),
@@ -160,6 +165,7 @@ class SessionStatement(Struct, frozen=True, kw_only=True):
             "refusals": self.refusals,
             "last_refusal": self.last_refusal,
             "observed": self.observed,
+            "notices": list(self.notices),
             "models": {model: totals.to_json() for model, totals in self.models.items()},
         }
 
