@@ -12,7 +12,7 @@ import typer
 
 from earmark.budget.path import parse_path
 from earmark.cli.child_process import ChildProcess, CommandNotStarted, check_program
-from earmark.cli.exec_notices import notices_of_limits
+from earmark.cli.exec_notices import notices_of_limits, notices_of_providers
 from earmark.cli.exec_statement import write_statement
 from earmark.cli.gateway import check_installed
 from earmark.cli.mistyped import refuse_mistyped
@@ -21,10 +21,12 @@ from earmark.cli.store_access import open_books, operator, settings_of
 from earmark.config.assemble import key_from, known_providers
 from earmark.config.settings import Settings
 from earmark.errors import EarmarkError, InvalidConfig, InvalidFile, InvalidUsage
+from earmark.ledger.ledger import Ledger
 from earmark.money import Money
 from earmark.stores.open_tables import open_tables
 
 if TYPE_CHECKING:
+    from earmark.gateway.command_session import CommandSession
     from earmark.workspace.session_statement import SessionStatement
 
 app = group("Run any agent's command under a budget, without changing it.")
@@ -106,13 +108,9 @@ def _with_own_gateway(
         # What a server needs takes a while to load: not before all else is known to be good.
         from earmark.gateway.app import Gateway  # noqa: PLC0415
         from earmark.gateway.client_environment import client_command  # noqa: PLC0415
-        from earmark.gateway.command_session import CommandSession  # noqa: PLC0415
         from earmark.gateway.server import GRACE_S, running  # noqa: PLC0415
 
-        own = CommandSession(
-            ledger, under, most, actor=operator(), notices=notices_of_limits(ledger, under, most)
-        )
-        _tell(session, own.notices)
+        own = _own_session(session, settings, ledger, under, most)
         child = ChildProcess()
         with (
             closing(open_tables(ledger.store)) as tables,
@@ -141,6 +139,20 @@ def _with_own_gateway(
             return code, _statement_or_none(session, own.statement)
 
 
+def _own_session(
+    session: Session, settings: Settings, ledger: Ledger, under: str, most: Money | None
+) -> "CommandSession":
+    """Open the command's budget; tell what to know of it, with `--json` in the statement alone."""
+    from earmark.gateway.command_session import CommandSession  # noqa: PLC0415
+
+    limits = notices_of_limits(ledger, under, most)
+    notices = [*limits, *notices_of_providers(settings, os.environ)]
+    own = CommandSession(ledger, under, most, actor=operator(), notices=notices)
+    for notice in () if session.json else notices:
+        session.tell(notice)
+    return own
+
+
 def _with_team_gateway(
     session: Session, url: str, arguments: Sequence[str]
 ) -> "tuple[int, SessionStatement | None]":
@@ -157,12 +169,6 @@ def _with_team_gateway(
         with child.signals():
             code = child.run(client.arguments, client.environment)
             return code, _statement_or_none(session, team.statement)
-
-
-def _tell(session: Session, notices: Sequence[str]) -> None:
-    """Tell people the *notices*; with `--json` they are in the statement alone."""
-    for notice in () if session.json else notices:
-        session.tell(notice)
 
 
 def _statement_or_none(

@@ -15,6 +15,7 @@ from earmark.admission.call import Provider
 from earmark.admission.policy import ELASTIC, SOFT, STRICT, Policy
 from earmark.apis.bounds import DEFAULT_MAX_TOKENS
 from earmark.clock import Clock
+from earmark.config.makers import MAKERS
 from earmark.config.settings import ProviderSettings, Settings
 from earmark.config.stage_settings import (
     ModelStageSettings,
@@ -33,12 +34,8 @@ from earmark.stages.kinds.python import PythonStage, stage
 
 POLICIES: Final[Mapping[str, Policy]] = {"strict": STRICT, "elastic": ELASTIC, "soft": SOFT}
 
-#: Providers that need no table of their own: the APIs' makers, by the price list's names.
-_MAKERS: Final = {
-    "openai": ProviderSettings.model_construct(api="openai"),
-    "anthropic": ProviderSettings.model_construct(api="anthropic"),
-    "google": ProviderSettings.model_construct(api="gemini"),
-}
+#: Providers that need no table of their own.
+_MAKERS: Final = {name: ProviderSettings.model_construct(api=api) for name, api in MAKERS.items()}
 
 #: Reads the key of a provider from where its settings say; None for one that wants none.
 KeyLookup = Callable[[str, ProviderSettings], str | None]

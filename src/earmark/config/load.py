@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from earmark.config.allowed import AllowedFiles
 from earmark.config.environment import CONFIG, Overlaid, overlay
+from earmark.config.makers import with_makers_apis
 from earmark.config.problems import as_invalid_config
 from earmark.config.settings import Document, Settings, StoreSettings
 from earmark.config.summary import summary
@@ -149,7 +150,7 @@ def settings_in(
 
 def _check(laid: Overlaid, file: str) -> Document:
     try:
-        return Document.model_validate(laid.tables)
+        return Document.model_validate(with_makers_apis(laid.tables))
     except ValidationError as error:
         problem = as_invalid_config(error, file, laid.variables)
     # Out here, so that no trace leads to pydantic's error: it holds values, which may be secret.

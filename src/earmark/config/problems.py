@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from earmark.config.environment import Loc
-from earmark.config.settings import KINDS, known_settings
+from earmark.config.settings import KEY_VARIABLES, KINDS, known_settings
 from earmark.errors import InvalidConfig
 from earmark.setting_types.readers import show
 
@@ -87,7 +87,8 @@ def _sentence(problem: Any, loc: tuple[int | str, ...]) -> str:  # noqa: ANN401 
         case "extra_forbidden":
             return _unknown(str(loc[-1]), known_settings(loc[:-1]))
         case "missing":
-            return "it is needed and not given"
+            one_of = f": give one of {', '.join(KEY_VARIABLES)}" if loc[0] == "providers" else ""
+            return f"it is needed and not given{one_of}"
         case "union_tag_not_found" if isinstance(problem["input"], dict):
             return f"it needs a kind, one of {kinds}"
         case "union_tag_invalid":

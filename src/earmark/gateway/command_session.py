@@ -2,7 +2,7 @@
 
 import hmac
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from secrets import token_urlsafe
 
 from earmark.errors import CallFailed, NoBudget
@@ -19,13 +19,7 @@ class CommandSession:
     """What one command may spend, who it is to the gateway, and what it was refused."""
 
     def __init__(
-        self,
-        ledger: Ledger,
-        under: str,
-        up_to: Money | None,
-        *,
-        actor: str,
-        notices: Iterable[str] = (),
+        self, ledger: Ledger, under: str, up_to: Money | None, *, actor: str, notices: Sequence[str]
     ) -> None:
         """Open a budget below *under* that all its calls count on; durable.
 
@@ -42,7 +36,7 @@ class CommandSession:
         clock = ledger.clock
         self._ledger = ledger
         self._limit = up_to
-        self.notices = tuple(notices)
+        self.notices = notices
         self.budget = f"{under}/exec-{new_run_id(clock)}"
         if up_to is None and not ledger.store.accounts(under, clock.instant()):
             raise NoBudget(budget=under)

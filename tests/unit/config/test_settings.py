@@ -87,7 +87,7 @@ def test_the_documented_example_reads(tmp_path: Path) -> None:
     settings = load(tmp_path, EXAMPLE)
     assert settings.budgets["c8"].limits == (Limit.parse("10 usd per day"),)
     assert settings.budgets["c8"].alerts == (0.8, 1.0)
-    assert settings.budgets["c8/cloud-lu"].timezone is None
+    assert settings.budgets["c8/cloud-lu"].given().get("timezone") is None
     assert [str(x) for x in settings.budgets["c8/cloud-lu"].limits or ()] == [
         "0.5 usd per 30min",
         "3 calls per 30min",
@@ -260,7 +260,7 @@ def test_every_section_can_come_from_the_environment() -> None:
         ("[prices.'local/m']\ninput_mtok = '-1'", 'prices."local/m".input_mtok', "is not from 0"),
         ("[prices.'local/m']\ninput_tokens = '1'", 'prices."local/m"', "'input_tokens' is no kind"),
         ("[prices.m]\ninput_mtok = '1'", 'prices."m"', "provider/model"),
-        ("[providers.x]\nbase_url = 'http://h'", "providers.x.api", "it is needed and not given"),
+        ("[providers.x]\nbase_url = 'http://h'", "providers.x.api", "give one of openai, "),
         ("[providers.x]\napi = 'cohere'", "providers.x.api", "anthropic, gemini, not 'cohere'"),
         ("[providers.'a/b']\napi = 'openai'", 'providers."a/b"', "is no name"),
         ("[providers.x]\napi = 'openai'\nmax_tokens = 0", "providers.x.max_tokens", "from 1 to"),
@@ -425,6 +425,20 @@ def test_the_usual_key_goes_only_to_the_api_s_own_address() -> None:
     assert variable(api="openai") == "OPENAI_API_KEY"
     assert variable(api="openai", base_url="http://elsewhere/v1") is None
     assert variable(api="openai", base_url="http://elsewhere/v1", api_key_env="K") == "K"
+
+
+@pytest.mark.parametrize(
+    ("name", "api"), [("openai", "openai"), ("anthropic", "anthropic"), ("google", "gemini")]
+)
+def test_a_maker_s_table_without_an_api_has_the_maker_s(
+    tmp_path: Path, name: str, api: str
+) -> None:
+    """A table that gives an address alone; at another address it is sent no usual key."""
+    text = f"[providers.{name}]\nbase_url = 'http://elsewhere/v1'\n"
+    found = load(tmp_path, text).providers[name]
+    assert (found.api, found.base_url, found.key_variable) == (api, "http://elsewhere/v1", None)
+    said = load(tmp_path, text + "api = 'openai-responses'\napi_key_env = 'K'").providers[name]
+    assert (said.api, said.key_variable) == ("openai-responses", "K")
 
 
 @pytest.mark.parametrize(

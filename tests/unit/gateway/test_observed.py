@@ -93,7 +93,7 @@ def test_a_command_in_an_observed_tree_is_let_in_and_told(*, dry: bool) -> None:
     """Answers say that the tree is observed and which limit would refuse; so does its statement."""
     with gateway_house("0.0000001 usd total") as house:
         house.ledger.set_budget("acme", observed=True)
-        session = CommandSession(house.ledger, "acme", Money("1"), actor="Ada")
+        session = CommandSession(house.ledger, "acme", Money("1"), actor="Ada", notices=())
         made = Gateway(
             house.ledger,
             session.check_token,
