@@ -117,12 +117,39 @@ def test_two_commands_at_once_share_what_is_above_them(house: ExecHouse) -> None
     assert 0 < house.spent() == house.stub.bill <= Decimal(most)
 
 
+@pytest.mark.parametrize(
+    ("asked", "script_ends_with", "code"),
+    [("POST /v1/batches", 0, 2), ("POST /v1/batches", 7, 7), ("HEAD /", 0, 0)],
+)
+def test_a_refusal_ends_it_with_2_if_that_was_asked_for(
+    house: ExecHouse, asked: str, script_ends_with: int, code: int
+) -> None:
+    """Where the command itself ended well; whether anybody is there is no refusal."""
+    method, path = asked.split()
+    script = (
+        "import http.client, os, sys\n"
+        "host = os.environ['ANTHROPIC_BASE_URL'].removeprefix('http://')\n"
+        "asked = http.client.HTTPConnection(host)\n"
+        f"asked.request('{method}', '{path}')\n"
+        "asked.getresponse().read()\n"
+        f"sys.exit({script_ends_with})\n"
+    )
+    options = ("--budget", "acme", "--statement", "statement.json", "--fail-if-refused")
+    done = house.run(house.command(*options, "--", sys.executable, "-c", script))
+    assert done.returncode == code, done.stderr
+    statement = house.statement()
+    assert (statement["exit_code"], statement["refused"]) == (
+        script_ends_with,
+        int(method == "POST"),
+    )
+
+
 @pytest.mark.parametrize(("script", "code"), [("exit 7", 7), ("kill -KILL $$", 137)])
 def test_its_exit_code_is_the_command_s(house: ExecHouse, script: str, code: int) -> None:
     """And what it read and wrote is its own."""
     done = house.run(house.command("--budget", "acme", "sh", "-c", f"echo out; {script}"))
     assert (done.returncode, done.stdout) == (code, "out\n")
-    assert "no call came: does 'sh' read its API's address" in done.stderr
+    assert "no call came: 'sh' asked no model, or does not read its API's address" in done.stderr
 
 
 def test_a_statement_stays_until_there_is_another_one(house: ExecHouse) -> None:
@@ -164,11 +191,12 @@ def test_its_token_ends_with_it(house: ExecHouse) -> None:
         (("--budget", "acme"), 1, "Missing argument"),
         (("--budget", "/", "true"), 1, "budget path"),
         (("--budget", "acme", "--up-to", "nan", "true"), 1, "nan is not an amount"),
-        (("--budget", "acme", "--statement", "no/such/file", "true"), 1, "no/such/file"),
+        (("--budget", "acme", "--statement", "no/such/file", "true"), 1, "make the folder"),
         (("--budget", "acmee", "true"), 1, "did you mean 'acme'?"),
         (("--budget", "other", "true"), 2, "no limit on 'other' or above it"),
         (("--gateway", "http://127.0.0.1:9", "true"), 1, "EARMARK_GATEWAY_TOKEN"),
         (("--gateway", "http://127.0.0.1:9", "--up-to", "1", "true"), 1, "give no --budget"),
+        (("--gateway", "http://127.0.0.1:9", "--fail-if-refused", "true"), 1, "give no --fail-if"),
     ],
 )
 def test_what_cannot_be_begins_nothing(

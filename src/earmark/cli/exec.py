@@ -20,7 +20,7 @@ from earmark.cli.session import Session, command, group
 from earmark.cli.store_access import open_books, operator, settings_of
 from earmark.config.assemble import key_from, known_providers
 from earmark.config.settings import Settings
-from earmark.errors import EarmarkError, InvalidConfig, InvalidFile, InvalidUsage
+from earmark.errors import EarmarkError, InvalidConfig, InvalidUsage
 from earmark.ledger.ledger import Ledger
 from earmark.money import Money
 from earmark.stores.open_tables import open_tables
@@ -35,10 +35,14 @@ app = group("Run any agent's command under a budget, without changing it.")
 _SPEAKS: Final = {"claude": "anthropic", "codex": "openai"}
 #: Different messages of the gateway that are kept.
 _MOST_MESSAGES: Final = 20
+#: The exit code of a command that ended with 0 and was refused a request.
+_REFUSED: Final = 2
 _TOKEN: Final = "EARMARK_GATEWAY_TOKEN"  # noqa: S105 - the name of a variable
 
 
-@command(app, "exec", options_first=True)
+@command(
+    app, "exec", options_first=True, json_help="Write the statement, on standard error, as JSON."
+)
 def exec_(
     session: Session,
     arguments: Annotated[
@@ -61,12 +65,15 @@ def exec_(
     statement: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the statement there too, as JSON.")
     ] = None,
+    fail_if_refused: Annotated[
+        bool, typer.Option("--fail-if-refused", help="End with 2 where a request was refused.")
+    ] = False,
 ) -> None:
     """Run a command whose model calls are held on a budget; what does not fit is refused.
 
     The command has the terminal, and this one ends with its exit code. What its calls came to is
-    said on standard error. It reads the gateway's address and a token from its environment, where
-    no provider's key is left.
+    said on standard error, with --json as JSON there. It reads the gateway's address and a token
+    from its environment, where no provider's key is left.
     """
     try:
         check_program(arguments[0], os.environ)
@@ -75,15 +82,18 @@ def exec_(
             if gateway is None:
                 settings = settings_of(session)
                 code, found = _with_own_gateway(session, settings, arguments, budget, up_to)
-            elif budget is not None or up_to is not None:
-                detail = (
-                    "a team's gateway has the budget of its token: give no --budget, no --up-to"
-                )
-                raise InvalidUsage(detail=detail)
             else:
+                if budget is not None or up_to is not None:
+                    words = "has the budget of its token: give no --budget, no --up-to"
+                    raise InvalidUsage(detail=f"a team's gateway {words}")
+                if fail_if_refused:
+                    words = "alone knows what was refused: give no --fail-if-refused"
+                    raise InvalidUsage(detail=f"a team's gateway {words}")
                 code, found = _with_team_gateway(session, gateway, arguments)
             if found is not None:
                 write_statement(session, found, arguments[0], code, file)
+                if fail_if_refused and found.refusals:
+                    code = code or _REFUSED
     except CommandNotStarted as error:
         session.tell(str(error))
         raise typer.Exit(error.exit_code) from None
@@ -248,4 +258,6 @@ def _open(path: Path) -> TextIO:
         # What was there stays until there is another statement to write.
         return path.open("a", encoding="utf-8")
     except OSError as error:
-        raise InvalidFile(path=str(path), detail=error.strerror or str(error)) from None
+        why = error.strerror or str(error)
+        hint = "" if path.parent.is_dir() else f": make the folder '{path.parent}' first"
+        raise InvalidUsage(detail=f"--statement '{path}' cannot be written: {why}{hint}") from None

@@ -48,7 +48,10 @@ def _lines(statement: "SessionStatement", program: str) -> Iterator[str]:
         ]
         yield from Table(headings=_HEADINGS, rows=rows).lines()
     elif not statement.refusals:
-        yield f"no call came: does '{program}' read its API's address from the environment?"
+        yield (
+            f"no call came: '{program}' asked no model, or does not read its API's address from the"
+            " environment"
+        )
     limit = "" if statement.limit is None else f" of {statement.limit}"
     left = "" if statement.left is None else f", {statement.left} left"
     calls = "1 call" if totals.calls == 1 else f"{totals.calls} calls"
@@ -59,9 +62,11 @@ def _lines(statement: "SessionStatement", program: str) -> Iterator[str]:
     if totals.released:
         yield f"{totals.released} more failed and were not billed"
     if totals.presumed:
+        can = "once you know what one cost," if statement.store else "whoever runs the gateway can:"
         yield (
-            f"{totals.presumed} USD of it is presumed: what those calls cost is not known"
-            f" (`earmark holds --budget {statement.budget}`)"
+            f"{totals.presumed} USD of it is presumed: what those calls cost is not known."
+            f" `earmark holds --budget {statement.budget}` lists their keys; {can}"
+            " `earmark holds settle KEY USD` books it and frees the rest"
         )
     if statement.refusals:
         reasons = ", ".join(f"{count} {name}" for name, count in statement.refusals.items())

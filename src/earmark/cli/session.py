@@ -89,17 +89,21 @@ CommandBody = Callable[Concatenate[Session, P], None]
 
 
 def command(
-    app: typer.Typer, name: str | None = None, *, options_first: bool = False
+    app: typer.Typer,
+    name: str | None = None,
+    *,
+    options_first: bool = False,
+    json_help: str = Session.JSON_HELP,
 ) -> Callable[[CommandBody[P]], CommandBody[P]]:
     """Make a function of a session a command of *app*, with the options every command takes.
 
     With *options_first* all that follows the first argument is arguments, options of another
-    command among them.
+    command among them. *json_help* says what `--json` does where that is another thing.
     """
     settings = {**_HELP, "allow_interspersed_args": False} if options_first else None
 
     def register(body: CommandBody[P]) -> CommandBody[P]:
-        app.command(name or body.__name__, context_settings=settings)(_typed(body, _run))
+        app.command(name or body.__name__, context_settings=settings)(_typed(body, _run, json_help))
         return body
 
     return register
@@ -131,7 +135,9 @@ def _nothing(_: Session, **_given: object) -> None:
 
 
 def _typed(
-    body: CommandBody[...], run: Callable[[CommandBody[...], typer.Context, dict[str, Any]], None]
+    body: CommandBody[...],
+    run: Callable[[CommandBody[...], typer.Context, dict[str, Any]], None],
+    json_help: str = Session.JSON_HELP,
 ) -> Callable[..., None]:
     """Return a function with the parameters of *body* and the common ones, as Typer reads them."""
 
@@ -145,6 +151,8 @@ def _typed(
         *(each.replace(kind=_KEYWORD) for each in own),
         *_COMMON.parameters.values(),
     ]
+    as_json = Annotated[bool, typer.Option("--json", help=json_help)]
+    parameters[-1] = parameters[-1].replace(annotation=as_json)
     called.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
     called.__annotations__ = {each.name: each.annotation for each in parameters}
     called.__doc__ = body.__doc__

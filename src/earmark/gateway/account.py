@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, Final
 
-from earmark.clock import iso, to_datetime
+from earmark.clock import iso
 from earmark.errors import InvalidUsage, NotFound
 from earmark.gateway.access import Holder
 from earmark.gateway.session_budgets import SessionBudgets
@@ -123,7 +123,7 @@ def _call(reservation: Reservation) -> dict[str, Any]:
         "hold": str(reservation.amount),
         "settled": None if reservation.settled is None else str(reservation.settled),
         "opened_at": iso(reservation.opened),
-        "closed_at": to_datetime(reservation.closed).isoformat() if reservation.closed else None,
+        "closed_at": iso(reservation.closed) if reservation.closed else None,
     }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from secrets import token_urlsafe
 
 from earmark.errors import CallFailed, NoBudget
+from earmark.gateway.endpoints import NO_PAGE
 from earmark.gateway.metrics import refusal_reason
 from earmark.ids import new_key, new_run_id
 from earmark.ledger.ledger import Ledger
@@ -74,10 +75,11 @@ class CommandSession:
         return self._row if same else None
 
     def refused(self, error: Exception) -> None:
-        """Count a request that was answered by *error*; a call that failed is no refusal."""
-        if isinstance(error, CallFailed):
+        """Count a request answered by *error*; a failed call and a health check are none."""
+        reason = refusal_reason(error)
+        if isinstance(error, CallFailed) or reason == NO_PAGE:
             return
-        self._refusals[refusal_reason(error)] += 1
+        self._refusals[reason] += 1
         self._last_refusal = str(error)
 
     def has_calls_under_way(self) -> bool:

@@ -94,6 +94,8 @@ _POSTS: Final[Mapping[str, _Route]] = {
     "/v1/messages": _route("anthropic", "held", "/v1/messages", "beta"),
     "/v1/messages/count_tokens": _route("anthropic", "free", "/v1/messages/count_tokens", "beta"),
 }
+#: Why the gateway's bare address is not answered: no request of a model's was refused.
+NO_PAGE: Final = "no_page"
 _HELLO: Final = "/api/hello"
 _ANSWERED_HERE: Final[Mapping[str, _Route]] = {
     _HELLO: _route("anthropic", "hello"),
@@ -201,6 +203,9 @@ def _find(method: str, raw_path: str, headers: Mapping[str, str]) -> _Route:
         # The websocket that Codex tries first: at a 426 it goes on over HTTP at once.
         words = "no websockets here: post to this path"
         raise Denied(426, "no_websocket", words, headers={"upgrade": "HTTP/1.1"})
+    if raw_path == "/" and method in {"GET", "HEAD"}:
+        # As clients ask whether there is anybody: nothing was refused that they wanted to spend.
+        raise Denied(404, NO_PAGE, f"there is no page here: a health check asks at {_HELLO}")
     raise Denied(
         404,
         "unpriced",

@@ -16,6 +16,11 @@ from earmark.workspace.session_statement import SessionCall, SessionStatement, t
 
 _TIMEOUT_S: Final = 30.0
 _DENIED: Final = frozenset({401, 403})
+_CHECK: Final = "check the address, and that `earmark gateway` runs there"
+_NOT_TAKEN: Final = (
+    "it does not take the token of EARMARK_GATEWAY_TOKEN: it may be mistyped, expired or revoked;"
+    " whoever runs the gateway makes another by `earmark token create` or `rotate`"
+)
 
 
 class TeamGateway:
@@ -75,14 +80,15 @@ class TeamGateway:
         try:
             reply = self._http.get(f"{self.url}/v1/earmark/{resource}", params=query or {})
             if reply.status_code in _DENIED:
-                raise _no_gateway(self.url, "it does not take the token")
+                raise _no_gateway(self.url, _NOT_TAKEN)
             if not reply.is_success:
                 raise _no_gateway(self.url, f"it answered with HTTP {reply.status_code}")
             found = reply.json()
         except (httpx2.HTTPError, ValueError) as error:
             if isinstance(error, EarmarkError):
                 raise
-            raise _no_gateway(self.url, f"it cannot be asked ({type(error).__name__})") from None
+            why = f"it cannot be asked ({type(error).__name__}): {_CHECK}"
+            raise _no_gateway(self.url, why) from None
         if mapping(found).get("object") != f"earmark.{resource}":
             raise _no_gateway(self.url, "what answers there is no gateway of Earmark")
         return found
