@@ -62,6 +62,7 @@ def test_a_command_spends_on_its_own_budget(house: ExecHouse) -> None:
 def test_where_up_to_alone_binds_it_says_so(house: ExecHouse) -> None:
     """A budget without limits, as one in books of another folder is: the books are named."""
     options = ("--budget", "other", "--up-to", "2", "--statement", "statement.json")
+    options = (*options, "--store", "sqlite:///books.db")
     done = house.run(house.command(*options, "sh", "-c", "echo started >&2"))
     first, second, *_ = done.stderr.splitlines()
     said = f"no limit stands on 'other' or above it in sqlite:///{house.folder}/books.db"

@@ -10,6 +10,7 @@ from earmark.config.makers import MAKERS
 from earmark.config.settings import KEY_VARIABLES, Settings
 from earmark.ledger.ledger import Ledger
 from earmark.money import Money
+from earmark.stores.store_url import with_folder
 
 #: Variables by which clients are told where to ask, and the provider that is asked there.
 _ADDRESSES: Final[Mapping[str, str]] = {
@@ -28,9 +29,10 @@ def notices_of_limits(ledger: Ledger, under: str, up_to: Money | None) -> Iterat
     """
     if up_to is None or ledger.store.accounts(under, ledger.clock.instant()):
         return
+    books = with_folder(ledger.store.name)
     yield (
-        f"no limit stands on '{under}' or above it in {ledger.store.name}: only --up-to {up_to}"
-        " binds. Name other books by --store, EARMARK_STORE or [store] url, or set a limit:"
+        f"no limit stands on '{under}' or above it in {books}: only --up-to {up_to} binds. Name"
+        " other books by --store, EARMARK_STORE or [store] url, or set a limit:"
         f" `earmark budget set {under} --limit '10 usd per day'`"
     )
 

@@ -11,6 +11,7 @@ from earmark.gateway.metrics import refusal_reason
 from earmark.ids import new_key, new_run_id
 from earmark.ledger.ledger import Ledger
 from earmark.money import Money
+from earmark.stores.store_url import with_folder
 from earmark.workspace.gateway_access import GatewayAccess
 from earmark.workspace.session_statement import SessionStatement, read_calls, usd_left
 from earmark.workspace.tokens import GATEWAY, TokenRow
@@ -90,7 +91,7 @@ class CommandSession:
         """Return what its calls came to until now."""
         ledger = self._ledger
         return SessionStatement(
-            store=ledger.store.name,
+            store=with_folder(ledger.store.name),
             budget=self.budget,
             models=read_calls(ledger, self.budget, after=self._after),
             limit=self._limit,

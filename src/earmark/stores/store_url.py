@@ -48,3 +48,8 @@ def sqlite_path(url: str) -> str:
     if detail:
         raise InvalidConfig(place="store URL", detail=detail)
     return path
+
+
+def with_folder(url: str) -> str:
+    """Return *url* as it names the same books from every folder: a relative path made absolute."""
+    return f"{SQLITE}{Path(url.removeprefix(SQLITE)).absolute()}" if url.startswith(SQLITE) else url
