@@ -83,12 +83,7 @@ def exec_(
                 settings = settings_of(session)
                 code, found = _with_own_gateway(session, settings, arguments, budget, up_to)
             else:
-                if budget is not None or up_to is not None:
-                    words = "has the budget of its token: give no --budget, no --up-to"
-                    raise InvalidUsage(detail=f"a team's gateway {words}")
-                if fail_if_refused:
-                    words = "alone knows what was refused: give no --fail-if-refused"
-                    raise InvalidUsage(detail=f"a team's gateway {words}")
+                _check_of_team(budget, up_to, fail_if_refused=fail_if_refused)
                 code, found = _with_team_gateway(session, gateway, arguments)
             if found is not None:
                 write_statement(session, found, arguments[0], code, file)
@@ -98,6 +93,17 @@ def exec_(
         session.tell(str(error))
         raise typer.Exit(error.exit_code) from None
     raise typer.Exit(code)
+
+
+def _check_of_team(budget: str | None, up_to: str | None, *, fail_if_refused: bool) -> None:
+    """Refuse options of a gateway of one's own."""
+    if budget is not None or up_to is not None:
+        words = "has the budget of its token: give no --budget, no --up-to"
+    elif fail_if_refused:
+        words = "alone knows what was refused: give no --fail-if-refused"
+    else:
+        return
+    raise InvalidUsage(detail=f"a team's gateway {words}")
 
 
 def _with_own_gateway(
