@@ -268,6 +268,10 @@ _BETAS: Final[dict[str, Option]] = {
         *("tool-search-tool-2025-10-19", "prompt-caching-scope-2026-01-05"),
         *("redact-thinking-2026-02-12", "per-turn-control-2026-07-01", "afk-mode-2026-01-31"),
         *("dangerous-tool-use-2026-09-03", "tool-examples-2025-10-29"),
+        # Messages of the role `system` after the first turn: input as any other message is, "only
+        # the new message is processed as fresh input". Source: platform.claude.com,
+        # "Mid-conversation system messages", 2026-11. Claude Code sends it.
+        "mid-conversation-system-2026-04-07",
     ),
     **dict.fromkeys(
         (

@@ -85,6 +85,11 @@ class BudgetExceeded(Refusal):
         )
         until = "" if self.reason is Reason.TOO_LARGE else _until(self.resets_at)
         remedy = (_REMEDY if self.hold is None else _REMEDY_OF_GROWTH)[self.reason]
+        if self.reason is Reason.EXHAUSTED:
+            limit = f"'AMOUNT {self.unit} {self.window}'"
+            remedy += f" by `earmark budget extend {self.budget} {limit} --until WHEN`"
+            # No waiting brings back what is spent of a limit in total.
+            remedy += ", or wait" if self.resets_at is not None and self.hold is None else ""
         return f"{who}: {numbers}; {remedy}{until}"
 
 
@@ -100,7 +105,7 @@ _REMEDY = {
     Reason.TOO_LARGE: "it is more than the whole limit: ask for less or raise the limit",
     Reason.PAUSED: "the budget is paused: resume it",
     Reason.UNPRICED: "its cost is unknown: give it a price or a bound",
-    Reason.EXHAUSTED: "it is spent: extend the budget, or wait",
+    Reason.EXHAUSTED: "it is spent: extend the budget",
     Reason.HELD: "it is held by what is in flight: wait for that to settle",
 }
 

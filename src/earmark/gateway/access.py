@@ -56,8 +56,8 @@ class Holders:
         if found is not None:
             return found
         words = (
-            "this needs a token of the gateway, as the API key: `earmark token create NAME"
-            " --budget PATH` makes one"
+            "this needs a token of the gateway that is valid, as the API key: ask whoever made"
+            " yours for another; `earmark token create NAME --budget PATH` makes one"
         )
         raise Denied(401, "invalid_api_key", words, headers={"www-authenticate": "Bearer"})
 

@@ -19,6 +19,8 @@ CLAUDE_CODE = (
     ("api", "headers"),
     [
         ("anthropic", {"Anthropic-Beta": CLAUDE_CODE, "x-app": "cli", "authorization": "…"}),
+        # Of Claude Code 2.1.197.
+        ("anthropic", {"anthropic-beta": "mid-conversation-system-2026-04-07"}),
         ("anthropic", {"anthropic-beta": "", "anthropic-version": "2023-06-01"}),
         ("openai", {"OpenAI-Beta": "assistants=v2", "openai-organization": "o"}),
     ],
@@ -51,7 +53,8 @@ def test_an_unknown_beta_is_refused_by_its_name(
 def test_a_beta_can_be_vouched_for() -> None:
     """What the user allows passes; what the table refuses stays refused."""
     headers = {"anthropic-beta": "x-2027-01-01"}
-    with pytest.raises(BudgetExceeded, match=r'\[apis.anthropic.options\] "x-2027-01-01" = "text"'):
+    words = r'\[apis.anthropic.options\] "x-2027-01-01" = "text"'
+    with pytest.raises(BudgetExceeded, match=words):
         read_body("anthropic", BODY, headers=headers)
     assert read_body("anthropic", BODY, headers=headers, allowed={"x-2027-01-01"}).model == "m"
     refused = {"anthropic-beta": "managed-agents-2026-04-01"}
