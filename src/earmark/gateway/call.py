@@ -229,7 +229,7 @@ def _read(incoming: ClientRequest) -> tuple[dict[str, Any], str]:
     if not isinstance(model, str) or not model:
         raise Denied(400, "no_model", "the request names no model")
     if endpoint.kind == "unlisted":
-        check_self_bounded(written)
+        check_self_bounded(incoming.holder, written)
     return written, model
 
 
@@ -339,7 +339,9 @@ def _self_bounded_too(
         return call(outgoing.body, **options)
     except BudgetExceeded as refusal:
         own = self_bounded(incoming.holder, incoming.headers, options, refusal)
-        check_self_bounded(outgoing.written)  # no table says any more what an id is of
+        check_self_bounded(
+            incoming.holder, outgoing.written
+        )  # no table says any more what an id is of
         return call(outgoing.renamed, **own)
 
 

@@ -40,8 +40,17 @@ _LISTS_OF_WORDS: Final = frozenset(
     | {"required", "stop", "stop_sequences"}
 )
 _HUMP: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-#: What names models beside the one that the token allows, or goes on when the answer is there.
-_BESIDE: Final = ("models", "fallbacks", "fallback_models", "background")
+#: What names models beside the one that is asked, or goes on when the answer is there.
+_BESIDE: Final = frozenset({"models", "fallbacks", "fallback_models", "background"})
+#: What names another model, or what has one, at any depth; and what ends a name that does.
+_ANOTHER: Final = frozenset({"fallback", "fallbacks", "preset", "agent", "agents"})
+_MODELS: Final = ("_model", "_models", "_model_name")
+#: What holds a user's own words, or a schema's: no name in it is an option.
+_OWN_WORDS: Final = frozenset(
+    {"metadata", "content", "contents", "system", "arguments", "args", "properties", "schema"}
+    | {"input_schema", "json_schema", "response_schema", "response_json_schema"}
+    | {"parameters_json_schema"}
+)
 #: The ids of a call of the client's own tools, which is in the conversation itself.
 _OF_CALLS: Final = frozenset({"call_id", "tool_call_id", "tool_use_id"})
 _CALLS: Final = frozenset({"function", "function_call", "tool_use", "custom", "custom_tool_call"})
@@ -107,7 +116,7 @@ def with_own_bound(holder: Holder, options: OpenOptions, amount: Money) -> OpenO
     return changed
 
 
-def check_self_bounded(body: Mapping[str, Any]) -> None:
+def check_self_bounded(holder: Holder, body: Mapping[str, Any]) -> None:
     """Refuse a body whose bound nobody checks and that may do more than its own model's one call.
 
     Raises:
@@ -116,9 +125,30 @@ def check_self_bounded(body: Mapping[str, Any]) -> None:
     """
     for name in body:
         if _spelt(name) in _BESIDE:
-            words = "may ask other models than its token allows, or go on unseen: leave it out"
-            raise Denied(400, "unpriced", f"{name[:60]} {words}")
+            raise _may_ask_others(name)
+    if holder.access.models:
+        _check_names_no_model({name: each for name, each in body.items() if name != "model"})
     check_names_nothing_kept(body)
+
+
+def _check_names_no_model(value: object) -> None:
+    """Refuse a member, at any depth, by which another model may answer, such as a tool's."""
+    members = mapping(value)
+    for name, inner in members.items():
+        spelt = _spelt(name)
+        if inner is not None and (spelt in _ANOTHER or f"_{spelt}".endswith(_MODELS)):
+            raise _may_ask_others(name)
+        # The settings of a tool that the provider runs have the name of a function's schema.
+        is_schema = spelt == "parameters" and members.get("type", "function") == "function"
+        if not is_schema and spelt not in _OWN_WORDS:
+            _check_names_no_model(inner)
+    for inner in items(value):
+        _check_names_no_model(inner)
+
+
+def _may_ask_others(name: str) -> Denied:
+    words = "may ask other models than its token allows, or go on unseen: leave it out"
+    return Denied(400, "unpriced", f"{name[:60]} {words}")
 
 
 def check_names_nothing_kept(value: object) -> None:
