@@ -197,7 +197,7 @@ def _whole_count(path: str, value: object) -> int:
 
 def _rounded_up(path: str, value: object) -> int:
     """Return a duration in whole seconds, counted up."""
-    if _is_number(value) and 0 <= value < _ABSURD:
+    if is_number(value) and 0 <= value < _ABSURD:
         return math.ceil(value)
     raise InvalidUsage(detail=f"{path} is {shown(value)!r}; a count is a whole number")
 
@@ -275,13 +275,14 @@ def _merged_value(
     lists = items(before), items(after)
     if all(lists):
         return _merged_entries(*lists, combine, depth)
-    if _is_number(before) and _is_number(after):
+    if is_number(before) and is_number(after):
         return combine(before, after)
     holds_counters = bool(objects[0] or lists[0])
     return before if holds_counters and not after else after
 
 
-def _is_number(value: object) -> TypeGuard[int | float | Decimal]:
+def is_number(value: object) -> TypeGuard[int | float | Decimal]:
+    """Whether a JSON value is a number, and a finite one where it is a `Decimal`."""
     if isinstance(value, Decimal):
         return value.is_finite()
     return isinstance(value, int | float) and not isinstance(value, bool)

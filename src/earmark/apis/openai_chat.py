@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from earmark.apis.counters import INFORMATION, Counter, CounterTable, Fees, counter
+from earmark.apis.counters import INFORMATION, Counter, CounterTable, Fees, counter, is_number
+from earmark.errors.inputs import shown
 from earmark.pricing.json_values import items, mapping
 
 #: Models that search by themselves and bill it beside their tokens. Source: OpenAI, "Web search",
@@ -105,16 +106,22 @@ def fees(body: Mapping[str, Any]) -> Fees:
 
     They cost many times what text does. Source: OpenRouter, "Image generation" (`message.images`);
     OpenAI API reference, "The chat completion object" (`message.audio`); 2026-11.
+    Rejected predictions that are more than the completion are not counted in it, but billed.
     """
-    details = mapping(mapping(body.get("usage")).get("completion_tokens_details"))
-    unknown = (
+    usage = mapping(body.get("usage"))
+    details = mapping(usage.get("completion_tokens_details"))
+    unknown = [
         f"choices[{number}].message.{name}"
         for number, choice in enumerate(items(body.get("choices")))
         for name, counter in _DEAR.items()
         if mapping(mapping(choice).get("message")).get(name) and not details.get(counter)
-    )
+    ]
+    rejected, written = details.get(_REJECTED), usage.get("completion_tokens") or 0
+    if is_number(rejected) and is_number(written) and rejected > written:
+        unknown.append(f"{_REJECTED} = {shown(rejected)}, more than completion_tokens")
     return Fees.of({}, unknown)
 
 
 #: Members of a message that are no text, and the counter of their tokens.
 _DEAR: Final = {"images": "image_tokens", "audio": "audio_tokens"}
+_REJECTED: Final = "rejected_prediction_tokens"

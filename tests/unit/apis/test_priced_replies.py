@@ -366,6 +366,11 @@ UNKNOWN: list[_Unknown] = [
         "C9 an image of chat", "openrouter/image", "openai", _chat(10, 1345),
         {"choices": [{"message": {"images": [{"type": "image_url"}]}}]}, "message.images",
     ),
+    (
+        "rejected predictions beyond the completion", "openai/gpt-search", "openai",
+        _chat(9, 5, completion_tokens_details={"rejected_prediction_tokens": 6}), {},
+        "rejected_prediction_tokens = 6",
+    ),
     *(
         (f"C9 a block: {kind}", "anthropic/sonnet", "anthropic", _tokens(9, 5),
          {"content": [{"type": kind, "content": [{"title": "t"}]}]}, f"content[0] ({kind})")
