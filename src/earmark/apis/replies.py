@@ -31,6 +31,8 @@ class ReplyReading:
     """What the reply says was billed, where it says so."""
 
 
+#: The tier of inference in the US alone.
+US_ONLY: Final = "inference_geo=us"
 #: The price list's names of API flavours that these APIs are; `default` differs by provider.
 _FLAVORS: Final = {
     "chat": "openai",
@@ -166,7 +168,7 @@ def _tier(body: Mapping[str, Any]) -> str:
     inner = mapping(body.get("usage") or body.get("usageMetadata"))
     if inner.get("inference_geo") == "us":
         # Anthropic bills US-only inference above the list price, which the list does not hold.
-        return "inference_geo=us"
+        return US_ONLY
     named = [inner.get("speed"), body.get("service_tier"), inner.get("service_tier")]
     named += [inner.get("trafficType"), inner.get("serviceTier")]
     # Bedrock names the tier in an object of its own: {"type": "priority"}.

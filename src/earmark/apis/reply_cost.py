@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from earmark.apis.api import REQUEST_APIS, request_table
-from earmark.apis.replies import read_reply
+from earmark.apis.replies import US_ONLY, read_reply
 from earmark.apis.written_output import fewest_tokens, written_choices
 from earmark.errors import BudgetExceeded, InvalidUsage
 from earmark.money import Money
@@ -239,10 +239,19 @@ def _partial_cost(usage: Usage, price: Price) -> tuple[Money | None, tuple[str, 
     unpriced = tuple(f"{kind} = {usage.get(kind)}" for kind in usage.counts if kind not in priced)
     for counts, tier in ((priced, usage.tier), (priced, ""), (wholes, "")):
         try:
-            return price.cost(Usage(counts, tier)), unpriced
+            return _in_us_only(price.cost(Usage(counts, tier)), usage.tier), unpriced
         except (BudgetExceeded, InvalidUsage):
             continue
     return None, unpriced
+
+
+def _in_us_only(cost: Money, tier: str) -> Money:
+    """Return *cost* with what inference in the US alone costs more.
+
+    A workspace's default asks for it where the request does not. Source: Claude API, "Data
+    residency" and "Pricing": 1.1 times the standard rate; 2026-11.
+    """
+    return Money.nanos(-(-cost.in_nanos * 11 // 10)) if tier == US_ONLY else cost
 
 
 def _has_price(kind: str, price: Price) -> bool:

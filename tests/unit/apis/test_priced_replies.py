@@ -313,6 +313,13 @@ def test_a_streamed_message_costs(
     assert cost_of(case, stream.reply()).cost == Money(cost)
 
 
+def test_inference_in_the_us_alone_is_known_to_cost_a_tenth_more() -> None:
+    """The workspace's default asks for it where the request does not: the list has no such rate."""
+    case = Case(fault="", model="anthropic/opus", usage={}, cost="", api="anthropic")
+    found = cost_of(case, {"usage": _tokens(1_000_001, 40_000, inference_geo="us")})
+    assert (found.cost, found.known) == (None, Money("6.6000055"))
+
+
 _Unknown = tuple[str, str, str, dict[str, Any], dict[str, Any], str]
 UNKNOWN: list[_Unknown] = [
     # Nobody lists what priority costs there: it was billed at the standard price.
