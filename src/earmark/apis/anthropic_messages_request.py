@@ -15,6 +15,7 @@ from earmark.apis.options import (
     TEXT,
     THINKING,
     TIER,
+    UNPUBLISHED,
     CountEndpoint,
     Host,
     Option,
@@ -386,7 +387,7 @@ REQUEST: Final = RequestTable(
         "billing_policy": _ANOTHER_PRICE,
         "fallback_credit_token": _ANOTHER_PRICE,
         "workspace_id": _ANOTHER_PRICE,
-        "diagnostics": refused("what it costs is not published: leave it out"),
+        "diagnostics": UNPUBLISHED,
         "betas": refused("a beta is a header, anthropic-beta, not an option"),
     },
 )

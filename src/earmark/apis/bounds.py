@@ -10,11 +10,12 @@ from earmark.apis.api_and_provider import CHAT_COMPLETIONS
 from earmark.apis.content_reader import to_json
 from earmark.apis.contents import Contents
 from earmark.apis.openai_chat import SEARCHING_MODELS
-from earmark.apis.options import RequestTable
+from earmark.apis.options import Option, RequestTable, row_of_kind
 from earmark.apis.output_limit import check_whole_number
 from earmark.apis.provider_count import count_endpoint, without_counted
 from earmark.apis.requests import RequestReading
 from earmark.pricing.bound import ModelBound
+from earmark.pricing.json_values import items, mapping
 from earmark.pricing.price import Price
 from earmark.pricing.rates import unpriced
 from earmark.pricing.tokens import count_or_bound, encoding_of, json_bound
@@ -186,10 +187,25 @@ def counts_all(api: str, body: Mapping[str, Any], model: str) -> bool:
 
     Chat Completions count no search, whether the model searches by itself or an option asks for it.
     """
-    rows = request_table(api).options
-    unseen = (name for name, row in rows.items() if row.billed_unseen)
     searches = api == CHAT_COMPLETIONS and _searches_by_itself(model)
-    return not searches and all(body.get(name) in (None, False) for name in unseen)
+    return not searches and not any(
+        _asks_unseen(row, body.get(name)) for name, row in request_table(api).options.items()
+    )
+
+
+def _asks_unseen(row: Option, value: object) -> bool:
+    """Whether *value* asks by *row*, or by a row in it, for what no counter of a reply shows."""
+    if row.billed_unseen:
+        return value not in (None, False)
+    if listed := items(value):
+        return any(_asks_unseen(row, each) for each in listed)
+    members = mapping(value)
+    if not members:
+        return False
+    found = row_of_kind(row.kinds, members) if row.kinds else row
+    if found is not None and found is not row:
+        return _asks_unseen(found, value)
+    return any(_asks_unseen(each, members.get(name)) for name, each in (row.fields or {}).items())
 
 
 def _searches_by_itself(model: str) -> bool:

@@ -16,6 +16,7 @@ from earmark.apis.options import (
     TEXT,
     THINKING,
     TIER,
+    UNPUBLISHED,
     Host,
     Option,
     RequestTable,
@@ -47,7 +48,7 @@ CACHE_OPTIONS: Final = fields(
     "mode",
     "comparison_response_id",
     ttl=allowed_values("30m"),
-    prewarm=refused("what it costs is not published: leave it out"),
+    prewarm=UNPUBLISHED,
 )
 
 
@@ -222,6 +223,6 @@ REQUEST: Final = RequestTable(
         "num_predict": _ANOTHER_MAXIMUM,
         "max_new_tokens": _ANOTHER_MAXIMUM,
         "max_output_tokens": _ANOTHER_MAXIMUM,
-        "moderation": refused("what it costs is not published: leave it out"),
+        "moderation": UNPUBLISHED,
     },
 )

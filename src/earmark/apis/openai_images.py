@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from earmark.apis import openai_responses
 from earmark.apis.counters import Counter, Fees
-from earmark.apis.options import RequestTable, allowed_values, refused, texts
+from earmark.apis.options import UNPUBLISHED, RequestTable, allowed_values, texts
 from earmark.pricing.json_values import mapping
 from earmark.pricing.rates import unpriced
 
@@ -52,7 +52,6 @@ _STEP, _LONGEST_EDGE, _LONGEST_RATIO = 16, 3840, 3
 _PIXELS: Final = range(655_360, 8_294_400 + 1)
 _SIZE: Final = re.compile(r"([1-9][0-9]{1,3})x([1-9][0-9]{1,3})")
 _ANY: Final = (None, "", "auto")
-_UNPUBLISHED: Final = refused("what it costs is not published: leave it out")
 
 
 def fees(body: Mapping[str, Any]) -> Fees:
@@ -127,10 +126,10 @@ REQUEST: Final = RequestTable(
         **texts("output_compression", "response_format", "safety_identifier", "user"),
         # A GIF has many frames, an SVG an author of another model.
         "output_format": allowed_values("png", "jpeg", "webp"),
-        "frame_count": _UNPUBLISHED,
-        "frame_duration_ms": _UNPUBLISHED,
-        "svg": _UNPUBLISHED,
-        "complexity": _UNPUBLISHED,
+        "frame_count": UNPUBLISHED,
+        "frame_duration_ms": UNPUBLISHED,
+        "svg": UNPUBLISHED,
+        "complexity": UNPUBLISHED,
         # 100 output tokens for each partial image; no stream of images is read here.
         "stream": allowed_values("false"),
         "partial_images": allowed_values("0"),

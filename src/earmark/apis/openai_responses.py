@@ -90,6 +90,9 @@ FREE_ITEMS: Final = frozenset(
         *("search_results", "fetch_url_results"),
     }
 )
+#: Its searches cost 25 USD per 1,000 with models that do not reason, and 10 with the others; the
+#: price list has 10. Source: the same.
+_DEARER_SEARCH: Final = "web_search_preview"
 #: Items that are billed by what no reply says: an image by another model, a container by its time.
 UNPRICED_ITEMS: Final = frozenset({"image_generation_call", "shell_call"})
 
@@ -108,10 +111,13 @@ def fees(body: Mapping[str, Any]) -> Fees:
             used[BILLED_ITEMS[kind]] = used.get(BILLED_ITEMS[kind], 0) + 1
         elif kind not in FREE_ITEMS and not _is_run_by_caller(item):
             unknown.append(f"output[{number}] ({shown(kind)})")
-    tools = mapping(body.get("tool_usage"))
-    reported = read_counters(tools, _TOOL_USAGE)
+    reported = read_counters(mapping(body.get("tool_usage")), _TOOL_USAGE)
     for kind, count in reported.counts.items():
         used[kind] = max(used.get(kind, 0), count)
+    # A reply repeats the tools of its request.
+    tools = {str(mapping(each).get("type")) for each in items(body.get("tools"))}
+    if used.get("web_searches") and any(name.startswith(_DEARER_SEARCH) for name in tools):
+        unknown.append(f"web_searches by {_DEARER_SEARCH}")
     unknown += (f"tool_usage.{counter}" for counter in reported.unknown)
     return Fees.of(used, unknown)
 

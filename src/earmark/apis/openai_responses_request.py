@@ -19,6 +19,7 @@ from earmark.apis.options import (
     PROMPT,
     TEXT,
     TIER,
+    UNPUBLISHED,
     CountEndpoint,
     Host,
     Option,
@@ -145,7 +146,12 @@ _TOOLS: Final[dict[str, Option]] = {
         )
     ),
     "web_search": _SEARCH,
-    "web_search_preview": _SEARCH,
+    # 25 USD per 1,000 searches with models that do not reason; with the others 10, as `web_search`
+    # and as the price list has it. Source: OpenAI, "Pricing", built-in tools, 2026-11.
+    "web_search_preview": replace(
+        refused("its searches cost more than the price list has: use web_search"),
+        billed_unseen=True,
+    ),
     "file_search": _built_in(
         "max_num_results",
         unit="storage_searches",
@@ -396,6 +402,6 @@ REQUEST: Final = RequestTable(
         "prompt": STORED_PROMPT,
         "background": refused("its answer comes after the call, and is billed then: leave it out"),
         "background_options": refused("its answer comes after the call: leave it out"),
-        "moderation": refused("what it costs is not published: leave it out"),
+        "moderation": UNPUBLISHED,
     },
 )

@@ -130,6 +130,12 @@ def refused(advice: str) -> Option:
     return Option(effect="refused", detail=advice)
 
 
+#: It may be billed, in what no reply counts.
+UNPUBLISHED: Final = replace(
+    refused("what it costs is not published: leave it out"), billed_unseen=True
+)
+
+
 def allowed_values(*values: str) -> Option:
     """Return an option with a list of allowed values; others are refused."""
     return Option(values=frozenset(values))

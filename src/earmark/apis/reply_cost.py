@@ -203,7 +203,7 @@ def _doubt(
         # llama.cpp's server reports the completion tokens of one choice only (measured, 2026-11).
         return f"this server's usage may count one of {request.choices} choices only"
     if not request.counts_all:
-        return "the usage counts no searches"
+        return "the reply does not count all that it costs"
     return ""
 
 

@@ -347,6 +347,12 @@ UNKNOWN: list[_Unknown] = [
         )
     ),
     (
+        "searches of the dearer tool", "openai/gpt-search", "openai-responses", _tokens(9, 1),
+        {"output": [{"type": "web_search_call"}],
+         "tools": [{"type": "web_search_preview_2025_03_11"}]},
+        "web_searches by web_search_preview",
+    ),
+    (
         "C2 tokens of another model", "openai/gpt-search", "openai-responses", _tokens(9, 1),
         {"tool_usage": {"image_gen": {"input_tokens": 5000, "output_tokens": 5000}}},
         "tool_usage.image_gen.input_tokens = 5000",

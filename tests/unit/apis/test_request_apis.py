@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 import earmark
-from earmark.apis.bounds import bound_request
+from earmark.apis.bounds import bound_request, counts_all
 from earmark.apis.output_limit import with_output_limit
 from earmark.apis.requests import read_body
 from earmark.errors import BudgetExceeded, InvalidUsage
@@ -85,6 +85,18 @@ def test_built_in_tools_are_paid_by_the_calls_that_are_allowed() -> None:
     for wrong in (0, True, "3"):
         with pytest.raises(BudgetExceeded, match="max_tool_calls"):
             bound("openai-responses", {**tools, "max_tool_calls": wrong}, context_window=1000)
+
+
+@pytest.mark.parametrize("where", ["tools", "input"])
+def test_the_preview_of_web_search_is_no_web_search(where: str) -> None:
+    """It costs 2.5 times as much with some models: no bound has it, and no reply counts that."""
+    tools = [{"type": "web_search_preview_2025_03_11"}]
+    added = {"type": "additional_tools", "role": "developer", "tools": tools}
+    body: dict[str, Any] = {where: tools if where == "tools" else [added]}
+    with pytest.raises(BudgetExceeded, match=r"tools\[0\].*use web_search"):
+        bound("openai-responses", {**body, "max_tool_calls": 1}, context_window=1000)
+    assert not counts_all("openai-responses", body, "gpt-4o")
+    assert counts_all("openai-responses", {"tools": [WEB, FILES], "input": "x"}, "gpt-4o")
 
 
 def test_a_missing_maximum_of_tool_calls_is_spliced_in() -> None:
