@@ -100,7 +100,8 @@ def test_a_missing_price_is_given_by_programs_and_files(refuse: Callable[[], obj
     sentence = str(refused.value)
     name, prices = re.findall(r'earmark\.PriceBook\(\{"(\S+)": \{(.*?)\}\}\)', sentence)[0]
     assert f'or in earmark.toml under [prices."{name}"]' in sentence
-    own = dict.fromkeys(("input_mtok", *re.findall(r'"(\w+)": …', prices)), "1")
+    keys: list[str] = ["input_mtok", *re.findall(r'"(\w+)": …', prices)]
+    own = dict.fromkeys(keys, "1")
     assert PriceBook({name: own}).resolve(name, at=AT).source == "own"
 
 

@@ -98,11 +98,12 @@ def test_real_usage_blocks_are_billed_exactly(
 def _nobody_knows(usage: dict[str, Any]) -> bool:
     """Whether it counts audio, which has no price of its own, or the tokens of a second model."""
     audio = usage.get("prompt_tokens_details", {}).get("audio_tokens")
-    advisor = any("model" in part for part in usage.get("iterations") or [])
+    iterations: list[dict[str, Any]] = usage.get("iterations") or []
+    advisor = any("model" in part for part in iterations)
     return bool(audio or advisor)
 
 
 def _search_fees(usage: dict[str, Any]) -> Money:
     """The expected prices of the data leave out the fee of 0.01 USD for each web search."""
-    searches = (usage.get("server_tool_use") or {}).get("web_search_requests") or 0
-    return Money("0.01") * searches
+    used: dict[str, int] = usage.get("server_tool_use") or {}
+    return Money("0.01") * (used.get("web_search_requests") or 0)
