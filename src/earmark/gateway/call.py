@@ -61,7 +61,6 @@ from earmark.money import Money
 from earmark.pricing.json_values import mapping
 from earmark.serving.asgi import Send
 
-#: What a provider answers with a reply.
 _SUCCESS: Final = range(200, 300)
 #: A count is only worth a short wait; see the guard.
 _COUNT_S: Final = 5.0
@@ -339,9 +338,8 @@ def _self_bounded_too(
         return call(outgoing.body, **options)
     except BudgetExceeded as refusal:
         own = self_bounded(incoming.holder, incoming.headers, options, refusal)
-        check_self_bounded(
-            incoming.holder, outgoing.written
-        )  # no table says any more what an id is of
+        # No table says any more what an id is of.
+        check_self_bounded(incoming.holder, outgoing.written)
         return call(outgoing.renamed, **own)
 
 
