@@ -97,8 +97,9 @@ def shown_in_readme() -> str:
 
 
 def shape(text: str) -> list[str]:
-    """Return the lines without what differs from run to run: answers, amounts, ids."""
+    """Return the lines without what differs from run to run: answers, amounts, ids, folders."""
     text = re.sub(r"exec-[0-9a-f]{16}", "exec-ID", text)
+    text = re.sub(r"sqlite:\S+", "STORE", text)
     text = re.sub(r"^\w+: .* …$", "answer", text, flags=re.MULTILINE)
     text = re.sub(r"^\w+: Error", "topic: Error", text, flags=re.MULTILINE)
     return list(dict.fromkeys(re.sub(r"\d+(\.\d+)?| +", "#", text).splitlines()))
