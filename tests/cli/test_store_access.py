@@ -11,6 +11,7 @@ from pathlib import Path
 import apsw
 import pytest
 
+from earmark.errors import BudgetExceeded
 from earmark.ledger.details import details_of_call
 from earmark.stores.open import open_ledger
 from earmark.testing import ManualClock
@@ -48,6 +49,22 @@ def test_an_extension_of_no_limit_of_the_budget_is_refused(shell: Shell) -> None
     assert answer.code == 1
     assert "10 usd per day" in answer.err
     assert shell.seq() == 1
+
+
+@pytest.mark.parametrize("limit", ["1 usd per day", "1 usd per 30min", "1 usd total"])
+def test_the_command_that_a_refusal_names_adds_to_its_limit(shell: Shell, limit: str) -> None:
+    """As it stands there, with an amount and a moment; only what resets is worth waiting for."""
+    shell.ok("budget", "set", "acme", "--limit", limit)
+    with open_ledger("sqlite:///earmark.db") as ledger:
+        ledger.settle(ledger.reserve("acme", "1").key, "1")
+        with pytest.raises(BudgetExceeded) as refused:
+            ledger.reserve("acme", "1")
+    said = str(refused.value)
+    assert (", or wait" in said) == ("total" not in limit)
+    command = said.split("`")[1].replace("AMOUNT", "1").replace("WHEN", SOON.isoformat())
+    shell.ok(*shlex.split(command)[1:])
+    (budget,) = shell.json("budget", "show", "acme")["budgets"]
+    assert budget["balances"][0]["available"] == "1"
 
 
 def test_show_means_one_budget_all_of_them_or_a_tree(shell: Shell) -> None:
