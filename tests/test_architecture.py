@@ -169,6 +169,34 @@ def test_money_is_written_by_the_guard_and_those_who_say_why() -> None:
     assert writers == WRITERS.keys()
 
 
+#: Who knows a store by its URL, and why: as a user typed it, before a store is open.
+URLS = {
+    "cli/demo/__init__.py": "the demo's own books",
+    "cli/first_token.py": "a first token is written beside a file",
+    "cli/store_access.py": "books that are not there are named by their path",
+    "config/load.py": "a path in a configuration is that file's",
+    "config/settings.py": "the default",
+}
+_URL = ("memory:", "sqlite:", "postgresql:", "postgres:")
+
+
+def test_nothing_above_the_stores_asks_what_kind_one_is() -> None:
+    """No URL of a kind of store is written there, but for those that are listed."""
+    package = ROOT / "src" / "earmark"
+    found = {
+        path
+        for file in package.rglob("*.py")
+        if not (path := file.relative_to(package).as_posix()).startswith("stores/")
+        and any(
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and node.value.startswith(_URL)
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        )
+    }
+    assert found == URLS.keys()
+
+
 def test_nothing_of_the_package_imports_its_fakes() -> None:
     """`earmark.testing` is for the tests of others."""
     found = imports(ROOT / "src")

@@ -7,7 +7,6 @@ refusals, which leave nothing in the books, are counted by this process.
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from typing import Final
 
 from prometheus_client import CollectorRegistry
@@ -21,10 +20,10 @@ from earmark.clock import NANOS_PER_SECOND, Clock
 from earmark.ledger.answers import Balance
 from earmark.money import NANOS_PER_USD, Money
 from earmark.service.cached_value import CachedValue
+from earmark.service.own_reader import OwnReader
 from earmark.stores.totals import Totals, read_totals
-from earmark.workspace.workspace import Workspace, open_own_workspace, open_workspace
+from earmark.workspace.workspace import Workspace
 
-_SQLITE: Final = "sqlite:"
 #: How old an answer may be, in seconds; and how long it may take.
 FRESH_S: Final = 1.0
 PATIENCE_S: Final = 30.0
@@ -55,8 +54,7 @@ class Metrics:
         self._ledger = workspace.ledger
         self._clock = clock
         self._refusals = refusals
-        self._opened = ExitStack()
-        self._workspace: Workspace | None = None
+        self._reader = OwnReader(workspace)
         self._families: CachedValue[list[Metric]] = CachedValue(
             self._collect, clock, fresh_s=FRESH_S, rest=REST
         )
@@ -77,16 +75,11 @@ class Metrics:
     def close(self) -> None:
         """Let go of the thread and the connections."""
         self._families.close()
-        self._opened.close()
+        self._reader.close()
 
     def _collect(self) -> list[Metric]:
         self._ledger.sweep()
-        if self._workspace is None:
-            # On PostgreSQL tables have a connection of their own; a file's share its one reader.
-            is_file = self._ledger.store.url.startswith(_SQLITE)
-            opening = open_own_workspace if is_file else open_workspace
-            self._workspace = self._opened.enter_context(opening(self._ledger))
-        workspace = self._workspace
+        workspace = self._reader.workspace()
         totals = read_totals(workspace.ledger.store, workspace.tables)
         budgets = workspace.budgets.find()
         balances = [

@@ -5,7 +5,6 @@ import logging
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Final
 
 from earmark.clock import NANOS_PER_SECOND, Clock, iso
@@ -13,6 +12,7 @@ from earmark.errors import ClockStepped, EarmarkError, StoreError, StoreUnavaila
 from earmark.ledger.commit_time import entries_ahead
 from earmark.service.cached_value import CachedValue
 from earmark.service.idempotency import StoredAnswers
+from earmark.stores.store_url import store_file
 from earmark.stores.tables import Tables
 from earmark.workspace.health import health
 from earmark.workspace.jsonable import to_jsonable_utf8
@@ -30,7 +30,6 @@ WRITE_EVERY_S: Final = 5
 CHECKS: Final = ("store:read", "store:swept", "store:time", "store:written")
 
 _LOG: Final = logging.getLogger("earmark.service")
-_SQLITE: Final = "sqlite:///"
 
 
 @dataclass(frozen=True)
@@ -135,10 +134,11 @@ class Readiness:
             StoreUnavailable: It was moved, removed or replaced.
         """
         store = self._ledger.store
-        if not store.url.startswith(_SQLITE):
+        file = store_file(store.url)
+        if file is None:
             return
         try:
-            found = Path(store.url.removeprefix(_SQLITE)).stat()
+            found = file.stat()
         except OSError as error:
             raise StoreUnavailable(store=store.name, detail=str(error.strerror)) from None
         identity = (found.st_dev, found.st_ino)

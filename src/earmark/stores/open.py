@@ -1,7 +1,7 @@
 """From a store's URL to a ledger; the only module that knows the concrete stores."""
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ from earmark.errors.inputs import shown
 from earmark.ledger.async_ledger import AsyncLedger
 from earmark.ledger.committer import DirectCommitter, GroupCommitter
 from earmark.ledger.ledger import Ledger
-from earmark.stores.store_url import WANT, check_url, sqlite_path
+from earmark.stores.store_url import IN_MEMORY, WANT, check_url, sqlite_path
 
 if TYPE_CHECKING:
     from earmark.stores.postgres import PostgresStore
@@ -50,6 +50,22 @@ def open_ledger(url: str, *, clock: Clock | None = None) -> Ledger:
         store = _postgres(url, clock)
         return Ledger(store, GroupCommitter(store, clock), clock)
     raise InvalidConfig(place="store URL", detail=f"'{shown(scheme)}:' is no store: give {WANT}")
+
+
+@contextmanager
+def open_beside(ledger: Ledger) -> Generator[Ledger]:
+    """Open the store of *ledger* once more, on connections of its own; closed with the block.
+
+    Books in memory are in one place only: of those *ledger* itself is given, and stays open.
+
+    Raises:
+        StoreUnavailable: The store cannot be opened.
+    """
+    if ledger.store.url == IN_MEMORY:
+        yield ledger
+        return
+    with open_ledger(ledger.store.url, clock=ledger.clock) as own:
+        yield own
 
 
 def _postgres(url: str, clock: Clock) -> "PostgresStore":

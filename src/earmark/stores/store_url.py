@@ -6,6 +6,7 @@ from typing import Final
 from earmark.errors import InvalidConfig
 from earmark.errors.inputs import shown
 
+IN_MEMORY: Final = "memory:"
 SQLITE: Final = "sqlite:///"
 WANT: Final = "'memory:', 'sqlite:///path/to/file.db' or 'postgresql://user:password@host/database'"
 
@@ -50,6 +51,12 @@ def sqlite_path(url: str) -> str:
     return path
 
 
+def store_file(url: str) -> Path | None:
+    """Return the file of a SQLite store; `None` where the books are in no file."""
+    return Path(url.removeprefix(SQLITE)) if url.startswith(SQLITE) else None
+
+
 def with_folder(url: str) -> str:
     """Return *url* as it names the same books from every folder: a relative path made absolute."""
-    return f"{SQLITE}{Path(url.removeprefix(SQLITE)).absolute()}" if url.startswith(SQLITE) else url
+    file = store_file(url)
+    return url if file is None else f"{SQLITE}{file.absolute()}"

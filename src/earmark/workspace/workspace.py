@@ -12,12 +12,11 @@ from earmark.quilt.quilt import Quilt
 from earmark.runs.journal import Journal
 from earmark.runs.journal_tables import TablesJournal
 from earmark.stores.budget_queries import BudgetQueries
-from earmark.stores.open import open_ledger
+from earmark.stores.open import open_beside
 from earmark.stores.open_tables import open_tables
 from earmark.stores.tables import Tables
 from earmark.workspace.agents import Agents
 
-_IN_MEMORY: Final = "memory:"
 #: Who is nudged by default.
 DEFAULT_SIBLING: Final = "AG Lu"
 
@@ -90,12 +89,5 @@ def open_own_workspace(ledger: Ledger) -> Generator[Workspace]:
     Raises:
         StoreUnavailable: The store cannot be opened.
     """
-    if ledger.store.url == _IN_MEMORY:
-        with open_workspace(ledger) as workspace:
-            yield workspace
-        return
-    with (
-        open_ledger(ledger.store.url, clock=ledger.clock) as own,
-        open_workspace(own) as workspace,
-    ):
+    with open_beside(ledger) as own, open_workspace(own) as workspace:
         yield workspace
